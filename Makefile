@@ -1,0 +1,73 @@
+# Everything goes through .venv, which holds what requirements/dev.txt pins, hash by hash, and this tree in editable form.
+# `make help` lists the targets. Works with any python3 from 3.11 on: `make check PYTHON=python3.13` (after `make clean`).
+
+PYTHON ?= python3
+# More words for pytest, or for the benchmarks: make test ARGS="-k window -x", make bench ARGS=--help
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+LOCKED := .venv/.locked
+READY := .venv/.ready
+SOURCES := orchestrator tests $(wildcard benchmarks)
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+
+# One shell for a recipe that needs several lines; it stops at the first command that fails.
+SHELL := /bin/sh
+.SHELLFLAGS := -ec
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types covered bench format lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+$(LOCKED): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(f"Python 3.11 or later is needed; $(PYTHON) is {v}. Name another: make PYTHON=python3.13" if sys.version_info < (3, 11) else 0)'
+	@echo "making .venv"
+	@$(PYTHON) -m venv --clear .venv
+	@$(PIP) install --require-hashes --only-binary :all: --requirement requirements/dev.txt
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml orchestrator/__init__.py
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## some forty models against a simulated instance; no key, no network
+	@code=0; $(BIN)/omni-refresh run configs/demo.yaml --simulate || code=$$?; \
+	if [ $$code -ne 1 ]; then echo "demo: exit code $$code; staged is 1, because some of its models are made to fail" >&2; exit 1; fi; \
+	echo "demo: exit code 1, as staged"
+
+test: $(READY) ## the tests
+	@$(PYTEST) $(ARGS)
+
+check: lint types covered ## what must be clean before a change goes in: style, types, tests with coverage
+
+lint: $(READY)
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+
+types: $(READY)
+	@$(BIN)/mypy $(SOURCES)
+
+covered: $(READY)
+	@$(PYTEST) --cov --cov-report=term $(ARGS)
+
+bench: $(READY) ## the benchmarks, in virtual time
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+format: $(READY) ## format, and mend what can be mended by machine
+	@$(BIN)/ruff check --fix-only --quiet $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+lock: $(LOCKED) ## pin the newest versions anew: ARGS="--upgrade-package aiohttp" for one alone
+	@$(PIP) install --require-hashes --only-binary :all: --requirement requirements/uv.txt
+	@$(COMPILE) $(or $(ARGS),--upgrade) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml >/dev/null
+	@$(COMPILE) $(or $(ARGS),--upgrade) --all-extras --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml >/dev/null
+	@$(COMPILE) $(or $(ARGS),--upgrade) --group pyproject.toml:lock --output-file requirements/uv.txt >/dev/null
+	@git --no-pager diff --stat -- requirements
+
+clean: ## remove the environment and what the tools keep
+	rm -rf .venv build dist .coverage .coverage.* coverage.xml htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache omni-refresh-report.*
+	find orchestrator tests $(wildcard benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +

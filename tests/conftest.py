@@ -1,0 +1,121 @@
+"""What every test lives under: no network but loopback, no real waiting, nothing of the developer's environment.
+
+Tests in subprocesses inherit the environment that is made here; the guards themselves hold in this process only.
+"""
+
+import ipaddress
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+MAX_SLEEP_S = 0.5
+"""The longest real sleep that a test may take at once; longer waits belong into virtual time."""
+
+_FOREIGN = frozenset(
+    {
+        "ALL_PROXY",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "SSLKEYLOGFILE",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "CLICOLOR_FORCE",
+        "COLUMNS",
+        "LINES",
+        "GITHUB_STEP_SUMMARY",
+        "GITHUB_ACTIONS",
+        "NETRC",
+    }
+)
+"""Variables that the program, or a library under it, reads: none of them may decide a test."""
+
+# Coroutines that are never awaited, slow callbacks, calls from the wrong thread: told, here and in subprocesses.
+os.environ["PYTHONASYNCIODEBUG"] = "1"
+
+settings.register_profile("default", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True, database=None)
+settings.register_profile("long", parent=settings.get_profile("default"), max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+
+
+class _Guard:
+    """What a test did that no test may; kept here too, because code under test may swallow the exception."""
+
+    def __init__(self) -> None:
+        self.offences: list[str] = []
+
+    def audit(self, event: str, arguments: tuple[object, ...]) -> None:
+        """Refuse connections, datagrams and name look-ups that would leave this machine (an interpreter's audit hook)."""
+        if event in {"socket.connect", "socket.sendto"}:
+            address = arguments[1]
+            host = address[0] if isinstance(address, tuple) else None
+            if host is not None and not _is_loopback(host):
+                self.offences.append(f"{event} {address!r}")
+                raise PermissionError(f"a test may talk to loopback only, not to {address!r}")
+        elif event in {"socket.getaddrinfo", "socket.gethostbyname"}:
+            host = arguments[0]
+            if host is not None and not _is_loopback(host):
+                # The name that is reserved for being unknown is unknown at once, without a question to anybody.
+                if not _text(host).rstrip(".").endswith(".invalid"):
+                    self.offences.append(f"{event} {host!r}")
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def _text(host: object) -> str:
+    return host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
+
+
+def _is_loopback(host: object) -> bool:
+    name = _text(host)
+    if name in {"", "localhost", "ip6-localhost"}:
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+_guard = _Guard()
+# An audit hook sees every way to the network, from C as well; it cannot be taken back, which suits a test process.
+sys.addaudithook(_guard.audit)
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A home and a state folder of the test's own, and none of the variables that could change its course."""
+    for name in list(os.environ):
+        if name.upper() in _FOREIGN or name.startswith("OMNI_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for variable in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path / "home" / variable.removesuffix("_HOME").lower()))
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_and_no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail the test that sleeps for real, or that asks anybody but this machine."""
+    sleep = time.sleep
+
+    def short_sleep(seconds: float) -> None:
+        if seconds > MAX_SLEEP_S:
+            _guard.offences.append(f"time.sleep({seconds})")
+            raise AssertionError(f"a test may not sleep for {seconds} s; use virtual time")
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", short_sleep)
+    _guard.offences.clear()
+    yield
+    offences = tuple(_guard.offences)
+    _guard.offences.clear()
+    if offences:
+        pytest.fail("; ".join(offences), pytrace=False)

@@ -1,0 +1,135 @@
+"""Who may import whom: data goes one way, and each library has one owner."""
+
+import re
+import sys
+import tomllib
+
+from tests.house.tree import PACKAGE, ROOT, modules, rooms_of
+
+MAY_IMPORT: dict[str, set[str]] = {
+    # Known to all, knowing nobody.
+    "errors": set(),
+    "clock": set(),
+    "log": {"errors"},
+    # What people write. It knows of no server.
+    "manifest": {"errors"},
+    # What a migration touched: it knows neither who reads that nor how it will be refreshed.
+    "changes": {"errors"},
+    # The API: one question, one answer. It knows of addresses and keys, not of plans.
+    "omni": {"errors", "clock", "log", "manifest"},
+    # What will be done, as a value. What it needs to know of the instance is handed in as a value, too.
+    "plan": {"errors", "manifest", "changes"},
+    # The door: who goes next. It knows nothing of what is called.
+    "quota": {"errors", "clock", "log"},
+    # What was sent and what came of it, in its own words: the run records into it, not the other way round.
+    "journal": {"errors", "clock", "log", "manifest", "plan"},
+    # The life of a refresh: the one place where plan, API, door and journal meet.
+    "run": {"errors", "clock", "log", "manifest", "plan", "omni", "quota", "journal"},
+    # Outcomes to text. It reads values, and sends nothing.
+    "report": {"errors", "manifest", "changes", "plan", "run"},
+    # The stand-in must not share the client's idea of the API: it would make the same mistakes.
+    "simulator": {"errors", "clock", "log"},
+    # Wires the rooms.
+    "cli": {
+        *("errors", "clock", "log", "manifest", "changes", "omni", "plan", "quota", "journal", "run", "report"),
+        "simulator",
+    },
+}
+"""The rooms in their order: each may import only from rooms that stand before it."""
+
+OWNERS: dict[str, set[str]] = {
+    "aiohttp": {"omni", "simulator"},  # the client, and the server; see below
+    "aiolimiter": {"quota"},
+    "apprise": {"report"},
+    "click": {"cli"},
+    "filelock": {"journal"},
+    "jinja2": {"report"},
+    "platformdirs": {"journal"},
+    "pydantic": {"manifest", "simulator"},  # both read what people write
+    "pydantic_core": {"manifest", "simulator"},
+    "rich": {"report", "cli"},
+    "sqlglot": {"changes"},
+    "sqlite3": {"journal"},
+    "structlog": {"log"},
+    "yaml": {"manifest"},
+}
+"""Who may import a library: the rest of the house does not know that it exists, and it can be replaced."""
+
+TYPING_ONLY = {"_typeshed"}
+
+
+def test_every_room_has_its_place() -> None:
+    """A new room is written into the table above, with what it may know and why."""
+    assert {module.room for module in modules()} - {None} <= set(MAY_IMPORT)
+
+
+def test_the_table_goes_one_way() -> None:
+    """A room may know only rooms that stand before it in the table: no ring of imports is possible."""
+    rooms = list(MAY_IMPORT)
+    for position, (room, known) in enumerate(MAY_IMPORT.items()):
+        assert known <= set(rooms[:position]), f"{room} may know only what stands before it"
+
+
+def test_imports_go_one_way() -> None:
+    """No module reaches into a room that its own room may not know, at the top, in a function or for types alone."""
+    wrong = [
+        f"{module.path}:{imported.line}: {module.room} may not import {room}"
+        for module in modules()
+        if module.room is not None
+        for imported in module.imports
+        if (room := rooms_of(imported)) is not None and room not in {module.room, *MAY_IMPORT[module.room]}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    """`import orchestrator` pulls in no room and no library; only `__main__` reaches for the command line."""
+    (package,) = [module for module in modules() if module.path.name == "__init__.py" and len(module.path.parts) == 2]
+    assert not package.imports
+
+
+def test_imports_are_absolute() -> None:
+    """Every import is written in full, so that a search for a module's name finds each of its users."""
+    relative = [
+        f"{module.path}:{imported.line}"
+        for module in modules(PACKAGE, "tests", "benchmarks")
+        for imported in module.imports
+        if not imported.module
+    ]
+    assert not relative
+
+
+def test_each_library_has_its_owner() -> None:
+    """A third-party library, and sqlite3, is imported in the rooms that own it and nowhere else."""
+    wrong = [
+        f"{module.path}:{imported.line}: {imported.module} is not for {module.room}"
+        for module in modules()
+        for imported in module.imports
+        if (imported.top not in sys.stdlib_module_names or imported.top in OWNERS)
+        and imported.top not in {PACKAGE, *TYPING_ONLY}
+        and module.room not in OWNERS.get(imported.top, set())
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_client_and_server_of_aiohttp_are_apart() -> None:
+    """The client room never touches aiohttp's server, and the simulator never its client."""
+    wrong = [
+        f"{module.path}:{imported.line}"
+        for module in modules()
+        for imported in module.imports
+        if imported.top == "aiohttp"
+        and (imported.name == "web" or imported.module.startswith("aiohttp.web")) is not (module.room == "simulator")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_library_is_declared() -> None:
+    """What the package imports is named in pyproject.toml: nothing is there by luck, as another's dependency."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *(x for extra in project["optional-dependencies"].values() for x in extra)]
+    declared = {re.split(r"[^\w-]", line, maxsplit=1)[0] for line in lines}
+    by_import_name = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
+    used = {imported.top for module in modules() for imported in module.imports}
+    libraries = used - set(sys.stdlib_module_names) - {PACKAGE, *TYPING_ONLY}
+    assert {by_import_name.get(name, name) for name in libraries} <= declared

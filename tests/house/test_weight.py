@@ -1,0 +1,40 @@
+"""What an import costs: nobody waits for libraries that a command does not use."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.house.tree import ROOT
+
+HEAVY = {
+    "aiohttp",
+    "apprise",
+    "asyncio",
+    "jinja2",
+    "pydantic",
+    "rich",
+    "sqlglot",
+    "sqlite3",
+    "ssl",
+    "structlog",
+    "yaml",
+}
+"""For the command line asyncio is no weight: it will be needed; for the bare package it is."""
+
+
+def _loaded_by(statement: str) -> set[str]:
+    code = f"{statement}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(ran.stdout.split())
+
+
+def test_the_package_is_light() -> None:
+    """`import orchestrator` loads no library, and not even asyncio."""
+    assert not _loaded_by("import orchestrator") & HEAVY
+
+
+@pytest.mark.skipif(not (ROOT / "orchestrator/cli/main.py").is_file(), reason="no command line")
+def test_the_command_line_is_light() -> None:
+    """`omni-refresh --help` loads click and nothing that talks to servers, files or terminals."""
+    assert not _loaded_by("import orchestrator.cli.main") & (HEAVY - {"asyncio"})

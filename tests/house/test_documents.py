@@ -51,14 +51,7 @@ def _told(document: Path) -> list[list[str]]:
 def test_commands_are_found() -> None:
     """The reader of documents sees through prompts, variables, continuations, comments and pipes."""
     text = "```console\n$ KEY=a omni-refresh run \\\n  m.yaml --json | jq .  # why\nsales  don't\n```\n```yaml\nmake: it\n```\n"
-    assert (
-        list(commands(text))
-        == [
-            ["omni-refresh", "run", "m.yaml", "--json"],
-            ["jq", "."],
-            ["sales", "dont"],
-        ][:2]
-    )
+    assert list(commands(text)) == [["omni-refresh", "run", "m.yaml", "--json"], ["jq", "."]]
 
 
 def test_the_version_has_one_home() -> None:
@@ -82,7 +75,7 @@ def test_documented_commands_exist() -> None:
     """Each `omni-refresh` line in a document names a command, and options, that the program has."""
     group = import_module("orchestrator.cli.main").cli
     assert isinstance(group, click.Group)
-    wrong = []
+    wrong: list[str] = []
     for document in DOCUMENTS:
         for words in _told(document):
             if Path(words[0]).name == PROGRAM:

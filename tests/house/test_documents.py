@@ -13,7 +13,7 @@ import click
 import pytest
 
 from orchestrator import __version__
-from tests.house.tree import ROOT, files
+from tests.house.tree import ROOT, files, modules
 
 PROGRAM = "omni-refresh"
 HAS_CLI = (ROOT / "orchestrator/cli/main.py").is_file()
@@ -68,6 +68,13 @@ def test_the_changelog_knows_the_version() -> None:
     assert re.search(
         rf"^## \[{re.escape(__version__)}\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
     )
+
+
+def test_the_walk_names_each_room() -> None:
+    """The walk through the rooms in CONTRIBUTING.md leads through each folder of the package, and through no other."""
+    told = set(re.findall(r"^\| `(\w+)/` \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE))
+    rooms = {m.room for m in modules() if len(m.path.parts) > 2 and (m.text or m.path.name != "__init__.py")}
+    assert told == rooms
 
 
 @needs_cli

@@ -52,6 +52,7 @@ OWNERS: dict[str, set[str]] = {
     "sqlite3": {"journal"},
     "structlog": {"log"},
     "yaml": {"manifest"},
+    "yarl": {"omni"},  # the client's addresses
 }
 """Who may import a library: the rest of the house does not know that it exists, and it can be replaced."""
 

@@ -1,0 +1,132 @@
+"""Typed questions and answers of the Omni API; every field that the server may leave out is optional."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """What a status word means; words that nobody knows mean that the job still runs (docs and spec disagree)."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshAsk:
+    """One refresh call: `POST /v1/models/{model_id}/refresh` with its query. Names go out exactly as they stand."""
+
+    model_id: str
+    hard: bool
+    branch_id: str | None = None
+    schemas: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshAnswer:
+    """A 2xx answer to a refresh call. `job_id` is None where the server gave none; `state` may be final already."""
+
+    job_id: str | None
+    state: JobState
+    word: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobAnswer:
+    """A 2xx answer about a job; `word` is the server's own, upper case, at most 100 characters."""
+
+    state: JobState
+    word: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsQuery:
+    """One page of `GET /v1/models`; unset filters are left out of the query."""
+
+    kind: str | None = None
+    name: str | None = None
+    model_id: str | None = None
+    base_model_id: str | None = None
+    connection_id: str | None = None
+    active_branches: bool = False
+    page_size: int = 100
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord:
+    """One model as the list shows it; ids are lower case. A branch is a model of kind BRANCH; its id is a model id."""
+
+    id: str
+    name: str | None
+    kind: str | None
+    connection_id: str | None
+    base_model_id: str | None
+    deleted: bool
+    updated_at: datetime | None = None
+    branches: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsPage:
+    """One page of models; `next_cursor` is None on the last one. `total` is what the server says, if it does."""
+
+    records: tuple[ModelRecord, ...]
+    next_cursor: str | None
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionRecord:
+    """One connection as the list shows it."""
+
+    id: str
+    name: str | None
+    dialect: str | None = None
+    database: str | None = None
+    default_schema: str | None = None
+    base_role: str | None = None
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """One finding of a model's validation; equal issues are the same issue before and after."""
+
+    message: str
+    is_warning: bool
+    yaml_path: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """One native refresh schedule of a connection: six-field EventBridge cron and an IANA time zone."""
+
+    id: str
+    cron: str | None
+    timezone: str | None
+    hard: bool | None
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRole:
+    """The caller's role on one model as `GET /v1/whoami` tells it; it does not say whether a refresh is allowed."""
+
+    model_id: str
+    base_role: str | None
+    connection_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhoAmI:
+    """Who a key acts as; `roles` holds the models asked for, cut short by the server where `truncated`."""
+
+    key_scope: str | None
+    org_role: str | None
+    roles: tuple[ModelRole, ...]
+    truncated: bool

@@ -1,0 +1,101 @@
+"""The API client: one typed question, one typed answer, or a CallError that keeps what decides the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from types import TracebackType
+from typing import Self, TypeVar
+
+from orchestrator.manifest.manifest import Instance, Secret
+from orchestrator.omni.address import UnsendableName, job_target, refresh_target
+from orchestrator.omni.answers import JobAnswer, RefreshAnswer, RefreshAsk
+from orchestrator.omni.errors import FateUnknown, KeyRefused, Kind, Refused
+from orchestrator.omni.job_answers import UnreadableAnswer, read_job, read_refresh
+from orchestrator.omni.verdict import make_error
+from orchestrator.omni.wire import Wire
+
+T = TypeVar("T")
+
+SMALL_ANSWER_BYTES = 1 << 20
+"""An answer about one thing is read up to this, decoded."""
+
+LIST_ANSWER_BYTES = 32 << 20
+"""A list, or a model's YAML, is read up to this, decoded."""
+
+
+class OmniClient:
+    """The API of one instance: an async context manager, opened inside the running loop. Knows no quota: the door does.
+
+    Every question raises a CallError where it gets no answer (orchestrator.omni.errors), and nothing else. The key
+    comes with each call, is sent in one header to the base URL's origin, and is in no error.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        *,
+        utcnow: Callable[[], datetime],
+        user_agent: str,
+        connect_timeout_s: float = 10.0,
+        max_answer_bytes: int = LIST_ANSWER_BYTES,
+        direct: bool = False,
+    ) -> None:
+        """`direct` leaves out the environment's proxies: for a stand-in server on loopback."""
+        self._utcnow = utcnow
+        self._max_answer_bytes = max_answer_bytes
+        self._wire = Wire(instance, user_agent=user_agent, connect_timeout_s=connect_timeout_s, direct=direct)
+
+    async def __aenter__(self) -> Self:
+        """Open; nothing is sent yet. Raises UsageError for certificate or proxy settings that cannot be used."""
+        await self._wire.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._wire.__aexit__(kind, error, traceback)
+
+    async def refresh(self, ask: RefreshAsk, key: Secret) -> RefreshAnswer:
+        """Start one refresh. FateUnknown means that it may have started; a 2xx without a job id is an answer."""
+        return await self._ask(lambda: refresh_target(ask), key, read_refresh, method="POST", alone=True)
+
+    async def job(self, job_id: str, key: Secret) -> JobAnswer:
+        """Ask how a job is doing."""
+        return await self._ask(lambda: job_target(job_id), key, read_job)
+
+    async def _ask(
+        self,
+        target: Callable[[], str],
+        key: Secret,
+        read: Callable[[bytes], T],
+        *,
+        method: str = "GET",
+        alone: bool = False,
+        max_bytes: int = SMALL_ANSWER_BYTES,
+    ) -> T:
+        """Send one question and read its answer; status first, body second. Errors are raised without a context."""
+        problem: Exception
+        try:
+            where = target()
+        except UnsendableName as error:
+            problem = Refused(Kind.BAD_REQUEST, str(error))
+        else:
+            if not _can_be_a_header(key):
+                raise KeyRefused(Kind.KEY_REFUSED, "the key holds characters that no header may carry")
+            max_bytes = min(max_bytes, self._max_answer_bytes)
+            reply = await self._wire.exchange(method, where, key, max_bytes=max_bytes, alone=alone)
+            if not reply.is_success:
+                raise make_error(
+                    reply, now=self._utcnow(), redact=lambda words: words.replace(key.reveal(), "[redacted]")
+                )
+            try:
+                return read(reply.body)
+            except UnreadableAnswer as error:
+                problem = FateUnknown(Kind.UNREADABLE, str(error), http_status=reply.status)
+        raise problem
+
+
+def _can_be_a_header(key: Secret) -> bool:
+    text = key.reveal()
+    return bool(text) and text.isascii() and text.isprintable()

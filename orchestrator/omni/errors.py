@@ -1,0 +1,98 @@
+"""What can go wrong with one call, and what decides the next step.
+
+    CallError                    orchestrator.errors.OmniRefreshError
+    ├── Unsent                   the request never left: DNS, refused connection, TLS, proxy; nothing was started
+    ├── Refused                  the server answered and did not do it: 3xx, 4xx, 503 with Retry-After
+    │   ├── Throttled            429: the whole key pauses
+    │   └── KeyRefused           401, or a 403 whose text says that the token is invalid
+    └── FateUnknown              the request may have taken effect: cut off, timed out, 5xx, an unreadable answer
+
+None of them is chained to a library's exception: those carry the request, and with it the key.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from orchestrator.errors import OmniRefreshError
+
+MESSAGE_CHARACTERS = 2000
+"""The server's words are kept up to this length."""
+
+
+class Kind(StrEnum):
+    """The word for a failure in a report's `error.kind`."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    PROXY = "proxy"
+    REDIRECT = "redirect"
+    BAD_REQUEST = "bad_request"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    URI_TOO_LONG = "uri_too_long"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+    THROTTLED = "throttled"
+    KEY_REFUSED = "key_refused"
+    TIMEOUT = "timeout"
+    CUT_OFF = "cut_off"
+    SERVER_ERROR = "server_error"
+    UNREADABLE = "unreadable"
+
+
+class CallError(OmniRefreshError):
+    """One call did not give the answer that was asked for.
+
+    `message` is the server's words (or the library's), cleaned of nothing yet, cut at 2,000 characters. `retry_after_s`
+    is the wait that the server asked for, already read by the rules of the contract's section 5, or None.
+    """
+
+    def __init__(
+        self, kind: Kind, message: str, *, http_status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+
+    @property
+    def may_be_tried_again(self) -> bool:
+        """Whether the same call, sent again later, can succeed and cannot do harm."""
+        return False
+
+
+class Unsent(CallError):
+    """The request never left this machine; a certificate that is not trusted does not heal by waiting."""
+
+    @property
+    def may_be_tried_again(self) -> bool:
+        return self.kind is not Kind.TLS
+
+
+class Refused(CallError):
+    """The server answered that it did not do it; only 503 with Retry-After is worth another try."""
+
+    @property
+    def may_be_tried_again(self) -> bool:
+        return self.kind is Kind.UNAVAILABLE
+
+
+class Throttled(Refused):
+    """429: the key pauses, the call goes again, and it was never an attempt."""
+
+
+class KeyRefused(Refused):
+    """The server does not accept the key; another key of the instance may serve."""
+
+
+class FateUnknown(CallError):
+    """The request may have arrived and taken effect; a read may be sent again, a refresh only if the manifest says so."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether any answer came back at all; the breaker counts silence and 5xx alike."""
+        return self.http_status is not None

@@ -1,0 +1,90 @@
+"""What an answer that is no success means: which error, and what it keeps for whoever decides the next step.
+
+    3xx                        Refused(REDIRECT)      never followed: the key goes to the base URL's origin alone
+    401                        KeyRefused
+    403                        KeyRefused where its words refuse the token, else Refused(FORBIDDEN)
+    407                        Unsent(PROXY)          only a proxy asks for this; it let nothing through
+    408                        FateUnknown(TIMEOUT)   a gateway says it, too, when the server behind it was slow
+    414, 431                   Refused(URI_TOO_LONG)  some servers count the target among the header's bytes
+    429                        Throttled              whatever the body is
+    other 4xx                  Refused
+    503 with Retry-After       Refused(UNAVAILABLE)   it was not begun, and there is a moment to come back
+    other 5xx, anything else   FateUnknown
+
+The status is looked at before the body: a body that is no JSON, or was cut off, changes nothing but the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from orchestrator.omni.error_text import says_that_the_key_is_bad, server_words
+from orchestrator.omni.errors import (
+    MESSAGE_CHARACTERS,
+    CallError,
+    FateUnknown,
+    KeyRefused,
+    Kind,
+    Refused,
+    Throttled,
+    Unsent,
+)
+from orchestrator.omni.retry_after import retry_after_s
+from orchestrator.omni.wire import Reply
+
+_REFUSALS = {
+    400: Kind.BAD_REQUEST,
+    403: Kind.FORBIDDEN,
+    404: Kind.NOT_FOUND,
+    409: Kind.CONFLICT,
+    414: Kind.URI_TOO_LONG,
+    422: Kind.BAD_REQUEST,
+    431: Kind.URI_TOO_LONG,
+}
+_LOCATION_CHARACTERS = 300
+
+
+def make_error(reply: Reply, *, now: datetime, redact: Callable[[str], str]) -> CallError:
+    """The error that `reply`, which is no 2xx, stands for. `redact` takes the key out of the server's words."""
+    status = reply.status
+    wait_s = retry_after_s(reply.headers, now)
+    if 300 <= status < 400:
+        words = _redirect(status, reply.headers.get("Location", ""))
+    else:
+        words = server_words(status, reply.body)
+    error, kind = _kind(status, reply.body, wait_s)
+    return error(kind, redact(words)[:MESSAGE_CHARACTERS], http_status=status, retry_after_s=wait_s)
+
+
+def _kind(status: int, body: bytes, wait_s: float | None) -> tuple[type[CallError], Kind]:
+    if 300 <= status < 400:
+        return Refused, Kind.REDIRECT
+    if status == 429:
+        return Throttled, Kind.THROTTLED
+    if status == 401 or (status == 403 and says_that_the_key_is_bad(body)):
+        return KeyRefused, Kind.KEY_REFUSED
+    if status == 407:
+        return Unsent, Kind.PROXY
+    if status == 408:
+        return FateUnknown, Kind.TIMEOUT
+    if 400 <= status < 500:
+        return Refused, _REFUSALS.get(status, Kind.REFUSED)
+    if status == 503 and wait_s is not None:
+        return Refused, Kind.UNAVAILABLE
+    return FateUnknown, Kind.SERVER_ERROR if 500 <= status < 600 else Kind.UNREADABLE
+
+
+def _redirect(status: int, location: str) -> str:
+    """What to tell of a redirect: where it points, without credentials, query and fragment, which may hold secrets."""
+    try:
+        parts = urlsplit(location)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    place = (f"{parts.scheme or 'https'}://{host}" if host else "") + parts.path
+    text = f"the server answered {status}, a redirect, which is not followed"
+    return (
+        f"{text}: it points to {place[:_LOCATION_CHARACTERS]}; check base_url" if place else f"{text}; check base_url"
+    )

@@ -1,0 +1,202 @@
+"""One exchange over HTTP: a request leaves (or does not), an answer comes back (or does not), and we know which."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace, TracebackType
+from typing import Self
+
+import aiohttp
+from yarl import URL
+
+from orchestrator.manifest.manifest import Instance, Secret
+from orchestrator.omni.breakdown import explain_cut, explain_unsent
+from orchestrator.omni.error_text import READ_BYTES
+from orchestrator.omni.errors import CallError, FateUnknown, Kind
+from orchestrator.omni.proxy import proxy_for, shown
+from orchestrator.omni.trust import make_tls_context
+
+KEEP_ALIVE_S = 4.0
+"""An idle connection is dropped after this: before the five seconds after which common servers close theirs."""
+
+_ERROR_BODY_S = 5.0
+"""The status says what to do; the words of an error are waited for no longer than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back. `body` is whole for a 2xx; for any other status it is what could be had of it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+
+class _BrokenError(Exception):
+    """A connection broke. Not an error that aiohttp knows, so that it does not send the request again by itself."""
+
+    def __init__(self, cause: aiohttp.ClientError) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+class _Call:
+    """One exchange under way: whether its request has left, and until when it may take."""
+
+    __slots__ = ("ends_at_s", "left", "limit", "status")
+
+    def __init__(self, limit: asyncio.Timeout, ends_at_s: float) -> None:
+        self.limit = limit
+        self.ends_at_s = ends_at_s
+        self.left = False
+        self.status: int | None = None
+
+    def leave(self) -> None:
+        """There is a connection, so from here on the request may arrive; the limit is now the whole call's."""
+        self.left = True
+        if not self.limit.expired():
+            self.limit.reschedule(self.ends_at_s)
+
+
+class Wire:
+    """The connections to one instance. Opened inside the running loop; at most one answer's body is kept at a time."""
+
+    def __init__(self, instance: Instance, *, user_agent: str, connect_timeout_s: float, direct: bool) -> None:
+        self._instance = instance
+        self._user_agent = user_agent
+        self._request_timeout_s = instance.request_timeout_s
+        self._connect_timeout_s = min(connect_timeout_s, instance.request_timeout_s)
+        self._direct = direct
+        self._base = ""
+        self._peer = ""
+        self._proxy: str | None = None
+        self._reads: aiohttp.ClientSession
+        self._refreshes: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Self:
+        url = URL(self._instance.base_url).with_user(None)
+        self._base = str(url).rstrip("/")
+        self._peer = f"{url.host}:{url.port}"
+        self._proxy = None if self._direct else proxy_for(self._base)
+        context = make_tls_context(self._instance)
+        self._reads = self._make_session(context, alone=False)
+        self._refreshes = self._make_session(context, alone=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._reads.close()
+        await self._refreshes.close()
+
+    async def exchange(self, method: str, target: str, key: Secret, *, max_bytes: int, alone: bool = False) -> Reply:
+        """Send one request and read its answer. `alone`: over a connection of its own, closed after.
+
+        A 2xx comes back whole or not at all; of any other status the body is what could be had. Raises Unsent where
+        no connection came about, FateUnknown where one did and no answer came, or a 2xx of more than `max_bytes`
+        (decoded). Takes `request_timeout_s` at most, connecting included.
+        """
+        outcome = await self._attempt(method, target, key, max_bytes, self._refreshes if alone else self._reads)
+        if isinstance(outcome, CallError):
+            raise outcome
+        return outcome
+
+    async def _attempt(
+        self, method: str, target: str, key: Secret, max_bytes: int, session: aiohttp.ClientSession
+    ) -> Reply | CallError:
+        """One exchange; its error is returned and not raised, so that no library's exception is its context."""
+        body = bytearray()
+        headers: Mapping[str, str] = {}
+        started_at_s = asyncio.get_running_loop().time()
+        limit = asyncio.timeout_at(started_at_s + self._connect_timeout_s)
+        call = _Call(limit, started_at_s + self._request_timeout_s)
+        failure: CallError | None = None
+        try:
+            async with (
+                limit,
+                session.request(
+                    method,
+                    URL(self._base + target, encoded=True),
+                    headers={"Authorization": f"Bearer {key.reveal()}"},
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                    trace_request_ctx=call,
+                ) as response,
+            ):
+                call.status, headers = response.status, response.headers
+                if not 200 <= response.status < 300:
+                    max_bytes = READ_BYTES
+                    limit.reschedule(min(call.ends_at_s, asyncio.get_running_loop().time() + _ERROR_BODY_S))
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > max_bytes:
+                        response.close()
+                        failure = FateUnknown(
+                            Kind.UNREADABLE, f"the answer is longer than {max_bytes} bytes", http_status=call.status
+                        )
+                        break
+        except _BrokenError as error:
+            failure = self._explain(error.cause, call)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            failure = self._explain(error, call)
+        if call.status is not None and not 200 <= call.status < 300:
+            return Reply(status=call.status, headers=headers, body=bytes(body[:max_bytes]))
+        return failure or Reply(status=call.status or 0, headers=headers, body=bytes(body))
+
+    def _explain(self, error: BaseException, call: _Call) -> CallError:
+        if call.left:
+            return explain_cut(error, request_timeout_s=self._request_timeout_s, status=call.status)
+        return explain_unsent(
+            error,
+            peer=self._peer,
+            proxy=self._proxy and shown(self._proxy),
+            connect_timeout_s=self._connect_timeout_s,
+        )
+
+    def _make_session(self, context: ssl.SSLContext, *, alone: bool) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            ssl=context,
+            limit=0,
+            force_close=alone,
+            resolver=aiohttp.ThreadedResolver(),
+            keepalive_timeout=None if alone else KEEP_ALIVE_S,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": self._user_agent, "Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
+            skip_auto_headers=("Content-Type",),
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+            trace_configs=[_departures()],
+            middlewares=(_once,),
+        )
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send the request once. aiohttp sends an idempotent one again when a kept-alive connection was dead."""
+    cause: aiohttp.ClientError
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        cause = error
+    raise _BrokenError(cause)
+
+
+def _departures() -> aiohttp.TraceConfig:
+    """Tell each call the moment when it has a connection, new or kept alive."""
+
+    async def leave(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.leave()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(leave)
+    trace.on_connection_reuseconn.append(leave)
+    return trace

@@ -4,6 +4,8 @@ import re
 import sys
 import tomllib
 
+import pytest
+
 from tests.house.tree import PACKAGE, ROOT, modules, rooms_of
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -125,12 +127,25 @@ def test_client_and_server_of_aiohttp_are_apart() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_library_is_declared() -> None:
-    """What the package imports is named in pyproject.toml: nothing is there by luck, as another's dependency."""
+def _declared() -> set[str]:
+    """The distributions that pyproject.toml names as dependencies, extras among them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [*project["dependencies"], *(x for extra in project["optional-dependencies"].values() for x in extra)]
-    declared = {re.split(r"[^\w-]", line, maxsplit=1)[0] for line in lines}
+    return {re.split(r"[^\w-]", line, maxsplit=1)[0] for line in lines}
+
+
+def test_every_library_is_declared() -> None:
+    """What the package imports is named in pyproject.toml: nothing is there by luck, as another's dependency."""
     by_import_name = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
     used = {imported.top for module in modules() for imported in module.imports}
     libraries = used - set(sys.stdlib_module_names) - {PACKAGE, *TYPING_ONLY}
-    assert {by_import_name.get(name, name) for name in libraries} <= declared
+    assert {by_import_name.get(name, name) for name in libraries} <= _declared()
+
+
+@pytest.mark.parametrize("lock", ["dev", "runtime"])
+def test_every_dependency_is_pinned(lock: str) -> None:
+    """The lock holds each declared dependency in one version with its hashes, and names no address to fetch from."""
+    text = (ROOT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
+    pinned = set(re.findall(r"^([\w-]+)==\S+(?: ; [^\n]+)? \\\n +--hash=sha256:", text, re.MULTILINE))
+    assert _declared() <= pinned
+    assert "://" not in text

@@ -12,29 +12,31 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Known to all, knowing nobody.
     "errors": set(),
     "clock": set(),
-    "log": {"errors"},
+    "durations": set(),
+    "text": set(),
+    "log": {"errors", "text"},
     # What people write. It knows of no server.
-    "manifest": {"errors"},
+    "manifest": {"errors", "durations", "text"},
     # What a migration touched: it knows neither who reads that nor how it will be refreshed.
-    "changes": {"errors"},
+    "changes": {"errors", "text"},
     # The API: one question, one answer. It knows of addresses and keys, not of plans.
-    "omni": {"errors", "clock", "log", "manifest"},
+    "omni": {"errors", "clock", "durations", "text", "log", "manifest"},
     # What will be done, as a value. What it needs to know of the instance is handed in as a value, too.
-    "plan": {"errors", "manifest", "changes"},
-    # The door: who goes next. It knows nothing of what is called.
-    "quota": {"errors", "clock", "log"},
+    "plan": {"errors", "durations", "text", "manifest", "changes"},
+    # The door: who goes next. It knows a key and its limit, and nothing of what is called.
+    "quota": {"errors", "clock", "durations", "log", "manifest"},
     # What was sent and what came of it, in its own words: the run records into it, not the other way round.
     "journal": {"errors", "clock", "log", "manifest", "plan"},
     # The life of a refresh: the one place where plan, API, door and journal meet.
-    "run": {"errors", "clock", "log", "manifest", "plan", "omni", "quota", "journal"},
+    "run": {"errors", "clock", "durations", "text", "log", "manifest", "plan", "omni", "quota", "journal"},
     # Outcomes to text. It reads values, and sends nothing.
-    "report": {"errors", "manifest", "changes", "plan", "run"},
+    "report": {"errors", "durations", "text", "manifest", "changes", "plan", "run"},
     # The stand-in must not share the client's idea of the API: it would make the same mistakes.
-    "simulator": {"errors", "clock", "log"},
+    "simulator": {"errors", "clock", "durations", "text", "log"},
     # Wires the rooms.
     "cli": {
-        *("errors", "clock", "log", "manifest", "changes", "omni", "plan", "quota", "journal", "run", "report"),
-        "simulator",
+        *("errors", "clock", "durations", "text", "log"),
+        *("manifest", "changes", "omni", "plan", "quota", "journal", "run", "report", "simulator"),
     },
 }
 """The rooms in their order: each may import only from rooms that stand before it."""

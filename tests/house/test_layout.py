@@ -19,7 +19,7 @@ CLOCKS = {
 PICKS_CLOCKS = {"clock", "cli"}
 PRINTS = {"cli"}
 
-EXCUSES = ("type: ignore", "noqa", "pragma: no cover", "fmt: off", "fmt: skip", "mypy: ")
+EXCUSES = ("type: ignore", "noqa", "pragma: no cover", "mypy: ")
 EXCUSED: dict[str, int] = {}
 """Files that need an excuse to a tool, and how many: {"orchestrator/x/y.py": 1}, with the reason beside it there."""
 

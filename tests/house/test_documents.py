@@ -73,8 +73,9 @@ def test_the_changelog_knows_the_version() -> None:
 def test_the_walk_names_each_room() -> None:
     """The walk through the rooms in CONTRIBUTING.md leads through each folder of the package, and through no other."""
     told = set(re.findall(r"^\| `(\w+)/` \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE))
+    folders = {module.room for module in modules() if len(module.path.parts) > 2}
     rooms = {module.room for module in modules() if len(module.path.parts) > 2 and module.path.name != "__init__.py"}
-    assert told == rooms
+    assert rooms <= told <= folders
 
 
 @needs_cli

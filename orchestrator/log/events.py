@@ -1,0 +1,71 @@
+"""What is logged, and how rooms log it: an event's stable name and its values."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """The names of log events: past tense, stable, the only ones there are."""
+
+    RUN_STARTED = "run_started"
+    RUN_STOPPED = "run_stopped"
+    RUN_FINISHED = "run_finished"
+    TARGET_SETTLED = "target_settled"
+    REFRESH_SUBMITTED = "refresh_submitted"
+    JOB_POLLED = "job_polled"
+    CALL_FAILED = "call_failed"
+    KEY_HELD = "key_held"
+    KEY_REFUSED = "key_refused"
+    INSTANCE_LOST = "instance_lost"
+    INSTANCE_FOUND = "instance_found"
+    LANE_CLOSED = "lane_closed"
+    REPORT_WRITTEN = "report_written"
+    REPORT_FAILED = "report_failed"
+
+
+class Logger:
+    """What rooms log through: an event's name and its values. Says nothing until the log has been set up."""
+
+    def debug(self, event: Event, **values: object) -> None:
+        """For whoever looks for a fault: each call, each decision."""
+        _emit("debug", event, values)
+
+    def info(self, event: Event, **values: object) -> None:
+        """What a run did."""
+        _emit("info", event, values)
+
+    def warning(self, event: Event, **values: object) -> None:
+        """What a person should know, though the run goes on."""
+        _emit("warning", event, values)
+
+    def error(self, event: Event, **values: object) -> None:
+        """What ended a target or the run."""
+        _emit("error", event, values)
+
+
+def get_logger() -> Logger:
+    """The program's logger; there is one."""
+    return Logger()
+
+
+def bound(**values: object) -> AbstractContextManager[None]:
+    """Within the block, and in tasks started there, every log line carries `values` as well."""
+    if not _is_set_up():
+        return nullcontext()
+    from structlog.contextvars import bound_contextvars
+
+    return bound_contextvars(**values)
+
+
+def _is_set_up() -> bool:
+    return "structlog" in sys.modules and sys.modules["structlog"].is_configured()
+
+
+def _emit(level: str, event: Event, values: dict[str, object]) -> None:
+    if _is_set_up():
+        import structlog
+
+        getattr(structlog.get_logger(), level)(event.value, **values)

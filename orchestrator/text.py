@@ -1,0 +1,35 @@
+"""Foreign text made fit for people's eyes: whatever a server or a file says, it steers no terminal and no CI system."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# C0 and C1 controls, marks that turn or hide text, lone surrogates, noncharacters. Joiners (U+200C, U+200D) stay: words and emoji need them.
+_UNFIT: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufdd0-\ufdef"
+    "\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+)
+_BREAKS: Final = frozenset("\n\x0b\x0c\x85\u2028\u2029")
+# GitHub reads `::` only at a line's start; Azure Pipelines and older runners read the other two anywhere in a line.
+_COMMAND: Final = re.compile(r"^(?=[^\S\n]*::)|##(?=\[|vso\[)", re.MULTILINE)
+
+
+def clean(text: str, *, keep_newlines: bool = False) -> str:
+    r"""The text without anything that steers: what cannot be shown is spelled out, for example `\x1b`, and nothing is lost.
+
+    Line breaks and tabs become spaces; with `keep_newlines` a line break stays one (`\n`). Text that a CI system would take
+    for a workflow command (`::error`, `##vso[`, `##[`) is marked so that it does not.
+    """
+    text = text.replace("\r\n", "\n")
+    spelled = _UNFIT.sub(lambda match: _spell(match[0], keep_newlines=keep_newlines), text)
+    return _COMMAND.sub(lambda match: "# #" if match[0] else "\\", spelled)
+
+
+def _spell(char: str, *, keep_newlines: bool) -> str:
+    if char in _BREAKS or char == "\t":
+        return "\n" if keep_newlines and char == "\n" else " "
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

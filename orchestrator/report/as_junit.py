@@ -1,0 +1,110 @@
+"""JUnit XML for CI systems: one case a target, valid XML 1.0 whatever the text.
+
+`failure`: it was tried and not done. `error`: it could not be tried, or nobody knows. `skipped`: left out on purpose.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from orchestrator.report.causes import short
+from orchestrator.report.document import MESSAGE_LIMIT
+from orchestrator.report.report import Report
+from orchestrator.run.outcome import Failure, Outcome, Status
+from orchestrator.text import clean
+
+FAILURES: Final = frozenset({Status.FAILED, Status.NO_EFFECT, Status.REJECTED})
+
+_NAME_LIMIT: Final = 300
+_WARNINGS_SHOWN: Final = 20
+
+
+def render_junit(report: Report) -> str:
+    r"""The run as one test suite. Names are unique and readable; what XML cannot hold is spelled out: `\x1b`."""
+    kinds = [_element_of(outcome.status) for outcome in report.outcomes]
+    numbers = {
+        "tests": str(len(kinds)),
+        "failures": str(kinds.count("failure")),
+        "errors": str(kinds.count("error")),
+        "skipped": str(kinds.count("skipped")),
+        "time": f"{report.run.duration_s:.3f}",
+    }
+    root = ET.Element("testsuites", {"name": "omni-refresh", **numbers})
+    stamp = report.run.started_at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    suite = ET.SubElement(root, "testsuite", {"name": "omni-refresh", **numbers, "timestamp": stamp})
+    _add_properties(suite, report)
+    taken: set[str] = set()
+    for outcome in report.outcomes:
+        _add_case(suite, outcome, _unique(outcome.name, taken))
+    if report.run.warnings:
+        ET.SubElement(suite, "system-err").text = _lines(report.run.warnings)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _element_of(status: Status) -> str | None:
+    """The element that a case of this status holds; a case without one passed."""
+    if status is Status.SKIPPED:
+        return "skipped"
+    if status.is_good:
+        return None
+    return "failure" if status in FAILURES else "error"
+
+
+def _add_properties(suite: ET.Element, report: Report) -> None:
+    run = report.run
+    properties = ET.SubElement(suite, "properties")
+    facts = {
+        "run.id": run.id,
+        "run.trigger": run.trigger.value,
+        "run.manifest": run.manifest_path,
+        "run.interrupted": str(run.signal is not None).lower(),
+        "run.requests": str(run.requests),
+        "run.throttled": str(run.throttled),
+        "run.exit_code": str(report.exit_code),
+    }
+    for name, value in facts.items():
+        ET.SubElement(properties, "property", {"name": name, "value": clean(value)})
+
+
+def _add_case(suite: ET.Element, outcome: Outcome, name: str) -> None:
+    attributes = {"name": name, "classname": short(outcome.instance, _NAME_LIMIT)}
+    attributes["time"] = f"{outcome.duration_s or 0:.3f}"
+    case = ET.SubElement(suite, "testcase", attributes)
+    element, error = _element_of(outcome.status), outcome.error
+    if element == "skipped":
+        ET.SubElement(case, element, {"message": short(error.message if error else "skipped", _NAME_LIMIT)})
+    elif element is not None:
+        _add_failure(case, element, outcome.status, error)
+    facts = [f"status: {outcome.status}", *(f"job: {job}" for job in outcome.job_ids)]
+    if outcome.covered_by is not None:
+        facts.append(f"covered by: {outcome.covered_by}")
+    if outcome.warnings:
+        facts += [f"warning: {text}" for text in outcome.warnings[:_WARNINGS_SHOWN]]
+    ET.SubElement(case, "system-out").text = _lines(facts)
+
+
+def _add_failure(case: ET.Element, element: str, status: Status, error: Failure | None) -> None:
+    error = error or Failure(kind=status.value, message=status.value, hint="")
+    attributes = {"message": f"{status}: {short(error.message, _NAME_LIMIT)}", "type": clean(error.kind)}
+    child = ET.SubElement(case, element, attributes)
+    number = f"HTTP {error.http_status}\n" if error.http_status else ""
+    hint = f"\n{clean(error.hint)}" if error.hint else ""
+    child.text = number + clean(error.message[:MESSAGE_LIMIT], keep_newlines=True) + hint
+
+
+def _lines(texts: tuple[str, ...] | list[str]) -> str:
+    return "\n".join(clean(text[:MESSAGE_LIMIT]) for text in texts)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """The name cleaned, and numbered where cleaning made it equal to another."""
+    shown = base = short(name, _NAME_LIMIT) or "(no name)"
+    number = 1
+    while shown in taken:
+        number += 1
+        shown = f"{base} ({number})"
+    taken.add(shown)
+    return shown

@@ -1,0 +1,132 @@
+"""Markdown for pull requests and job summaries: short, worst first, and inert whatever the server says.
+
+Foreign text stands in code spans only: there no markup, mention, link or issue number comes alive.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from orchestrator.report.causes import Cause, group_causes, group_warnings, short
+from orchestrator.report.counts import bad_outcomes, count_statuses, has_run_before, is_new_failure, is_recovered
+from orchestrator.report.report import Report
+from orchestrator.report.took import took
+from orchestrator.run.outcome import Outcome, Status
+
+# A comment on GitHub holds 65,536 characters.
+MARKDOWN_LIMIT: Final = 60_000
+
+_CAUSES_SHOWN: Final = 20
+_NAMES_SHOWN: Final = 10
+_ROWS_SHOWN: Final = 100
+_WARNINGS_SHOWN: Final = 10
+_NAME_LIMIT: Final = 80
+_TEXT_LIMIT: Final = 500
+
+
+def render_markdown(report: Report) -> str:
+    """The report for people who read it between other things; at most `MARKDOWN_LIMIT` characters."""
+    text = ""
+    for block in _blocks(report):
+        if len(text) + len(block) > MARKDOWN_LIMIT:
+            return text + "… cut: the JSON report has the rest.\n"
+        text += block + "\n"
+    return text
+
+
+def _blocks(report: Report) -> Iterator[str]:
+    outcomes, run = report.outcomes, report.run
+    yield f"## {headline(report)}\n"
+    counts = [
+        f"{count} {status.value.replace('_', ' ')}" for status, count in count_statuses(outcomes).items() if count
+    ]
+    calls = f"{run.requests} calls ({run.polls} polls, {run.throttled} throttled)"
+    yield f"{', '.join(counts) or 'no targets'} in {took(run.duration_s)} with {calls}. Run {code(run.id)}.\n"
+    if has_run_before(outcomes):
+        new, recovered = sum(map(is_new_failure, outcomes)), sum(map(is_recovered, outcomes))
+        yield f"Against the run before: {new} newly failing, {recovered} recovered.\n"
+    causes = group_causes(outcomes)
+    yield from map(_cause, causes[:_CAUSES_SHOWN])
+    if len(causes) > _CAUSES_SHOWN:
+        yield f"- … and {len(causes) - _CAUSES_SHOWN} more causes.\n"
+    yield from _warnings(report)
+    yield from _table(outcomes)
+
+
+def headline(report: Report) -> str:
+    """The run in one line, for a heading."""
+    total, bad = len(report.outcomes), sum(not outcome.status.is_good for outcome in report.outcomes)
+    sign, end = ("❌", f"{bad} of {total} targets did not succeed") if bad else ("✅", f"all {total} targets are good")
+    if report.run.signal is not None:
+        sign, end = "⏹️", f"stopped; {end}"
+    return f"{sign} omni-refresh: {end}"
+
+
+def _cause(cause: Cause) -> str:
+    count = len(cause.outcomes)
+    lines = [
+        f"- **{cause.status.value.replace('_', ' ')}**"
+        + (f" ×{count}" if count > 1 else "")
+        + f" {_names(cause.outcomes)}"
+    ]
+    if cause.words:
+        lines.append(f"  {code(cause.words, _TEXT_LIMIT)}")
+    if cause.failure.hint:
+        lines.append(f"  What to do: {code(cause.failure.hint, _TEXT_LIMIT)}")
+    return "  \n".join(lines) + "\n"
+
+
+def _names(outcomes: tuple[Outcome, ...]) -> str:
+    names = ", ".join(code(outcome.name, _NAME_LIMIT) for outcome in outcomes[:_NAMES_SHOWN])
+    return names + (f" and {len(outcomes) - _NAMES_SHOWN} more" if len(outcomes) > _NAMES_SHOWN else "")
+
+
+def _warnings(report: Report) -> Iterator[str]:
+    remarks = group_warnings(report.run.warnings, report.outcomes)
+    if remarks:
+        yield "Warnings:\n"
+    for remark in remarks[:_WARNINGS_SHOWN]:
+        others = f" and {remark.count - 1} more" if remark.count > 1 else ""
+        where = f"{code(remark.where, _NAME_LIMIT)}{others}: " if remark.where is not None else ""
+        yield f"- {where}{code(remark.text, _TEXT_LIMIT)}"
+    if len(remarks) > _WARNINGS_SHOWN:
+        yield f"- … and {len(remarks) - _WARNINGS_SHOWN} more"
+    if remarks:
+        yield ""
+
+
+def _table(outcomes: tuple[Outcome, ...]) -> Iterator[str]:
+    """One row a target, worst first, folded away."""
+    if not outcomes:
+        return
+    good = [
+        outcome
+        for status in (Status.ACCEPTED, Status.SUCCEEDED, Status.SKIPPED)
+        for outcome in outcomes
+        if outcome.status is status
+    ]
+    rows = [*bad_outcomes(outcomes), *good]
+    yield f"<details><summary>{len(outcomes)} targets</summary>\n"
+    yield "| status | target | took | job |\n|---|---|---:|---|"
+    for outcome in rows[:_ROWS_SHOWN]:
+        duration = "" if outcome.duration_s is None else took(outcome.duration_s)
+        job = f"via {_in_cell(outcome.covered_by)}" if outcome.covered_by is not None else ""
+        job = job or _in_cell(*outcome.job_ids[:1])
+        yield f"| {outcome.status.value.replace('_', ' ')} | {_in_cell(outcome.name)} | {duration} | {job} |"
+    yield f"\n… and {len(rows) - _ROWS_SHOWN} more.\n" if len(rows) > _ROWS_SHOWN else ""
+    yield "</details>"
+
+
+def code(text: str, limit: int = 200) -> str:
+    """Foreign text as a code span: on one line, bounded, fenced by more backticks than it holds in a row."""
+    shown = short(text, limit) or " "
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def _in_cell(*texts: str) -> str:
+    """A code span for a table cell, where a bar must be escaped even in code; a backslash before it is set apart."""
+    return "".join(code(text, _NAME_LIMIT).replace("\\|", "\\ |").replace("|", "\\|") for text in texts)

@@ -1,0 +1,84 @@
+"""Targets that did not succeed, grouped by what was in their way, so that a repeated cause is told once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from orchestrator.report.counts import bad_outcomes
+from orchestrator.run.outcome import Failure, Outcome, Status
+from orchestrator.text import clean
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
+_NO_FAILURE: Final = Failure(kind="", message="", hint="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One reason and the targets that it hit, in the report's order; the words are those of the first target."""
+
+    status: Status
+    failure: Failure
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def words(self) -> str:
+        """The HTTP status where there was one, and the server's words or at least the failure's kind; not cleaned."""
+        number = f"{self.failure.http_status} " if self.failure.http_status else ""
+        return number + (self.failure.message.strip() or self.failure.kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """One warning and how many targets carry it; `where` is the first of them, or None for the run itself."""
+
+    text: str
+    where: str | None
+    count: int
+
+
+def group_causes(outcomes: Sequence[Outcome]) -> tuple[Cause, ...]:
+    """The causes, worst status first, then what hit most targets, then the report's order.
+
+    Two targets share a cause where status, kind, HTTP status and hint are the same and their messages differ at most in
+    ids and in the target's own name.
+    """
+    groups: dict[tuple[object, ...], list[Outcome]] = {}
+    for outcome in bad_outcomes(outcomes):
+        failure = outcome.error or _NO_FAILURE
+        places = (_placeless(failure.message, outcome), _placeless(failure.hint, outcome))
+        groups.setdefault((outcome.status, failure.kind, failure.http_status, *places), []).append(outcome)
+    order = {status: rank for rank, status in enumerate(Status)}
+    ranked = sorted(groups.values(), key=lambda group: (order[group[0].status], -len(group)))
+    return tuple(
+        Cause(status=group[0].status, failure=group[0].error or _NO_FAILURE, outcomes=tuple(group)) for group in ranked
+    )
+
+
+def group_warnings(run_warnings: Iterable[str], outcomes: Iterable[Outcome]) -> tuple[Remark, ...]:
+    """The run's warnings, then the targets' own, each text once, most frequent first."""
+    found: dict[str, tuple[str, str, int]] = {}
+    for outcome in outcomes:
+        for text in outcome.warnings:
+            key = _placeless(text, outcome)
+            first, where, count = found.get(key, (text, outcome.name, 0))
+            found[key] = (first, where, count + 1)
+    own = [Remark(text=text, where=where, count=count) for text, where, count in found.values()]
+    of_run = [Remark(text=text, where=None, count=1) for text in dict.fromkeys(run_warnings)]
+    return (*of_run, *sorted(own, key=lambda remark: -remark.count))
+
+
+def _placeless(text: str, outcome: Outcome) -> str:
+    """The text without what differs from target to target: ids, and the target's own name where it is a part of more."""
+    names = {name for name in (outcome.name, outcome.branch) if name and 2 < len(name) <= len(text) // 2}
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, "\x00")
+    return _ID.sub("\x00", text)
+
+
+def short(text: str, limit: int) -> str:
+    """Cleaned text on one line, at most `limit` characters; what is cut ends in three dots."""
+    shown = " ".join(clean(text[: limit * 2]).split())
+    return shown if len(shown) <= limit and len(text) <= limit * 2 else shown[: max(0, limit - 3)] + "..."

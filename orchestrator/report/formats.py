@@ -1,0 +1,57 @@
+"""Which format a path asks for, and a report in any of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import PurePath
+from typing import Final
+
+from orchestrator.errors import UsageError
+from orchestrator.report.report import Report
+
+
+class Format(StrEnum):
+    """A file format for reports; the value is the suffix that asks for it."""
+
+    JSON = ".json"
+    JSONL = ".jsonl"
+    JUNIT = ".xml"
+    MARKDOWN = ".md"
+    CSV = ".csv"
+
+
+SUFFIXES: Final = {suffix.value: suffix for suffix in Format}
+
+
+def format_of(path: str | PurePath) -> Format:
+    """The format that a report path's suffix asks for, in any case of its letters. Raises UsageError naming those there are."""
+    suffix = PurePath(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        what = f"has the suffix {suffix!r}" if suffix else "has no suffix"
+        raise UsageError(f"the report path {str(path)!r} {what}: the format follows it, one of {', '.join(SUFFIXES)}")
+    return SUFFIXES[suffix]
+
+
+def render(report: Report, wanted: Format) -> str:
+    """The report's text in a format; what a format needs is imported when it is asked for."""
+    match wanted:
+        case Format.JSON:
+            from orchestrator.report.as_json import render_json
+
+            return render_json(report)
+        case Format.JSONL:
+            from orchestrator.report.as_jsonl import render_jsonl
+
+            return render_jsonl(report.outcomes)
+        case Format.JUNIT:
+            from orchestrator.report.as_junit import render_junit
+
+            return render_junit(report)
+        case Format.MARKDOWN:
+            from orchestrator.report.as_markdown import render_markdown
+
+            return render_markdown(report)
+        case Format.CSV:
+            from orchestrator.report.as_csv import render_csv
+
+            return render_csv(report.outcomes)

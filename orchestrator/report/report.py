@@ -1,0 +1,68 @@
+"""A run's report as a value: every selected target's outcome, in manifest order, and what the run cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from orchestrator.run.outcome import Outcome
+
+
+class Trigger(StrEnum):
+    """What started a run."""
+
+    RUN = "run"
+    RESUME = "resume"
+    RETRY = "retry"
+    CHANGE = "change"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSample:
+    """What all keys together had used of their windows `t_s` seconds into the run: `used` of `requests` calls.
+
+    `held` tells that at least one key paused after a 429 at that moment.
+    """
+
+    t_s: float
+    used: int
+    requests: int
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """Facts of the run itself. `duration_s` is from a monotonic clock; `requests` counts every call, polls included.
+
+    `signal` is the number of the signal that stopped the run, or None. `refused_instances` are those whose keys were all
+    refused. `quota` is what was learned about each instance's real limit (empty: it gave what it promised). `budget` is how
+    the calls were spent over time, oldest first; empty where nobody kept it.
+    """
+
+    id: str
+    trigger: Trigger
+    manifest_path: str
+    manifest_sha256: str
+    started_at: datetime
+    finished_at: datetime
+    duration_s: float
+    signal: int | None = None
+    resumed_from: str | None = None
+    requests: int = 0
+    polls: int = 0
+    throttled: int = 0
+    refused_instances: tuple[str, ...] = ()
+    quota: Mapping[str, Mapping[str, object]] | None = None
+    warnings: tuple[str, ...] = ()
+    budget: tuple[BudgetSample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that a run says about itself (schema version 1)."""
+
+    run: RunFacts
+    outcomes: tuple[Outcome, ...]
+    exit_code: int

@@ -1,0 +1,220 @@
+"""The end of a run on the terminal: worst first, each cause once with what to do, then the counts and what comes next."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.report.causes import Cause, group_causes, group_warnings, short
+from orchestrator.report.counts import count_statuses, has_run_before, is_new_failure, is_recovered
+from orchestrator.report.report import Report
+from orchestrator.report.took import took
+from orchestrator.run.outcome import Outcome, Status
+from orchestrator.text import clean
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+_STYLES: Final = {
+    Status.UNKNOWN: "bold magenta",
+    Status.FAILED: "bold red",
+    Status.NO_EFFECT: "bold red",
+    Status.TIMED_OUT: "bold yellow",
+    Status.REJECTED: "bold red",
+    Status.ERROR: "bold red",
+    Status.THROTTLED: "bold yellow",
+    Status.INTERRUPTED: "bold yellow",
+    Status.NOT_STARTED: "bold yellow",
+    Status.ACCEPTED: "cyan",
+    Status.SUCCEEDED: "green",
+    Status.SKIPPED: "dim",
+}
+_NAMES_SHOWN: Final = 6
+_BAD_ROWS: Final = 50
+_GOOD_ROWS: Final = 12
+_WARNINGS_SHOWN: Final = 8
+_NAME_LIMIT: Final = 60
+_TEXT_LIMIT: Final = 400
+_STACKED_BELOW: Final = 72
+_STATUS_WIDTH: Final = 11
+
+# A workflow command that only began a line after wrapping; styles may stand before it.
+_COMMAND_AFTER_WRAP: Final = re.compile(r"^((?:\x1b\[[0-9;]*m|[^\S\n])*)(?=::)", re.MULTILINE)
+
+
+def render_summary(
+    report: Report, *, width: int, color: bool, report_paths: Sequence[str] = (), next_command: str | None = None
+) -> str:
+    """The summary as text, at most `width` columns wide, ending in a newline; only paths and the command are never broken.
+
+    With `color` it holds ANSI styles for a terminal; without, it is plain text: no escape, no carriage return. Whoever
+    prints it encodes what the stream cannot hold with `backslashreplace`. `next_command` retries or resumes the run.
+    """
+    from rich.console import Console
+
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=max(width, 20),
+        force_terminal=color,
+        color_system="standard" if color else None,
+        legacy_windows=False,
+        emoji=False,
+        markup=False,
+        highlight=False,
+        _environ={},
+    )
+    for block in (_headline(report), _rows(report, console.width), _warnings(report), _numbers(report)):
+        if block is not None:
+            console.print(block)
+            console.print()
+    for label, text in (
+        *(("Report", path) for path in report_paths),
+        *((("Next", next_command),) if next_command else ()),
+    ):
+        console.print(f"{label}: {clean(text)}", soft_wrap=True)
+    lines = (line if color else line.rstrip() for line in out.getvalue().split("\n"))
+    return _COMMAND_AFTER_WRAP.sub(r"\1\\", "\n".join(lines)).rstrip("\n") + "\n"
+
+
+def _headline(report: Report) -> Text:
+    from rich.text import Text
+
+    total, bad = len(report.outcomes), sum(not outcome.status.is_good for outcome in report.outcomes)
+    words = f"{bad} of {total} {_targets(total)} did not succeed" if bad else f"All {total} {_targets(total)} are good"
+    if not total:
+        words = "No targets"
+    if report.run.signal is not None:
+        words = f"Stopped by a signal: {words[0].lower()}{words[1:]}"
+    return Text(words, style="bold red" if bad else "bold green")
+
+
+def _rows(report: Report, width: int) -> Group | None:
+    """The bad ones by cause, then the good ones where they are few."""
+    from rich.console import Group
+
+    causes = group_causes(report.outcomes)
+    rows: list[_Row] = []
+    room = _BAD_ROWS
+    for cause in causes:
+        names = min(_NAMES_SHOWN, room)
+        if not names:
+            break
+        rows.append(_Row.of_cause(cause, names))
+        room -= min(names, len(cause.outcomes))
+    if len(causes) > len(rows):
+        hidden = sum(len(cause.outcomes) for cause in causes[len(rows) :])
+        rows.append(_Row(None, (f"and {hidden} more {_targets(hidden)}",), "the report names them all", None))
+    good = [outcome for outcome in report.outcomes if outcome.status.is_good]
+    if len(good) <= _GOOD_ROWS:
+        rows += map(_Row.of_good, good)
+    if not rows:
+        return None
+    return Group(*(row.stacked() for row in rows)) if width < _STACKED_BELOW else Group(_table(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of the table: a status, whom it hit, what happened and what to do."""
+
+    status: Status | None
+    names: tuple[str, ...]
+    words: str
+    hint: str | None
+
+    @classmethod
+    def of_cause(cls, cause: Cause, names: int) -> _Row:
+        shown = [_name(outcome) for outcome in cause.outcomes[:names]]
+        if len(cause.outcomes) > names:
+            shown.append(f"and {len(cause.outcomes) - names} more")
+        return cls(cause.status, tuple(shown), short(cause.words, _TEXT_LIMIT), short(cause.failure.hint, _TEXT_LIMIT))
+
+    @classmethod
+    def of_good(cls, outcome: Outcome) -> _Row:
+        words = f"by the refresh of {short(outcome.covered_by, _NAME_LIMIT)}" if outcome.covered_by is not None else ""
+        if outcome.error is not None:
+            words = short(outcome.error.message, _TEXT_LIMIT)
+        return cls(outcome.status, (_name(outcome),), words, None)
+
+    def what(self) -> Text:
+        from rich.text import Text
+
+        text = Text(self.words)
+        if self.hint:
+            text.append("\n" * bool(self.words) + "-> " + self.hint, style="dim")
+        return text
+
+    def label(self) -> Text:
+        from rich.text import Text
+
+        return Text(_word(self.status), style=_STYLES[self.status]) if self.status else Text()
+
+    def stacked(self) -> Group:
+        from rich.console import Group
+        from rich.padding import Padding
+        from rich.text import Text
+
+        head = self.label()
+        head.append(" " * bool(head.plain) + ", ".join(self.names), style="not bold default")
+        what = self.what()
+        return Group(head, Padding(what, (0, 0, 0, 2))) if what.plain else Group(Text() + head)
+
+
+def _table(rows: Iterable[_Row]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=True, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+    table.add_column("STATUS", min_width=_STATUS_WIDTH, no_wrap=True)
+    table.add_column("TARGET", ratio=2, overflow="fold")
+    table.add_column("WHAT HAPPENED", ratio=3, overflow="fold")
+    for row in rows:
+        table.add_row(row.label(), Text("\n".join(row.names)), row.what())
+    return table
+
+
+def _warnings(report: Report) -> Text | None:
+    from rich.text import Text
+
+    remarks = group_warnings(report.run.warnings, report.outcomes)
+    lines = []
+    for remark in remarks[:_WARNINGS_SHOWN]:
+        others = f" and {remark.count - 1} more" if remark.count > 1 else ""
+        where = f"{short(remark.where, _NAME_LIMIT)}{others}: " if remark.where is not None else ""
+        lines.append(f"Warning: {where}{short(remark.text, _TEXT_LIMIT)}")
+    if len(remarks) > _WARNINGS_SHOWN:
+        lines.append(f"and {len(remarks) - _WARNINGS_SHOWN} more warnings")
+    return Text("\n".join(lines), style="yellow") if lines else None
+
+
+def _numbers(report: Report) -> Text:
+    from rich.text import Text
+
+    run, outcomes = report.run, report.outcomes
+    text = Text(f"{len(outcomes)} {_targets(len(outcomes))}: ")
+    counted = [(status, count) for status, count in count_statuses(outcomes).items() if count]
+    text += Text(", ").join(Text(f"{count} {_word(status)}", style=_STYLES[status]) for status, count in counted)
+    if has_run_before(outcomes):
+        new, recovered = sum(map(is_new_failure, outcomes)), sum(map(is_recovered, outcomes))
+        text.append(f"\nAgainst the run before: {new} newly failing, {recovered} recovered")
+    text.append(f"\nTook {took(run.duration_s)} and {run.requests} calls: {run.polls} polls, {run.throttled} throttled")
+    text.append(f"\nRun {clean(run.id)}", style="dim")
+    return text
+
+
+def _name(outcome: Outcome) -> str:
+    duration = f" ({took(outcome.duration_s)})" if outcome.duration_s is not None else ""
+    return short(outcome.name, _NAME_LIMIT) + duration
+
+
+def _word(status: Status) -> str:
+    return status.value.replace("_", " ")
+
+
+def _targets(count: int) -> str:
+    return "target" if count == 1 else "targets"

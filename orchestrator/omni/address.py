@@ -38,7 +38,7 @@ def job_target(job_id: str) -> str:
 
 
 def models_target(query: ModelsQuery) -> str:
-    """Path and query of one page of models; sorted by name, so that pages do not shift while models are refreshed."""
+    """Path and query of one page of models; in order of creation, which no refresh changes."""
     return _target(
         "models",
         modelKind=query.kind,
@@ -47,7 +47,7 @@ def models_target(query: ModelsQuery) -> str:
         baseModelId=query.base_model_id,
         connectionId=query.connection_id,
         include="activeBranches" if query.active_branches else None,
-        sortField="name",
+        sortField="createdAt",
         sortDirection="asc",
         pageSize=str(query.page_size),
         cursor=query.cursor,

@@ -130,3 +130,24 @@ class WhoAmI:
     org_role: str | None
     roles: tuple[ModelRole, ...]
     truncated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """One connection environment: `connection_id` stands in for `base_connection_id`, with a schema of its own."""
+
+    id: str
+    base_connection_id: str | None
+    connection_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One view of a model. `table` is None where the model's YAML does not name it: then it is a query, or a table
+    under the view's own name, which may be scoped (`schema__table`, `catalog_schema__table`).
+    """
+
+    name: str
+    catalog: str | None
+    schema: str | None
+    table: str | None

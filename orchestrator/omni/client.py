@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
 from orchestrator.manifest.manifest import Instance, Secret
-from orchestrator.omni.address import UnsendableName, job_target, refresh_target
-from orchestrator.omni.answers import JobAnswer, RefreshAnswer, RefreshAsk
+from orchestrator.omni.address import (
+    UnsendableName,
+    connection_target,
+    connections_target,
+    environments_target,
+    job_target,
+    model_target,
+    models_target,
+    ping_target,
+    refresh_target,
+    whoami_target,
+)
+from orchestrator.omni.answers import (
+    ConnectionRecord,
+    Environment,
+    Issue,
+    JobAnswer,
+    ModelsPage,
+    ModelsQuery,
+    RefreshAnswer,
+    RefreshAsk,
+    Schedule,
+    View,
+    WhoAmI,
+)
+from orchestrator.omni.content_answers import read_issues, read_schemas, read_views
 from orchestrator.omni.errors import FateUnknown, KeyRefused, Kind, Refused
-from orchestrator.omni.job_answers import UnreadableAnswer, read_job, read_refresh
+from orchestrator.omni.fields import UnreadableAnswer
+from orchestrator.omni.inventory_answers import (
+    read_connection,
+    read_connections,
+    read_environments,
+    read_models,
+    read_schedules,
+    read_whoami,
+)
+from orchestrator.omni.job_answers import read_job, read_refresh
 from orchestrator.omni.verdict import make_error
 from orchestrator.omni.wire import Wire
 
@@ -63,6 +97,51 @@ class OmniClient:
     async def job(self, job_id: str, key: Secret) -> JobAnswer:
         """Ask how a job is doing."""
         return await self._ask(lambda: job_target(job_id), key, read_job)
+
+    async def models(self, query: ModelsQuery, key: Secret) -> ModelsPage:
+        """Read one page of models."""
+        return await self._ask(lambda: models_target(query), key, read_models, max_bytes=LIST_ANSWER_BYTES)
+
+    async def connections(self, key: Secret) -> tuple[ConnectionRecord, ...]:
+        """List the connections; for administrators only."""
+        return await self._ask(connections_target, key, read_connections, max_bytes=LIST_ANSWER_BYTES)
+
+    async def connection(self, connection_id: str, key: Secret) -> ConnectionRecord:
+        """Read one connection."""
+        return await self._ask(lambda: connection_target(connection_id), key, read_connection)
+
+    async def schemas(self, model_id: str, key: Secret, branch_id: str | None = None) -> tuple[str, ...]:
+        """List a model's schemas, catalog-scoped where the connection has several catalogs."""
+        target = partial(model_target, model_id, "schemas", branchId=branch_id)
+        return await self._ask(target, key, read_schemas, max_bytes=LIST_ANSWER_BYTES)
+
+    async def views(
+        self, model_id: str, key: Secret, branch_id: str | None = None, schema: str | None = None
+    ) -> tuple[View, ...]:
+        """Read a model's views back. `schema` (one a call) loads one that is offloaded or inactive, and only its views."""
+        target = partial(model_target, model_id, "yaml", mode="combined", branchId=branch_id, includeSchemas=schema)
+        return await self._ask(target, key, read_views, max_bytes=LIST_ANSWER_BYTES)
+
+    async def validate(self, model_id: str, key: Secret, branch_id: str | None = None) -> tuple[Issue, ...]:
+        """List what the validation of a model finds."""
+        target = partial(model_target, model_id, "validate", branchId=branch_id)
+        return await self._ask(target, key, read_issues, max_bytes=LIST_ANSWER_BYTES)
+
+    async def schedules(self, connection_id: str, key: Secret) -> tuple[Schedule, ...]:
+        """List a connection's native refresh schedules."""
+        return await self._ask(lambda: connection_target(connection_id, "schedules"), key, read_schedules)
+
+    async def whoami(self, model_ids: Iterable[str], key: Secret) -> WhoAmI:
+        """Ask who the key acts as; 404 where one of the models is not visible to it."""
+        return await self._ask(partial(whoami_target, tuple(model_ids)), key, read_whoami)
+
+    async def environments(self, key: Secret) -> tuple[Environment, ...]:
+        """List the connection environments; for administrators only."""
+        return await self._ask(environments_target, key, read_environments, max_bytes=LIST_ANSWER_BYTES)
+
+    async def ping(self, key: Secret) -> None:
+        """One small read, for a breaker that asks whether the instance answers again; what it says does not matter."""
+        await self._ask(ping_target, key, lambda _: None)
 
     async def _ask(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer
-from orchestrator.omni.json_text import load_json
+from orchestrator.omni.fields import UnreadableAnswer, as_object, read_object
 from orchestrator.omni.vocabulary import job_state, shown_word
 
 ID_CHARACTERS = 200
@@ -13,10 +13,6 @@ ID_CHARACTERS = 200
 
 _WRAPPERS = ("job", "data", "result")
 _STATUS_FIELDS = ("status", "jobstatus", "state")
-
-
-class UnreadableAnswer(ValueError):
-    """A 2xx whose body does not hold what was asked for."""
 
 
 def read_refresh(body: bytes) -> RefreshAnswer:
@@ -46,20 +42,12 @@ def read_job(body: bytes) -> JobAnswer:
 
 def _levels(body: bytes) -> Iterator[dict[str, object]]:
     """The object in `body` and those it wraps, each with its fields' names in one form: `jobId`, `job_id` -> `jobid`."""
-    try:
-        value = load_json(body)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise UnreadableAnswer("the answer is no JSON object")
-    yield (top := _one_form(value))
+    yield (top := _one_form(read_object(body)))
     for name in _WRAPPERS:
-        inner = top.get(name)
-        if isinstance(inner, dict):
-            fields = _one_form(inner)
-            if name == "job":
-                fields.setdefault("jobid", fields.get("id"))
-            yield fields
+        fields = _one_form(as_object(top.get(name)))
+        if name == "job":
+            fields.setdefault("jobid", fields.get("id"))
+        yield fields
 
 
 def _one_form(value: dict[str, object]) -> dict[str, object]:

@@ -1,0 +1,89 @@
+"""Fields of other people's JSON: each is read as what it should be, and is None where it is anything else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from orchestrator.omni.json_text import load_json
+
+
+class UnreadableAnswer(ValueError):
+    """A 2xx whose body does not hold what was asked for."""
+
+
+def read_object(body: bytes) -> dict[str, object]:
+    """The JSON object in `body`. Raises UnreadableAnswer."""
+    value = _read(body)
+    if not isinstance(value, dict):
+        raise UnreadableAnswer("the answer is no JSON object")
+    return value
+
+
+def read_list(body: bytes, *names: str) -> tuple[dict[str, object], list[object]]:
+    """A list and the object it came in: bare, or in the first of the fields `names` that holds one.
+
+    Raises UnreadableAnswer where there is no list: an empty one would say that there is nothing.
+    """
+    value = _read(body)
+    if isinstance(value, list):
+        return {}, value
+    if isinstance(value, dict):
+        for name in names:
+            items = value.get(name)
+            if isinstance(items, list):
+                return value, items
+    raise UnreadableAnswer("the answer holds no list")
+
+
+def _read(body: bytes) -> object:
+    try:
+        return load_json(body)
+    except ValueError:
+        pass
+    raise UnreadableAnswer("the answer is no JSON")
+
+
+def objects(value: object) -> list[dict[str, object]]:
+    """The objects in a list; whatever else stands in it, or in its place, is left out."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def as_object(value: object) -> dict[str, object]:
+    """An object; empty where it is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_text(value: object) -> str | None:
+    """Text that is not empty."""
+    return value if isinstance(value, str) and value else None
+
+
+def as_id(value: object) -> str | None:
+    """An id, in lower case: the server does not tell ids apart by case. A number is an id as well."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    text = as_text(value)
+    return text and (text.strip().lower() or None)
+
+
+def as_count(value: object) -> int | None:
+    """A number of things."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def as_flag(value: object) -> bool | None:
+    """Yes or no; older answers say it in text."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
+
+
+def as_moment(value: object) -> datetime | None:
+    """A moment in ISO 8601, aware UTC."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

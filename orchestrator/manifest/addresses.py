@@ -1,0 +1,102 @@
+"""An instance's address: https, or http to this machine alone, without anything that could carry a secret."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from orchestrator.manifest.faults import show
+
+_MAX_URL: Final = 2_000
+_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
+_API: Final = re.compile(r"(?:/api(?:/v1)?)?/*$")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_LOOPBACK_V4: Final = ipaddress.IPv4Network("127.0.0.0/8")
+
+
+def normalize_base_url(text: str) -> str:
+    """Scheme, host, port and path prefix of an instance, without a trailing slash, `/api` or `/api/v1`.
+
+    Raises ValueError, whose text says what is wrong and shows the address only where it can hold no password.
+    """
+    url = text.strip(" \t")
+    if not url:
+        raise ValueError("is empty: write https:// and the instance's host")
+    if "@" in url:
+        raise ValueError("holds a user name or password (an @): remove it, the key belongs under api_keys")
+    if len(url) > _MAX_URL or any(char.isspace() or not char.isprintable() or char == "\\" for char in url):
+        raise ValueError("is not an address: it is too long, or holds blanks, backslashes or control characters")
+    if not _SCHEME.match(url):
+        raise ValueError(f"has no scheme: write https:// before {show(url)}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"is not an address: look at the host and port of {show(url)}") from None
+    _check_parts(parts, port, url)
+    host = _host(parts, url)
+    if parts.scheme == "http" and not _is_loopback_host(host.strip("[]")):
+        raise ValueError(f"sends the key unencrypted: write https:// (http is for this machine alone), not {show(url)}")
+    path = _API.sub("", parts.path.rstrip("/"))
+    if not _PATH.fullmatch(path) or "/.." in path:
+        raise ValueError(f"has a path that is not one: write the instance's address alone, not {show(url)}")
+    shown_port = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
+    return f"{parts.scheme}://{host}{shown_port}{path}"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the host of `url` is this machine: `localhost`, 127.0.0.0/8 or ::1, written as such."""
+    try:
+        return _is_loopback_host(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+
+
+def userinfo_secrets(url: str) -> tuple[str, ...]:
+    """What must not be shown of the userinfo in any URL: all of it, and the password alone."""
+    try:
+        userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
+    except ValueError:
+        return ()
+    password = userinfo.partition(":")[2]
+    return tuple(text for text in (userinfo, password) if at and text)
+
+
+def _check_parts(parts: SplitResult, port: int | None, url: str) -> None:
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise ValueError(f"is not https: write https:// instead of {show(parts.scheme)}://")
+    if "?" in url or "#" in url:
+        raise ValueError("holds a query or fragment (a ? or #): write the instance's address alone")
+    if port == 0 or parts.netloc.endswith(":"):
+        raise ValueError(f"has no usable port: {show(url)}")
+
+
+def _host(parts: SplitResult, url: str) -> str:
+    """The host in lower case, an IPv6 address in brackets."""
+    host = (parts.hostname or "").removesuffix(".")
+    if "[" in parts.netloc:
+        try:
+            return f"[{ipaddress.IPv6Address(host)}]"
+        except ValueError:
+            raise ValueError(f"has no valid IPv6 address as its host: {show(url)}") from None
+    try:
+        labels = host.encode("idna").decode("ascii").split(".")
+    except UnicodeError:
+        raise ValueError(f"has a host that is no name: {show(url)}") from None
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError(f"has no host, or one that is no name: {show(url)}")
+    return host
+
+
+def _is_loopback_host(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address in _LOOPBACK_V4 if address.version == 4 else address == ipaddress.IPv6Address("::1")

@@ -1,0 +1,157 @@
+"""The entries under `models:`, with their defaults applied and what one key says held against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from typing import Final, TypeVar
+
+from orchestrator.manifest.faults import nearest, some
+from orchestrator.manifest.manifest import Entry, Instance, Mode, OnAmbiguous, Place, PollBounds, Verify
+from orchestrator.manifest.reading import Reading
+from orchestrator.manifest.settings import NO_SETTINGS, Settings
+
+_T = TypeVar("_T")
+
+SHORTEST_POLL_S: Final = 1.0
+"""Omni asks for no more than one question a second about one job; a simulator on this machine does not mind."""
+
+_DEFAULT_TIMEOUT_S: Final = 1_800.0
+_DEFAULT_RETRIES: Final = 3
+
+
+class EntryReader:
+    """Makes entries one after another, and knows the labels that were given so far."""
+
+    def __init__(
+        self, reading: Reading, defaults: Settings, instances: MappingOf[str, Instance | None] | None
+    ) -> None:
+        self._reading = reading
+        self._defaults = defaults
+        self._instances = instances
+        self._labels: dict[str, Place] = {}
+        self._warned_of_scan = False
+
+    def make(self, index: int, own: Settings) -> Entry | None:
+        """The entry that `own` describes, or None with faults."""
+        if not ("id" in own or "model" in own or "name" in own):
+            self._reading.fault(own.place(), "a model needs `id`, or `model` (its name in Omni), or `name`")
+        instance = self._instance(own)
+        poll = self._poll(own, None if instance is None or self._instances is None else self._instances.get(instance))
+        model_id, model_name, label = self._identity(own)
+        schemas, tables = self._get(own, "schemas", tuple) or (), self._get(own, "tables", tuple) or ()
+        mode = self._mode(own, scoped=bool(schemas or tables))
+        if label is None or instance is None:
+            return None
+        self._check_label(own, label)
+        if tables and not schemas:
+            self._reading.faults.warn(
+                self._place(own, "tables"),
+                "`tables` without `schemas`: every schema is scanned for them; name their schemas as well",
+                entry=label,
+            )
+        wait, enabled = self._get(own, "wait", bool), self._get(own, "enabled", bool)
+        retries = self._get(own, "retries", int)
+        return Entry(
+            index=index,
+            name=label,
+            instance=instance,
+            model_id=model_id,
+            model_name=model_name,
+            branch=self._get(own, "branch", str),
+            mode=mode,
+            mode_pinned="mode" in own,
+            schemas=schemas,
+            tables=tables,
+            tags=self._get(own, "tags", tuple) or (),
+            connection=self._get(own, "connection", str),
+            reads=self._get(own, "reads", tuple),
+            wait=True if wait is None else wait,
+            timeout_s=self._get(own, "timeout", float) or _DEFAULT_TIMEOUT_S,
+            retries=_DEFAULT_RETRIES if retries is None else retries,
+            poll=poll,
+            on_ambiguous=self._get(own, "on_ambiguous", OnAmbiguous) or OnAmbiguous.REPORT,
+            verify=self._get(own, "verify", Verify) or Verify.NONE,
+            enabled=True if enabled is None else enabled,
+            place=own.place(),
+        )
+
+    def _get(self, own: Settings, key: str, kind: type[_T]) -> _T | None:
+        """The model's own value, else the default's; a wrong one of its own is not covered by the default."""
+        return (own if key in own else self._defaults).get(key, kind)
+
+    def _place(self, own: Settings, key: str) -> Place:
+        return (own if key in own else self._defaults).place(key)
+
+    def _instance(self, own: Settings) -> str | None:
+        name = self._get(own, "instance", str)
+        known = self._instances
+        if known is None:
+            return None
+        if name in known:
+            return name
+        if name is not None:
+            near = nearest(name, known)
+            meant = f"did you mean {self._reading.show(near)}?" if near else f"there is {some(known)}"
+            self._reading.fault(
+                self._place(own, "instance"), f"there is no instance {self._reading.show(name)}: {meant}"
+            )
+        elif "instance" not in own and "instance" not in self._defaults:
+            if len(known) == 1:
+                return next(iter(known))
+            self._reading.fault(own.place(), f"there are several instances: say which with `instance` ({some(known)})")
+        return None
+
+    def _identity(self, own: Settings) -> tuple[str | None, str | None, str | None]:
+        """The model's id, the name that is looked up, and the label; no label where one of them is wrong."""
+        model_id, name, model = own.get("id", str), own.get("name", str), own.get("model", str)
+        wrong = any(key in own and value is None for key, value in (("id", model_id), ("name", name), ("model", model)))
+        called = model or model_id
+        branch = self._get(own, "branch", str)
+        label = name or (f"{called}@{branch}" if called and branch else called)
+        return model_id, model or (None if model_id else name), None if wrong else label
+
+    def _check_label(self, own: Settings, label: str) -> None:
+        place = own.place("name") if "name" in own else own.place()
+        first = self._labels.setdefault(label, place)
+        if first is not place:
+            advice = "give one of them another" if "name" in own else "give this one a `name`"
+            self._reading.fault(
+                place, f"the name {self._reading.show(label)} is taken by the model on line {first.line}: {advice}"
+            )
+
+    def _mode(self, own: Settings, *, scoped: bool) -> Mode:
+        pinned = own.get("mode", Mode)
+        if not scoped:
+            return pinned or self._get(own, "mode", Mode) or Mode.HARD
+        if pinned is Mode.HARD:
+            scopes = [key for key in ("schemas", "tables") if self._get(own, key, tuple)]
+            origin = "" if any(key in own for key in scopes) else " (from `defaults`)"
+            self._reading.fault(
+                own.place("mode"),
+                f"`mode: hard` cannot be limited to `{scopes[0]}`{origin}: a hard refresh is of everything; "
+                f"remove the scope, or say `mode: soft`",
+            )
+        return Mode.SOFT
+
+    def _poll(self, own: Settings, instance: Instance | None) -> PollBounds:
+        stated = {}
+        for bound in ("min", "max"):
+            for layer in (own, self._defaults):
+                poll = layer.get("poll", Settings) or NO_SETTINGS
+                value = poll.get(bound, float)
+                if value is not None:
+                    stated[bound] = (value, poll.place(bound))
+                    break
+        if not stated:
+            return PollBounds()
+        fallback = PollBounds()
+        max_s = stated["max"][0] if "max" in stated else max(fallback.max_s, stated["min"][0])
+        min_s = stated["min"][0] if "min" in stated else min(fallback.min_s, max_s)
+        place = stated["min" if "min" in stated else "max"][1]
+        if min_s > max_s:
+            self._reading.fault(place, "`min` of `poll` is above `max`: write the smaller one as `min`")
+        if min_s < SHORTEST_POLL_S and instance is not None and instance.base_url and not instance.is_loopback:
+            self._reading.fault(
+                place, "`poll` is below 1s, which only an instance on this machine (loopback) may be asked: write 1s or more"
+            )
+        return PollBounds(min_s=min_s, max_s=max_s)

@@ -1,0 +1,283 @@
+"""Every key of a manifest: the one home of which there are, for the reader, the JSON Schema and the documentation."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from orchestrator.manifest.credentials import Address, ApiKeys, CaFile, KeyFiles
+from orchestrator.manifest.kinds import Duration, Flag, Name, Names, Uuid, Whole, Word
+from orchestrator.manifest.manifest import Mode, OnAmbiguous, Verify
+from orchestrator.manifest.settings import Field, Nested, Table, table
+
+RATE_LIMIT: Final = table(
+    "`rate_limit`",
+    Field(
+        key="requests",
+        kind=Whole(1, 100_000),
+        default="60",
+        meaning="So many calls in any `per`, whatever they ask.",
+        example=60,
+    ),
+    Field(key="per", kind=Duration(), default="60s", meaning="The window that the calls are counted in.", example="60s"),
+    wrong=dict.fromkeys(("limit", "max", "calls", "rate", "count"), "requests")
+    | dict.fromkeys(("period", "window", "interval", "seconds", "time", "every"), "per"),
+)
+
+POLL: Final = table(
+    "`poll`",
+    Field(
+        key="min",
+        kind=Duration(),
+        default="2s",
+        meaning="One job is never asked after more often than this. Below 1s only against this machine (loopback).",
+        example="2s",
+    ),
+    Field(
+        key="max",
+        kind=Duration(),
+        default="60s",
+        meaning="One job is asked after at least this often, where the budget allows.",
+        example="60s",
+    ),
+    wrong=dict.fromkeys(("minimum", "from", "interval", "every", "start", "initial"), "min")
+    | dict.fromkeys(("maximum", "to", "until", "limit"), "max"),
+)
+
+INSTANCE: Final = table(
+    "an instance",
+    Field(
+        key="base_url",
+        kind=Address(),
+        default="",
+        meaning="The instance's address, with or without a trailing slash or `/api`; https, or http to this machine.",
+        example="https://blobsrus.omniapp.co",
+        required=True,
+    ),
+    Field(
+        key="api_keys",
+        kind=ApiKeys(),
+        default="",
+        meaning="The keys, each as `${VARIABLE}`: never the key itself. The quota of each is used.",
+        example=["${OMNI_API_TOKEN}"],
+    ),
+    Field(
+        key="api_key_file",
+        kind=KeyFiles(),
+        default="",
+        meaning="A file that holds one key, or several such files; from the manifest's folder. Adds to `api_keys`.",
+        example="/run/secrets/omni",
+    ),
+    Field(
+        key="rate_limit",
+        kind=Nested(RATE_LIMIT),
+        default="{requests: 60, per: 60s}",
+        meaning="What one key may send.",
+        example={"requests": 60, "per": "60s"},
+    ),
+    Field(
+        key="request_timeout",
+        kind=Duration(),
+        default="30s",
+        meaning="How long one call may take.",
+        example="30s",
+    ),
+    Field(
+        key="ca_file",
+        kind=CaFile(),
+        default="",
+        meaning="Certificates (PEM) of the authority that signed the instance's; from the manifest's folder.",
+        example="corporate-ca.pem",
+    ),
+    wrong=dict.fromkeys(("url", "host", "hostname", "base", "endpoint", "address", "server"), "base_url")
+    | dict.fromkeys(("api_key", "key", "keys", "token", "tokens", "api_token", "api_tokens", "bearer"), "api_keys")
+    | dict.fromkeys(("key_file", "token_file", "api_keys_file", "api_key_files", "api_token_file"), "api_key_file")
+    | dict.fromkeys(("rate", "limit", "limits", "quota", "rpm", "requests_per_minute", "requests"), "rate_limit")
+    | dict.fromkeys(("ca", "cafile", "ca_bundle", "ca_cert", "cacert", "cert", "certificate", "tls"), "ca_file")
+    | dict.fromkeys(("timeout", "http_timeout", "read_timeout"), "request_timeout")
+    | dict.fromkeys(
+        ("verify", "verify_ssl", "ssl_verify", "verify_tls", "insecure"),
+        "certificates are always checked, name your authority with `ca_file`",
+    )
+    | {"workers": "it belongs at the top of the manifest"},
+)
+
+_TARGET_FIELDS: Final = (
+    Field(
+        key="instance",
+        kind=Name(),
+        default="the only one",
+        meaning="Which instance the model belongs to; needed where there are several.",
+        example="prod",
+    ),
+    Field(
+        key="branch",
+        kind=Name(),
+        default="",
+        meaning="A branch's name or id. Needed where branch-based schema refresh is on, forbidden where it is off.",
+        example="nightly/schema",
+    ),
+    Field(
+        key="mode",
+        kind=Word(Mode),
+        default="hard, or soft where there are schemas or tables",
+        meaning="`hard` also removes what was dropped; `soft` only adds. A scope and `hard` in one model are an error.",
+        example="soft",
+    ),
+    Field(
+        key="schemas",
+        kind=Names(),
+        default="",
+        meaning="Only these schemas are refreshed; sent as written, `*` is a wildcard. One name, or a list.",
+        example=["finance"],
+    ),
+    Field(
+        key="tables",
+        kind=Names(),
+        default="",
+        meaning="Only these tables are refreshed; with `schemas`, those of them within these schemas.",
+        example=["finance.invoices", "finance.ledger_*"],
+    ),
+    Field(
+        key="tags", kind=Names(), default="", meaning="Words to select models by.", example=["nightly", "emea"]
+    ),
+    Field(
+        key="connection",
+        kind=Name(),
+        default="looked up",
+        meaning="The connection's id, its name, or any label. Refreshes on one connection never overlap.",
+        example="warehouse-eu",
+    ),
+    Field(
+        key="reads",
+        kind=Names(),
+        default="the scopes",
+        meaning="Which schemas or tables a change must touch to concern this model.",
+        example=["finance", "ledger"],
+    ),
+    Field(
+        key="wait",
+        kind=Flag(),
+        default="true",
+        meaning="Whether the job is followed to its end.",
+        example=True,
+    ),
+    Field(
+        key="timeout",
+        kind=Duration(),
+        default="30m",
+        meaning="From the accepted refresh to a finished job; waiting for quota is not counted.",
+        example="45m",
+    ),
+    Field(
+        key="retries",
+        kind=Whole(0, 100),
+        default="3",
+        meaning="How often a failure that may be tried again is tried again; 429 is not counted.",
+        example=3,
+    ),
+    Field(
+        key="poll",
+        kind=Nested(POLL),
+        default="{min: 2s, max: 60s}",
+        meaning="Bounds for following one job.",
+        example={"min": "2s", "max": "60s"},
+    ),
+    Field(
+        key="on_ambiguous",
+        kind=Word(OnAmbiguous),
+        default="report",
+        meaning="When the refresh call may or may not have arrived: `report` that, or `resend` it.",
+        example="report",
+    ),
+    Field(
+        key="verify",
+        kind=Word(Verify),
+        default="none",
+        meaning="After the job: `none`, `scope` (is what was asked for there?) or `validate` (what did it break?).",
+        example="scope",
+    ),
+    Field(
+        key="enabled",
+        kind=Flag(),
+        default="true",
+        meaning="`false` keeps a model in the manifest and skips it.",
+        example=True,
+    ),
+)
+
+_TARGET_WRONG: Final = (
+    dict.fromkeys(("hard_refresh", "hard", "soft", "refresh_mode", "refresh", "full_refresh", "type"), "mode")
+    | dict.fromkeys(("branch_id", "branch_name", "git_branch"), "branch")
+    | dict.fromkeys(("schema", "schema_name", "schema_names"), "schemas")
+    | dict.fromkeys(("table", "table_name", "table_names", "views"), "tables")
+    | dict.fromkeys(("tag", "labels", "groups", "group"), "tags")
+    | dict.fromkeys(("connection_id", "connection_name", "connections", "database"), "connection")
+    | dict.fromkeys(("instance_name", "instances", "organization", "org", "tenant"), "instance")
+    | dict.fromkeys(("retry", "max_retries", "attempts", "max_attempts"), "retries")
+    | dict.fromkeys(("job_timeout", "timeout_s", "timeout_seconds", "max_wait", "deadline"), "timeout")
+    | dict.fromkeys(("poll_interval", "polling", "interval", "poll_min", "poll_max"), "poll")
+    | dict.fromkeys(("disabled", "skip", "active", "enable"), "enabled")
+    | dict.fromkeys(("follow", "no_wait", "async"), "wait")
+    | dict.fromkeys(("ambiguous", "on_unknown", "resend"), "on_ambiguous")
+    | dict.fromkeys(("read", "depends_on", "sources"), "reads")
+    | dict.fromkeys(("validate", "verification"), "verify")
+    | {"workers": "it belongs at the top of the manifest"}
+    | dict.fromkeys(("request_timeout", "rate_limit", "base_url", "api_keys"), "it belongs to an instance")
+)
+
+DEFAULTS: Final = table(
+    "`defaults`",
+    *_TARGET_FIELDS,
+    Field(
+        key="collapse",
+        kind=Flag(),
+        default="true",
+        meaning="One refresh serves every model of the same connection and branch.",
+        example=True,
+    ),
+    wrong=_TARGET_WRONG | dict.fromkeys(("id", "model", "name", "model_id", "label"), "it belongs to one model"),
+)
+
+MODEL: Final = table(
+    "a model",
+    Field(
+        key="id",
+        kind=Uuid(),
+        default="looked up by the name",
+        meaning="The model's id in Omni.",
+        example="3c90c3cc-0d44-4b50-8888-8dd25736052a",
+    ),
+    Field(
+        key="name",
+        kind=Name(any_character=True),
+        default="the model's name or id, with @branch",
+        meaning="The label in reports and selections; unique.",
+        example="sales",
+    ),
+    Field(
+        key="model",
+        kind=Name(),
+        default="the name",
+        meaning="The model's name in Omni, looked up; used without an id.",
+        example="Quarterly Finance",
+    ),
+    *_TARGET_FIELDS,
+    wrong=_TARGET_WRONG
+    | dict.fromkeys(("model_id", "uuid", "guid"), "id")
+    | dict.fromkeys(("model_name",), "model")
+    | dict.fromkeys(("label", "title"), "name")
+    | {"collapse": "it belongs under `defaults`, and holds for the whole manifest"},
+)
+
+TOP_WRONG: Final = (
+    dict.fromkeys(("model", "targets", "target", "entries", "refreshes", "refresh"), "models")
+    | dict.fromkeys(("instance", "hosts", "servers", "base_url", "api_key", "api_keys", "token", "url"), "instances")
+    | dict.fromkeys(("default", "settings", "options", "config"), "defaults")
+    | dict.fromkeys(("concurrency", "threads", "max_workers", "parallel", "parallelism", "jobs"), "workers")
+    | dict.fromkeys((one.key for one in _TARGET_FIELDS if one.key != "instance"), "it belongs under `defaults`, or to a model")
+    | dict.fromkeys(("collapse",), "it belongs under `defaults`")
+    | dict.fromkeys(("rate_limit", "request_timeout", "ca_file", "api_key_file"), "it belongs to an instance")
+    | dict.fromkeys(("schema_version", "apiversion", "api_version"), "version")
+)
+
+TABLES: Final[tuple[Table, ...]] = (INSTANCE, RATE_LIMIT, DEFAULTS, MODEL, POLL)

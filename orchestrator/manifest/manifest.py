@@ -1,0 +1,176 @@
+"""The manifest's validated form: what a YAML file said, with defaults applied and nothing looked up yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Mode(StrEnum):
+    """How much a refresh replaces (contract: section 3). Hard also removes what was dropped; soft only adds."""
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class OnAmbiguous(StrEnum):
+    """What happens to a refresh call that may or may not have arrived."""
+
+    REPORT = "report"
+    RESEND = "resend"
+
+
+class Verify(StrEnum):
+    """What is read back after a job: nothing, whether the scope is there, or which validation issues are new."""
+
+    NONE = "none"
+    SCOPE = "scope"
+    VALIDATE = "validate"
+
+
+class Secret:
+    """Text that never shows itself: `repr`, `str`, formatting and pickling give no part of it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself; only for the header that needs it and for the redactor."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._text))
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret cannot be pickled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySource:
+    """Where a key is read from, so that it can be read again: the manifest's text with its `${VAR}`, or a file.
+
+    `text` holds only placeholders and never a key: a key written out in the manifest is a fault.
+    """
+
+    text: str | None = None
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """One API key and where it came from. `secret` is None only where keys were not asked for (`check` offline)."""
+
+    source: KeySource
+    secret: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """What one key may send: at most `requests` calls in any `per_s` seconds, whatever they ask."""
+
+    requests: int = 60
+    per_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One Omni organization's API. `base_url` is normalized: origin and path without a trailing slash or `/api`."""
+
+    name: str
+    base_url: str
+    keys: tuple[ApiKey, ...]
+    rate_limit: RateLimit = RateLimit()
+    request_timeout_s: float = 30.0
+    ca_file: Path | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the base URL's host is loopback: http and polls below one second are allowed only there."""
+        from orchestrator.manifest.addresses import is_loopback
+
+        return is_loopback(self.base_url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollBounds:
+    """One job is asked after not more often than every `min_s`, and every `max_s` where the budget allows."""
+
+    min_s: float = 2.0
+    max_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something stands in the manifest's file; lines and columns count from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry under `models:` with its defaults applied. Names and scopes are exactly as written.
+
+    `name` is the label, unique in the manifest. Exactly one of `model_id` and `model_name` decides which model is
+    meant: `model_name` is looked up only where `model_id` is None. `model_id` is lower case.
+    `mode_pinned` tells that the entry itself (not the defaults) said `mode:`.
+    """
+
+    index: int
+    name: str
+    instance: str
+    model_id: str | None = None
+    model_name: str | None = None
+    branch: str | None = None
+    mode: Mode = Mode.HARD
+    mode_pinned: bool = False
+    schemas: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    connection: str | None = None
+    reads: tuple[str, ...] | None = None
+    wait: bool = True
+    timeout_s: float = 1800.0
+    retries: int = 3
+    poll: PollBounds = PollBounds()
+    on_ambiguous: OnAmbiguous = OnAmbiguous.REPORT
+    verify: Verify = Verify.NONE
+    enabled: bool = True
+    place: Place = Place(1, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestWarning:
+    """Something in a manifest that is allowed and probably not meant, for example tables without schemas."""
+
+    place: Place
+    message: str
+    entry: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A manifest without faults: instances by name, entries in the file's order.
+
+    `secrets` is what no output may hold: every key, and every value that came from a variable under `api_keys`.
+    """
+
+    path: str
+    sha256: str
+    instances: dict[str, Instance]
+    entries: tuple[Entry, ...]
+    workers: int = 16
+    collapse: bool = True
+    warnings: tuple[ManifestWarning, ...] = ()
+    secrets: tuple[Secret, ...] = ()

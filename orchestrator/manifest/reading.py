@@ -1,0 +1,136 @@
+"""Scalars -> values: placeholders replaced, names as written, everything else checked; what is wrong goes on the list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from pathlib import Path
+from typing import Final
+
+from orchestrator.manifest.api_keys import ReadFile
+from orchestrator.manifest.faults import FaultList
+from orchestrator.manifest.manifest import Place
+from orchestrator.manifest.variables import VariableError, expand
+from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
+
+MAX_NAME: Final = 500
+"""Characters in a name: as many still fit into a URL, whatever they are."""
+
+
+class Reading:
+    """What the readers of one manifest share: where it lies, the variables, and the list of faults."""
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        environ: MappingOf[str, str],
+        with_keys: bool,
+        read_file: ReadFile,
+        faults: FaultList,
+    ) -> None:
+        self.path: Final = path
+        self.folder: Final = Path(path).absolute().parent
+        self.environ: Final = environ
+        self.with_keys: Final = with_keys
+        self.read_file: Final = read_file
+        self.faults: Final = faults
+
+    def fault(self, place: Place, message: str) -> None:
+        """Something is wrong at `place`."""
+        self.faults.add(place, message)
+
+    def show(self, text: str) -> str:
+        """`text` for a message."""
+        return self.faults.show(text)
+
+    def secret(self, text: str | None) -> None:
+        """From here on `text` is a secret: no message shows it, with or without its outer blanks."""
+        for form in (text or "", (text or "").strip()):
+            if form and form not in self.faults.secrets:
+                self.faults.secrets.append(form)
+
+    def text(self, node: Node, key: str) -> str | None:
+        """A scalar's text with its placeholders replaced, or None with a fault."""
+        if not isinstance(node, Scalar):
+            self.fault(node.place, f"`{key}` is a {kind_of(node)}: write one value")
+            return None
+        if node.is_null:
+            self.fault(node.place, empty(key, node))
+            return None
+        if "$" not in node.text:
+            return node.text
+        try:
+            return expand(node.text, self.environ)
+        except VariableError as error:
+            self.fault(node.place, f"`{key}`: {error}")
+            return None
+
+    def name(self, node: Node, key: str, *, any_character: bool = False) -> str | None:
+        """A name, exactly as written. Control characters are a slip, except where the name is our own label."""
+        text = self.text(node, key)
+        if text is None:
+            return None
+        if not text.strip():
+            self.fault(node.place, f"`{key}` is blank: remove the key or name something")
+        elif len(text) > MAX_NAME:
+            self.fault(node.place, f"`{key}` is {len(text)} characters long, {MAX_NAME} are the most: {self.show(text)}")
+        elif not any_character and (odd := control_character(text)):
+            self.fault(node.place, f"`{key}` holds {odd}: {self.show(text)}")
+        else:
+            return text
+        return None
+
+    def names(self, node: Node, key: str) -> tuple[str, ...] | None:
+        """A list of names, or one name alone; no commas, each once."""
+        if isinstance(node, Mapping):
+            self.fault(node.place, f"`{key}` is a mapping: write a list of names, [one, other]")
+            return None
+        items = node.items if isinstance(node, Sequence) else [node]
+        if not items:
+            self.fault(node.place, f"`{key}` is empty: remove the key or name something")
+            return None
+        found: dict[str, None] = {}
+        whole = True
+        for item in items:
+            name = self._listed(item, key)
+            if name is None:
+                whole = False
+            elif name in found:
+                self.faults.warn(item.place, f"`{key}` names {self.show(name)} more than once")
+            else:
+                found[name] = None
+        return tuple(found) if whole else None
+
+    def _listed(self, item: Node, key: str) -> str | None:
+        if not isinstance(item, Scalar):
+            self.fault(item.place, f"`{key}` holds a {kind_of(item)} in its list: write names, [one, other]")
+            return None
+        name = self.name(item, key)
+        if name is not None and "," in name:
+            self.fault(
+                item.place,
+                f"`{key}` holds a comma in {self.show(name)}: such a name cannot be sent; "
+                f"several names are a list, [one, other]",
+            )
+            return None
+        return name
+
+
+def kind_of(node: Node) -> str:
+    """What people call such a node."""
+    return "mapping" if isinstance(node, Mapping) else "list" if isinstance(node, Sequence) else "single value"
+
+
+def empty(key: str, node: Scalar) -> str:
+    """The fault for a null. The words that YAML reads as one may have been meant as names."""
+    if node.text:
+        return f"`{key}` is `{node.text}`, which YAML reads as nothing: remove the key, or quote it if it is a name"
+    return f"`{key}` is empty: remove the key or name something"
+
+
+def control_character(text: str) -> str | None:
+    """The first control character in `text`, as people call it."""
+    for char in text:
+        if char < " " or "\x7f" <= char <= "\x9f":
+            return "a line break" if char in "\r\n\x85" else f"the control character U+{ord(char):04X}"
+    return None

@@ -1,0 +1,124 @@
+"""The manifest's top: its version, workers, instances, defaults and models, and where each is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from orchestrator.manifest.keys import DEFAULTS, INSTANCE, MODEL, TOP_WRONG
+from orchestrator.manifest.kinds import JsonSchema, Whole
+from orchestrator.manifest.reading import Reading
+from orchestrator.manifest.settings import Field, Nested, Settings, Table, read_settings, table
+from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
+
+VERSION: Final = "1"
+MAX_WORKERS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The manifest's own version."""
+
+    def read(self, reading: Reading, node: Node, key: str) -> str | None:
+        text = reading.text(node, key)
+        if text is None or text == VERSION:
+            return text
+        reading.fault(
+            node.place,
+            f"version {reading.show(text)} is not known: this program reads version {VERSION} of the manifest",
+        )
+        return None
+
+    def schema(self) -> JsonSchema:
+        return {"enum": [int(VERSION), VERSION]}
+
+
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """A mapping of names to settings."""
+
+    table: Table
+
+    def read(self, reading: Reading, node: Node, key: str) -> dict[str, Settings | None] | None:
+        """Each name with its settings; None in the place of settings that are none."""
+        if not isinstance(node, Mapping) or not node.pairs:
+            reading.fault(
+                node.place, f"`{key}` is no mapping of names: write a name, with its settings under it, or remove the key"
+            )
+            return None
+        found: dict[str, Settings | None] = {}
+        for name, (written, value) in node.pairs.items():
+            if reading.name(Scalar(name.replace("$", "$$"), False, written.line, written.column), key) is not None:
+                found[name] = read_settings(reading, value, self.table)
+        return found
+
+    def schema(self) -> JsonSchema:
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "propertyNames": {"minLength": 1},
+            "additionalProperties": self.table.schema(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A list of settings."""
+
+    table: Table
+
+    def read(self, reading: Reading, node: Node, key: str) -> list[Settings] | None:
+        """Those that are settings; the others are faults."""
+        if isinstance(node, Scalar) and node.is_null or isinstance(node, Sequence) and not node.items:
+            reading.fault(node.place, f"there are no models: `{key}` is empty, list at least one")
+            return None
+        if not isinstance(node, Sequence):
+            reading.fault(node.place, f"`{key}` is not a list: write `- id: ...` or `- model: ...` for each")
+            return None
+        read = (read_settings(reading, item, self.table) for item in node.items)
+        return [settings for settings in read if settings is not None]
+
+    def schema(self) -> JsonSchema:
+        return {"type": "array", "minItems": 1, "items": self.table.schema()}
+
+
+TOP: Final = table(
+    "a manifest",
+    Field(
+        key="version",
+        kind=Version(),
+        default="1",
+        meaning="The version of this format.",
+        example=1,
+    ),
+    Field(
+        key="workers",
+        kind=Whole(1, MAX_WORKERS),
+        default="16",
+        meaning="Calls on the wire at once; any number of jobs may be in flight.",
+        example=16,
+    ),
+    Field(
+        key="instances",
+        kind=ByName(INSTANCE),
+        default="one, from OMNI_BASE_URL and OMNI_API_TOKEN (or OMNI_API_KEY)",
+        meaning="The Omni instances, by a name of yours.",
+        example={"prod": {"base_url": "https://blobsrus.omniapp.co", "api_keys": ["${OMNI_API_TOKEN}"]}},
+    ),
+    Field(
+        key="defaults",
+        kind=Nested(DEFAULTS),
+        default="",
+        meaning="Settings for every model that does not say otherwise.",
+        example={"mode": "hard", "timeout": "30m"},
+    ),
+    Field(
+        key="models",
+        kind=Many(MODEL),
+        default="",
+        meaning="What is refreshed.",
+        example=[{"id": "3c90c3cc-0d44-4b50-8888-8dd25736052a", "name": "sales"}],
+        required=True,
+    ),
+    wrong=TOP_WRONG,
+)

@@ -1,0 +1,131 @@
+"""What a YAML file says, as a tree that knows where each node stands and keeps every scalar's source text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from orchestrator.manifest.manifest import Place
+
+NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+"""The plain scalars that YAML 1.2 (core schema) reads as null."""
+
+BOOLEANS: Final = {
+    "true": True, "True": True, "TRUE": True,
+    "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+"""The plain scalars that YAML 1.2 (core schema) reads as booleans: not yes, no, on, off, y, n."""
+
+_DECIMAL: Final = re.compile(r"[-+]?[0-9]+")
+_OCTAL: Final = re.compile(r"0o[0-7]+")
+_HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_ODD_FLOAT: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+# Python refuses to turn longer texts into integers.
+_LONGEST_INT: Final = 4_000
+
+PlainData: TypeAlias = "str | int | float | bool | list[PlainData] | dict[str, PlainData] | None"
+
+
+# The nodes are not frozen: a file has millions of them, and a frozen dataclass takes three times as long to make.
+@dataclass(slots=True, eq=False)
+class Scalar:
+    """A text. `plain` tells that it stood without quotes, so that YAML would read it as null, boolean or number."""
+
+    text: str
+    plain: bool
+    line: int
+    column: int
+
+    @property
+    def place(self) -> Place:
+        """Where it begins."""
+        return Place(self.line, self.column)
+
+    @property
+    def is_null(self) -> bool:
+        """Whether it says nothing: a plain `null`, `~`, or nothing at all."""
+        return self.plain and self.text in NULLS
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A list."""
+
+    line: int
+    column: int
+    items: list[Node] = field(default_factory=list)
+
+    @property
+    def place(self) -> Place:
+        """Where it begins: at the `[` or the first `-`."""
+        return Place(self.line, self.column)
+
+
+@dataclass(slots=True, eq=False)
+class Mapping:
+    """Keys and values; merge keys are resolved. Keys are texts as written: `on` is "on", `1` is "1"."""
+
+    line: int
+    column: int
+    pairs: dict[str, tuple[Scalar, Node]] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Place:
+        """Where it begins: at the `{` or the first key."""
+        return Place(self.line, self.column)
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One YAML file. `root` is None where it holds nothing but comments."""
+
+    path: str
+    root: Node | None
+
+    def plain(self) -> PlainData:
+        """The whole as dictionaries, lists and the scalars of YAML 1.2's core schema."""
+        return None if self.root is None else plain(self.root)
+
+    def place(self, *keys: str | int) -> Place:
+        """Where the node under these keys and indexes stands; the deepest that exists, where not all of them do."""
+        node = self.root
+        if node is None:
+            return Place(1, 1)
+        for key in keys:
+            if isinstance(node, Mapping) and key in node.pairs:
+                node = node.pairs[str(key)][1]
+            elif isinstance(node, Sequence) and isinstance(key, int) and 0 <= key < len(node.items):
+                node = node.items[key]
+            else:
+                break
+        return node.place
+
+
+def plain(node: Node) -> PlainData:
+    """A node as plain data. The depth is bounded by the reader, so this may recurse."""
+    if isinstance(node, Mapping):
+        return {key: plain(value) for key, (_, value) in node.pairs.items()}
+    if isinstance(node, Sequence):
+        return [plain(item) for item in node.items]
+    return core_value(node.text) if node.plain else node.text
+
+
+def core_value(text: str) -> str | int | float | bool | None:
+    """What YAML 1.2's core schema makes of a plain scalar."""
+    if text in NULLS:
+        return None
+    if (truth := BOOLEANS.get(text)) is not None:
+        return truth
+    if len(text) > _LONGEST_INT:
+        return text
+    for pattern, base in ((_DECIMAL, 10), (_OCTAL, 8), (_HEXADECIMAL, 16)):
+        if pattern.fullmatch(text):
+            return int(text, 10) if base == 10 else int(text[2:], base)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return float(text.replace(".", "", 1)) if _ODD_FLOAT.fullmatch(text) else text

@@ -58,7 +58,11 @@ def _blocks(report: Report) -> Iterator[str]:
 def headline(report: Report) -> str:
     """The run in one line, for a heading."""
     total, bad = len(report.outcomes), sum(not outcome.status.is_good for outcome in report.outcomes)
-    sign, end = ("❌", f"{bad} of {total} targets did not succeed") if bad else ("✅", f"all {total} targets are good")
+    targets = "target" if total == 1 else "targets"
+    if bad:
+        sign, end = "❌", f"{bad} of {total} {targets} did not succeed"
+    else:
+        sign, end = "✅", "the target is good" if total == 1 else f"all {total} targets are good"
     if report.run.signal is not None:
         sign, end = "⏹️", f"stopped; {end}"
     return f"{sign} omni-refresh: {end}"

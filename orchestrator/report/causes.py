@@ -72,7 +72,7 @@ def group_warnings(run_warnings: Iterable[str], outcomes: Iterable[Outcome]) -> 
 
 def _placeless(text: str, outcome: Outcome) -> str:
     """The text without what differs from target to target: ids, and the target's own name where it is a part of more."""
-    names = {name for name in (outcome.name, outcome.branch) if name and 2 < len(name) <= len(text) // 2}
+    names = {name for name in (outcome.name, outcome.branch) if name and 2 < len(name) < len(text)}
     for name in sorted(names, key=len, reverse=True):
         text = text.replace(name, "\x00")
     return _ID.sub("\x00", text)

@@ -86,7 +86,11 @@ def _headline(report: Report) -> Text:
     from rich.text import Text
 
     total, bad = len(report.outcomes), sum(not outcome.status.is_good for outcome in report.outcomes)
-    words = f"{bad} of {total} {_targets(total)} did not succeed" if bad else f"All {total} {_targets(total)} are good"
+    words = (
+        f"{bad} of {total} {_targets(total)} did not succeed"
+        if bad
+        else ("The target is good" if total == 1 else f"All {total} targets are good")
+    )
     if not total:
         words = "No targets"
     if report.run.signal is not None:

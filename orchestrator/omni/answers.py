@@ -59,7 +59,9 @@ class ModelsQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRecord:
-    """One model as the list shows it; ids are lower case. A branch is a model of kind BRANCH; its id is a model id."""
+    """One model as the list shows it; ids are lower case. A branch is a model of kind BRANCH; its id is a
+    model id. `branches` holds (id, name) pairs where they were asked for and shown, else None.
+    """
 
     id: str
     name: str | None
@@ -68,7 +70,7 @@ class ModelRecord:
     base_model_id: str | None
     deleted: bool
     updated_at: datetime | None = None
-    branches: tuple[tuple[str, str], ...] = ()
+    branches: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,9 @@ def _model(item: dict[str, object]) -> ModelRecord | None:
         base_model_id=as_id(item.get("baseModelId")),
         deleted=item.get("deletedAt") is not None,
         updated_at=as_moment(item.get("updatedAt")),
-        branches=tuple((branch_id, name) for branch_id, name in branches if branch_id and name),
+        branches=None
+        if item.get("branches") is None
+        else tuple((branch_id, name) for branch_id, name in branches if branch_id and name),
     )
 
 

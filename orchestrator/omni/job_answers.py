@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer
 from orchestrator.omni.fields import UnreadableAnswer, as_object, read_object
@@ -34,7 +34,7 @@ def read_refresh(body: bytes) -> RefreshAnswer:
 
 def read_job(body: bytes) -> JobAnswer:
     """A 2xx answer to a poll. Raises UnreadableAnswer where it names no status in text."""
-    word = _status(list(_levels(body)))
+    word = _status(_levels(body))
     if word is None:
         raise UnreadableAnswer("the answer names no status")
     return JobAnswer(state=job_state(word), word=shown_word(word))
@@ -65,6 +65,6 @@ def _job_id(fields: dict[str, object]) -> str | None:
     return text if text and len(text) <= ID_CHARACTERS and text.isprintable() else None
 
 
-def _status(levels: list[dict[str, object]]) -> str | None:
+def _status(levels: Iterable[dict[str, object]]) -> str | None:
     words = (level.get(name) for level in levels for name in _STATUS_FIELDS)
     return next((word for word in words if isinstance(word, str) and word.strip()), None)

@@ -16,7 +16,7 @@ def load_json(body: bytes) -> object:
     """
     text = body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
     try:
-        value: object = json.loads(text, parse_int=_integer)
+        value: object = _DECODER.decode(text)
     except RecursionError:
         pass
     else:
@@ -26,3 +26,6 @@ def load_json(body: bytes) -> object:
 
 def _integer(digits: str) -> int | str:
     return int(digits) if len(digits) <= _INTEGER_DIGITS else digits
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer)

@@ -22,9 +22,7 @@ _DEFAULT_RETRIES: Final = 3
 class EntryReader:
     """Makes entries one after another, and knows the labels that were given so far."""
 
-    def __init__(
-        self, reading: Reading, defaults: Settings, instances: MappingOf[str, Instance | None] | None
-    ) -> None:
+    def __init__(self, reading: Reading, defaults: Settings, instances: MappingOf[str, Instance | None] | None) -> None:
         self._reading = reading
         self._defaults = defaults
         self._instances = instances
@@ -152,6 +150,7 @@ class EntryReader:
             self._reading.fault(place, "`min` of `poll` is above `max`: write the smaller one as `min`")
         if min_s < SHORTEST_POLL_S and instance is not None and instance.base_url and not instance.is_loopback:
             self._reading.fault(
-                place, "`poll` is below 1s, which only an instance on this machine (loopback) may be asked: write 1s or more"
+                place,
+                "`poll` is below 1s, which only an instance on this machine (loopback) may be asked: write 1s or more",
             )
         return PollBounds(min_s=min_s, max_s=max_s)

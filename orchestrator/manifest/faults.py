@@ -10,11 +10,14 @@ from typing import Final
 
 from orchestrator.errors import UsageError
 from orchestrator.manifest.manifest import ManifestWarning, Place
+from orchestrator.text import clean
 
 MAX_SHOWN: Final = 50
 """So many faults are printed; the rest is a count."""
 
-MAX_KEPT: Final = 10_000
+MAX_KEPT: Final = 1_000
+"""So many are kept at all."""
+
 _MAX_TEXT: Final = 7_500
 _MAX_PATH: Final = 200
 _MAX_MESSAGE: Final = 600
@@ -77,10 +80,15 @@ class FaultList:
     def __bool__(self) -> bool:
         return bool(self._faults)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more faults are only counted: their words need no care."""
+        return len(self._faults) >= MAX_KEPT
+
     def add(self, place: Place, message: str) -> None:
         """Something is wrong at `place`. The same words for the same place count once: an anchor is used many times."""
         key = (place, message)
-        if len(self._faults) < MAX_KEPT:
+        if not self.is_full:
             self._faults[key] = None
         elif key not in self._faults:
             self._more += 1
@@ -116,11 +124,10 @@ def _cut(message: str) -> str:
 
 def show(text: str, *, at_most: int = _MAX_VALUE, quotes: str = '"') -> str:
     """`text` on one line for a message: shortened, without control characters, userinfo in a URL, or a key."""
-    masked = _KEY.sub("omni_…", _USERINFO.sub("//…@", text[: 10 * at_most]))
-    clean = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in masked)
-    if len(clean) > at_most or len(text) > 10 * at_most:
-        clean = clean[:at_most] + "…"
-    return f"{quotes}{clean}{quotes}"
+    shown = clean(_KEY.sub("omni_…", _USERINFO.sub("//…@", text[: 10 * at_most])))
+    if len(shown) > at_most or len(text) > 10 * at_most:
+        shown = shown[:at_most] + "…"
+    return f"{quotes}{shown}{quotes}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

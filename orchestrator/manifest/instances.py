@@ -10,6 +10,7 @@ from orchestrator.manifest.credentials import note_secrets, read_address
 from orchestrator.manifest.manifest import ApiKey, Instance, KeySource, Place, RateLimit
 from orchestrator.manifest.reading import Reading
 from orchestrator.manifest.settings import NO_SETTINGS, Settings
+from orchestrator.manifest.variables import VariableError
 from orchestrator.manifest.yaml_nodes import Mapping
 
 DEFAULT_INSTANCE: Final = "default"
@@ -81,7 +82,7 @@ def environment_instance(reading: Reading) -> Instance | None:
     if reading.with_keys:
         try:
             secret = key_from_text(f"${{{variable}}}", reading.environ)
-        except KeyTextError as error:
+        except (KeyTextError, VariableError) as error:
             reading.fault(_TOP, f"there are no `instances` here, and {error}")
             return None
     if base_url is None:

@@ -18,7 +18,9 @@ RATE_LIMIT: Final = table(
         meaning="So many calls in any `per`, whatever they ask.",
         example=60,
     ),
-    Field(key="per", kind=Duration(), default="60s", meaning="The window that the calls are counted in.", example="60s"),
+    Field(
+        key="per", kind=Duration(), default="60s", meaning="The window that the calls are counted in.", example="60s"
+    ),
     wrong=dict.fromkeys(("limit", "max", "calls", "rate", "count"), "requests")
     | dict.fromkeys(("period", "window", "interval", "seconds", "time", "every"), "per"),
 )
@@ -137,9 +139,7 @@ _TARGET_FIELDS: Final = (
         meaning="Only these tables are refreshed; with `schemas`, those of them within these schemas.",
         example=["finance.invoices", "finance.ledger_*"],
     ),
-    Field(
-        key="tags", kind=Names(), default="", meaning="Words to select models by.", example=["nightly", "emea"]
-    ),
+    Field(key="tags", kind=Names(), default="", meaning="Words to select models by.", example=["nightly", "emea"]),
     Field(
         key="connection",
         kind=Name(),
@@ -274,7 +274,9 @@ TOP_WRONG: Final = (
     | dict.fromkeys(("instance", "hosts", "servers", "base_url", "api_key", "api_keys", "token", "url"), "instances")
     | dict.fromkeys(("default", "settings", "options", "config"), "defaults")
     | dict.fromkeys(("concurrency", "threads", "max_workers", "parallel", "parallelism", "jobs"), "workers")
-    | dict.fromkeys((one.key for one in _TARGET_FIELDS if one.key != "instance"), "it belongs under `defaults`, or to a model")
+    | dict.fromkeys(
+        (one.key for one in _TARGET_FIELDS if one.key != "instance"), "it belongs under `defaults`, or to a model"
+    )
     | dict.fromkeys(("collapse",), "it belongs under `defaults`")
     | dict.fromkeys(("rate_limit", "request_timeout", "ca_file", "api_key_file"), "it belongs to an instance")
     | dict.fromkeys(("schema_version", "apiversion", "api_version"), "version")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterator, Mapping as MappingOf
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -74,7 +75,9 @@ def _manifest(reading: Reading, text: str | bytes) -> Manifest | None:
         reading.fault(_TOP, "there is nothing in this file: a manifest needs at least `models`")
         return None
     if not isinstance(root, Mapping):
-        reading.fault(root.place, f"this file holds a {kind_of(root)}: a manifest is keys with values, such as `models:`")
+        reading.fault(
+            root.place, f"this file holds a {kind_of(root)}: a manifest is keys with values, such as `models:`"
+        )
         return None
     for key in [key for key in root.pairs if key.startswith("x-")]:
         del root.pairs[key]
@@ -117,7 +120,7 @@ def _entries(
     reading: Reading, top: Settings, defaults: Settings, instances: dict[str, Instance | None] | None
 ) -> tuple[Entry, ...]:
     reader = EntryReader(reading, defaults, instances)
-    made = (reader.make(index, own) for index, own in enumerate(top.get("models", list) or ()))
+    made = (reader.make(index, own) for index, own in enumerate(top.get("models", Iterator) or ()))
     return tuple(entry for entry in made if entry is not None)
 
 

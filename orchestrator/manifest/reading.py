@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as MappingOf
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
 
 MAX_NAME: Final = 500
 """Characters in a name: as many still fit into a URL, whatever they are."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Reading:
@@ -73,7 +76,9 @@ class Reading:
         if not text.strip():
             self.fault(node.place, f"`{key}` is blank: remove the key or name something")
         elif len(text) > MAX_NAME:
-            self.fault(node.place, f"`{key}` is {len(text)} characters long, {MAX_NAME} are the most: {self.show(text)}")
+            self.fault(
+                node.place, f"`{key}` is {len(text)} characters long, {MAX_NAME} are the most: {self.show(text)}"
+            )
         elif not any_character and (odd := control_character(text)):
             self.fault(node.place, f"`{key}` holds {odd}: {self.show(text)}")
         else:
@@ -130,7 +135,7 @@ def empty(key: str, node: Scalar) -> str:
 
 def control_character(text: str) -> str | None:
     """The first control character in `text`, as people call it."""
-    for char in text:
-        if char < " " or "\x7f" <= char <= "\x9f":
-            return "a line break" if char in "\r\n\x85" else f"the control character U+{ord(char):04X}"
-    return None
+    match = _CONTROL.search(text)
+    if match is None:
+        return None
+    return "a line break" if match[0] in "\r\n\x85" else f"the control character U+{ord(match[0]):04X}"

@@ -110,7 +110,8 @@ def read_settings(reading: Reading, node: Node, known: Table) -> Settings | None
     for key, (written, value) in node.pairs.items():
         one = fields.get(key)
         if one is None:
-            reading.fault(written.place, f"unknown key {reading.show(key)}: {known.unknown(key)}")
+            advice = "" if reading.faults.is_full else known.unknown(key)
+            reading.fault(written.place, f"unknown key {reading.show(key)}: {advice}")
         elif (read := one.kind.read(reading, value, key)) is not None:
             values[key] = read
     for key, one in fields.items():

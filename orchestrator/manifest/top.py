@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,7 +44,8 @@ class ByName:
         """Each name with its settings; None in the place of settings that are none."""
         if not isinstance(node, Mapping) or not node.pairs:
             reading.fault(
-                node.place, f"`{key}` is no mapping of names: write a name, with its settings under it, or remove the key"
+                node.place,
+                f"`{key}` is no mapping of names: write a name, with its settings under it, or remove the key",
             )
             return None
         found: dict[str, Settings | None] = {}
@@ -67,19 +69,26 @@ class Many:
 
     table: Table
 
-    def read(self, reading: Reading, node: Node, key: str) -> list[Settings] | None:
-        """Those that are settings; the others are faults."""
-        if isinstance(node, Scalar) and node.is_null or isinstance(node, Sequence) and not node.items:
+    def read(self, reading: Reading, node: Node, key: str) -> Iterator[Settings] | None:
+        """Those that are settings, read one by one as they are asked for; the others are faults."""
+        if (isinstance(node, Scalar) and node.is_null) or (isinstance(node, Sequence) and not node.items):
             reading.fault(node.place, f"there are no models: `{key}` is empty, list at least one")
             return None
         if not isinstance(node, Sequence):
             reading.fault(node.place, f"`{key}` is not a list: write `- id: ...` or `- model: ...` for each")
             return None
-        read = (read_settings(reading, item, self.table) for item in node.items)
-        return [settings for settings in read if settings is not None]
+        read = (read_settings(reading, item, self.table) for item in _taken(node.items))
+        return (settings for settings in read if settings is not None)
 
     def schema(self) -> JsonSchema:
         return {"type": "array", "minItems": 1, "items": self.table.schema()}
+
+
+def _taken(items: list[Node]) -> Iterator[Node]:
+    """The items in their order, each let go of: 100,000 models are not held as nodes and as entries at once."""
+    items.reverse()
+    while items:
+        yield items.pop()
 
 
 TOP: Final = table(

@@ -29,7 +29,7 @@ class JsonLines:
     def __init__(self, path: str | Path, earlier: Iterable[Outcome] = ()) -> None:
         known = tuple(earlier)
         write_report(path, render_jsonl(known))
-        self._path = path
+        self.path = path
         self._written = {outcome.name for outcome in known}
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -70,4 +70,4 @@ class JsonLines:
         self.close()
 
     def _error(self, error: OSError) -> ReportError:
-        return ReportError(f"the report {self._path} was not written: {error.strerror or error}")
+        return ReportError(f"the report {self.path} was not written: {error.strerror or error}")

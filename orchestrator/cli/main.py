@@ -1,0 +1,103 @@
+"""The console script: one group of commands, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from orchestrator import __version__
+from orchestrator.errors import OmniRefreshError
+
+# command: (module under orchestrator.cli, what the list of commands says of it)
+COMMANDS = {
+    "run": ("run", "Refresh the models of a manifest and follow each to its end."),
+    "check": ("check", "Is the manifest right? Sends nothing."),
+    "simulate": ("simulate", "A stand-in Omni server on loopback, with the limits and errors of the real one."),
+    "schema": ("schema", "Print the JSON Schema of the manifest, the report or a simulator's scenario."),
+}
+
+
+class _Commands(click.Group):
+    """A group that knows its commands by name and imports one when it is used, so that `--help` costs nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"orchestrator.cli.{COMMANDS[cmd_name][0]}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            known = ", ".join(COMMANDS)
+            ctx.fail(f"no command {args[0]!r}" + (f" (did you mean {near[0]}?)" if near else f"; there is: {known}"))
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="omni-refresh", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Refresh the schemas of many Omni models within the API's budget, and say truthfully what became of each.
+
+    Exit codes: 0 all is well, 1 some target did not succeed, 2 wrong command line, manifest or settings (nothing was
+    sent), 3 an instance refused its keys, 4 another run holds the lock, 5 a report could not be written, 129/130/143
+    stopped by a signal.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the program and exit with its code; what it raises on purpose is one line on stderr and never a traceback."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the program; its exit code."""
+    try:
+        code: Any = cli.main(args=args, prog_name="omni-refresh", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        _say(error)
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except OmniRefreshError as error:
+        say(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        # whoever read the output has left; nothing more can be said, not even at the interpreter's exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _say(error: click.ClickException) -> None:
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        say(context.get_usage())
+    say(f"omni-refresh: {error.format_message()}")
+
+
+def say(text: str) -> None:
+    """A line for a person, on stderr, made harmless for terminals and CI logs."""
+    from orchestrator.text import clean
+
+    click.echo("\n".join(clean(line) for line in text.splitlines()), err=True)

@@ -1,0 +1,127 @@
+"""Tells the log what happens in a run: stable events, one canonical line for each target."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from orchestrator.log import Event, get_logger
+from orchestrator.manifest.manifest import Instance
+from orchestrator.omni.errors import CallError
+from orchestrator.plan.plan import Lane, Plan
+from orchestrator.quota.door import Closing, Door
+from orchestrator.quota.key import KeyQuota
+from orchestrator.run.outcome import Outcome
+
+
+class Narrator:
+    """A run's watcher. `on_settled` is told of each outcome as well (a report that grows)."""
+
+    def __init__(self, on_settled: Callable[[Outcome], None] | None = None) -> None:
+        self._log = get_logger()
+        self._on_settled = on_settled
+        self.doors: dict[str, Door] = {}
+        self.settled: Counter[str] = Counter()
+        self.total = 0
+
+    def door_opened(self, instance: Instance, door: Door) -> None:
+        """Calls to an instance go through this door."""
+        self.doors[instance.name] = door
+
+    def door_watcher(self, instance: Instance) -> DoorNarrator:
+        """Who is told of what happens at an instance's door."""
+        return DoorNarrator(instance.name)
+
+    def planned(self, plan: Plan) -> None:
+        """Look-ups are done."""
+        self.total = len(plan.entries)
+        self._log.info(
+            Event.RUN_PLANNED,
+            targets=len(plan.entries),
+            lanes=len(plan.lanes),
+            skipped=len(plan.skips),
+            unresolved=len(plan.unresolved),
+        )
+
+    def target_settled(self, outcome: Outcome) -> None:
+        """The canonical line of one target."""
+        self.settled[outcome.status] += 1
+        say = self._log.info if outcome.status.is_good else self._log.warning
+        error = outcome.error
+        say(
+            Event.TARGET_SETTLED,
+            target=outcome.name,
+            instance=outcome.instance,
+            model_id=outcome.model_id,
+            branch=outcome.branch,
+            status=outcome.status.value,
+            covered_by=outcome.covered_by,
+            job_ids=list(outcome.job_ids),
+            queued_s=outcome.queued_s and round(outcome.queued_s, 3),
+            duration_s=outcome.duration_s and round(outcome.duration_s, 3),
+            attempts=outcome.attempts,
+            polls=outcome.polls,
+            throttled=outcome.throttled,
+            **({} if error is None else {"kind": error.kind, "http_status": error.http_status, "error": error.message}),
+        )
+        if self._on_settled is not None:
+            self._on_settled(outcome)
+
+    def submits_ended(self, reason: Closing) -> None:
+        """Nothing more is submitted."""
+        self._log.warning(Event.SUBMITS_ENDED, reason=reason.value)
+
+    def lane_broke(self, lane: Lane, error: BaseException) -> None:
+        """A fault of this program."""
+        self._log.error(Event.LANE_BROKE, instance=lane.instance, lane=lane.key, exc_info=error)
+
+    def instance_silent(self, instance: str, error: CallError) -> None:
+        """The breaker opened."""
+        self._log.warning(Event.INSTANCE_LOST, instance=instance, kind=error.kind.value, error=error.message)
+
+    def instance_answers(self, instance: str) -> None:
+        """The breaker closed."""
+        self._log.info(Event.INSTANCE_FOUND, instance=instance)
+
+    def instance_given_up(self, instance: str) -> None:
+        """The breaker stays open."""
+        self._log.error(Event.INSTANCE_GIVEN_UP, instance=instance)
+
+    def progress(self, elapsed_s: float) -> None:
+        """A sign of life."""
+        self._log.info(
+            Event.RUN_PROGRESSED,
+            elapsed_s=round(elapsed_s, 1),
+            settled=self.settled.total(),
+            total=self.total,
+            **dict(sorted(self.settled.items())),
+        )
+
+
+class DoorNarrator:
+    """Tells what happens at one instance's door."""
+
+    def __init__(self, instance: str) -> None:
+        self._instance = instance
+        self._log = get_logger()
+
+    def key_held(self, key: KeyQuota, wait_s: float) -> None:
+        """A 429."""
+        self._log.warning(Event.KEY_HELD, instance=self._instance, key=key.label, wait_s=round(wait_s, 3))
+
+    def key_refused(self, key: KeyQuota, *, left: int) -> None:
+        """A 401."""
+        say = self._log.warning if left else self._log.error
+        say(Event.KEY_REFUSED, instance=self._instance, key=key.label, keys_left=left)
+
+    def limit_learned(self, key: KeyQuota) -> None:
+        """The server gives less than it was said to, or more again."""
+        now = key.learned
+        self._log.info(
+            Event.LIMIT_LEARNED,
+            instance=self._instance,
+            key=key.label,
+            told=now.told,
+            learned=now.limit,
+            burst=now.burst,
+        )

@@ -1,0 +1,115 @@
+"""Options that several commands share. A flag beats `OMNI_REFRESH_<FLAG>` in the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Seconds(click.ParamType[float]):
+    """A duration such as 500ms, 30s, 5m, 1h30m or a number of seconds; becomes seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds, or a usage error that says what a duration looks like."""
+        if isinstance(value, float):
+            return value
+        from orchestrator.durations import parse_duration
+
+        try:
+            return parse_duration(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+
+
+DURATION = Seconds()
+
+
+def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
+    """A click option that is also read from `OMNI_REFRESH_<FLAG>`."""
+    word = flag.removeprefix("--").partition("/")[0].replace("-", "_").upper()
+    return click.option(flag, *names, envvar=f"OMNI_REFRESH_{word}", show_envvar=False, **settings)
+
+
+def manifest_argument(command: F) -> F:
+    """The manifest's path."""
+    return click.argument("manifest", metavar="MANIFEST")(command)
+
+
+def selection_options(command: F) -> F:
+    """--select, --exclude, --allow-empty."""
+    for decorate in (
+        option("--allow-empty", is_flag=True, help="Selecting nothing is no error."),
+        option(
+            "--exclude", multiple=True, metavar="EXPR", help="Leave out what EXPR picks; repeatable, as for --select."
+        ),
+        option(
+            "--select",
+            multiple=True,
+            metavar="EXPR",
+            help="Only what EXPR picks: a name, a glob over names, a model id, tag:T, instance:I, connection:C or "
+            "branch:B; joined by comma all must hold; repeatable, any may hold.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def log_options(command: F) -> F:
+    """--log-format, -v, -q, --no-color, --progress."""
+    for decorate in (
+        option("--progress", type=click.Choice(["auto", "on", "off"]), default="auto", help="Live progress."),
+        option("--no-color", is_flag=True, help="No colours; NO_COLOR is honoured as well."),
+        option("--quiet", "-q", is_flag=True, help="Only warnings and errors in the log."),
+        option("--verbose", "-v", is_flag=True, help="Each call in the log."),
+        option(
+            "--log-format",
+            type=click.Choice(["auto", "console", "json"]),
+            default="auto",
+            help="How the log on stderr looks; auto: lines for people on a terminal, JSON lines otherwise.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def run_options(command: F) -> F:
+    """What decides how a run goes and what it leaves."""
+    for decorate in (
+        option(
+            "--simulate",
+            is_flag=False,
+            flag_value="",
+            default=None,
+            metavar="[SCENARIO]",
+            help="Run against a simulator of its own: needs no key and no network. Without SCENARIO every model of the "
+            "manifest exists.",
+        ),
+        option(
+            "--rate", type=click.IntRange(min=1), metavar="N", help="This run's share of each key's calls per window."
+        ),
+        option("--grace", type=DURATION, default="3s", help="How long a stopped run follows what is in flight. [3s]"),
+        option("--deadline", type=DURATION, metavar="DURATION", help="A limit for the whole run."),
+        option(
+            "--max-failures",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Stop submitting after N targets that did not succeed.",
+        ),
+        option("--fail-fast", is_flag=True, help="Stop submitting after the first target that did not succeed."),
+        option("--no-wait", is_flag=True, help="Submit only; do not follow the jobs."),
+        option("--json", "as_json", is_flag=True, help="The report's JSON on stdout instead of the summary."),
+        option(
+            "--report",
+            multiple=True,
+            metavar="PATH",
+            help="Write the report; repeatable; the suffix says the format. [omni-refresh-report.json]",
+        ),
+    ):
+        command = decorate(command)
+    return command

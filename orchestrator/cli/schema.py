@@ -1,0 +1,30 @@
+"""`omni-refresh schema`: the JSON Schemas, for editors and for whoever reads reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import click
+
+
+@click.command("schema")
+@click.argument("what", type=click.Choice(["manifest", "report", "scenario"]))
+def command(what: str) -> int:
+    """Print the JSON Schema of WHAT: the manifest, the report, or a simulator's scenario."""
+    click.echo(json.dumps(_schema(what), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _schema(what: str) -> Mapping[str, object]:
+    if what == "manifest":
+        from orchestrator.manifest.schema import manifest_json_schema
+
+        return manifest_json_schema()
+    if what == "report":
+        from orchestrator.report.schema import report_json_schema
+
+        return report_json_schema()
+    from orchestrator.simulator.reading import scenario_json_schema
+
+    return scenario_json_schema()

@@ -1,0 +1,34 @@
+"""`omni-refresh simulate`: a stand-in Omni server to rehearse on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.options import option
+
+
+@click.command("simulate")
+@click.argument("scenario", required=False)
+@option("--port", type=click.IntRange(0, 65535), default=0, help="The port on 127.0.0.1; 0: any that is free. [0]")
+@option("--calls", type=click.Path(dir_okay=False), metavar="PATH", help="Write each call as a JSON line to PATH.")
+def command(scenario: str | None, port: int, calls: str | None) -> int:
+    """Serve a simulated Omni instance on 127.0.0.1 until stopped; its address is the first line on stdout.
+
+    SCENARIO is a YAML file that says which models there are, how long their jobs take and what goes wrong; without one
+    every model id exists.
+    """
+    import asyncio
+    from contextlib import suppress
+    from datetime import UTC, datetime
+
+    from orchestrator.cli.simulation import read_scenario
+    from orchestrator.simulator.reading import make_scenario
+    from orchestrator.simulator.server import serve
+
+    staged = read_scenario(scenario) if scenario else make_scenario(default_model={})
+    path = Path(calls) if calls else None
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(staged, utcnow=lambda: datetime.now(UTC), port=port, log_path=path, ready=click.echo))
+    return 0

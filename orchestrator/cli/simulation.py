@@ -1,0 +1,76 @@
+"""`--simulate`: a simulator for each instance of a manifest, in this process, and the manifest pointed at it."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator.clock import Clock
+from orchestrator.errors import UsageError
+from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, Secret
+from orchestrator.simulator.reading import ScenarioError, load_scenario, make_scenario
+from orchestrator.simulator.scenario import Scenario
+from orchestrator.simulator.server import Simulator
+
+# any key is accepted by a simulated instance; several keys must differ to have quotas of their own
+_KEY = "simulated-key"
+
+
+async def enter_simulation(stack: AsyncExitStack, scenario: str, manifest: Manifest, clock: Clock) -> Manifest:
+    """Start a simulator for each instance for as long as `stack` lives; the manifest with their addresses.
+
+    `scenario` is a file's path; an empty text means an instance on which everything that the manifest names exists.
+    Raises `UsageError` where the scenario is wrong.
+    """
+    instances = {}
+    for name, instance in manifest.instances.items():
+        entries = [e for e in manifest.entries if e.instance == name]
+        staged = read_scenario(scenario) if scenario else _everything_exists(instance, entries)
+        simulator = await stack.enter_async_context(Simulator(staged, utcnow=clock.utcnow))
+        keys = [
+            ApiKey(source=KeySource(), secret=Secret(key))
+            for key in (_known_keys(staged) or [f"{_KEY}-{n}" for n in range(max(1, len(instance.keys)))])
+        ]
+        instances[name] = replace(instance, base_url=simulator.url, keys=tuple(keys), ca_file=None)
+    return replace(manifest, instances=instances)
+
+
+def read_scenario(path: str) -> Scenario:
+    """The scenario in a file; raises `UsageError` with every fault."""
+    try:
+        return load_scenario(Path(path))
+    except ScenarioError as error:
+        raise UsageError(f"the scenario is wrong:\n{error}") from None
+    except OSError as error:
+        raise UsageError(f"the scenario cannot be read: {error.strerror or error}: {path}") from None
+
+
+def _known_keys(scenario: Scenario) -> list[str]:
+    return [key if isinstance(key, str) else key.key for key in scenario.keys]
+
+
+def _everything_exists(instance: Instance, entries: list[Entry]) -> Scenario:
+    """An instance on which each model, branch and connection that the manifest names exists."""
+    models: dict[tuple[str | None, str | None], dict[str, object]] = {}
+    labels: dict[str, bool] = {}
+    for entry in entries:
+        name = None if entry.model_id else (entry.model_name or entry.name)
+        model = models.setdefault((entry.model_id, name), {"branches": []})
+        model.update({"id": entry.model_id} if entry.model_id else {"name": name})
+        if entry.branch is not None:
+            branches = model["branches"]
+            assert isinstance(branches, list)
+            if entry.branch not in branches:
+                branches.append(entry.branch)
+        if entry.connection is not None:
+            labels[entry.connection] = labels.get(entry.connection, False) or entry.branch is not None
+            model["connection"] = entry.connection
+        elif entry.branch is not None:
+            model.setdefault("connection", {"branch_based": True})
+    limit = instance.rate_limit
+    return make_scenario(
+        limit={"requests": limit.requests, "per": limit.per_s},
+        connections=[{"name": label, "branch_based": based} for label, based in labels.items()],
+        models=list(models.values()),
+    )

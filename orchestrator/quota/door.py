@@ -1,0 +1,242 @@
+"""The door: every call of a run to one instance asks here for a turn, and goes with the key that may send soonest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from orchestrator.manifest.manifest import Secret
+from orchestrator.quota.choice import Ask, Purpose, price_s
+from orchestrator.quota.habits import Durations
+from orchestrator.quota.key import KeyQuota
+from orchestrator.quota.waiting import Waiter, Waiting
+from orchestrator.quota.wire import Wire
+
+# A key that gets nothing but 429 for this long serves nobody any more (contract: section 5).
+THROTTLED_FOR_S = 1800.0
+
+
+class Closing(StrEnum):
+    """Why a door lets nobody through any more."""
+
+    STOPPED = "stopped"
+    FAIL_FAST = "fail_fast"
+    DEADLINE = "deadline"
+    LANES_CLOSED = "lanes_closed"
+    KEYS_REFUSED = "keys_refused"
+    THROTTLED = "throttled"
+    DOWN = "instance_down"
+
+
+class DoorClosed(Exception):
+    """The door gives no turn for this purpose any more; `reason` says why."""
+
+    def __init__(self, reason: Closing) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Watcher(Protocol):
+    """Told of what happens at a door; for logs, progress and reports."""
+
+    def key_held(self, key: KeyQuota, wait_s: float) -> None:
+        """A key began to pause."""
+
+    def key_refused(self, key: KeyQuota, *, left: int) -> None:
+        """A key was set aside; `left` others of the instance still work."""
+
+    def limit_learned(self, key: KeyQuota) -> None:
+        """What is believed of a key's limit has changed."""
+
+
+class Turn:
+    """The right to send one call now. Exactly one of its methods must be called, when the call has ended."""
+
+    __slots__ = ("_call", "_door", "_key", "_left_at", "_over")
+
+    def __init__(self, door: Door, key: KeyQuota, call: int, left_at: float) -> None:
+        self._door = door
+        self._key = key
+        self._call = call
+        self._left_at = left_at
+        self._over = False
+
+    @property
+    def secret(self) -> Secret:
+        """The key to send with."""
+        return self._key.secret
+
+    @property
+    def left_at(self) -> float:
+        """When the turn was given: the loop's clock."""
+        return self._left_at
+
+    def answered(self) -> None:
+        """Any answer but a 429, or the call was given up after it may have left."""
+        if self._end() and self._key.answered(self._call, self._door.now()):
+            self._door.watcher.limit_learned(self._key)
+
+    def unsent(self) -> None:
+        """The call is proven not to have left; it costs nothing."""
+        if self._end():
+            self._key.unsent(self._call)
+
+    def throttled(self, retry_after_s: float | None) -> None:
+        """The answer was a 429."""
+        if self._end():
+            self._door.hold(self._key, self._call, self._left_at, retry_after_s)
+
+    def refused(self) -> None:
+        """The server does not accept the key."""
+        if self._end():
+            self._key.answered(self._call, self._door.now())
+            self._door.refuse(self._key)
+
+    def _end(self) -> bool:
+        if self._over:
+            return False
+        self._over = True
+        self._door.release()
+        return True
+
+
+class Door:
+    """One instance's door. `serve()` runs beside the coroutines that ask; all moments are the loop's clock."""
+
+    def __init__(
+        self,
+        *,
+        keys: Sequence[KeyQuota],
+        wire: Wire,
+        durations: Durations,
+        watcher: Watcher,
+        clock: Callable[[], float],
+    ) -> None:
+        self.keys = tuple(keys)
+        self.durations = durations
+        self.watcher = watcher
+        self.now = clock
+        self._wire = wire
+        self._waiting = Waiting(durations.expect)
+        self._turns: dict[Waiter, asyncio.Future[Turn]] = {}
+        self._wake = asyncio.Event()
+        self._closed: dict[Purpose, Closing] = {}
+        self._submits_paused = False
+        self._priced_s = 0.0
+        self._priced_at = float("-inf")
+        self._priced_for: object = None
+        wire.register(self._wake.set)
+
+    async def turn(self, ask: Ask) -> Turn:
+        """Wait until `ask` may be sent; raises `DoorClosed` where it never will."""
+        if ask.purpose in self._closed:
+            raise DoorClosed(self._closed[ask.purpose])
+        waiter = self._waiting.add(ask)
+        turn: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
+        self._turns[waiter] = turn
+        self._wake.set()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                turn.result().unsent()
+            raise
+        finally:
+            self._waiting.remove(waiter)
+            self._turns.pop(waiter, None)
+
+    def close(self, reason: Closing, purposes: frozenset[Purpose] = frozenset(Purpose)) -> None:
+        """Give no turn for `purposes` any more; those who wait for one are told at once. The first reason stays."""
+        for purpose in purposes:
+            self._closed.setdefault(purpose, reason)
+        for waiter in self._waiting.drain(purposes):
+            turn = self._turns.get(waiter)
+            if turn is not None and not turn.done():
+                turn.set_exception(DoorClosed(self._closed[waiter.ask.purpose]))
+
+    def pause_submits(self, paused: bool) -> None:
+        """Hold back submits and look-ups while an instance seems to be down; polls and probes go on."""
+        self._submits_paused = paused
+        self._wake.set()
+
+    def hold(self, key: KeyQuota, call: int, left_at: float, retry_after_s: float | None) -> None:
+        """`call` was answered 429: the whole key pauses."""
+        now = self.now()
+        before = key.learned
+        if key.throttled(call, left_at, now, retry_after_s):
+            self.watcher.key_held(key, key.not_before - now)
+            if key.learned != before:
+                self.watcher.limit_learned(key)
+        since = [k.throttled_since for k in self.keys if not k.refused]
+        if all(s is not None and now - s >= THROTTLED_FOR_S for s in since):
+            self.close(Closing.THROTTLED)
+
+    def refuse(self, key: KeyQuota) -> None:
+        """Set `key` aside; without another one the door closes."""
+        if key.refused:
+            return
+        key.refused = True
+        left = sum(1 for k in self.keys if not k.refused)
+        self.watcher.key_refused(key, left=left)
+        if not left:
+            self.close(Closing.KEYS_REFUSED)
+        self._wake.set()
+
+    def release(self) -> None:
+        """A call has ended."""
+        self._wire.give_back()
+        self._wake.set()
+
+    async def serve(self) -> None:
+        """Give turns until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            at = await self._give_turns()
+            timer = None if at == float("inf") else loop.call_at(at, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    async def _give_turns(self) -> float:
+        """Give every turn that may be given now; the moment when to look again (infinite: when woken)."""
+        while len(self._waiting) and not self._wire.is_full:
+            now = self.now()
+            key, ready_at = self._soonest_key(now)
+            if key is None or ready_at > now:
+                return ready_at
+            self._price(now)
+            waiter = self._waiting.best(now, may=self._may)
+            if waiter is None:
+                return self._waiting.next_at(now)
+            self._waiting.remove(waiter)
+            turn = self._turns[waiter]
+            if turn.done():
+                continue
+            self._wire.take()
+            turn.set_result(Turn(self, key, await key.leave(now), now))
+        return float("inf")
+
+    def _may(self, purpose: Purpose) -> bool:
+        return not (self._submits_paused and purpose in (Purpose.SUBMIT, Purpose.LOOK_UP))
+
+    def _soonest_key(self, now: float) -> tuple[KeyQuota | None, float]:
+        best, best_at = None, float("inf")
+        for key in self.keys:
+            if not key.refused and (at := max(now, key.ready_at(now))) < best_at:
+                best, best_at = key, at
+        return best, best_at
+
+    def _price(self, now: float) -> None:
+        """Judge the sleeping polls anew where the price or the knowledge of durations has changed enough to matter."""
+        rate = sum(k.calls_per_s for k in self.keys if not k.refused)
+        price = price_s(self._waiting.polls, rate)
+        known = self.durations.crowd.curve
+        moved = not 0.8 <= price / self._priced_s <= 1.25 if self._priced_s else True
+        if (moved or known is not self._priced_for) and now - self._priced_at >= self._waiting.polls / 1000:
+            self._priced_s, self._priced_at, self._priced_for = price, now, known
+            self._waiting.set_price(price)

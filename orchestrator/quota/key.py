@@ -1,0 +1,136 @@
+"""What one key may send: the token bucket for its pace, the window's log for its ceiling, the hold after a 429."""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+
+from aiolimiter import AsyncLimiter
+
+from orchestrator.manifest.manifest import RateLimit, Secret
+from orchestrator.quota.backoff import hold_s
+from orchestrator.quota.learn import Learned, after_clean_window, after_throttle
+from orchestrator.quota.window import Ledger
+
+
+class KeyQuota:
+    """One key's quota. All moments are the event loop's clock, in seconds.
+
+    The bucket's burst is the whole budget at first; after a hold it is drained, so that one call may go and the next
+    ones drip at the limit's rate, and while calls are left over it fills again by itself.
+    """
+
+    def __init__(self, *, label: str, secret: Secret, limit: RateLimit, ledger: Ledger, rng: Random) -> None:
+        self.label = label
+        self.secret = secret
+        self.per_s = limit.per_s
+        self.learned = Learned.from_told(limit.requests)
+        self.refused = False
+        self.not_before = 0.0
+        self.holds = 0
+        self.throttled_since: float | None = None
+        self._ledger = ledger
+        self._rng = rng
+        self._bucket = AsyncLimiter(limit.requests, limit.per_s)
+        self._drain_due = False
+        self._token_at = 0.0
+        self._streak = 0
+        self._held_at = float("-inf")
+        self._open_since: float | None = None
+        self._clean_since: float | None = None
+        self._left: deque[float] = deque()
+        self._accepted: deque[float] = deque()
+
+    @property
+    def calls_per_s(self) -> float:
+        """The rate that the key is believed to have, averaged over a window."""
+        return self.learned.limit / self.per_s
+
+    def counted(self, now: float) -> int:
+        """How many calls count in the window now."""
+        return self._ledger.counted(now)
+
+    def ready_at(self, now: float) -> float:
+        """When the next call may leave: `now` or earlier means now; infinite while that depends on an answer."""
+        if now < self.not_before:
+            return self.not_before
+        room_at = self._ledger.room_at(now, self.learned.limit)
+        if room_at is None:
+            return float("inf")
+        if room_at > now:
+            return room_at
+        if self._drain_due or self._bucket.has_capacity():
+            return now
+        # the bucket drips one call in this time, and it was full when it was last asked
+        return max(self._token_at + 1.0 / self.calls_per_s, now + 0.001)
+
+    async def leave(self, now: float) -> int:
+        """A call leaves; only to be called when `ready_at` says now, and then without ever waiting."""
+        if self._drain_due:
+            self._drain_due = False
+            self._bucket = AsyncLimiter(self.learned.burst, self.learned.burst / self.calls_per_s)
+            await self._bucket.acquire(self.learned.burst - 1)
+        await self._bucket.acquire()
+        self._token_at = now
+        if self._open_since is None:
+            self._open_since = self._clean_since = now
+        self._left.append(now)
+        while self._left[0] <= now - self.per_s:
+            self._left.popleft()
+        return self._ledger.leave()
+
+    def unsent(self, call: int) -> None:
+        """The call never left the machine."""
+        self._ledger.unsent(call)
+
+    def answered(self, call: int, now: float) -> bool:
+        """The call was answered with anything but a 429, or given up. True where more was learned to be allowed."""
+        self._ledger.answered(call, now)
+        self._streak = 0
+        self.throttled_since = None
+        self._accepted.append(now)
+        self._forget(now)
+        if self._clean_since is None or now - self._clean_since < self.per_s:
+            return False
+        self._clean_since = now
+        before = self.learned
+        self.learned = after_clean_window(before)
+        if (before.limit, before.burst) == (self.learned.limit, self.learned.burst):
+            return False
+        self._drain_due = True
+        return True
+
+    def throttled(self, call: int, left_at: float, now: float, retry_after_s: float | None) -> bool:
+        """The call was answered 429: the key pauses. True where it is a new hold and not an echo of the running one."""
+        self._ledger.answered(call, now)
+        if self.throttled_since is None:
+            self.throttled_since = now
+        if left_at < self._held_at:
+            # it left before the hold began: the same event; only a longer wait is news
+            if retry_after_s is not None:
+                self.not_before = max(self.not_before, now + retry_after_s)
+            return False
+        self._forget(now)
+        if self._streak == 0:
+            self.learned = after_throttle(
+                self.learned,
+                accepted=len(self._accepted),
+                spread=self._is_spread(now),
+                whole_window=self._open_since is not None and now - self._open_since >= self.per_s,
+            )
+        self._streak += 1
+        self.holds += 1
+        self._held_at = now
+        self._open_since = None
+        self._clean_since = None
+        self._drain_due = True
+        self.not_before = max(self.not_before, now + hold_s(retry_after_s, self._streak, self._rng))
+        return True
+
+    def _is_spread(self, now: float) -> bool:
+        tenth = self.per_s / 10
+        return sum(1 for at in self._left if at > now - tenth) <= max(2, 1.5 * self.learned.limit / 10)
+
+    def _forget(self, now: float) -> None:
+        while self._accepted and self._accepted[0] <= now - self.per_s:
+            self._accepted.popleft()

@@ -1,0 +1,77 @@
+"""The exact log of one key's calls: the promise that no window of the server's ever holds more than the limit.
+
+A call counts from the moment it leaves until one window after its answer, because the server counts it somewhere between
+the two. Whatever the server counts with (sliding log, fixed window, token bucket of that capacity) and however long the
+network takes, it then sees at most `requests` calls in any `per_s` seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+# Two machines' clocks drift by up to some hundred parts in a million; without a margin an exact server would notice.
+_DRIFT = 0.0005
+_GRAIN_S = 0.002
+
+
+class Ledger(Protocol):
+    """Where a key's calls are counted: in this process (`Window`), or in a store that several processes share."""
+
+    def room(self, now: float, limit: int) -> int:
+        """How many calls may leave now under `limit` calls a window."""
+
+    def room_at(self, now: float, limit: int) -> float | None:
+        """The moment when the next call may leave; None while that depends on an answer that has not come."""
+
+    def leave(self) -> int:
+        """A call leaves now; returns its number."""
+
+    def answered(self, call: int, now: float) -> None:
+        """The call was answered or given up now; it counts for one window more."""
+
+    def unsent(self, call: int) -> None:
+        """The call never left: it does not count."""
+
+    def counted(self, now: float) -> int:
+        """How many calls count now."""
+
+
+class Window:
+    """A `Ledger` in memory. Moments are the event loop's clock, in seconds; every operation is O(1) amortized."""
+
+    def __init__(self, per_s: float) -> None:
+        self._span_s = per_s * (1 + _DRIFT) + _GRAIN_S
+        self._on_wire: set[int] = set()
+        self._free_at: deque[float] = deque()
+        self._next = 0
+
+    def _forget(self, now: float) -> None:
+        while self._free_at and self._free_at[0] <= now:
+            self._free_at.popleft()
+
+    def counted(self, now: float) -> int:
+        self._forget(now)
+        return len(self._on_wire) + len(self._free_at)
+
+    def room(self, now: float, limit: int) -> int:
+        return max(0, limit - self.counted(now))
+
+    def room_at(self, now: float, limit: int) -> float | None:
+        excess = self.counted(now) - limit
+        if excess < 0:
+            return now
+        # answered calls leave the window in the order of their answers; the one that makes room is the excess-th
+        return self._free_at[excess] if excess < len(self._free_at) else None
+
+    def leave(self) -> int:
+        self._next += 1
+        self._on_wire.add(self._next)
+        return self._next
+
+    def answered(self, call: int, now: float) -> None:
+        self._on_wire.discard(call)
+        self._free_at.append(now + self._span_s)
+
+    def unsent(self, call: int) -> None:
+        self._on_wire.discard(call)

@@ -1,0 +1,145 @@
+"""Every call of a run goes through here: a turn at the door, the question, and what its end means for key and instance."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from orchestrator.clock import Clock
+from orchestrator.manifest.manifest import Secret
+from orchestrator.omni.client import OmniClient
+from orchestrator.omni.errors import CallError, KeyRefused, Throttled, Unsent
+from orchestrator.quota.choice import Ask, Purpose
+from orchestrator.quota.door import Closing, Door, DoorClosed
+from orchestrator.run.breaker import GIVE_UP_S, Breaker, is_silence, next_probe_s
+from orchestrator.run.tally import UNSENT, Spent, Tally
+
+T = TypeVar("T")
+
+_SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
+
+
+class InstanceWatcher(Protocol):
+    """Told when an instance seems to be down and when it answers again."""
+
+    def instance_silent(self, instance: str, error: CallError) -> None:
+        """Nothing more is submitted until a small read answers."""
+
+    def instance_answers(self, instance: str) -> None:
+        """Submitting goes on."""
+
+    def instance_given_up(self, instance: str) -> None:
+        """The instance stayed silent; what was not sent ends here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """An answer and the moment when its call left (the loop's clock)."""
+
+    answer: T
+    left_at: float
+
+
+class Calls:
+    """One instance's calls. `spawn` runs a background task for as long as the run lasts."""
+
+    def __init__(
+        self,
+        *,
+        instance: str,
+        client: OmniClient,
+        door: Door,
+        tally: Tally,
+        clock: Clock,
+        watcher: InstanceWatcher,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self.instance = instance
+        self.client = client
+        self.door = door
+        self.clock = clock
+        self._tally = tally
+        self._watcher = watcher
+        self._spawn = spawn
+        self._breaker = Breaker()
+
+    async def send(
+        self,
+        ask: Ask,
+        question: Callable[[Secret], Awaitable[T]],
+        spent: Spent,
+        *,
+        leaving: Callable[[], None] | None = None,
+    ) -> Answered[T]:
+        """Ask `question` as soon as the door lets `ask` through; a 429 or a refused key only means another turn.
+
+        `leaving` runs after the turn was given and before anything is sent. Raises `CallError` where the call went wrong
+        otherwise and `DoorClosed` where it will never get a turn.
+        """
+        while True:
+            turn = await self.door.turn(ask)
+            if leaving is not None:
+                try:
+                    leaving()
+                except BaseException:
+                    turn.unsent()
+                    raise
+            end = "cancelled"
+            try:
+                answer = await question(turn.secret)
+            except Throttled as error:
+                end = "429"
+                spent.throttled += 1
+                turn.throttled(error.retry_after_s)
+                self._heard(None)
+            except KeyRefused as error:
+                end = str(error.http_status)
+                turn.refused()
+                self._heard(None)
+            except Unsent as error:
+                end = UNSENT
+                turn.unsent()
+                self._heard(error)
+                raise
+            except CallError as error:
+                end = str(error.http_status or error.kind)
+                self._heard(error)
+                raise
+            else:
+                end = "2xx"
+                self._heard(None)
+                return Answered(answer, turn.left_at)
+            finally:
+                turn.answered()
+                self._tally.count(ask.purpose, end)
+
+    def _heard(self, error: CallError | None) -> None:
+        if error is None or not is_silence(error):
+            if self._breaker.answered():
+                self.door.pause_submits(False)
+                self._watcher.instance_answers(self.instance)
+        elif self._breaker.failed():
+            self.door.pause_submits(True)
+            self._watcher.instance_silent(self.instance, error)
+            self._spawn(self._probe())
+
+    async def _probe(self) -> None:
+        """Ask something small now and then until the instance answers or has been silent for too long."""
+        began_at = self.clock.now()
+        probes = 0
+        while self._breaker.is_open:
+            left_s = began_at + GIVE_UP_S - self.clock.now()
+            if left_s <= 0:
+                self.door.close(Closing.DOWN, _SUBMITS)
+                self._watcher.instance_given_up(self.instance)
+                return
+            await asyncio.sleep(min(next_probe_s(probes), left_s))
+            probes += 1
+            try:
+                await self.send(Ask(purpose=Purpose.PROBE), self.client.ping, Spent())
+            except CallError:
+                continue
+            except DoorClosed:
+                return

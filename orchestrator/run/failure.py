@@ -1,0 +1,96 @@
+"""Why a target did not succeed, in words for programs and for people: every `error.kind` and its hint."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from orchestrator.omni.errors import CallError, Kind
+from orchestrator.quota.door import Closing
+from orchestrator.run.outcome import Failure
+
+MESSAGE_LIMIT = 2000
+
+
+class RunKind(StrEnum):
+    """The kinds of failure that no single call explains; those of calls are `orchestrator.omni.errors.Kind`."""
+
+    JOB_FAILED = "job_failed"
+    TIMED_OUT = "timed_out"
+    JOB_LOST = "job_lost"
+    POLL_REFUSED = "poll_refused"
+    POLL_FAILED = "poll_failed"
+    UNRESOLVED = "unresolved"
+    INSTANCE_DOWN = "instance_down"
+    STOPPED = "stopped"
+    FAIL_FAST = "fail_fast"
+    DEADLINE = "deadline"
+    LANE_CLOSED = "lane_closed"
+    INTERNAL = "internal"
+
+
+_HINTS: dict[str, str] = {
+    Kind.DNS: "check base_url and this machine's name resolution",
+    Kind.CONNECT: "check base_url, the network and the proxy settings; nothing was started",
+    Kind.TLS: "name the certificate authority in the instance's ca_file or in SSL_CERT_FILE; nothing was started",
+    Kind.PROXY: "check HTTPS_PROXY and NO_PROXY; nothing was started",
+    Kind.REDIRECT: "set base_url to where the redirect points; redirects are not followed, so that the key stays at home",
+    Kind.BAD_REQUEST: "the server did not take the call as it is; correct the manifest's entry",
+    Kind.FORBIDDEN: "the key needs Connection Admin, or Modeler where the connection has one shared model",
+    Kind.NOT_FOUND: "check the model's id and the branch; a missing permission can look the same",
+    Kind.CONFLICT: "another refresh seems to run; look in Omni, then retry",
+    Kind.URI_TOO_LONG: "shorten the scope, or refresh its schemas instead of its tables",
+    Kind.REFUSED: "the server refused the call; its words say why",
+    Kind.UNAVAILABLE: "the server said that it is unavailable; retry later",
+    Kind.THROTTLED: "something else uses this key's quota; give the run its own key or a longer deadline",
+    Kind.KEY_REFUSED: "renew the API key; nothing more was sent with it",
+    Kind.TIMEOUT: "the refresh may have been started: look in Omni before it is sent again, or raise request_timeout",
+    Kind.CUT_OFF: "the refresh may have been started: look in Omni before it is sent again",
+    Kind.SERVER_ERROR: "the refresh may have been started: look in Omni before it is sent again",
+    Kind.UNREADABLE: "the answer was not the API's; check base_url, and look in Omni whether a refresh was started",
+    RunKind.JOB_FAILED: "the API gives no reason; Omni shows it under the connection's schema refreshes",
+    RunKind.TIMED_OUT: "the job may still run; look in Omni, raise `timeout`, or retry: a retry asks after the job first",
+    RunKind.JOB_LOST: "the server does not know the job any more; look in Omni whether the refresh ended, then refresh again",
+    RunKind.POLL_REFUSED: "the server does not let this key follow the job; the refresh itself was accepted",
+    RunKind.POLL_FAILED: "the job could not be followed to its end; a retry asks after it first",
+    RunKind.UNRESOLVED: "write the id",
+    RunKind.INSTANCE_DOWN: "the instance did not answer; nothing was started for this target; retry when it does",
+    RunKind.STOPPED: "the run was stopped before this call; resume goes on with it",
+    RunKind.FAIL_FAST: "the run stopped submitting after failures; mend those, then retry",
+    RunKind.DEADLINE: "the run's deadline came first; give it more time, or retry",
+    RunKind.LANE_CLOSED: "an earlier refresh of the same connection may still run; retry when it has ended",
+    RunKind.INTERNAL: "this is a fault of omni-refresh itself; please report it",
+}
+
+_BRANCH_NEEDED = "branch_id is required"
+_BRANCH_FORBIDDEN = "branch_id must not be provided", "branch_id is not allowed"
+
+
+def make_failure(
+    kind: str, message: str, *, http_status: int | None = None, last_status: str | None = None, hint: str | None = None
+) -> Failure:
+    """A failure with the hint that belongs to its kind, or to what the server said about branches."""
+    if hint is None:
+        hint = _HINTS.get(kind, "")
+        if _BRANCH_NEEDED in message:
+            hint = "this connection refreshes branches only: add `branch:` to the entry"
+        elif any(words in message for words in _BRANCH_FORBIDDEN):
+            hint = "this connection does not refresh branches: remove `branch:`, and know that the shared model is refreshed"
+    return Failure(
+        kind=kind, message=message[:MESSAGE_LIMIT], hint=hint, http_status=http_status, last_status=last_status
+    )
+
+
+def failure_of_call(error: CallError, *, last_status: str | None = None, kind: str | None = None) -> Failure:
+    """The failure that one call's error explains."""
+    return make_failure(kind or error.kind, error.message, http_status=error.http_status, last_status=last_status)
+
+
+CLOSED_WORDS: dict[Closing, tuple[str, str]] = {
+    Closing.KEYS_REFUSED: (Kind.KEY_REFUSED, "the instance refused every key"),
+    Closing.THROTTLED: (Kind.THROTTLED, "every key got nothing but 429 for half an hour"),
+    Closing.DOWN: (RunKind.INSTANCE_DOWN, "the instance did not answer"),
+    Closing.STOPPED: (RunKind.STOPPED, "the run was stopped"),
+    Closing.FAIL_FAST: (RunKind.FAIL_FAST, "the run stopped submitting after failures"),
+    Closing.DEADLINE: (RunKind.DEADLINE, "the run's deadline came"),
+    Closing.LANES_CLOSED: (RunKind.LANE_CLOSED, "an earlier refresh of the same connection may still run"),
+}

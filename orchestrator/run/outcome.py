@@ -1,0 +1,91 @@
+"""What became of one target: the word, the facts behind it, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from orchestrator.manifest.manifest import Mode
+
+
+class Status(StrEnum):
+    """The word for an outcome (contract: section 4). The order is worst first: what a person must look at comes first."""
+
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+    NO_EFFECT = "no_effect"
+    TIMED_OUT = "timed_out"
+    REJECTED = "rejected"
+    ERROR = "error"
+    THROTTLED = "throttled"
+    INTERRUPTED = "interrupted"
+    NOT_STARTED = "not_started"
+    ACCEPTED = "accepted"
+    SUCCEEDED = "succeeded"
+    SKIPPED = "skipped"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether a run with only such outcomes exits 0."""
+        return self in (Status.SUCCEEDED, Status.ACCEPTED, Status.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a target did not succeed: `kind` for programs, the server's `message`, and a `hint` what to do.
+
+    `message` is at most 2,000 characters. `last_status` is the job's last known word, where there was one.
+    """
+
+    kind: str
+    message: str
+    hint: str
+    http_status: int | None = None
+    last_status: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """The model's validation issues that a refresh brought and those that it mended, as one line of text each."""
+
+    new: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one target. `attempts` and `polls` count calls that were not answered 429; `throttled` those that were.
+
+    `submitted_at` is when the (first) refresh call left, `duration_s` runs from there until the end was seen, `queued_s`
+    from the run's start until the call left; all None where nothing was sent. `covered_by` names the target whose refresh
+    served this one.
+    """
+
+    name: str
+    instance: str
+    model_id: str | None
+    status: Status
+    branch: str | None = None
+    branch_id: str | None = None
+    connection: str | None = None
+    mode: Mode = Mode.HARD
+    schemas: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    covered_by: str | None = None
+    job_ids: tuple[str, ...] = ()
+    job_status: str | None = None
+    submitted_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_s: float | None = None
+    queued_s: float | None = None
+    attempts: int = 0
+    polls: int = 0
+    throttled: int = 0
+    warnings: tuple[str, ...] = ()
+    promotion_pending: bool = False
+    verified: bool | None = None
+    validation: Validation | None = None
+    previous_status: Status | None = None
+    error: Failure | None = None

@@ -1,0 +1,191 @@
+"""The pool: lanes side by side, a lane's refreshes one after another, and an outcome for every target whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Protocol
+
+from orchestrator.clock import Clock
+from orchestrator.errors import OmniRefreshError
+from orchestrator.plan.lanes import Length, next_refresh
+from orchestrator.plan.plan import Lane, Plan, Target
+from orchestrator.quota.choice import Purpose
+from orchestrator.quota.door import Closing
+from orchestrator.run.calls import Calls
+from orchestrator.run.failure import RunKind, make_failure
+from orchestrator.run.outcome import Outcome, Status
+from orchestrator.run.refresh import Ending, Life, Phase, Recorder, Refreshing
+from orchestrator.run.settings import Settings
+from orchestrator.run.settle import cut_off, not_sent, redacted, settle
+
+_SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
+
+
+class PoolWatcher(Protocol):
+    """Told of what becomes of targets, as it happens."""
+
+    def target_settled(self, outcome: Outcome) -> None:
+        """A target has its outcome."""
+
+    def submits_ended(self, reason: Closing) -> None:
+        """Nothing more is submitted to any instance."""
+
+    def lane_broke(self, lane: Lane, error: BaseException) -> None:
+        """A fault of this program ended one lane; the others go on."""
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A lane at work: its targets without an outcome, and the refresh that is under way."""
+
+    lane: Lane
+    pending: list[Target]
+    life: Life | None = None
+
+
+class Pool:
+    """Runs a plan's lanes. `run` returns one outcome for each target in them, in manifest order."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        settings: Settings,
+        calls: Mapping[str, Calls],
+        recorder: Recorder,
+        watcher: PoolWatcher,
+        clock: Clock,
+        rng: Random,
+        length: Length,
+        redact: Callable[[str], str],
+        began_at: float,
+    ) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._calls = calls
+        self._recorder = recorder
+        self._watcher = watcher
+        self._clock = clock
+        self._rng = rng
+        self._length = length
+        self._redact = redact
+        self._began_at = began_at
+        self._settled: dict[int, Outcome] = {}
+        self._bad = 0
+        self._at_work = len(plan.lanes)
+        self._only_closed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.abort: OmniRefreshError | None = None
+
+    async def run(self) -> tuple[Outcome, ...]:
+        """Everything, to the end; a lane that is cut settles its targets from what is known of them."""
+        for lane in self._plan.lanes:
+            work = _Work(lane, list(lane.targets))
+            task = asyncio.create_task(self._lane(work))
+            task.add_done_callback(partial(self._lane_over, work))
+            self._tasks.add(task)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        return tuple(self._settled[index] for index in sorted(self._settled))
+
+    def end_submits(self, reason: Closing) -> None:
+        """Submit nothing more, anywhere; what is in flight is followed on."""
+        for calls in self._calls.values():
+            calls.door.close(reason, _SUBMITS)
+        self._watcher.submits_ended(reason)
+
+    def cut(self) -> None:
+        """Stop following: every target settles at once from what is known of it."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _lane(self, work: _Work) -> None:
+        calls = self._calls[work.lane.instance]
+        refreshing = Refreshing(calls=calls, recorder=self._recorder, rng=self._rng)
+        while work.pending:
+            refresh = next_refresh(work.pending, collapse=self._plan.manifest.collapse, length=self._length)
+            life = work.life = Life(refresh)
+            behind = len(refresh.served) < len(work.pending)
+            ending = await refreshing.run(life, follow=(self._settings.wait and refresh.wait) or behind)
+            self._settle(work, life, ending)
+            if work.pending and ending.may_run:
+                await self._closed(refreshing, life, ending)
+
+    def _lane_over(self, work: _Work, task: asyncio.Task[None]) -> None:
+        """A lane has ended, in whatever way: what it left open is settled from what is known, without any await."""
+        error = None if task.cancelled() else task.exception()
+        life = work.life if work.life is not None and work.life.phase is not Phase.ENDED else None
+        if task.cancelled() or isinstance(error, OmniRefreshError):
+            if life is not None:
+                self._settle(work, life, cut_off(life))
+            if isinstance(error, OmniRefreshError):
+                # not a call's end but the run's own ground giving way (the journal): nothing more may be sent
+                self.abort = self.abort or error
+                self.end_submits(Closing.STOPPED)
+            self._give_up(work.pending, Status.NOT_STARTED, RunKind.STOPPED, str(error or "the run was stopped"))
+        elif error is not None:
+            # a fault of this program costs the targets of one lane at most, and says so
+            self._watcher.lane_broke(work.lane, error)
+            status = Status.UNKNOWN if life is not None and life.left_at is not None else Status.ERROR
+            self._give_up(work.pending, status, RunKind.INTERNAL, f"{type(error).__name__}: {error}")
+        self._stand_back()
+
+    def _settle(self, work: _Work, life: Life, ending: Ending) -> None:
+        for outcome, target in settle(
+            life, ending, began_at=self._began_at, clock=self._clock, warnings=self._plan.warnings
+        ):
+            self._keep(target, outcome)
+            work.pending.remove(target)
+
+    def _give_up(self, pending: list[Target], status: Status, kind: str, message: str) -> None:
+        for target in pending:
+            warnings = self._plan.warnings.get(target.entry.index, ())
+            self._keep(target, not_sent(target, make_failure(kind, message), status, warnings))
+        pending.clear()
+
+    def _keep(self, target: Target, outcome: Outcome) -> None:
+        outcome = redacted(outcome, self._redact)
+        self._settled[target.entry.index] = outcome
+        self._watcher.target_settled(outcome)
+        if not outcome.status.is_good:
+            self._bad += 1
+            if self._bad == self._settings.max_failures:
+                self.end_submits(Closing.FAIL_FAST)
+
+    async def _closed(self, refreshing: Refreshing, life: Life, ending: Ending) -> None:
+        """Keep the lane closed while a refresh of it may still run: until a poll says that it ended, or for its timeout;
+        or until no lane is at work any more, when there is nothing to wait for.
+        """
+        opening = asyncio.create_task(self._until_open(refreshing, life, ending))
+        only_closed = asyncio.create_task(self._only_closed.wait())
+        self._stand_back()
+        try:
+            await asyncio.wait({opening, only_closed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opening.cancel()
+            only_closed.cancel()
+            await asyncio.gather(opening, only_closed, return_exceptions=True)
+            self._at_work += 1
+
+    async def _until_open(self, refreshing: Refreshing, life: Life, ending: Ending) -> None:
+        timeout_s = life.refresh.timeout_s
+        opens_at = self._clock.now() + timeout_s
+        if ending.open_job is not None:
+            # its polls are the lane's and not the target's, whose outcome stands
+            watch = Life(life.refresh)
+            found = await refreshing.follow(watch, len(life.refresh.asks) - 1, ending.open_job, self._clock.now())
+            if not found.may_run:
+                return
+        await asyncio.sleep(max(0.0, opens_at - self._clock.now()))
+
+    def _stand_back(self) -> None:
+        self._at_work -= 1
+        if self._at_work <= 0 and not self._only_closed.is_set():
+            self._only_closed.set()
+            if not all(task.done() for task in self._tasks):
+                for calls in self._calls.values():
+                    calls.door.close(Closing.LANES_CLOSED, _SUBMITS)

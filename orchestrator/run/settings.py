@@ -1,0 +1,17 @@
+"""How a run is to go, as far as the manifest does not say it: the command line's word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`wait` False submits only. `max_failures` stops submitting after so many targets that did not succeed.
+    `deadline_s` bounds the whole run and `grace_s` what is still followed after a signal, both in seconds.
+    """
+
+    wait: bool = True
+    max_failures: int | None = None
+    deadline_s: float | None = None
+    grace_s: float = 3.0

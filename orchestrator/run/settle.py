@@ -1,0 +1,132 @@
+"""From what happened to a refresh to the outcomes of the targets that it served. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TypedDict, Unpack
+
+from orchestrator.clock import Clock
+from orchestrator.manifest.manifest import Entry
+from orchestrator.plan.make_plan import coverage_warnings
+from orchestrator.plan.plan import Skip, Target, Unresolved
+from orchestrator.run.failure import RunKind, make_failure
+from orchestrator.run.outcome import Failure, Outcome, Status
+from orchestrator.run.refresh import Ending, Life, Phase
+
+
+class _Facts(TypedDict, total=False):
+    covered_by: str | None
+    job_ids: tuple[str, ...]
+    job_status: str | None
+    submitted_at: datetime | None
+    finished_at: datetime | None
+    duration_s: float | None
+    queued_s: float | None
+    attempts: int
+    polls: int
+    throttled: int
+    warnings: tuple[str, ...]
+    promotion_pending: bool
+    error: Failure | None
+
+
+_STARTED_NOTHING = frozenset({Status.REJECTED, Status.ERROR})
+_NEVER_SENT = frozenset({Status.NOT_STARTED, Status.THROTTLED})
+
+
+def settle(
+    life: Life, ending: Ending, *, began_at: float, clock: Clock, warnings: Mapping[int, tuple[str, ...]]
+) -> tuple[tuple[Outcome, Target], ...]:
+    """The outcomes of a refresh, each with its target: the sender's, and those of whom it served unless it is known to have started nothing,
+    in which case the next of the group sends its own.
+    """
+    refresh = life.refresh
+    started = bool(life.job_ids) or ending.status not in _STARTED_NOTHING
+    served = refresh.served if started and ending.status not in _NEVER_SENT else (refresh.sender,)
+    ended_at = life.seen_at if life.seen_at is not None else clock.now()
+    sent = life.left_at is not None
+    outcomes = []
+    for target in served:
+        is_sender = target is refresh.sender
+        notes = list(warnings.get(target.entry.index, ())) + life.warnings
+        if not is_sender:
+            notes += coverage_warnings(refresh.sender.entry.mode, target.entry)
+        outcome = _outcome(
+            target.entry,
+            target,
+            ending.status,
+            covered_by=None if is_sender else refresh.sender.entry.name,
+            job_ids=tuple(life.job_ids),
+            job_status=life.last_word,
+            submitted_at=clock.stamp(life.left_at) if life.left_at is not None else None,
+            finished_at=clock.stamp(ended_at) if sent else None,
+            duration_s=max(0.0, ended_at - life.left_at) if life.left_at is not None else None,
+            queued_s=max(0.0, life.left_at - began_at) if life.left_at is not None else None,
+            attempts=life.spent.attempts if is_sender else 0,
+            polls=life.spent.polls if is_sender else 0,
+            throttled=life.spent.throttled if is_sender else 0,
+            warnings=tuple(dict.fromkeys(notes)),
+            promotion_pending=ending.status is Status.SUCCEEDED and target.branch_id is not None,
+            error=ending.failure,
+        )
+        outcomes.append((outcome, target))
+    return tuple(outcomes)
+
+
+def cut_off(life: Life) -> Ending:
+    """How a refresh ends that the run stopped waiting for, by how far it had come."""
+    if life.phase is Phase.SENDING:
+        failure = make_failure("cut_off", "the run was stopped while the refresh call was under way")
+        return Ending(status=Status.UNKNOWN, failure=failure, may_run=True)
+    if life.job_ids:
+        failure = make_failure(RunKind.STOPPED, "the run was stopped before the job ended", last_status=life.last_word)
+        return Ending(status=Status.INTERRUPTED, failure=failure, may_run=True, open_job=life.job_ids[-1])
+    return Ending(status=Status.NOT_STARTED, failure=make_failure(RunKind.STOPPED, "the run was stopped"))
+
+
+def not_sent(target: Target, failure: Failure, status: Status, warnings: tuple[str, ...] = ()) -> Outcome:
+    """The outcome of a target for which nothing was ever sent."""
+    return _outcome(target.entry, target, status, warnings=warnings, error=failure)
+
+
+def unplanned(entry: Entry, failure: Failure, status: Status, warnings: tuple[str, ...] = ()) -> Outcome:
+    """The outcome of an entry whose instance closed before it could be planned."""
+    return _outcome(entry, None, status, warnings=warnings, error=failure)
+
+
+def skipped(skip: Skip) -> Outcome:
+    """The outcome of an entry that is deliberately not refreshed; the reason stands among its warnings."""
+    return _outcome(skip.entry, None, Status.SKIPPED, warnings=(skip.reason,))
+
+
+def unresolved(entry: Unresolved, warnings: tuple[str, ...] = ()) -> Outcome:
+    """The outcome of an entry that does not resolve to exactly one thing."""
+    failure = make_failure(RunKind.UNRESOLVED, entry.message, hint=entry.hint)
+    return _outcome(entry.entry, None, Status.REJECTED, warnings=warnings, error=failure)
+
+
+def redacted(outcome: Outcome, redact: Callable[[str], str]) -> Outcome:
+    """The outcome without secrets in what a server or a library said."""
+    error = outcome.error
+    if error is not None:
+        error = replace(error, message=redact(error.message), hint=redact(error.hint))
+    return replace(outcome, error=error, warnings=tuple(redact(w) for w in outcome.warnings))
+
+
+def _outcome(entry: Entry, target: Target | None, status: Status, **facts: Unpack[_Facts]) -> Outcome:
+    return Outcome(
+        name=entry.name,
+        instance=entry.instance,
+        model_id=target.model_id if target is not None else entry.model_id,
+        branch=entry.branch,
+        branch_id=target.branch_id if target is not None else None,
+        connection=target.connection if target is not None else entry.connection,
+        mode=entry.mode,
+        schemas=entry.schemas,
+        tables=entry.tables,
+        tags=entry.tags,
+        status=status,
+        **facts,
+    )

@@ -10,6 +10,7 @@ def manifest_json_schema() -> JsonSchema:
     """The schema of a manifest. It is never stricter than the reader, which also checks what no schema can say."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:omni-refresh:manifest:1",
         "title": "omni-refresh manifest",
         "description": "Which Omni models are refreshed, and how. Keys at the top that begin with x- are ignored.",
         **TOP.schema(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
@@ -29,6 +30,17 @@ class Field:
     example: object
     required: bool = False
 
+    def schema(self) -> JsonSchema:
+        """The key as JSON Schema. A default that is no single value is told in the description."""
+        schema = {**self.kind.schema(), "description": self.meaning, "examples": [self.example]}
+        if self.default in {"true", "false"} or self.default.isdecimal():
+            schema["default"] = json.loads(self.default)
+        elif self.default and " " not in self.default:
+            schema["default"] = self.default
+        elif self.default:
+            schema["description"] = f"{self.meaning} Default: {self.default}."
+        return schema
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -52,14 +64,11 @@ class Table:
 
     def schema(self) -> JsonSchema:
         """The place as JSON Schema."""
-        described = {
-            key: {**one.kind.schema(), "description": one.meaning, "examples": [one.example]}
-            for key, one in self.fields.items()
+        schema: JsonSchema = {
+            "type": "object",
+            "properties": {key: one.schema() for key, one in self.fields.items()},
+            "additionalProperties": False,
         }
-        for key, one in self.fields.items():
-            if one.default:
-                described[key]["description"] = f"{one.meaning} Default: {one.default}."
-        schema: JsonSchema = {"type": "object", "properties": described, "additionalProperties": False}
         if required := [key for key, one in self.fields.items() if one.required]:
             schema["required"] = required
         return schema

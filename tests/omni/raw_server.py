@@ -23,6 +23,7 @@ class Exchange:
 
     head: bytes
     connection: int
+    reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def send(self, data: bytes) -> None:
@@ -82,7 +83,7 @@ async def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> Async
         try:
             while not writer.transport.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
-                exchange = Exchange(head=head, connection=number, writer=writer)
+                exchange = Exchange(head=head, connection=number, reader=reader, writer=writer)
                 server.exchanges.append(exchange)
                 await behave(exchange)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):

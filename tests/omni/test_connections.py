@@ -1,0 +1,161 @@
+"""Connections: which are used again, which never came about, and what happens to the calls on them."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+
+from orchestrator.omni.answers import JobState, RefreshAsk
+from orchestrator.omni.client import OmniClient
+from orchestrator.omni.errors import FateUnknown, Kind, Unsent
+from orchestrator.simulator import virtual
+from tests.omni.raw_server import KEY, MODEL, Behaviour, Exchange, RawServer, client, serving
+
+T = TypeVar("T")
+ASK = RefreshAsk(model_id=MODEL, hard=True)
+RUNNING = b'{"job_id": "j", "status": "RUNNING"}'
+
+
+def _with(behave: Behaviour, use: Callable[[OmniClient, RawServer], Awaitable[T]]) -> T:
+    async def main() -> T:
+        async with serving(behave) as server, client(server.base_url()) as omni:
+            return await use(omni, server)
+
+    return virtual.run(main(), debug=True)
+
+
+def test_a_dead_kept_alive_connection_is_told_and_not_hidden() -> None:
+    """A read on a connection that dies under it is sent once; the library's own second sending is off."""
+
+    async def behave(exchange: Exchange) -> None:
+        if len(server_of) > 1:
+            exchange.close()
+        else:
+            await exchange.answer(200, RUNNING)
+        server_of.append(exchange)
+
+    async def main(omni: OmniClient, server: RawServer) -> int:
+        await omni.job("j", KEY)
+        await omni.job("j", KEY)
+        with pytest.raises(FateUnknown) as caught:
+            await omni.job("j", KEY)
+        assert caught.value.kind is Kind.CUT_OFF
+        return len(server.exchanges)
+
+    server_of: list[Exchange] = []
+    assert _with(behave, main) == 3
+
+
+def test_an_idle_connection_is_left_before_the_server_leaves_it() -> None:
+    """Thirty polls to a server that drops idle connections after five seconds: none of them breaks."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.answer(200, RUNNING)
+        asyncio.get_running_loop().call_later(5, exchange.close)
+
+    async def main(omni: OmniClient, server: RawServer) -> int:
+        for pause_s in [1, 2, 4.5, 6, 10] * 6:
+            assert (await omni.job("j", KEY)).state is JobState.RUNNING
+            await asyncio.sleep(pause_s)
+        return server.connections
+
+    assert 2 < _with(behave, main) < 30
+
+
+def test_refreshes_at_a_server_that_closes_each_connection() -> None:
+    """A refresh never meets a closing connection: each has its own."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.answer(200, b'{"jobId": "j"}')
+        exchange.close()
+
+    async def main(omni: OmniClient, server: RawServer) -> int:
+        for _ in range(30):
+            assert (await omni.refresh(ASK, KEY)).job_id == "j"
+        return server.connections
+
+    assert _with(behave, main) == 30
+
+
+def test_nobody_listens() -> None:
+    """A refused connection was never a request."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    async def main() -> None:
+        async with client(f"http://127.0.0.1:{port}") as omni:
+            await omni.refresh(ASK, KEY)
+
+    with pytest.raises(Unsent, match=rf"127\.0\.0\.1:{port}: connection refused") as caught:
+        virtual.run(main(), debug=True)
+    assert caught.value.kind is Kind.CONNECT
+    assert caught.value.may_be_tried_again
+
+
+def test_a_name_that_nobody_knows() -> None:
+    """A host name without an address was never a request."""
+
+    async def main() -> None:
+        async with client("https://omni.invalid/x") as omni:
+            await omni.refresh(ASK, KEY)
+
+    with pytest.raises(Unsent, match=r"host name of omni\.invalid is not known") as caught:
+        virtual.run(main(), debug=True)
+    assert caught.value.kind is Kind.DNS
+
+
+@pytest.mark.parametrize("request_timeout_s, limit_s", [(30.0, 10.0), (3.0, 3.0)])
+def test_a_connection_that_never_comes_about(request_timeout_s: float, limit_s: float) -> None:
+    """Connecting, the TLS handshake included, has its own limit, within the call's; what ends there was never sent."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            started_at_s = loop.time()
+            address = f"https://127.0.0.1:{mute.getsockname()[1]}"
+            async with client(address, request_timeout_s=request_timeout_s) as omni:
+                with pytest.raises(Unsent, match=rf"within {limit_s:g} s") as caught:
+                    await omni.refresh(ASK, KEY)
+            assert caught.value.kind is Kind.CONNECT
+            return loop.time() - started_at_s
+
+    assert virtual.run(main(), debug=True) == pytest.approx(limit_s, abs=0.01)
+
+
+def test_a_cancelled_call_passes_the_cancel_on() -> None:
+    """Cancelling a call ends it at once, and its connection with it; the next call works."""
+
+    async def behave(exchange: Exchange) -> None:
+        if exchange.connection == 1:
+            await asyncio.sleep(1000)
+        await exchange.answer(200, RUNNING)
+
+    async def main(omni: OmniClient, server: RawServer) -> JobState:
+        call = asyncio.create_task(omni.job("j", KEY))
+        await asyncio.sleep(1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        return (await omni.job("j", KEY)).state
+
+    assert _with(behave, main) is JobState.RUNNING
+
+
+def test_calls_side_by_side_have_their_own_limits() -> None:
+    """Many calls at once, some answered and some not, each end in their own time."""
+
+    async def behave(exchange: Exchange) -> None:
+        if exchange.target.endswith("/slow/status"):
+            await asyncio.sleep(1000)
+        await exchange.answer(200, RUNNING)
+
+    async def main(omni: OmniClient, server: RawServer) -> list[str]:
+        names = ["slow" if n % 3 == 0 else f"j{n}" for n in range(60)]
+        found = await asyncio.gather(*(omni.job(name, KEY) for name in names), return_exceptions=True)
+        return [type(answer).__name__ for answer in found]
+
+    kinds = _with(behave, main)
+    assert kinds == ["FateUnknown" if n % 3 == 0 else "JobAnswer" for n in range(60)]

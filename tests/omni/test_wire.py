@@ -1,0 +1,265 @@
+"""One exchange over real sockets in virtual time: did it leave, what came back, how long may it take."""
+
+import asyncio
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+
+from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer, RefreshAsk
+from orchestrator.omni.client import OmniClient
+from orchestrator.omni.errors import CallError, FateUnknown, KeyRefused, Kind, Refused, Throttled
+from orchestrator.simulator import virtual
+from tests.omni.raw_server import KEY, MODEL, Behaviour, Exchange, RawServer, client, serving, whole
+
+T = TypeVar("T")
+ASK = RefreshAsk(model_id=MODEL, hard=True)
+RUNNING = b'{"job_id": "j", "status": "RUNNING"}'
+
+
+def _with(behave: Behaviour, use: Callable[[OmniClient, RawServer], Awaitable[T]]) -> T:
+    async def main() -> T:
+        async with serving(behave) as server, client(server.base_url()) as omni:
+            return await use(omni, server)
+
+    return virtual.run(main(), debug=True)
+
+
+async def _refresh(omni: OmniClient, _: RawServer) -> RefreshAnswer:
+    return await omni.refresh(ASK, KEY)
+
+
+async def _poll(omni: OmniClient, _: RawServer) -> JobAnswer:
+    return await omni.job("j", KEY)
+
+
+async def _silent(_: Exchange) -> None:
+    await asyncio.sleep(1_000_000)
+
+
+async def _closing(exchange: Exchange) -> None:
+    exchange.close()
+
+
+async def _resetting(exchange: Exchange) -> None:
+    exchange.reset()
+
+
+async def _cut_head(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Le")
+    exchange.close()
+
+
+async def _cut_body(exchange: Exchange) -> None:
+    await exchange.send(whole(200, RUNNING)[:-5])
+    exchange.close()
+
+
+async def _cut_chunks(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}   \r\n")
+    exchange.reset()
+
+
+async def _bad_gzip(exchange: Exchange) -> None:
+    await exchange.answer(200, b"this is no gzip", "Content-Encoding: gzip")
+
+
+async def _no_http(exchange: Exchange) -> None:
+    await exchange.send(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+    exchange.close()
+
+
+async def _long_header(exchange: Exchange) -> None:
+    await exchange.answer(200, RUNNING, "X-Long: " + "x" * 100_000)
+
+
+async def _many_headers(exchange: Exchange) -> None:
+    await exchange.answer(200, RUNNING, *(f"X-{n}: x" for n in range(5000)))
+
+
+async def _bad_length(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}")
+
+
+async def _bad_chunk(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n")
+
+
+@pytest.mark.parametrize(
+    "behave, kind",
+    [
+        *((_closing, Kind.CUT_OFF), (_resetting, Kind.CUT_OFF), (_cut_head, Kind.CUT_OFF), (_cut_body, Kind.CUT_OFF)),
+        *((_cut_chunks, Kind.CUT_OFF), (_bad_gzip, Kind.CUT_OFF), (_no_http, Kind.UNREADABLE)),
+        *((_long_header, Kind.UNREADABLE), (_many_headers, Kind.UNREADABLE), (_bad_length, Kind.UNREADABLE)),
+        (_bad_chunk, Kind.UNREADABLE),
+    ],
+)
+@pytest.mark.parametrize("use", [_refresh, _poll])
+def test_no_whole_answer(
+    behave: Behaviour, kind: Kind, use: Callable[[OmniClient, RawServer], Awaitable[object]]
+) -> None:
+    """Whatever breaks once there is a connection leaves the fate unknown, and the request is sent exactly once."""
+    seen: list[int] = []
+
+    async def once(exchange: Exchange) -> None:
+        seen.append(exchange.connection)
+        await behave(exchange)
+
+    with pytest.raises(FateUnknown) as caught:
+        _with(once, use)
+    assert caught.value.kind is kind
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("use", [_refresh, _poll])
+def test_a_server_that_never_answers(use: Callable[[OmniClient, RawServer], Awaitable[object]]) -> None:
+    """A call ends after the request timeout, to the second, with its fate unknown."""
+
+    async def main(omni: OmniClient, server: RawServer) -> float:
+        loop = asyncio.get_running_loop()
+        started_at_s = loop.time()
+        with pytest.raises(FateUnknown) as caught:
+            await use(omni, server)
+        assert (caught.value.kind, caught.value.answered) == (Kind.TIMEOUT, False)
+        return loop.time() - started_at_s
+
+    assert _with(_silent, main) == pytest.approx(30.0, abs=0.01)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
+def test_a_slow_drip_keeps_nothing_open(head: bytes) -> None:
+    """A byte a second, in the head or in the body, does not stretch the request timeout."""
+
+    async def drip(exchange: Exchange) -> None:
+        await exchange.send(head)
+        for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 1000:
+            await exchange.send(bytes([byte]))
+            await asyncio.sleep(1)
+
+    async def main(omni: OmniClient, server: RawServer) -> float:
+        started_at_s = asyncio.get_running_loop().time()
+        with pytest.raises(FateUnknown, match=r"within 30 s"):
+            await omni.refresh(ASK, KEY)
+        return asyncio.get_running_loop().time() - started_at_s
+
+    assert _with(drip, main) == pytest.approx(30.0, abs=0.01)
+
+
+def test_the_words_of_an_error_are_not_waited_for() -> None:
+    """A 429 is a 429 after five seconds at most, however slowly its body comes, and keeps its wait."""
+
+    async def drip(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 429 Too Many\r\nRetry-After: 9\r\nContent-Length: 100000\r\n\r\nslow")
+        await asyncio.sleep(1000)
+
+    async def main(omni: OmniClient, server: RawServer) -> float:
+        started_at_s = asyncio.get_running_loop().time()
+        with pytest.raises(Throttled) as caught:
+            await omni.refresh(ASK, KEY)
+        assert (caught.value.message, caught.value.retry_after_s) == ("slow", 9.0)
+        return asyncio.get_running_loop().time() - started_at_s
+
+    assert _with(drip, main) == pytest.approx(5.0, abs=0.01)
+
+
+@pytest.mark.parametrize("status, error", [(400, Refused), (429, Throttled), (401, KeyRefused), (503, FateUnknown)])
+@pytest.mark.parametrize("ending", ["cut", "long", "gzip"])
+def test_the_body_of_an_error_does_not_matter(status: int, error: type[CallError], ending: str) -> None:
+    """An error whose body is cut off, endless or badly packed is that error."""
+
+    async def behave(exchange: Exchange) -> None:
+        if ending == "long":
+            await exchange.answer(status, b"x" * 1_000_000)
+        elif ending == "gzip":
+            await exchange.answer(status, b"no gzip", "Content-Encoding: gzip")
+        else:
+            await exchange.send(whole(status, b"x" * 100)[:-50])
+            exchange.close()
+
+    with pytest.raises(error) as caught:
+        _with(behave, _poll)
+    assert type(caught.value) is error
+    assert 0 < len(caught.value.message) <= 2000
+
+
+def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    """An answer of the old kind, ended by the connection's end, is whole."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.0 200 OK\r\n\r\n" + RUNNING)
+        exchange.close()
+
+    assert _with(behave, _poll) == JobAnswer(state=JobState.RUNNING, word="RUNNING")
+
+
+def test_interim_answers_are_passed_over() -> None:
+    """A 102 or 103 before the answer is no answer."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + whole(200, RUNNING))
+
+    assert _with(behave, _poll).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize("name, packed", [("gzip", gzip.compress(RUNNING)), ("deflate", zlib.compress(RUNNING))])
+def test_a_packed_answer(name: str, packed: bytes) -> None:
+    """gzip and deflate are unpacked."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.answer(200, packed, f"Content-Encoding: {name}")
+
+    assert _with(behave, _poll).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_an_endless_answer(packed: bool) -> None:
+    """An answer is read up to a limit of decoded bytes; a bomb of gzip costs no more memory than a plain one."""
+    bomb = gzip.compress(b'{"x": "' + b"a" * (60 << 20))
+
+    async def behave(exchange: Exchange) -> None:
+        if packed:
+            await exchange.answer(200, bomb, "Content-Encoding: gzip")
+            return
+        await exchange.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await exchange.send(b"a" * (64 << 10))
+
+    async def main(omni: OmniClient, server: RawServer) -> int:
+        tracemalloc.start()
+        with pytest.raises(FateUnknown, match=r"longer than 1048576 bytes") as caught:
+            await omni.job("j", KEY)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert (caught.value.kind, caught.value.http_status) == (Kind.UNREADABLE, 200)
+        return peak
+
+    assert _with(behave, main) < 16 << 20
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(status: int) -> None:
+    """A redirect is an error that names its place; neither the key nor a GET ever goes there."""
+    elsewhere: list[Exchange] = []
+
+    async def other(exchange: Exchange) -> None:
+        elsewhere.append(exchange)
+        await exchange.answer(200, b'{"status": "completed"}')
+
+    async def main() -> RefreshAnswer:
+        async with serving(other) as second:
+            place = second.base_url().replace("http://", "http://me:pw@") + "/api/v1/x?key=1"
+
+            async def behave(exchange: Exchange) -> None:
+                await exchange.answer(status, b"", f"Location: {place}")
+
+            async with serving(behave) as server, client(server.base_url()) as omni:
+                return await omni.refresh(ASK, KEY)
+
+    with pytest.raises(Refused, match=rf"{status}.*http://127\.0\.0\.1:\d+/api/v1/x;") as caught:
+        virtual.run(main(), debug=True)
+    assert caught.value.kind is Kind.REDIRECT
+    assert "pw" not in caught.value.message
+    assert not elsewhere

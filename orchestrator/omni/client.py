@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
+from orchestrator.log import Redactor
 from orchestrator.manifest.manifest import Instance, Secret
 from orchestrator.omni.address import (
     UnsendableName,
@@ -165,9 +166,7 @@ class OmniClient:
             max_bytes = min(max_bytes, self._max_answer_bytes)
             reply = await self._wire.exchange(method, where, key, max_bytes=max_bytes, alone=alone)
             if not reply.is_success:
-                raise make_error(
-                    reply, now=self._utcnow(), redact=lambda words: words.replace(key.reveal(), "[redacted]")
-                )
+                raise make_error(reply, now=self._utcnow(), redact=Redactor((key,)).redact)
             try:
                 return read(reply.body)
             except UnreadableAnswer as error:

@@ -1,0 +1,262 @@
+"""What an instance and its models hold, over real HTTP: both shapes of each answer, and shapes that nobody promised."""
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.omni.answers import (
+    ConnectionRecord,
+    Environment,
+    Issue,
+    ModelRecord,
+    ModelRole,
+    ModelsPage,
+    ModelsQuery,
+    Schedule,
+    View,
+    WhoAmI,
+)
+from orchestrator.omni.client import OmniClient
+from orchestrator.omni.content_answers import read_issues, read_schemas, read_views
+from orchestrator.omni.errors import FateUnknown, Kind
+from orchestrator.omni.fields import UnreadableAnswer
+from orchestrator.omni.inventory_answers import (
+    read_connection,
+    read_connections,
+    read_environments,
+    read_models,
+    read_schedules,
+    read_whoami,
+)
+from orchestrator.omni.job_answers import read_job, read_refresh
+from orchestrator.simulator import virtual
+from tests.omni.raw_server import KEY, Exchange, client, serving
+
+T = TypeVar("T")
+
+
+def _ask(value: object, use: Callable[[OmniClient], Awaitable[T]]) -> tuple[str, T]:
+    """What the client makes of this JSON, and the target that it asked."""
+    targets: list[str] = []
+
+    async def behave(exchange: Exchange) -> None:
+        targets.append(exchange.target)
+        await exchange.answer(200, json.dumps(value).encode())
+
+    async def main() -> T:
+        async with serving(behave) as server, client(server.base_url()) as omni:
+            return await use(omni)
+
+    answer = virtual.run(main(), debug=True)
+    return targets[0], answer
+
+
+MODEL = {
+    "id": "AB-1",
+    "name": "Sales",
+    "modelKind": "SHARED",
+    "connectionId": "C-1",
+    "baseModelId": None,
+    "createdAt": "2026-01-01T00:00:00Z",
+    "updatedAt": "2026-01-02T03:04:05.678Z",
+    "deletedAt": None,
+    "branches": [{"id": "B-1", "name": "feat/ui"}, {"id": None, "name": "x"}, {"id": "B-2"}, 7],
+}
+RECORD = ModelRecord(
+    id="ab-1",
+    name="Sales",
+    kind="SHARED",
+    connection_id="c-1",
+    base_model_id=None,
+    deleted=False,
+    updated_at=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
+    branches=(("b-1", "feat/ui"),),
+)
+
+
+def test_a_page_of_models() -> None:
+    """A page's records, its cursor and its total; what is no record is left out."""
+    page = {"hasNextPage": True, "nextCursor": "abc=", "pageSize": 100, "totalRecords": 101}
+    value = {"pageInfo": page, "records": [MODEL, {"name": "without id"}, None]}
+    target, answer = _ask(value, lambda omni: omni.models(ModelsQuery(kind="SHARED", page_size=100), KEY))
+    assert answer == ModelsPage(records=(RECORD,), next_cursor="abc=", total=101)
+    assert urlsplit(target).path == "/api/v1/models"
+    assert ("modelKind", "SHARED") in parse_qsl(urlsplit(target).query)
+
+
+@pytest.mark.parametrize(
+    "page, cursor",
+    [
+        ({"hasNextPage": False, "nextCursor": "x"}, None),
+        ({"hasNextPage": True, "nextCursor": 2}, "2"),
+        ({"nextCursor": "x"}, "x"),
+        ({"nextCursor": None}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_where_the_next_page_is(page: object, cursor: str | None) -> None:
+    """The last page has no cursor, whatever it shows; a number is a cursor as well."""
+    body = json.dumps({"pageInfo": page, "records": []}).encode()
+    assert read_models(body) == ModelsPage(records=(), next_cursor=cursor, total=None)
+
+
+def test_a_next_page_that_cannot_be_reached() -> None:
+    """A list that goes on somewhere is not taken for a whole one."""
+    with pytest.raises(UnreadableAnswer):
+        read_models(b'{"pageInfo": {"hasNextPage": true}, "records": []}')
+
+
+def test_a_bare_list_of_models() -> None:
+    """A list without its page is one page."""
+    moved = MODEL | {"deletedAt": "2026-01-03", "updatedAt": "nonsense", "modelKind": "shared", "branches": None}
+    (record,) = read_models(json.dumps([moved]).encode()).records
+    assert (record.deleted, record.updated_at, record.kind, record.branches) == (True, None, "SHARED", None)
+
+
+def test_connections() -> None:
+    """Connections come bare or wrapped; one alone as itself or wrapped."""
+    item = {"id": "C1", "name": "wh", "dialect": "snowflake", "database": "D", "defaultSchema": "S", "baseRole": "R"}
+    record = ConnectionRecord(
+        id="c1", name="wh", dialect="snowflake", database="D", default_schema="S", base_role="R", deleted=False
+    )
+    for value in ([item, {}, 3], {"connections": [item]}, {"records": [item]}):
+        assert _ask(value, lambda omni: omni.connections(KEY)) == ("/api/v1/connections", (record,))
+    for one in (item, {"connection": item}):
+        assert _ask(one, lambda omni: omni.connection("c/1", KEY)) == ("/api/v1/connections/c%2F1", record)
+    with pytest.raises(UnreadableAnswer):
+        read_connection(b"{}")
+
+
+def test_schemas() -> None:
+    """A model's schemas come bare or wrapped, as text or objects."""
+    for value in (["A", "b.c", ""], {"schemas": ["A", {"name": "b.c"}, {"x": 1}, None]}):
+        target, answer = _ask(value, lambda omni: omni.schemas("m", KEY, "br"))
+        assert (target, answer) == ("/api/v1/models/m/schemas?branchId=br", ("A", "b.c"))
+
+
+def test_issues() -> None:
+    """Findings come bare or wrapped; one without a message is a finding as well."""
+    item = {"message": "no such column", "is_warning": False, "yaml_path": "a.view", "auto_fix": None}
+    issue = Issue(message="no such column", is_warning=False, yaml_path="a.view")
+    for value in ([item], {"issues": [item], "valid": False}):
+        target, answer = _ask(value, lambda omni: omni.validate("m", KEY))
+        assert (target, answer) == ("/api/v1/models/m/validate", (issue,))
+    assert read_issues(b'[{"isWarning": "true"}]') == (Issue(message="", is_warning=True, yaml_path=None),)
+
+
+def test_views() -> None:
+    """Each view's file names its table, quoted or not; a view without a file is known by its name alone."""
+    files = {
+        "PUBLIC/orders.view": "# Reference this view as orders\nschema: PUBLIC\ntable_name: ORDERS\ndimensions:\n  a: {}\n",
+        "PUBLIC/odd.view": 'catalog: \'it\'\'s\'\nschema: "S \\"x\\""\ntable_name: "2024_01" # quoted\n',
+        "LATE/deep.view": "table_name: t\n  schema: nested\n",
+        "views/query.yaml": "query:\n  fields: []\n",
+        "model.yaml": "schema: not_a_view\n",
+        "relationships": "[]",
+        "sales.topic": "base_view: orders\n",
+        "broken.view": 7,
+    }
+    value = {"files": files, "version": 3, "viewNames": {"orders": "x", "lonely": "y"}}
+    target, answer = _ask(value, lambda omni: omni.views("m", KEY, "br", "offloaded one"))
+    assert target == "/api/v1/models/m/yaml?mode=combined&branchId=br&includeSchemas=offloaded%20one"
+    assert answer == (
+        View(name="orders", catalog=None, schema="PUBLIC", table="ORDERS"),
+        View(name="odd", catalog="it's", schema='S "x"', table="2024_01"),
+        View(name="deep", catalog=None, schema="LATE", table="t"),
+        View(name="query", catalog=None, schema=None, table=None),
+        View(name="lonely", catalog=None, schema=None, table=None),
+    )
+    assert read_views(b'{"files": {}, "viewNames": ["a", 1]}') == (
+        View(name="a", catalog=None, schema=None, table=None),
+    )
+    with pytest.raises(UnreadableAnswer):
+        read_views(b'{"viewNames": {}}')
+
+
+def test_a_giant_views_file() -> None:
+    """A file of a megabyte of blanks or quotes costs no time."""
+    for piece in (" ", '"', "schema: '", 'schema: "\\', "schema: a "):
+        text = json.dumps({"files": {"a.view": piece * (1_000_000 // len(piece))}})
+        assert read_views(text.encode())[0].name == "a"
+
+
+def test_schedules() -> None:
+    """A connection's schedules, whichever name the cron expression has."""
+    value = [
+        {"id": "S", "schedule": "0 6 * * ? *", "timezone": "UTC", "hardRefresh": True, "disabledAt": None},
+        {"cron": "0 7 * * ? *", "disabledAt": "2026-01-01T00:00:00Z"},
+    ]
+    expected = (
+        Schedule(id="s", cron="0 6 * * ? *", timezone="UTC", hard=True, disabled=False),
+        Schedule(id="", cron="0 7 * * ? *", timezone=None, hard=None, disabled=True),
+    )
+    assert _ask(value, lambda omni: omni.schedules("c", KEY)) == ("/api/v1/connections/c/schedules", expected)
+
+
+def test_roles() -> None:
+    """Who a key acts as, and what it is on each model."""
+    roles = {"M1": {"baseRole": "MODELER", "roleName": "x", "connectionId": "C"}, "m2": None}
+    value = {"keyScope": "organization", "orgRole": None, "rolesByModel": roles, "rolesByModelTruncated": True}
+    target, answer = _ask(value, lambda omni: omni.whoami(("m1", "m2"), KEY))
+    assert target == "/api/v1/whoami?modelId=m1%2Cm2"
+    assert answer == WhoAmI(
+        key_scope="organization",
+        org_role=None,
+        roles=(
+            ModelRole(model_id="m1", base_role="MODELER", connection_id="c"),
+            ModelRole(model_id="m2", base_role=None, connection_id=None),
+        ),
+        truncated=True,
+    )
+
+
+def test_environments() -> None:
+    """Connection environments tell which connection stands in for which."""
+    value = {"connectionEnvironments": [{"id": "E", "baseConnectionId": "C", "connectionId": "D"}]}
+    expected = (Environment(id="e", base_connection_id="c", connection_id="d"),)
+    assert _ask(value, lambda omni: omni.environments(KEY)) == ("/api/v1/connection-environments", expected)
+
+
+def test_a_ping_asks_little() -> None:
+    """Whatever a ping's answer says, an answer is enough."""
+    assert _ask("anything", lambda omni: omni.ping(KEY)) == ("/api/v1/models?pageSize=1", None)
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", {}, {"records": {}}, {"error": "x"}])
+def test_no_list_is_not_an_empty_list(value: object) -> None:
+    """An answer without a list says nothing; it never says that there is nothing."""
+    with pytest.raises(FateUnknown) as caught:
+        _ask(value, lambda omni: omni.models(ModelsQuery(), KEY))
+    assert caught.value.kind is Kind.UNREADABLE
+
+
+NAMES = [
+    *("records", "pageInfo", "id", "name", "branches", "connections", "connection", "schemas", "issues", "message"),
+    *("files", "viewNames", "a.view", "schedules", "rolesByModel", "m", "hasNextPage", "nextCursor", "status", "job"),
+    *("jobId", "deletedAt", "updatedAt", "is_warning", "data", "totalRecords", "keyScope"),
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(NAMES),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
+    max_leaves=20,
+)
+READERS = (
+    *(read_refresh, read_job, read_models, read_connections, read_connection, read_schemas, read_issues, read_views),
+    *(read_schedules, read_environments, read_whoami),
+)
+
+
+@given(st.sampled_from(READERS), JSON)
+def test_no_json_breaks_a_reader(read: Callable[[bytes], object], value: object) -> None:
+    """Whatever the server puts in place of a field, a reader gives an answer or says that it cannot."""
+    try:
+        read(json.dumps(value).encode())
+    except UnreadableAnswer:
+        return

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from random import Random
 
 from orchestrator import __version__
@@ -236,11 +237,11 @@ def _write(report: Report, path: str, wanted: Format) -> None:
     write_report(path, render(report, wanted))
 
 
-def _try(write: Callable[[], None], path: str) -> bool:
+def _try(write: Callable[[], None], path: str | Path) -> bool:
     try:
         write()
     except ReportError as error:
-        get_logger().error(Event.REPORT_FAILED, path=path, error=str(error))
+        get_logger().error(Event.REPORT_FAILED, path=str(path), error=str(error))
         return False
-    get_logger().info(Event.REPORT_WRITTEN, path=path)
+    get_logger().info(Event.REPORT_WRITTEN, path=str(path))
     return True

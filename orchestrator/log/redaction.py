@@ -24,9 +24,11 @@ class Revealing(Protocol):
 
 _DEPTH: Final = 40
 _FIELD: Final = re.compile(r"[a-z][a-z_]{0,39}")
+# A secret of this many characters is replaced wherever it stands; a shorter one only in encodings of this many.
 _ANYWHERE: Final = 4
+_SHORTEST_ENCODED: Final = 6
 _PROSE: Final = r"tokens?|keys?|auth\w*|credentials?|scheme|realm|error|scope|headers?|is|are|was|or|and|not|required|invalid|expired"
-_HEADER: Final = r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic)\s+)?)(?!\[)[^\s\"',;]+"
+_HEADER: Final = r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic)\s+)?+)(?!\[)[^\s\"',;]+"
 _BEARER: Final = rf"(?i)\b(bearer(?:\s+|%20|\+))(?!(?:{_PROSE})\b)[\w.~+/=-]+"
 
 _PATTERNS: Final = (
@@ -59,13 +61,15 @@ class Redactor:
         text = secret.reveal()
         if not text.strip() or text in REDACTED:
             return
+        shortest = _ANYWHERE
         if len(text) == 1:
             self._wholes.add(text)
-        elif len(text) < _ANYWHERE:
+        if 1 < len(text) < _ANYWHERE:
             self._words.append(re.compile(rf"(?<!\w){re.escape(text)}(?!\w)"))
-        else:
-            found = {form for form in _forms(text) if len(form) >= _ANYWHERE}
-            self._forms = sorted(found.union(self._forms), key=lambda form: (-len(form), form))
+        if len(text) < _ANYWHERE:
+            shortest = _SHORTEST_ENCODED
+        found = {form for form in _forms(text) if len(form) >= shortest}
+        self._forms = sorted(found.union(self._forms), key=lambda form: (-len(form), form))
 
     def redact(self, value: Any) -> Any:
         """`value` without secrets: text, bytes, and whatever stands in lists, tuples and dictionaries, to any depth.

@@ -1,0 +1,233 @@
+"""The log: one stream, one redaction, lines that steer nobody; silent until it is set up."""
+
+import asyncio
+import io
+import json
+import logging
+import re
+import subprocess
+import sys
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.log import Event, LogFormat, Redactor, bound, get_logger, set_up_logging
+from orchestrator.manifest.manifest import Secret
+
+AT = datetime(2026, 11, 25, 2, 0, 0, 123456, tzinfo=UTC)
+HOSTILE = "a\n::error::x\r ##vso[task] ##[group] \x1b[31m \u202e \x9b SECRETKEY123"
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """Leave the process's logging as it was found."""
+    root = logging.getLogger()
+    handlers, level, raising = list(root.handlers), root.level, logging.raiseExceptions
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:], logging.raiseExceptions = handlers, raising
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def _set_up(
+    log_format: LogFormat = LogFormat.JSON, level: int = logging.INFO, stream: io.StringIO | None = None
+) -> io.StringIO:
+    stream = stream or io.StringIO()
+    redactor = Redactor([Secret("SECRETKEY123")])
+    set_up_logging(stream=stream, utcnow=lambda: AT, redactor=redactor, log_format=log_format, level=level)
+    return stream
+
+
+def _lines(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_silent_until_set_up(capfd: pytest.CaptureFixture[str]) -> None:
+    """Before the set-up nothing is written anywhere, least of all to stdout."""
+    with bound(target="sales"):
+        get_logger().error(Event.RUN_STARTED, a=1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_one_line_an_event() -> None:
+    """An event is one JSON object: when, how loud, what, then its values and what is bound."""
+    stream = _set_up()
+    with bound(target="sales"):
+        get_logger().info(Event.TARGET_SETTLED, duration_s=1.5, status="succeeded")
+    get_logger().warning(Event.KEY_HELD)
+    get_logger().error(Event.RUN_STOPPED)
+    get_logger().debug(Event.JOB_POLLED)
+    first, second, third = _lines(stream)
+    assert first == {
+        "timestamp": "2026-11-25T02:00:00.123Z",
+        "level": "info",
+        "event": "target_settled",
+        "target": "sales",
+        "duration_s": 1.5,
+        "status": "succeeded",
+    }
+    assert list(first)[:3] == ["timestamp", "level", "event"]
+    assert (second["event"], second["level"]) == ("key_held", "warning")
+    assert third["event"] == "run_stopped"
+
+
+def test_bound_values_follow_tasks() -> None:
+    """What is bound goes along into tasks that are started there, and no farther."""
+    stream = _set_up()
+
+    async def work() -> None:
+        get_logger().info(Event.REFRESH_SUBMITTED)
+
+    async def main() -> None:
+        with bound(target="a"):
+            task = asyncio.create_task(work())
+        await task
+        await work()
+
+    asyncio.run(main())
+    assert [line.get("target") for line in _lines(stream)] == ["a", None]
+
+
+@pytest.mark.parametrize("log_format", list(LogFormat))
+def test_nobody_is_steered(log_format: LogFormat) -> None:
+    """Whatever a value holds: one line, no control character, no workflow command, no secret."""
+    stream = _set_up(log_format, stream=_Terminal() if log_format is LogFormat.AUTO else None)
+    get_logger().info(Event.CALL_FAILED, message=HOSTILE, deep={"x": [HOSTILE]}, error=ValueError(HOSTILE))
+    (line,) = stream.getvalue().removesuffix("\n").split("\n")
+    assert line.isprintable()
+    assert not any(word in line for word in ("##", "SECRETKEY123"))
+    assert not line.startswith("::")
+
+
+def test_a_traceback_keeps_its_lines() -> None:
+    """For people a traceback is printed line by line, each harmless; for machines it is one value."""
+    for log_format in (LogFormat.CONSOLE, LogFormat.JSON):
+        stream = _set_up(log_format)
+        try:
+            raise RuntimeError(HOSTILE)
+        except RuntimeError as error:
+            get_logger().error(Event.RUN_STOPPED, exc_info=error)
+        text = stream.getvalue()
+        assert "RuntimeError: a" in text
+        assert "SECRETKEY123" not in text
+        assert not any(line.lstrip().startswith("::") for line in text.splitlines())
+        assert (text.count("\n") > 3) is (log_format is LogFormat.CONSOLE)
+
+
+def test_values_that_json_does_not_know() -> None:
+    """Not a number, the infinities, lone surrogates and any object become text: each line parses strictly."""
+    stream = _set_up()
+    odd = float("nan")
+    get_logger().info(Event.CALL_FAILED, a=odd, b=[float("inf"), {"c": odd}], d="\ud800", e=AT, f=(1, 2))
+    text = stream.getvalue()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    line = json.loads(text, parse_constant=refuse)
+    assert (line["a"], line["b"], line["f"]) == ("nan", ["inf", {"c": "nan"}], [1, 2])
+
+
+def test_colour_only_when_asked_for() -> None:
+    """Lines for people are coloured only where that was asked for."""
+    for color in (True, False):
+        stream = _Terminal()
+        set_up_logging(stream=stream, utcnow=lambda: AT, redactor=Redactor(), color=color)
+        get_logger().info(Event.RUN_STARTED)
+        assert ("\x1b[" in stream.getvalue()) is color
+        assert "run_started" in stream.getvalue()
+
+
+def test_other_libraries_go_the_same_way() -> None:
+    """What asyncio, aiohttp and Python itself have to say is redacted and rendered like our own events."""
+    stream = _set_up()
+    logging.getLogger("aiohttp.client").warning("key %s", "SECRETKEY123")
+    logging.getLogger("aiohttp.client").info("not this")
+    logging.getLogger("odd").error("%d", "no number")
+    try:
+        raise ValueError("SECRETKEY123")
+    except ValueError:
+        logging.getLogger("asyncio").exception("lost")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("SECRETKEY123 is old", DeprecationWarning, stacklevel=1)
+    first, second, third, fourth = _lines(stream)
+    assert (first["event"], first["logger"], first["level"]) == ("key [redacted]", "aiohttp.client", "warning")
+    assert second["event"] == "%d"
+    assert "ValueError: [redacted]" in str(third["exception"])
+    assert "[redacted] is old" in str(fourth["event"])
+
+
+def test_a_second_set_up_replaces_the_first() -> None:
+    """Setting up again leaves one way out, not two."""
+    first = _set_up()
+    second = _set_up(level=logging.DEBUG)
+    get_logger().debug(Event.JOB_POLLED)
+    logging.getLogger("aiohttp").info("told when we tell all")
+    assert first.getvalue() == ""
+    assert [line["event"] for line in _lines(second)] == ["job_polled", "told when we tell all"]
+
+
+def test_a_stream_that_cannot_say_it() -> None:
+    """A stream with a small alphabet gets the rest spelled out."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii", newline="\n")
+    set_up_logging(stream=stream, utcnow=lambda: AT, redactor=Redactor(), log_format=LogFormat.CONSOLE)
+    get_logger().info(Event.RUN_STARTED, name="Ünï")
+    assert b"name=\\xdcn\\xef" in raw.getvalue()
+
+
+def test_a_broken_stream_is_no_error() -> None:
+    """A closed stream, a closed pipe and a full disk stop nobody."""
+
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    closed = io.StringIO()
+    closed.close()
+    for stream in (Broken(), closed):
+        set_up_logging(stream=stream, utcnow=lambda: AT, redactor=Redactor(), log_format=LogFormat.AUTO)
+        get_logger().info(Event.RUN_STARTED)
+        logging.getLogger("x").error("y")
+
+
+def test_a_closed_pipe_in_earnest() -> None:
+    """A program whose stderr is a pipe that nobody reads any more goes on to its end, and says so with exit code 0."""
+    code = (
+        "import os, sys; from datetime import UTC, datetime; from orchestrator.log import *\n"
+        "r, w = os.pipe(); os.dup2(w, 2); os.close(r); os.close(w)\n"
+        "set_up_logging(stream=sys.stderr, utcnow=lambda: datetime(2026, 1, 1, tzinfo=UTC), redactor=Redactor())\n"
+        "for _ in range(3): get_logger().info(Event.RUN_STARTED)\n"
+        "print('done')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20)
+    assert (ran.returncode, ran.stdout) == (0, "done\n")
+
+
+def test_events_have_one_form() -> None:
+    """Event names are two words or more in snake_case, and each is its member's name."""
+    for event in Event:
+        assert event.value == event.name.lower()
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)+", event.value)
+
+
+@given(st.text(), st.sampled_from([LogFormat.JSON, LogFormat.CONSOLE]))
+def test_any_text_is_one_line(text: str, log_format: LogFormat) -> None:
+    """No text breaks a line in two or brings a control character or half a character along."""
+    stream = _set_up(log_format)
+    get_logger().info(Event.CALL_FAILED, message=text)
+    (line,) = stream.getvalue().removesuffix("\n").split("\n")
+    assert not {unicodedata.category(character) for character in line} & {"Cc", "Cs", "Zl", "Zp"}

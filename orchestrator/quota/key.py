@@ -9,8 +9,12 @@ from aiolimiter import AsyncLimiter
 
 from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.backoff import hold_s
-from orchestrator.quota.learn import Learned, after_clean_window, after_throttle
+from orchestrator.quota.learn import Learned, after_clean_window, after_probes, after_throttle
 from orchestrator.quota.window import Ledger
+
+
+# After so many holds in a row that ended in another 429 the window is taken to be full.
+_FULL_AFTER = 4
 
 
 class KeyQuota:
@@ -36,6 +40,7 @@ class KeyQuota:
         self._token_at = 0.0
         self._streak = 0
         self._held_at = float("-inf")
+        self._taught_at = float("-inf")
         self._open_since: float | None = None
         self._clean_since: float | None = None
         self._left: deque[float] = deque()
@@ -117,8 +122,12 @@ class KeyQuota:
                 accepted=len(self._accepted),
                 spread=self._is_spread(now),
                 whole_window=self._open_since is not None and now - self._open_since >= self.per_s,
+                apart=now - self._taught_at > self.per_s,
             )
+            self._taught_at = now
         self._streak += 1
+        if self._streak == _FULL_AFTER:
+            self.learned = after_probes(self.learned)
         self.holds += 1
         self._held_at = now
         self._open_since = None

@@ -27,7 +27,7 @@ from orchestrator.run.tally import Spent
 NEW_JOB_S = 30.0
 LOST_AFTER = 3
 # A poll harms nobody: after a failed one the next comes soon, so that a short outage costs a job no time.
-LONGEST_POLL_BACKOFF_S = 10.0
+LONGEST_POLL_BACKOFF_S = 5.0
 
 
 class Phase(StrEnum):
@@ -219,7 +219,8 @@ class Refreshing:
                 life.spent.polls += 1
                 asked_at = clock.now()
                 failures += 1
-                not_before = asked_at + min(LONGEST_POLL_BACKOFF_S, retry_s(error.retry_after_s, failures, self._rng))
+                longest_s = min(LONGEST_POLL_BACKOFF_S, entry.poll.max_s)
+                not_before = asked_at + min(longest_s, retry_s(error.retry_after_s, failures, self._rng))
                 if isinstance(error, Refused) and not isinstance(error, Throttled) and not error.may_be_tried_again:
                     young = error.http_status == 404 and asked_at - accepted_at < NEW_JOB_S
                     misses = 0 if young else misses + 1

@@ -87,8 +87,8 @@ def run_options(command: F) -> F:
             flag_value="",
             default=None,
             metavar="[SCENARIO]",
-            help="Run against a simulator of its own: needs no key and no network. Without SCENARIO every model of the "
-            "manifest exists.",
+            help="Run against a simulator of its own: needs no key and no network. Without SCENARIO it is "
+            "NAME.scenario.yaml beside the manifest NAME.yaml, or else every model of the manifest exists.",
         ),
         option(
             "--rate", type=click.IntRange(min=1), metavar="N", help="This run's share of each key's calls per window."

@@ -20,13 +20,14 @@ _KEY = "simulated-key"
 async def enter_simulation(stack: AsyncExitStack, scenario: str, manifest: Manifest, clock: Clock) -> Manifest:
     """Start a simulator for each instance for as long as `stack` lives; the manifest with their addresses.
 
-    `scenario` is a file's path; an empty text means an instance on which everything that the manifest names exists.
-    Raises `UsageError` where the scenario is wrong.
+    `scenario` is a file's path; an empty text means the scenario beside the manifest where there is one, else an
+    instance on which everything that the manifest names exists. Raises `UsageError` where the scenario is wrong.
     """
+    path = scenario or _scenario_beside(manifest.path)
     instances = {}
     for name, instance in manifest.instances.items():
         entries = [e for e in manifest.entries if e.instance == name]
-        staged = read_scenario(scenario) if scenario else _everything_exists(instance, entries)
+        staged = read_scenario(path) if path else _everything_exists(instance, entries)
         simulator = await stack.enter_async_context(Simulator(staged, utcnow=clock.utcnow))
         keys = [
             ApiKey(source=KeySource(), secret=Secret(key))
@@ -34,6 +35,12 @@ async def enter_simulation(stack: AsyncExitStack, scenario: str, manifest: Manif
         ]
         instances[name] = replace(instance, base_url=simulator.url, keys=tuple(keys), ca_file=None)
     return replace(manifest, instances=instances)
+
+
+def _scenario_beside(manifest_path: str) -> str:
+    """`NAME.scenario.yaml` beside the manifest `NAME.yaml`; an empty text where there is none."""
+    beside = Path(manifest_path).with_suffix(".scenario.yaml")
+    return str(beside) if beside.is_file() else ""
 
 
 def read_scenario(path: str) -> Scenario:

@@ -12,7 +12,6 @@ from orchestrator.quota.backoff import hold_s
 from orchestrator.quota.learn import Learned, after_clean_window, after_probes, after_throttle
 from orchestrator.quota.window import Ledger
 
-
 # After so many holds in a row that ended in another 429 the window is taken to be full.
 _FULL_AFTER = 4
 

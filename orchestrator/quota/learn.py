@@ -75,7 +75,8 @@ def after_throttle(now: Learned, *, accepted: int, spread: bool, whole_window: b
 
 def after_probes(now: Learned) -> Learned:
     """Belief after several holds in a row ended in another 429: no burst takes that long to drain, so the window is full,
-    and what it held at the event is the first guess at what it holds."""
+    and what it held at the event is the first guess at what it holds.
+    """
     if not now.accepted:
         return now
     return replace(now, limit=min(now.limit, now.accepted), measured=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -18,10 +19,11 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LOOPBACK_V4: Final = ipaddress.IPv4Network("127.0.0.0/8")
 
 
-def normalize_base_url(text: str) -> str:
+def normalize_base_url(text: str, *, show: Callable[[str], str] = show) -> str:
     """Scheme, host, port and path prefix of an instance, without a trailing slash, `/api` or `/api/v1`.
 
-    Raises ValueError, whose text says what is wrong and shows the address only where it can hold no password.
+    Raises ValueError, whose text says what is wrong and shows the address, by `show`, only where it can
+    hold no password.
     """
     url = text.strip(" \t")
     if not url:
@@ -37,8 +39,8 @@ def normalize_base_url(text: str) -> str:
         port = parts.port
     except ValueError:
         raise ValueError(f"is not an address: look at the host and port of {show(url)}") from None
-    _check_parts(parts, port, url)
-    host = _host(parts, url)
+    _check_parts(parts, port, show(url))
+    host = _host(parts, show(url))
     if parts.scheme == "http" and not _is_loopback_host(host.strip("[]")):
         raise ValueError(f"sends the key unencrypted: write https:// (http is for this machine alone), not {show(url)}")
     path = _API.sub("", parts.path.rstrip("/"))
@@ -66,29 +68,29 @@ def userinfo_secrets(url: str) -> tuple[str, ...]:
     return tuple(text for text in (userinfo, password) if at and text)
 
 
-def _check_parts(parts: SplitResult, port: int | None, url: str) -> None:
+def _check_parts(parts: SplitResult, port: int | None, shown: str) -> None:
     if parts.scheme not in _DEFAULT_PORTS:
-        raise ValueError(f"is not https: write https:// instead of {show(parts.scheme)}://")
-    if "?" in url or "#" in url:
+        raise ValueError(f"is not https: write https:// instead of {parts.scheme}://, in {shown}")
+    if parts.query or parts.fragment or "?" in shown or "#" in shown:
         raise ValueError("holds a query or fragment (a ? or #): write the instance's address alone")
     if port == 0 or parts.netloc.endswith(":"):
-        raise ValueError(f"has no usable port: {show(url)}")
+        raise ValueError(f"has no usable port: {shown}")
 
 
-def _host(parts: SplitResult, url: str) -> str:
+def _host(parts: SplitResult, shown: str) -> str:
     """The host in lower case, an IPv6 address in brackets."""
     host = (parts.hostname or "").removesuffix(".")
     if "[" in parts.netloc:
         try:
             return f"[{ipaddress.IPv6Address(host)}]"
         except ValueError:
-            raise ValueError(f"has no valid IPv6 address as its host: {show(url)}") from None
+            raise ValueError(f"has no valid IPv6 address as its host: {shown}") from None
     try:
         labels = host.encode("idna").decode("ascii").split(".")
     except UnicodeError:
-        raise ValueError(f"has a host that is no name: {show(url)}") from None
+        raise ValueError(f"has a host that is no name: {shown}") from None
     if not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError(f"has no host, or one that is no name: {show(url)}")
+        raise ValueError(f"has no host, or one that is no name: {shown}")
     return host
 
 

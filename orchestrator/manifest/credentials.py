@@ -40,7 +40,7 @@ class Address:
 def read_address(reading: Reading, text: str, place: Place, what: str) -> str | None:
     """The normalized address, or None with a fault about `what`."""
     try:
-        return normalize_base_url(text)
+        return normalize_base_url(text, show=reading.show)
     except ValueError as error:
         reading.fault(place, f"{what} {error}")
         return None

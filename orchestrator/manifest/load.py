@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as MappingOf
 from contextlib import contextmanager
 from pathlib import Path
+from types import GeneratorType
 from typing import Final
 
 from orchestrator.manifest.api_keys import ReadFile, read_small_file, reason
@@ -17,7 +18,7 @@ from orchestrator.manifest.faults import FaultList
 from orchestrator.manifest.instances import DEFAULT_INSTANCE, environment_instance, hide_keys, make_instance
 from orchestrator.manifest.manifest import Entry, Instance, Manifest, Place, Secret
 from orchestrator.manifest.reading import Reading, kind_of
-from orchestrator.manifest.settings import NO_SETTINGS, Settings, read_settings
+from orchestrator.manifest.settings import NO_SETTINGS, Settings, read_mapping
 from orchestrator.manifest.top import TOP
 from orchestrator.manifest.yaml_nodes import Mapping, Scalar
 from orchestrator.manifest.yaml_text import read_yaml
@@ -31,18 +32,21 @@ def load_manifest(path: str | Path, *, environ: MappingOf[str, str], with_keys: 
 
     `with_keys=False` reads no key, from variable or file, and needs none; everything else is checked all the same.
     """
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        faults = FaultList(str(path))
-        if isinstance(error, IsADirectoryError):
-            faults.add(_TOP, "this is a directory: name the manifest's file")
-        else:
-            faults.add(_TOP, f"the manifest cannot be read: {reason(error)}")
-        faults.stop()
-        raise
+    faults = FaultList(str(path))
+    data = _read(Path(path), faults)
+    faults.stop()
     return make_manifest(data, path=str(path), environ=environ, with_keys=with_keys, read_file=read_small_file)
+
+
+def _read(path: Path, faults: FaultList) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except IsADirectoryError:
+        faults.add(_TOP, "this is a directory: name the manifest's file")
+    except (OSError, ValueError) as error:
+        faults.add(_TOP, f"the manifest cannot be read: {reason(error)}")
+    return b""
 
 
 def make_manifest(
@@ -82,9 +86,7 @@ def _manifest(reading: Reading, text: str | bytes) -> Manifest | None:
     for key in [key for key in root.pairs if key.startswith("x-")]:
         del root.pairs[key]
     hide_keys(reading, root)
-    top = read_settings(reading, root, TOP)
-    if top is None:
-        return None
+    top = read_mapping(reading, root, TOP)
     instances = _instances(reading, top)
     defaults = top.get("defaults", Settings) or NO_SETTINGS
     entries = _entries(reading, top, defaults, instances)
@@ -120,7 +122,7 @@ def _entries(
     reading: Reading, top: Settings, defaults: Settings, instances: dict[str, Instance | None] | None
 ) -> tuple[Entry, ...]:
     reader = EntryReader(reading, defaults, instances)
-    made = (reader.make(index, own) for index, own in enumerate(top.get("models", Iterator) or ()))
+    made = (reader.make(index, own) for index, own in enumerate(top.get("models", GeneratorType) or ()))
     return tuple(entry for entry in made if entry is not None)
 
 

@@ -107,13 +107,18 @@ NO_SETTINGS: Final = Settings(Mapping(1, 1), {})
 
 
 def read_settings(reading: Reading, node: Node, known: Table) -> Settings | None:
-    """What a mapping says, by its table; None with a fault where it is none. Wrong keys and values are faults."""
+    """What a mapping says, by its table; None with a fault where there is none."""
     if not isinstance(node, Mapping):
         if isinstance(node, Scalar) and node.is_null:
             reading.fault(node.place, f"{known.what} is empty: {_shape(known)}")
         else:
             reading.fault(node.place, f"{known.what} is a {kind_of(node)}: {_shape(known)}")
         return None
+    return read_mapping(reading, node, known)
+
+
+def read_mapping(reading: Reading, node: Mapping, known: Table) -> Settings:
+    """What a mapping says, by its table. Wrong keys and values are faults."""
     values: dict[str, object] = {}
     fields = known.fields
     for key, (written, value) in node.pairs.items():

@@ -50,8 +50,8 @@ class ByName:
             return None
         found: dict[str, Settings | None] = {}
         for name, (written, value) in node.pairs.items():
-            if reading.name(Scalar(name.replace("$", "$$"), False, written.line, written.column), key) is not None:
-                found[name] = read_settings(reading, value, self.table)
+            named = Scalar(name.replace("$", "$$"), False, written.line, written.column)
+            found[name] = read_settings(reading, value, self.table) if reading.name(named, key) else None
         return found
 
     def schema(self) -> JsonSchema:

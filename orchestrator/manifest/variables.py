@@ -33,8 +33,12 @@ def placeholders(text: str) -> tuple[tuple[str, str | None], ...]:
 
 
 def only_placeholders(text: str) -> bool:
-    """Whether `text` is made of placeholders and blanks alone, and no default puts a text of its own there."""
-    return _ONLY_PLACEHOLDERS.fullmatch(text) is not None and not any(default for _, default in placeholders(text))
+    """Whether `text` is made of placeholders and blanks alone, and no default puts a text of its own there.
+
+    Raises VariableError for a malformed placeholder.
+    """
+    named = placeholders(text)
+    return _ONLY_PLACEHOLDERS.fullmatch(text) is not None and not any(default for _, default in named)
 
 
 def _replace(text: str, value_of: Callable[[str, str | None], str]) -> str:

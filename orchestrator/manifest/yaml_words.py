@@ -6,19 +6,20 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.manifest.encoding import place_at
 from orchestrator.manifest.manifest import Place
 
 if TYPE_CHECKING:
     from yaml.error import YAMLError
 
+_UNKNOWN: Final = "this is not YAML: look at the indentation, the quotes and the brackets"
 _LINES: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
 # What the library says of the context and the problem (either of its parsers) -> whether the fault stands where the
 # context began, and our words.
 _WORDS: Final = (
     ("", "exceeded maximum nesting depth", False, "this is nested too deeply"),
     ("quoted scalar", "unexpected end of stream", True, "this quote is never closed"),
-    ("quoted scalar", "unexpected document separator", True, "this quote is not closed where the document ends"),
+    ("quoted scalar", "unexpected document", True, "this quote is not closed where the document ends"),
+    ("flow node", "", False, "a value is missing here: perhaps a bracket that was opened before is not closed"),
     ("flow sequence", "", True, "this list is not closed: a comma or `]` is missing, line {line} at the latest"),
     ("flow mapping", "", True, "this mapping is not closed: a comma or `}}` is missing, line {line} at the latest"),
     (
@@ -67,22 +68,24 @@ def reword(error: YAMLError, text: str) -> tuple[Place, str]:
     """Where `text` stops being YAML, and what to do about it. The library's error is of either of its parsers."""
     context_mark = getattr(error, "context_mark", None)
     problem_mark = getattr(error, "problem_mark", None) or context_mark
-    if problem_mark is None:  # ReaderError: a character that only one of the parsers refuses
-        position = getattr(error, "position", 0)
-        return place_at(text, min(position, len(text))), "this character cannot stand in a YAML file: remove it"
+    if problem_mark is None:
+        return Place(1, 1), _UNKNOWN
     line, column = problem_mark.line, problem_mark.column
     place = Place(line + 1, column + 1)
     context, problem = getattr(error, "context", None) or "", getattr(error, "problem", None) or ""
+    shown = _line(text, line)
+    if _tab_indents(shown) and not ("flow" in context or "quoted" in context):
+        return Place(line + 1, shown.index("\t") + 1), "a tab indents this line: use spaces"
     if "cannot start any token" in problem:
-        return place, _no_token(_line(text, line), column)
-    if _tab_indents(_line(text, line)):
-        return Place(line + 1, _line(text, line).index("\t") + 1), "a tab indents this line: use spaces"
+        return place, _no_token(shown, column)
+    if "flow" in context and "${" in shown:
+        return Place(line + 1, shown.index("${") + 1), "inside of brackets a `${...}` needs quotes around its text"
     for in_context, in_problem, from_context, words in _WORDS:
         if in_context in context and in_problem in problem:
             if from_context and context_mark is not None:
                 place = Place(context_mark.line + 1, context_mark.column + 1)
             return place, words.format(line=line + 1)
-    return place, "this is not YAML: look at the indentation, the quotes and the brackets"
+    return place, _UNKNOWN
 
 
 def _no_token(line: str, column: int) -> str:

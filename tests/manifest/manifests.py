@@ -1,0 +1,62 @@
+"""Manifests for tests: the lines that every one needs, and what becomes of a text."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from orchestrator.manifest.faults import ManifestError
+from orchestrator.manifest.load import make_manifest
+from orchestrator.manifest.manifest import Manifest
+
+KEY = "omni_osk_CANARY7f3a9d"
+ENVIRON = {"OMNI_API_TOKEN": KEY, "OMNI_BASE_URL": "https://blobsrus.omniapp.co"}
+ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
+OTHER_ID = "7d0c5ad1-7d0d-4f2c-9a57-0c1f6e1f9a10"
+
+TOP = """version: 1
+instances:
+  sim:
+    base_url: http://127.0.0.1:8080
+    api_keys: ["${OMNI_API_TOKEN}"]
+"""
+MODEL = f"models:\n  - id: {ID}\n    name: m0\n"
+
+
+def no_file(path: Path) -> bytes:
+    """There is no such file, whichever it is."""
+    raise FileNotFoundError(2, "No such file or directory", str(path))
+
+
+def load(
+    text: str | bytes,
+    *,
+    environ: Mapping[str, str] = ENVIRON,
+    with_keys: bool = True,
+    files: Mapping[str, bytes] | None = None,
+) -> Manifest:
+    """The manifest in `text`, named m.yaml; `files` are those that lie beside it, by name."""
+
+    def read_file(path: Path) -> bytes:
+        data = (files or {}).get(path.name)
+        return no_file(path) if data is None else data
+
+    return make_manifest(text, path="m.yaml", environ=environ, with_keys=with_keys, read_file=read_file)
+
+
+def faults(
+    text: str | bytes,
+    *,
+    environ: Mapping[str, str] = ENVIRON,
+    with_keys: bool = True,
+    files: Mapping[str, bytes] | None = None,
+) -> list[str]:
+    """What is wrong with `text`: a line for each fault, which must be there."""
+    with pytest.raises(ManifestError) as caught:
+        load(text, environ=environ, with_keys=with_keys, files=files)
+    return str(caught.value).splitlines()
+
+
+def entry(*lines: str, defaults: str = "") -> str:
+    """A manifest with one model that has these lines."""
+    return TOP + (f"defaults: {defaults}\n" if defaults else "") + MODEL + "".join(f"    {line}\n" for line in lines)

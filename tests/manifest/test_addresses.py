@@ -1,0 +1,116 @@
+"""An instance's address: what is one, what is none, and that no password shows."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.manifest.addresses import is_loopback, normalize_base_url, userinfo_secrets
+
+
+@pytest.mark.parametrize(
+    "text, url",
+    [
+        *((f"https://blobsrus.omniapp.co{end}", "https://blobsrus.omniapp.co") for end in ("", "/", "/api", "/api/", "/api/v1", "/api/v1/", "//")),
+        ("HTTPS://BlobsRUs.OmniApp.co:443/", "https://blobsrus.omniapp.co"),
+        (" https://a.b ", "https://a.b"),
+        ("https://a.b.", "https://a.b"),
+        ("https://a.b:8443/api", "https://a.b:8443"),
+        ("https://proxy.corp/omni/api/v1", "https://proxy.corp/omni"),
+        ("https://proxy.corp/apis", "https://proxy.corp/apis"),
+        ("https://bücher.example", "https://bücher.example"),
+        ("https://[2001:DB8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://LOCALHOST", "http://localhost"),
+        ("http://127.0.0.1:80/api", "http://127.0.0.1"),
+        ("http://127.8.9.10", "http://127.8.9.10"),
+        ("http://[::1]:9/", "http://[::1]:9"),
+        ("https://10.0.0.1", "https://10.0.0.1"),
+    ],
+)  # fmt: skip
+def test_addresses(text: str, url: str) -> None:
+    """Scheme, host, port and prefix, in one spelling, without what the client adds itself."""
+    assert normalize_base_url(text) == url
+    assert normalize_base_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("", "is empty"),
+        ("blobsrus.omniapp.co", "has no scheme: write https://"),
+        ("localhost:8080", "has no scheme"),
+        ("https:/a.b", "has no scheme"),
+        ("//a.b", "has no scheme"),
+        ("ftp://a.b", "is not https"),
+        ("http://blobsrus.omniapp.co", "sends the key unencrypted: write https://"),
+        *((f"http://{host}", "unencrypted") for host in ("127.1", "2130706433", "localhost.evil.example", "10.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0")),
+        ("http://１２７.0.0.1", "unencrypted"),
+        ("https://a.b?x=1", "holds a query or fragment"),
+        ("https://a.b/?", "holds a query or fragment"),
+        ("https://a.b#x", "holds a query or fragment"),
+        ("https://", "has no host"),
+        ("https:///api", "has no host"),
+        ("https://a..b", "has a host that is no name"),
+        ("https://-a.b", "has no host, or one that is no name"),
+        ("https://a_b$c", "has no host, or one that is no name"),
+        (f"https://{'a' * 64}.b", "has a host that is no name"),
+        ("https://a.b:0", "has no usable port"),
+        ("https://a.b:", "has no usable port"),
+        ("https://a.b:99999", "look at the host and port"),
+        ("https://a.b:x", "look at the host and port"),
+        ("https://[::1", "look at the host and port"),
+        ("https://[::g]", "look at the host and port"),
+        ("https://[v1.a]", "has no valid IPv6"),
+        ("https://a.b/x/../y", "has a path that is not one"),
+        ("https://a.b/x%20y", "has a path that is not one"),
+        ("https://a.b/x y", "is not an address"),
+        ("https://a.b\\c", "is not an address"),
+        ("https://a.b\x00", "is not an address"),
+        (f"https://a.b/{'x' * 2000}", "is not an address"),
+    ],
+)  # fmt: skip
+def test_what_is_no_address(text: str, says: str) -> None:
+    """Everything else is refused, with what to write."""
+    with pytest.raises(ValueError, match=says):
+        normalize_base_url(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://u:secretpw@h.omniapp.co", "https://secretpw@h", "u:secretpw@h", "https://a.b/@secretpw"]
+)
+def test_userinfo_is_refused_and_not_shown(text: str) -> None:
+    """A user name or password is an error that does not repeat it."""
+    with pytest.raises(ValueError, match="user name or password") as caught:
+        normalize_base_url(text)
+    assert "secretpw" not in str(caught.value)
+
+
+@given(st.text() | st.text(alphabet="htps:/@[]?#.a1%") | st.text(alphabet="a1.:[]/@").map("https://".__add__))
+def test_any_text_is_an_address_or_an_error(text: str) -> None:
+    """No text ends in another exception, and what comes out is its own normal form."""
+    try:
+        url = normalize_base_url(text)
+    except ValueError:
+        return
+    assert normalize_base_url(url) == url
+
+
+@pytest.mark.parametrize("url", ["http://localhost/x", "https://127.0.0.1:9", "http://[::1]"])
+def test_loopback(url: str) -> None:
+    """This machine is known by its written names."""
+    assert is_loopback(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "https://a.b", "http://localhost.a", "http://[::2]", "http://128.0.0.1", "http://[::1"]
+)
+def test_not_loopback(url: str) -> None:
+    """Nothing else is this machine, and a text that is no URL is not either."""
+    assert not is_loopback(url)
+
+
+def test_userinfo_for_the_redactor() -> None:
+    """What must not show of any URL: the userinfo, and the password in it."""
+    assert userinfo_secrets("http://user:pw@proxy:3128") == ("user:pw", "pw")
+    assert userinfo_secrets("http://token@proxy") == ("token",)
+    assert userinfo_secrets("http://proxy/@x") == userinfo_secrets("http://[proxy") == ()

@@ -1,0 +1,226 @@
+"""API keys: taken from variables and files alone, trimmed, judged, and never shown."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import UsageError
+from orchestrator.manifest.api_keys import KeyTextError, api_key_again, clean_key
+from orchestrator.manifest.manifest import KeySource, Secret
+from tests.manifest.manifests import KEY, MODEL, TOP, entry, faults, load
+
+BAD = {
+    "inner newline": (KEY + "\nx", "holds a line break"),
+    "inner carriage return": (KEY + "\rx", "holds a line break"),
+    "inner tab": (KEY + "\tx", "holds a blank, a tab or a control character"),
+    "inner blank": (KEY + " x", "holds a blank"),
+    "escape": (KEY + "\x1b", "control character"),
+    "cyrillic": (KEY + "\u0435", "not ASCII"),
+    "zero width": (KEY + "\u200b", "not ASCII"),
+    "no-break space": (KEY + "\u00a0", "not ASCII"),
+    "empty": ("", "is empty"),
+    "blank": (" \r\n\t", "is empty"),
+    "a mark alone": ("\ufeff", "is empty"),
+    "bearer": (f"Bearer {KEY}", 'begins with "Bearer"'),
+    "bearer, loud": (f"BEARER  {KEY}", 'begins with "Bearer"'),
+    "bearer alone": ("Bearer", "begins with"),
+    "endless": ("k" * 9000, "is longer than 8192"),
+}
+
+
+@pytest.mark.parametrize(
+    "around", [f"{KEY}\n", f"{KEY}\r\n", f"  {KEY} ", f"{KEY}\t", f"\ufeff{KEY}", f"\ufeff {KEY}\n\n"]
+)
+def test_outer_blanks_are_trimmed(around: str) -> None:
+    """Blanks, line ends and a byte order mark around a key are no part of it, from a variable or a file."""
+    from_variable = load(TOP + MODEL, environ={"OMNI_API_TOKEN": around})
+    from_file = load(
+        TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: key") + MODEL, files={"key": around.encode()}
+    )
+    for manifest in (from_variable, from_file):
+        assert [key.secret for key in manifest.instances["sim"].keys] == [Secret(KEY)]
+
+
+@pytest.mark.parametrize("key, says", BAD.values(), ids=BAD)
+def test_bad_keys_are_faults_that_do_not_show_them(key: str, says: str) -> None:
+    """What cannot be a key is told with its variable or file, and no part of it appears."""
+    from_variable = faults(TOP + MODEL, environ={"OMNI_API_TOKEN": key})
+    from_file = faults(
+        TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: key") + MODEL, files={"key": key.encode()}
+    )
+    assert from_variable[0].startswith("m.yaml:5:16: `api_keys`: the key in the variable OMNI_API_TOKEN ")
+    assert from_file[0].startswith("m.yaml:5:19: `api_key_file`: the key in the key file ")
+    for (line,) in (from_variable, from_file):
+        assert says in line
+        assert "CANARY" not in line
+
+
+def test_every_placeholder_is_a_part() -> None:
+    """A key may be put together from variables, and is used verbatim: dollars are no placeholders there."""
+    text = (TOP + MODEL).replace("${OMNI_API_TOKEN}", " ${A}${B} ")
+    (key,) = load(text, environ={"A": "pa$HOME$$x${Y}", "B": "z"}).instances["sim"].keys
+    assert key.secret == Secret("pa$HOME$$x${Y}z")
+    assert key.source == KeySource(text="${A}${B}")
+
+
+@pytest.mark.parametrize(
+    "written", [KEY, f"x{KEY}", "Bearer ${OMNI_API_TOKEN}", f"${{OMNI_API_TOKEN:-{KEY}}}", "$$", ""]
+)
+@pytest.mark.parametrize("with_keys", [True, False])
+def test_a_key_written_out_is_a_fault(written: str, with_keys: bool) -> None:
+    """No key stands in a manifest, not even as a default; the fault does not repeat it, and needs no variable."""
+    text = (TOP + MODEL).replace('["${OMNI_API_TOKEN}"]', f"['{written}']")
+    (line,) = faults(text, with_keys=with_keys)
+    assert line.startswith("m.yaml:5:16: `api_keys`: a key stands in the manifest itself")
+    assert KEY not in line
+
+
+@pytest.mark.parametrize(
+    "value, says",
+    [
+        ('["${NONE}"]', "5:16: `api_keys`: the variable NONE is not set"),
+        ('["${OMNI_API_TOKEN"]', "5:16: `api_keys`: `${` is never closed"),
+        ("[]", "5:15: `api_keys` is empty"),
+        ("", "5:14: `api_keys` is empty"),
+        ("~", "5:15: `api_keys` is `~`"),
+        ("{a: b}", "5:15: `api_keys` is a mapping"),
+        ("[[a]]", "5:16: `api_keys` holds a list"),
+        ("[null]", "5:16: `api_keys` is `null`"),
+    ],
+)
+def test_what_is_no_list_of_keys(value: str, says: str) -> None:
+    """Everything but texts of placeholders is a fault."""
+    (line,) = faults((TOP + MODEL).replace('["${OMNI_API_TOKEN}"]', value))
+    assert line.startswith(f"m.yaml:{says}")
+
+
+def test_one_text_is_one_key() -> None:
+    """A single text is a list of one."""
+    (key,) = load((TOP + MODEL).replace('["${OMNI_API_TOKEN}"]', "${OMNI_API_TOKEN}")).instances["sim"].keys
+    assert key.secret == Secret(KEY)
+
+
+def test_variables_and_files_add_up() -> None:
+    """Keys from both are used, each once; a key that comes twice is a warning, for it has one quota."""
+    text = TOP + "    api_key_file: [one, two]\n" + MODEL
+    manifest = load(text, files={"one": b"another\n", "two": KEY.encode()})
+    keys = manifest.instances["sim"].keys
+    assert [key.secret for key in keys] == [Secret(KEY), Secret("another")]
+    assert keys[1].source.file == Path("one").absolute()
+    assert [warning.message for warning in manifest.warnings] == [
+        "a key stands here that is given before: it is used once"
+    ]
+
+
+def test_key_files_that_cannot_be_read() -> None:
+    """The fault says why, and shows the path as it was written: a variable's value in it stays hidden."""
+    text = (
+        TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: [nowhere, '${OMNI_API_TOKEN}', '', \"a\\0b\"]")
+        + MODEL
+    )
+    lines = faults(text)
+    assert lines == [
+        'm.yaml:5:20: `api_key_file`: the key file cannot be read: no such file or directory; it is given as "nowhere"',
+        'm.yaml:5:29: `api_key_file`: the key file cannot be read: no such file or directory; it is given as "${OMNI_API_TOKEN}"',
+        "m.yaml:5:50: `api_key_file` is not a path: name a file, from the manifest's folder or from the root",
+        "m.yaml:5:54: `api_key_file` is not a path: name a file, from the manifest's folder or from the root",
+    ]
+
+
+def test_a_key_file_that_is_no_text() -> None:
+    """Bytes that are no text are no key."""
+    (line,) = faults(
+        TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: key") + MODEL, files={"key": b"\xff\xfe"}
+    )
+    assert "the key in the key file is not ASCII" in line
+
+
+def test_keys_are_not_read_unless_asked_for() -> None:
+    """An offline check needs no variable and no file of any key, and finds everything else."""
+    text = TOP + "    api_key_file: nowhere\n" + MODEL
+    manifest = load(text, environ={}, with_keys=False)
+    assert [key.secret for key in manifest.instances["sim"].keys] == [None, None]
+    assert manifest.secrets == ()
+    (line,) = faults(text + "    retries: x\n", environ={}, with_keys=False)
+    assert "`retries`" in line
+    (line,) = faults(text + "    branch: ${NONE}\n", environ={}, with_keys=False)
+    assert "the variable NONE is not set" in line
+
+
+def test_what_the_redactor_must_know() -> None:
+    """Every value of a variable under `api_keys`, as it is and trimmed, and every key from a file."""
+    text = (TOP + "    api_key_file: key\n" + MODEL).replace("${OMNI_API_TOKEN}", "${A}${B}")
+    manifest = load(text, environ={"A": " first", "B": "second\n"}, files={"key": b"third\n"})
+    assert {secret.reveal() for secret in manifest.secrets} == {
+        " first",
+        "first",
+        "second\n",
+        "second",
+        "firstsecond",
+        "third",
+    }
+
+
+@pytest.mark.parametrize("with_keys", [True, False])
+def test_a_secret_in_another_place_does_not_show(with_keys: bool) -> None:
+    """A value that comes from a variable under `api_keys` is not shown wherever else the variable stands."""
+    secret = "not-like-a-key-" * 8
+    text = entry("mode: ${OMNI_API_TOKEN}", "timeout: x${OMNI_API_TOKEN}", "schemas: ['a,${OMNI_API_TOKEN}']")
+    text = text.replace("http://127.0.0.1:8080", "${OMNI_API_TOKEN}").replace(
+        "m0", "m0\n    instance: ${OMNI_API_TOKEN}"
+    )
+    lines = faults(text, environ={"OMNI_API_TOKEN": secret}, with_keys=with_keys)
+    assert len(lines) == 5
+    assert not any("like-a-key" in line for line in lines)
+
+
+def test_what_looks_like_a_key_does_not_show() -> None:
+    """A key in a place where none belongs is recognized by its beginning."""
+    lines = faults(entry(f"mode: {KEY}", f"{KEY}: 1") + f"{KEY}: 1\n")
+    assert len(lines) == 3
+    assert not any("CANARY" in line for line in lines)
+
+
+def test_reading_a_key_again(tmp_path: Path) -> None:
+    """A resumed run reads each key from where the first one had it."""
+    file = tmp_path / "key"
+    file.write_text(f"{KEY}\n")
+    assert api_key_again(KeySource(text="${A}"), {"A": KEY}) == Secret(KEY)
+    assert api_key_again(KeySource(file=file), {}) == Secret(KEY)
+    assert api_key_again(KeySource(file=file), {}, lambda path: b"other") == Secret("other")
+
+
+@pytest.mark.parametrize(
+    "source, says",
+    [
+        (KeySource(text="${A}"), "the variable A is not set"),
+        (KeySource(text="${B}"), "the key in the variable B holds a line break"),
+        (KeySource(text="${A"), "never closed"),
+        (KeySource(), "is empty"),
+        (
+            KeySource(file=Path("/nowhere/key")),
+            "(/nowhere/key): the key file cannot be read: no such file or directory",
+        ),
+    ],
+)
+def test_a_key_that_is_gone(source: KeySource, says: str) -> None:
+    """What cannot be read again is an error that a person understands, exit code 2."""
+    with pytest.raises(UsageError) as caught:
+        api_key_again(source, {"B": "CANARY\nx"})
+    assert says in str(caught.value)
+    assert "CANARY" not in str(caught.value)
+
+
+def test_secrets_do_not_show_themselves() -> None:
+    """No way of printing, formatting or pickling gives the text away; equal texts are equal."""
+    secret = clean_key(KEY)
+    assert KEY not in f"{secret} {secret!r} {secret!s} {[secret]}"
+    assert secret.reveal() == KEY
+    assert secret == Secret(KEY)
+    assert secret != KEY
+    assert len({secret, Secret(KEY)}) == 1
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+    with pytest.raises(KeyTextError):
+        clean_key("")

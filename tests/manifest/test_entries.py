@@ -1,0 +1,400 @@
+"""Entries: defaults applied, labels, modes and scopes, everything taken as written."""
+
+import pytest
+
+from orchestrator.manifest.manifest import Entry, Mode, OnAmbiguous, Place, PollBounds, Verify
+from tests.manifest.manifests import ID, MODEL, OTHER_ID, TOP, entry, faults, load
+
+
+def one(*lines: str, defaults: str = "") -> Entry:
+    """The entry that these lines make."""
+    (made,) = load(entry(*lines, defaults=defaults)).entries
+    return made
+
+
+def test_an_entry_with_nothing_has_the_defaults() -> None:
+    """What neither the model nor `defaults` says is as the contract has it."""
+    assert one() == Entry(index=0, name="m0", instance="sim", model_id=ID, place=Place(7, 5))
+    assert (Entry(index=0, name="x", instance="x").mode, load(entry()).workers, load(entry()).collapse) == (
+        Mode.HARD,
+        16,
+        True,
+    )
+
+
+def test_an_entry_with_everything() -> None:
+    """Every key arrives, from the model or from `defaults`."""
+    lines = (
+        "branch: nightly/schema", "mode: soft", "schemas: [a]", "tables: [a.b, 'a.*']", "tags: [x, y]", "connection: wh", "reads: [c, d]",
+        "wait: false", "timeout: 45m", "retries: 0", "poll: {min: 500ms, max: 3s}", "on_ambiguous: resend", "verify: scope", "enabled: false",
+    )  # fmt: skip
+    made = one(*lines)
+    assert made == Entry(
+        index=0,
+        name="m0",
+        instance="sim",
+        model_id=ID,
+        branch="nightly/schema",
+        mode=Mode.SOFT,
+        mode_pinned=True,
+        schemas=("a",),
+        tables=("a.b", "a.*"),
+        tags=("x", "y"),
+        connection="wh",
+        reads=("c", "d"),
+        wait=False,
+        timeout_s=2700.0,
+        retries=0,
+        poll=PollBounds(min_s=0.5, max_s=3.0),
+        on_ambiguous=OnAmbiguous.RESEND,
+        verify=Verify.SCOPE,
+        enabled=False,
+        place=Place(7, 5),
+    )
+    inherited = one(defaults="{" + ", ".join(lines) + ", instance: sim, collapse: false}")
+    assert inherited.mode_pinned is False
+    same = {name: getattr(made, name) for name in Entry.__slots__ if name not in {"mode_pinned", "place"}}
+    assert same == {name: getattr(inherited, name) for name in same}
+    assert load(entry(defaults="{collapse: false}")).collapse is False
+
+
+def test_a_model_goes_before_the_defaults() -> None:
+    """A model's own key, of any kind, wins; a list is replaced, not added to."""
+    defaults = (
+        "{wait: false, retries: 0, tags: [a, b], timeout: 1s, verify: scope, enabled: false, poll: {min: 5s, max: 9s}}"
+    )
+    made = one(
+        "wait: true",
+        "retries: 7",
+        "tags: c",
+        "timeout: 2s",
+        "verify: none",
+        "enabled: true",
+        "poll: {max: 7s}",
+        defaults=defaults,
+    )
+    assert (made.wait, made.retries, made.tags, made.timeout_s, made.verify) == (True, 7, ("c",), 2.0, Verify.NONE)
+    assert (made.enabled, made.poll) == (True, PollBounds(min_s=5.0, max_s=7.0))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no",
+        "on",
+        "yes",
+        "off",
+        "y",
+        "NO",
+        "true",
+        "2024_01",
+        "0123",
+        "1e3",
+        "12:30:00",
+        "0x1F",
+        "1_000",
+        ".5",
+        "=",
+        "2024-01-01",
+    ],
+)
+@pytest.mark.parametrize("style", ["[{}]", "['{}']", '["{}"]', "{}", "\n      - {}"])
+def test_names_are_as_written(name: str, style: str) -> None:
+    """Words that YAML takes for booleans, numbers and times are names, in any style; one alone is a list of one."""
+    made = one(f"schemas: {style.format(name)}")
+    assert made.schemas == (name,)
+    assert one(f"branch: '{name}'", f"connection: '{name}'").branch == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "100%25", "a+b", "x&hard_refresh=true", "q=1#f", "Ünï.日本", '"Q.uoted"', "slash/t", "a$b", " a ", "a\\b"],
+)
+def test_odd_names_are_as_written(name: str) -> None:
+    """No character but a comma has a meaning in a name."""
+    assert one(f"tables: ['{name}']").tables == (name,)
+
+
+@pytest.mark.parametrize("key", ["schemas", "tables", "tags", "reads"])
+@pytest.mark.parametrize(
+    "value, says",
+    [
+        ("", "is empty: remove the key or name something"),
+        ("null", "is `null`, which YAML reads as nothing: remove the key, or quote it if it is a name"),
+        ("~", "is `~`, which YAML reads as nothing"),
+        ("[]", "is empty: remove the key or name something"),
+        ("''", "is blank: remove the key or name something"),
+        ("['']", "is blank: remove the key or name something"),
+        ("[' ']", "is blank"),
+        ("[null]", "is `null`, which YAML reads as nothing: remove the key, or quote it if it is a name"),
+        ("[a, ]\n    #", ""),
+        ("[[a], [b]]", "holds a list in its list"),
+        ("[{a: b}]", "holds a mapping in its list"),
+        ("{a: b}", "is a mapping"),
+        ("['a,b']", 'holds a comma in "a,b": such a name cannot be sent'),
+        ("a, b", 'holds a comma in "a, b"'),
+        ('["a\\nb"]', "holds a line break"),
+        ('["a\\x00b"]', "holds the control character U+0000"),
+        (f"[{'x' * 501}]", "is 501 characters long, 500 are the most"),
+    ],
+)
+def test_empty_and_wrong_lists_are_faults(key: str, value: str, says: str) -> None:
+    """A scope that is empty, null or blank is never a refresh of everything; what is no list of names is told."""
+    text = entry(f"{key}: {value}")
+    if not says:
+        load(text)
+        return
+    lines = faults(text)
+    assert all(line.startswith("m.yaml:9:") and f"`{key}` " in line for line in lines)
+    assert says in lines[0]
+
+
+@pytest.mark.parametrize(
+    "key", ["branch", "connection", "model", "name", "instance", "id", "mode", "timeout", "retries", "wait", "enabled"]
+)
+@pytest.mark.parametrize("value", ["", "~", "[a]", "{a: b}"])
+def test_single_values_must_be_one(key: str, value: str) -> None:
+    """A null, a list or a mapping where one value is wanted is one fault."""
+    text = entry(f"{key}: {value}")
+    text = text.replace("    name: m0\n", "") if key == "name" else text
+    text = text.replace(f"  - id: {ID}\n    ", "  - ") if key == "id" else text
+    (line,) = faults(text)
+    assert f"`{key}` is " in line
+
+
+def test_names_in_a_list_twice() -> None:
+    """A name that a list holds twice is sent once, with a warning at its place."""
+    manifest = load(entry("schemas: [a, b, a]"))
+    assert manifest.entries[0].schemas == ("a", "b")
+    assert [(w.place, w.message) for w in manifest.warnings] == [(Place(9, 21), '`schemas` names "a" more than once')]
+
+
+@pytest.mark.parametrize(
+    "own, defaults, mode",
+    [
+        ("", "", Mode.HARD),
+        ("", "{mode: soft}", Mode.SOFT),
+        ("mode: hard", "{mode: soft}", Mode.HARD),
+        ("schemas: [a]", "", Mode.SOFT),
+        ("tables: [a.b]", "{mode: hard}", Mode.SOFT),
+        ("", "{mode: hard, schemas: [a]}", Mode.SOFT),
+        ("mode: soft", "{mode: hard}", Mode.SOFT),
+    ],
+)
+def test_scopes_make_a_refresh_soft(own: str, defaults: str, mode: Mode) -> None:
+    """A model with a scope and no mode of its own is soft, whatever the defaults say."""
+    made = one(*([own] if own else []), defaults=defaults)
+    assert (made.mode, made.mode_pinned) == (mode, own.startswith("mode"))
+
+
+def test_hard_with_a_scope_is_a_fault() -> None:
+    """A hard refresh cannot be limited; where the scope is inherited, the fault says so."""
+    assert faults(entry("mode: hard", "tables: [a.b]")) == [
+        "m.yaml:9:11: `mode: hard` cannot be limited to `tables`: a hard refresh is of everything; remove the scope, or say `mode: soft`"
+    ]
+    (line,) = faults(entry("mode: hard", defaults="{schemas: [a]}"))
+    assert line.startswith("m.yaml:10:11: `mode: hard` cannot be limited to `schemas` (from `defaults`)")
+
+
+def test_tables_without_schemas_are_a_warning() -> None:
+    """They are allowed, and every schema is scanned; the warning stands at the tables and names the entry."""
+    manifest = load(entry("tables: [a.b]"))
+    assert [(w.place, w.entry) for w in manifest.warnings] == [(Place(9, 13), "m0")]
+    assert "every schema is scanned" in manifest.warnings[0].message
+    assert not load(entry("tables: [a.b]", "schemas: [a]")).warnings
+
+
+@pytest.mark.parametrize(
+    "lines, label, model_name",
+    [
+        (f"id: {ID}", ID, None),
+        (f"id: {ID.upper()}", ID, None),
+        (f"id: {ID}\n    branch: b/c", f"{ID}@b/c", None),
+        (f"id: {ID}\n    model: M", "M", "M"),
+        ("model: Quarterly Finance", "Quarterly Finance", "Quarterly Finance"),
+        ("model: M\n    branch: b", "M@b", "M"),
+        ("model: M\n    name: label\n    branch: b", "label", "M"),
+        ("name: Sales", "Sales", "Sales"),
+        ("name: Sales\n    branch: b", "Sales", "Sales"),
+        ("name: 0123", "0123", "0123"),
+    ],
+)
+def test_labels(lines: str, label: str, model_name: str | None) -> None:
+    """The label is the name, else the model's name or id with its branch; without an id a name is looked up."""
+    (made,) = load(f"{TOP}models:\n  - {lines}\n").entries
+    assert (made.name, made.model_name) == (label, model_name)
+    assert made.model_id == (ID if "id:" in lines else None)
+
+
+def test_labels_are_data() -> None:
+    """A label may hold any character that a text can: whoever shows it takes care."""
+    for name in ("ok |\n\n## Injected\n<img src=x>", "a\x1b[2J", "x\x00y", "\u202egnp.exe"):
+        text = "".join(f"\\U{ord(char):08x}" for char in name)
+        (made,) = load(f'{TOP}models:\n  - {{id: {ID}, name: "{text}"}}\n').entries
+        assert made.name == name
+
+
+def test_labels_are_unique() -> None:
+    """Every second use of a label names the first one's line; labels that were made up are told apart by a `name`."""
+    text = (
+        TOP
+        + f"models:\n  - {{id: {ID}, name: a}}\n  - {{id: {OTHER_ID}, name: a}}\n  - model: M\n  - name: M\n  - id: {ID}\n  - id: {ID.upper()}\n"
+    )
+    assert faults(text) == [
+        'm.yaml:8:54: the name "a" is taken by the model on line 7: give one of them another',
+        'm.yaml:10:11: the name "M" is taken by the model on line 9: give one of them another',
+        f'm.yaml:12:5: the name "{ID}" is taken by the model on line 11: give this one a `name`',
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["3c90c3cc", ID + "0", ID.replace("-", ""), "{" + ID + "}", "g" + ID[1:], "٣" + ID[1:], "Sales"]
+)
+def test_ids(text: str) -> None:
+    """An id is 36 characters in five groups; anything else is a fault that says where a name belongs."""
+    (line,) = faults(f'{TOP}models:\n  - id: "{text}"\n')
+    assert line.startswith("m.yaml:7:9: `id` is not an id like 3c90c3cc-")
+    assert "a model's name belongs under `model`" in line
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("mode: on", '`mode` is "on": write hard or soft'),
+        ("mode: Soft", '`mode` is "Soft": write hard or soft; did you mean soft?'),
+        ("mode: hrad", "did you mean hard?"),
+        ("on_ambiguous: retry", "write report or resend"),
+        ("verify: scopes", "did you mean scope?"),
+        ("wait: yes", '`wait` is "yes": write true'),
+        ("enabled: off", '`enabled` is "off": write false'),
+        ("enabled: 2", '`enabled` is "2": write true or false'),
+        ("enabled: 'true'", "`enabled` is a text: write true or false, without quotes"),
+        ("retries: -1", "`retries` is not a whole number from 0 to 100"),
+        ("retries: 101", "not a whole number from 0 to 100"),
+        ("retries: 3.0", "not a whole number"),
+        ("retries: 0x3", "not a whole number"),
+        ("retries: 1_0", "not a whole number"),
+        (f"retries: {'9' * 5000}", "not a whole number"),
+        ("retries: '3'", "`retries` is a text: write a whole number from 0 to 100, without quotes"),
+        ("timeout: 45 min", "`timeout` is not a duration"),
+        ("timeout: 0", "`timeout` must be above 0"),
+        ("timeout: .inf", "is not a duration"),
+        ("poll: 5s", "`poll` is a single value: write `min: 2s`"),
+        ("poll: [1s, 2s]", "`poll` is a list"),
+        ("poll: {mni: 1s}", 'unknown key "mni": `poll` has no such key: did you mean `min`?'),
+        ("poll: {min: 5s, max: 4s}", "`min` of `poll` is above `max`"),
+        ("collapse: true", "it belongs under `defaults`"),
+        ("workers: 3", "it belongs at the top"),
+        ("base_url: x", "it belongs to an instance"),
+    ],
+)
+def test_wrong_values_say_what_to_write(line: str, says: str) -> None:
+    """A value of the wrong kind is one fault at its place, with what to write instead."""
+    (told,) = faults(entry(line))
+    assert told.startswith("m.yaml:9:")
+    assert says in told
+
+
+@pytest.mark.parametrize("text", ["True", "TRUE", "true"])
+def test_booleans_of_yaml(text: str) -> None:
+    """The booleans of YAML 1.2 are booleans in their three spellings."""
+    assert one(f"wait: {text}").wait is True
+
+
+@pytest.mark.parametrize(
+    "own, defaults, bounds",
+    [
+        ("{min: 90s}", "", (90, 90)),
+        ("{max: 1s}", "", (1, 1)),
+        ("{min: 50ms}", "", (0.05, 60)),
+        ("{max: 5}", "", (2, 5)),
+        ("{max: 5s}", "{poll: {min: 3s, max: 9s}}", (3, 5)),
+        ("{}", "{poll: {min: 3s, max: 9s}}", (3, 9)),
+    ],
+)
+def test_poll_bounds(own: str, defaults: str, bounds: tuple[float, float]) -> None:
+    """A bound that is left out comes from the defaults, or gives way to the other."""
+    poll = one(f"poll: {own}", defaults=defaults).poll
+    assert (poll.min_s, poll.max_s) == bounds
+
+
+def test_quick_polls_are_for_this_machine() -> None:
+    """Below a second only a simulator is asked; the fault stands where the bound does, once, also in `defaults`."""
+    text = entry("poll: {max: 500ms}").replace("http://127.0.0.1:8080", "https://a.b")
+    assert faults(text) == [
+        "m.yaml:9:17: `poll` is below 1s, which only an instance on this machine (loopback) may be asked: write 1s or more"
+    ]
+    text = (
+        entry(defaults="{poll: {min: 0.9}}").replace("http://127.0.0.1:8080", "https://a.b") + f"  - id: {OTHER_ID}\n"
+    )
+    (line,) = faults(text)
+    assert line.startswith("m.yaml:6:24: `poll` is below 1s")
+    assert one("poll: {min: 1s}").poll == PollBounds(min_s=1.0)
+
+
+@pytest.mark.parametrize(
+    "key, meant",
+    [
+        *((key, "mode") for key in ("hard_refesh", "hard_refresh", "hardRefresh", "Hard-Refresh", "mod", "MODE")),
+        *((key, "schemas") for key in ("schema", "shemas", "Schemas")),
+        *((key, "tables") for key in ("table", "tabels")),
+        *((key, "branch") for key in ("branch_id", "branchId", "brnach")),
+        *(("model_id", "id"), ("modelId", "id"), ("model_name", "model"), ("label", "name"), ("nmae", "name")),
+        *(
+            ("connection_id", "connection"),
+            ("max_retries", "retries"),
+            ("poll_interval", "poll"),
+            ("disabled", "enabled"),
+        ),
+    ],
+)
+def test_near_misses_are_suggested(key: str, meant: str) -> None:
+    """A key that is not known is told with the one that was probably meant, by its spelling or by what others call it."""
+    (line,) = faults(entry(f"{key}: x"))
+    assert line == f'm.yaml:9:5: unknown key "{key}": a model has no such key: did you mean `{meant}`?'
+
+
+def test_a_key_like_no_other() -> None:
+    """Where nothing is near, the keys that there are are listed."""
+    (line,) = faults(entry("zzzzz: x"))
+    assert line.startswith('m.yaml:9:5: unknown key "zzzzz": a model has no such key; it may have id, name, model,')
+
+
+def test_anchors_and_merges_in_entries() -> None:
+    """Merged keys are the entry's own; an explicit one goes before them; faults point at where a value is written."""
+    text = (
+        TOP
+        + f"x-base: &b {{mode: soft, schemas: [a], timeout: 1m}}\nmodels:\n  - <<: *b\n    id: {ID}\n    timeout: 2m\n"
+    )
+    (made,) = load(text).entries
+    assert (made.mode, made.mode_pinned, made.schemas, made.timeout_s) == (Mode.SOFT, True, ("a",), 120.0)
+    (line,) = faults(text.replace("[a]", "[]") + f"  - <<: *b\n    id: {OTHER_ID}\n")
+    assert line.startswith("m.yaml:6:34: `schemas` is empty")
+
+
+@pytest.mark.parametrize(
+    "item, says",
+    [
+        ("", "a model is empty"),
+        (ID, "a model is a single value: write `id: "),
+        ("[a]", "a model is a list"),
+        ("{}", "a model needs `id`, or `model` (its name in Omni), or `name`"),
+        ("{tags: [a]}", "a model needs `id`, or `model` (its name in Omni), or `name`"),
+    ],
+)
+def test_what_is_no_entry(item: str, says: str) -> None:
+    """Each item of `models` is a mapping that says which model."""
+    (line,) = faults(f"{TOP}{MODEL}  - {item}\n")
+    assert says in line
+
+
+def test_defaults_know_no_single_model() -> None:
+    """What names one model, or is null, has no place in `defaults`."""
+    assert [line.partition(": ")[2] for line in faults(entry(defaults="{id: x, name: y, schemas: }"))] == [
+        'unknown key "id": `defaults` has no such key: it belongs to one model',
+        'unknown key "name": `defaults` has no such key: it belongs to one model',
+        "`schemas` is empty: remove the key or name something",
+    ]
+    assert faults(entry().replace("models:", "defaults:\nmodels:")) == [
+        "m.yaml:6:10: `defaults` is empty: write `instance: prod` and the like under it"
+    ]

@@ -1,0 +1,168 @@
+"""Instances: from the manifest, or from the environment where it names none."""
+
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from orchestrator.manifest.manifest import ApiKey, Instance, KeySource, RateLimit, Secret
+from tests.manifest.manifests import ENVIRON, KEY, MODEL, TOP, entry, faults, load
+
+NO_INSTANCES = "version: 1\n" + MODEL
+
+
+def test_an_instance_with_everything() -> None:
+    """Every key of an instance arrives; what is left out has its default."""
+    text = TOP + "    rate_limit: {requests: 500, per: 1m}\n    request_timeout: 5s\n" + MODEL
+    (key,) = load(text).instances["sim"].keys
+    assert load(text).instances == {
+        "sim": Instance(
+            name="sim",
+            base_url="http://127.0.0.1:8080",
+            keys=(ApiKey(source=KeySource(text="${OMNI_API_TOKEN}"), secret=Secret(KEY)),),
+            rate_limit=RateLimit(requests=500, per_s=60.0),
+            request_timeout_s=5.0,
+        )
+    }
+    assert key.secret == Secret(KEY)
+    assert load(TOP + "    rate_limit: {per: 10s}\n" + MODEL).instances["sim"].rate_limit == RateLimit(per_s=10.0)
+    assert load(TOP + MODEL).instances["sim"].is_loopback
+
+
+def test_the_environment_is_the_instance() -> None:
+    """Without `instances` the address and the key come from the environment; the token goes before the key."""
+    manifest = load(
+        NO_INSTANCES, environ={"OMNI_BASE_URL": "https://a.b/api/", "OMNI_API_TOKEN": " one\n", "OMNI_API_KEY": "two"}
+    )
+    (instance,) = manifest.instances.values()
+    assert (instance.name, instance.base_url) == ("default", "https://a.b")
+    assert [(key.source, key.secret) for key in instance.keys] == [(KeySource(text="${OMNI_API_TOKEN}"), Secret("one"))]
+    assert manifest.entries[0].instance == "default"
+    second = load(NO_INSTANCES, environ={"OMNI_BASE_URL": "https://a.b", "OMNI_API_TOKEN": "", "OMNI_API_KEY": "two"})
+    assert [key.source.text for key in second.instances["default"].keys] == ["${OMNI_API_KEY}"]
+
+
+def test_the_environment_redirects_no_manifest() -> None:
+    """A manifest that names its instance reads none of the three variables by itself."""
+    text = (TOP + MODEL).replace("OMNI_API_TOKEN", "MINE")
+    manifest = load(text, environ={**ENVIRON, "MINE": "mine"})
+    assert manifest.instances["sim"].base_url == "http://127.0.0.1:8080"
+    assert [secret.reveal() for secret in manifest.secrets] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "environ, says",
+    [
+        ({}, ["the variable OMNI_API_TOKEN is not set", "the variable OMNI_BASE_URL is not set"]),
+        ({"OMNI_BASE_URL": " ", "OMNI_API_KEY": "k"}, ["the variable OMNI_BASE_URL is not set"]),
+        ({"OMNI_BASE_URL": "https://a.b"}, ["the variable OMNI_API_TOKEN is not set"]),
+        ({"OMNI_BASE_URL": "https://a.b", "OMNI_API_TOKEN": ""}, ["the key in the variable OMNI_API_TOKEN is empty"]),
+        ({"OMNI_BASE_URL": "https://a.b", "OMNI_API_TOKEN": "a\nb"}, ["OMNI_API_TOKEN holds a line break"]),
+        ({"OMNI_BASE_URL": "https://a.b", "OMNI_API_TOKEN": "a\udcff"}, ["OMNI_API_TOKEN is not UTF-8"]),
+        ({"OMNI_BASE_URL": "a.b", "OMNI_API_TOKEN": "k"}, ["the variable OMNI_BASE_URL has no scheme"]),
+        ({"OMNI_BASE_URL": "https://u:p@a.b", "OMNI_API_TOKEN": "k"}, ["OMNI_BASE_URL holds a user name or password"]),
+    ],
+)
+def test_what_the_environment_lacks(environ: dict[str, str], says: list[str]) -> None:
+    """Each variable that is missing or wrong is named, at the top of the file."""
+    lines = faults(NO_INSTANCES, environ=environ)
+    assert len(lines) == len(says)
+    assert all(line.startswith("m.yaml:1:1: ") for line in lines)
+    assert all(any(text in line for line in lines) for text in says)
+
+
+def test_an_offline_check_needs_no_environment() -> None:
+    """Where no key is asked for, a manifest without instances needs neither key nor address."""
+    manifest = load(NO_INSTANCES + "    poll: {min: 10ms}\n", environ={}, with_keys=False)
+    assert manifest.instances["default"].base_url == ""
+    assert manifest.instances["default"].keys == (ApiKey(source=KeySource(text="${OMNI_API_TOKEN}")),)
+    (line,) = faults(NO_INSTANCES, environ={"OMNI_BASE_URL": "a.b"}, with_keys=False)
+    assert "the variable OMNI_BASE_URL has no scheme" in line
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("instances:\n", "1:11: `instances` is no mapping"),
+        ("instances: {}\n", "1:12: `instances` is no mapping"),
+        ("instances: [{base_url: x}]\n", "1:12: `instances` is no mapping"),
+        ("instances: prod\n", "1:12: `instances` is no mapping"),
+        ("instances: {prod: }\n", "1:19: an instance is empty"),
+        ("instances: {prod: x}\n", "1:19: an instance is a single value"),
+        ("instances: {prod: [x]}\n", "1:19: an instance is a list"),
+        ("instances: {'': {base_url: 'https://a.b', api_keys: '${K}'}}\n", "1:13: `instances` is blank"),
+        ("instances: {prod: {api_keys: '${K}'}}\n", "1:19: an instance needs `base_url`"),
+        ("instances: {prod: {base_url: 'https://a.b'}}\n", '1:19: the instance "prod" has no key'),
+        ("instances: {prod: {base_url: , api_keys: '${K}'}}\n", "1:30: `base_url` is empty"),
+        ("instances: {prod: {base_url: a.b, api_keys: '${K}'}}\n", "1:30: `base_url` has no scheme"),
+        ("instances: {prod: {base_url: 'http://a.b', api_keys: '${K}'}}\n", "1:30: `base_url` sends the key unencrypted: write https://"),
+        ("instances: {prod: {base_url: 'https://u:secretpw@a.b', api_keys: '${K}'}}\n", "1:30: `base_url` holds a user name or password"),
+        ("instances: {prod: {base_url: '${HOST:-http://h}', api_keys: '${K}'}}\n", "1:30: `base_url` sends the key unencrypted"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', url: x}}\n", "1:63: unknown key \"url\": an instance has no such key: did you mean `base_url`?"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', rate_limit: 60}}\n", "1:75: `rate_limit` is a single value: write `requests: 60`"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', rate_limit: {requests: 0}}}\n", "1:86: `requests` is not a whole number from 1 to 100000"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', rate_limit: {per: 0s}}}\n", "1:81: `per` must be above 0"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', request_timeout: never}}\n", "1:80: `request_timeout` is not a duration"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', ca_file: }}\n", "1:72: `ca_file` is empty"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', ca_file: gone.pem}}\n", '1:72: `ca_file` cannot be read: no such file or directory; it is given as "gone.pem"'),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', verify_ssl: false}}\n", "1:63: unknown key \"verify_ssl\": an instance has no such key: certificates are always checked"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_an_instance(text: str, says: str) -> None:
+    """Each fault of an instance stands alone, at its place, and shows no password."""
+    (line,) = faults(text + MODEL, environ={"K": "k"})
+    assert line.startswith(f"m.yaml:{says}")
+    assert "secretpw" not in line
+
+
+def _certificate(folder: Path) -> bytes:
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "ca.pem"), "-subj", "/CN=test", "-days", "30"]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+    return (folder / "ca.pem").read_bytes()
+
+
+def test_certificates_are_read_when_the_manifest_is(tmp_path: Path) -> None:
+    """A bundle with comments is one; a file without a certificate, or with a broken one, is a fault with its place."""
+    certificate = _certificate(tmp_path)
+    text = TOP + "    ca_file: ca.pem\n" + MODEL
+    bundle = b"# corporate: \xfc\n" + certificate + b"\n" + certificate
+    assert load(text, files={"ca.pem": bundle}).instances["sim"].ca_file == Path("ca.pem").absolute()
+    lines = certificate.splitlines()
+    broken = b"\n".join([lines[0], b"AAAA", *lines[2:]])
+    for wrong in (b"", b"no certificate", broken, b"\x00" * 100):
+        (line,) = faults(text, files={"ca.pem": wrong})
+        assert line == 'm.yaml:6:14: `ca_file` holds no certificate in PEM form; it is given as "ca.pem"'
+    assert ssl.OPENSSL_VERSION
+
+
+def test_names_of_instances_are_as_written() -> None:
+    """An instance may be called anything; a dollar in its name is a dollar, for keys hold no placeholders."""
+    text = (TOP + MODEL).replace("sim:", "2024_01$:").replace("m0", "m0\n    instance: 2024_01$$")
+    assert load(text).entries[0].instance == "2024_01$"
+
+
+def test_several_instances() -> None:
+    """With several, a model says which; a near miss is suggested, else what there is is listed."""
+    text = TOP + '  prod: {base_url: "https://a.b", api_keys: "${OMNI_API_TOKEN}"}\n' + MODEL
+    lines = faults(
+        text
+        + "  - {name: a, instance: prd}\n  - {name: b, instance: zzz}\n  - {name: c, instance: sim}\n  - {name: d, instance: }\n"
+    )
+    assert lines == [
+        "m.yaml:8:5: there are several instances: say which with `instance` (sim, prod)",
+        'm.yaml:10:25: there is no instance "prd": did you mean "prod"?',
+        'm.yaml:11:25: there is no instance "zzz": there is sim, prod',
+        "m.yaml:13:25: `instance` is empty: remove the key or name something",
+    ]
+    manifest = load(text.replace("models:", "defaults: {instance: prod}\nmodels:"))
+    assert manifest.entries[0].instance == "prod"
+    (line,) = faults(text.replace("models:", "defaults: {instance: x}\nmodels:"))
+    assert line == 'm.yaml:7:22: there is no instance "x": there is sim, prod'
+
+
+def test_a_wrong_instance_is_known_by_name() -> None:
+    """A model of an instance that has faults is not a fault of its own; without instances there is no guessing."""
+    assert len(faults(entry("instance: sim").replace("http://127.0.0.1:8080", "x"))) == 1
+    assert len(faults("instances: x\n" + MODEL + "    instance: y\n")) == 1

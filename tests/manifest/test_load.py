@@ -1,0 +1,241 @@
+"""Files to manifests: every fault at once, in the file's order, bounded; never a traceback."""
+
+import gc
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import UsageError
+from orchestrator.manifest import load_manifest
+from orchestrator.manifest.faults import MAX_KEPT, Fault, FaultList, ManifestError, nearest, show, some
+from orchestrator.manifest.manifest import Place
+from tests.manifest.manifests import ENVIRON, ID, KEY, MODEL, TOP, entry, faults, load
+
+
+def _wrong(path: Path | str) -> str:
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path, environ=ENVIRON)
+    return str(caught.value)
+
+
+def test_a_file(tmp_path: Path) -> None:
+    """A manifest knows its path and its file's checksum; keys beside it are found from anywhere."""
+    path = tmp_path / "m.yaml"
+    text = TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: key") + MODEL
+    path.write_text(text)
+    (tmp_path / "key").write_text(KEY + "\n")
+    manifest = load_manifest(path, environ={})
+    assert (manifest.path, manifest.sha256) == (str(path), hashlib.sha256(text.encode()).hexdigest())
+    assert manifest.instances["sim"].keys[0].source.file == tmp_path / "key"
+    assert load(text, files={"key": KEY.encode()}).sha256 == manifest.sha256
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    """A missing file, a directory, a name that can be none: a line that says so, exit code 2."""
+    assert (
+        _wrong(tmp_path / "nowhere.yaml")
+        == f"{tmp_path}/nowhere.yaml:1:1: the manifest cannot be read: no such file or directory"
+    )
+    assert _wrong(tmp_path) == f"{tmp_path}:1:1: this is a directory: name the manifest's file"
+    assert _wrong("a\0b") == "a\\x00b:1:1: the manifest cannot be read: its path cannot be one"
+    (tmp_path / "m.yaml").touch(mode=0)
+    if os.geteuid() != 0:
+        assert "permission denied" in _wrong(tmp_path / "m.yaml")
+    assert issubclass(ManifestError, UsageError)
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("", "1:1: there is nothing in this file"),
+        ("# only comments\n", "1:1: there is nothing in this file"),
+        ("---\n", "1:1: there is nothing in this file"),
+        ("null\n", "1:1: there is nothing in this file"),
+        ("- a\n- b\n", "1:1: this file holds a list"),
+        ("models\n", "1:1: this file holds a single value"),
+        (TOP, "1:1: a manifest needs `models`"),
+        (TOP + "models:\n", "6:8: there are no models: `models` is empty"),
+        (TOP + "models: []\n", "6:9: there are no models: `models` is empty"),
+        (TOP + "models: {a: b}\n", "6:9: `models` is not a list"),
+        (TOP + "models: a\n", "6:9: `models` is not a list"),
+        (TOP + MODEL + MODEL, '9:1: the key "models" stands here a second time, the first is on line 6'),
+        (TOP.replace("version: 1", "version: 2") + MODEL, '1:10: version "2" is not known: this program reads version 1'),
+        (TOP.replace("version: 1", "version: 1.0") + MODEL, '1:10: version "1.0" is not known'),
+        (TOP.replace("version: 1", "version:") + MODEL, "1:9: `version` is empty"),
+        ("workers: 0\n" + TOP + MODEL, "1:10: `workers` is not a whole number from 1 to 1000"),
+        ("workers: 1001\n" + TOP + MODEL, "1:10: `workers` is not a whole number from 1 to 1000"),
+        ("workers: '16'\n" + TOP + MODEL, "1:10: `workers` is a text"),
+        ("worker: 1\n" + TOP + MODEL, '1:1: unknown key "worker": a manifest has no such key: did you mean `workers`?'),
+        ("concurrency: 1\n" + TOP + MODEL, "did you mean `workers`?"),
+        ("targets: []\n" + TOP + MODEL, "did you mean `models`?"),
+        ("timeout: 1s\n" + TOP + MODEL, "it belongs under `defaults`, or to a model"),
+        ("ca_file: x\n" + TOP + MODEL, "it belongs to an instance"),
+        ("on: 1\n" + TOP + MODEL, '1:1: unknown key "on"'),
+        (TOP + MODEL + "models2: [\n", "10:1: a value is missing here: perhaps a bracket"),
+    ],
+)  # fmt: skip
+def test_what_is_no_manifest(text: str, says: str) -> None:
+    """Each is one fault with its place, and says what to do."""
+    (line,) = faults(text)
+    assert says in line
+    assert line.startswith("m.yaml:")
+
+
+def test_a_home_for_anchors() -> None:
+    """Top-level keys that begin with x- may hold anything; a version that is left out is 1."""
+    text = (TOP + MODEL).replace("version: 1\n", "x-anything: [${NOT, {}, ~]\nx-: {a: b}\n".replace("${NOT", "'${NOT'"))
+    assert load(text).entries[0].name == "m0"
+    assert load((TOP + MODEL).replace("version: 1", "version: '1'")).entries
+
+
+def test_every_fault_at_once_in_order() -> None:
+    """Faults of all stages and places come together, as they stand in the file."""
+    lines = faults(entry("mode: x", "tags: []", "tags: [a]", defaults="{wait: y}").replace("sim:", "sim:\n    urll: x"))
+    assert [line.partition(": ")[0].removeprefix("m.yaml:") for line in lines] == [
+        "4:5",
+        "7:18",
+        "11:11",
+        "12:11",
+        "13:5",
+    ]
+
+
+def test_many_faults_are_bounded() -> None:
+    """Thousands of faults are counted; the text stays short and ends with how many more there are."""
+    text = (
+        TOP
+        + "models:\n"
+        + "".join(f"  - {{name: n{i}, zzz{i}: {'x' * 50}, retries: {'y' * 100}}}\n" for i in range(3000))
+    )
+    with pytest.raises(ManifestError) as caught:
+        load(text)
+    error = caught.value
+    assert (error.total, len(error.faults)) == (6000, MAX_KEPT)
+    assert len(str(error)) < 8000
+    lines = str(error).splitlines()
+    assert len(lines) <= 51
+    assert lines[-1] == f"and {6000 - len(lines) + 1} more"
+
+
+def test_an_anchor_s_fault_counts_once() -> None:
+    """The same fault at the same place, met again through an alias, is one, also where no more are kept."""
+    listed = FaultList("m.yaml")
+    for line in range(MAX_KEPT + 7):
+        listed.add(Place(line + 1, 1), "no")
+    listed.add(Place(1, 1), "no")
+    with pytest.raises(ManifestError) as caught:
+        listed.stop()
+    assert caught.value.total == MAX_KEPT + 7
+
+
+def test_the_collector_is_left_as_it_was() -> None:
+    """Reading pauses the garbage collector, and restores what it found."""
+    assert gc.isenabled()
+    load(entry())
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        load(entry())
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_few_faults_are_all_shown() -> None:
+    """Fifty short faults are fifty lines, and nothing more."""
+    text = TOP + "models:\n" + "".join(f"  - {{name: n{i}, retries: x}}\n" for i in range(50))
+    assert len(faults(text)) == 50
+
+
+def test_a_path_is_data() -> None:
+    """A path does not break a line, steer a terminal or fill the screen."""
+    with pytest.raises(ManifestError) as caught:
+        load_manifest("\x1b[2J\n" + "x" * 300, environ={})
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("\\x1b[2J ")
+    assert len(line) < 300
+    assert caught.value.faults[0].place == Place(1, 1)
+
+
+def test_a_fault_is_a_line() -> None:
+    """A fault reads as compilers write them, so that editors jump to it."""
+    assert str(Fault("m.yaml", Place(3, 7), "no")) == "m.yaml:3:7: no"
+
+
+def test_what_is_shown_of_a_value() -> None:
+    """Values are shortened, cleaned, and lose userinfo and whatever looks like a key."""
+    assert show("a\n\x1bb") == '"a \\x1bb"'
+    assert show("x" * 100) == '"' + "x" * 60 + '…"'
+    assert show("https://u:pw@h/") == '"https://…@h/"'
+    assert show(KEY + " x") == '"omni_… x"'
+    assert some("abcdefghijkl", at_most=3) == "a, b, c and 9 more"
+    assert nearest("sale", ["sales", "x"]) == "sales"
+    assert nearest("q", ["sales"]) is None
+
+
+def test_a_long_message_is_cut() -> None:
+    """One fault cannot push all others out."""
+    names = ", ".join(f"{'n' * 59}{i}: {{base_url: 'https://a.b', api_keys: '${{OMNI_API_TOKEN}}'}}" for i in range(30))
+    (line,) = faults(f"instances: {{{names}}}\nmodels: [{{name: a}}]\n")
+    assert len(line) < 700
+    assert line.endswith("…")
+
+
+def test_the_values_are_light() -> None:
+    """The manifest's values are imported without the YAML library, pydantic or ssl, and the reader only when asked for."""
+    code = "import orchestrator.manifest.manifest, sys; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"yaml", "pydantic", "ssl", "orchestrator.manifest.load"} & set(ran.stdout.split())
+
+
+def test_the_rooms_names() -> None:
+    """Everything that the room offers is there, and nothing else."""
+    import orchestrator.manifest as room
+
+    assert all(getattr(room, name) for name in room.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = room.nothing
+
+
+def test_the_example_of_the_contract() -> None:
+    """A manifest with every key loads."""
+    text = f"""\
+version: 1
+workers: 16
+instances:
+  prod:
+    base_url: https://blobsrus.omniapp.co
+    api_keys: ["${{OMNI_API_TOKEN}}"]
+    rate_limit: {{requests: 60, per: 60s}}
+    request_timeout: 30s
+defaults:
+  mode: hard
+  wait: true
+  timeout: 30m
+  retries: 3
+  poll: {{min: 2s, max: 60s}}
+  on_ambiguous: report
+  collapse: true
+  verify: none
+models:
+  - id: {ID}
+    name: sales
+  - model: Quarterly Finance
+    instance: prod
+  - id: 7d0c5ad1-7d0d-4f2c-9a57-0c1f6e1f9a10
+    name: finance
+    branch: nightly/schema
+    mode: soft
+    schemas: [finance]
+    tables: [finance.invoices, "finance.ledger_*"]
+    tags: [nightly, emea]
+    connection: warehouse-eu
+    reads: [finance, ledger]
+    timeout: 45m
+    enabled: true
+"""
+    assert [made.name for made in load(text).entries] == ["sales", "Quarterly Finance", "finance"]

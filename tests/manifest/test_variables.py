@@ -1,0 +1,105 @@
+"""Placeholders: replaced once, in values only; a dollar stays a dollar."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.manifest.variables import VariableError, expand, only_placeholders, placeholders
+from tests.manifest.manifests import ENVIRON, ID, TOP, entry, faults, load
+
+VARIABLES = {"A": "one", "B": "${A}", "EMPTY": "", "DOLLARS": "pa$HOME$$x${Y}"}
+
+
+@pytest.mark.parametrize(
+    "text, expanded",
+    [
+        ("${A}", "one"),
+        ("x${A}y${A}", "xoneyone"),
+        ("${B}", "${A}"),
+        ("${DOLLARS}", "pa$HOME$$x${Y}"),
+        ("${NONE:-two}", "two"),
+        ("${EMPTY:-two}", "two"),
+        ("${A:-two}", "one"),
+        ("${NONE:-}", ""),
+        ("${NONE:-a:-b$$c$d}", "a:-b$c$d"),
+        ("${EMPTY}", ""),
+        ("a$b", "a$b"),
+        ("a$$b", "a$b"),
+        ("$$$$", "$$"),
+        ("$${A}", "${A}"),
+        ("$$${A}", "$one"),
+        ("$", "$"),
+        ("$A", "$A"),
+        ("{A}", "{A}"),
+    ],
+)
+def test_expansion(text: str, expanded: str) -> None:
+    """A variable or its default takes the placeholder's place, and is not looked at again."""
+    assert expand(text, VARIABLES) == expanded
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("${NONE}", "the variable NONE is not set"),
+        ("${A", "is never closed"),
+        ("${", "is never closed"),
+        ("${}", "holds no variable's name"),
+        ("${1A}", "holds no variable's name"),
+        ("${A B}", "holds no variable's name"),
+        ("${A-b}", "holds no variable's name"),
+        ("${A:?b}", "holds no variable's name"),
+        ("${A:-${B}}", "the default of ${A} holds another"),
+        ("${BYTES}", "the variable BYTES is not UTF-8"),
+    ],
+)
+def test_what_is_wrong(text: str, says: str) -> None:
+    """Everything else between `${` and `}` is an error that shows no value."""
+    with pytest.raises(VariableError) as caught:
+        expand(text, {**VARIABLES, "BYTES": "secret\udcff"})
+    assert says in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_placeholders() -> None:
+    """The variables that a text names are known without any value."""
+    assert placeholders("a ${A} $${B} ${C:-d}") == (("A", None), ("C", "d"))
+    assert only_placeholders(" ${A}\t${B:-} ")
+    assert not any(only_placeholders(text) for text in ("", " ", "x", "x${A}", "${A:-x}", "$$", "Bearer ${A}"))
+
+
+@given(st.text(alphabet="$x"))
+def test_without_braces_only_dollars_change(text: str) -> None:
+    """A text without `${` loses nothing but one dollar of each pair."""
+    assert expand(text, {}) == text.replace("$$", "$")
+
+
+def test_values_of_every_kind_are_replaced() -> None:
+    """Numbers, booleans, words, durations and names may come from variables."""
+    environ = {**ENVIRON, "N": "7", "T": "true", "M": "soft", "D": "5m", "S": "no", "ID": ID.upper(), "WHO": "sim"}
+    text = TOP + (
+        "workers: ${N}\nmodels:\n  - id: ${ID}\n    retries: '${N}'\n    wait: \"${T}\"\n    mode: ${M}\n"
+        "    timeout: ${D}\n    schemas: ['${S}', a$b, c$$d]\n    instance: ${WHO}\n    enabled: ${NONE:-false}\n"
+    )
+    manifest = load(text, environ=environ)
+    (one,) = manifest.entries
+    assert manifest.workers == 7
+    assert (one.model_id, one.retries, one.wait, one.mode, one.timeout_s) == (ID, 7, True, "soft", 300.0)
+    assert (one.schemas, one.instance, one.enabled) == (("no", "a$b", "c$d"), "sim", False)
+
+
+def test_keys_are_not_replaced() -> None:
+    """A placeholder in a key is a part of the key."""
+    (line,) = faults(entry("${A}: b"), environ={**ENVIRON, "A": "tags"})
+    assert line.startswith('m.yaml:9:5: unknown key "${A}"')
+
+
+def test_faults_point_at_the_value() -> None:
+    """A variable that is not set is named where it stands; an empty one is judged by its key."""
+    assert faults(
+        entry("branch: ${NONE}", "schemas: [a, '${OTHER}']", "connection: ${EMPTY}"), environ={**ENVIRON, "EMPTY": ""}
+    ) == [
+        "m.yaml:9:13: `branch`: the variable NONE is not set: set it, or write ${NONE:-default}",
+        "m.yaml:10:18: `schemas`: the variable OTHER is not set: set it, or write ${OTHER:-default}",
+        "m.yaml:11:17: `connection` is blank: remove the key or name something",
+    ]

@@ -1,0 +1,309 @@
+"""YAML as written: scalars keep their text, every node its place; what unfolds too far is refused."""
+
+import json
+
+import pytest
+from yaml import YAMLError
+
+from orchestrator.manifest import yaml_text
+from orchestrator.manifest.faults import FaultList, ManifestError
+from orchestrator.manifest.manifest import Place
+from orchestrator.manifest.yaml_nodes import Mapping, PlainData, Scalar, core_value
+from orchestrator.manifest.yaml_text import load_yaml, read_yaml
+from orchestrator.manifest.yaml_words import reword
+
+
+def read(text: str | bytes) -> PlainData:
+    """The text's data in YAML 1.2's core schema."""
+    return load_yaml(text, path="f.yaml").plain()
+
+
+def wrong(text: str | bytes, *, use_libyaml: bool = True) -> list[str]:
+    """The faults of a text that has some."""
+    listed = FaultList("f.yaml")
+    read_yaml(text, path="f.yaml", faults=listed, use_libyaml=use_libyaml)
+    with pytest.raises(ManifestError) as caught:
+        listed.stop()
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        *((word, word) for word in ("no", "on", "yes", "off", "y", "NO", "12:30:00", "2024_01", "1_000", "2024-01-01")),
+        *((word, True) for word in ("true", "True", "TRUE")),
+        *((word, False) for word in ("false", "False", "FALSE")),
+        *((word, None) for word in ("null", "Null", "NULL", "~", "")),
+        *(("0123", 123), ("-7", -7), ("+7", 7), ("0o17", 15), ("0x1F", 31), ("0b1", "0b1"), ("1e3", 1000.0)),
+        *((".5", 0.5), ("5.", 5.0), (".inf", float("inf")), ("-.INF", -float("inf")), ("9" * 5000, "9" * 5000)),
+    ],
+)
+def test_core_schema(text: str, value: object) -> None:
+    """Plain scalars mean what YAML 1.2 says, not what YAML 1.1 said; digits without end stay text."""
+    result = core_value(text)
+    assert (result, type(result)) == (value, type(value))
+
+
+def test_nan_is_a_number() -> None:
+    """`.nan` is a float that equals nothing."""
+    value = core_value(".nan")
+    assert isinstance(value, float)
+    assert value != value
+
+
+def test_scalars_keep_their_text_and_place() -> None:
+    """A plain scalar's own text is kept; quoted ones are texts whatever they hold; columns count characters."""
+    root = load_yaml("ü: [日, \"no\", 0123, '~', ~]\n", path="f").root
+    assert isinstance(root, Mapping)
+    key, value = root.pairs["ü"]
+    assert key.place == Place(1, 1)
+    assert not isinstance(value, Scalar | Mapping)
+    items = [item for item in value.items if isinstance(item, Scalar)]
+    assert [(item.text, item.plain, item.column) for item in items] == [
+        ("日", True, 5),
+        ("no", False, 8),
+        ("0123", True, 14),
+        ("~", False, 20),
+        ("~", True, 25),
+    ]
+    assert [item.is_null for item in items] == [False, False, False, False, True]
+
+
+def test_places_by_key() -> None:
+    """A document tells where what stands under keys and indexes stands: the deepest that there is."""
+    document = load_yaml("a:\n  - b: 1\n  - {c: 2}\n", path="f")
+    assert document.place("a", 1, "c") == Place(3, 9)
+    assert document.place("a", 1, "nope", "deeper") == Place(3, 5)
+    assert document.place("a", 7) == document.place("a", "b") == Place(2, 3)
+    assert load_yaml("# nothing", path="f").place("a") == Place(1, 1)
+    assert load_yaml("# nothing", path="f").plain() is None
+
+
+def test_merge_keys() -> None:
+    """A key of its own overrides a merged one, the first of several merged ones wins; `"<<"` in quotes is a key."""
+    text = 'a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc: {x: 0, <<: [*a, *b]}\nd: {<<: *a, y: 9}\ne: {"<<": 1}\n'
+    data = read(text)
+    assert isinstance(data, dict)
+    assert data["c"] == {"x": 0, "y": 2, "z": 4}
+    assert data["d"] == {"x": 1, "y": 9}
+    assert data["e"] == {"<<": 1}
+
+
+@pytest.mark.parametrize("source", ["3", "[*a, 3]", "[[*a]]"])
+def test_only_mappings_are_merged(source: str) -> None:
+    """Merging anything else is a fault at the merge key."""
+    (line,) = wrong(f"a: &a {{x: 1}}\nb: {{<<: {source}}}\n")
+    assert line.startswith("f.yaml:2:5: `<<` merges mappings only")
+
+
+def test_a_second_merge_key_is_a_fault() -> None:
+    """Two merge keys in one mapping are no order that anybody could know."""
+    (line,) = wrong("a: &a {x: 1}\nb: {<<: *a, <<: *a}\n")
+    assert line.startswith("f.yaml:2:13: `<<` stands here a second time")
+
+
+def test_duplicate_keys_name_both_lines() -> None:
+    """Every key that stands twice is told, with both lines; what differs only in quotes is the same key."""
+    assert wrong("a: 1\nb: {c: 1, c: 2}\n'a': 2\na: 3\n") == [
+        'f.yaml:2:11: the key "c" stands here a second time, the first is on line 2: remove one',
+        'f.yaml:3:1: the key "a" stands here a second time, the first is on line 1: remove one',
+        'f.yaml:4:1: the key "a" stands here a second time, the first is on line 1: remove one',
+    ]
+
+
+def test_keys_are_texts() -> None:
+    """A list or mapping as a key is a fault, once for each."""
+    lines = wrong("? [a]\n: 1\n? {b: c}\n: 2\nd: 3\n")
+    assert [line.split(": ")[0] for line in lines] == ["f.yaml:1:3", "f.yaml:3:3"]
+
+
+def test_aliases() -> None:
+    """An alias is what its anchor names, the latest of that name; an anchor may name a text."""
+    assert read("a: &x [1]\nb: *x\nc: &x two\nd: *x\n&k e: *k\n") == {
+        "a": [1],
+        "b": [1],
+        "c": "two",
+        "d": "two",
+        "e": "e",
+    }
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("a: *nope\n", 'f.yaml:1:4: the alias "nope" has no anchor'),
+        ("a: &x [1, *x]\n", 'f.yaml:1:11: the alias "x" stands inside of what it means'),
+        ("a: &x {b: {<<: *x}}\n", 'f.yaml:1:16: the alias "x" stands inside'),
+        ("- a\n---\n- b\n", "f.yaml:2:1: a second document begins here"),
+        ("--- a\n...\n--- b\n", "f.yaml:3:1: a second document begins here"),
+    ],
+)
+def test_what_ends_the_reading(text: str, says: str) -> None:
+    """What cannot be understood is one fault, where it stands."""
+    (line,) = wrong(text)
+    assert line.startswith(says)
+
+
+def test_an_alias_bomb_is_refused() -> None:
+    """Ten levels of ten are not unfolded: the fault comes at once and says where."""
+    levels = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 11))
+    (line,) = wrong("l0: &l0 [x, x, x, x, x, x, x, x, x, x]\n" + levels)
+    assert "with its aliases unfolded, more than 5,000,000 values" in line
+
+
+def test_a_merge_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merging counts as well."""
+    monkeypatch.setattr(yaml_text, "MAX_NODES", 10_000)
+    big = "a: &a {" + ", ".join(f"k{i}: 1" for i in range(1000)) + "}\n"
+    (line,) = wrong(big + "".join(f"b{i}: {{<<: *a}}\n" for i in range(20)))
+    assert "with its aliases unfolded" in line
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000, "? " * 5_000])
+@pytest.mark.parametrize("use_libyaml", [True, False])
+def test_deep_nesting_is_a_fault(text: str, use_libyaml: bool) -> None:
+    """No depth ends in a RecursionError."""
+    (line,) = wrong(text if use_libyaml else text[:2_000], use_libyaml=use_libyaml)
+    assert "nested" in line
+
+
+def test_depth_through_aliases_is_a_fault() -> None:
+    """Depth is counted as it unfolds, not as it is written."""
+    deep = "a: &a " + "[" * 60 + "]" * 60 + "\nb: " + "[" * 60 + "*a" + "]" * 60
+    (line,) = wrong(deep)
+    assert line.startswith('f.yaml:2:64: the alias "a" unfolds to more than 100 levels')
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("!!str 12", "12"),
+        ("! 12", "12"),
+        ("!!str", ""),
+        ('!!int "12"', 12),
+        ("!!float 1", 1),
+        ("!!bool 'true'", True),
+        ("!!null ''", None),
+        ("!!map {a: 1}", {"a": 1}),
+        ("!!seq [1]", [1]),
+        ("! [1]", [1]),
+    ],
+)
+def test_core_tags(text: str, value: object) -> None:
+    """The tags of YAML's core say how a value is read."""
+    assert read(f"a: {text}") == {"a": value}
+
+
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.system", "!!binary", "!!timestamp", "!mine", "!<tag:example.org,2000:x>", "!!seq"]
+)
+def test_other_tags_are_refused(tag: str) -> None:
+    """No tag makes anything but text, numbers, booleans and nulls."""
+    (line,) = wrong(f"a: {tag} x\n")
+    assert line.startswith("f.yaml:1:4: the tag ")
+
+
+@pytest.mark.parametrize("text", ["a: !!set {b}\n", "a: !!map [b]\n", "a: !!python/tuple [b]\n"])
+def test_other_tags_on_collections_are_refused(text: str) -> None:
+    """Neither does a tag on a list or mapping."""
+    (line,) = wrong(text)
+    assert line.startswith("f.yaml:1:4: the tag ")
+
+
+@pytest.mark.parametrize("text", ["!!int x", "!!bool yes", "!!null a", "!!int true"])
+def test_a_tag_must_be_true(text: str) -> None:
+    """A value that is not of the type that its tag says is a fault."""
+    (line,) = wrong(f"a: {text}\n")
+    assert "this is not of the type that its tag !!" in line
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("a:\n\tb: c\n", "2:1: a tab indents this line"),
+        ("a:\n  b: 1\n  \tc: 2\n", "3:3: a tab indents this line"),
+        ("a: [${B}]\n", "1:5: inside of brackets a `${...}` needs quotes"),
+        ("a: [b\n", "1:4: this list is not closed"),
+        ("a: {b: c\n", "1:4: this mapping is not closed"),
+        ("a: 'b\n", "1:4: this quote is never closed"),
+        ('a: "b\n---\n', "1:4: this quote is not closed"),
+        ("a: b: c\n", "1:5: a key with its `:` cannot stand here"),
+        ("a: 1\nb\nc: 2\n", "2:1: this line is not `key: value`"),
+        ("a: 'it's'\n", "1:8: a `key: value` is missing here"),
+        ("- a\nb: c\n", "2:1: a `- item` is missing here"),
+        ("a: - b\n", "1:4: a `- item` cannot stand here"),
+        ("a: @b\n", "1:4: a text cannot begin with @ here"),
+        ("a: %b\n", "1:4: a text cannot begin with % here"),
+        ('a: "\\q"\n', "1:5: double quotes know no such escape: write `\\\\` for a backslash"),
+        ('a: "\\xzz"\n', "1:7: this escape lacks hexadecimal digits"),
+        ("a: *\n", "1:5: the name of an anchor or alias"),
+        ("a: & b\n", "1:5: the name of an anchor or alias"),
+        ("a: !x!y b\n", "1:4: this tag is not known"),
+        ("a: |0\n b\n", "1:5: the indentation after `|` or `>`"),
+        ("a: >x\n b\n", "1:5: only a comment may follow"),
+        ("%YAML 2.0\n---\na: 1\n", "1:1: this file says that it is of another YAML"),
+        ("a: ]\n", "1:4: this is not YAML"),
+        ('{"a": 1} b\n', "1:10: this stands outside of the document"),
+        ('a: "\\ud83d"\n', "1:4: an escape in this text is half of a surrogate pair"),
+    ],
+)
+def test_syntax_errors_say_what_to_do(text: str, says: str) -> None:
+    """The library's complaints come in our own words, placed where the hand has to go."""
+    (line,) = wrong(text)
+    assert line.removeprefix("f.yaml:").startswith(says)
+
+
+def test_both_parsers_tell_tabs() -> None:
+    """Without libyaml a tab is told as well, also where libyaml allows it."""
+    assert wrong("a:\n\tb: c\n", use_libyaml=False) == ["f.yaml:2:1: a tab indents this line: use spaces"]
+    assert wrong("a:\tb\n", use_libyaml=False) == ["f.yaml:1:3: a tab stands here, where YAML wants spaces"]
+
+
+def test_a_tab_is_not_blamed_for_brackets() -> None:
+    """Inside of brackets a tab may indent; what is wrong there is something else."""
+    assert "this list is not closed" in wrong("a: [b,\n\tc\nd: e\n")[0]
+
+
+def test_an_error_without_a_place_is_a_fault() -> None:
+    """Whatever the library raises, there is a place and a sentence."""
+    assert reword(YAMLError("?"), "") == (
+        Place(1, 1),
+        "this is not YAML: look at the indentation, the quotes and the brackets",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &x {b: [1, 'two', \"three\"], c: |\n  text\n  more\n}\n",
+        "a: &x {b: [1, 'two']}\nd: *x\ne: {<<: *x, f: ~}\n# end\n",
+        "- - a\n  - b\n- ? c\n  : d\n- >-\n  folded\n  text\n- ! x\n",
+        "%YAML 1.2\n---\na: !!str 1\n...\n",
+        "",
+    ],
+)
+def test_both_parsers_agree(text: str) -> None:
+    """Where libyaml is missing the result is the same: data, places and faults."""
+    results = []
+    for use_libyaml in (True, False):
+        listed = FaultList("f")
+        document = read_yaml(text, path="f", faults=listed, use_libyaml=use_libyaml)
+        results.append((document and document.plain(), document and document.place("a", "b"), bool(listed)))
+    assert results[0] == results[1]
+
+
+def test_json_is_yaml() -> None:
+    """Any JSON document is read as what it is, with its escapes for characters of other planes."""
+    data = {"a\u2028b": ["\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"), 1.5, True, None], "/": {}}
+    assert read(json.dumps(data)) == data
+    assert read(json.dumps(data, ensure_ascii=False)) == data
+
+
+@pytest.mark.parametrize("char", ["\x85", "\u2028", "\u2029", "\ufeff"])
+def test_characters_that_libyaml_misunderstands(char: str) -> None:
+    """To YAML 1.2 these end no line and may stand in a text, quoted or not; stand-ins never show."""
+    assert read(f"a: x{char}y\nb: 'x{char}y'\n# \ue000 \ue001\nc: \"\\ue002\"\n") == {
+        "a": f"x{char}y",
+        "b": f"x{char}y",
+        "c": "\ue002",
+    }

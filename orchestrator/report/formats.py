@@ -17,6 +17,7 @@ class Format(StrEnum):
     JSONL = ".jsonl"
     JUNIT = ".xml"
     MARKDOWN = ".md"
+    HTML = ".html"
     CSV = ".csv"
 
 
@@ -51,6 +52,10 @@ def render(report: Report, wanted: Format) -> str:
             from orchestrator.report.as_markdown import render_markdown
 
             return render_markdown(report)
+        case Format.HTML:
+            from orchestrator.report.as_html import render_html
+
+            return render_html(report)
         case Format.CSV:
             from orchestrator.report.as_csv import render_csv
 

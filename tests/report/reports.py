@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from orchestrator.manifest.manifest import Mode
@@ -194,6 +195,9 @@ def make_evil_report(texts: tuple[str, ...] = EVIL) -> Report:
     run = replace(make_facts(), manifest_path=texts[0], warnings=tuple(text[:2000] for text in texts))
     return Report(run=run, outcomes=tuple(outcomes), exit_code=1)
 
+
+FORTY = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+"""For tests over whole reports: forty of them hold some hundred hostile texts each."""
 
 ANY_TEXT = st.one_of(
     st.sampled_from([text[:300] for text in EVIL]), st.text(st.characters(codec=None, categories=None), max_size=40)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from orchestrator import __version__
@@ -18,7 +18,7 @@ from orchestrator.report.earlier import parse_document, parse_row
 from orchestrator.report.report import Report
 from orchestrator.report.schema import report_json_schema
 from orchestrator.run.outcome import Failure, Status
-from tests.report.reports import ANY_REPORT, START, make_evil_report, make_facts, make_outcome, make_report
+from tests.report.reports import ANY_REPORT, FORTY, START, make_evil_report, make_facts, make_outcome, make_report
 
 VALIDATOR = Draft202012Validator(report_json_schema())
 
@@ -127,7 +127,7 @@ def test_changes_against_the_run_before_are_counted() -> None:
     assert (summary["new_failures"], summary["recovered"]) == (2, 1)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@FORTY
 @given(ANY_REPORT)
 def test_any_report_goes_there_and_back(report: Report) -> None:
     """Any document is valid by the published schema, is strict JSON, and gives the same document when it is read back."""

@@ -4,12 +4,12 @@ from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from orchestrator.report.as_junit import render_junit
 from orchestrator.report.report import Report
 from orchestrator.run.outcome import Status
-from tests.report.reports import ANY_REPORT, make_evil_report, make_facts, make_outcome, make_report
+from tests.report.reports import ANY_REPORT, FORTY, make_evil_report, make_facts, make_outcome, make_report
 
 ELEMENTS = {
     "testsuites",
@@ -33,7 +33,7 @@ def read(report: Report) -> ET.Element:
     return suite
 
 
-@settings(deadline=None)
+@FORTY
 @given(ANY_REPORT)
 def test_any_report_is_valid_xml(report: Report) -> None:
     """Every report parses; its counts are those of its cases; names are unique; no element is foreign."""

@@ -1,0 +1,239 @@
+"""When each refresh was sent and when its end was seen, as places on a line: what the HTML report draws.
+
+Horizontal places are in thousandths of the line, so that they need no unit and no style.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from orchestrator.report.report import BudgetSample, Report
+from orchestrator.report.took import took
+from orchestrator.run.outcome import Outcome, Status
+
+EXPANDED_UP_TO: Final = 60
+"""So many refreshes have a row each; with more, a lane has one row."""
+
+TITLED_UP_TO: Final = 600
+"""So many bars are drawn alone, with a title; where there are more, only the bad ones, and where these are more, none."""
+
+LANES_SHOWN: Final = 120
+LEVEL_HEIGHT: Final = 14
+
+_SCALE: Final = 1000
+_THINNEST: Final = 5.0
+_GAP: Final = 1.5
+_STACKED_AT_MOST: Final = 4
+_TICKS_AT_MOST: Final = 6
+_STEPS_S: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+_POINTS_AT_MOST: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One refresh: sent at `x`, its end seen `width` later. `number` is its outcome's place in the report."""
+
+    x: float
+    width: float
+    level: int
+    status: Status
+    number: int
+    name: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mass:
+    """All bars of one status that are not drawn alone, as one SVG path."""
+
+    status: Status
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """The refreshes of one connection; bars that overlap have different levels. `words` is for those who do not see it."""
+
+    label: str
+    words: str
+    levels: int
+    bars: tuple[Bar, ...]
+    masses: tuple[Mass, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A mark on the time axis."""
+
+    x: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """All lanes that are drawn, what ended last first. `hidden` lanes and `earlier` refreshes (of a run that was resumed) are not."""
+
+    lanes: tuple[Lane, ...]
+    ticks: tuple[Tick, ...]
+    hidden: int
+    earlier: int
+    length_s: float
+    is_expanded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetChart:
+    """The budget's use over time: `area` is an SVG path, 100 high; `held` are the pauses as (x, width)."""
+
+    area: str
+    held: tuple[tuple[float, float], ...]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    number: int
+    outcome: Outcome
+    begin_s: float
+    end_s: float
+
+
+def make_timeline(report: Report) -> Timeline | None:
+    """The run's refreshes by lane; None where nothing was sent. Targets served by another's refresh are not drawn again."""
+    spans, earlier = _spans(report)
+    if not spans:
+        return None
+    length_s = max(report.run.duration_s, *(span.end_s for span in spans), 0.001)
+    several = len({span.outcome.instance for span in spans}) > 1
+    groups: dict[tuple[str, str | None], list[_Span]] = {}
+    for span in spans:
+        groups.setdefault((span.outcome.instance, span.outcome.connection), []).append(span)
+    bad = sum(not span.outcome.status.is_good for span in spans)
+    alone = set(Status) if len(spans) <= TITLED_UP_TO else {status for status in Status if not status.is_good}
+    alone = alone if bad <= TITLED_UP_TO else set()
+    ranked = sorted(groups.items(), key=lambda item: -max(span.end_s for span in item[1]))
+    lanes = []
+    for (instance, connection), group in ranked[:LANES_SHOWN]:
+        label = connection or "connection not known"
+        lanes.append(_lane(f"{instance} / {label}" if several else label, group, length_s, alone))
+    return Timeline(
+        lanes=tuple(lanes),
+        ticks=_ticks(length_s),
+        hidden=max(0, len(ranked) - LANES_SHOWN),
+        earlier=earlier,
+        length_s=length_s,
+        is_expanded=len(spans) <= EXPANDED_UP_TO,
+    )
+
+
+def make_budget_chart(samples: Sequence[BudgetSample], length_s: float) -> BudgetChart | None:
+    """The chart of what the keys had used over time, thinned out without losing a peak; None without samples."""
+    if not samples:
+        return None
+    ceiling = max(1, *(max(sample.requests, sample.used) for sample in samples))
+    scale = _SCALE / max(length_s, samples[-1].t_s, 0.001)
+    size = math.ceil(len(samples) / _POINTS_AT_MOST)
+    parts = (samples[start : start + size] for start in range(0, len(samples), size))
+    points = [max(part, key=lambda sample: sample.used) for part in parts]
+    steps = "".join(f"H{_short(p.t_s * scale)}V{_short(100 - 100 * p.used / ceiling)}" for p in points)
+    share = sum(sample.used for sample in samples) / max(1, sum(sample.requests for sample in samples))
+    held = _held(samples, scale)
+    pauses = f", with {len(held)} {'pause' if len(held) == 1 else 'pauses'} after a 429" if held else ""
+    words = f"on average {share:.0%} of the budget was in use{pauses}"
+    return BudgetChart(area=f"M0 100{steps}V100Z", held=held, words=words)
+
+
+def _spans(report: Report) -> tuple[list[_Span], int]:
+    """The refreshes that were sent, and how many of them had ended before this run began."""
+    spans, earlier = [], 0
+    for number, outcome in enumerate(report.outcomes):
+        if outcome.submitted_at is None or outcome.covered_by is not None:
+            continue
+        begin_s = (outcome.submitted_at - report.run.started_at).total_seconds()
+        end_s = report.run.duration_s if outcome.duration_s is None else begin_s + outcome.duration_s
+        if end_s < 0:
+            earlier += 1
+        else:
+            spans.append(_Span(number, outcome, max(0.0, begin_s), max(0.0, begin_s, end_s)))
+    return spans, earlier
+
+
+def _lane(label: str, group: Iterable[_Span], length_s: float, alone: set[Status]) -> Lane:
+    bars: list[Bar] = []
+    ends: list[float] = []
+    spans = sorted(group, key=lambda span: span.begin_s)
+    for span in spans:
+        level = next((level for level, end_s in enumerate(ends) if end_s <= span.begin_s), len(ends))
+        level = min(level, _STACKED_AT_MOST - 1)
+        ends[level : level + 1] = [span.end_s]
+        x = _SCALE * span.begin_s / length_s
+        width = max(_THINNEST, _SCALE * (span.end_s - span.begin_s) / length_s - _GAP)
+        title = f"{span.outcome.name}: {span.outcome.status.value.replace('_', ' ')}"
+        title += f", sent at {took(span.begin_s)}, took {took(span.end_s - span.begin_s)}"
+        bars.append(
+            Bar(
+                x=round(min(x, _SCALE - _THINNEST), 1),
+                width=round(width, 1),
+                level=level,
+                status=span.outcome.status,
+                number=span.number,
+                name=span.outcome.name,
+                title=title,
+            )
+        )
+    bad = sum(not span.outcome.status.is_good for span in spans)
+    words = f"{label}: {len(spans)} refreshes from {took(spans[0].begin_s)} to {took(max(s.end_s for s in spans))}"
+    return Lane(
+        label=label,
+        words=words + (f", {bad} not good" if bad else ""),
+        levels=len(ends),
+        bars=tuple(bar for bar in bars if bar.status in alone),
+        masses=_masses(bars, alone),
+    )
+
+
+def _masses(bars: Sequence[Bar], alone: set[Status]) -> tuple[Mass, ...]:
+    paths: dict[Status, list[str]] = {}
+    for bar in bars:
+        if bar.status not in alone:
+            y = LEVEL_HEIGHT * bar.level + 1
+            paths.setdefault(bar.status, []).append(f"M{bar.x} {y}h{bar.width}v{LEVEL_HEIGHT - 2}h-{bar.width}z")
+    return tuple(Mass(status=status, path="".join(parts)) for status, parts in paths.items())
+
+
+def _ticks(length_s: float) -> tuple[Tick, ...]:
+    step_s = next(
+        (step for step in _STEPS_S if length_s / step <= _TICKS_AT_MOST), math.ceil(length_s / _TICKS_AT_MOST)
+    )
+    count = int(length_s / step_s)
+    return tuple(Tick(x=round(_SCALE * n * step_s / length_s, 1), label=_clock(n * step_s)) for n in range(count + 1))
+
+
+def _clock(moment_s: float) -> str:
+    """A moment of the run: `0`, `0.5s`, `40s`, `5m`, `1m30s`, `2h30m`."""
+    if moment_s == 0 or moment_s < 60:
+        return f"{moment_s:g}s" if moment_s else "0"
+    hours, minutes, seconds = int(moment_s) // 3600, int(moment_s) % 3600 // 60, int(moment_s) % 60
+    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number)
+
+
+def _held(samples: Sequence[BudgetSample], scale: float) -> tuple[tuple[float, float], ...]:
+    held: list[tuple[float, float]] = []
+    since: float | None = None
+    for sample in samples:
+        if sample.held and since is None:
+            since = sample.t_s
+        elif not sample.held and since is not None:
+            held.append((round(since * scale, 1), round(max(1.0, (sample.t_s - since) * scale), 1)))
+            since = None
+    if since is not None:
+        held.append((round(since * scale, 1), round(max(1.0, (samples[-1].t_s - since) * scale), 1)))
+    return tuple(held)
+
+
+def _short(place: float) -> str:
+    return f"{place:.1f}".rstrip("0").rstrip(".")

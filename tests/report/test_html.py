@@ -1,0 +1,215 @@
+"""The HTML report: one file that asks for nothing and runs nothing of others, whole at any size."""
+
+import base64
+import hashlib
+import html.parser
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+
+from orchestrator.report.as_html import render_html
+from orchestrator.report.report import Report, Trigger
+from orchestrator.run.outcome import Failure, Status, Validation
+from tests.report.reports import ANY_REPORT, EVIL, FORTY, START, make_evil_report, make_facts, make_outcome, make_report
+
+VOID = {"meta", "link", "input"}
+OPEN_ENDED = {"td", "tr", "dt", "dd"}
+OURS = re.compile(
+    "html|head|title|meta|link|style|script|body|a|header|h[1-3]|p|time|svg|rect|path|text|ul|ol|li|b|section|span|main|div"
+    "|form|label|fieldset|legend|input|button|table|caption|thead|tbody|t[rhd]|details|summary|footer|d[ltd]|code"
+)
+MIB = 1024 * 1024
+
+
+class Page(html.parser.HTMLParser):
+    """A page's elements, checked for balance, with the attributes and texts that matter."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.names: set[str] = set()
+        self.rows = 0
+        self.sources: dict[str, list[str]] = {"style": [], "script": []}
+        self.policy = ""
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        values = dict(attrs)
+        assert len(values) == len(attrs)
+        self.names |= values.keys()
+        self.ids += [values["id"] or ""] if "id" in values else []
+        self.links += [value or "" for name, value in attrs if name in {"href", "src", "action", "xlink:href", "data"}]
+        self.rows += tag == "tr" and (values.get("id") or "").startswith("t")
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"] or ""
+        if tag in self.sources:
+            self.sources[tag].append("")
+        if tag in OPEN_ENDED:
+            self.words.append(" ")
+        elif tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in OPEN_ENDED:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] in self.sources:
+            self.sources[self._open[-1]][-1] += data
+        else:
+            self.words.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError("a comment")
+
+
+def assert_whole_and_harmless(report: Report) -> Page:
+    """Only our elements and attributes, links within the page alone, a row a target, and a policy that fits."""
+    page = Page(render_html(report))
+    assert not [tag for tag in page.tags if not OURS.fullmatch(tag)]
+    assert not [name for name in page.names if name.startswith("on") or name in {"style", "srcdoc", "src"}]
+    assert all(link.startswith("#") or link == "data:," for link in page.links)
+    assert len(set(page.ids)) == len(page.ids)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert page.rows == len(report.outcomes)
+    for kind, sources in page.sources.items():
+        hashes = [base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() for source in sources]
+        (allowed,) = re.findall(rf"{kind}-src ([^;]*)", page.policy)
+        assert allowed == " ".join(f"'sha256-{value}'" for value in hashes)
+    assert page.policy.startswith("default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:;")
+    return page
+
+
+@FORTY
+@given(ANY_REPORT)
+def test_any_page_is_whole_and_harmless(report: Report) -> None:
+    """Any report is a page with our elements only, which asks for nothing and runs nothing but its own script."""
+    assert_whole_and_harmless(report)
+
+
+def test_hostile_texts_are_shown_as_text() -> None:
+    """Markup, control characters and 100 kB of text are there to be read, and the page stays small."""
+    report = make_evil_report()
+    page = assert_whole_and_harmless(report)
+    words = "".join(page.words)
+    for shown in (EVIL[0], EVIL[1], EVIL[3], r"a\x1b[2Jb", r"\u202egnp.exe", r"half \ud800 pair", EVIL[13], EVIL[16]):
+        assert shown in words
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", words)
+    assert len(render_html(report).encode()) < 0.2 * MIB
+
+
+def test_a_page_tells_the_run() -> None:
+    """The headline, each cause once with its hint and links to its targets, warnings, changes and the run's facts."""
+    outcomes = (
+        *(replace(make_outcome(n, Status.FAILED), warnings=(f"model_{n:04d} waits",)) for n in range(15)),
+        replace(
+            make_outcome(20), previous_status=Status.FAILED, covered_by="sales", promotion_pending=True, verified=True
+        ),
+        replace(
+            make_outcome(21, Status.NO_EFFECT),
+            verified=False,
+            validation=Validation(new=("no such column",), fixed=("gone",)),
+        ),
+        replace(make_outcome(22), throttled=3, tables=tuple(f"t{n}" for n in range(25)), branch="nightly"),
+    )
+    run = replace(
+        make_facts(),
+        signal=15,
+        trigger=Trigger.RESUME,
+        resumed_from="first-run",
+        refused_instances=("prod",),
+        quota={"prod": {"requests": 40}},
+        warnings=("odd",),
+    )
+    words = " ".join(
+        "".join(assert_whole_and_harmless(Report(run=run, outcomes=outcomes, exit_code=143)).words).split()
+    )
+    for told in (
+        "16 of 18 targets did not succeed",
+        "Stopped by a signal. Refreshed from 2026-11-25 02:00:00 UTC in 10m12s with 940 calls (612 polls, 3 throttled).",
+        "Against the run before: 16 newly failing, 1 recovered.",
+        "failed 15 targets job_failed The job ended FAILED. Omni gives no reason",
+        "model_0011 and 3 more",
+        "model_0000 and 14 more: model_0000 waits",
+        "served by: sales",
+        "promotion: pending: promote the branch",
+        "verified: yes",
+        "new issue: no such column",
+        "fixed issue: gone",
+        "calls: refresh 1, polls 2, throttled 3",
+        "t19 and 5 more",
+        "hard, nightly",
+        "in the run before: failed",
+        "(resume, resumed from first-run)",
+        "Learned limit prod: requests 40",
+        "Keys refused prod",
+        "Exit code 143",
+    ):
+        assert told in words
+
+
+@pytest.mark.parametrize(
+    "count, bad_share, headline",
+    [
+        (0, 0, "No targets"),
+        (1, 0, "The target is good"),
+        (1, 1, "1 of 1 target did not succeed"),
+        (1500, 0, "All 1,500 targets are good"),
+    ],
+)
+def test_the_headline_is_right(count: int, bad_share: float, headline: str) -> None:
+    """The first words of the page are the run's result."""
+    words = "".join(assert_whole_and_harmless(make_report(count, bad_share=bad_share)).words)
+    assert f"{headline} · omni-refresh" in words
+
+
+@pytest.mark.parametrize("bad_share", [0.05, 1.0])
+def test_5000_targets_stay_small(bad_share: float) -> None:
+    """A run of 5,000 targets, good or bad, is a page under 3 MiB with a row for each."""
+    report = make_report(5000, bad_share=bad_share, budget=True)
+    assert_whole_and_harmless(report)
+    assert len(render_html(report).encode()) < 3 * MIB
+
+
+def test_many_causes_and_warnings_are_bounded() -> None:
+    """Thousands of causes and warnings of their own are cut with their count; every target has its row and words."""
+    outcomes = tuple(
+        replace(
+            make_outcome(number, Status.REJECTED),
+            error=Failure(kind="x", message=f"reason {number} " + "m" * 2000, hint="h" * 500),
+            warnings=(f"odd {number}",),
+        )
+        for number in range(1200)
+    )
+    text = render_html(Report(run=make_facts(), outcomes=outcomes, exit_code=1))
+    assert "And 1160 more causes" in text
+    assert "and 1170 more" in text
+    assert "reason 1199 " in text
+    assert len(text) < 3 * MIB
+
+
+def test_a_hint_is_told_once() -> None:
+    """In the table a target's hint is a link to its cause, where the words stand; the first of a cause has them itself."""
+    text = render_html(
+        Report(run=make_facts(), outcomes=tuple(make_outcome(n, Status.FAILED) for n in range(50)), exit_code=1)
+    )
+    assert text.count("Omni gives no reason over the API") == 2
+    assert text.count('<a href="#c1">what to do</a>') == 49
+
+
+def test_a_day_is_told_where_it_matters() -> None:
+    """Moments of the run's own day are times, those of another day carry it."""
+    late = replace(make_outcome(1), finished_at=START + timedelta(days=1))
+    text = render_html(Report(run=make_facts(), outcomes=(late,), exit_code=0))
+    assert "sent: 02:00:00.523\n" in text
+    assert "end seen: 2026-11-26 02:00:00.123\n" in text

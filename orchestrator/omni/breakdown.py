@@ -60,7 +60,7 @@ def _why(error: BaseException) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return str(cause.verify_message)
     if isinstance(cause, ssl.SSLError):
-        return (cause.reason or "handshake failed").replace("_", " ").lower()
+        return str(getattr(cause, "reason", None) or "handshake failed").replace("_", " ").lower()
     if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
         return os.strerror(cause.errno).lower()
     if isinstance(cause, OSError) and cause.strerror:

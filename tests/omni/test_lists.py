@@ -229,6 +229,20 @@ def test_a_ping_asks_little() -> None:
     assert _ask("anything", lambda omni: omni.ping(KEY)) == ("/api/v1/models?pageSize=1", None)
 
 
+def test_fields_of_other_types() -> None:
+    """A number is an id, a moment without a zone is UTC, and what cannot be a moment is none."""
+    items = [
+        {"id": 7, "deletedAt": None, "updatedAt": "2026-01-02T03:04:05"},
+        {"id": True, "updatedAt": 5},
+        {"id": " "},
+        {"id": "y", "updatedAt": 5},
+        {"id": "x", "updatedAt": "0001-01-01T00:00:00+23:59"},
+    ]
+    first, _, second = read_models(json.dumps(items).encode()).records
+    assert (first.id, first.updated_at) == ("7", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert (second.id, second.updated_at) == ("x", None)
+
+
 @pytest.mark.parametrize("value", [None, 3, "x", {}, {"records": {}}, {"error": "x"}])
 def test_no_list_is_not_an_empty_list(value: object) -> None:
     """An answer without a list says nothing; it never says that there is nothing."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from orchestrator.manifest.manifest import Secret
 from orchestrator.quota.choice import Ask, Purpose, price_s
+from orchestrator.quota.estimate import Budget
 from orchestrator.quota.habits import Durations
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.waiting import Waiter, Waiting
@@ -183,6 +184,17 @@ class Door:
         if not left:
             self.close(Closing.KEYS_REFUSED)
         self._wake.set()
+
+    def budget(self) -> Budget:
+        """What may be sent from now on, for an estimate: the calls that count now leave the window evenly."""
+        now = self.now()
+        working = [k for k in self.keys if not k.refused]
+        per_s = max((k.per_s for k in working), default=1.0)
+        used = sum(k.counted(now) for k in working)
+        calls = sum(k.learned.limit for k in working)
+        return Budget(
+            calls=max(1, calls), per_s=per_s, used=tuple(per_s * (n + 1) / used for n in range(min(used, calls)))
+        )
 
     def release(self) -> None:
         """A call has ended."""

@@ -279,6 +279,23 @@ class Expectation:
             return age_s - unfinished_s
         return max(0.0, (age_s - unfinished_s) - (self._area(age_s) - self._area(unfinished_s)) / alive)
 
+    def quantile(self, share: float, *, after_s: float = 0.0) -> float:
+        """The age by which `share` of such jobs that outlive `after_s` have ended, in seconds."""
+        if self.own is None:
+            return self.crowd.quantile(share, after_s=after_s)
+        goal = self.alive(after_s) * (1.0 - share)
+        low, high = after_s, EDGES[-1]
+        if goal <= 0.0:
+            return self.crowd.quantile(share, after_s=after_s)
+        while high - low > 0.01 * max(high, _SHORTEST_S):
+            # halfway between logs: durations differ by factors
+            mid = math.sqrt(max(low, _SHORTEST_S / 10) * high)
+            if self.alive(mid) > goal:
+                low = mid
+            else:
+                high = mid
+        return max(after_s, high)
+
     @property
     def median_s(self) -> float:
         """A single number for the duration: the habit's median, else the crowd's."""

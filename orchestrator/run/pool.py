@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -11,10 +11,11 @@ from typing import Protocol
 
 from orchestrator.clock import Clock
 from orchestrator.errors import OmniRefreshError
-from orchestrator.plan.lanes import Length, next_refresh
+from orchestrator.plan.lanes import Length, next_refresh, refreshes
 from orchestrator.plan.plan import Lane, Plan, Target
 from orchestrator.quota.choice import Purpose
 from orchestrator.quota.door import Closing
+from orchestrator.quota.estimate import LaneLeft
 from orchestrator.run.calls import Calls
 from orchestrator.run.failure import RunKind, make_failure
 from orchestrator.run.outcome import Outcome, Status
@@ -78,6 +79,7 @@ class Pool:
         self._bad = 0
         self._at_work = len(plan.lanes)
         self._only_closed = asyncio.Event()
+        self._works: list[_Work] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.abort: OmniRefreshError | None = None
 
@@ -85,12 +87,42 @@ class Pool:
         """Everything, to the end; a lane that is cut settles its targets from what is known of them."""
         for lane in self._plan.lanes:
             work = _Work(lane, list(lane.targets))
+            self._works.append(work)
             task = asyncio.create_task(self._lane(work))
             task.add_done_callback(partial(self._lane_over, work))
             self._tasks.add(task)
         if self._tasks:
             await asyncio.wait(self._tasks)
         return tuple(self._settled[index] for index in sorted(self._settled))
+
+    def lanes_left(self) -> dict[str, tuple[LaneLeft, ...]]:
+        """What is still to be done, by instance: for an estimate of the time left."""
+        left: dict[str, list[LaneLeft]] = {name: [] for name in self._calls}
+        for work in self._works:
+            if work.pending:
+                left[work.lane.instance].append(self._lane_left(work))
+        return {name: tuple(lanes) for name, lanes in left.items()}
+
+    def _lane_left(self, work: _Work) -> LaneLeft:
+        expect, now = self._calls[work.lane.instance].door.durations.expect, self._clock.now()
+        life, pending = work.life, work.pending
+        if life is None or life.accepted_at is None or life.unfinished_at is None or life.phase is Phase.ENDED:
+            return LaneLeft(waiting=tuple(expect(model) for model in self._senders(pending)))
+        served = {t.entry.index for t in life.refresh.served}
+        behind = [t for t in pending if t.entry.index not in served]
+        return LaneLeft(
+            running=expect(life.refresh.sender.model_id),
+            unfinished_s=life.unfinished_at - life.accepted_at,
+            age_s=now - life.accepted_at,
+            waiting=tuple(expect(model) for model in self._senders(behind)),
+        )
+
+    def _senders(self, pending: Sequence[Target]) -> list[str]:
+        """The models that the refreshes of `pending` will be sent for, in order."""
+        if len(pending) < 2:
+            return [t.model_id for t in pending]
+        collapse = self._plan.manifest.collapse
+        return [r.sender.model_id for r in refreshes(pending, collapse=collapse, length=self._length)]
 
     def end_submits(self, reason: Closing) -> None:
         """Submit nothing more, anywhere; what is in flight is followed on."""

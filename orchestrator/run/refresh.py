@@ -57,7 +57,9 @@ class Recorder(Protocol):
 
 @dataclass(slots=True)
 class Life:
-    """What has happened to one refresh so far. Moments are the loop's clock; `left_at` is the first call's."""
+    """What has happened to one refresh so far. Moments are the loop's clock; `left_at` is the first call's,
+    `accepted_at` the running job's, `unfinished_at` when that job was last known to run.
+    """
 
     refresh: Refresh
     phase: Phase = Phase.WAITING
@@ -65,6 +67,8 @@ class Life:
     job_ids: list[str] = field(default_factory=list)
     left_at: float | None = None
     seen_at: float | None = None
+    accepted_at: float | None = None
+    unfinished_at: float | None = None
     last_word: str | None = None
     last_error: CallError | None = None
     warnings: list[str] = field(default_factory=list)
@@ -202,6 +206,7 @@ class Refreshing:
         unfinished_at = asked_at = accepted_at
         not_before, misses, failures, late_failures = 0.0, 0, 0, 0
         life.phase = Phase.FOLLOWING
+        life.accepted_at = life.unfinished_at = accepted_at
         while True:
             job = Job(
                 model=model, accepted_at=accepted_at, unfinished_at=unfinished_at, asked_at=asked_at,
@@ -243,7 +248,7 @@ class Refreshing:
                 if asked_at >= timeout_at:
                     return self._timed_out(life, job_id)
                 durations.running(model, job_id, was_s, age_s)
-                unfinished_at = asked_at
+                unfinished_at = life.unfinished_at = asked_at
                 continue
             durations.ended(model, job_id, was_s, age_s)
             if got.answer.state is JobState.SUCCEEDED:

@@ -19,6 +19,7 @@ from orchestrator.plan.make_plan import make_plan
 from orchestrator.plan.plan import Plan
 from orchestrator.quota.choice import Purpose
 from orchestrator.quota.door import Closing, Door, DoorClosed, Watcher
+from orchestrator.quota.estimate import Estimate, estimate
 from orchestrator.quota.habits import Durations
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Ledger
@@ -141,6 +142,16 @@ class Run:
             duration_s=clock.now() - began_at,
             abort=pool.abort,
         )
+
+    def time_left(self, rng: Random) -> Estimate | None:
+        """How long the run still takes, as far as can be told now; None before there is a plan."""
+        if self._pool is None:
+            return None
+        left = self._pool.lanes_left()
+        parts = [estimate(lanes, self._calls[name].door.budget(), rng) for name, lanes in left.items()]
+        if not parts:
+            return Estimate(0.0, 0.0, 0.0)
+        return Estimate(*(max(getattr(p, field) for p in parts) for field in ("low_s", "middle_s", "high_s")))
 
     def stop(self) -> None:
         """Submit nothing more; follow what is in flight for the grace, then settle. A second call settles at once."""

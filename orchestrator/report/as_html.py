@@ -24,7 +24,6 @@ from orchestrator.text import clean
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from markupsafe import Markup
 
 _CAUSES_SHOWN: Final = 40
 _NAMES_SHOWN: Final = 12
@@ -49,7 +48,7 @@ class Row:
     words: str
     hint: str
     cause: int | None
-    facts: Markup
+    facts: tuple[str, ...]
 
 
 def render_html(report: Report) -> str:
@@ -172,10 +171,8 @@ def _row(number: int, outcome: Outcome, cause: int | None, *, day: date, words_l
     )
 
 
-def _facts(outcome: Outcome, day: date) -> Markup:
+def _facts(outcome: Outcome, day: date) -> tuple[str, ...]:
     """What is known about a target beside its row, a line each; one element, for there may be thousands."""
-    from markupsafe import Markup
-
     issues = outcome.validation or Validation()
     calls = f"refresh {outcome.attempts}, polls {outcome.polls}"
     facts = [
@@ -199,7 +196,7 @@ def _facts(outcome: Outcome, day: date) -> Markup:
         *(("fixed issue", text) for text in issues.fixed[:_LIST_LIMIT]),
         *(("warning", text) for text in outcome.warnings[:_LIST_LIMIT]),
     ]
-    return Markup("\n").join(f"{label}: {_text(text)}" for label, text in facts if text)
+    return tuple(f"{label}: {_text(text)}" for label, text in facts if text)
 
 
 def _joined(texts: Any) -> str:

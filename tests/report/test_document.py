@@ -18,7 +18,7 @@ from orchestrator.report.earlier import parse_document, parse_row
 from orchestrator.report.report import Report
 from orchestrator.report.schema import report_json_schema
 from orchestrator.run.outcome import Failure, Status
-from tests.report.reports import ANY_REPORT, FORTY, START, make_evil_report, make_facts, make_outcome, make_report
+from tests.report.reports import ANY_REPORT, HALF, START, make_evil_report, make_facts, make_outcome, make_report
 
 VALIDATOR = Draft202012Validator(report_json_schema())
 
@@ -127,7 +127,7 @@ def test_changes_against_the_run_before_are_counted() -> None:
     assert (summary["new_failures"], summary["recovered"]) == (2, 1)
 
 
-@FORTY
+@HALF
 @given(ANY_REPORT)
 def test_any_report_goes_there_and_back(report: Report) -> None:
     """Any document is valid by the published schema, is strict JSON, and gives the same document when it is read back."""

@@ -13,7 +13,7 @@ from hypothesis import given
 from orchestrator.report.as_html import render_html
 from orchestrator.report.report import Report, Trigger
 from orchestrator.run.outcome import Failure, Status, Validation
-from tests.report.reports import ANY_REPORT, EVIL, FORTY, START, make_evil_report, make_facts, make_outcome, make_report
+from tests.report.reports import ANY_REPORT, EVIL, HALF, START, make_evil_report, make_facts, make_outcome, make_report
 
 VOID = {"meta", "link", "input"}
 OPEN_ENDED = {"td", "tr", "dt", "dd"}
@@ -90,7 +90,7 @@ def assert_whole_and_harmless(report: Report) -> Page:
     return page
 
 
-@FORTY
+@HALF
 @given(ANY_REPORT)
 def test_any_page_is_whole_and_harmless(report: Report) -> None:
     """Any report is a page with our elements only, which asks for nothing and runs nothing but its own script."""

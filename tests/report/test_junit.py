@@ -9,7 +9,7 @@ from hypothesis import given
 from orchestrator.report.as_junit import render_junit
 from orchestrator.report.report import Report
 from orchestrator.run.outcome import Status
-from tests.report.reports import ANY_REPORT, FORTY, make_evil_report, make_facts, make_outcome, make_report
+from tests.report.reports import ANY_REPORT, HALF, make_evil_report, make_facts, make_outcome, make_report
 
 ELEMENTS = {
     "testsuites",
@@ -33,7 +33,7 @@ def read(report: Report) -> ET.Element:
     return suite
 
 
-@FORTY
+@HALF
 @given(ANY_REPORT)
 def test_any_report_is_valid_xml(report: Report) -> None:
     """Every report parses; its counts are those of its cases; names are unique; no element is foreign."""

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from orchestrator.report.as_markdown import MARKDOWN_LIMIT, code, render_markdown
 from orchestrator.report.report import Report
 from orchestrator.run.outcome import Failure, Status
-from tests.report.reports import ANY_REPORT, ANY_TEXT, FORTY, make_evil_report, make_facts, make_outcome
+from tests.report.reports import ANY_REPORT, ANY_TEXT, HALF, make_evil_report, make_facts, make_outcome
 
 OURS = {
     "h2",
@@ -64,7 +64,7 @@ class Page(html.parser.HTMLParser):
             self.codes[-1] += data
 
 
-@FORTY
+@HALF
 @given(ANY_REPORT)
 def test_any_markdown_is_inert(report: Report) -> None:
     """Rendered, a report has our elements only: one heading, one row a target, four cells a row."""

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
 from orchestrator.run.outcome import Failure, Status
-from tests.report.reports import ANY_REPORT, FORTY, make_evil_report, make_facts, make_outcome, make_report
+from tests.report.reports import ANY_REPORT, HALF, make_evil_report, make_facts, make_outcome, make_report
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -36,7 +36,7 @@ def assert_harmless(text: str) -> None:
         assert "##vso[" not in line
 
 
-@FORTY
+@HALF
 @given(ANY_REPORT, st.integers(min_value=1, max_value=200), st.booleans())
 def test_any_summary_is_harmless(report: Report, width: int, color: bool) -> None:
     """Any report at any width is text that steers nothing, and without colour holds no escape and no carriage return."""

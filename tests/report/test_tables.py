@@ -20,7 +20,7 @@ from orchestrator.report.earlier import parse_row
 from orchestrator.report.report import Report
 from orchestrator.report.writer import ReportError
 from orchestrator.run.outcome import Status
-from tests.report.reports import ANY_REPORT, EVIL, FORTY, make_evil_report, make_outcome, make_report
+from tests.report.reports import ANY_REPORT, EVIL, HALF, make_evil_report, make_outcome, make_report
 
 NUMBERS = ("duration_s", "queued_s", "attempts", "polls", "throttled", "new_issues", "fixed_issues", "http_status")
 
@@ -38,7 +38,7 @@ def rows_of(path: Path) -> list[str]:
     return [json.loads(line)["name"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-@FORTY
+@HALF
 @given(ANY_REPORT)
 def test_any_csv_is_whole_and_harmless(report: Report) -> None:
     """One line and one row a target, no cell a formula, each number a number, no control character anywhere."""
@@ -87,7 +87,7 @@ def test_csv_tells_all_that_an_outcome_knows() -> None:
     assert row["submitted_at"].endswith("Z")
 
 
-@FORTY
+@HALF
 @given(ANY_REPORT)
 def test_any_jsonl_is_one_line_a_target(report: Report) -> None:
     """Each line is one strict JSON object, the row of the report document."""

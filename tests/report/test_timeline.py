@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from orchestrator.report.report import BudgetSample, Report
 from orchestrator.report.timeline import LANES_SHOWN, Timeline, make_budget_chart, make_timeline
 from orchestrator.run.outcome import Outcome, Status
-from tests.report.reports import ANY_REPORT, FORTY, START, make_facts, make_outcome, make_report
+from tests.report.reports import ANY_REPORT, HALF, START, make_facts, make_outcome, make_report
 
 
 def timeline_of(*outcomes: Outcome, duration_s: float = 100.0) -> Timeline:
@@ -26,7 +26,7 @@ def sent(
     return replace(outcome, connection=lane, duration_s=took_s)
 
 
-@FORTY
+@HALF
 @given(ANY_REPORT)
 def test_any_run_fits_on_the_line(report: Report) -> None:
     """Every bar begins on the line, whatever moments and durations a report holds."""

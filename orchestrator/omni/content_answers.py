@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from orchestrator.omni.answers import Issue, View
 from orchestrator.omni.fields import UnreadableAnswer, as_flag, as_text, objects, read_list, read_object
@@ -51,14 +50,19 @@ def read_views(body: bytes) -> tuple[View, ...]:
         raise UnreadableAnswer("the answer holds no files")
     views = [_view(path, text) for path, text in files.items() if isinstance(text, str) and _is_view(path)]
     known = {view.name for view in views}
-    names = answer.get("viewNames")
-    found = names if isinstance(names, Mapping | list) else ()
     views.extend(
         View(name=name, catalog=None, schema=None, table=None)
-        for name in found
-        if isinstance(name, str) and name not in known
+        for name in _names(answer.get("viewNames"))
+        if name not in known
     )
     return tuple(views)
+
+
+def _names(value: object) -> list[str]:
+    """The names of views in `viewNames`: a list, or a map from name to definition, or one from file to name."""
+    if not isinstance(value, dict):
+        return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+    return [named if isinstance(named, str) and _is_view(name) else name for name, named in value.items()]
 
 
 def _is_view(path: str) -> bool:

@@ -64,8 +64,12 @@ class _Call:
     def leave(self) -> None:
         """There is a connection, so from here on the request may arrive; the limit is now the whole call's."""
         self.left = True
+        self.end_by(self.ends_at_s)
+
+    def end_by(self, at_s: float) -> None:
+        """Give it until then, at most; a limit that has been reached stays reached."""
         if not self.limit.expired():
-            self.limit.reschedule(self.ends_at_s)
+            self.limit.reschedule(min(at_s, self.ends_at_s))
 
 
 _CALL: ContextVar[_Call] = ContextVar("_CALL")
@@ -153,7 +157,7 @@ class Wire:
                 call.status, headers = response.status, response.headers
                 if not 200 <= response.status < 300:
                     max_bytes = READ_BYTES
-                    limit.reschedule(min(call.ends_at_s, asyncio.get_running_loop().time() + _ERROR_BODY_S))
+                    call.end_by(asyncio.get_running_loop().time() + _ERROR_BODY_S)
                 async for chunk in response.content.iter_any():
                     body += chunk
                     if len(body) > max_bytes:

@@ -176,6 +176,8 @@ def test_views() -> None:
     assert read_views(b'{"files": {}, "viewNames": ["a", 1]}') == (
         View(name="a", catalog=None, schema=None, table=None),
     )
+    (only,) = read_views(b'{"files": {"S/v.view": ""}, "viewNames": {"S/v.view": "v"}}')
+    assert only == View(name="v", catalog=None, schema="S", table=None)
     with pytest.raises(UnreadableAnswer):
         read_views(b'{"viewNames": {}}')
 

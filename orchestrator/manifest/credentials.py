@@ -30,10 +30,12 @@ class Address:
     """An instance's base URL."""
 
     def read(self, reading: Reading, node: Node, key: str) -> str | None:
+        """The normalized address, or None with a fault that shows no password."""
         text = reading.text(node, key)
         return None if text is None else read_address(reading, text, node.place, f"`{key}`")
 
     def schema(self) -> JsonSchema:
+        """An http or https address, or a variable."""
         return {"type": "string", "pattern": r"^https?://[^@?#\s]+$|\$\{"}
 
 
@@ -51,6 +53,7 @@ class ApiKeys:
     """Keys from variables: texts of placeholders, or one such text. Where keys are not asked for, none is read."""
 
     def read(self, reading: Reading, node: Node, key: str) -> tuple[ApiKey, ...] | None:
+        """The keys, read from their variables; None with a fault for each that is wrong."""
         return _each(reading, node, key, self._one)
 
     def _one(self, reading: Reading, node: Scalar, key: str) -> ApiKey | None:
@@ -65,6 +68,7 @@ class ApiKeys:
         return ApiKey(source=KeySource(text=node.text.strip()), secret=secret)
 
     def schema(self) -> JsonSchema:
+        """Placeholders and nothing else: an editor marks a key that is written out."""
         key = {"type": "string", "pattern": r"^\s*(\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}\s*)+$"}
         return {"anyOf": [{"type": "array", "minItems": 1, "items": key}, key]}
 
@@ -74,6 +78,7 @@ class KeyFiles:
     """Files that hold one key each: a path from the manifest's folder, or several."""
 
     def read(self, reading: Reading, node: Node, key: str) -> tuple[ApiKey, ...] | None:
+        """The keys, read from their files; None with a fault for each that is wrong."""
         return _each(reading, node, key, self._one)
 
     def _one(self, reading: Reading, node: Scalar, key: str) -> ApiKey | None:
@@ -90,6 +95,7 @@ class KeyFiles:
             return None
 
     def schema(self) -> JsonSchema:
+        """One path, or several."""
         path = {"type": "string", "minLength": 1}
         return {"anyOf": [{"type": "array", "minItems": 1, "items": path}, path]}
 
@@ -99,6 +105,7 @@ class CaFile:
     """A file of PEM certificates, which must be there and readable."""
 
     def read(self, reading: Reading, node: Node, key: str) -> Path | None:
+        """The file's path, from the manifest's folder; what is in it is looked at once, here."""
         path = _path(reading, node, key)
         if path is None or not isinstance(node, Scalar):
             return None
@@ -114,6 +121,7 @@ class CaFile:
         return path
 
     def schema(self) -> JsonSchema:
+        """One path."""
         return {"type": "string", "minLength": 1}
 
 

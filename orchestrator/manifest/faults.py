@@ -132,7 +132,7 @@ def show(text: str, *, at_most: int = _MAX_VALUE, quotes: str = '"') -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, if one is near."""
-    found = difflib.get_close_matches(word[:_MAX_VALUE], list(known), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word[:_MAX_VALUE], list(known), n=1, cutoff=0.65)
     return found[0] if found else None
 
 

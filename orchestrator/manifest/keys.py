@@ -214,7 +214,7 @@ _TARGET_WRONG: Final = (
     | dict.fromkeys(("connection_id", "connection_name", "connections", "database"), "connection")
     | dict.fromkeys(("instance_name", "instances", "organization", "org", "tenant"), "instance")
     | dict.fromkeys(("retry", "max_retries", "attempts", "max_attempts"), "retries")
-    | dict.fromkeys(("job_timeout", "timeout_s", "timeout_seconds", "max_wait", "deadline"), "timeout")
+    | dict.fromkeys(("job_timeout", "timeout_s", "timeout_seconds", "max_wait", "deadline", "duration"), "timeout")
     | dict.fromkeys(("poll_interval", "polling", "interval", "poll_min", "poll_max"), "poll")
     | dict.fromkeys(("disabled", "skip", "active", "enable"), "enabled")
     | dict.fromkeys(("follow", "no_wait", "async"), "wait")

@@ -141,6 +141,7 @@ class Nested:
     table: Table
 
     def read(self, reading: Reading, node: Node, key: str) -> Settings | None:
+        """What the mapping says; None with a fault where there is none."""
         del key
         return read_settings(reading, node, self.table)
 

@@ -31,6 +31,7 @@ class Version:
         return None
 
     def schema(self) -> JsonSchema:
+        """The one version that there is."""
         return {"enum": [int(VERSION), VERSION]}
 
 
@@ -55,6 +56,7 @@ class ByName:
         return found
 
     def schema(self) -> JsonSchema:
+        """Any names, one at least."""
         return {
             "type": "object",
             "minProperties": 1,
@@ -81,6 +83,7 @@ class Many:
         return (settings for settings in read if settings is not None)
 
     def schema(self) -> JsonSchema:
+        """One item at least."""
         return {"type": "array", "minItems": 1, "items": self.table.schema()}
 
 

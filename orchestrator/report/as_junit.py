@@ -9,7 +9,7 @@ from datetime import UTC
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from orchestrator.report.causes import short
+from orchestrator.report.causes import short, skip_reason
 from orchestrator.report.document import MESSAGE_LIMIT
 from orchestrator.report.report import Report
 from orchestrator.run.outcome import Failure, Outcome, Status
@@ -75,7 +75,7 @@ def _add_case(suite: ET.Element, outcome: Outcome, name: str) -> None:
     case = ET.SubElement(suite, "testcase", attributes)
     element, error = _element_of(outcome.status), outcome.error
     if element == "skipped":
-        ET.SubElement(case, element, {"message": short(error.message if error else "skipped", _NAME_LIMIT)})
+        ET.SubElement(case, element, {"message": short(skip_reason(outcome) or "skipped", _NAME_LIMIT)})
     elif element is not None:
         _add_failure(case, element, outcome.status, error)
     facts = [f"status: {outcome.status}", *(f"job: {job}" for job in outcome.job_ids)]

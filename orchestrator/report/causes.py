@@ -58,16 +58,26 @@ def group_causes(outcomes: Sequence[Outcome]) -> tuple[Cause, ...]:
 
 
 def group_warnings(run_warnings: Iterable[str], outcomes: Iterable[Outcome]) -> tuple[Remark, ...]:
-    """The run's warnings, then the targets' own, each text once, most frequent first."""
+    """The run's warnings, then the targets' own, each text once, most frequent first.
+
+    What a skipped target says is why it was skipped: no warning.
+    """
     found: dict[str, tuple[str, str, int]] = {}
     for outcome in outcomes:
-        for text in outcome.warnings:
+        for text in outcome.warnings if outcome.status is not Status.SKIPPED else ():
             key = _placeless(text, outcome)
             first, where, count = found.get(key, (text, outcome.name, 0))
             found[key] = (first, where, count + 1)
     own = [Remark(text=text, where=where, count=count) for text, where, count in found.values()]
     of_run = [Remark(text=text, where=None, count=1) for text in dict.fromkeys(run_warnings)]
     return (*of_run, *sorted(own, key=lambda remark: -remark.count))
+
+
+def skip_reason(outcome: Outcome) -> str:
+    """Why a target was skipped, or an empty text for one that was not."""
+    if outcome.status is not Status.SKIPPED:
+        return ""
+    return outcome.error.message if outcome.error else " ".join(outcome.warnings)
 
 
 def _placeless(text: str, outcome: Outcome) -> str:

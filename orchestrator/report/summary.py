@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.report.causes import Cause, group_causes, group_warnings, short
+from orchestrator.report.causes import Cause, group_causes, group_warnings, short, skip_reason
 from orchestrator.report.counts import count_statuses, has_run_before, is_new_failure, is_recovered
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
@@ -141,9 +141,7 @@ class _Row:
     @classmethod
     def of_good(cls, outcome: Outcome) -> _Row:
         words = f"by the refresh of {short(outcome.covered_by, _NAME_LIMIT)}" if outcome.covered_by is not None else ""
-        if outcome.error is not None:
-            words = short(outcome.error.message, _TEXT_LIMIT)
-        return cls(outcome.status, (_name(outcome),), words, None)
+        return cls(outcome.status, (_name(outcome),), words or short(skip_reason(outcome), _TEXT_LIMIT), None)
 
     def what(self) -> Text:
         from rich.text import Text

@@ -87,7 +87,6 @@ FAILURES = {
     Status.NOT_STARTED: Failure(
         kind="stopped", message="The run was stopped before this was sent.", hint="Resume the run."
     ),
-    Status.SKIPPED: Failure(kind="disabled", message="disabled in the manifest", hint=""),
 }
 
 
@@ -123,6 +122,7 @@ def make_outcome(
         queued_s=None if never_sent else queued_s,
         attempts=0 if never_sent else 1,
         polls=2 if has_job else 0,
+        warnings=("disabled in the manifest",) if status is Status.SKIPPED else (),
         error=FAILURES.get(status),
     )
 

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from orchestrator.report.as_junit import render_junit
 from orchestrator.report.report import Report
-from orchestrator.run.outcome import Status
+from orchestrator.run.outcome import Failure, Status
 from tests.report.reports import ANY_REPORT, HALF, make_evil_report, make_facts, make_outcome, make_report
 
 ELEMENTS = {
@@ -67,6 +67,20 @@ def test_a_status_is_failure_error_or_skipped(status: Status, tag: str) -> None:
     element = case.find(tag)
     assert element is not None
     assert element.attrib["message"]
+
+
+def test_a_skipped_case_says_why() -> None:
+    """The reason is in the case, whether it is a warning, an error's message, or not known."""
+    outcome = make_outcome(1, Status.SKIPPED)
+    told = replace(outcome, error=Failure(kind="disabled", message="switched off", hint=""))
+    for skipped, message in (
+        (outcome, "disabled in the manifest"),
+        (told, "switched off"),
+        (replace(outcome, warnings=()), "skipped"),
+    ):
+        assert f'<skipped message="{message}"' in render_junit(
+            Report(run=make_facts(), outcomes=(skipped,), exit_code=0)
+        )
 
 
 def test_a_case_says_what_happened_and_what_to_do() -> None:

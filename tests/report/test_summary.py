@@ -103,7 +103,8 @@ def test_a_good_run_is_told_in_one_line() -> None:
     few = plain(of(Status.SUCCEEDED, Status.SKIPPED, Status.ACCEPTED))
     assert few.startswith("All 3 targets are good\n")
     assert "model_0000 (8.1s)" in few
-    assert "disabled in the manifest" in few
+    assert re.search("skipped +model_0001 +disabled in the manifest\n", few)
+    assert "Warning" not in few
     many = plain(of(*[Status.SUCCEEDED] * 13))
     assert "model_0000" not in many
     assert "13 targets: 13 succeeded" in many

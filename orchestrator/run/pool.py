@@ -208,8 +208,10 @@ class Pool:
         opens_at = self._clock.now() + timeout_s
         if ending.open_job is not None:
             # its polls are the lane's and not the target's, whose outcome stands
-            watch = Life(life.refresh)
-            found = await refreshing.follow(watch, len(life.refresh.asks) - 1, ending.open_job, self._clock.now())
+            watch, began_at = Life(life.refresh), life.accepted_at or self._clock.now()
+            found = await refreshing.follow(
+                watch, len(life.refresh.asks) - 1, ending.open_job, began_at, until=opens_at
+            )
             if not found.may_run:
                 return
         await asyncio.sleep(max(0.0, opens_at - self._clock.now()))

@@ -6,7 +6,7 @@ stopped settles each target from there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
 from typing import Protocol
@@ -28,6 +28,9 @@ NEW_JOB_S = 30.0
 LOST_AFTER = 3
 # A poll harms nobody: after a failed one the next comes soon, so that a short outage costs a job no time.
 LONGEST_POLL_BACKOFF_S = 5.0
+
+_NOT_REACHED = frozenset({Status.NOT_STARTED, Status.THROTTLED})
+_UNSENT = _NOT_REACHED | {Status.REJECTED, Status.ERROR}
 
 
 class Phase(StrEnum):
@@ -101,8 +104,11 @@ class Refreshing:
         for part, ask in enumerate(refresh.asks):
             last = part == len(refresh.asks) - 1
             ending = await self._part(life, part, ask, follow=follow or not last)
-            if part and ending.status in (Status.REJECTED, Status.ERROR) and ending.failure is not None:
+            if part and ending.status in _UNSENT:
                 life.warnings.append(f"{part} of {len(refresh.asks)} calls of this scope succeeded before one did not")
+                if ending.status in _NOT_REACHED:
+                    # the scope is under way, so that it is not true that nothing was sent
+                    ending = replace(ending, status=Status.INTERRUPTED)
             if ending.status is not Status.SUCCEEDED:
                 break
         life.phase = Phase.ENDED
@@ -124,7 +130,7 @@ class Refreshing:
         accepted, or the ending.
         """
         refresh, entry, client = life.refresh, life.refresh.sender.entry, self._calls.client
-        not_before = 0.0
+        not_before, attempt = 0.0, 0
         while True:
             expected_s = self._calls.door.durations.known_s(refresh.sender.model_id)
             wish = Ask(purpose=Purpose.SUBMIT, rank=(-(expected_s or 0.0), float(entry.index)), not_before=not_before)
@@ -137,14 +143,15 @@ class Refreshing:
                 return self._not_sent(life, closed.reason)
             except CallError as error:
                 life.spent.attempts += 1
+                attempt += 1
                 life.last_error = error
                 ambiguous = isinstance(error, FateUnknown)
                 again = error.may_be_tried_again or (ambiguous and entry.on_ambiguous is OnAmbiguous.RESEND)
                 if not ambiguous:
                     self._recorder.refused(refresh, part, failure_of_call(error))
-                if not again or life.spent.attempts > entry.retries:
+                if not again or attempt > entry.retries:
                     return self._refused(error)
-                not_before = self._calls.clock.now() + retry_s(error.retry_after_s, life.spent.attempts, self._rng)
+                not_before = self._calls.clock.now() + retry_s(error.retry_after_s, attempt, self._rng)
                 continue
             life.spent.attempts += 1
             life.last_error = None
@@ -198,12 +205,18 @@ class Refreshing:
         failure = make_failure(RunKind.JOB_FAILED, f"the job ended {word}", last_status=word)
         return Ending(status=Status.FAILED, failure=failure)
 
-    async def follow(self, life: Life, part: int, job_id: str, accepted_at: float) -> Ending:
-        """Ask after a job until it has ended, is lost from sight, or its time is up; never sends a refresh."""
+    async def follow(
+        self, life: Life, part: int, job_id: str, accepted_at: float, *, until: float | None = None
+    ) -> Ending:
+        """Ask after a job until it has ended, is lost from sight, or its time is up: at `until` (the loop's clock), or
+        its timeout after `accepted_at`. Never sends a refresh.
+        """
         refresh, entry, clock = life.refresh, life.refresh.sender.entry, self._calls.clock
         client, durations = self._calls.client, self._calls.door.durations
-        model, timeout_at = refresh.sender.model_id, accepted_at + refresh.timeout_s
-        unfinished_at = asked_at = accepted_at
+        model = refresh.sender.model_id
+        timeout_at = accepted_at + refresh.timeout_s if until is None else until
+        asked_at = accepted_at if until is None else clock.now()
+        unfinished_at = accepted_at
         not_before, misses, failures, late_failures = 0.0, 0, 0, 0
         life.phase = Phase.FOLLOWING
         life.accepted_at = life.unfinished_at = accepted_at
@@ -224,8 +237,10 @@ class Refreshing:
                 life.spent.polls += 1
                 asked_at = clock.now()
                 failures += 1
-                longest_s = min(LONGEST_POLL_BACKOFF_S, entry.poll.max_s)
-                not_before = asked_at + min(longest_s, retry_s(error.retry_after_s, failures, self._rng))
+                wait_s = retry_s(error.retry_after_s, failures, self._rng)
+                if error.retry_after_s is None:
+                    wait_s = min(wait_s, LONGEST_POLL_BACKOFF_S, entry.poll.max_s)
+                not_before = asked_at + wait_s
                 if isinstance(error, Refused) and not isinstance(error, Throttled) and not error.may_be_tried_again:
                     young = error.http_status == 404 and asked_at - accepted_at < NEW_JOB_S
                     misses = 0 if young else misses + 1

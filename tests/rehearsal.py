@@ -1,0 +1,269 @@
+"""A whole run in virtual time over the real stack: doors, pool, client and HTTP on one side, simulators on the other.
+
+Nothing is replaced but time: an hour of polling takes a moment, and the same manifest, scenario and seed give the same
+calls at the same moments.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from orchestrator.clock import Clock
+from orchestrator.manifest.load import make_manifest
+from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, Secret
+from orchestrator.omni.address import UnsendableName, request_target_bytes
+from orchestrator.omni.answers import RefreshAsk
+from orchestrator.omni.client import OmniClient
+from orchestrator.omni.errors import CallError
+from orchestrator.plan.plan import Lane, Plan
+from orchestrator.plan.selection import select
+from orchestrator.quota.door import Closing, Door
+from orchestrator.quota.key import KeyQuota
+from orchestrator.quota.window import Window
+from orchestrator.run.outcome import Outcome, Status
+from orchestrator.run.recorder import SilentRecorder
+from orchestrator.run.refresh import Recorder
+from orchestrator.run.run import Run, RunResult, Surroundings
+from orchestrator.run.settings import Settings
+from orchestrator.simulator import virtual
+from orchestrator.simulator.calls import Call
+from orchestrator.simulator.scenario import Scenario
+from orchestrator.simulator.server import Simulator
+
+ENVIRON = {"OMNI_BASE_URL": "http://127.0.0.1:1", **{f"KEY_{n}": f"rehearsal-key-{n}" for n in range(1, 10)}}
+"""What a manifest's text may name: `${KEY_1}` to `${KEY_9}`, and the only instance of one that names none."""
+
+Act = Callable[[Run], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Witness:
+    """A run's watcher that keeps everything it is told, each with its moment (seconds since the run began)."""
+
+    clock: Callable[[], float] = lambda: 0.0
+    told: list[tuple[float, str, object]] = field(default_factory=list)
+    doors: dict[str, Door] = field(default_factory=dict)
+
+    def _note(self, event: str, about: object) -> None:
+        self.told.append((self.clock(), event, about))
+
+    def moments(self, event: str) -> list[float]:
+        """When this was told."""
+        return [at for at, name, _ in self.told if name == event]
+
+    def about(self, event: str) -> list[object]:
+        """What was told with this."""
+        return [about for _, name, about in self.told if name == event]
+
+    def door_opened(self, instance: Instance, door: Door) -> None:
+        self.doors[instance.name] = door
+
+    def door_watcher(self, instance: Instance) -> "Witness":
+        return self
+
+    def planned(self, plan: Plan) -> None:
+        self._note("planned", plan)
+
+    def target_settled(self, outcome: Outcome) -> None:
+        self._note("target_settled", outcome)
+
+    def submits_ended(self, reason: Closing) -> None:
+        self._note("submits_ended", reason)
+
+    def lane_broke(self, lane: Lane, error: BaseException) -> None:
+        self._note("lane_broke", error)
+
+    def instance_silent(self, instance: str, error: CallError) -> None:
+        self._note("instance_silent", instance)
+
+    def instance_answers(self, instance: str) -> None:
+        self._note("instance_answers", instance)
+
+    def instance_given_up(self, instance: str) -> None:
+        self._note("instance_given_up", instance)
+
+    def key_held(self, key: KeyQuota, wait_s: float) -> None:
+        self._note("key_held", wait_s)
+
+    def key_refused(self, key: KeyQuota, *, left: int) -> None:
+        self._note("key_refused", left)
+
+    def limit_learned(self, key: KeyQuota) -> None:
+        self._note("limit_learned", key.learned)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What became of a run: its result, the calls that each simulated instance saw, and what the watcher was told."""
+
+    result: RunResult
+    calls_of: Mapping[str, Sequence[Call]]
+    witness: Witness
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """One for each selected entry, in manifest order."""
+        return self.result.outcomes
+
+    @property
+    def outcome(self) -> Outcome:
+        """The only one."""
+        (outcome,) = self.result.outcomes
+        return outcome
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """The calls of all instances, by their moments."""
+        return sorted((c for calls in self.calls_of.values() for c in calls), key=lambda c: c.t_s)
+
+    @property
+    def posts(self) -> Sequence[Call]:
+        """The refresh calls."""
+        return [c for c in self.calls if c.method == "POST"]
+
+    @property
+    def polls(self) -> Sequence[Call]:
+        """The questions about jobs."""
+        return [c for c in self.calls if "/jobs/" in c.path]
+
+    @property
+    def reads(self) -> Sequence[Call]:
+        """All other questions: look-ups and probes."""
+        return [c for c in self.calls if c.method == "GET" and "/jobs/" not in c.path]
+
+    @property
+    def statuses(self) -> dict[str, Status]:
+        """Each target's status, by its name."""
+        return {o.name: o.status for o in self.result.outcomes}
+
+    def of(self, name: str) -> Outcome:
+        """One target's outcome."""
+        return next(o for o in self.result.outcomes if o.name == name)
+
+
+def read_manifest(text: str) -> Manifest:
+    """The manifest that a text says; its base URLs are replaced by the rehearsal, its keys come from `ENVIRON`."""
+    return make_manifest(text, path="rehearsal.yaml", environ=ENVIRON)
+
+
+def rehearse(
+    manifest: str | Manifest,
+    scenario: Scenario | Mapping[str, Scenario],
+    *,
+    settings: Settings | None = None,
+    include: Sequence[str] = (),
+    history: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+    seed: int = 0,
+    recorder: Recorder | None = None,
+    redact: Callable[[str], str] = str,
+    act: Act | None = None,
+    debug: bool = False,
+) -> Rehearsal:
+    """Run `manifest` against `scenario` (one for all instances, or one for each name) from its first call to its last.
+
+    `act` runs beside the run, in its loop: it may sleep in virtual time and stop it. `history` holds earlier durations by
+    instance and model id. A key that a scenario lists is sent as it is listed; else keys are the manifest's.
+    """
+    loaded = read_manifest(manifest) if isinstance(manifest, str) else manifest
+    selected = select(loaded, include)
+    main = _run(
+        manifest=loaded,
+        selected=selected,
+        scenario=scenario,
+        settings=settings or Settings(),
+        history=history or {},
+        seed=seed,
+        recorder=recorder or SilentRecorder(),
+        redact=redact,
+        act=act,
+    )
+    return virtual.run(main, debug=debug)
+
+
+async def _run(
+    *,
+    manifest: Manifest,
+    selected: Sequence[Entry],
+    scenario: Scenario | Mapping[str, Scenario],
+    settings: Settings,
+    history: Mapping[str, Mapping[str, Sequence[float]]],
+    seed: int,
+    recorder: Recorder,
+    redact: Callable[[str], str],
+    act: Act | None,
+) -> Rehearsal:
+    loop = asyncio.get_running_loop()
+    clock = Clock(loop.time, virtual.utcnow_of(loop))
+    began_at = loop.time()
+    witness = Witness(clock=lambda: loop.time() - began_at)
+    async with AsyncExitStack() as stack:
+        simulators: dict[str, Simulator] = {}
+        instances: dict[str, Instance] = {}
+        for name, instance in manifest.instances.items():
+            staged = scenario if isinstance(scenario, Scenario) else scenario[name]
+            simulators[name] = await stack.enter_async_context(Simulator(staged, utcnow=clock.utcnow, seed=seed))
+            instances[name] = replace(instance, base_url=simulators[name].url, keys=_keys(staged, instance))
+        staged_manifest = replace(manifest, instances=instances)
+
+        def length(name: str, ask: RefreshAsk) -> int:
+            try:
+                return request_target_bytes(instances[name], ask)
+            except UnsendableName:
+                return 0
+
+        run = Run(
+            staged_manifest,
+            selected,
+            settings,
+            Surroundings(
+                clock=clock,
+                rng=Random(seed),
+                watcher=witness,
+                recorder=recorder,
+                open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="rehearsal", direct=True),
+                ledger=lambda i, _: Window(i.rate_limit.per_s),
+                length=length,
+                redact=redact,
+                history=history,
+            ),
+        )
+        acting = None if act is None else asyncio.create_task(_act(act, run))
+        try:
+            result = await run.run()
+        finally:
+            if acting is not None:
+                acting.cancel()
+                await asyncio.gather(acting, return_exceptions=True)
+        return Rehearsal(result=result, calls_of={n: tuple(s.calls) for n, s in simulators.items()}, witness=witness)
+
+
+async def _act(act: Act, run: Run) -> None:
+    await act(run)
+
+
+def _keys(scenario: Scenario, instance: Instance) -> tuple[ApiKey, ...]:
+    listed = [key if isinstance(key, str) else key.key for key in scenario.keys]
+    return tuple(ApiKey(source=KeySource(), secret=Secret(key)) for key in listed) or instance.keys
+
+
+def uuid(number: int) -> str:
+    """A model's id for tests: the same for the same number."""
+    return f"00000000-0000-4000-8000-{number:012x}"
+
+
+def model(number: int, **keys: object) -> dict[str, object]:
+    """An entry `m<number>` on a connection of its own, which needs no look-up; `keys` add to it (None takes one away)."""
+    entry = {"id": uuid(number), "name": f"m{number}", "connection": f"c{number}", **keys}
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def manifest_text(*models: Mapping[str, object], keys: int = 1, **top: object) -> str:
+    """A manifest with these entries on one instance `sim` of `keys` keys; `instance` holds more of its settings."""
+    own = top.pop("instance", {})
+    assert isinstance(own, dict)
+    api_keys = [f"${{KEY_{n}}}" for n in range(1, keys + 1)]
+    instances = {"sim": {"base_url": ENVIRON["OMNI_BASE_URL"], "api_keys": api_keys, **own}}
+    return json.dumps({"instances": instances, **top, "models": list(models)})

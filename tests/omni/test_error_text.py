@@ -88,7 +88,10 @@ def test_no_body_breaks_it(body: bytes) -> None:
 @given(
     st.recursive(
         st.none() | st.text(max_size=9) | st.integers(),
-        lambda x: st.lists(x) | st.dictionaries(st.sampled_from(["detail", "message", "error", "errors", "x"]), x),
+        lambda x: (
+            st.lists(x, max_size=4) | st.dictionaries(st.sampled_from(["detail", "message", "error", "errors", "x"]), x)
+        ),
+        max_leaves=12,
     )
 )
 def test_no_json_breaks_it(value: object) -> None:

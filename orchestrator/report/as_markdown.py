@@ -1,6 +1,6 @@
 """Markdown for pull requests and job summaries: short, worst first, and inert whatever the server says.
 
-Foreign text stands in code spans only: there no markup, mention, link or issue number comes alive.
+Foreign text stands as code only: there no markup, mention, link or issue number comes alive.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _ROWS_SHOWN: Final = 100
 _WARNINGS_SHOWN: Final = 10
 _NAME_LIMIT: Final = 80
 _TEXT_LIMIT: Final = 500
+
+_PUNCTUATION: Final = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 def render_markdown(report: Report) -> str:
@@ -124,13 +126,19 @@ def _table(outcomes: tuple[Outcome, ...]) -> Iterator[str]:
 
 
 def code(text: str, limit: int = 200) -> str:
-    """Foreign text as a code span: on one line, bounded, fenced by more backticks than it holds in a row."""
+    """Foreign text as code: on one line, bounded, between more backticks than it holds in a row.
+
+    Text with a `<` is an element whose content is spelled in character references, so that no tag stands in the source,
+    for readers who take Markdown for HTML.
+    """
     shown = short(text, limit) or " "
+    if "<" in shown:
+        return f"<code>{_PUNCTUATION.sub(lambda match: f'&#{ord(match[0])};', shown)}</code>"
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
 def _in_cell(*texts: str) -> str:
-    """A code span for a table cell, where a bar must be escaped even in code; a backslash before it is set apart."""
+    """Code for a table cell, where a bar must be escaped even in code; a backslash before it is set apart."""
     return "".join(code(text, _NAME_LIMIT).replace("\\|", "\\ |").replace("|", "\\|") for text in texts)

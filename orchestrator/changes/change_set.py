@@ -1,0 +1,132 @@
+"""The values of this room: what was touched, how, and where it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from orchestrator.text import clean
+
+MAX_TEXT = 200
+"""How much of a statement that was not understood is shown, in characters."""
+
+
+class Effect(StrEnum):
+    """Whether something may be gone afterwards: the one question that decides between a soft and a hard refresh."""
+
+    ADDITIVE = "additive"
+    DESTRUCTIVE = "destructive"
+
+
+class Name(NamedTuple):
+    """A table, a schema or a catalog, as the warehouse stores its name; a part that is None is not known or not said.
+
+    | catalog | schema | table | it is | rendered |
+    |---|---|---|---|---|
+    | None or c | s | t | a table or view | `s.t`, `c.s.t` |
+    | None or c | s | None | a whole schema | `s.*`, `c.s.*` |
+    | None or c | None | t | a table whose schema nobody said | `?.t`, `c.?.t` |
+    | c | None | None | a whole catalog (database) | `c.*.*` |
+
+    Parts are rendered bare. One that would be ambiguous (a dot or a double quote in it, nothing in it, `*` or `?` alone) stands
+    in double quotes, with those inside doubled: `s."odd.name"`. The tuple always holds the bare part.
+    """
+
+    catalog: str | None
+    schema: str | None
+    table: str | None
+
+    def __str__(self) -> str:
+        """The parts joined by dots, as the table above says."""
+        catalog, schema, table = self
+        if catalog is not None and schema is None and table is None:
+            return f"{_part(catalog)}.*.*"
+        shown = [] if catalog is None else [_part(catalog)]
+        shown.append("?" if schema is None else _part(schema))
+        shown.append("*" if table is None else _part(table))
+        return ".".join(shown)
+
+
+def _part(part: str) -> str:
+    if part in {"", "*", "?"} or "." in part or '"' in part:
+        return '"' + part.replace('"', '""') + '"'
+    return part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that one statement, node or line touched."""
+
+    name: Name
+    effect: Effect
+    source: str
+    """The file as it was given, `<stdin>`, or the option that named it."""
+    line: int
+    """Where the statement begins, from 1; 0 where the source has no lines."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotUnderstood:
+    """A statement that may change anything: it counts as touching everything, destructively."""
+
+    source: str
+    line: int
+    text: str
+    """The statement's beginning, on one line."""
+    reason: str = ""
+    """Why it could not be read, in a few words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRefreshed:
+    """A dbt node that this invocation selected and did not build."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSet:
+    """Everything that migrations, a dbt invocation and lists of names touched, in the order in which it was read."""
+
+    changes: tuple[Change, ...] = ()
+    not_understood: tuple[NotUnderstood, ...] = ()
+    not_refreshed: tuple[NotRefreshed, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, list[dict[str, str | int]]]:
+        """The document that `omni-refresh changes --json` prints, as plain values."""
+        return {
+            "changes": [
+                {
+                    "name": clean(str(change.name)),
+                    "effect": change.effect.value,
+                    "source": clean(change.source),
+                    "line": change.line,
+                    "reason": clean(change.reason),
+                }
+                for change in self.changes
+            ],
+            "not_understood": [
+                {"source": clean(each.source), "line": each.line, "text": each.text} for each in self.not_understood
+            ],
+            "not_refreshed": [{"node": clean(each.node), "reason": clean(each.reason)} for each in self.not_refreshed],
+        }
+
+
+def merge(*sets: ChangeSet) -> ChangeSet:
+    """One change set with all that the given ones hold; a warning that several of them give stands once."""
+    return ChangeSet(
+        changes=tuple(change for each in sets for change in each.changes),
+        not_understood=tuple(item for each in sets for item in each.not_understood),
+        not_refreshed=tuple(item for each in sets for item in each.not_refreshed),
+        warnings=tuple(dict.fromkeys(warning for each in sets for warning in each.warnings)),
+    )
+
+
+def shorten(text: str) -> str:
+    """The text on one line, at most `MAX_TEXT` characters of it."""
+    line = clean(" ".join(text[: 4 * MAX_TEXT].split()))
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"

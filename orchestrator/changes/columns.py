@@ -1,0 +1,118 @@
+"""ALTER COLUMN, MODIFY and CHANGE: a column's type, and what it may hold."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from orchestrator.changes.change_set import Effect
+from orchestrator.changes.clause import Clause, Found
+from orchestrator.changes.cursor import Cursor, split_commas
+from orchestrator.changes.lexer import Kind
+from orchestrator.changes.names import Part, read_name
+from orchestrator.changes.widening import old_type, widens
+
+_NO_COLUMN: Final = frozenset(
+    {"CONSTRAINT", "INDEX", "CHECK", "DISTSTYLE", "DISTKEY", "SORTKEY", "COMPOUND", "ENCODE", "SCHEDULE", "PARTITION"}
+)
+"""What ALTER TABLE ... ALTER can be said of but a column."""
+
+_REMARKS: Final = frozenset(
+    {"COMMENT", "RESET", "UNSET", "ADD", "DROP", "ENCODE", "SYNC", "RESTART", "OPTIONS", "VISIBLE", "INVISIBLE", "SET"}
+)
+_AFTER_TYPE: Final = frozenset(
+    {
+        *(
+            "USING",
+            "COLLATE",
+            "NOT",
+            "NULL",
+            "DEFAULT",
+            "COMMENT",
+            "AFTER",
+            "FIRST",
+            "CONSTRAINT",
+            "CHARACTER",
+            "CHARSET",
+        ),
+        *("AUTO_INCREMENT", "PRIMARY", "UNIQUE", "KEY", "CHECK", "REFERENCES", "GENERATED", "AS", "WITH", "SPARSE"),
+        *("MASKED", "ENCRYPTED", "CASCADE", "RESTRICT", "ON", "INVISIBLE", "VISIBLE", "IDENTITY", "ENCODE"),
+    }
+)
+
+
+def alter_column(clause: Clause) -> Found:
+    """Reads what follows ALTER or MODIFY in ALTER TABLE."""
+    cursor = clause.cursor
+    if not cursor.take("COLUMN") and cursor.word in _NO_COLUMN and cursor.peek(1).upper not in {"TYPE", "SET"}:
+        return None
+    cursor.take("IF", "EXISTS")
+    if cursor.word == "(":
+        return _several(clause)
+    column = read_name(cursor, clause.reading.dialect)
+    if column is None:
+        return Effect.DESTRUCTIVE, "alters a column"
+    return _action(clause, column)
+
+
+def _several(clause: Clause) -> Found:
+    """Snowflake takes several columns in parentheses."""
+    tokens = clause.cursor.rest()
+    inside = tokens[1:-1] if tokens[-1].upper == ")" else tokens[1:]
+    found = [alter_column(clause._replace(cursor=Cursor(part))) for part in split_commas(inside)]
+    seen = [each for each in found if each is not None]
+    destructive = [each for each in seen if each[0] is Effect.DESTRUCTIVE]
+    return next(iter(destructive or seen), None)
+
+
+def _action(clause: Clause, column: tuple[Part, ...]) -> Found:
+    cursor = clause.cursor
+    if cursor.take("TYPE") or cursor.take("SET", "DATA", "TYPE") or cursor.take("SET", "TYPE"):
+        return _type(clause, column)
+    after = cursor.peek(1).upper
+    if cursor.word in {"SET", "DROP"} and after in {"DEFAULT", "NOT", "NULL", "EXPRESSION"}:
+        return Effect.ADDITIVE, "changes what a column may hold"
+    if cursor.word == "NULL" or (cursor.word == "NOT" and after == "NULL"):
+        return Effect.ADDITIVE, "changes what a column may hold"
+    if cursor.word in {"FIRST", "AFTER"}:
+        return Effect.ADDITIVE, "moves a column"
+    if cursor.word in _REMARKS or cursor.done():
+        return None
+    return _type(clause, column)
+
+
+def _type(clause: Clause, column: tuple[Part, ...]) -> Found:
+    reading = clause.reading
+    new = _written(clause.cursor)
+    # Taken away: from here on the definition no longer says what the column's type is.
+    definition = reading.session.definitions.pop(reading.session.table(clause.table), None)
+    before = old_type(definition, column[-1].text, reading.dialect.name)
+    if new and widens(before, new, reading.dialect.name):
+        return Effect.ADDITIVE, "widens a column"
+    return Effect.DESTRUCTIVE, "changes a column's type"
+
+
+def _written(cursor: Cursor) -> str:
+    """The type that comes next, in plain words: `VARCHAR ( 50 )`; empty if it is no plain type."""
+    words: list[str] = []
+    depth = 0
+    for token in cursor.rest():
+        if not depth and token.upper in _AFTER_TYPE:
+            break
+        if token.kind in {Kind.STRING, Kind.QUOTED}:
+            return ""
+        depth += (token.upper == "(") - (token.upper == ")")
+        words.append(token.text)
+    return " ".join(words)
+
+
+def change_column(clause: Clause) -> Found:
+    """Reads what follows CHANGE: MySQL and Hive name the column anew; Databricks also uses it like ALTER."""
+    cursor = clause.cursor
+    cursor.take("COLUMN")
+    cursor.take("IF", "EXISTS")
+    column = read_name(cursor, clause.reading.dialect)
+    if column is None:
+        return Effect.DESTRUCTIVE, "changes a column"
+    if cursor.word in {"COMMENT", "SET", "DROP", "TYPE", "FIRST", "AFTER"}:
+        return _action(clause, column)
+    return Effect.DESTRUCTIVE, "changes a column's name or type"

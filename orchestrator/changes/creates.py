@@ -1,0 +1,198 @@
+"""CREATE, UNDROP and their kin: what they make, and what they may have put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from orchestrator.changes.change_set import Effect, Name
+from orchestrator.changes.cursor import Cursor, split_commas
+from orchestrator.changes.kinds import TEMPORARY, Level, take_kind
+from orchestrator.changes.lexer import NOTHING, Kind, Token
+from orchestrator.changes.names import Part, read_name
+from orchestrator.changes.reading import Reading
+
+_BODIES: Final = frozenset({"BEGIN", "CREATE", "ALTER", "DROP", "RENAME", "CALL", "EXEC", "IF"})
+_OPTIONS: Final = frozenset({"DEFINER", "ALGORITHM"})
+
+
+def create(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows CREATE; False if it is not understood."""
+    replaces = skip_options(cursor)
+    taken = take_kind(cursor)
+    if taken is None:
+        return False
+    level, kind, adjectives = taken
+    if level is Level.NOTHING:
+        return True
+    if level is Level.ROUTINE:
+        _remember_routine(reading, cursor)
+        return True
+    cursor.take("IF", "NOT", "EXISTS")
+    effect = Effect.DESTRUCTIVE if replaces else Effect.ADDITIVE
+    reason = f"{replaces or 'creates'} the {kind.lower()}"
+    if level is Level.SCHEMA:
+        return _schema(reading, cursor, effect, reason)
+    parts = read_name(cursor, reading.dialect)
+    if parts is None:
+        return False
+    if level is Level.CATALOG:
+        name = named(reading, level, kind, parts)
+        reading.touch(name, effect, reason)
+        if reading.dialect.creation_is_use:
+            reading.session.move(name.catalog, "PUBLIC")
+        return True
+    if adjectives & TEMPORARY or reading.session.says_temporary(parts):
+        reading.session.make_temporary(parts)
+        return True
+    made = reading.session.table(parts)
+    reading.touch(made, effect, reason)
+    if kind == "TABLE":
+        reading.session.definitions[made] = reading.text
+        history_table(reading, cursor)
+    return True
+
+
+def skip_options(cursor: Cursor) -> str:
+    """Goes past OR REPLACE and MySQL's options; the answer says what happens to a thing that is there, empty for nothing."""
+    replaces = ""
+    while True:
+        if cursor.take("OR", "REPLACE"):
+            replaces = "replaces"
+        elif cursor.take("OR", "ALTER"):
+            replaces = "creates or alters"
+        elif cursor.take("OR", "REFRESH"):
+            replaces = "creates or refreshes"
+        elif cursor.take("SQL", "SECURITY"):
+            cursor.next()
+        elif cursor.word in _OPTIONS and cursor.peek(1).upper == "=":
+            cursor.at += 3
+            if cursor.word == "(":
+                cursor.skip_parens()
+            if cursor.peek().kind is Kind.VARIABLE or cursor.take("@"):
+                cursor.next()
+        else:
+            return replaces
+
+
+def _schema(reading: Reading, cursor: Cursor, effect: Effect, reason: str) -> bool:
+    if cursor.take("AUTHORIZATION"):
+        cursor.take("=")
+    parts = read_name(cursor, reading.dialect)
+    if parts is None:
+        return False
+    name = reading.session.schema_name(parts)
+    reading.touch(name, effect, reason)
+    if reading.dialect.creation_is_use:
+        reading.session.move(name.catalog, name.schema)
+    return True
+
+
+def history_table(reading: Reading, cursor: Cursor) -> None:
+    """SQL Server makes the table that keeps a table's former rows, where it is named."""
+    for at, token in enumerate(cursor.tokens):
+        if token.upper == "HISTORY_TABLE":
+            inner = Cursor(cursor.tokens, at + 1)
+            inner.take("=")
+            parts = read_name(inner, reading.dialect)
+            if parts is not None:
+                reading.touch_table(parts, Effect.ADDITIVE, "creates the table of former rows")
+
+
+def _remember_routine(reading: Reading, cursor: Cursor) -> None:
+    """Keeps a routine's body, for it may be called further down in the same text."""
+    cursor.take("IF", "NOT", "EXISTS")
+    parts = read_name(cursor, reading.dialect)
+    if parts is None:
+        return
+    cursor.skip_parens()
+    body = _body(cursor)
+    if body:
+        text = body[0].text if body[0].kind is Kind.STRING else reading.lexer.text[body[0].start : body[-1].end]
+        line = reading.lexer.line(body[0].body or body[0].start)
+        reading.session.routines[reading.session.stored(parts[-1]).lower()] = (text, line)
+
+
+def _body(cursor: Cursor) -> Sequence[Token]:
+    """The part of a routine's definition that runs when it is called: one string, or all from its first statement on."""
+    tokens = cursor.rest()
+    for at, token in enumerate(tokens):
+        following = tokens[at + 1] if at + 1 < len(tokens) else NOTHING
+        if token.upper in {"AS", "IS"}:
+            if following.kind is Kind.STRING:
+                return tokens[at + 1 : at + 2]
+            if following.upper in _BODIES | {"DECLARE"}:
+                return tokens[at + 1 :]
+        elif token.upper in _BODIES:
+            return tokens[at:]
+    return ()
+
+
+def undrop(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows UNDROP."""
+    taken = take_kind(cursor)
+    if taken is None:
+        return False
+    level, kind, _ = taken
+    if level in {Level.NOTHING, Level.ROUTINE}:
+        return True
+    parts = read_name(cursor, reading.dialect)
+    if parts is None or cursor.take("ID"):
+        return False
+    reading.touch(named(reading, level, kind, parts), Effect.ADDITIVE, f"brings the {kind.lower()} back")
+    if cursor.take("RENAME", "TO") and level is Level.TABLE:
+        new = read_name(cursor, reading.dialect)
+        if new is not None:
+            reading.touch(reading.session.beside(reading.session.table(parts), new), Effect.ADDITIVE, "brings it back")
+    return True
+
+
+def named(reading: Reading, level: Level, kind: str, parts: tuple[Part, ...]) -> Name:
+    """The full name of a thing of that level, which the statement calls a `kind`."""
+    session = reading.session
+    if level is Level.SCHEMA or (kind == "DATABASE" and reading.dialect.database_is_schema):
+        return session.schema_name(parts)
+    return session.catalog_name(parts) if level is Level.CATALOG else session.table(parts)
+
+
+def import_schema(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows IMPORT: a foreign schema's tables arrive in one of ours."""
+    if not cursor.take("FOREIGN", "SCHEMA"):
+        return False
+    within = cursor.find("INTO")
+    if within < 0:
+        return False
+    limited = Cursor(cursor.tokens[: cursor.at + within], cursor.at)
+    tables: list[Sequence[Token]] = []
+    if (at := limited.find("LIMIT")) >= 0:
+        limited.at += at + 3
+        tables = split_commas(limited.rest()[: max(0, limited.find(")"))])
+    cursor.at += within + 1
+    parts = read_name(cursor, reading.dialect)
+    if parts is None:
+        return False
+    schema = reading.session.schema_name(parts)
+    listed = [read_name(Cursor(table), reading.dialect) for table in tables]
+    names = [schema._replace(table=reading.session.stored(each[-1])) for each in listed if each]
+    for name in names or [schema]:
+        reading.touch(name, Effect.ADDITIVE, "imports foreign tables")
+    return True
+
+
+def select_into(reading: Reading, cursor: Cursor) -> bool:
+    """Reads a query for the table that it makes, where the dialect's SELECT INTO makes one; always understood."""
+    into = cursor.find("INTO")
+    if into < 0:
+        return True
+    cursor.at += into + 1
+    temporary = False
+    while word := cursor.take_any(TEMPORARY | {"LOCAL", "GLOBAL", "UNLOGGED", "TABLE"}):
+        temporary = temporary or word in TEMPORARY
+    parts = read_name(cursor, reading.dialect)
+    if parts is None:
+        return True
+    if temporary or reading.session.says_temporary(parts):
+        reading.session.make_temporary(parts)
+    else:
+        reading.touch(reading.session.table(parts), Effect.ADDITIVE, "creates the table from a query")
+    return True

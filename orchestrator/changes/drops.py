@@ -1,0 +1,111 @@
+"""DROP, RENAME TABLE, EXCHANGE TABLES: what is gone, or has another name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from orchestrator.changes.change_set import Effect
+from orchestrator.changes.creates import named
+from orchestrator.changes.cursor import Cursor, split_commas
+from orchestrator.changes.kinds import TEMPORARY, Level, take_kind
+from orchestrator.changes.names import Part, read_name
+from orchestrator.changes.reading import Reading
+
+_TAKES_ALONG: Final = frozenset({"TYPE", "DOMAIN", "EXTENSION", "SERVER", "OWNED", "DATA"})
+"""What columns, views and foreign tables hang on: with CASCADE they go as well, and the statement does not name them."""
+
+
+def drop(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows DROP; False if it is not understood."""
+    taken = take_kind(cursor)
+    if taken is None:
+        return False
+    level, kind, adjectives = taken
+    if level in {Level.NOTHING, Level.ROUTINE}:
+        if kind == "OWNED" or (kind in _TAKES_ALONG and _cascades(cursor)):
+            reading.widen(f"drops what depends on the {kind.lower()}, and does not name it")
+        return True
+    cursor.take("IF", "EXISTS")
+    for item in split_commas(cursor.rest()):
+        inner = Cursor(item)
+        parts = read_name(inner, reading.dialect)
+        if parts is None:
+            return False
+        if level is not Level.TABLE:
+            reading.touch(named(reading, level, kind, parts), Effect.DESTRUCTIVE, f"drops the {kind.lower()}")
+            continue
+        if adjectives & TEMPORARY or reading.session.is_temporary(parts):
+            reading.session.temporary.discard(reading.session.stored(parts[-1]).lower())
+            continue
+        name = reading.session.table(parts)
+        reading.touch(name, Effect.DESTRUCTIVE, f"drops the {kind.lower().removesuffix('s')}")
+        reading.session.definitions.pop(name, None)
+    return True
+
+
+def _cascades(cursor: Cursor) -> bool:
+    return any(token.upper == "CASCADE" for token in cursor.rest())
+
+
+def rename(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows RENAME: tables get new names, in pairs."""
+    if cursor.take_any(frozenset({"USER", "ROLE", "INDEX", "LOGIN"})):
+        return True
+    if not cursor.take_any(frozenset({"TABLE", "TABLES", "OBJECT", "VIEW"})):
+        return False
+    cursor.take("::")
+    cursor.take("IF", "EXISTS")
+    understood = True
+    for item in split_commas(cursor.rest()):
+        inner = Cursor(item)
+        old = read_name(inner, reading.dialect)
+        while inner.word in {"WAIT", "NOWAIT"} or inner.peek().text.isdigit():
+            inner.next()
+        inner.take("TO")
+        new = read_name(inner, reading.dialect)
+        if old is None or new is None:
+            understood = False
+            continue
+        renamed(reading, old, new)
+    return understood
+
+
+def renamed(reading: Reading, old: tuple[Part, ...], new: tuple[Part, ...]) -> None:
+    """Writes down both names of a renamed or moved table."""
+    session = reading.session
+    if session.is_temporary(old):
+        session.temporary.discard(session.stored(old[-1]).lower())
+        session.make_temporary(new)
+        return
+    before = session.table(old)
+    after = session.beside(before, new)
+    reading.touch(before, Effect.DESTRUCTIVE, f"renames it to {after}")
+    reading.touch(after, Effect.DESTRUCTIVE, f"was {before}")
+    if (definition := session.definitions.pop(before, None)) is not None:
+        session.definitions[after] = definition
+
+
+def exchange(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows EXCHANGE: two tables swap their names."""
+    if not cursor.take_any(frozenset({"TABLE", "TABLES"})):
+        return False
+    one = read_name(cursor, reading.dialect)
+    if one is None or not (cursor.take("AND") or cursor.take("WITH")):
+        return False
+    other = read_name(cursor, reading.dialect)
+    if other is None:
+        return False
+    swapped(reading, one, other)
+    return True
+
+
+def swapped(reading: Reading, one: tuple[Part, ...], other: tuple[Part, ...]) -> None:
+    """Writes down two tables, each of which is the other from now on."""
+    if reading.session.is_temporary(one) or reading.session.is_temporary(other):
+        reading.touch_table(one, Effect.DESTRUCTIVE, "is swapped")
+        reading.touch_table(other, Effect.DESTRUCTIVE, "is swapped")
+        return
+    first = reading.session.table(one)
+    second = reading.session.beside(first, other) if reading.session.schema is None else reading.session.table(other)
+    reading.touch(first, Effect.DESTRUCTIVE, f"is swapped with {second}")
+    reading.touch(second, Effect.DESTRUCTIVE, f"is swapped with {first}")

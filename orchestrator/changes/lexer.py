@@ -1,0 +1,328 @@
+"""SQL text to tokens: comments left out, quotes undone, each token with its place. No grammar is known here."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from enum import IntEnum
+from functools import cache
+from typing import Final, NamedTuple
+
+from orchestrator.changes.dialects import Dialect
+from orchestrator.changes.errors import TemplatedError
+
+
+class Kind(IntEnum):
+    """What a token is."""
+
+    WORD = 1
+    QUOTED = 2
+    """A name in quotes, backticks or brackets; `text` is what they hold."""
+    STRING = 3
+    NUMBER = 4
+    VARIABLE = 5
+    """`@x`, `@@x`."""
+    SIGN = 6
+    BROKEN = 7
+    """A quote or a comment that never ends: the rest of the text."""
+    END = 8
+    """Behind the last token."""
+
+
+class Token(NamedTuple):
+    """One token. `upper` is what rules compare: a word in upper case, or a sign; empty for all else."""
+
+    kind: Kind
+    text: str
+    upper: str
+    start: int
+    end: int
+    quote: str = ""
+    """How a string or a quoted name begins, without its prefix: `'`, `"`, `` ` ``, `[`, `$`."""
+    body: int = 0
+    """Where the content of a string begins."""
+
+
+NOTHING: Final = Token(Kind.END, "", "", -1, -1)
+
+_BACKSLASHED: Final = r"(?:[^{q}\\]++|\\.|{q}{q})*+"
+_DOUBLED: Final = r"(?:[^{q}]++|{q}{q})*+"
+STOPS: Final = (
+    *("CREATE", "ALTER", "DROP", "SELECT", "EXEC", "EXECUTE", "USE", "DECLARE", "SET", "GRANT", "REVOKE", "DENY"),
+    *("IF", "BEGIN", "DELIMITER"),
+)
+"""Words at which the hurried walk stops where statements need no semicolon between them."""
+
+_TEMPLATE: Final = r"\{\{|\{%|\{\#|\$\{|<%|\$\(|&\{"
+
+
+class _Lexicon(NamedTuple):
+    """A dialect's patterns."""
+
+    token: re.Pattern[str]
+    run: re.Pattern[str]
+
+
+@cache
+def _lexicon(dialect: Dialect) -> _Lexicon:
+    content = _BACKSLASHED if dialect.backslash else _DOUBLED
+    comments = [r"--(?=\s|$)[^\n]*+|^[ \t]*+--[^\n]*+" if dialect.name == "mysql" else r"--[^\n]*+"]
+    if dialect.hash_comments:
+        comments.append(r"\#(?!\{)[^\n]*+" if dialect.name != "mysql" else r"\#[^\n]*+")
+    if dialect.slash_comments:
+        comments.append(r"//[^\n]*+")
+    if not dialect.nested_comments:
+        begins = r"/\*(?!M?!)" if dialect.versioned_comments else r"/\*"
+        comments.append(begins + r"(?:[^*]++|\*(?!/))*+\*/")
+    strings: list[str] = []
+    if dialect.triple_quotes:
+        triple = r"(?:[rRbB]{{0,2}}){q}{q}{q}(?:[^\\{q}]++|\\.|{q}(?!{q}{q}))*+{q}{q}{q}"
+        strings += [triple.format(q="'"), triple.format(q='"')]
+    if dialect.raw_strings:
+        for q in ("'", '"'):
+            raw = content if dialect.name == "bigquery" else _DOUBLED
+            strings.append(f"(?:[rR][bB]?|[bB][rR]){q}{raw.format(q=q)}{q}")
+    if dialect.escape_strings:
+        strings.append("[eE]'" + _BACKSLASHED.format(q="'") + "'")
+    strings.append("(?:[nNbBxX]|[uU]&)?'" + content.format(q="'") + "'")
+    if dialect.double_quoted_strings:
+        strings.append('(?:[bB])?"' + content.format(q='"') + '"')
+    names = ["`" + _DOUBLED.format(q="`") + "`"]
+    if not dialect.double_quoted_strings:
+        names.append('(?:[uU]&)?"' + _DOUBLED.format(q='"') + '"')
+    if dialect.brackets:
+        names.append(r"\[(?:[^\]]++|\]\])*+\]")
+    word = r"[^\W\d][\w$]*+" if not dialect.batches else r"(?:[^\W\d]|\#)[\w$#@]*+"
+    parts = [
+        rf"(?P<string>{'|'.join(strings)})",
+        rf"(?P<word>{word})",
+        rf"(?P<name>{'|'.join(names)})",
+        r"(?P<number>\d\w*+)",
+        r"(?P<variable>@{1,2}[^\W\d][\w$]*+)",
+        rf"(?P<template>{_TEMPLATE})",
+        r"(?P<comment>/\*)",
+        r"(?P<dollar>\$(?:[^\W\d]\w*+)?\$)",
+        r"(?P<sign>:=|::|\|\||\+=|=>|<<|>>|.)",
+    ]
+    blank = rf"(?:[\s\ufeff\u200b]++|{'|'.join(comments)})*+"
+    flags = re.DOTALL | re.MULTILINE
+    return _Lexicon(
+        re.compile(f"{blank}(?:{'|'.join(parts)})?", flags), re.compile(_run(dialect, strings, comments), flags)
+    )
+
+
+def _run(dialect: Dialect, strings: list[str], comments: list[str]) -> str:
+    """What can be passed over in one go: all up to the next thing that ends a statement or needs a closer look."""
+    plain = r"[^;'\"`$/\-\#\[{<&\\\n*@]++"
+    if dialect.batches:
+        plain = r"(?:[^\w;'\"`$/\-\#\[{<&\\\n*@]|\d)++|(?!(?i:" + "|".join(STOPS) + r")\b)(?:[^\W\d]|\#)[\w$#@]*+"
+    prefixed = [each for each in strings if each.startswith(("[eE]", "(?:[rR]"))]
+    behind = [rf"(?<=[^\w][eErR]){each[each.index(chr(39)) :]}" for each in prefixed if "'" in each]
+    quotes = '"`' if not dialect.double_quoted_strings else "`"
+    names = [rf"{q}[^{q}{{$<&]*+{q}" for q in quotes]
+    if dialect.brackets:
+        names.append(r"\[[^\]{$<&]*+\]")
+    signs = [r"-(?!-)", r"/(?![*/])", r"\*(?!/)", "@", r"[{](?![{%\#])", r"<(?!%)", r"&(?!\{)", r"\$(?=\d)"]
+    if dialect.name == "mysql":
+        signs.append(r"--(?!\s)")
+    if not dialect.hash_comments:
+        signs.append(r"\#")
+    if not dialect.slash_comments:
+        signs.append("/(?=/)")
+    if not dialect.brackets:
+        signs.append(r"\[")
+    ending = r"[ \t]*+(?:[gG][oO]\b[ \t]*+\d*+[ \t]*+;?+[ \t]*+$|/[ \t]*+$|[dD][eE][lL][iI][mM][iI][tT][eE][rR]\s|\\)"
+    alternatives = [plain, *behind, *strings, *names, rf"\n(?!{ending})", *comments, *signs]
+    return f"(?:{'|'.join(alternatives)})*+"
+
+
+class Lexer:
+    """Walks through one text. `pos` may be moved by whoever knows better."""
+
+    def __init__(self, text: str, dialect: Dialect, *, source: str, first_line: int = 1) -> None:
+        """`first_line` is the number of the text's first line in its file."""
+        self.text = text
+        self.dialect = dialect
+        self.source = source
+        self.pos = 0
+        self._first_line = first_line
+        self._breaks: list[int] | None = None
+        self._lexicon = _lexicon(dialect)
+        self._open_versions = 0
+
+    def line(self, at: int) -> int:
+        """The number of the line that holds the character at `at`."""
+        if self._breaks is None:
+            self._breaks = [match.start() for match in re.finditer("\n", self.text)]
+        return self._first_line + bisect_right(self._breaks, at - 1)
+
+    def next(self) -> Token:
+        """The next token, or one of kind END. Raises `TemplatedError` at a placeholder."""
+        match_at = self._lexicon.token.match
+        while True:
+            match = match_at(self.text, self.pos)
+            group = match.lastgroup if match else None
+            if match is None or group is None:
+                self.pos = len(self.text)
+                return Token(Kind.END, "", "", self.pos, self.pos)
+            start, end = match.span(group)
+            self.pos = end
+            text = match[group]
+            if group == "word":
+                return Token(Kind.WORD, text, text.upper(), start, end)
+            if group == "sign":
+                token = self._sign(text, start, end)
+                if token is not None:
+                    return token
+            elif group == "comment":
+                token = self._comment(start)
+                if token is not None:
+                    return token
+            elif group == "template":
+                if not self._template(start):
+                    self.pos = start + 1
+                    return Token(Kind.SIGN, text[0], text[0], start, start + 1)
+            else:
+                return self._other(group, text, start, end)
+
+    def _other(self, group: str, text: str, start: int, end: int) -> Token:
+        if group == "string":
+            return _string(text, start, end, self.dialect)
+        if group == "name":
+            return self._name(text, start, end)
+        if group == "number":
+            return Token(Kind.NUMBER, text, text.upper(), start, end)
+        if group == "variable":
+            return Token(Kind.VARIABLE, text, text.upper(), start, end)
+        closing = self.text.find(text, end)
+        if closing < 0:
+            return self._broken(start) if text == "$$" else self._one_sign(start)
+        self.pos = closing + len(text)
+        return Token(Kind.STRING, self.text[end:closing], "", start, self.pos, "$", end)
+
+    def _one_sign(self, start: int) -> Token:
+        self.pos = start + 1
+        return Token(Kind.SIGN, "$", "$", start, start + 1)
+
+    def _sign(self, text: str, start: int, end: int) -> Token | None:
+        if text in {"'", '"', "`"} or (text == "[" and self.dialect.brackets):
+            return self._broken(start)
+        if text == "*" and self._open_versions and self.text.startswith("/", end):
+            self._open_versions -= 1
+            self.pos = end + 1
+            return None
+        return Token(Kind.SIGN, text, text, start, end)
+
+    def _broken(self, start: int) -> Token:
+        self.pos = len(self.text)
+        return Token(Kind.BROKEN, self.text[start : start + 80], "", start, self.pos)
+
+    def _comment(self, start: int) -> Token | None:
+        """Goes past the block comment that begins at `start`, or into it where the server runs what it holds."""
+        if self.dialect.versioned_comments and (version := re.compile(r"/\*M?!\d*").match(self.text, start)):
+            self.pos = version.end()
+            self._open_versions += 1
+            return None
+        depth, here = 1, start + 2
+        marks = re.compile(r"/\*|\*/")
+        while depth:
+            mark = marks.search(self.text, here)
+            if mark is None:
+                return self._broken(start)
+            depth += 1 if mark[0] == "/*" and self.dialect.nested_comments else -1 if mark[0] == "*/" else 0
+            here = mark.end()
+        self.pos = here
+        return None
+
+    def _name(self, text: str, start: int, end: int) -> Token:
+        if template := re.search(r"\{\{.*?\}\}|\{%.*?%\}|\$\{.*?\}|<%.*?%>|\$\(\w+\)", text, re.DOTALL):
+            raise self._refusal(template[0], start)
+        text = text.lstrip("uU&") if text[0] in "uU" else text
+        quote, closing = text[0], text[-1]
+        return Token(Kind.QUOTED, text[1:-1].replace(closing * 2, closing), "", start, end, quote)
+
+    def _template(self, start: int) -> bool:
+        """Raises if a placeholder begins at `start`; False where the same signs mean something else."""
+        here = self.text[start : start + 400]
+        if here.startswith("<%"):  # pg_trgm has an operator of that look
+            shown = re.match(r"<%[=\-]?[^\n]*?%>", here)
+        elif here.startswith("$("):
+            shown = re.match(r"\$\(\w+\)", here)
+        elif here.startswith("&{"):
+            shown = re.match(r"&\{\w+\}", here)
+        elif here.startswith("${"):
+            shown = re.match(r"\$\{[^}\n]*\}?", here)
+        else:
+            shown = re.match(r"\{\{.*?\}\}|\{%.*?%\}|\{\#.*?\#\}|\{[{%]", here, re.DOTALL)
+        if shown is None:
+            return False
+        raise self._refusal(shown[0], start)
+
+    def _refusal(self, placeholder: str, at: int) -> TemplatedError:
+        shown = " ".join(placeholder.split())[:60]
+        if placeholder.startswith(("$", "&")):
+            advice = "give the SQL as it is run, with the placeholder's value in its place"
+        else:
+            advice = "give the compiled SQL (dbt: target/run), or --dbt-target for what dbt built"
+        return TemplatedError(
+            f"this SQL is a template ({shown}), and nobody can say from it what will run; {advice}",
+            source=self.source,
+            line=self.line(at),
+        )
+
+    def skip(self) -> Token:
+        """Goes to the end of the statement without looking at its words.
+
+        The answer is the semicolon that ended it, the BROKEN token that did, or END; a line that ends a statement by itself
+        (GO, a slash, DELIMITER, a client's command) ends it before that line, with a line break for a sign; where statements
+        need no semicolons, a word that may begin one is the answer, and not passed.
+        """
+        run = self._lexicon.run.match
+        text = self.text
+        while True:
+            if (match := run(text, self.pos)) is not None:
+                self.pos = match.end()
+            start = self.pos
+            sign = text[start : start + 1]
+            if not sign:
+                return Token(Kind.END, "", "", start, start)
+            if sign == ";":
+                self.pos += 1
+                return Token(Kind.SIGN, ";", ";", start, self.pos)
+            if sign == "\n":
+                self.pos += 1
+                return Token(Kind.SIGN, "\n", "\n", start, self.pos)
+            token = self._closer(start)
+            if token is not None and (token.kind is Kind.BROKEN or token.kind is Kind.WORD):
+                self.pos = token.end if token.kind is Kind.BROKEN else token.start
+                return token
+
+    def _closer(self, start: int) -> Token | None:
+        """The one thing at `start` that cannot be passed over in a run; a comment gives nothing."""
+        if self.text.startswith("/*", start):
+            return self._comment(start)
+        if self.text.startswith("*/", start):
+            self._open_versions = max(0, self._open_versions - 1)
+            self.pos = start + 2
+            return None
+        return self.next()
+
+
+def _string(text: str, start: int, end: int, dialect: Dialect) -> Token:
+    """The string's value. Escapes are undone as far as SQL inside a string needs it: quotes, backslashes, line ends."""
+    opening = re.match("[^'\"]*", text)
+    prefix = opening[0].lower() if opening else ""
+    body = text[len(prefix) :]
+    quote = body[0]
+    width = 3 if dialect.triple_quotes and len(body) >= 6 and body[:3] == quote * 3 else 1
+    value = body[width:-width]
+    if width == 1:
+        value = value.replace(quote * 2, quote)
+    escaped = "e" in prefix or (dialect.backslash and "r" not in prefix)
+    if escaped and "\\" in value:
+        value = re.sub(r"\\(.)", _unescape, value, flags=re.DOTALL)
+    return Token(Kind.STRING, value, "", start, end, quote, start + len(prefix) + width)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    return {"n": "\n", "t": "\t", "r": " "}.get(match[1], match[1])

@@ -1,0 +1,157 @@
+"""One text of SQL to what it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from orchestrator.changes.alters import alter
+from orchestrator.changes.arrivals import attach, convert, copy, load, restore, sync
+from orchestrator.changes.blocks import begins_routine
+from orchestrator.changes.change_set import ChangeSet
+from orchestrator.changes.control import pass_control
+from orchestrator.changes.creates import create, import_schema, select_into, undrop
+from orchestrator.changes.cursor import Cursor
+from orchestrator.changes.dialects import dialect_named
+from orchestrator.changes.drops import drop, exchange, rename
+from orchestrator.changes.grammar import require
+from orchestrator.changes.lexer import Kind, Lexer
+from orchestrator.changes.literals import remember_all
+from orchestrator.changes.opinion import second_opinion
+from orchestrator.changes.reading import MAX_DEPTH, Reading
+from orchestrator.changes.runs import call, calls_of, do_block, execute, prepare, procedure, query_sets
+from orchestrator.changes.session import open_session
+from orchestrator.changes.settings import end_transaction, reset, set_value, use
+from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement
+from orchestrator.changes.verbs import HARMLESS
+
+_RUNS_FILES: Final = ("\\i", "\\ir", "\\include", "\\include_relative", "\\gexec", "\\.", "\\source")
+"""Commands to a client that run SQL which is not in this text."""
+
+
+def read_sql(text: str, *, source: str, dialect: str, default_schema: str | None = None) -> ChangeSet:
+    """What the SQL in `text` touches. Names are folded as the dialect's warehouse stores them.
+
+    `source` stands in the changes for the file's name. Raises `ChangesError` for an unknown dialect or a `default_schema` that is
+    none, `TemplatedError` if the text holds a template's placeholders, `MissingExtraError` without sqlglot.
+    """
+    require()
+    reading = Reading(open_session(dialect_named(dialect), default_schema), source=source)
+    reading.run_text = lambda sql, line, in_body: _run(reading, sql, line, in_body=in_body)
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    _run(reading, text, 1, in_body=False)
+    return reading.result()
+
+
+def _run(reading: Reading, text: str, first_line: int, *, in_body: bool) -> None:
+    if reading.depth >= MAX_DEPTH:
+        reading.widen("SQL within SQL within SQL, too deep to be read", line=first_line, text=text)
+        return
+    outer_lexer, outer_declaring = reading.lexer, reading.session.declaring
+    reading.lexer = Lexer(text, reading.dialect, source=reading.source, first_line=first_line)
+    reading.depth += 1
+    reading.session.declaring = False
+    for statement in Splitter(reading.lexer).statements():
+        _statement(reading, statement, in_body=in_body)
+    reading.lexer, reading.session.declaring = outer_lexer, outer_declaring
+    reading.depth -= 1
+
+
+def _statement(reading: Reading, statement: Statement, *, in_body: bool) -> None:
+    lexer = reading.lexer
+    outer = reading.begin(lexer.line(statement.start), lexer.text[statement.start : statement.end])
+    if statement.client:
+        if statement.client.split()[0].rstrip(";") in _RUNS_FILES:
+            reading.widen("runs SQL that is not in this text", text=statement.client)
+    elif any(token.upper == ";" for token in statement.tokens) and not begins_routine(statement.tokens[:MAX_HEAD]):
+        _run(reading, reading.text, reading.line, in_body=in_body)  # several, between two delimiters of the client's
+    else:
+        _one(reading, statement, in_body=in_body)
+    if statement.broken:
+        reading.widen(statement.broken)
+    reading.finish(outer)
+
+
+def _one(reading: Reading, statement: Statement, *, in_body: bool) -> None:
+    cursor = Cursor(statement.tokens)
+    if not pass_control(cursor, reading.session, in_body=in_body):
+        return
+    if _read(reading, cursor, in_body=in_body) or statement.broken:
+        return
+    if not second_opinion(reading):
+        reading.widen("a form of statement that is not known")
+
+
+def _read(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
+    token = cursor.peek()
+    verb = token.upper
+    after = cursor.peek(1).upper
+    if token.kind is Kind.VARIABLE or after == ":=" or (after == "=" and token.kind is Kind.WORD and verb != "CALL"):
+        remember_all(reading.session, cursor.rest())
+        return True
+    rule = _RULES.get(verb)
+    if rule is not None:
+        cursor.next()
+        return rule(reading, cursor)
+    if verb in {"EXECUTE", "EXEC"}:
+        cursor.next()
+        return execute(reading, cursor, in_body=in_body)
+    if verb == "DO":
+        cursor.next()
+        return do_block(reading, cursor, in_body=in_body)
+    if reading.dialect.batches and verb.startswith(("SP_", "XP_")):
+        return procedure(reading, cursor)
+    if verb in {"SELECT", "WITH", "FROM", "(", "PERFORM"}:
+        return _query(reading, cursor, in_body=in_body)
+    if verb in HARMLESS or verb in {"", ")"} or token.kind in {Kind.NUMBER, Kind.STRING}:
+        if verb in {"COMMIT", "ROLLBACK", "ABORT"}:
+            end_transaction(reading)
+        return True
+    return False
+
+
+def _query(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
+    calls_of(reading, cursor.rest())
+    cursor.next()
+    _set_config(reading, cursor)
+    if reading.dialect.select_into and not (in_body and not reading.dialect.batches):
+        query_sets(reading, cursor.rest())
+        return select_into(reading, cursor)
+    query_sets(reading, cursor.rest())
+    return True
+
+
+def _set_config(reading: Reading, cursor: Cursor) -> None:
+    """`SELECT set_config('search_path', '...', false)`, as pg_dump writes it."""
+    tokens = cursor.rest()
+    for at, token in enumerate(tokens[:6]):
+        if token.upper == "SET_CONFIG" and len(tokens) > at + 4 and tokens[at + 2].text == "search_path":
+            set_value(reading, Cursor([tokens[at + 2]._replace(upper="SEARCH_PATH"), *tokens[at + 4 : at + 5]]))
+
+
+def _let(reading: Reading, cursor: Cursor) -> bool:
+    remember_all(reading.session, cursor.rest())
+    return True
+
+
+_RULES: Final[dict[str, Callable[[Reading, Cursor], bool]]] = {
+    "CREATE": create,
+    "ALTER": alter,
+    "DROP": drop,
+    "UNDROP": undrop,
+    "RENAME": rename,
+    "EXCHANGE": exchange,
+    "IMPORT": import_schema,
+    "USE": use,
+    "SET": set_value,
+    "RESET": reset,
+    "CALL": call,
+    "PREPARE": prepare,
+    "LOAD": load,
+    "RESTORE": restore,
+    "ATTACH": attach,
+    "COPY": copy,
+    "CONVERT": convert,
+    "SYNC": sync,
+    "LET": _let,
+}

@@ -1,0 +1,88 @@
+"""What the rules write down while one text is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name, NotUnderstood, shorten
+from orchestrator.changes.lexer import Lexer
+from orchestrator.changes.names import Part, is_history
+from orchestrator.changes.session import Session
+
+MAX_DEPTH: Final = 12
+"""SQL in a string in SQL in a string: deeper than this it counts as not understood."""
+
+
+class Reading:
+    """One text being read: what was found, and the session that it runs in."""
+
+    def __init__(self, session: Session, *, source: str) -> None:
+        """Nothing has been found."""
+        self.session = session
+        self.dialect = session.dialect
+        self.source = source
+        self.depth = 0
+        self.line = 1
+        self.text = ""
+        """The statement that is being read, as it is written."""
+        self.changes: list[Change] = []
+        self.not_understood: list[NotUnderstood] = []
+        self.warnings: list[str] = []
+        self.run_text: Callable[[str, int, bool], None] = _unset
+        """Reads SQL that runs at once: its text, its first line, whether it is a block of the procedural language."""
+        self.lexer = Lexer("", session.dialect, source=source)
+        self._found: dict[Name, tuple[Effect, list[str]]] = {}
+
+    def touch(self, name: Name, effect: Effect, reason: str) -> None:
+        """Writes down that the present statement touches `name`; several times means the strongest effect, all reasons."""
+        if is_history(name.schema, name.table):
+            return
+        known = self._found.get(name)
+        if known is None:
+            self._found[name] = (effect, [reason])
+            return
+        strongest = Effect.DESTRUCTIVE if Effect.DESTRUCTIVE in {effect, known[0]} else Effect.ADDITIVE
+        self._found[name] = (strongest, known[1] if reason in known[1] else [*known[1], reason])
+
+    def touch_table(self, parts: tuple[Part, ...], effect: Effect, reason: str) -> Name | None:
+        """Writes down a table that is written so, if it is not a temporary one; the answer is its full name."""
+        if self.session.is_temporary(parts):
+            return None
+        name = self.session.table(parts)
+        self.touch(name, effect, reason)
+        return name
+
+    def widen(self, reason: str, *, text: str = "", line: int = 0) -> None:
+        """Writes down that the present statement may touch anything."""
+        self.not_understood.append(
+            NotUnderstood(source=self.source, line=line or self.line, text=shorten(text or self.text), reason=reason)
+        )
+
+    def begin(self, line: int, text: str) -> tuple[int, str, dict[Name, tuple[Effect, list[str]]]]:
+        """Begins a statement, maybe within another; the answer is for `finish`."""
+        outer = (self.line, self.text, self._found)
+        self.line, self.text, self._found = line, text, {}
+        return outer
+
+    def finish(self, outer: tuple[int, str, dict[Name, tuple[Effect, list[str]]]]) -> None:
+        """Ends a statement: what it touched is listed."""
+        for name, (effect, reasons) in self._found.items():
+            self.changes.append(
+                Change(name=name, effect=effect, source=self.source, line=self.line, reason="; ".join(reasons))
+            )
+        self.line, self.text, self._found = outer
+
+    def found(self) -> bool:
+        """Whether the present statement touched something so far."""
+        return bool(self._found)
+
+    def result(self) -> ChangeSet:
+        """All that was found."""
+        return ChangeSet(
+            changes=tuple(self.changes), not_understood=tuple(self.not_understood), warnings=tuple(self.warnings)
+        )
+
+
+def _unset(*_: object) -> None:
+    raise AssertionError("a reading is wired by its reader")

@@ -1,0 +1,107 @@
+"""What a session remembers between its statements: where it is, what is temporary, what its variables and routines hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.changes.change_set import Name
+from orchestrator.changes.dialects import Dialect
+from orchestrator.changes.errors import ChangesError
+from orchestrator.changes.names import Part, fold, is_temporary, parse_name
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One file's session; the next file starts with a new one."""
+
+    dialect: Dialect
+    catalog: str | None = None
+    schema: str | None = None
+    home: tuple[str | None, str | None] = (None, None)
+    """Catalog and schema at the beginning: what RESET goes back to."""
+    outside: tuple[str | None, str | None] | None = None
+    """Catalog and schema to go back to at the transaction's end, after SET LOCAL."""
+    ignore_quotes: bool = False
+    """Snowflake's QUOTED_IDENTIFIERS_IGNORE_CASE."""
+    keep_quoted_case: bool = False
+    """Redshift's enable_case_sensitive_identifier."""
+    temporary: set[str] = field(default_factory=set)
+    attached: set[str] = field(default_factory=set)
+    variables: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Every text that a variable may hold."""
+    prepared: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    routines: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """The bodies of routines that were defined on the way, each with its first line."""
+    running: set[str] = field(default_factory=set)
+    definitions: dict[Name, str] = field(default_factory=dict)
+    """How tables were created on the way: what the types of their columns were."""
+    declaring: bool = False
+
+    def stored(self, part: Part) -> str:
+        """The part as the warehouse stores it."""
+        if self.keep_quoted_case and part.quoted:
+            return part.text
+        return fold(part, self.dialect, ignore_quotes=self.ignore_quotes)
+
+    def table(self, parts: tuple[Part, ...]) -> Name:
+        """The full name of a table or view that is written so."""
+        stored = [self.stored(part) for part in parts[-3:]]
+        if len(stored) == 1:
+            return Name(self.catalog if self.schema is not None or self.catalog else None, self.schema, stored[0])
+        if len(stored) == 2:
+            return Name(self.catalog, stored[0] or self.schema, stored[1])
+        return Name(stored[0] or self.catalog, stored[1] or self._middle(), stored[2])
+
+    def _middle(self) -> str | None:
+        """The schema of `db..t`."""
+        return {"snowflake": "PUBLIC", "tsql": "dbo"}.get(self.dialect.name, self.schema)
+
+    def schema_name(self, parts: tuple[Part, ...]) -> Name:
+        """The full name of a schema that is written so."""
+        stored = [self.stored(part) for part in parts[-2:]]
+        return Name(stored[0], stored[1], None) if len(stored) == 2 else Name(self.catalog, stored[0], None)
+
+    def catalog_name(self, parts: tuple[Part, ...]) -> Name:
+        """The name of a catalog."""
+        return Name(self.stored(parts[-1]), None, None)
+
+    def beside(self, name: Name, parts: tuple[Part, ...]) -> Name:
+        """The full name of what `parts` say, where a name without a schema means one beside `name`."""
+        if len(parts) == 1:
+            return Name(name.catalog, name.schema, self.stored(parts[0]))
+        full = self.table(parts)
+        return full if full.catalog is not None else Name(name.catalog, full.schema, full.table)
+
+    def says_temporary(self, parts: tuple[Part, ...]) -> bool:
+        """Whether the name itself, as written, is one of a temporary table."""
+        inside = self.dialect.name == "duckdb" and len(parts) > 1 and parts[0].text.lower() == "temp"
+        return inside or is_temporary(parts)
+
+    def is_temporary(self, parts: tuple[Part, ...]) -> bool:
+        """Whether the name means a temporary table of this session."""
+        return self.says_temporary(parts) or (len(parts) == 1 and self.stored(parts[0]).lower() in self.temporary)
+
+    def make_temporary(self, parts: tuple[Part, ...]) -> None:
+        """Remembers that the name means a temporary table from here on."""
+        self.temporary.add(self.stored(parts[-1]).lower())
+
+    def move(self, catalog: str | None, schema: str | None) -> None:
+        """Makes these the current catalog and schema."""
+        self.catalog, self.schema = catalog, schema
+
+
+def open_session(dialect: Dialect, default_schema: str | None) -> Session:
+    """A session that begins in `default_schema`, which may be written `schema` or `catalog.schema`, with the dialect's quotes.
+
+    Raises `ChangesError` if it is no such name.
+    """
+    session = Session(dialect=dialect)
+    if default_schema is None:
+        return session
+    parts = parse_name(default_schema, dialect)
+    if parts is None or len(parts) > 2:
+        raise ChangesError(f"{default_schema!r} is no schema; give its name, or catalog.schema, as you would in SQL")
+    name = session.schema_name(parts)
+    session.home = (name.catalog, name.schema)
+    session.move(*session.home)
+    return session

@@ -1,0 +1,153 @@
+"""USE, SET and ALTER SESSION: what moves the schema that an unqualified name is in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from orchestrator.changes.cursor import Cursor
+from orchestrator.changes.lexer import Kind, Token
+from orchestrator.changes.literals import remember_all
+from orchestrator.changes.names import Part, read_name
+from orchestrator.changes.reading import Reading
+
+_NO_PLACE: Final = frozenset({"WAREHOUSE", "ROLE", "SECONDARY", "BRANCH"})
+
+
+def use(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows USE."""
+    session = reading.session
+    kind = cursor.word
+    if kind in _NO_PLACE:
+        return True
+    kind = (
+        cursor.take_any(frozenset({"DATABASE", "SCHEMA", "CATALOG", "NAMESPACE"}))
+        if cursor.peek(1).kind is not Kind.END and cursor.peek(1).upper != "."
+        else ""
+    )
+    parts = read_name(cursor, reading.dialect)
+    if parts is None:
+        # A variable: whatever comes now is somewhere that nobody knows.
+        session.move(None, None)
+        return True
+    stored = [session.stored(part) for part in parts[-2:]]
+    if len(stored) == 2:
+        session.move(*stored)
+    elif _is_catalog(reading, kind, stored[0]):
+        session.move(
+            stored[0], {"snowflake": "PUBLIC", "duckdb": "main", "databricks": "default"}.get(reading.dialect.name)
+        )
+    else:
+        session.move(session.catalog, stored[0])
+    return True
+
+
+def _is_catalog(reading: Reading, kind: str, name: str) -> bool:
+    """Whether USE with that word in that dialect means a catalog."""
+    if reading.dialect.database_is_schema:
+        return kind == "CATALOG"
+    if reading.dialect.name == "duckdb":
+        return name.lower() in reading.session.attached
+    return kind != "SCHEMA"
+
+
+def set_value(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows SET; always understood."""
+    local = False
+    while word := cursor.take_any(frozenset({"LOCAL", "SESSION", "GLOBAL"})):
+        local = word == "LOCAL"
+    if cursor.peek().kind is Kind.VARIABLE or (
+        cursor.peek().kind is Kind.WORD and cursor.peek(1).upper in {"=", "+=", ":="}
+    ):
+        if _place(reading, cursor):
+            return True
+        if cursor.word not in {"SEARCH_PATH", "SCHEMA", "CURRENT_SCHEMA", "CATALOG"}:
+            remember_all(reading.session, cursor.rest())
+            return True
+    if cursor.take_any(frozenset({"SEARCH_PATH", "SCHEMA", "CURRENT_SCHEMA"})):
+        cursor.take("TO")
+        cursor.take("=")
+        if local and reading.session.outside is None:
+            reading.session.outside = (reading.session.catalog, reading.session.schema)
+        _path(reading, cursor.rest())
+    elif cursor.take("CATALOG"):
+        cursor.take("=")
+        _catalog(reading, cursor)
+    elif cursor.take("ENABLE_CASE_SENSITIVE_IDENTIFIER"):
+        reading.session.keep_quoted_case = any(token.text.lower() in {"true", "on"} for token in cursor.rest())
+    return True
+
+
+def _catalog(reading: Reading, cursor: Cursor) -> None:
+    token = cursor.peek()
+    parts = read_name(cursor, reading.dialect) or (
+        (Part(token.text, quoted=True),) if token.kind is Kind.STRING else None
+    )
+    if parts is not None:
+        reading.session.move(reading.session.stored(parts[-1]), "default")
+
+
+def _place(reading: Reading, cursor: Cursor) -> bool:
+    """BigQuery's `SET @@dataset_id = 'x'`."""
+    value = cursor.peek(2)
+    known = {"@@DATASET_ID": 1, "@@DATASET_PROJECT_ID": 0}.get(cursor.word)
+    if known is None:
+        return False
+    session = reading.session
+    text = value.text if value.kind is Kind.STRING else None
+    session.move(*((session.catalog, text) if known else (text, session.schema)))
+    return True
+
+
+def _path(reading: Reading, tokens: Sequence[Token]) -> None:
+    """The first schema of a search path that is there for all users: what is created lands in it."""
+    session = reading.session
+    if tokens and tokens[0].upper == "DEFAULT":
+        session.move(*session.home)
+        return
+    for token in tokens:
+        if token.kind is Kind.STRING:
+            read: list[Part] = [Part(each.strip().strip('"'), quoted=True) for each in token.text.split(",")]
+        elif token.kind in {Kind.WORD, Kind.QUOTED}:
+            read = [Part(token.text, quoted=token.kind is Kind.QUOTED)]
+        else:
+            continue
+        for part in read:
+            if part.text and part.text != "$user" and not part.text.lower().startswith("pg_"):
+                session.move(session.catalog, session.stored(part))
+                return
+    session.move(session.catalog, None)
+
+
+def reset(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows RESET; always understood."""
+    if cursor.word in {"SEARCH_PATH", "ALL"}:
+        reading.session.move(*reading.session.home)
+    return True
+
+
+def alter_session(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows ALTER SESSION; always understood."""
+    if not cursor.take("SET"):
+        return True
+    while not cursor.done():
+        name, sign = cursor.next().upper, cursor.next().upper
+        if sign != "=":
+            break
+        if name == "QUOTED_IDENTIFIERS_IGNORE_CASE":
+            reading.session.ignore_quotes = cursor.peek().text.upper() == "TRUE"
+        elif name == "CURRENT_SCHEMA":
+            parts = read_name(cursor, reading.dialect)
+            if parts is not None:
+                reading.session.move(reading.session.catalog, reading.session.stored(parts[-1]))
+            continue
+        cursor.next()
+        cursor.take(",")
+    return True
+
+
+def end_transaction(reading: Reading) -> None:
+    """COMMIT and ROLLBACK end what SET LOCAL began."""
+    if reading.session.outside is not None:
+        reading.session.move(*reading.session.outside)
+        reading.session.outside = None

@@ -1,0 +1,167 @@
+"""SQL text to statements: where each begins and ends, whatever quotes, comments, blocks, delimiters and batches hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from orchestrator.changes.batches import Starters
+from orchestrator.changes.blocks import BATCH_ROUTINES, ROUTINES, Body, begins_routine
+from orchestrator.changes.lexer import Kind, Lexer, Token
+from orchestrator.changes.verbs import SKIPPED
+
+MAX_HEAD: Final = 60
+"""What is created or dropped is named among a statement's first tokens: the definition behind them is passed over."""
+
+_GO: Final = re.compile(r"[ \t]*\d*[ \t]*;?[ \t]*(?:--[^\n]*)?$", re.MULTILINE)
+_DELIMITER: Final = re.compile(r"[ \t]+(\S+)[^\n]*")
+_REST: Final = re.compile(r"[^\n]*")
+
+_LINES: Final = frozenset({"GO", "/", "DELIMITER", "\\"})
+"""What ends a statement by itself, first in a line."""
+_CLIENTS: Final = {"tsql": ":", "duckdb": ".", "snowflake": "!"}
+"""How a line begins that is for sqlcmd, DuckDB's shell or SnowSQL."""
+
+
+class Statement(NamedTuple):
+    """One statement's tokens, its final sign left out."""
+
+    tokens: list[Token]
+    start: int
+    end: int
+    broken: str = ""
+    """What is wrong with its end: a quote, a comment or a body that never closes."""
+    client: str = ""
+    """The line, where it is a command to the client program and not SQL."""
+
+
+class Splitter:
+    """Reads one text, statement by statement; only what can matter is looked at word by word."""
+
+    def __init__(self, lexer: Lexer) -> None:
+        """The lexer stands at the text's beginning."""
+        self._lexer = lexer
+        self._text = lexer.text
+        self._delimiter = ";"
+        self._tokens: list[Token] = []
+        self._body: Body | None = None
+        self._routines = BATCH_ROUTINES if lexer.dialect.batches else ROUTINES
+        self._client = _CLIENTS.get(lexer.dialect.name, "")
+        self._starters = Starters() if lexer.dialect.batches else None
+
+    def statements(self) -> Iterator[Statement]:
+        """Each statement that is not known to be harmless by its first word alone."""
+        while (token := self._lexer.next()).kind is not Kind.END:
+            if token.kind is Kind.BROKEN:
+                yield from self._finish(token.start, broken=f"{token.text[:2].strip()} is never closed")
+            elif (ended := self._ends(token)) is not None:
+                yield from ended
+            elif (
+                self._starters is not None
+                and self._body is None
+                and self._starters.starts(self._tokens, token, self._following)
+            ):
+                yield from self._finish(token.start)
+                self._starters.starts([], token, self._following)
+                yield from self._add_or_skip(token)
+            else:
+                yield from self._add_or_skip(token)
+        broken = "its body never ends" if self._body is not None and self._body.is_open() and not self._starters else ""
+        yield from self._finish(len(self._text), broken=broken)
+
+    def _following(self) -> Token:
+        """The token after the present one, without taking it."""
+        here = self._lexer.pos
+        following = self._lexer.next()
+        self._lexer.pos = here
+        return following
+
+    def _ends(self, token: Token) -> Iterator[Statement] | None:
+        """What the statement's end gives, where `token` ends it; None where it does not."""
+        word = token.upper
+        if self._delimiter != ";" and self._text.startswith(self._delimiter, token.start):
+            self._lexer.pos = token.start + len(self._delimiter)
+            return self._finish(token.start)
+        if word == ";":
+            if self._delimiter != ";":
+                return None
+            if self._body is not None and (self._starters or self._body.is_open()):
+                return None
+            return self._finish(token.start)
+        if (word in _LINES or word == self._client) and self._begins_line(token):
+            return self._line(token)
+        return None
+
+    def _begins_line(self, token: Token) -> bool:
+        return not self._text[self._text.rfind("\n", 0, token.start) + 1 : token.start].strip()
+
+    def _line(self, token: Token) -> Iterator[Statement] | None:
+        """A line that ends the statement before it by itself."""
+        if token.upper == "DELIMITER":
+            named = _DELIMITER.match(self._text, token.end)
+            if named is None:
+                return None
+            self._lexer.pos = named.end()
+            finished = list(self._finish(token.start))
+            self._delimiter = named[1]
+            return iter(finished)
+        if token.upper in {"\\", self._client}:
+            rest = _REST.match(self._text, token.start)
+            self._lexer.pos = rest.end() if rest else token.end
+            line = rest[0] if rest else ""
+            finished = list(self._finish(token.start))
+            return iter([*finished, Statement([token], token.start, self._lexer.pos, client=line)])
+        alone = _GO.match(self._text, token.end)
+        if alone is None or (token.upper == "/" and alone[0].strip()):
+            return None
+        self._lexer.pos = alone.end()
+        return self._finish(token.start)
+
+    def _add(self, token: Token) -> None:
+        self._tokens.append(token)
+        if self._body is not None:
+            self._body.feed(token)
+        elif token.upper in self._routines and len(self._tokens) <= MAX_HEAD and begins_routine(self._tokens):
+            self._body = Body()
+            for each in self._tokens:
+                self._body.feed(each)
+
+    def _add_or_skip(self, token: Token) -> Iterator[Statement]:
+        self._add(token)
+        if self._delimiter != ";" or self._body is not None:
+            return
+        if len(self._tokens) == 1:
+            if token.upper not in SKIPPED or self._wants_a_look(token):
+                return
+        elif len(self._tokens) < MAX_HEAD or self._tokens[0].upper != "CREATE" or self._starters is not None:
+            return
+        ending = self._lexer.skip()
+        if ending.kind is Kind.BROKEN:
+            yield from self._finish(ending.start, broken=f"{ending.text[:2].strip()} is never closed")
+        elif ending.kind is not Kind.WORD:
+            yield from self._finish(ending.start)
+
+    def _wants_a_look(self, token: Token) -> bool:
+        """Whether a statement that begins with a harmless word is to be read all the same; data behind COPY is passed."""
+        if self._starters is not None and token.upper in {"GRANT", "REVOKE", "DENY"}:
+            return True
+        if token.upper not in {"COPY", "LOAD"}:
+            return False
+        head = self._text[token.start : token.start + 5000]
+        data = re.match(r"copy\b[^;]*?\bfrom\s+stdin\b[^;]*;[^\n]*\n", head, re.IGNORECASE)
+        if data is None:
+            return re.match(r"copy\s+from\s+database|load\s+data\b", head, re.IGNORECASE) is not None
+        closing = re.compile(r"^\\\.[ \t]*$", re.MULTILINE).search(self._text, token.start + data.end() - 1)
+        self._lexer.pos = closing.end() if closing else len(self._text)
+        self._tokens.clear()
+        return True
+
+    def _finish(self, end: int, *, broken: str = "") -> Iterator[Statement]:
+        tokens, self._tokens, self._body = self._tokens, [], None
+        if self._starters is not None:
+            self._starters = Starters()
+        if tokens and (broken or tokens[0].upper not in SKIPPED or len(tokens) > 1):
+            yield Statement(tokens, tokens[0].start, end, broken)
+        elif broken:
+            yield Statement([], end, end, broken)

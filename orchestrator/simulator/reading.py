@@ -1,0 +1,148 @@
+"""From YAML, or from values in a test, to a `Scenario`; or to everything that is wrong with it, each fault with its place."""
+
+import difflib
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from orchestrator.errors import UsageError
+from orchestrator.simulator.scenario import Scenario
+from orchestrator.simulator.staging import conflicts
+from orchestrator.simulator.terms import FORMS, Part
+
+MAX_SHOWN = 50
+"""So many faults are printed; the rest is a count."""
+
+_MAX_TEXT = 300
+_Keys = tuple[str | int, ...]
+_Places = Callable[[_Keys], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioFault:
+    """One thing that is wrong: `place` is `FILE:LINE:COLUMN` (empty for a scenario that is no file), `key` its path."""
+
+    place: str
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.place, self.key, self.message) if part)
+
+
+class ScenarioError(UsageError):
+    """A scenario is wrong; its text has one line for each fault."""
+
+    def __init__(self, faults: tuple[ScenarioFault, ...]) -> None:
+        self.faults = faults
+        lines = [str(fault) for fault in faults[:MAX_SHOWN]]
+        if len(faults) > MAX_SHOWN:
+            lines.append(f"and {len(faults) - MAX_SHOWN} more")
+        super().__init__("\n".join(lines))
+
+
+def load_scenario(source: Path | str) -> Scenario:
+    """The scenario in a YAML file (a path) or in YAML text (a string).
+
+    Raises ScenarioError with every fault, OSError where the file cannot be read.
+    """
+    data, place = _read_yaml(source)
+    return _validate({} if data is None else data, place)
+
+
+def make_scenario(**sections: object) -> Scenario:
+    """The scenario with these top-level keys, as a YAML file would have them. Raises ScenarioError with every fault."""
+    return _validate(sections, lambda _: "")
+
+
+def scenario_json_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of a scenario file, for editors; published as docs/reference/scenario.schema.json."""
+    schema = Scenario.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "omni-refresh scenario"}
+
+
+def _read_yaml(source: Path | str) -> tuple[object, _Places]:
+    """The file's data, and where each key of it stands. The only place where this room meets YAML."""
+    from orchestrator.manifest.faults import ManifestError
+    from orchestrator.manifest.yaml_text import load_yaml
+
+    try:
+        if isinstance(source, str):
+            document = load_yaml(source, path="<scenario>")
+        else:
+            document = load_yaml(source.read_bytes(), path=str(source))
+    except ManifestError as error:
+        found = (
+            ScenarioFault(place=f"{fault.path}:{fault.place.line}:{fault.place.column}", key="", message=fault.message)
+            for fault in error.faults
+        )
+        raise ScenarioError(tuple(found)) from error
+
+    def place(keys: _Keys) -> str:
+        at = document.place(*keys)
+        return f"{document.path}:{at.line}:{at.column}"
+
+    return document.plain(), place
+
+
+def _validate(data: object, place: _Places) -> Scenario:
+    try:
+        scenario = Scenario.model_validate(data)
+    except ValidationError as error:
+        raise ScenarioError(tuple(_fault(keys, message, place) for keys, message in _worded(error))) from None
+    if found := tuple(_fault(keys, message, place) for keys, message in conflicts(scenario)):
+        raise ScenarioError(found)
+    return scenario
+
+
+def _fault(keys: _Keys, message: str, place: _Places) -> ScenarioFault:
+    return ScenarioFault(place=place(keys), key=_dotted(keys), message=message)
+
+
+def _dotted(keys: _Keys) -> str:
+    """`models[2].base`, as people point at a key."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
+
+
+def _worded(error: ValidationError) -> Iterator[tuple[_Keys, str]]:
+    for detail in error.errors(include_url=False, include_context=False):
+        keys = tuple(key for key in detail["loc"] if key not in FORMS and key != "[key]")
+        if detail["type"] == "extra_forbidden":
+            yield keys, _unknown(keys)
+        elif detail["type"] == "missing":
+            yield keys, "this key is missing"
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+            shown = repr(detail["input"])
+            is_telling = not isinstance(detail["input"], dict | list) and len(shown) <= _MAX_TEXT
+            yield keys, f"{message[:1].lower()}{message[1:]}" + (f", not {shown}" if is_telling else "")
+
+
+def _unknown(keys: _Keys) -> str:
+    known = sorted(_keys_at(keys[:-1]))
+    near = difflib.get_close_matches(str(keys[-1]), known, n=1, cutoff=0.6)
+    return "unknown key" + (f": did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
+
+
+def _keys_at(keys: _Keys) -> set[str]:
+    """The keys that a mapping at this place may have."""
+    parts: set[type[Part]] = {Scenario}
+    for key in keys:
+        if isinstance(key, str):
+            parts = {part for owner in parts for part in _parts_in(_annotation(owner, key))}
+    return {field.alias or name for part in parts for name, field in part.model_fields.items()}
+
+
+def _annotation(owner: type[Part], key: str) -> object:
+    found = (field.annotation for name, field in owner.model_fields.items() if key in (name, field.alias))
+    return next(found, None)
+
+
+def _parts_in(annotation: object) -> Iterator[type[Part]]:
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        yield annotation
+    for inner in typing.get_args(annotation):
+        yield from _parts_in(inner)

@@ -1,0 +1,72 @@
+"""Which call goes where. One function answers everything; what is not there is 404, or 405 for another method."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from orchestrator.simulator import connections, model_views, refreshing
+from orchestrator.simulator.answer import Answer, ApiError, Ask, Instance, error_body
+from orchestrator.simulator.model_lists import ModelLists
+
+T = TypeVar("T")
+
+_OneId = Callable[[Instance, Ask, str], Answer]
+_NoId = Callable[[Instance, Ask], Answer]
+
+_WITH_ID: dict[tuple[str, str], dict[str, _OneId]] = {
+    ("models", "refresh"): {"POST": refreshing.start_refresh},
+    ("jobs", "status"): {"GET": refreshing.tell_status},
+    ("models", "schemas"): {"GET": model_views.list_schemas},
+    ("models", "validate"): {"GET": model_views.validate},
+    ("models", "view"): {"GET": model_views.list_views},
+    ("models", "yaml"): {"GET": model_views.show_files},
+    ("connections", ""): {"GET": connections.show_connection},
+    ("connections", "schedules"): {"GET": connections.list_schedules},
+}
+"""Paths `/api/v1/{noun}/{id}/{verb}`."""
+
+
+class Routes:
+    """The whole API of one instance."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        models = ModelLists(instance)
+        self._plain: dict[str, dict[str, _NoId]] = {
+            "models": {"GET": lambda _, ask: models.page(ask)},
+            "connections": {"GET": connections.list_connections},
+            "connection-environments": {"GET": connections.list_environments},
+            "whoami": {"GET": connections.who_am_i},
+        }
+        """Paths `/api/v1/{noun}`."""
+
+    def answer(self, ask: Ask) -> Answer:
+        """The answer to a call whose key was accepted and whose limit was not used up."""
+        try:
+            return self._dispatch(ask)
+        except ApiError as error:
+            answer = self.error(error.status, error.message)
+            return replace(answer, headers=error.headers, model=error.model)
+
+    def error(self, status: int, message: str) -> Answer:
+        """An error in the instance's shape."""
+        return Answer(status=status, body=error_body(self._instance.answers.error_shape, status, message))
+
+    def _dispatch(self, ask: Ask) -> Answer:
+        path = ask.path
+        if len(path) > 2 and path[:2] == ("api", "v1"):
+            noun, *rest = path[2:]
+            if len(rest) == 2 and rest[1] and (by_method := _WITH_ID.get((noun, rest[1]))):
+                return _chosen(by_method, ask)(self._instance, ask, rest[0])
+            if len(rest) == 1 and (by_method := _WITH_ID.get((noun, ""))):
+                return _chosen(by_method, ask)(self._instance, ask, rest[0])
+            if not rest and (plain := self._plain.get(noun)):
+                return _chosen(plain, ask)(self._instance, ask)
+        raise ApiError(404, "Not Found")
+
+
+def _chosen(by_method: dict[str, T], ask: Ask) -> T:
+    chosen = by_method.get(ask.method)
+    if chosen is None:
+        raise ApiError(405, "Method Not Allowed", headers={"Allow": ", ".join(by_method)})
+    return chosen

@@ -104,7 +104,10 @@ class Turn:
 
 
 class Door:
-    """One instance's door. `serve()` runs beside the coroutines that ask; all moments are the loop's clock."""
+    """One instance's door. `serve()` runs beside the coroutines that ask; all moments are the loop's clock.
+
+    `patience_s` is how long keys may get nothing but 429 before nobody is served any more.
+    """
 
     def __init__(
         self,
@@ -114,12 +117,14 @@ class Door:
         durations: Durations,
         watcher: Watcher,
         clock: Callable[[], float],
+        patience_s: float = THROTTLED_FOR_S,
     ) -> None:
         self.keys = tuple(keys)
         self.durations = durations
         self.watcher = watcher
         self.now = clock
         self._wire = wire
+        self._patience_s = patience_s
         self._waiting = Waiting(durations.expect)
         self._turns: dict[Waiter, asyncio.Future[Turn]] = {}
         self._wake = asyncio.Event()
@@ -171,7 +176,7 @@ class Door:
             if key.learned != before:
                 self.watcher.limit_learned(key)
         since = [k.throttled_since for k in self.keys if not k.refused]
-        if all(s is not None and now - s >= THROTTLED_FOR_S for s in since):
+        if all(s is not None and now - s >= self._patience_s for s in since):
             self.close(Closing.THROTTLED)
 
     def refuse(self, key: KeyQuota) -> None:

@@ -18,7 +18,7 @@ from orchestrator.plan.lanes import Length
 from orchestrator.plan.make_plan import make_plan
 from orchestrator.plan.plan import Plan
 from orchestrator.quota.choice import Purpose
-from orchestrator.quota.door import Closing, Door, DoorClosed, Watcher
+from orchestrator.quota.door import THROTTLED_FOR_S, Closing, Door, DoorClosed, Watcher
 from orchestrator.quota.estimate import Estimate, estimate
 from orchestrator.quota.habits import Durations
 from orchestrator.quota.key import KeyQuota
@@ -195,6 +195,8 @@ class Run:
             durations=Durations(around.history.get(instance.name), grain_s=grain_s),
             watcher=around.watcher.door_watcher(instance),
             clock=around.clock.now,
+            # with a deadline it is the deadline that ends a run which gets nothing but 429
+            patience_s=THROTTLED_FOR_S if self._settings.deadline_s is None else float("inf"),
         )
         self._spawn(door.serve())
         around.watcher.door_opened(instance, door)

@@ -2,7 +2,7 @@
 
 import difflib
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from orchestrator.errors import UsageError
 from orchestrator.simulator.scenario import Scenario
-from orchestrator.simulator.staging import conflicts
+from orchestrator.simulator.staging import Keys, conflicts, dotted
 from orchestrator.simulator.terms import FORMS, Part
 
 MAX_SHOWN = 50
 """So many faults are printed; the rest is a count."""
 
 _MAX_TEXT = 300
-_Keys = tuple[str | int, ...]
-_Places = Callable[[_Keys], str]
+_Places = Callable[[Keys], tuple[str, int, int]]
+"""Where the value under some keys stands: file, line, column; an empty file's name for a scenario that is no file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,23 +45,30 @@ class ScenarioError(UsageError):
 
 
 def load_scenario(source: Path | str) -> Scenario:
-    """The scenario in a YAML file (a path) or in YAML text (a string).
+    """The scenario in a YAML file (a path) or in YAML text (a string). Keys at the top that begin with `x-` are ignored.
 
     Raises ScenarioError with every fault, OSError where the file cannot be read.
     """
     data, place = _read_yaml(source)
+    if isinstance(data, dict):
+        data = {key: value for key, value in data.items() if not key.startswith("x-")}
     return _validate({} if data is None else data, place)
 
 
 def make_scenario(**sections: object) -> Scenario:
     """The scenario with these top-level keys, as a YAML file would have them. Raises ScenarioError with every fault."""
-    return _validate(sections, lambda _: "")
+    return _validate(sections, lambda _: ("", 0, 0))
 
 
 def scenario_json_schema() -> dict[str, object]:
     """The JSON Schema (2020-12) of a scenario file, for editors; published as docs/reference/scenario.schema.json."""
     schema = Scenario.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "omni-refresh scenario"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "omni-refresh scenario",
+        "patternProperties": {"^x-": {"description": "Ignored: a home for anchors."}},
+    }
 
 
 def _read_yaml(source: Path | str) -> tuple[object, _Places]:
@@ -81,9 +88,9 @@ def _read_yaml(source: Path | str) -> tuple[object, _Places]:
         )
         raise ScenarioError(tuple(found)) from error
 
-    def place(keys: _Keys) -> str:
+    def place(keys: Keys) -> tuple[str, int, int]:
         at = document.place(*keys)
-        return f"{document.path}:{at.line}:{at.column}"
+        return document.path, at.line, at.column
 
     return document.plain(), place
 
@@ -92,22 +99,22 @@ def _validate(data: object, place: _Places) -> Scenario:
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
-        raise ScenarioError(tuple(_fault(keys, message, place) for keys, message in _worded(error))) from None
-    if found := tuple(_fault(keys, message, place) for keys, message in conflicts(scenario)):
+        raise ScenarioError(_placed(_worded(error), place)) from None
+    if found := _placed(conflicts(scenario), place):
         raise ScenarioError(found)
     return scenario
 
 
-def _fault(keys: _Keys, message: str, place: _Places) -> ScenarioFault:
-    return ScenarioFault(place=place(keys), key=_dotted(keys), message=message)
+def _placed(wrong: Iterable[tuple[Keys, str]], place: _Places) -> tuple[ScenarioFault, ...]:
+    """What is wrong, in the file's order."""
+    found = sorted(((*place(keys), dotted(keys), message) for keys, message in wrong), key=lambda fault: fault[:3])
+    return tuple(
+        ScenarioFault(place=f"{file}:{line}:{column}" if file else "", key=key, message=message)
+        for file, line, column, key, message in found
+    )
 
 
-def _dotted(keys: _Keys) -> str:
-    """`models[2].base`, as people point at a key."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
-
-
-def _worded(error: ValidationError) -> Iterator[tuple[_Keys, str]]:
+def _worded(error: ValidationError) -> Iterator[tuple[Keys, str]]:
     for detail in error.errors(include_url=False, include_context=False):
         keys = tuple(key for key in detail["loc"] if key not in FORMS and key != "[key]")
         if detail["type"] == "extra_forbidden":
@@ -121,13 +128,13 @@ def _worded(error: ValidationError) -> Iterator[tuple[_Keys, str]]:
             yield keys, f"{message[:1].lower()}{message[1:]}" + (f", not {shown}" if is_telling else "")
 
 
-def _unknown(keys: _Keys) -> str:
+def _unknown(keys: Keys) -> str:
     known = sorted(_keys_at(keys[:-1]))
     near = difflib.get_close_matches(str(keys[-1]), known, n=1, cutoff=0.6)
     return "unknown key" + (f": did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
 
 
-def _keys_at(keys: _Keys) -> set[str]:
+def _keys_at(keys: Keys) -> set[str]:
     """The keys that a mapping at this place may have."""
     parts: set[type[Part]] = {Scenario}
     for key in keys:

@@ -150,6 +150,11 @@ Keys = tuple[str | int, ...]
 """The way to a place in a scenario: `("models", 2, "base")`."""
 
 
+def dotted(keys: Keys) -> str:
+    """`models[2].base`, as people point at a key."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
+
+
 def conflicts(scenario: Scenario) -> Iterator[tuple[Keys, str]]:
     """What no single key shows to be wrong: where, and what."""
     yield from _equal_ids(scenario)
@@ -165,7 +170,7 @@ def _equal_ids(scenario: Scenario) -> Iterator[tuple[Keys, str]]:
         seen: dict[str, Keys] = {}
         for keys, id_ in placed:
             if id_ in seen:
-                yield keys, f"the same id as {seen[id_][0]}[{seen[id_][1]}]: {id_}"
+                yield keys, f"the same id as {dotted(seen[id_])}: {id_}"
             seen.setdefault(id_, keys)
 
 
@@ -204,5 +209,6 @@ def _placed_ids(scenario: Scenario) -> Iterator[tuple[Keys, str]]:
         for position, (branch, _) in enumerate(_branches(model, id_)):
             yield ("models", number, "branches", position), branch
     for number, generate in enumerate(scenario.generate):
-        for count in range(1, generate.count + 1):
+        is_numbered = _COUNTER.search(generate.name) is not None
+        for count in range(1, generate.count + 1 if is_numbered else 2):
             yield ("generate", number), model_id(fill(generate.name, count))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
@@ -32,6 +33,7 @@ _NAME_LIMIT: Final = 200
 _LIST_LIMIT: Final = 20
 _FULL_WORDS_UP_TO: Final = 1000
 _WORDS_LIMIT: Final = 160
+_UUID: Final = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _NO_FAILURE: Final = Failure(kind="", message="", hint="")
 
 
@@ -110,7 +112,7 @@ def _template() -> Template:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters |= {"took": took, "word": _word, "name": _name, "text": _text}
+    environment.filters |= {"took": took, "word": _word, "name": _name, "id": _id, "text": _text}
     style, *scripts = (environment.get_template(name).render() for name in ("report.css", "mark.js", "report.js"))
     environment.globals["policy"] = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:;"
@@ -144,6 +146,11 @@ def _word(status: Status) -> str:
 
 def _name(text: str) -> str:
     return short(text, _NAME_LIMIT) or "(no name)"
+
+
+def _id(text: str) -> str:
+    """A connection where room is scarce: its label, or the first part of its id; the details have it whole."""
+    return _UUID.sub(r"\1…", _name(text))
 
 
 def _text(text: str) -> str:

@@ -213,3 +213,21 @@ def test_a_day_is_told_where_it_matters() -> None:
     text = render_html(Report(run=make_facts(), outcomes=(late,), exit_code=0))
     assert "sent: 02:00:00.523\n" in text
     assert "end seen: 2026-11-26 02:00:00.123\n" in text
+
+
+def test_ids_are_short_where_room_is_scarce() -> None:
+    """A connection that is known by its id alone is shown by the first part of it, and whole in the details."""
+    whole = "2588a9c3-3d40-4b0e-8771-265aac13af00"
+    outcomes = tuple(replace(make_outcome(number), connection=whole) for number in range(2))
+    text = render_html(Report(run=make_facts(), outcomes=(*outcomes, make_outcome(3)), exit_code=0))
+    assert text.count("<td>2588a9c3…<td>") == 2
+    assert ">2588a9c3…</h3>" in text
+    assert f"connection: {whole}\n" in text
+    assert "A connection with one refresh</h3>" in text
+
+
+def test_a_few_lanes_of_one_refresh_need_no_heading() -> None:
+    """Where no connection had two refreshes, each is a row by its target's name and nothing stands between them."""
+    text = render_html(Report(run=make_facts(), outcomes=(make_outcome(1), make_outcome(2)), exit_code=0))
+    assert 'class="group"' not in text
+    assert text.count('class="lane"') == 2

@@ -88,16 +88,19 @@ def alter_clauses(reading: Reading, cursor: Cursor, table: tuple[Part, ...]) -> 
     if cursor.word == "WITH" and cursor.peek(1).upper in {"CHECK", "NOCHECK"}:
         cursor.at += 2
     verb = ""
+    found: Found = None
     temporary = reading.session.is_temporary(table)
     for tokens in split_commas(cursor.rest()):
         inner = Cursor(tokens)
         word = inner.word
+        goes_on = bool(verb)
         if word in _RULES or word in _SETTINGS or not verb or inner.peek(1).upper == "=":
-            verb = word
+            verb, goes_on = word, False
             inner.next()
         if not tokens or (temporary and verb != "RENAME"):
             continue
-        found = _clause(verb, Clause(reading, inner, table))
+        if not (goes_on and verb == "DROP" and word not in {"COLUMN", "CONSTRAINT"}):  # a list: as the one before it
+            found = _clause(verb, Clause(reading, inner, table))
         if found is not None:
             reading.touch_table(table, *found)
     return True

@@ -51,7 +51,7 @@ def pass_control(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
             if cursor.word in _TRANSACTION:
                 return False
             cursor.take("NOT", "ATOMIC")
-            cursor.take("ATOMIC")
+            cursor.take_any(frozenset({"ATOMIC", "TRY", "CATCH"}))
         elif word == "DECLARE":
             return _declare(cursor, session, in_body=in_body)
         elif word == "END":

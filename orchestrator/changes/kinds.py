@@ -51,6 +51,7 @@ _LEVELS: Final = {
 _NOTHING: Final = frozenset(
     {
         *(
+            "ALL",
             "INDEX",
             "UNIQUE",
             "CLUSTERED",

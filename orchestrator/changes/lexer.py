@@ -45,6 +45,11 @@ class Token(NamedTuple):
 
 NOTHING: Final = Token(Kind.END, "", "", -1, -1)
 
+_WORDS: Final = {
+    "tsql": r"(?:[^\W\d]|\#)[\w$#@]*+",
+    "redshift": r"\#?[^\W\d][\w$]*+",
+}
+"""What a word may hold where it may hold more than elsewhere; `#x` is a temporary table."""
 _BACKSLASHED: Final = r"(?:[^{q}\\]++|\\.|{q}{q})*+"
 _DOUBLED: Final = r"(?:[^{q}]++|{q}{q})*+"
 STOPS: Final = (
@@ -92,7 +97,7 @@ def _lexicon(dialect: Dialect) -> _Lexicon:
         names.append('(?:[uU]&)?"' + _DOUBLED.format(q='"') + '"')
     if dialect.brackets:
         names.append(r"\[(?:[^\]]++|\]\])*+\]")
-    word = r"[^\W\d][\w$]*+" if not dialect.batches else r"(?:[^\W\d]|\#)[\w$#@]*+"
+    word = _WORDS.get(dialect.name, r"[^\W\d][\w$]*+")
     parts = [
         rf"(?P<string>{'|'.join(strings)})",
         rf"(?P<word>{word})",
@@ -149,6 +154,8 @@ class Lexer:
         self._breaks: list[int] | None = None
         self._lexicon = _lexicon(dialect)
         self._open_versions = 0
+        self.delimiter = ";"
+        """What ends a statement now, where the client was told so."""
 
     def line(self, at: int) -> int:
         """The number of the line that holds the character at `at`."""
@@ -194,6 +201,9 @@ class Lexer:
             return Token(Kind.NUMBER, text, text.upper(), start, end)
         if group == "variable":
             return Token(Kind.VARIABLE, text, text.upper(), start, end)
+        if self.delimiter[0] == "$" and self.text.startswith(self.delimiter, start):
+            self.pos = start + len(self.delimiter)
+            return Token(Kind.SIGN, self.delimiter, self.delimiter, start, self.pos)
         closing = self.text.find(text, end)
         if closing < 0:
             return self._broken(start) if text == "$$" else self._one_sign(start)

@@ -18,7 +18,11 @@ def second_opinion(reading: Reading) -> bool:
     if isinstance(tree, exp.Create | exp.Drop | exp.Alter):
         target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
         kind = str(tree.args.get("kind") or "").upper()
-        if not isinstance(target, exp.Table) or not target.name or kind not in {"TABLE", "VIEW"}:
+        if (
+            not isinstance(target, exp.Table)
+            or not isinstance(target.this, exp.Identifier)
+            or kind not in {"TABLE", "VIEW"}
+        ):
             return False
         written = [target.args.get("catalog"), target.args.get("db"), target.this]
         parts = tuple(Part(each.name, quoted=bool(each.args.get("quoted"))) for each in written if each is not None)

@@ -25,7 +25,18 @@ from orchestrator.changes.settings import end_transaction, reset, set_value, use
 from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement
 from orchestrator.changes.verbs import HARMLESS
 
-_RUNS_FILES: Final = ("\\i", "\\ir", "\\include", "\\include_relative", "\\gexec", "\\.", "\\source")
+_RUNS_FILES: Final = (
+    "\\i",
+    "\\ir",
+    "\\include",
+    "\\include_relative",
+    "\\gexec",
+    "\\.",
+    ".read",
+    "!source",
+    "!load",
+    ":r",
+)
 """Commands to a client that run SQL which is not in this text."""
 
 

@@ -43,7 +43,6 @@ class Splitter:
         """The lexer stands at the text's beginning."""
         self._lexer = lexer
         self._text = lexer.text
-        self._delimiter = ";"
         self._tokens: list[Token] = []
         self._body: Body | None = None
         self._routines = BATCH_ROUTINES if lexer.dialect.batches else ROUTINES
@@ -80,11 +79,11 @@ class Splitter:
     def _ends(self, token: Token) -> Iterator[Statement] | None:
         """What the statement's end gives, where `token` ends it; None where it does not."""
         word = token.upper
-        if self._delimiter != ";" and self._text.startswith(self._delimiter, token.start):
-            self._lexer.pos = token.start + len(self._delimiter)
+        if self._lexer.delimiter != ";" and self._text.startswith(self._lexer.delimiter, token.start):
+            self._lexer.pos = token.start + len(self._lexer.delimiter)
             return self._finish(token.start)
         if word == ";":
-            if self._delimiter != ";":
+            if self._lexer.delimiter != ";":
                 return None
             if self._body is not None and (self._starters or self._body.is_open()):
                 return None
@@ -104,7 +103,7 @@ class Splitter:
                 return None
             self._lexer.pos = named.end()
             finished = list(self._finish(token.start))
-            self._delimiter = named[1]
+            self._lexer.delimiter = named[1]
             return iter(finished)
         if token.upper in {"\\", self._client}:
             rest = _REST.match(self._text, token.start)
@@ -129,7 +128,7 @@ class Splitter:
 
     def _add_or_skip(self, token: Token) -> Iterator[Statement]:
         self._add(token)
-        if self._delimiter != ";" or self._body is not None:
+        if self._lexer.delimiter != ";" or self._body is not None:
             return
         if len(self._tokens) == 1:
             if token.upper not in SKIPPED or self._wants_a_look(token):

@@ -1,0 +1,237 @@
+"""The door by itself: turns given, given back, refused; keys, places on the wire, and what closes it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+
+from orchestrator.manifest.manifest import RateLimit, Secret
+from orchestrator.quota.choice import Ask, Purpose
+from orchestrator.quota.door import Closing, Door, DoorClosed
+from orchestrator.quota.habits import Durations
+from orchestrator.quota.key import KeyQuota
+from orchestrator.quota.window import Window
+from orchestrator.quota.wire import Wire
+from orchestrator.simulator import virtual
+from tests.rehearsal import Witness
+
+SUBMIT = Ask(purpose=Purpose.SUBMIT)
+
+
+@asynccontextmanager
+async def door(
+    *limits: int, per_s: float = 60.0, workers: int = 100, wire: Wire | None = None
+) -> AsyncIterator[tuple[Door, Witness]]:
+    """A door that is served, with a key for each limit."""
+    loop = asyncio.get_running_loop()
+    witness = Witness()
+    opened = Door(
+        keys=[
+            KeyQuota(
+                label=f"k{n}",
+                secret=Secret(f"k{n}"),
+                limit=RateLimit(requests=requests, per_s=per_s),
+                ledger=Window(per_s),
+                rng=Random(n),
+            )
+            for n, requests in enumerate(limits)
+        ],
+        wire=wire or Wire(workers),
+        durations=Durations(),
+        watcher=witness,
+        clock=loop.time,
+    )
+    serving = asyncio.create_task(opened.serve())
+    try:
+        yield opened, witness
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+def test_a_cancelled_waiter_gives_its_turn_back() -> None:
+    """Who is cancelled before, or in the very moment of, getting a turn costs nobody a call or a place on the wire."""
+
+    async def main() -> None:
+        async with door(2) as (opened, _):
+            first = await opened.turn(SUBMIT)
+            early = asyncio.create_task(opened.turn(SUBMIT))
+            await asyncio.sleep(0)
+            early.cancel()
+            await asyncio.gather(early, return_exceptions=True)
+            wire = Wire(1)
+        async with door(2, wire=wire) as (opened, _):
+            holder = await opened.turn(SUBMIT)
+            waiters = [asyncio.create_task(opened.turn(SUBMIT)) for _ in range(2)]
+            await asyncio.sleep(1)
+            assert not any(w.done() for w in waiters)
+            holder.unsent()
+            for _ in range(50):
+                await asyncio.sleep(0)
+                if wire.is_full:
+                    break
+            # the turn is given, and the one who waited for it has not run since
+            waiters[0].cancel()
+            turn = await waiters[1]
+            assert opened.keys[0].counted(opened.now()) == 1
+            turn.answered()
+            assert wire.busy == 0
+            assert opened.keys[0].counted(opened.now()) == 1
+        first.answered()
+
+    virtual.run(main())
+
+
+def test_a_turn_ends_once() -> None:
+    """Whatever is said of a call after its end changes nothing: one place, one call, one hold."""
+
+    async def main() -> None:
+        async with door(5) as (opened, witness):
+            turn = await opened.turn(SUBMIT)
+            turn.throttled(3.0)
+            turn.answered()
+            turn.unsent()
+            turn.throttled(9.0)
+            turn.refused()
+            assert witness.about("key_held") == [3.0]
+            assert not opened.keys[0].refused
+            assert opened.keys[0].counted(opened.now()) == 1
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("reason", list(Closing))
+def test_closing_tells_all(reason: Closing) -> None:
+    """Who waits is told at once why there is no turn; who comes later as well; other purposes go on; the first reason stays."""
+
+    async def main() -> None:
+        async with door(1) as (opened, _):
+            await opened.turn(SUBMIT)
+            waiting = [asyncio.create_task(opened.turn(SUBMIT)) for _ in range(5)]
+            probe = asyncio.create_task(opened.turn(Ask(purpose=Purpose.PROBE)))
+            await asyncio.sleep(1)
+            opened.close(reason, frozenset({Purpose.SUBMIT, Purpose.LOOK_UP}))
+            opened.close(Closing.STOPPED)
+            told = await asyncio.gather(*waiting, return_exceptions=True)
+            assert [getattr(t, "reason", None) for t in told] == [reason] * 5
+            with pytest.raises(DoorClosed) as caught:
+                await opened.turn(SUBMIT)
+            assert caught.value.reason is reason
+            with pytest.raises(DoorClosed) as stopped:
+                await probe
+            assert stopped.value.reason is Closing.STOPPED
+
+    virtual.run(main())
+
+
+def test_a_refused_key_is_set_aside() -> None:
+    """Calls go on with the other key; the last one to be refused closes the door; each is told once."""
+
+    async def main() -> None:
+        async with door(3, 3) as (opened, witness):
+            turns = [await opened.turn(SUBMIT) for _ in range(6)]
+            by_key = {name: [t for t in turns if t.secret == Secret(name)] for name in ("k0", "k1")}
+            assert {name: len(of) for name, of in by_key.items()} == {"k0": 3, "k1": 3}
+            for turn in by_key["k0"]:
+                turn.refused()
+            assert witness.about("key_refused") == [1]
+            for turn in by_key["k1"]:
+                turn.answered()
+            began_at = opened.now()
+            again = await opened.turn(SUBMIT)
+            assert again.secret == Secret("k1")
+            assert opened.now() - began_at >= 60
+            waiting = [asyncio.create_task(opened.turn(SUBMIT)) for _ in range(9)]
+            await asyncio.sleep(0.1)
+            again.refused()
+            told = await asyncio.gather(*waiting, return_exceptions=True)
+            refused = [t for t in told if isinstance(t, DoorClosed)]
+            assert refused
+            assert {t.reason for t in refused} == {Closing.KEYS_REFUSED}
+            assert witness.about("key_refused") == [1, 0]
+
+    virtual.run(main())
+
+
+def test_the_wire_is_shared_by_all_doors() -> None:
+    """`workers` bounds the calls under way over all instances, and a place that comes free is given to whoever waits."""
+
+    async def main() -> None:
+        wire = Wire(3)
+        async with door(100, wire=wire) as (one, _), door(100, wire=wire) as (other, _):
+            held = [await one.turn(SUBMIT) for _ in range(3)]
+            waiting = [asyncio.create_task(d.turn(SUBMIT)) for d in (other, one, other)]
+            await asyncio.sleep(5)
+            assert not any(w.done() for w in waiting)
+            assert wire.busy == 3
+            for turn in held:
+                turn.answered()
+            turns = await asyncio.gather(*waiting)
+            assert wire.busy == 3
+            for turn in turns:
+                turn.unsent()
+            assert wire.busy == 0
+
+    virtual.run(main())
+
+
+def test_submits_pause_and_go_on() -> None:
+    """While an instance seems to be down look-ups and submits wait; polls, probes and proof reads go through."""
+
+    async def main() -> None:
+        async with door(100) as (opened, _):
+            opened.pause_submits(True)
+            held = [asyncio.create_task(opened.turn(Ask(purpose=p))) for p in (Purpose.SUBMIT, Purpose.LOOK_UP)]
+            for purpose in (Purpose.PROBE, Purpose.PROOF):
+                (await opened.turn(Ask(purpose=purpose))).answered()
+            await asyncio.sleep(30)
+            assert not any(h.done() for h in held)
+            opened.pause_submits(False)
+            for turn in await asyncio.gather(*held):
+                turn.answered()
+
+    virtual.run(main())
+
+
+def test_who_goes_first() -> None:
+    """When one call may go: a probe, a look-up, submits by rank, and last of all a proof read."""
+
+    async def main() -> None:
+        async with door(1, per_s=1.0) as (opened, _):
+            (await opened.turn(SUBMIT)).answered()
+            order: list[str] = []
+
+            async def go(name: str, ask: Ask) -> None:
+                (await opened.turn(ask)).answered()
+                order.append(name)
+
+            wishes = [
+                ("proof", Ask(purpose=Purpose.PROOF)),
+                ("short", Ask(purpose=Purpose.SUBMIT, rank=(-5.0, 0.0))),
+                ("long", Ask(purpose=Purpose.SUBMIT, rank=(-50.0, 2.0))),
+                ("long too", Ask(purpose=Purpose.SUBMIT, rank=(-50.0, 1.0))),
+                ("look up", Ask(purpose=Purpose.LOOK_UP)),
+                ("probe", Ask(purpose=Purpose.PROBE)),
+                ("later", Ask(purpose=Purpose.PROBE, not_before=opened.now() + 3.5)),
+            ]
+            await asyncio.gather(*(go(name, ask) for name, ask in wishes))
+            assert order == ["probe", "look up", "long too", "later", "long", "short", "proof"]
+
+    virtual.run(main())
+
+
+def test_the_budget_that_is_left() -> None:
+    """`budget` tells an estimate how many calls may go and when those that count now count no more."""
+
+    async def main() -> None:
+        async with door(10, 10) as (opened, _):
+            for _ in range(4):
+                (await opened.turn(SUBMIT)).answered()
+            opened.refuse(opened.keys[1])
+            budget = opened.budget()
+            assert (budget.calls, budget.per_s) == (10, 60.0)
+            assert all(0 < at <= 60.0 for at in budget.used)
+
+    virtual.run(main())

@@ -242,3 +242,13 @@ def test_the_published_schema_is_the_programs_own() -> None:
     published = Path(__file__).parents[2] / "docs" / "reference" / "report.schema.json"
     assert json.loads(published.read_text(encoding="utf-8")) == report_json_schema()
     Draft202012Validator.check_schema(report_json_schema())
+
+
+def test_what_was_learned_about_a_limit_comes_back() -> None:
+    """The limit that an instance really gave is in the document where something was learned, and reads back."""
+    learned = {"prod": {"told": 60, "learned": 40, "hint": "shared with others"}}
+    report = Report(run=replace(make_facts(), quota=learned, refused_instances=("test",)), outcomes=(), exit_code=3)
+    document = make_document(report)
+    assert document["run"]["quota"] == learned
+    assert parse_document(document).run.quota == learned
+    assert parse_document(document).run.refused_instances == ("test",)

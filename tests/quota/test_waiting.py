@@ -97,8 +97,10 @@ def test_the_choice_is_the_plain_one(
             assert chosen in expected
             waiting.remove(chosen)
             left.remove(chosen)
-        if left and data.draw(st.booleans()):
-            gone = left.pop(data.draw(st.integers(0, len(left) - 1)))
+        gives_up: bool = data.draw(st.booleans())
+        if left and gives_up:
+            number: int = data.draw(st.integers(0, len(left) - 1))
+            gone = left.pop(number)
             waiting.remove(gone)
             waiting.remove(gone)
         assert len(waiting) == len(left)

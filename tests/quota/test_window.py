@@ -52,7 +52,7 @@ def test_no_counter_finds_one_too_many(kind: str, requests: int, per_s: float, d
     ways_s = data.draw(st.lists(ways, min_size=count, max_size=count))
     gaps_s = data.draw(st.lists(st.one_of(st.just(0.0), st.floats(0, 2 * per_s)), min_size=count, max_size=count))
     arrivals, _ = play(requests, per_s, ways_s, gaps_s)
-    gate = Gate(Limit(kind=kind, requests=requests, per=per_s), ())
+    gate = Gate(Limit.model_validate({"kind": kind, "requests": requests, "per": per_s}), ())
     assert [gate.wait_s("key", at) for at in arrivals] == [0.0] * count
 
 
@@ -94,8 +94,8 @@ def test_room_at_is_when_there_is_room(answered: list[float], on_wire: int, limi
     calls = [window.leave() for _ in answered]
     for _ in range(on_wire):
         window.leave()
-    for call, at in zip(calls, sorted(answered), strict=True):
-        window.answered(call, at)
+    for call, answered_at in zip(calls, sorted(answered), strict=True):
+        window.answered(call, answered_at)
     at = window.room_at(50.0, limit)
     if at is None:
         assert on_wire >= limit

@@ -1,0 +1,103 @@
+"""Keys that are refused: set aside while another works; without one the instance's targets are not sent."""
+
+import json
+
+import pytest
+
+from orchestrator.report.exit_code import exit_code
+from orchestrator.run.outcome import Status
+from orchestrator.run.settings import Settings
+from orchestrator.simulator.reading import make_scenario
+from tests.rehearsal import ENVIRON, Rehearsal, manifest_text, model, rehearse
+
+
+def code(run: Rehearsal) -> int:
+    """The exit code that the run's end means."""
+    return exit_code(run.outcomes, signal=None, refused_instances=run.result.refused_instances, report_failed=False)
+
+
+REFUSED = [{"key": "bad", "refused_from": 0}]
+
+
+@pytest.mark.parametrize("form", ["unauthorized", "invalid_token"])
+def test_a_refused_key_stops_its_instance(form: str) -> None:
+    """401, or 403 that says the token is invalid: nothing was sent, every target `not_started`, exit 3."""
+    staged = make_scenario(default_model={}, keys=REFUSED, answers={"bad_key": form})
+    run = rehearse(manifest_text(*(model(n) for n in range(1, 31))), staged)
+    assert set(run.statuses.values()) == {Status.NOT_STARTED}
+    assert {o.error.kind for o in run.outcomes if o.error} == {"key_refused"}
+    assert run.result.refused_instances == ("sim",)
+    assert code(run) == 3
+    assert len(run.calls) <= 16
+    assert not any(call.accepted for call in run.calls)
+
+
+def test_another_403_is_its_targets_own() -> None:
+    """A 403 for want of permission ends one target; the key is kept, the others go on, exit 1."""
+    staged = make_scenario(
+        default_model={"duration": 2}, faults=[{"method": "POST", "nth": [2], "count": "rule", "status": 403}]
+    )
+    run = rehearse(manifest_text(*(model(n) for n in range(1, 6))), staged)
+    assert sorted(run.statuses.values()) == [Status.REJECTED, *[Status.SUCCEEDED] * 4]
+    assert (run.result.refused_instances, code(run)) == ((), 1)
+
+
+def test_another_key_goes_on() -> None:
+    """With two keys, one of which is refused: every target succeeds with the other, and one warning was given."""
+    staged = make_scenario(default_model={"duration": 2}, keys=[*REFUSED, "good"])
+    run = rehearse(manifest_text(*(model(n) for n in range(1, 21))), staged)
+    assert set(run.statuses.values()) == {Status.SUCCEEDED}
+    assert run.witness.about("key_refused") == [1]
+    assert (run.result.refused_instances, code(run)) == ((), 0)
+
+
+def test_a_refused_key_is_no_attempt() -> None:
+    """The call that a key was refused for goes again with the other key, as the same attempt."""
+    staged = make_scenario(default_model={"duration": 2}, keys=[*REFUSED, "good"])
+    run = rehearse(manifest_text(model(1, retries=0)), staged)
+    assert (run.outcome.status, run.outcome.attempts) == (Status.SUCCEEDED, 1)
+
+
+def test_other_instances_go_on() -> None:
+    """One instance refuses its key, the other's models are all refreshed; exit 3."""
+    instances = {name: {"base_url": ENVIRON["OMNI_BASE_URL"], "api_keys": ["${KEY_1}"]} for name in ("closed", "open")}
+    models = [model(n, instance="closed" if n % 2 else "open") for n in range(1, 9)]
+    text = json.dumps({"instances": instances, "models": models})
+    scenarios = {
+        "closed": make_scenario(default_model={}, keys=REFUSED),
+        "open": make_scenario(default_model={"duration": 20}),
+    }
+    run = rehearse(text, scenarios)
+    assert [o.status for o in run.outcomes] == [Status.NOT_STARTED, Status.SUCCEEDED] * 4
+    assert run.result.refused_instances == ("closed",)
+    assert code(run) == 3
+
+
+def test_a_key_that_is_revoked_in_mid_run() -> None:
+    """Sent ones keep their job ids, `interrupted`; unsent ones are `not_started`; nothing is `failed`."""
+    staged = make_scenario(default_model={"duration": 60}, keys=[{"key": "bad", "refused_from": 30}])
+    run = rehearse(manifest_text(*(model(n) for n in range(1, 101))), staged)
+    started = [o for o in run.outcomes if o.job_ids]
+    assert {o.status for o in started} == {Status.INTERRUPTED}
+    assert {o.status for o in run.outcomes if not o.job_ids} == {Status.NOT_STARTED}
+    assert len(started) == sum(call.accepted for call in run.calls)
+
+
+def test_a_refused_key_ends_look_ups_as_well() -> None:
+    """Where the key is refused at the first look-up, every target is `not_started`, the disabled one skipped."""
+    staged = make_scenario(default_model={}, keys=REFUSED)
+    models = [model(1, connection=None), model(2), {"name": "by name"}, model(3, enabled=False)]
+    run = rehearse(manifest_text(*models), staged)
+    assert [o.status for o in run.outcomes] == [*[Status.NOT_STARTED] * 3, Status.SKIPPED]
+    assert (run.result.refused_instances, code(run), len(run.calls)) == (("sim",), 3, 1)
+
+
+def test_several_keys_share_the_work() -> None:
+    """The quota of each key is used: three keys submit three times as much in the first minute."""
+    run = rehearse(
+        manifest_text(*(model(n) for n in range(1, 181)), keys=3),
+        make_scenario(default_model={"duration": 1}),
+        settings=Settings(wait=False),
+    )
+    assert run.posts[-1].t_s < 5
+    assert len({call.key for call in run.posts}) == 3

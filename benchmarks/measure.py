@@ -14,6 +14,7 @@ from benchmarks.workloads import Workload
 from orchestrator.simulator import virtual
 from orchestrator.simulator.judging import known_at
 from orchestrator.simulator.reading import make_scenario
+from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.server import Simulator
 
 EARLIER_RUNS = 2
@@ -38,8 +39,21 @@ class Figures:
 def measure(program: Program, workload: Workload, *, warm: bool, seed: int) -> Figures:
     """Run `program` on `workload`; the same seed gives the same durations to every program and the same log each time."""
     durations = workload.durations(workload.models, Random(seed))
-    history = _history(workload, durations, seed) if warm else {}
-    scenario = make_scenario(
+    history = history_of(workload, durations, seed) if warm else {}
+    scenario = stage(workload, durations, seed)
+
+    async def main() -> Figures:
+        loop = asyncio.get_running_loop()
+        async with Simulator(scenario, utcnow=virtual.utcnow_of(loop)) as simulator:
+            await program(Setting(url=simulator.url, workload=workload, history=history, seed=seed))
+            return _figures(simulator, workload, durations)
+
+    return virtual.run(main(), debug=False)
+
+
+def stage(workload: Workload, durations: Sequence[float], seed: int) -> Scenario:
+    """A simulated instance on which each model's job takes what `durations` says (seconds)."""
+    return make_scenario(
         seed=seed,
         keys=[key_text(n) for n in range(workload.keys)],
         limit={"kind": "sliding", "requests": workload.requests, "per": workload.per_s},
@@ -55,19 +69,14 @@ def measure(program: Program, workload: Workload, *, warm: bool, seed: int) -> F
         ],
     )
 
-    async def main() -> Figures:
-        loop = asyncio.get_running_loop()
-        async with Simulator(scenario, utcnow=virtual.utcnow_of(loop)) as simulator:
-            await program(Setting(url=simulator.url, workload=workload, history=history, seed=seed))
-            return _figures(simulator, workload, durations)
 
-    return virtual.run(main(), debug=False)
-
-
-def _history(workload: Workload, durations: Sequence[float], seed: int) -> dict[str, list[float]]:
+def history_of(
+    workload: Workload, durations: Sequence[float], seed: int, noise: float = NOISE
+) -> dict[str, list[float]]:
+    """What two earlier runs of the same models took, in seconds by model id; `noise` is the spread of their logs."""
     rng = Random(f"history {seed}")
     return {
-        model_id(i): [d / workload.history_factor * math.exp(rng.gauss(0, NOISE)) for _ in range(EARLIER_RUNS)]
+        model_id(i): [d / workload.history_factor * math.exp(rng.gauss(0, noise)) for _ in range(EARLIER_RUNS)]
         for i, d in enumerate(durations)
     }
 

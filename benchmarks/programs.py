@@ -60,6 +60,11 @@ class _Silence:
 
 async def ours(setting: Setting) -> None:
     """This program; it knows of earlier runs what `setting.history` holds."""
+    await make_run(setting).run()
+
+
+def make_run(setting: Setting) -> Run:
+    """This program's run, not begun yet; to be called inside the virtual loop."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     workload = setting.workload
@@ -93,7 +98,7 @@ async def ours(setting: Setting) -> None:
         redact=lambda text: text,
         history={INSTANCE: setting.history},
     )
-    await Run(manifest, entries, Settings(), surroundings).run()
+    return Run(manifest, entries, Settings(), surroundings)
 
 
 class _Script:

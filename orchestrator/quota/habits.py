@@ -15,6 +15,8 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from random import Random
+from statistics import NormalDist
 
 # The grid of ages: 2 % steps are finer than anything a poll can see.
 _SHORTEST_S = 0.05
@@ -28,6 +30,8 @@ EDGES: tuple[float, ...] = (0.0, *(_SHORTEST_S * _RATIO**k for k in range(_STEPS
 _PRIOR_MEDIAN = 22.5
 _PRIOR_SIGMA = 1.5
 _PRIOR_JOBS = 1.5
+# So many ends (and so many jobs that run) tell what a lognormal can know.
+_EVIDENCE = 150
 
 _ROOT_HALF = math.sqrt(0.5)
 
@@ -122,6 +126,23 @@ class Crowd:
             self._fitted_after = self._seen + max(1, self._seen // 10)
         return self._curve
 
+    def habits(self, prior: Habit) -> list[tuple[float, Habit]]:
+        """Which lognormals this run's jobs may follow, each with its weight: for what depends on all of them together,
+        where a blurred average would make the longest of many jobs look far longer than any single belief does.
+        """
+        ended = self._ended[-_EVIDENCE:]
+        running = sorted(self._alive.values())[-_EVIDENCE:]
+        weighed = []
+        for step in range(-12, 13):
+            for sigma in (0.15, 0.3, 0.5, 0.7, 0.9, 1.2):
+                habit = Habit(prior.median_s * math.exp(step * 0.3), sigma)
+                log = -0.5 * (step * 0.3 / prior.sigma) ** 2
+                log += sum(math.log(max(1e-9, habit.alive(a) - habit.alive(b))) for a, b in ended)
+                log += sum(math.log(max(1e-9, habit.alive(a))) for a in running)
+                weighed.append((log, habit))
+        top = max(log for log, _ in weighed)
+        return [(math.exp(log - top), habit) for log, habit in weighed if log > top - 12]
+
     def _fit(self) -> Curve:
         # a few hundred jobs tell all that a histogram can hold; the newest say most
         ended = [_span(a, b) for a, b in self._ended[-400:]]
@@ -175,7 +196,17 @@ class Habit:
         z = (math.log(age_s) - mu) / sigma
         return age_s * _normal_cdf(-z) + math.exp(mu + sigma * sigma / 2) * _normal_cdf(z - sigma)
 
+    def draw(self, after_s: float, rng: Random) -> float:
+        """A duration (seconds) of a job that is known to have outlived `after_s`."""
+        share = self.alive(after_s) * (1.0 - rng.random())
+        if share < _FAR_TAIL:
+            # out there the habit says nothing any more: what has lasted long lasts longer
+            return after_s * math.exp(rng.expovariate(2.0))
+        return max(after_s, self.median_s * math.exp(self.sigma * _NORMAL.inv_cdf(1.0 - share)))
 
+
+_NORMAL = NormalDist()
+_FAR_TAIL = 1e-6
 _RECENCY = 0.8
 _USUAL_SIGMA = 0.25
 _USUAL_WEIGHT = 3.0
@@ -279,23 +310,6 @@ class Expectation:
             return age_s - unfinished_s
         return max(0.0, (age_s - unfinished_s) - (self._area(age_s) - self._area(unfinished_s)) / alive)
 
-    def quantile(self, share: float, *, after_s: float = 0.0) -> float:
-        """The age by which `share` of such jobs that outlive `after_s` have ended, in seconds."""
-        if self.own is None:
-            return self.crowd.quantile(share, after_s=after_s)
-        goal = self.alive(after_s) * (1.0 - share)
-        low, high = after_s, EDGES[-1]
-        if goal <= 0.0:
-            return self.crowd.quantile(share, after_s=after_s)
-        while high - low > 0.01 * max(high, _SHORTEST_S):
-            # halfway between logs: durations differ by factors
-            mid = math.sqrt(max(low, _SHORTEST_S / 10) * high)
-            if self.alive(mid) > goal:
-                low = mid
-            else:
-                high = mid
-        return max(after_s, high)
-
     @property
     def median_s(self) -> float:
         """A single number for the duration: the habit's median, else the crowd's."""
@@ -311,6 +325,7 @@ class Durations:
 
     def __init__(self, history: Mapping[str, Sequence[float]] | None = None, *, grain_s: float = 2.0) -> None:
         self._habits = make_habits(history or {})
+        self._guess = _guess(self._habits, grain_s)
         self.crowd = Crowd(_prior_masses(self._habits, grain_s))
         self.drift = Drift()
 
@@ -320,6 +335,10 @@ class Durations:
         if own is not None:
             own = Habit(own.median_s * self.drift.factor, math.hypot(own.sigma, self.drift.sigma))
         return Expectation(self.crowd.curve, own)
+
+    def crowd_habits(self) -> list[tuple[float, Habit]]:
+        """Which lognormals the jobs without a history may follow, each with its weight."""
+        return self.crowd.habits(self._guess)
 
     def known_s(self, model: str) -> float | None:
         """How long the model's own history lets expect, in seconds; None where it has none."""
@@ -344,6 +363,14 @@ class Durations:
         late_s = habit.median_s * math.exp(habit.sigma)
         if by_s is not None or was_unfinished < late_s <= after_s:
             self.drift.learn(habit, after_s, by_s)
+
+
+def _guess(habits: Mapping[str, Habit], grain_s: float) -> Habit:
+    """Around which duration models without a history lie, and how sure that is."""
+    if not habits:
+        return Habit(_PRIOR_MEDIAN * grain_s, 1.0)
+    logs = [math.log(h.median_s) for h in habits.values()]
+    return Habit(math.exp(sum(logs) / len(logs)), 0.7)
 
 
 def _prior_masses(habits: Mapping[str, Habit], grain_s: float) -> list[float]:

@@ -148,7 +148,11 @@ class Run:
         if self._pool is None:
             return None
         left = self._pool.lanes_left()
-        parts = [estimate(lanes, self._calls[name].door.budget(), rng) for name, lanes in left.items()]
+        doors = {name: self._calls[name].door for name in left}
+        parts = [
+            estimate(lanes, doors[name].budget(), doors[name].durations.crowd_habits(), rng)
+            for name, lanes in left.items()
+        ]
         if not parts:
             return Estimate(0.0, 0.0, 0.0)
         return Estimate(*(max(getattr(p, field) for p in parts) for field in ("low_s", "middle_s", "high_s")))

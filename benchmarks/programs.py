@@ -48,10 +48,10 @@ class Setting:
 Program = Callable[[Setting], Awaitable[None]]
 
 
-class _Silence:
+class Silence:
     """A watcher that takes no notice of anything."""
 
-    def door_watcher(self, *_: object) -> _Silence:
+    def door_watcher(self, *_: object) -> Silence:
         return self
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -90,7 +90,7 @@ def make_run(setting: Setting) -> Run:
     surroundings = Surroundings(
         clock=Clock(loop.time, loop.utcnow),
         rng=Random(setting.seed),
-        watcher=_Silence(),
+        watcher=Silence(),
         recorder=SilentRecorder(),
         open_client=lambda i: OmniClient(i, utcnow=loop.utcnow, user_agent="benchmark", direct=True),
         ledger=lambda i, _: Window(i.rate_limit.per_s),

@@ -1,0 +1,90 @@
+"""`python -m benchmarks.door_cpu`: what the door itself costs with thousands of jobs in flight and one key.
+
+No HTTP: a call is answered at once, so that all the time that is measured is the door's and the choice's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Sequence
+from random import Random
+
+from benchmarks.workloads import lognormal
+from orchestrator.manifest.manifest import RateLimit, Secret
+from orchestrator.quota.choice import Ask, Job, Purpose
+from orchestrator.quota.door import Door
+from orchestrator.quota.habits import Durations
+from orchestrator.quota.key import KeyQuota
+from orchestrator.quota.window import Window
+from orchestrator.quota.wire import Wire
+from orchestrator.simulator import virtual
+
+
+class _Silence:
+    def key_held(self, key: KeyQuota, wait_s: float) -> None: ...
+
+    def key_refused(self, key: KeyQuota, *, left: int) -> None: ...
+
+    def limit_learned(self, key: KeyQuota) -> None: ...
+
+
+async def _follow(door: Door, number: int, duration_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    model, accepted_at = f"model {number}", loop.time()
+    unfinished_at = asked_at = accepted_at
+    while True:
+        job = Job(
+            model=model,
+            accepted_at=accepted_at,
+            unfinished_at=unfinished_at,
+            asked_at=asked_at,
+            min_s=2.0,
+            max_s=60.0,
+            timeout_at=accepted_at + 36000.0,
+        )
+        turn = await door.turn(Ask(purpose=Purpose.POLL, job=job))
+        turn.answered()
+        asked_at = turn.left_at
+        if asked_at - accepted_at >= duration_s:
+            door.durations.ended(model, number, unfinished_at - accepted_at, asked_at - accepted_at)
+            return
+        door.durations.running(model, number, unfinished_at - accepted_at, asked_at - accepted_at)
+        unfinished_at = asked_at
+
+
+async def _run(jobs: int, minutes: float) -> tuple[float, int]:
+    """CPU seconds that the door took, and how many jobs were seen to end, in so many virtual minutes."""
+    loop = asyncio.get_running_loop()
+    limit = RateLimit(requests=60, per_s=60.0)
+    key = KeyQuota(label="key", secret=Secret("key"), limit=limit, ledger=Window(60.0), rng=Random(0))
+    door = Door(keys=[key], wire=Wire(16), durations=Durations(), watcher=_Silence(), clock=loop.time)
+    serving = asyncio.create_task(door.serve())
+    follows = [asyncio.create_task(_follow(door, n, d)) for n, d in enumerate(lognormal(jobs, Random(0)))]
+    await asyncio.sleep(0)
+    began_s = time.process_time()
+    await asyncio.sleep(minutes * 60)
+    took_s = time.process_time() - began_s
+    ended = sum(f.done() for f in follows)
+    for task in (serving, *follows):
+        task.cancel()
+    await asyncio.gather(serving, *follows, return_exceptions=True)
+    return took_s, ended
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the share of one core that the door takes."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.door_cpu", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=5000, help="how many jobs are in flight [5000]")
+    parser.add_argument("--minutes", type=float, default=30.0, help="for how many virtual minutes [30]")
+    chosen = parser.parse_args(args)
+    took_s, ended = virtual.run(_run(chosen.jobs, chosen.minutes), debug=False)
+    share = took_s / (chosen.minutes * 60)
+    print(
+        f"{chosen.jobs} jobs, {chosen.minutes:g} minutes at 60 calls a minute: {ended} seen to end, {share:.2%} of a core"
+    )
+
+
+if __name__ == "__main__":
+    main()

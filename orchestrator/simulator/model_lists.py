@@ -1,6 +1,6 @@
 """GET /v1/models: the models in pages, filtered and sorted as the API does it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from orchestrator.simulator.answer import (
     Answer,
@@ -28,6 +28,8 @@ class ModelLists:
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
         self._lists: dict[tuple[object, ...], list[LiveModel]] = {}
+        self._by_name: dict[str, list[LiveModel]] = {}
+        self._named = 0
 
     def page(self, ask: Ask) -> Answer:
         """One page. Raises ApiError 400 for parameters that are unknown or wrong."""
@@ -64,10 +66,26 @@ class ModelLists:
         if found is None:
             if len(self._lists) >= _CACHED:
                 self._lists.clear()
-            found = [model for model in stage.models.values() if self._fits(model, ask, with_deleted=with_deleted)]
+            found = [model for model in self._candidates(ask) if self._fits(model, ask, with_deleted=with_deleted)]
             found.sort(key=self._sort_key(field), reverse=is_descending)
             self._lists[kept] = found
         return found
+
+    def _candidates(self, ask: Ask) -> Iterable[LiveModel]:
+        """The models among which a list is looked for: the one of its id, those of its very name, or all."""
+        models = self._instance.stage.models
+        if "modelId" in ask.query:
+            model = models.get(ask.query["modelId"].lower())
+            return () if model is None else (model,)
+        name = ask.query.get("name", "").lower()
+        if not name or self._instance.answers.names == "contains":
+            return models.values()
+        if self._named != len(models):
+            self._by_name.clear()
+            for model in models.values():
+                self._by_name.setdefault(model.name.lower(), []).append(model)
+            self._named = len(models)
+        return self._by_name.get(name, ())
 
     def _fits(self, model: LiveModel, ask: Ask, *, with_deleted: bool) -> bool:
         query = ask.query
@@ -76,17 +94,13 @@ class ModelLists:
         # An empty filter is no filter: the whole list comes back, as from the real service.
         for parameter, value in (
             ("modelKind", model.kind),
-            ("modelId", model.id),
             ("connectionId", model.connection.id),
             ("baseModelId", model.base_id or ""),
         ):
             wanted = query.get(parameter)
             if wanted and wanted.lower() != value.lower():
                 return False
-        name = query.get("name", "").lower()
-        if not name:
-            return True
-        return name in model.name.lower() if self._instance.answers.names == "contains" else name == model.name.lower()
+        return query.get("name", "").lower() in model.name.lower()
 
     def _sort_key(self, field: str) -> Callable[[LiveModel], tuple[object, int]]:
         keys: dict[str, Callable[[LiveModel], object]] = {

@@ -85,9 +85,11 @@ class Simulator:
     ) -> None:
         for task in (*self._outages, *self._sleepers):
             task.cancel()
-        await asyncio.gather(*self._outages, return_exceptions=True)
-        await self._hang_up()
-        self._log.close()
+        try:
+            await asyncio.gather(*self._outages, return_exceptions=True)
+            await self._hang_up()
+        finally:
+            self._log.close()
 
     @property
     def url(self) -> str:
@@ -114,16 +116,22 @@ class Simulator:
         self._port = int(self._listener.sockets[0].getsockname()[1])
 
     async def _hang_up(self) -> None:
-        """Stop listening, and end every connection."""
+        """Stop listening, and end every connection; at once, where the caller is cancelled meanwhile."""
         listener, self._listener = self._listener, None
         if listener is not None:
-            # A connection that was accepted a moment ago must become one that can be ended: asyncio loses it otherwise.
-            for listening in listener.sockets:
-                self._loop.remove_reader(listening.fileno())
-            for _ in range(_TURNS_TO_CONNECT):
-                await asyncio.sleep(0)
-            listener.close()
-        await self._server.shutdown(_SHUTDOWN_S)
+            try:
+                # A connection accepted a moment ago must become one that can be ended: asyncio loses it otherwise.
+                for listening in listener.sockets:
+                    self._loop.remove_reader(listening.fileno())
+                for _ in range(_TURNS_TO_CONNECT):
+                    await asyncio.sleep(0)
+            finally:
+                listener.close()
+        try:
+            await self._server.shutdown(_SHUTDOWN_S)
+        finally:
+            for connection in self._server.connections:
+                connection.force_close()
         if listener is not None:
             await listener.wait_closed()
         await asyncio.sleep(0)  # transports close their sockets in the loop's next turn

@@ -48,7 +48,8 @@ class Stage(World):
         self._ids_by_name: dict[str, str] = {}
         for connection in scenario.connections:
             self._list_connection(connection)
-        bases = {name: id_ for id_, name in _names(scenario)}
+        has_bases = any(model.base is not None for model in scenario.models)
+        bases = {name: id_ for id_, name in _names(scenario)} if has_bases else {}
         for model in scenario.models:
             self._list_model(model, bases)
         for generate in scenario.generate:
@@ -183,10 +184,11 @@ def _bad_patterns(scenario: Scenario) -> Iterator[tuple[Keys, str]]:
 
 
 def _lost_references(scenario: Scenario) -> Iterator[tuple[Keys, str]]:
-    models = {reference for pair in _names(scenario) for reference in pair}
-    for number, model in enumerate(scenario.models):
-        if model.base is not None and model.base not in models and model.base.lower() not in models:
-            yield ("models", number, "base"), f"no model has the id or name {model.base!r}"
+    based = [(number, model.base) for number, model in enumerate(scenario.models) if model.base is not None]
+    models = {reference for pair in _names(scenario) for reference in pair} if based else set()
+    for number, base in based:
+        if base not in models and base.lower() not in models:
+            yield ("models", number, "base"), f"no model has the id or name {base!r}"
     connections = {id_ for _, id_ in _placed_connections(scenario)}
     connections |= {connection.name for connection in scenario.connections if connection.name is not None}
     for number, environment in enumerate(scenario.environments):

@@ -303,3 +303,26 @@ def test_roles_of_many_models_are_cut() -> None:
     body = counter.get("/whoami")[1]
     assert len(body["rolesByModel"]) == 100
     assert body["rolesByModelTruncated"] is True
+
+
+def test_a_model_may_build_on_a_generated_one_and_bring_a_connection_by_id() -> None:
+    """A base is found among listed and generated models, by name or id; a connection may be known by its id alone."""
+    other = "7d0c5ad1-7d0d-4f2c-9a57-0c1f6e1f9a10"
+    models = [
+        {"name": "a", "kind": "SHARED_EXTENSION", "base": "Model 2", "connection": {"id": other}},
+        {"name": "b", "kind": "SHARED_EXTENSION", "base": model_id("Model 1").upper(), "connection": other.upper()},
+    ]
+    counter = Counter(models=models, generate=[{"count": 2}])
+    records = {record["name"]: record for record in counter.get("/models")[1]["records"]}
+    assert records["a"]["baseModelId"] == model_id("Model 2")
+    assert records["b"]["baseModelId"] == model_id("Model 1")
+    assert records["a"]["connectionId"] == records["b"]["connectionId"] == other
+    assert counter.get(f"/connections/{other}")[1]["connection"]["name"] == "Connection 7d0c5ad1"
+
+
+def test_a_uuid_among_branches_is_name_and_id() -> None:
+    """A manifest that names a branch by its id finds it where the scenario lists that id."""
+    other = "7d0c5ad1-7d0d-4f2c-9a57-0c1f6e1f9a10"
+    counter = Counter(models=[{"name": "a", "branches": [other.upper()], "connection": {"branch_based": True}}])
+    assert counter.refresh(model_id("a"), f"?branch_id={other}")[0] == 200
+    assert counter.get("/models?modelKind=BRANCH")[1]["records"][0]["name"] == other.upper()

@@ -35,6 +35,7 @@ def test_a_refresh_and_its_job_over_http() -> None:
         assert ended.data["status"] == "COMPLETED"
         assert parsedate_to_datetime(ended.headers["Date"]) == virtual.START_AT + timedelta(seconds=8)
         assert simulator.url.startswith(f"http://{HOST}:")
+        assert simulator.stage.models[SALES].name == "sales"
 
     talk_to(talk)
 
@@ -256,3 +257,28 @@ def test_serving_until_cancelled_in_real_time() -> None:
         return time.perf_counter() - began
 
     assert asyncio.run(main(), debug=True) < 1
+
+
+def test_a_second_cancel_leaves_nothing_open() -> None:
+    """Who cancels again while the simulator stops gets it stopped all the same, with port and connections closed."""
+
+    async def main() -> None:
+        address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        utcnow = virtual.utcnow_of(asyncio.get_running_loop())
+        slow = make_scenario(faults=[{"always": True, "delay": 1000}])
+        task = asyncio.create_task(serve(slow, utcnow=utcnow, ready=address.set_result))
+        port = int((await address).rpartition(":")[2])
+        _, writer = await asyncio.open_connection(HOST, port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\n\r\n")
+        await asyncio.sleep(1)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(HOST, port)
+        writer.close()
+        await writer.wait_closed()
+
+    virtual.run(main(), debug=True)

@@ -24,7 +24,11 @@ READ_RETRIES = 3
 
 
 class _Ended(Exception):
-    """A read that did not come about; its text says why."""
+    """A read that did not come about; its text says why, `is_ones_own` whether that speaks for this one question alone."""
+
+    def __init__(self, message: str, *, is_ones_own: bool) -> None:
+        super().__init__(message)
+        self.is_ones_own = is_ones_own
 
 
 class LookUp:
@@ -65,7 +69,7 @@ class LookUp:
             await search.run()
             await search.read_branches(entries)
         except _Ended as error:
-            return search.inventory(failure=str(error))
+            search.failure = str(error)
         return search.inventory()
 
     async def page(self, query: ModelsQuery) -> ModelsPage:
@@ -73,7 +77,7 @@ class LookUp:
         try:
             return await self.read(lambda key: self._calls.client.models(query, key))
         except CallError as error:
-            raise _Ended(error.message) from None
+            raise _Ended(error.message, is_ones_own=error.http_status in (400, 404)) from None
 
 
 class _Search:
@@ -84,9 +88,12 @@ class _Search:
         self._needs = needs
         self._records: dict[str, ModelRecord] = {}
         self._branches: dict[str, tuple[tuple[str, str], ...]] = {}
+        # models of whose branches only those were read that were asked for by name
+        self._partly: set[str] = set()
+        self.failure = ""
 
-    def inventory(self, failure: str = "") -> Inventory:
-        return Inventory(records=self._records, branches=self._branches, failure=failure, asked=True)
+    def inventory(self) -> Inventory:
+        return Inventory(records=self._records, branches=self._branches, failure=self.failure, asked=True)
 
     def _missing(self) -> tuple[list[str], list[str]]:
         names = {r.name for r in self._records.values() if r.kind in KINDS and not r.deleted}
@@ -95,21 +102,27 @@ class _Search:
             [n for n in self._needs.names if n not in names],
         )
 
-    def _add(self, page: ModelsPage) -> None:
+    def _add(self, page: ModelsPage, shown: set[str]) -> bool:
+        """Keep what a page shows; whether any of it was not among what its question has `shown` before."""
+        before = len(shown)
         for record in page.records:
+            shown.add(record.id)
             self._records[record.id] = record
             if record.branches is not None:
                 self._branches[record.id] = record.branches
+        return len(shown) > before
 
     async def run(self) -> None:
-        if self._needs.count > 1:
-            await self._pages()
+        for kind in KINDS:
+            ids, names = self._missing()
+            if len(ids) + len(names) < 2 or not await self._pages(kind):
+                break
         ids, names = self._missing()
         for model_id in ids:
-            self._add(await self._look_up.page(self._query(model_id=model_id)))
+            await self._single(self._query(model_id=model_id))
         for name in names:
             for kind in KINDS:
-                await self._all_pages(self._query(kind=kind, name=name))
+                await self._single(self._query(kind=kind, name=name))
                 if name not in self._missing()[1]:
                     break
 
@@ -118,44 +131,57 @@ class _Search:
             kind=kind, name=name, model_id=model_id, active_branches=self._needs.branches, page_size=PAGE_SIZE
         )
 
-    async def _pages(self) -> None:
-        """Shared models page by page, until all is found or single calls are fewer than the pages that are left."""
-        query, seen, read = self._query(kind=KINDS[0]), {""}, 0
+    async def _pages(self, kind: str) -> bool:
+        """Models of one kind page by page, until all is found or single calls are fewer than the pages that are left;
+        whether all pages were read.
+        """
+        query, read = self._query(kind=kind), 0
+        seen, shown = {""}, set[str]()
+        named = self._missing()[1]
         while read < MOST_PAGES:
             page = await self._look_up.page(query)
-            self._add(page)
+            is_news = self._add(page, shown)
             read += 1
-            # a cursor that comes again would page for ever
-            if page.next_cursor is None or page.next_cursor in seen:
-                return
+            # a cursor that comes again, or pages that show nothing new, would go on for ever
+            if page.next_cursor is None or page.next_cursor in seen or not is_news:
+                return True
             seen.add(page.next_cursor)
             ids, names = self._missing()
             # a name must be seen to be unique, so that it takes a call of its own where not all pages are read
-            left = len(ids) + len(self._needs.names)
+            left = len(ids) + len(named)
             pages_left = -(-(page.total - read * PAGE_SIZE) // PAGE_SIZE) if page.total is not None else 1
             if left < pages_left or not left:
-                await self._confirm_names(names)
-                return
+                for name in named:
+                    if name not in names:
+                        await self._all_pages(self._query(kind=kind, name=name))
+                return False
             query = replace(query, cursor=page.next_cursor)
+        return True
 
-    async def _confirm_names(self, missing: list[str]) -> None:
-        """Names that a page showed are asked for by name, since pages that were not read may hold the same name."""
-        for name in self._needs.names:
-            if name not in missing:
-                await self._all_pages(self._query(kind=KINDS[0], name=name))
+    async def _single(self, query: ModelsQuery) -> None:
+        """A look-up for one thing alone; where the server refuses it, the others go on without."""
+        try:
+            await self._all_pages(query)
+        except _Ended as error:
+            if not error.is_ones_own:
+                raise
+            self.failure = self.failure or str(error)
 
-    async def _all_pages(self, query: ModelsQuery) -> None:
-        seen: set[str] = set()
+    async def _all_pages(self, query: ModelsQuery) -> tuple[ModelRecord, ...]:
+        found: list[ModelRecord] = []
+        seen, shown = {""}, set[str]()
         for _ in range(MOST_PAGES):
             page = await self._look_up.page(query)
-            self._add(page)
-            if page.next_cursor is None or page.next_cursor in seen:
-                return
+            found += page.records
+            is_news = self._add(page, shown)
+            if page.next_cursor is None or page.next_cursor in seen or not is_news:
+                break
             seen.add(page.next_cursor)
             query = replace(query, cursor=page.next_cursor)
+        return tuple(found)
 
     async def read_branches(self, entries: Iterable[Entry]) -> None:
-        """Branches by name of models that did not show theirs, one call each."""
+        """Branches by name of models that did not show theirs: a call for the name, and all of them where that fails."""
         for entry in entries:
             if entry.branch is None or UUID.fullmatch(entry.branch):
                 continue
@@ -163,14 +189,22 @@ class _Search:
             if model_id is None:
                 same = self.inventory().named(entry.model_name or entry.name)
                 model_id = same[0].id if len(same) == 1 else None
-            if model_id is None or model_id in self._branches:
+            if model_id is None or entry.branch in {name for _, name in self._branches.get(model_id, ())}:
                 continue
-            page = await self._look_up.page(
-                ModelsQuery(kind="BRANCH", base_model_id=model_id, name=entry.branch, page_size=PAGE_SIZE)
-            )
-            found = [r for r in page.records if r.base_model_id == model_id and r.kind == "BRANCH" and not r.deleted]
-            self._branches[model_id] = tuple((r.id, r.name or "") for r in found)
-            if not any(name == entry.branch for _, name in self._branches[model_id]):
-                return_all = ModelsQuery(kind="BRANCH", base_model_id=model_id, page_size=PAGE_SIZE)
-                page = await self._look_up.page(return_all)
-                self._branches[model_id] = tuple((r.id, r.name or "") for r in page.records if r.kind == "BRANCH")
+            if model_id in self._branches and model_id not in self._partly:
+                continue
+            found = await self._branches_of(model_id, entry.branch)
+            if not any(name == entry.branch for _, name in found):
+                found = await self._branches_of(model_id, None)
+                self._partly.discard(model_id)
+            else:
+                self._partly.add(model_id)
+            self._branches[model_id] = tuple(dict.fromkeys((*self._branches.get(model_id, ()), *found)))
+
+    async def _branches_of(self, model_id: str, name: str | None) -> list[tuple[str, str]]:
+        query = ModelsQuery(kind="BRANCH", base_model_id=model_id, name=name, page_size=PAGE_SIZE)
+        return [
+            (r.id, r.name or "")
+            for r in await self._all_pages(query)
+            if r.base_model_id == model_id and r.kind == "BRANCH" and not r.deleted
+        ]

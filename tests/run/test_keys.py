@@ -86,7 +86,8 @@ def test_a_key_that_is_revoked_in_mid_run() -> None:
 def test_a_refused_key_ends_look_ups_as_well() -> None:
     """Where the key is refused at the first look-up, every target is `not_started`, the disabled one skipped."""
     staged = make_scenario(default_model={}, keys=REFUSED)
-    models = [model(1, connection=None), model(2), {"name": "by name"}, model(3, enabled=False)]
+    models: list[dict[str, object]] = [model(1, connection=None), model(2), {"name": "by name"}]
+    models.append(model(3, enabled=False))
     run = rehearse(manifest_text(*models), staged)
     assert [o.status for o in run.outcomes] == [*[Status.NOT_STARTED] * 3, Status.SKIPPED]
     assert (run.result.refused_instances, code(run), len(run.calls)) == (("sim",), 3, 1)

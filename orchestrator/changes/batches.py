@@ -44,6 +44,10 @@ class Starters:
 
     def __init__(self) -> None:
         """No statement has begun."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Forgets what went before: a statement has ended."""
         self._parens = 0
         self._cases = 0
         self._granting = False

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from enum import IntEnum
-from functools import cache
 from typing import Final, NamedTuple
 
 from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.errors import TemplatedError
+from orchestrator.changes.lexicon import lexicon
 
 
 class Kind(IntEnum):
@@ -45,101 +45,6 @@ class Token(NamedTuple):
 
 NOTHING: Final = Token(Kind.END, "", "", -1, -1)
 
-_WORDS: Final = {
-    "tsql": r"(?:[^\W\d]|\#)[\w$#@]*+",
-    "redshift": r"\#?[^\W\d][\w$]*+",
-}
-"""What a word may hold where it may hold more than elsewhere; `#x` is a temporary table."""
-_BACKSLASHED: Final = r"(?:[^{q}\\]++|\\.|{q}{q})*+"
-_DOUBLED: Final = r"(?:[^{q}]++|{q}{q})*+"
-STOPS: Final = (
-    *("CREATE", "ALTER", "DROP", "SELECT", "EXEC", "EXECUTE", "USE", "DECLARE", "SET", "GRANT", "REVOKE", "DENY"),
-    *("IF", "BEGIN", "DELIMITER"),
-)
-"""Words at which the hurried walk stops where statements need no semicolon between them."""
-
-_TEMPLATE: Final = r"\{\{|\{%|\{\#|\$\{|<%|\$\(|&\{"
-
-
-class _Lexicon(NamedTuple):
-    """A dialect's patterns."""
-
-    token: re.Pattern[str]
-    run: re.Pattern[str]
-
-
-@cache
-def _lexicon(dialect: Dialect) -> _Lexicon:
-    content = _BACKSLASHED if dialect.backslash else _DOUBLED
-    comments = [r"--(?=\s|$)[^\n]*+|^[ \t]*+--[^\n]*+" if dialect.name == "mysql" else r"--[^\n]*+"]
-    if dialect.hash_comments:
-        comments.append(r"\#(?!\{)[^\n]*+" if dialect.name != "mysql" else r"\#[^\n]*+")
-    if dialect.slash_comments:
-        comments.append(r"//[^\n]*+")
-    if not dialect.nested_comments:
-        begins = r"/\*(?!M?!)" if dialect.versioned_comments else r"/\*"
-        comments.append(begins + r"(?:[^*]++|\*(?!/))*+\*/")
-    strings: list[str] = []
-    if dialect.triple_quotes:
-        triple = r"(?:[rRbB]{{0,2}}){q}{q}{q}(?:[^\\{q}]++|\\.|{q}(?!{q}{q}))*+{q}{q}{q}"
-        strings += [triple.format(q="'"), triple.format(q='"')]
-    if dialect.raw_strings:
-        for q in ("'", '"'):
-            raw = content if dialect.name == "bigquery" else _DOUBLED
-            strings.append(f"(?:[rR][bB]?|[bB][rR]){q}{raw.format(q=q)}{q}")
-    if dialect.escape_strings:
-        strings.append("[eE]'" + _BACKSLASHED.format(q="'") + "'")
-    strings.append("(?:[nNbBxX]|[uU]&)?'" + content.format(q="'") + "'")
-    if dialect.double_quoted_strings:
-        strings.append('(?:[bB])?"' + content.format(q='"') + '"')
-    names = ["`" + _DOUBLED.format(q="`") + "`"]
-    if not dialect.double_quoted_strings:
-        names.append('(?:[uU]&)?"' + _DOUBLED.format(q='"') + '"')
-    if dialect.brackets:
-        names.append(r"\[(?:[^\]]++|\]\])*+\]")
-    word = _WORDS.get(dialect.name, r"[^\W\d][\w$]*+")
-    parts = [
-        rf"(?P<string>{'|'.join(strings)})",
-        rf"(?P<word>{word})",
-        rf"(?P<name>{'|'.join(names)})",
-        r"(?P<number>\d\w*+)",
-        r"(?P<variable>@{1,2}[^\W\d][\w$]*+)",
-        rf"(?P<template>{_TEMPLATE})",
-        r"(?P<comment>/\*)",
-        r"(?P<dollar>\$(?:[^\W\d]\w*+)?\$)",
-        r"(?P<sign>:=|::|\|\||\+=|=>|<<|>>|.)",
-    ]
-    blank = rf"(?:[\s\ufeff\u200b]++|{'|'.join(comments)})*+"
-    flags = re.DOTALL | re.MULTILINE
-    return _Lexicon(
-        re.compile(f"{blank}(?:{'|'.join(parts)})?", flags), re.compile(_run(dialect, strings, comments), flags)
-    )
-
-
-def _run(dialect: Dialect, strings: list[str], comments: list[str]) -> str:
-    """What can be passed over in one go: all up to the next thing that ends a statement or needs a closer look."""
-    plain = r"[^;'\"`$/\-\#\[{<&\\\n*@]++"
-    if dialect.batches:
-        plain = r"(?:[^\w;'\"`$/\-\#\[{<&\\\n*@]|\d)++|(?!(?i:" + "|".join(STOPS) + r")\b)(?:[^\W\d]|\#)[\w$#@]*+"
-    prefixed = [each for each in strings if each.startswith(("[eE]", "(?:[rR]"))]
-    behind = [rf"(?<=[^\w][eErR]){each[each.index(chr(39)) :]}" for each in prefixed if "'" in each]
-    quotes = '"`' if not dialect.double_quoted_strings else "`"
-    names = [rf"{q}[^{q}{{$<&]*+{q}" for q in quotes]
-    if dialect.brackets:
-        names.append(r"\[[^\]{$<&]*+\]")
-    signs = [r"-(?!-)", r"/(?![*/])", r"\*(?!/)", "@", r"[{](?![{%\#])", r"<(?!%)", r"&(?!\{)", r"\$(?=\d)"]
-    if dialect.name == "mysql":
-        signs.append(r"--(?!\s)")
-    if not dialect.hash_comments:
-        signs.append(r"\#")
-    if not dialect.slash_comments:
-        signs.append("/(?=/)")
-    if not dialect.brackets:
-        signs.append(r"\[")
-    ending = r"[ \t]*+(?:[gG][oO]\b[ \t]*+\d*+[ \t]*+;?+[ \t]*+$|/[ \t]*+$|[dD][eE][lL][iI][mM][iI][tT][eE][rR]\s|\\)"
-    alternatives = [plain, *behind, *strings, *names, rf"\n(?!{ending})", *comments, *signs]
-    return f"(?:{'|'.join(alternatives)})*+"
-
 
 class Lexer:
     """Walks through one text. `pos` may be moved by whoever knows better."""
@@ -152,7 +57,7 @@ class Lexer:
         self.pos = 0
         self._first_line = first_line
         self._breaks: list[int] | None = None
-        self._lexicon = _lexicon(dialect)
+        self._lexicon = lexicon(dialect)
         self._open_versions = 0
         self.delimiter = ";"
         """What ends a statement now, where the client was told so."""
@@ -287,7 +192,7 @@ class Lexer:
         (GO, a slash, DELIMITER, a client's command) ends it before that line, with a line break for a sign; where statements
         need no semicolons, a word that may begin one is the answer, and not passed.
         """
-        run = self._lexicon.run.match
+        run = self._lexicon.statement.match
         text = self.text
         while True:
             if (match := run(text, self.pos)) is not None:
@@ -306,6 +211,22 @@ class Lexer:
             if token is not None and (token.kind is Kind.BROKEN or token.kind is Kind.WORD):
                 self.pos = token.end if token.kind is Kind.BROKEN else token.start
                 return token
+
+    def skip_parens(self) -> bool:
+        """Goes behind the parenthesis that closes the one just read; False, and stays, where a statement would end first."""
+        run = self._lexicon.inside.match
+        begin, depth = self.pos, 1
+        while depth:
+            if (match := run(self.text, self.pos)) is not None:
+                self.pos = match.end()
+            sign = self.text[self.pos : self.pos + 1]
+            if sign and sign in "()":
+                depth += 1 if sign == "(" else -1
+                self.pos += 1
+            elif sign in {"", ";", "\n"} or ((token := self._closer(self.pos)) and token.kind is Kind.BROKEN):
+                self.pos = begin
+                return False
+        return True
 
     def _closer(self, start: int) -> Token | None:
         """The one thing at `start` that cannot be passed over in a run; a comment gives nothing."""

@@ -74,7 +74,7 @@ def _statement(reading: Reading, statement: Statement, *, in_body: bool) -> None
     if statement.client:
         if statement.client.split()[0].rstrip(";") in _RUNS_FILES:
             reading.widen("runs SQL that is not in this text", text=statement.client)
-    elif any(token.upper == ";" for token in statement.tokens) and not begins_routine(statement.tokens[:MAX_HEAD]):
+    elif statement.several and not begins_routine(statement.tokens[:MAX_HEAD]):
         _run(reading, reading.text, reading.line, in_body=in_body)  # several, between two delimiters of the client's
     else:
         _one(reading, statement, in_body=in_body)

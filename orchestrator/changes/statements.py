@@ -30,6 +30,8 @@ class Statement(NamedTuple):
     tokens: list[Token]
     start: int
     end: int
+    several: bool = False
+    """It holds semicolons, and the client was told that something else ends a statement."""
     broken: str = ""
     """What is wrong with its end: a quote, a comment or a body that never closes."""
     client: str = ""
@@ -45,29 +47,48 @@ class Splitter:
         self._text = lexer.text
         self._tokens: list[Token] = []
         self._body: Body | None = None
+        self._several = False
         self._routines = BATCH_ROUTINES if lexer.dialect.batches else ROUTINES
         self._client = _CLIENTS.get(lexer.dialect.name, "")
+        self._enders = _LINES | {";", self._client}
         self._starters = Starters() if lexer.dialect.batches else None
 
     def statements(self) -> Iterator[Statement]:
         """Each statement that is not known to be harmless by its first word alone."""
-        while (token := self._lexer.next()).kind is not Kind.END:
+        lexer, starters = self._lexer, self._starters
+        while (token := lexer.next()).kind is not Kind.END:
             if token.kind is Kind.BROKEN:
                 yield from self._finish(token.start, broken=f"{token.text[:2].strip()} is never closed")
-            elif (ended := self._ends(token)) is not None:
-                yield from ended
-            elif (
-                self._starters is not None
-                and self._body is None
-                and self._starters.starts(self._tokens, token, self._following)
-            ):
+                continue
+            if token.upper in self._enders or lexer.delimiter != ";":
+                ended = self._ends(token)
+                if ended is not None:
+                    yield from ended
+                    continue
+            if starters is not None and self._body is None and starters.starts(self._tokens, token, self._following):
                 yield from self._finish(token.start)
-                self._starters.starts([], token, self._following)
-                yield from self._add_or_skip(token)
-            else:
-                yield from self._add_or_skip(token)
-        broken = "its body never ends" if self._body is not None and self._body.is_open() and not self._starters else ""
+                starters.starts([], token, self._following)
+            self._add(token)
+            if len(self._tokens) == 1 or len(self._tokens) >= MAX_HEAD:
+                yield from self._skip(token)
+            elif token.upper == "(" and self._tokens[0].upper == "CREATE":
+                self._skip_columns()
+        broken = "its body never ends" if self._body is not None and self._body.is_open() and not starters else ""
         yield from self._finish(len(self._text), broken=broken)
+
+    def _skip_columns(self) -> None:
+        """Passes over what a new table's columns are: they are read only if need be, from the text."""
+        head = [token.upper for token in self._tokens]
+        if self._body is None and "TABLE" in head and head.count("(") == 1 and head[-2] != "IDENTIFIER":
+            before = self._lexer.pos
+            if self._lexer.skip_parens():
+                end = self._lexer.pos
+                closing = Token(Kind.SIGN, ")", ")", end - 1, end)
+                if self._starters is not None:
+                    self._starters.starts(self._tokens, closing, self._following)
+                self._add(closing)
+            else:
+                self._lexer.pos = before
 
     def _following(self) -> Token:
         """The token after the present one, without taking it."""
@@ -84,11 +105,12 @@ class Splitter:
             return self._finish(token.start)
         if word == ";":
             if self._lexer.delimiter != ";":
+                self._several = True
                 return None
             if self._body is not None and (self._starters or self._body.is_open()):
                 return None
             return self._finish(token.start)
-        if (word in _LINES or word == self._client) and self._begins_line(token):
+        if word in self._enders and self._begins_line(token):
             return self._line(token)
         return None
 
@@ -126,14 +148,14 @@ class Splitter:
             for each in self._tokens:
                 self._body.feed(each)
 
-    def _add_or_skip(self, token: Token) -> Iterator[Statement]:
-        self._add(token)
+    def _skip(self, token: Token) -> Iterator[Statement]:
+        """Passes over the rest of a statement of which enough is known."""
         if self._lexer.delimiter != ";" or self._body is not None:
             return
         if len(self._tokens) == 1:
             if token.upper not in SKIPPED or self._wants_a_look(token):
                 return
-        elif len(self._tokens) < MAX_HEAD or self._tokens[0].upper != "CREATE" or self._starters is not None:
+        elif self._tokens[0].upper != "CREATE" or self._starters is not None:
             return
         ending = self._lexer.skip()
         if ending.kind is Kind.BROKEN:
@@ -157,10 +179,11 @@ class Splitter:
         return True
 
     def _finish(self, end: int, *, broken: str = "") -> Iterator[Statement]:
-        tokens, self._tokens, self._body = self._tokens, [], None
+        tokens, several = self._tokens, self._several
+        self._tokens, self._body, self._several = [], None, False
         if self._starters is not None:
-            self._starters = Starters()
+            self._starters.begin()
         if tokens and (broken or tokens[0].upper not in SKIPPED or len(tokens) > 1):
-            yield Statement(tokens, tokens[0].start, end, broken)
+            yield Statement(tokens, tokens[0].start, end, several, broken)
         elif broken:
-            yield Statement([], end, end, broken)
+            yield Statement([], end, end, broken=broken)

@@ -18,16 +18,12 @@ _KEY = "simulated-key"
 
 
 async def enter_simulation(stack: AsyncExitStack, scenario: str, manifest: Manifest, clock: Clock) -> Manifest:
-    """Start a simulator for each instance for as long as `stack` lives; the manifest with their addresses.
-
-    `scenario` is a file's path; an empty text means the scenario beside the manifest where there is one, else an
-    instance on which everything that the manifest names exists. Raises `UsageError` where the scenario is wrong.
+    """Start a simulator for each instance for as long as `stack` lives; the manifest with their addresses. Raises
+    `UsageError` where the scenario is wrong.
     """
-    path = scenario or _scenario_beside(manifest.path)
     instances = {}
-    for name, instance in manifest.instances.items():
-        entries = [e for e in manifest.entries if e.instance == name]
-        staged = read_scenario(path) if path else _everything_exists(instance, entries)
+    for name, staged in stage(manifest, scenario).items():
+        instance = manifest.instances[name]
         simulator = await stack.enter_async_context(Simulator(staged, utcnow=clock.utcnow))
         keys = [
             ApiKey(source=KeySource(), secret=Secret(key))
@@ -35,6 +31,21 @@ async def enter_simulation(stack: AsyncExitStack, scenario: str, manifest: Manif
         ]
         instances[name] = replace(instance, base_url=simulator.url, keys=tuple(keys), ca_file=None)
     return replace(manifest, instances=instances)
+
+
+def stage(manifest: Manifest, scenario: str = "") -> dict[str, Scenario]:
+    """The scenario of each instance of a manifest.
+
+    `scenario` is a file's path; an empty text means the scenario beside the manifest where there is one, else instances
+    on which everything that the manifest names exists. Raises `UsageError` where the scenario is wrong.
+    """
+    path = scenario or _scenario_beside(manifest.path)
+    return {
+        name: read_scenario(path)
+        if path
+        else _everything_exists(instance, [e for e in manifest.entries if e.instance == name])
+        for name, instance in manifest.instances.items()
+    }
 
 
 def _scenario_beside(manifest_path: str) -> str:

@@ -24,11 +24,15 @@ CONFIGS = [path for path in files() if path.parts[0] == "configs" and path.suffi
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The commands in a document's shell blocks, as words; a pipe or `&&` ends one, a backslash goes on."""
+    """The commands in a document's shell blocks, as words; a pipe or `&&` ends one, a backslash goes on. In a `console`
+    block what follows no prompt is output.
+    """
     for language, block in re.findall(r"^ *```(\w+)[^\n]*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
         if language not in {"console", "sh", "bash", "shell"}:
             continue
         for line in block.replace("\\\n", " ").splitlines():
+            if language == "console" and not line.lstrip().startswith("$ "):
+                continue
             for part in re.split(r"\||&&|;", line.strip().removeprefix("$ ")):
                 words = _words(part)
                 while words and re.fullmatch(r"\w+=.*", words[0], re.DOTALL):
@@ -50,7 +54,7 @@ def _told(document: Path) -> list[list[str]]:
 
 def test_commands_are_found() -> None:
     """The reader of documents sees through prompts, variables, continuations, comments and pipes."""
-    text = "```console\n$ KEY=a omni-refresh run \\\n  m.yaml --json | jq .  # why\nsales  don't\n```\n```yaml\nmake: it\n```\n"
+    text = "```console\n$ KEY=a omni-refresh run \\\n  m.yaml --json | jq .  # why\nomni-refresh says so\n```\n```yaml\nmake: it\n```\n"
     assert list(commands(text)) == [["omni-refresh", "run", "m.yaml", "--json"], ["jq", "."]]
 
 

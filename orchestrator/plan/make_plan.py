@@ -29,21 +29,14 @@ def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mappin
             unresolved.append(ids)
         else:
             found.append((entry, *ids))
-    labels = _label_connections(found, inventories)
+    places = _Places(found, inventories)
     lanes: dict[tuple[str, str], list[Target]] = {}
     for entry, model_id, branch_id in found:
-        inventory = inventories.get(entry.instance, Inventory())
-        record = inventory.records.get(model_id)
-        connection = record.connection_id if record is not None else None
-        if connection is None and entry.connection is not None:
-            candidates = labels[entry.instance, entry.connection]
-            if len(candidates) > 1:
-                unresolved.append(_two_connections(entry, candidates))
-                continue
-            connection = next(iter(candidates), entry.connection)
-        elif entry.connection is not None and len(labels[entry.instance, entry.connection]) > 1:
-            unresolved.append(_two_connections(entry, labels[entry.instance, entry.connection]))
+        candidates = places.seen_on(entry)
+        if len(candidates) > 1:
+            unresolved.append(_two_connections(entry, candidates))
             continue
+        connection = places.connection(entry, model_id)
         if connection is None:
             warnings[entry.index].append(_UNKNOWN_CONNECTION)
         lane = f"connection {connection}" if connection is not None else f"model {model_id}"
@@ -58,17 +51,53 @@ def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mappin
     )
 
 
-def _label_connections(
-    found: Sequence[tuple[Entry, str, str | None]], inventories: Mapping[str, Inventory]
-) -> defaultdict[tuple[str, str], set[str]]:
-    """Which connections' ids each label (instance, `connection:`) stands for, as far as look-ups showed it."""
-    labels: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for entry, model_id, _ in found:
-        inventory = inventories.get(entry.instance)
-        record = inventory.records.get(model_id) if inventory is not None else None
-        if entry.connection is not None and record is not None and record.connection_id is not None:
-            labels[entry.instance, entry.connection].add(record.connection_id)
-    return labels
+_ID, _LABEL, _MODEL = range(3)
+_Node = tuple[str, int, str]
+
+
+class _Places:
+    """Which connection each model stands on: as look-ups showed it, else as the entries of one model or of one label
+    together say. A label may be a connection's id.
+    """
+
+    def __init__(self, found: Sequence[tuple[Entry, str, str | None]], inventories: Mapping[str, Inventory]) -> None:
+        self._shown: dict[tuple[str, str], str] = {}
+        self._seen_on: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self._same: dict[_Node, _Node] = {}
+        for entry, model_id, _ in found:
+            inventory = inventories.get(entry.instance)
+            record = inventory.records.get(model_id) if inventory is not None else None
+            if record is not None and record.connection_id is not None:
+                self._shown[entry.instance, model_id] = record.connection_id
+                self._join((entry.instance, _MODEL, model_id), (entry.instance, _ID, record.connection_id))
+                if entry.connection is not None:
+                    self._seen_on[entry.instance, entry.connection].add(record.connection_id)
+        for entry, model_id, _ in found:
+            if entry.connection is not None and len(self.seen_on(entry)) < 2:
+                is_id = UUID.fullmatch(entry.connection) is not None
+                label = entry.connection.lower() if is_id else entry.connection
+                self._join((entry.instance, _MODEL, model_id), (entry.instance, _ID if is_id else _LABEL, label))
+
+    def seen_on(self, entry: Entry) -> set[str]:
+        """The connections' ids that the entry's label was seen on."""
+        return set() if entry.connection is None else self._seen_on.get((entry.instance, entry.connection), set())
+
+    def connection(self, entry: Entry, model_id: str) -> str | None:
+        """The connection of a model: its id where it is known, else a label; None where neither is."""
+        _, kind, name = self._first((entry.instance, _MODEL, model_id))
+        return self._shown.get((entry.instance, model_id)) or (None if kind == _MODEL else name)
+
+    def _first(self, node: _Node) -> _Node:
+        while (before := self._same.get(node, node)) != node:
+            node = before
+        return node
+
+    def _join(self, one: _Node, other: _Node) -> None:
+        """Two names of one thing; an id names it better than a label, a label better than a model."""
+        one, other = self._first(one), self._first(other)
+        if one != other:
+            better, worse = (one, other) if one[1] <= other[1] else (other, one)
+            self._same[worse] = better
 
 
 def _two_connections(entry: Entry, candidates: set[str]) -> Unresolved:

@@ -63,6 +63,21 @@ def test_a_call_is_recorded_with_what_matters() -> None:
     talk_to(talk)
 
 
+def test_a_key_of_odd_bytes_is_a_key() -> None:
+    """A bearer token that is no text is labelled and judged like any other."""
+
+    async def talk(simulator: Simulator, caller: Caller) -> None:
+        reader, writer = await asyncio.open_connection(HOST, int(caller.url.rpartition(":")[2]))
+        writer.write(b"GET /api/v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xc3\r\n\r\n")
+        line = await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+        assert b" 200 " in line
+        assert len(simulator.calls[0].key) == 8
+
+    talk_to(talk)
+
+
 def test_keys_are_checked_and_limited_over_http() -> None:
     """No key and a wrong one are refused; a limited call is 429 with Retry-After, and a call after it is admitted."""
 

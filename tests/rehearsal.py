@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from orchestrator.clock import Clock
+from orchestrator.journal.owners import Holder
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, Secret
 from orchestrator.omni.address import UnsendableName, request_target_bytes
@@ -24,8 +25,7 @@ from orchestrator.quota.door import Closing, Door
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Window
 from orchestrator.run.outcome import Outcome, Status
-from orchestrator.run.recorder import SilentRecorder
-from orchestrator.run.refresh import Recorder
+from orchestrator.run.recorder import Recorder, SilentRecorder
 from orchestrator.run.run import Run, RunResult, Surroundings
 from orchestrator.run.settings import Settings
 from orchestrator.simulator import virtual
@@ -75,6 +75,9 @@ class Witness:
 
     def lane_broke(self, lane: Lane, error: BaseException) -> None:
         self._note("lane_broke", error)
+
+    def lane_waits(self, lane: Lane, holder: Holder) -> None:
+        self._note("lane_waits", holder)
 
     def instance_silent(self, instance: str, error: CallError) -> None:
         self._note("instance_silent", instance)

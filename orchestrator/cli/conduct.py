@@ -1,128 +1,114 @@
-"""Conducts one run: from a manifest and a selection to reports and an exit code. `run` and its kin differ in what they
+"""Conducts one run: from what is to be done to reports and an exit code. `run`, `resume` and `retry` differ in what they
 hand in.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
-from pathlib import Path
 from random import Random
 
 from orchestrator import __version__
-from orchestrator.cli.console import Console, print_result
+from orchestrator.cli.deliver import append_job_summary, grow, open_growing, print_report, write_reports
+from orchestrator.cli.desk import Desk
 from orchestrator.cli.narrator import Narrator
+from orchestrator.cli.order import Begun, Order
 from orchestrator.clock import Clock, real_clock
-from orchestrator.errors import UsageError
-from orchestrator.log import Event, Redactor, bound, get_logger
-from orchestrator.manifest.manifest import ApiKey, Entry, Instance, Manifest, RateLimit
+from orchestrator.errors import OmniRefreshError
+from orchestrator.journal.database import JournalError
+from orchestrator.journal.shared_window import SharedWindow, key_name
+from orchestrator.journal.steps import Steps
+from orchestrator.log import Event, bound, get_logger
+from orchestrator.manifest.manifest import ApiKey, Instance, Manifest, RateLimit
 from orchestrator.omni.address import UnsendableName, request_target_bytes
 from orchestrator.omni.answers import RefreshAsk
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import Ledger, Window
-from orchestrator.report.as_jsonl import JsonLines
+from orchestrator.report.counts import count_statuses
+from orchestrator.report.document import make_document, make_row
 from orchestrator.report.exit_code import exit_code
-from orchestrator.report.formats import Format, format_of, render
-from orchestrator.report.report import Report, RunFacts, Trigger
-from orchestrator.report.summary import render_summary
-from orchestrator.report.writer import ReportError, append_step_summary, check_writable, write_report
-from orchestrator.run.outcome import Outcome
-from orchestrator.run.recorder import SilentRecorder
+from orchestrator.report.report import Report, RunFacts
+from orchestrator.run.journal_recorder import JournalRecorder, kind_of_refresh
+from orchestrator.run.lane_keeper import LaneKeeper
+from orchestrator.run.outcome import Status
+from orchestrator.run.recall import is_open
 from orchestrator.run.run import Run, RunResult, Surroundings
-from orchestrator.run.settings import Settings
 
-DEFAULT_REPORT = "omni-refresh-report.json"
 SIGN_OF_LIFE_S = 30.0
 USER_AGENT = f"omni-refresh/{__version__}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a command wants conducted. `scenario` None is the real instance, an empty text the manifest's own models."""
+class _Stage:
+    """What a run stands on while it goes on. `signals` are those that have come."""
 
-    manifest: Manifest
-    selected: Sequence[Entry]
-    settings: Settings
-    reports: Sequence[str]
-    as_json: bool
-    rate: int | None
-    scenario: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Began:
-    """When a run began, by which clock, and the signals that have come since."""
-
+    order: Order
+    begun: Begun
+    desk: Desk
+    steps: Steps
     at: datetime
     clock: Clock
-    signals: Sequence[int]
+    signals: list[int]
 
 
-def conduct(order: Order, *, console: Console, redactor: Redactor) -> int:
-    """Run to the end, write the reports, print the result; the exit code."""
-    paths = _report_paths(order.reports)
-    return asyncio.run(_conduct(order, paths, console, redactor))
+def conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: Sequence[str]) -> int:
+    """Run to the end, write the reports to `paths`, print the result; the exit code."""
+    return asyncio.run(_conduct(order, begun, desk, steps, paths))
 
 
-def _report_paths(wanted: Sequence[str]) -> list[str]:
-    """Where reports go. A path that cannot be written is found before the first call; the default one only warns."""
-    for path in wanted:
-        format_of(path)
-        check_writable(path)
-    if wanted:
-        return list(wanted)
-    try:
-        check_writable(DEFAULT_REPORT)
-    except UsageError as error:
-        get_logger().warning(Event.REPORT_FAILED, path=DEFAULT_REPORT, error=str(error))
-        return []
-    return [DEFAULT_REPORT]
-
-
-async def _conduct(order: Order, paths: Sequence[str], console: Console, redactor: Redactor) -> int:
+async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: Sequence[str]) -> int:
     clock = real_clock()
-    log = get_logger()
-    run_id = f"{clock.utcnow():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    growing = [JsonLines(path) for path in paths if format_of(path) is Format.JSONL]
-    narrator = Narrator(_grow(growing))
+    stage = _Stage(order=order, begun=begun, desk=desk, steps=steps, at=clock.utcnow(), clock=clock, signals=[])
+    growing = open_growing(paths, tuple(begun.before.outcomes.values()))
+    narrator = Narrator(grow(growing))
     async with AsyncExitStack() as stack:
-        with bound(run_id=run_id):
+        with bound(run_id=begun.run.id):
             manifest = order.manifest
             if order.scenario is not None:
                 from orchestrator.cli.simulation import enter_simulation
 
                 manifest = await enter_simulation(stack, order.scenario, manifest, clock)
-            if order.rate is not None:
-                manifest = _with_rate(manifest, order.rate)
-            surroundings = _surroundings(manifest, clock, narrator, redactor, direct=order.scenario is not None)
-            run = Run(manifest, order.selected, order.settings, surroundings)
-            began = Began(at=clock.utcnow(), clock=clock, signals=_catch_signals(run))
-            log.info(Event.RUN_STARTED, manifest=manifest.path, targets=len(order.selected), version=__version__)
+            shared = manifest if order.rate is None else _with_rate(manifest, order.rate)
+            recorder = JournalRecorder(
+                steps,
+                row=make_row,
+                base_urls=_base_urls(manifest),
+                clock=clock,
+                began_at=clock.now(),
+                calls=begun.recalled.calls,
+            )
+            surroundings = _surroundings(stage, manifest, recorder, narrator)
+            run = Run(shared, order.selected, order.settings, surroundings, begun.before)
+            _catch_signals(run, stage.signals)
+            get_logger().info(
+                Event.RUN_STARTED, manifest=manifest.path, targets=len(order.selected), version=__version__
+            )
             life = asyncio.create_task(_signs_of_life(narrator, clock))
             try:
                 result = await run.run()
             finally:
                 life.cancel()
-            report = _make_report(order, result, run_id, began)
-            return _deliver(report, order, paths, growing, console)
+            report = _make_report(stage, result, result.abort or recorder.broken)
+            if not write_reports(report, paths, growing) and order.named:
+                report = replace(report, exit_code=_code(report, report_failed=True))
+            append_job_summary(report)
+            command = _finish(stage, report)
+            get_logger().info(
+                Event.RUN_FINISHED,
+                exit_code=report.exit_code,
+                duration_s=round(report.run.duration_s, 3),
+                **({} if command is None else {"next": command}),
+            )
+            print_report(report, as_json=order.as_json, console=desk.console, paths=paths, next_command=command)
+            return report.exit_code
 
 
-def _grow(growing: Sequence[JsonLines]) -> Callable[[Outcome], None]:
-    def append(outcome: Outcome) -> None:
-        for lines in growing:
-            try:
-                lines.append(outcome)
-            except ReportError as error:
-                get_logger().warning(Event.REPORT_FAILED, error=str(error))
-
-    return append
+def _base_urls(manifest: Manifest) -> dict[str, str]:
+    return {name: instance.base_url for name, instance in manifest.instances.items()}
 
 
 def _with_rate(manifest: Manifest, rate: int) -> Manifest:
@@ -135,9 +121,10 @@ def _with_rate(manifest: Manifest, rate: int) -> Manifest:
     return replace(manifest, instances=instances)
 
 
-def _surroundings(
-    manifest: Manifest, clock: Clock, narrator: Narrator, redactor: Redactor, *, direct: bool
-) -> Surroundings:
+def _surroundings(stage: _Stage, manifest: Manifest, recorder: JournalRecorder, narrator: Narrator) -> Surroundings:
+    state, order, clock = stage.desk.state, stage.order, stage.clock
+    salt, loop = state.salt, asyncio.get_running_loop()
+
     def length(instance: str, ask: RefreshAsk) -> int:
         try:
             return request_target_bytes(manifest.instances[instance], ask)
@@ -145,24 +132,59 @@ def _surroundings(
             # it will be refused when it is to be sent, and say so in its own outcome
             return 0
 
-    def ledger(instance: Instance, _: ApiKey) -> Ledger:
-        return Window(instance.rate_limit.per_s)
+    def ledger(instance: Instance, key: ApiKey) -> Ledger:
+        whole = manifest.instances[instance.name].rate_limit
+        return SharedWindow(
+            state.owner,
+            key=key_name(key.secret.reveal() if key.secret is not None else "", salt),
+            requests=whole.requests,
+            per_s=whole.per_s,
+            shared=instance.rate_limit.requests < whole.requests,
+            own=Window(whole.per_s),
+            later=loop.call_later,
+            broke=lambda error: get_logger().warning(Event.BUDGET_BROKE, error=str(error)),
+        )
 
+    previous = state.journal.previous_statuses(stage.begun.run.manifest_file, before=stage.begun.run.root)
+    known = {status.value: status for status in Status}
     return Surroundings(
         clock=clock,
         rng=Random(),
         watcher=narrator,
-        recorder=SilentRecorder(),
-        open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent=USER_AGENT, direct=direct),
+        recorder=recorder,
+        open_client=lambda i: OmniClient(
+            i, utcnow=clock.utcnow, user_agent=USER_AGENT, direct=order.scenario is not None
+        ),
         ledger=ledger,
         length=length,
-        redact=redactor.redact,
+        redact=stage.desk.redactor.redact,
+        history=_history(stage, manifest),
+        keeper=LaneKeeper(state.locks, stage.steps, base_urls=_base_urls(manifest), clock=clock),
+        previous={name: known[word] for name, word in previous.items() if word in known},
     )
 
 
-def _catch_signals(run: Run) -> list[int]:
-    """Let signals stop the run in order; the list holds the first one that came."""
-    caught: list[int] = []
+def _history(stage: _Stage, manifest: Manifest) -> dict[str, dict[str, tuple[float, ...]]]:
+    """How long each model took in earlier runs: refreshes of the kind that is wanted now, where that is known."""
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for entry in stage.order.selected:
+        if entry.model_id is not None:
+            ask = RefreshAsk(
+                model_id=entry.model_id, hard=entry.mode == "hard", schemas=entry.schemas, tables=entry.tables
+            )
+            wanted.setdefault((entry.instance, entry.model_id), set()).add(kind_of_refresh(ask))
+    history: dict[str, dict[str, tuple[float, ...]]] = {}
+    for name, instance in manifest.instances.items():
+        for model_id, kinds in stage.desk.state.journal.durations(instance.base_url).items():
+            like = wanted.get((name, model_id), set()) & set(kinds) or set(kinds)
+            history.setdefault(name, {})[model_id] = tuple(s for kind in sorted(like) for s in kinds[kind])
+    return history
+
+
+def _catch_signals(run: Run, caught: list[int]) -> None:
+    """Let signals stop the run in order; `caught` holds those that came. One that was ignored at the start (`nohup`) stays
+    so.
+    """
     loop = asyncio.get_running_loop()
 
     def stop(number: int) -> None:
@@ -171,8 +193,8 @@ def _catch_signals(run: Run) -> list[int]:
         run.stop()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop, number)
-    return caught
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop, number)
 
 
 async def _signs_of_life(narrator: Narrator, clock: Clock) -> None:
@@ -182,66 +204,60 @@ async def _signs_of_life(narrator: Narrator, clock: Clock) -> None:
         narrator.progress(clock.now() - began_at)
 
 
-def _make_report(order: Order, result: RunResult, run_id: str, began: Began) -> Report:
+def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | None) -> Report:
+    order, run = stage.order, stage.begun.run
+    warnings = order.warnings
+    if broken is not None:
+        warnings += (f"the journal gave way, so that nothing more was sent: {broken}",)
     facts = RunFacts(
-        id=run_id,
-        trigger=Trigger.RUN,
+        id=run.id,
+        trigger=order.trigger,
         manifest_path=order.manifest.path,
         manifest_sha256=order.manifest.sha256,
-        started_at=began.at,
-        finished_at=began.clock.utcnow(),
+        started_at=stage.at,
+        finished_at=stage.clock.utcnow(),
         duration_s=result.duration_s,
-        signal=began.signals[0] if began.signals else None,
+        signal=stage.signals[0] if stage.signals else None,
+        resumed_from=run.root if run.root != run.id else None,
         requests=result.tally.requests,
         polls=result.tally.polls,
         throttled=result.tally.throttled,
         refused_instances=result.refused_instances,
         quota=result.quota or None,
+        warnings=warnings,
     )
-    code = exit_code(
-        result.outcomes, signal=facts.signal, refused_instances=facts.refused_instances, report_failed=False
+    report = Report(run=facts, outcomes=result.outcomes, exit_code=0)
+    return replace(report, exit_code=_code(report, report_failed=False))
+
+
+def _code(report: Report, *, report_failed: bool) -> int:
+    return exit_code(
+        report.outcomes,
+        signal=report.run.signal,
+        refused_instances=report.run.refused_instances,
+        report_failed=report_failed,
     )
-    return Report(run=facts, outcomes=result.outcomes, exit_code=code)
 
 
-def _deliver(report: Report, order: Order, paths: Sequence[str], growing: Sequence[JsonLines], console: Console) -> int:
-    """Write every report that can be written, then print the result, which is never lost; the exit code."""
-    log = get_logger()
-    failed = False
-    for lines in growing:
-        failed |= not _try(partial(lines.close, report.outcomes), lines.path)
-    for path in paths:
-        wanted = format_of(path)
-        if wanted is not Format.JSONL:
-            failed |= not _try(partial(_write, report, path, wanted), path)
-    if failed and order.reports:
-        code = exit_code(
-            report.outcomes,
-            signal=report.run.signal,
-            refused_instances=report.run.refused_instances,
-            report_failed=True,
-        )
-        report = replace(report, exit_code=code)
-    summary_path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary_path:
-        _try(partial(append_step_summary, summary_path, render(report, Format.MARKDOWN)), summary_path)
-    log.info(Event.RUN_FINISHED, exit_code=report.exit_code, duration_s=round(report.run.duration_s, 3))
-    if order.as_json:
-        print_result(render(report, Format.JSON))
-    else:
-        print_result(render_summary(report, width=console.width, color=console.color, report_paths=paths))
-    return report.exit_code
-
-
-def _write(report: Report, path: str, wanted: Format) -> None:
-    write_report(path, render(report, wanted))
-
-
-def _try(write: Callable[[], None], path: str | Path) -> bool:
+def _finish(stage: _Stage, report: Report) -> str | None:
+    """Keep how the run ended; the command that goes on from there, where there is anything left to do."""
+    unfinished = any(map(is_open, report.outcomes))
+    counts = {status.value: count for status, count in count_statuses(report.outcomes).items() if count}
+    journal = stage.desk.state.journal
     try:
-        write()
-    except ReportError as error:
-        get_logger().error(Event.REPORT_FAILED, path=str(path), error=str(error))
-        return False
-    get_logger().info(Event.REPORT_WRITTEN, path=str(path))
-    return True
+        journal.finish(
+            stage.begun.run.id,
+            document=make_document(report),
+            exit_code=report.exit_code,
+            unfinished=unfinished,
+            counts=counts,
+        )
+        journal.prune()
+    except JournalError as error:
+        get_logger().error(Event.JOURNAL_BROKE, error=str(error))
+    if stage.order.scenario is not None:
+        # its state goes with it
+        return None
+    if unfinished:
+        return f"omni-refresh resume {stage.begun.run.id}"
+    return None if all(o.status.is_good for o in report.outcomes) else f"omni-refresh retry {stage.begun.run.id}"

@@ -16,6 +16,10 @@ from orchestrator.errors import OmniRefreshError
 # command: (module under orchestrator.cli, what the list of commands says of it)
 COMMANDS = {
     "run": ("run", "Refresh the models of a manifest and follow each to its end."),
+    "resume": ("resume", "Go on with a run that was cut off."),
+    "retry": ("retry", "Run again what did not succeed in an earlier run."),
+    "history": ("history", "Earlier runs, and how long each model takes."),
+    "report": ("report", "Render the report of an earlier run, in any format."),
     "check": ("check", "Is the manifest right? Sends nothing."),
     "simulate": ("simulate", "A stand-in Omni server on loopback, with the limits and errors of the real one."),
     "schema": ("schema", "Print the JSON Schema of the manifest, the report or a simulator's scenario."),

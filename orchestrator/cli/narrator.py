@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from orchestrator.journal.owners import Holder
 from orchestrator.log import Event, get_logger
 from orchestrator.manifest.manifest import Instance
 from orchestrator.omni.errors import CallError
@@ -74,6 +75,10 @@ class Narrator:
     def lane_broke(self, lane: Lane, error: BaseException) -> None:
         """A fault of this program."""
         self._log.error(Event.LANE_BROKE, instance=lane.instance, lane=lane.key, exc_info=error)
+
+    def lane_waits(self, lane: Lane, holder: Holder) -> None:
+        """Another run of this machine has the lane."""
+        self._log.info(Event.LANE_WAITED, instance=lane.instance, lane=lane.key, holder=str(holder))
 
     def instance_silent(self, instance: str, error: CallError) -> None:
         """The breaker opened."""

@@ -78,6 +78,26 @@ def log_options(command: F) -> F:
     return command
 
 
+def run_argument(command: F) -> F:
+    """Which earlier run is meant."""
+    return click.argument("run_id", metavar="[RUN_ID]", required=False)(command)
+
+
+def report_options(command: F) -> F:
+    """--report, --json."""
+    for decorate in (
+        option("--json", "as_json", is_flag=True, help="The report's JSON on stdout instead of the summary."),
+        option(
+            "--report",
+            multiple=True,
+            metavar="PATH",
+            help="Write the report; repeatable; the suffix says the format.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
 def run_options(command: F) -> F:
     """What decides how a run goes and what it leaves."""
     for decorate in (
@@ -91,9 +111,30 @@ def run_options(command: F) -> F:
             "NAME.scenario.yaml beside the manifest NAME.yaml, or else every model of the manifest exists.",
         ),
         option(
+            "--resume",
+            is_flag=True,
+            help="Go on with this manifest's and selection's latest run if it was cut off, else start a new one.",
+        ),
+        going_on_options,
+    ):
+        command = decorate(command)
+    return command
+
+
+def going_on_options(command: F) -> F:
+    """What decides how a run goes and what it leaves; where it is left out, a run that is gone on with keeps its own."""
+    for decorate in (
+        option(
+            "--on-overlap",
+            type=click.Choice(["fail", "wait", "proceed"]),
+            default="fail",
+            help="Where another run of this manifest and selection is at work: end with exit code 4, wait for it, or go "
+            "ahead beside it. [fail]",
+        ),
+        option(
             "--rate", type=click.IntRange(min=1), metavar="N", help="This run's share of each key's calls per window."
         ),
-        option("--grace", type=DURATION, default="3s", help="How long a stopped run follows what is in flight. [3s]"),
+        option("--grace", type=DURATION, help="How long a stopped run follows what is in flight. [3s]"),
         option("--deadline", type=DURATION, metavar="DURATION", help="A limit for the whole run."),
         option(
             "--max-failures",
@@ -103,13 +144,7 @@ def run_options(command: F) -> F:
         ),
         option("--fail-fast", is_flag=True, help="Stop submitting after the first target that did not succeed."),
         option("--no-wait", is_flag=True, help="Submit only; do not follow the jobs."),
-        option("--json", "as_json", is_flag=True, help="The report's JSON on stdout instead of the summary."),
-        option(
-            "--report",
-            multiple=True,
-            metavar="PATH",
-            help="Write the report; repeatable; the suffix says the format. [omni-refresh-report.json]",
-        ),
+        report_options,
     ):
         command = decorate(command)
     return command

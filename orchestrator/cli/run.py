@@ -21,58 +21,45 @@ def command(
     select: tuple[str, ...],
     exclude: tuple[str, ...],
     allow_empty: bool,
-    report: tuple[str, ...],
-    as_json: bool,
-    no_wait: bool,
-    fail_fast: bool,
-    max_failures: int | None,
-    deadline: float | None,
-    grace: float,
-    rate: int | None,
     simulate: str | None,
-    **log: Any,
+    **options: Any,
 ) -> int:
     """Refresh every model of MANIFEST, follow each job to its end, and report what became of each.
 
     Stdout holds the summary (or with --json the report); the log goes to stderr.
     """
-    from orchestrator.cli.conduct import Order, conduct
-    from orchestrator.cli.console import open_console
+    from orchestrator.cli.going_on import open_desk, read_changes, talk
+    from orchestrator.cli.launch import launch, lock_of, report_paths, resume, unfinished_run
+    from orchestrator.cli.order import Order
     from orchestrator.errors import UsageError
-    from orchestrator.log import Redactor
+    from orchestrator.journal.values import from_data
     from orchestrator.manifest.load import load_manifest
     from orchestrator.plan.selection import select as select_entries
     from orchestrator.run.settings import Settings
 
-    redactor = Redactor(())
-    console = open_console(
-        log_format=log["log_format"],
-        verbose=log["verbose"],
-        quiet=log["quiet"],
-        no_color=log["no_color"],
-        redactor=redactor,
-    )
+    console, redactor = talk(options)
     loaded = load_manifest(manifest, environ=os.environ, with_keys=simulate is None)
     for secret in loaded.secrets:
         redactor.add(secret)
     selected = select_entries(loaded, select, exclude)
     if not selected and not allow_empty:
         raise UsageError("nothing is selected; --allow-empty makes that no error")
-    return conduct(
-        Order(
-            manifest=loaded,
-            selected=selected,
-            settings=Settings(
-                wait=not no_wait,
-                max_failures=1 if fail_fast else max_failures,
-                deadline_s=deadline,
-                grace_s=grace,
-            ),
-            reports=report,
-            as_json=as_json,
-            rate=rate,
-            scenario=simulate,
-        ),
-        console=console,
-        redactor=redactor,
+    selection = (*(f"select {word}" for word in select), *(f"exclude {word}" for word in exclude))
+    changes = read_changes(options)
+    order = Order(
+        manifest=loaded,
+        selected=selected,
+        settings=from_data(Settings, changes.settings),
+        reports=report_paths(changes.reports),
+        named=bool(changes.reports),
+        as_json=changes.as_json,
+        rate=changes.rate,
+        scenario=simulate,
+        selection=selection,
     )
+    with open_desk(options, console, redactor, simulated=simulate is not None) as desk:
+        if options["resume"]:
+            unfinished = unfinished_run(desk.state, lock=lock_of(loaded.path, selection))
+            if unfinished is not None:
+                return resume(unfinished, desk, changes)
+        return launch(order, desk)

@@ -28,8 +28,15 @@ class Event(StrEnum):
     LANE_BROKE = "lane_broke"
     INSTANCE_FOUND = "instance_found"
     LANE_CLOSED = "lane_closed"
+    LANE_WAITED = "lane_waited"
+    RUN_WAITED = "run_waited"
+    JOURNAL_BROKE = "journal_broke"
+    BUDGET_BROKE = "budget_broke"
+    MANIFEST_CHANGED = "manifest_changed"
     REPORT_WRITTEN = "report_written"
     REPORT_FAILED = "report_failed"
+    NOTIFICATION_SENT = "notification_sent"
+    NOTIFICATION_FAILED = "notification_failed"
 
 
 class Logger:

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from orchestrator.clock import Clock
 from orchestrator.manifest.manifest import Secret
 from orchestrator.omni.client import OmniClient
-from orchestrator.omni.errors import CallError, KeyRefused, Throttled, Unsent
+from orchestrator.omni.errors import CallError, KeyRefused, Refused, Throttled, Unsent
 from orchestrator.quota.choice import Ask, Purpose
 from orchestrator.quota.door import Closing, Door, DoorClosed
 from orchestrator.run.breaker import GIVE_UP_S, Breaker, is_silence, next_probe_s
@@ -72,10 +72,12 @@ class Calls:
         spent: Spent,
         *,
         leaving: Callable[[], None] | None = None,
+        turned_away: Callable[[CallError], None] | None = None,
     ) -> Answered[T]:
         """Ask `question` as soon as the door lets `ask` through; a 429 or a refused key only means another turn.
 
-        `leaving` runs after the turn was given and before anything is sent. Raises `CallError` where the call went wrong
+        `leaving` runs after the turn was given and before anything is sent; `turned_away` hears of a 429 or a refused key
+        before the next turn. Raises `CallError` where the call went wrong
         otherwise and `DoorClosed` where it will never get a turn.
         """
         while True:
@@ -93,10 +95,14 @@ class Calls:
                 end = "429"
                 spent.throttled += 1
                 turn.throttled(error.retry_after_s)
+                if turned_away is not None:
+                    turned_away(error)
                 self._heard(None)
             except KeyRefused as error:
-                end = str(error.http_status)
+                end = UNSENT if error.http_status is None else str(error.http_status)
                 turn.refused()
+                if turned_away is not None:
+                    turned_away(error)
                 self._heard(None)
             except Unsent as error:
                 end = UNSENT
@@ -105,6 +111,10 @@ class Calls:
                 raise
             except CallError as error:
                 end = str(error.http_status or error.kind)
+                if isinstance(error, Refused) and error.http_status is None:
+                    # refused on this side, before anything left
+                    end = UNSENT
+                    turn.unsent()
                 self._heard(error)
                 raise
             else:

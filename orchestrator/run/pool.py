@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,17 +12,22 @@ from typing import Protocol
 
 from orchestrator.clock import Clock
 from orchestrator.errors import OmniRefreshError
+from orchestrator.journal.owners import Holder
 from orchestrator.plan.lanes import Length, next_refresh, refreshes
 from orchestrator.plan.plan import Lane, Plan, Target
 from orchestrator.quota.choice import Purpose
 from orchestrator.quota.door import Closing
 from orchestrator.quota.estimate import LaneLeft
+from orchestrator.run.before import Underway
 from orchestrator.run.calls import Calls
 from orchestrator.run.failure import RunKind, make_failure
+from orchestrator.run.gate import Gate, Keeper
+from orchestrator.run.life import Ending, Life, Phase
 from orchestrator.run.outcome import Outcome, Status
-from orchestrator.run.refresh import Ending, Life, Phase, Recorder, Refreshing
+from orchestrator.run.recorder import Recorder
+from orchestrator.run.refresh import Refreshing
 from orchestrator.run.settings import Settings
-from orchestrator.run.settle import cut_off, not_sent, redacted, settle
+from orchestrator.run.settle import cut_off, not_sent, settle
 
 _SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
 
@@ -38,13 +44,20 @@ class PoolWatcher(Protocol):
     def lane_broke(self, lane: Lane, error: BaseException) -> None:
         """A fault of this program ended one lane; the others go on."""
 
+    def lane_waits(self, lane: Lane, holder: Holder) -> None:
+        """Another run of this machine is at work on the lane's connection."""
+
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """A lane at work: its targets without an outcome, and the refresh that is under way."""
+    """A lane at work: its targets without an outcome, the refreshes of them that another run had begun, and the refresh
+    that is under way.
+    """
 
     lane: Lane
+    gate: Gate
     pending: list[Target]
+    begun: deque[Underway]
     life: Life | None = None
 
 
@@ -62,8 +75,11 @@ class Pool:
         clock: Clock,
         rng: Random,
         length: Length,
-        redact: Callable[[str], str],
+        finish: Callable[[Outcome], Outcome],
         began_at: float,
+        failed: int = 0,
+        keeper: Keeper,
+        underway: Sequence[Underway] = (),
     ) -> None:
         self._plan = plan
         self._settings = settings
@@ -73,10 +89,14 @@ class Pool:
         self._clock = clock
         self._rng = rng
         self._length = length
-        self._redact = redact
+        self._finish = finish
         self._began_at = began_at
+        self._keeper = keeper
+        self._underway = tuple(underway)
+        self._over = asyncio.Event()
+        self._is_cut = False
         self._settled: dict[int, Outcome] = {}
-        self._bad = 0
+        self._bad = failed
         self._at_work = len(plan.lanes)
         self._only_closed = asyncio.Event()
         self._works: list[_Work] = []
@@ -85,15 +105,26 @@ class Pool:
 
     async def run(self) -> tuple[Outcome, ...]:
         """Everything, to the end; a lane that is cut settles its targets from what is known of them."""
+        if self._settings.max_failures is not None and self._bad >= self._settings.max_failures:
+            self.end_submits(Closing.FAIL_FAST)
         for lane in self._plan.lanes:
-            work = _Work(lane, list(lane.targets))
+            work = self._work(lane)
             self._works.append(work)
             task = asyncio.create_task(self._lane(work))
             task.add_done_callback(partial(self._lane_over, work))
             self._tasks.add(task)
+        if self._is_cut:
+            self.cut()
         if self._tasks:
             await asyncio.wait(self._tasks)
         return tuple(self._settled[index] for index in sorted(self._settled))
+
+    def _work(self, lane: Lane) -> _Work:
+        waits = partial(self._watcher.lane_waits, lane)
+        gate = Gate(self._keeper, instance=lane.instance, lane=lane.key, over=self._over, waits=waits)
+        places = {t.entry.index for t in lane.targets}
+        begun = deque(u for u in self._underway if u.refresh.sender.entry.index in places)
+        return _Work(lane, gate, list(lane.targets), begun)
 
     def lanes_left(self) -> dict[str, tuple[LaneLeft, ...]]:
         """What is still to be done, by instance: for an estimate of the time left."""
@@ -126,26 +157,35 @@ class Pool:
 
     def end_submits(self, reason: Closing) -> None:
         """Submit nothing more, anywhere; what is in flight is followed on."""
+        self._over.set()
         for calls in self._calls.values():
             calls.door.close(reason, _SUBMITS)
         self._watcher.submits_ended(reason)
 
     def cut(self) -> None:
         """Stop following: every target settles at once from what is known of it."""
+        self._is_cut = True
         for task in self._tasks:
             task.cancel()
 
     async def _lane(self, work: _Work) -> None:
         calls = self._calls[work.lane.instance]
-        refreshing = Refreshing(calls=calls, recorder=self._recorder, rng=self._rng)
+        refreshing = Refreshing(calls=calls, recorder=self._recorder, rng=self._rng, gate=work.gate)
         while work.pending:
-            refresh = next_refresh(work.pending, collapse=self._plan.manifest.collapse, length=self._length)
-            life = work.life = Life(refresh)
+            life = work.life = self._next_life(work)
+            refresh = life.refresh
             behind = len(refresh.served) < len(work.pending)
             ending = await refreshing.run(life, follow=(self._settings.wait and refresh.wait) or behind)
             self._settle(work, life, ending)
             if work.pending and ending.may_run:
                 await self._closed(refreshing, life, ending)
+            work.gate.leave()
+
+    def _next_life(self, work: _Work) -> Life:
+        """What another run had begun goes first, since it may be running."""
+        if work.begun:
+            return Life.going_on(work.begun.popleft(), self._clock)
+        return Life(next_refresh(work.pending, collapse=self._plan.manifest.collapse, length=self._length))
 
     def _lane_over(self, work: _Work, task: asyncio.Task[None]) -> None:
         """A lane has ended, in whatever way: what it left open is settled from what is known, without any await."""
@@ -153,6 +193,9 @@ class Pool:
         life = work.life if work.life is not None and work.life.phase is not Phase.ENDED else None
         if task.cancelled() or isinstance(error, OmniRefreshError):
             if life is not None:
+                self._settle(work, life, cut_off(life))
+            while work.begun:
+                life = Life.going_on(work.begun.popleft(), self._clock)
                 self._settle(work, life, cut_off(life))
             if isinstance(error, OmniRefreshError):
                 # not a call's end but the run's own ground giving way (the journal): nothing more may be sent
@@ -162,31 +205,39 @@ class Pool:
         elif error is not None:
             # a fault of this program costs the targets of one lane at most, and says so
             self._watcher.lane_broke(work.lane, error)
-            status = Status.UNKNOWN if life is not None and life.left_at is not None else Status.ERROR
-            self._give_up(work.pending, status, RunKind.INTERNAL, f"{type(error).__name__}: {error}")
+            message = f"{type(error).__name__}: {error}"
+            if life is not None and life.left_at is not None:
+                failure = make_failure(RunKind.INTERNAL, message, last_status=life.last_word)
+                self._settle(work, life, Ending(status=Status.UNKNOWN, failure=failure, may_run=True))
+            self._give_up(work.pending, Status.ERROR, RunKind.INTERNAL, message)
+        try:
+            work.gate.leave()
+        except OmniRefreshError as fault:
+            # the lane falls to others when this process ends
+            self.abort = self.abort or fault
         self._stand_back()
 
     def _settle(self, work: _Work, life: Life, ending: Ending) -> None:
-        for outcome, target in settle(
-            life, ending, began_at=self._began_at, clock=self._clock, warnings=self._plan.warnings
-        ):
-            self._keep(target, outcome)
+        settled = settle(life, ending, began_at=self._began_at, clock=self._clock, warnings=self._plan.warnings)
+        self._keep([(target, outcome) for outcome, target in settled])
+        for _, target in settled:
             work.pending.remove(target)
 
     def _give_up(self, pending: list[Target], status: Status, kind: str, message: str) -> None:
-        for target in pending:
-            warnings = self._plan.warnings.get(target.entry.index, ())
-            self._keep(target, not_sent(target, make_failure(kind, message), status, warnings))
+        failure, warnings = make_failure(kind, message), self._plan.warnings
+        self._keep([(t, not_sent(t, failure, status, warnings.get(t.entry.index, ()))) for t in pending])
         pending.clear()
 
-    def _keep(self, target: Target, outcome: Outcome) -> None:
-        outcome = redacted(outcome, self._redact)
-        self._settled[target.entry.index] = outcome
-        self._watcher.target_settled(outcome)
-        if not outcome.status.is_good:
-            self._bad += 1
-            if self._bad == self._settings.max_failures:
-                self.end_submits(Closing.FAIL_FAST)
+    def _keep(self, settled: Sequence[tuple[Target, Outcome]]) -> None:
+        finished = [(target.entry, self._finish(outcome)) for target, outcome in settled]
+        self._recorder.settled(finished)
+        for entry, outcome in finished:
+            self._settled[entry.index] = outcome
+            self._watcher.target_settled(outcome)
+            if not outcome.status.is_good:
+                self._bad += 1
+                if self._bad == self._settings.max_failures:
+                    self.end_submits(Closing.FAIL_FAST)
 
     async def _closed(self, refreshing: Refreshing, life: Life, ending: Ending) -> None:
         """Keep the lane closed while a refresh of it may still run: until a poll says that it ended, or for its timeout;
@@ -204,8 +255,10 @@ class Pool:
             self._at_work += 1
 
     async def _until_open(self, refreshing: Refreshing, life: Life, ending: Ending) -> None:
-        timeout_s = life.refresh.timeout_s
-        opens_at = self._clock.now() + timeout_s
+        began_at = self._clock.now()
+        if life.begun is not None and ending.open_job is None and life.left_at is not None:
+            began_at = life.left_at
+        opens_at = began_at + life.refresh.timeout_s
         if ending.open_job is not None:
             # its polls are the lane's and not the target's, whose outcome stands
             watch, began_at = Life(life.refresh), life.accepted_at or self._clock.now()

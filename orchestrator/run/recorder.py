@@ -1,13 +1,45 @@
-"""A recorder that keeps nothing: for runs that are not to be gone on with (simulations, tests)."""
+"""Who keeps a run's steps: before they can be lost, without any await. Here those who keep nothing; for rehearsals."""
 
 from __future__ import annotations
 
-from orchestrator.plan.plan import Refresh
-from orchestrator.run.outcome import Failure
+from collections.abc import Sequence
+from typing import Protocol
+
+from orchestrator.manifest.manifest import Entry
+from orchestrator.plan.plan import Plan, Refresh
+from orchestrator.run.outcome import Failure, Outcome
+
+
+class Recorder(Protocol):
+    """Told of each step before it can be lost. None of its methods awaits anything.
+
+    Only `planned` and `intended` raise where a step cannot be kept: then nothing is sent. What is under way is followed.
+    """
+
+    def planned(self, plan: Plan) -> None:
+        """Look-ups are done; before the first refresh call."""
+
+    def intended(self, refresh: Refresh, part: int, attempt: int) -> None:
+        """A refresh call is about to leave."""
+
+    def answered(self, refresh: Refresh, part: int, job_id: str | None, word: str | None) -> None:
+        """The server accepted it; before the first poll."""
+
+    def refused(self, refresh: Refresh, part: int, failure: Failure) -> None:
+        """The call is known to have started nothing."""
+
+    def polled(self, refresh: Refresh, part: int, word: str) -> None:
+        """A poll was answered with this status word."""
+
+    def settled(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> None:
+        """Targets that belong together have their outcomes."""
 
 
 class SilentRecorder:
     """Takes every step and forgets it."""
+
+    def planned(self, plan: Plan) -> None:
+        """Look-ups are done."""
 
     def intended(self, refresh: Refresh, part: int, attempt: int) -> None:
         """A refresh call is about to leave."""
@@ -20,3 +52,6 @@ class SilentRecorder:
 
     def polled(self, refresh: Refresh, part: int, word: str) -> None:
         """A poll was answered."""
+
+    def settled(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> None:
+        """Targets have their outcomes."""

@@ -1,27 +1,26 @@
-"""One refresh's life, straight from top to bottom: submit, follow, settle.
-
-What must be known whatever happens stands in `Life`, which is written without any await in between: a run that is
-stopped settles each target from there.
-"""
+"""One refresh's life, straight from top to bottom: submit, follow, settle."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from random import Random
-from typing import Protocol
 
+from orchestrator.journal.stored import Fate, LeftJob
 from orchestrator.manifest.manifest import OnAmbiguous
 from orchestrator.omni.answers import JobState, RefreshAsk
 from orchestrator.omni.errors import CallError, FateUnknown, Kind, Refused, Throttled, Unsent
-from orchestrator.plan.plan import Refresh
 from orchestrator.quota.backoff import retry_s
 from orchestrator.quota.choice import Ask, Job, Purpose
 from orchestrator.quota.door import Closing, DoorClosed
+from orchestrator.run.before import Underway
 from orchestrator.run.calls import Calls
 from orchestrator.run.failure import CLOSED_WORDS, RunKind, failure_of_call, make_failure
-from orchestrator.run.outcome import Failure, Status
-from orchestrator.run.tally import Spent
+from orchestrator.run.gate import Gate, GateShut
+from orchestrator.run.life import Ending, Life, Phase
+from orchestrator.run.outcome import Status
+from orchestrator.run.recorder import Recorder
 
 # A job that was just created may not be known to every server yet (field reports, contract: section 5).
 NEW_JOB_S = 30.0
@@ -33,77 +32,29 @@ _NOT_REACHED = frozenset({Status.NOT_STARTED, Status.THROTTLED})
 _UNSENT = _NOT_REACHED | {Status.REJECTED, Status.ERROR}
 
 
-class Phase(StrEnum):
-    """How far a refresh has come; decides what its targets are when the run is stopped there."""
-
-    WAITING = "waiting"
-    SENDING = "sending"
-    FOLLOWING = "following"
-    ENDED = "ended"
-
-
-class Recorder(Protocol):
-    """Told of each step before it can be lost. None of its methods awaits anything."""
-
-    def intended(self, refresh: Refresh, part: int, attempt: int) -> None:
-        """A refresh call is about to leave."""
-
-    def answered(self, refresh: Refresh, part: int, job_id: str | None, word: str | None) -> None:
-        """The server accepted it; before the first poll."""
-
-    def refused(self, refresh: Refresh, part: int, failure: Failure) -> None:
-        """The call is known to have started nothing."""
-
-    def polled(self, refresh: Refresh, part: int, word: str) -> None:
-        """A poll was answered with this status word."""
-
-
-@dataclass(slots=True)
-class Life:
-    """What has happened to one refresh so far. Moments are the loop's clock; `left_at` is the first call's,
-    `accepted_at` the running job's, `unfinished_at` when that job was last known to run.
-    """
-
-    refresh: Refresh
-    phase: Phase = Phase.WAITING
-    spent: Spent = field(default_factory=Spent)
-    job_ids: list[str] = field(default_factory=list)
-    left_at: float | None = None
-    seen_at: float | None = None
-    accepted_at: float | None = None
-    unfinished_at: float | None = None
-    last_word: str | None = None
-    last_error: CallError | None = None
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a refresh ended. `open_job` is a job that may still run, `may_run` whether anything may."""
-
-    status: Status
-    failure: Failure | None = None
-    may_run: bool = False
-    open_job: str | None = None
-
-
 class Refreshing:
-    """Runs refreshes of one instance."""
+    """Runs the refreshes of one lane."""
 
-    def __init__(self, *, calls: Calls, recorder: Recorder, rng: Random) -> None:
+    def __init__(self, *, calls: Calls, recorder: Recorder, rng: Random, gate: Gate) -> None:
         self._calls = calls
         self._recorder = recorder
         self._rng = rng
+        self._gate = gate
 
     async def run(self, life: Life, *, follow: bool) -> Ending:
         """Send all of the refresh's calls, one after another, each followed to its end; the first that does not succeed
         ends it. `follow` False leaves the last job to itself once it was accepted.
         """
-        refresh = life.refresh
+        refresh, begun = life.refresh, life.begun
         ending = Ending(status=Status.SUCCEEDED)
         for part, ask in enumerate(refresh.asks):
             last = part == len(refresh.asks) - 1
-            ending = await self._part(life, part, ask, follow=follow or not last)
+            if begun is not None and part < begun.part:
+                continue
+            if begun is not None and part == begun.part:
+                ending = await self._go_on(life, begun, ask, follow=follow or not last)
+            else:
+                ending = await self._part(life, part, ask, follow=follow or not last)
             if part and ending.status in _UNSENT:
                 life.warnings.append(f"{part} of {len(refresh.asks)} calls of this scope succeeded before one did not")
                 if ending.status in _NOT_REACHED:
@@ -119,11 +70,40 @@ class Refreshing:
         life.phase = Phase.WAITING
         submitted = await self._submit(life, part, ask)
         if isinstance(submitted, Ending):
+            if life.ambiguous and submitted.status in _UNSENT:
+                # this call started nothing, but an earlier one may have
+                submitted = replace(submitted, status=Status.UNKNOWN, may_run=True)
             return submitted
+        life.ambiguous = False
         job_id, accepted_at = submitted
         if not follow:
             return Ending(status=Status.ACCEPTED, may_run=True, open_job=job_id)
         return await self.follow(life, part, job_id, accepted_at)
+
+    async def _go_on(self, life: Life, begun: Underway, ask: RefreshAsk, *, follow: bool) -> Ending:
+        """Go on where another run left off; a refresh that may have been started is not sent a second time unasked."""
+        entry, part, now = life.refresh.sender.entry, begun.part, self._calls.clock.now()
+        # where another run has the lane it is asking after this very job: asking beside it harms nobody
+        self._gate.try_enter()
+        if begun.fate is Fate.SUCCEEDED:
+            return Ending(status=Status.SUCCEEDED)
+        if begun.fate is Fate.FAILED:
+            return self._job_failed(life)
+        if begun.fate is Fate.INTENDED:
+            if entry.on_ambiguous is OnAmbiguous.RESEND:
+                return await self._part(life, part, ask, follow=follow)
+            message = "the run ended while the refresh call was under way: nobody knows whether it arrived"
+            failure = make_failure(Kind.CUT_OFF, message)
+            return Ending(status=Status.UNKNOWN, failure=failure, may_run=True)
+        if begun.job_id is None:
+            return self._accepted_without_id(life)
+        if not follow:
+            return Ending(status=Status.ACCEPTED, may_run=True, open_job=begun.job_id)
+        until = now + life.refresh.timeout_s if begun.again else None
+        ending = await self.follow(life, part, begun.job_id, now - begun.age_s, until=until)
+        if begun.again and ending.status in (Status.FAILED, Status.UNKNOWN):
+            return await self._part(life, part, ask, follow=follow)
+        return ending
 
     async def _submit(self, life: Life, part: int, ask: RefreshAsk) -> Ending | tuple[str, float]:
         """Send one refresh call until it is accepted or it is decided that it will not be; a job's id and when it was
@@ -131,14 +111,24 @@ class Refreshing:
         """
         refresh, entry, client = life.refresh, life.refresh.sender.entry, self._calls.client
         not_before, attempt = 0.0, 0
+        done: frozenset[int] = frozenset()
         while True:
+            for job in await self._gate.wait():
+                await self._ask_after(life, part, job)
+                done |= {job.call}
             expected_s = self._calls.door.durations.known_s(refresh.sender.model_id)
             wish = Ask(purpose=Purpose.SUBMIT, rank=(-(expected_s or 0.0), float(entry.index)), not_before=not_before)
             life.phase = Phase.WAITING
             try:
                 got = await self._calls.send(
-                    wish, lambda key: client.refresh(ask, key), life.spent, leaving=lambda: self._leave(life, part)
+                    wish,
+                    lambda key: client.refresh(ask, key),
+                    life.spent,
+                    leaving=partial(self._leave, life, part, done),
+                    turned_away=partial(self._turned_away, life, part),
                 )
+            except GateShut:
+                continue
             except DoorClosed as closed:
                 return self._not_sent(life, closed.reason)
             except CallError as error:
@@ -146,6 +136,7 @@ class Refreshing:
                 attempt += 1
                 life.last_error = error
                 ambiguous = isinstance(error, FateUnknown)
+                life.ambiguous |= ambiguous
                 again = error.may_be_tried_again or (ambiguous and entry.on_ambiguous is OnAmbiguous.RESEND)
                 if not ambiguous:
                     self._recorder.refused(refresh, part, failure_of_call(error))
@@ -157,24 +148,48 @@ class Refreshing:
             life.last_error = None
             answer, accepted_at = got.answer, self._calls.clock.now()
             life.last_word = answer.word.upper() if answer.word else None
-            self._recorder.answered(refresh, part, answer.job_id, answer.word)
             if answer.job_id is not None:
                 life.job_ids.append(answer.job_id)
             life.phase = Phase.FOLLOWING
+            self._recorder.answered(refresh, part, answer.job_id, answer.word)
             if answer.state is JobState.SUCCEEDED:
                 return Ending(status=Status.SUCCEEDED)
             if answer.state is JobState.FAILED:
                 return self._job_failed(life)
             if answer.job_id is None:
-                life.warnings.append("the server gave no job id: nobody knows how this refresh ended")
-                return Ending(status=Status.ACCEPTED, may_run=True)
+                return self._accepted_without_id(life)
             return answer.job_id, accepted_at
 
-    def _leave(self, life: Life, part: int) -> None:
+    def _leave(self, life: Life, part: int, done: frozenset[int]) -> None:
+        self._gate.enter(done)
         self._recorder.intended(life.refresh, part, life.spent.attempts + 1)
         life.phase = Phase.SENDING
         if life.left_at is None:
             life.left_at = self._calls.clock.now()
+            life.submitted_at = self._calls.clock.utcnow()
+
+    def _turned_away(self, life: Life, part: int, error: CallError) -> None:
+        """A 429 or a refused key: the call started nothing and was no attempt; it waits for its turn again."""
+        self._recorder.refused(life.refresh, part, failure_of_call(error))
+        life.phase = Phase.WAITING
+        if not life.spent.attempts:
+            life.left_at = life.submitted_at = None
+
+    async def _ask_after(self, life: Life, part: int, job: LeftJob) -> None:
+        """Follow a job that another run left on this lane until it has ended, or for its timeout."""
+        watch, now = Life(life.refresh), self._calls.clock.now()
+        accepted_at = now - job.age_s
+        until = max(now, accepted_at + job.timeout_s)
+        ending = await self.follow(watch, part, job.job_id, accepted_at, until=until, told=lambda _: None)
+        if not ending.may_run:
+            self._gate.asked_after(job, Fate.SUCCEEDED if ending.status is Status.SUCCEEDED else Fate.FAILED)
+        elif ending.status is Status.UNKNOWN:
+            self._gate.asked_after(job, Fate.LOST)
+
+    @staticmethod
+    def _accepted_without_id(life: Life) -> Ending:
+        life.warnings.append("the server gave no job id: nobody knows how this refresh ended")
+        return Ending(status=Status.ACCEPTED, may_run=True)
 
     def _not_sent(self, life: Life, reason: Closing) -> Ending:
         kind, message = CLOSED_WORDS[reason]
@@ -206,11 +221,20 @@ class Refreshing:
         return Ending(status=Status.FAILED, failure=failure)
 
     async def follow(
-        self, life: Life, part: int, job_id: str, accepted_at: float, *, until: float | None = None
+        self,
+        life: Life,
+        part: int,
+        job_id: str,
+        accepted_at: float,
+        *,
+        until: float | None = None,
+        told: Callable[[str], None] | None = None,
     ) -> Ending:
         """Ask after a job until it has ended, is lost from sight, or its time is up: at `until` (the loop's clock), or
-        its timeout after `accepted_at`. Never sends a refresh.
+        its timeout after `accepted_at`. Never sends a refresh. `told` hears each answer's word instead of the recorder.
         """
+        if told is None:
+            told = partial(self._recorder.polled, life.refresh, part)
         refresh, entry, clock = life.refresh, life.refresh.sender.entry, self._calls.clock
         client, durations = self._calls.client, self._calls.door.durations
         model = refresh.sender.model_id
@@ -257,7 +281,7 @@ class Refreshing:
             misses = failures = late_failures = 0
             asked_at, not_before = got.left_at, 0.0
             life.last_word = got.answer.word
-            self._recorder.polled(refresh, part, got.answer.word)
+            told(got.answer.word)
             age_s, was_s = asked_at - accepted_at, unfinished_at - accepted_at
             if got.answer.state is JobState.RUNNING:
                 if asked_at >= timeout_at:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from orchestrator.errors import OmniRefreshError
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, Manifest, RateLimit, Secret
 from orchestrator.omni.client import OmniClient
 from orchestrator.plan.inventory import Inventory
+from orchestrator.plan.known import with_known
 from orchestrator.plan.lanes import Length
 from orchestrator.plan.make_plan import make_plan
 from orchestrator.plan.plan import Plan
@@ -24,14 +25,17 @@ from orchestrator.quota.habits import Durations
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Ledger
 from orchestrator.quota.wire import Wire
+from orchestrator.run.before import NOTHING, Before
 from orchestrator.run.calls import Calls, InstanceWatcher
 from orchestrator.run.failure import CLOSED_WORDS, make_failure
+from orchestrator.run.gate import Keeper, NoKeeper
+from orchestrator.run.life import Life
 from orchestrator.run.look_up import LookUp
 from orchestrator.run.outcome import Outcome, Status
 from orchestrator.run.pool import Pool, PoolWatcher
-from orchestrator.run.refresh import Recorder
+from orchestrator.run.recorder import Recorder
 from orchestrator.run.settings import Settings
-from orchestrator.run.settle import redacted, skipped, unplanned, unresolved
+from orchestrator.run.settle import cut_off, redacted, settle, skipped, unplanned, unresolved
 from orchestrator.run.tally import Tally
 
 _SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
@@ -56,7 +60,7 @@ class Surroundings:
 
     `history` holds earlier durations by instance and model id (seconds, oldest first). `ledger` makes a key's log of
     calls. `open_client` makes the client of an instance. `length` counts the bytes of a call's request target. `redact` takes
-    secrets out of a text.
+    secrets out of a text. `keeper` has the lanes' locks across runs. `previous` are the targets' statuses in runs before.
     """
 
     clock: Clock
@@ -68,11 +72,15 @@ class Surroundings:
     length: Length
     redact: Callable[[str], str]
     history: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    keeper: Keeper = field(default_factory=NoKeeper)
+    previous: Mapping[str, Status] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run ended with. `outcomes` hold every selected entry, in manifest order."""
+    """What a run ended with. `outcomes` hold every selected entry, in manifest order. `ended` is why nothing more was
+    submitted before all was; `abort` what took the ground from under the run.
+    """
 
     outcomes: tuple[Outcome, ...]
     plan: Plan
@@ -80,6 +88,7 @@ class RunResult:
     refused_instances: tuple[str, ...]
     quota: Mapping[str, Mapping[str, object]]
     duration_s: float
+    ended: Closing | None = None
     abort: OmniRefreshError | None = None
 
 
@@ -87,8 +96,16 @@ class Run:
     """One run over `selected` entries of a manifest. `stop` may be called at any time, from a signal's handler too."""
 
     def __init__(
-        self, manifest: Manifest, selected: Sequence[Entry], settings: Settings, surroundings: Surroundings
+        self,
+        manifest: Manifest,
+        selected: Sequence[Entry],
+        settings: Settings,
+        surroundings: Surroundings,
+        before: Before = NOTHING,
     ) -> None:
+        self._before = before
+        self._open_entries = tuple(e for e in selected if e.index not in before.outcomes)
+        self._planning: asyncio.Task[tuple[Plan, list[Outcome]]] | None = None
         self._manifest = manifest
         self._selected = tuple(selected)
         self._settings = settings
@@ -106,14 +123,22 @@ class Run:
         began_at = clock.now()
         async with AsyncExitStack() as stack:
             wire = Wire(self._manifest.workers)
-            for name in dict.fromkeys(e.instance for e in self._selected if e.enabled):
+            for name in dict.fromkeys(e.instance for e in self._open_entries if e.enabled):
                 instance = self._manifest.instances[name]
                 client = await stack.enter_async_context(around.open_client(instance))
                 self._calls[name] = self._open(instance, client, wire)
             stack.push_async_callback(self._end_background)
             if self._settings.deadline_s is not None:
                 self._spawn(self._deadline(self._settings.deadline_s))
-            plan, outcomes = await self._plan()
+            self._planning = asyncio.create_task(self._plan())
+            try:
+                plan, outcomes = await self._planning
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    # not the planning alone was cancelled but all of this
+                    raise
+                plan, outcomes = Plan(manifest=self._manifest, lanes=()), self._cut_short()
             around.watcher.planned(plan)
             pool = self._pool = Pool(
                 plan,
@@ -124,12 +149,18 @@ class Run:
                 clock=clock,
                 rng=around.rng,
                 length=around.length,
-                redact=around.redact,
+                finish=self._finish,
                 began_at=began_at,
+                failed=sum(not o.status.is_good for o in outcomes),
+                keeper=around.keeper,
+                underway=self._before.underway,
             )
+            if self._ended is not None:
+                pool.end_submits(self._ended)
             if self._stops > 1:
                 pool.cut()
             outcomes += await pool.run()
+            outcomes += self._before.outcomes.values()
         index = {e.name: e.index for e in self._selected}
         return RunResult(
             outcomes=tuple(sorted(outcomes, key=lambda o: index[o.name])),
@@ -140,6 +171,7 @@ class Run:
             ),
             quota={name: _learned(calls.door) for name, calls in self._calls.items() if _learned(calls.door)},
             duration_s=clock.now() - began_at,
+            ended=self._ended,
             abort=pool.abort,
         )
 
@@ -163,8 +195,15 @@ class Run:
         if self._stops == 1:
             self._end_submits(Closing.STOPPED)
             self._spawn(self._grace())
-        elif self._pool is not None:
+        else:
+            self._cut()
+
+    def _cut(self) -> None:
+        """Settle what is known, at once."""
+        if self._pool is not None:
             self._pool.cut()
+        elif self._planning is not None:
+            self._planning.cancel()
 
     def _end_submits(self, reason: Closing) -> None:
         self._ended = self._ended or reason
@@ -176,20 +215,18 @@ class Run:
 
     async def _grace(self) -> None:
         await asyncio.sleep(self._settings.grace_s)
-        if self._pool is not None:
-            self._pool.cut()
+        self._cut()
 
     async def _deadline(self, deadline_s: float) -> None:
         await asyncio.sleep(deadline_s)
         self._end_submits(Closing.DEADLINE)
         # those who waited for a turn are told first, so that they end as not started and not as cut
         await asyncio.sleep(0)
-        if self._pool is not None:
-            self._pool.cut()
+        self._cut()
 
     def _open(self, instance: Instance, client: OmniClient, wire: Wire) -> Calls:
         around = self._around
-        grain_s = min(e.poll.min_s for e in self._selected if e.instance == instance.name and e.enabled)
+        grain_s = min(e.poll.min_s for e in self._open_entries if e.instance == instance.name and e.enabled)
         door = Door(
             keys=[
                 self._key(instance, key, f"key {number} of {len(instance.keys)}")
@@ -224,9 +261,11 @@ class Run:
         """Look up what is left open and plan; with the outcomes of those that get no refresh."""
         inventories: dict[str, Inventory] = {}
         closed: dict[str, Closing] = {}
+        known = self._before.targets
+        unknown = [e for e in self._open_entries if e.index not in known]
 
         async def look_up(name: str, calls: Calls) -> None:
-            entries = [e for e in self._selected if e.instance == name and e.enabled]
+            entries = [e for e in unknown if e.instance == name and e.enabled]
             try:
                 inventories[name] = await LookUp(calls, self._around.rng).inventory(entries)
             except DoorClosed as door:
@@ -235,15 +274,37 @@ class Run:
         async with asyncio.TaskGroup() as group:
             for name, calls in self._calls.items():
                 group.create_task(look_up(name, calls))
-        open_entries = [e for e in self._selected if not (e.enabled and e.instance in closed)]
-        plan = make_plan(self._manifest, open_entries, inventories)
-        outcomes = [_unplanned(e, closed[e.instance]) for e in self._selected if e.enabled and e.instance in closed]
-        outcomes += [skipped(s) for s in plan.skips]
-        outcomes += [unresolved(u, plan.warnings.get(u.entry.index, ())) for u in plan.unresolved]
-        outcomes = [redacted(o, self._around.redact) for o in outcomes]
-        for outcome in outcomes:
+        planned = [e for e in unknown if not (e.enabled and e.instance in closed)]
+        plan = make_plan(self._manifest, planned, inventories)
+        plan = with_known(plan, [known[e.index] for e in self._open_entries if e.index in known], self._before.warnings)
+        self._around.recorder.planned(plan)
+        settled = [(e, _unplanned(e, closed[e.instance])) for e in unknown if e.enabled and e.instance in closed]
+        settled += [(s.entry, skipped(s)) for s in plan.skips]
+        settled += [(u.entry, unresolved(u, plan.warnings.get(u.entry.index, ()))) for u in plan.unresolved]
+        return plan, self._settle(settled)
+
+    def _cut_short(self) -> list[Outcome]:
+        """The outcomes of a run that was stopped before there was a plan."""
+        reason = self._ended or Closing.STOPPED
+        begun = {t.entry.index for u in self._before.underway for t in u.refresh.served}
+        settled = [(e, _unplanned(e, reason)) for e in self._open_entries if e.index not in begun]
+        for underway in self._before.underway:
+            life = Life.going_on(underway, self._around.clock)
+            pairs = settle(life, cut_off(life), began_at=0.0, clock=self._around.clock, warnings=self._before.warnings)
+            settled += [(target.entry, outcome) for outcome, target in pairs]
+        return self._settle(settled)
+
+    def _settle(self, settled: Sequence[tuple[Entry, Outcome]]) -> list[Outcome]:
+        finished = [(entry, self._finish(outcome)) for entry, outcome in settled]
+        self._around.recorder.settled(finished)
+        for _, outcome in finished:
             self._around.watcher.target_settled(outcome)
-        return plan, outcomes
+        return [outcome for _, outcome in finished]
+
+    def _finish(self, outcome: Outcome) -> Outcome:
+        """An outcome as it is kept and told: without secrets, with what the target was in the run before."""
+        previous = self._around.previous.get(outcome.name)
+        return replace(redacted(outcome, self._around.redact), previous_status=previous)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -9,11 +9,12 @@ from typing import TypedDict, Unpack
 
 from orchestrator.clock import Clock
 from orchestrator.manifest.manifest import Entry
+from orchestrator.omni.errors import Kind
 from orchestrator.plan.make_plan import coverage_warnings
 from orchestrator.plan.plan import Skip, Target, Unresolved
 from orchestrator.run.failure import RunKind, make_failure
+from orchestrator.run.life import Ending, Life, Phase
 from orchestrator.run.outcome import Failure, Outcome, Status
-from orchestrator.run.refresh import Ending, Life, Phase
 
 
 class _Facts(TypedDict, total=False):
@@ -47,6 +48,9 @@ def settle(
     served = refresh.served if started and ending.status not in _NEVER_SENT else (refresh.sender,)
     ended_at = life.seen_at if life.seen_at is not None else clock.now()
     sent = life.left_at is not None
+    queued_s = life.queued_s
+    if queued_s is None and life.left_at is not None:
+        queued_s = max(0.0, life.left_at - began_at)
     outcomes = []
     for target in served:
         is_sender = target is refresh.sender
@@ -60,10 +64,10 @@ def settle(
             covered_by=None if is_sender else refresh.sender.entry.name,
             job_ids=tuple(life.job_ids),
             job_status=life.last_word,
-            submitted_at=clock.stamp(life.left_at) if life.left_at is not None else None,
+            submitted_at=life.submitted_at,
             finished_at=clock.stamp(ended_at) if sent else None,
             duration_s=max(0.0, ended_at - life.left_at) if life.left_at is not None else None,
-            queued_s=max(0.0, life.left_at - began_at) if life.left_at is not None else None,
+            queued_s=queued_s,
             attempts=life.spent.attempts if is_sender else 0,
             polls=life.spent.polls if is_sender else 0,
             throttled=life.spent.throttled if is_sender else 0,
@@ -77,8 +81,8 @@ def settle(
 
 def cut_off(life: Life) -> Ending:
     """How a refresh ends that the run stopped waiting for, by how far it had come."""
-    if life.phase is Phase.SENDING:
-        failure = make_failure("cut_off", "the run was stopped while the refresh call was under way")
+    if life.phase is Phase.SENDING or (life.ambiguous and not life.job_ids):
+        failure = make_failure(Kind.CUT_OFF, "the run was stopped while the refresh call was under way")
         return Ending(status=Status.UNKNOWN, failure=failure, may_run=True)
     if life.job_ids:
         failure = make_failure(RunKind.STOPPED, "the run was stopped before the job ended", last_status=life.last_word)

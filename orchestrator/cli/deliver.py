@@ -1,0 +1,103 @@
+"""Brings a report to where it is wanted: files, the job summary, stdout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from orchestrator.cli.console import Console, print_result
+from orchestrator.errors import UsageError
+from orchestrator.log import Event, get_logger
+from orchestrator.report.as_jsonl import JsonLines
+from orchestrator.report.formats import Format, format_of, render
+from orchestrator.report.report import Report
+from orchestrator.report.summary import render_summary
+from orchestrator.report.writer import ReportError, append_step_summary, check_writable, write_report
+from orchestrator.run.outcome import Outcome
+
+DEFAULT_REPORT = "omni-refresh-report.json"
+
+
+def check_reports(paths: Sequence[str], *, named: bool) -> list[str]:
+    """Those report paths that can be written. One that was asked for and cannot is a `UsageError`, before the first call;
+    the default one is a warning.
+    """
+    good = []
+    for path in paths:
+        try:
+            format_of(path)
+            check_writable(path)
+        except UsageError as error:
+            if named:
+                raise
+            get_logger().warning(Event.REPORT_FAILED, path=path, error=str(error))
+        else:
+            good.append(path)
+    return good
+
+
+def open_growing(paths: Sequence[str], earlier: Sequence[Outcome]) -> list[JsonLines]:
+    """The reports that grow while the run goes on, with what is known already."""
+    return [JsonLines(path, earlier) for path in paths if format_of(path) is Format.JSONL]
+
+
+def grow(growing: Sequence[JsonLines]) -> Callable[[Outcome], None]:
+    """What adds an outcome to each growing report; one that cannot be written is told and does not stop the run."""
+
+    def append(outcome: Outcome) -> None:
+        for lines in growing:
+            try:
+                lines.append(outcome)
+            except ReportError as error:
+                get_logger().warning(Event.REPORT_FAILED, error=str(error))
+
+    return append
+
+
+def write_reports(report: Report, paths: Sequence[str], growing: Sequence[JsonLines] = ()) -> bool:
+    """Write every report that can be written; whether all could be."""
+    good = True
+    for lines in growing:
+        good &= _try(partial(lines.close, report.outcomes), lines.path)
+    grown = {str(lines.path) for lines in growing}
+    for path in paths:
+        if path not in grown:
+            good &= _try(partial(_write, report, path, format_of(path)), path)
+    return good
+
+
+def append_job_summary(report: Report) -> None:
+    """Add the report to the job summary of a CI system that asks for one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        _try(partial(append_step_summary, path, render(report, Format.MARKDOWN)), path)
+
+
+def print_report(
+    report: Report, *, as_json: bool, console: Console, paths: Sequence[str] = (), next_command: str | None = None
+) -> None:
+    """The result on stdout: the summary, or exactly one JSON document."""
+    if as_json:
+        print_result(render(report, Format.JSON))
+    else:
+        print_result(
+            render_summary(
+                report, width=console.width, color=console.color, report_paths=paths, next_command=next_command
+            )
+        )
+
+
+def _write(report: Report, path: str, wanted: Format) -> None:
+    write_report(path, render(report, wanted))
+
+
+def _try(write: Callable[[], None], path: str | Path) -> bool:
+    try:
+        write()
+    except ReportError as error:
+        get_logger().error(Event.REPORT_FAILED, path=str(path), error=str(error))
+        return False
+    get_logger().info(Event.REPORT_WRITTEN, path=str(path))
+    return True

@@ -1,0 +1,67 @@
+"""What commands that begin a run share: where they talk, the open state, and what the command line says of the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from orchestrator.cli.console import Console, open_console
+from orchestrator.cli.desk import Desk
+from orchestrator.cli.launch import Changes
+from orchestrator.cli.main import say
+from orchestrator.cli.state import Overlap, open_state
+from orchestrator.log import Redactor
+
+
+def talk(options: Mapping[str, Any]) -> tuple[Console, Redactor]:
+    """Set up the log as the options say; with a redactor that knows no secret yet."""
+    redactor = Redactor(())
+    console = open_console(
+        log_format=options["log_format"],
+        verbose=options["verbose"],
+        quiet=options["quiet"],
+        no_color=options["no_color"],
+        redactor=redactor,
+    )
+    return console, redactor
+
+
+def read_changes(options: Mapping[str, Any], *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Changes:
+    """What the command line says of a run; what it leaves out is left to the journal, or to the defaults."""
+    stated = {
+        "wait": False if options["no_wait"] else None,
+        "max_failures": 1 if options["fail_fast"] else options["max_failures"],
+        "deadline_s": options["deadline"],
+        "grace_s": options["grace"],
+    }
+    return Changes(
+        settings={name: value for name, value in stated.items() if value is not None},
+        reports=options["report"],
+        rate=options["rate"],
+        as_json=options["as_json"],
+        include=include,
+        exclude=exclude,
+    )
+
+
+@contextmanager
+def open_desk(
+    options: Mapping[str, Any], console: Console, redactor: Redactor, *, simulated: bool = False
+) -> Iterator[Desk]:
+    """Open the state; a simulated run has one of its own."""
+    with open_state(simulated=simulated) as state:
+        yield Desk(
+            state=state,
+            console=console,
+            redactor=redactor,
+            overlap=Overlap(options["on_overlap"]),
+            environ=os.environ,
+        )
+
+
+def say_nothing_to_do(what: str, why: str) -> int:
+    """A line that says so, on stderr; exit code 0."""
+    say(f"omni-refresh: nothing to {what}: {why}")
+    return 0

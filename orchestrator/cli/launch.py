@@ -1,0 +1,240 @@
+"""Begins runs: a new one, one that goes on with an earlier one, and one that tries again what did not succeed."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.cli.conduct import conduct
+from orchestrator.cli.deliver import DEFAULT_REPORT, check_reports
+from orchestrator.cli.desk import Desk
+from orchestrator.cli.order import Begun, Order
+from orchestrator.cli.state import State, take_lock, take_root
+from orchestrator.errors import UsageError
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.locks import run_lock
+from orchestrator.journal.stored import NewRun, Orders, RunRecord, StoredTarget
+from orchestrator.journal.values import as_data, from_data
+from orchestrator.log import Event, get_logger
+from orchestrator.manifest.api_keys import api_key_again
+from orchestrator.manifest.manifest import ApiKey, Entry, Manifest
+from orchestrator.plan.selection import select
+from orchestrator.report.earlier import parse_row
+from orchestrator.report.report import Trigger
+from orchestrator.run.recall import recall_for_resume, recall_for_retry
+from orchestrator.run.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What the command line says otherwise than the journal; None and empty: as the journal says.
+
+    `settings` are fields of `Settings` by name. `include` and `exclude` narrow a retry.
+    """
+
+    settings: Mapping[str, object]
+    reports: Sequence[str] = ()
+    rate: int | None = None
+    as_json: bool = False
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+
+def report_paths(named: Sequence[str]) -> tuple[str, ...]:
+    """Where reports go, absolute: those that were named, else the default one in the working directory."""
+    return tuple(str(Path(path).absolute()) for path in named or (DEFAULT_REPORT,))
+
+
+def launch(order: Order, desk: Desk) -> int:
+    """Run something new; the exit code. Raises `LockedError` where another run is at work on the same."""
+    state, manifest = desk.state, order.manifest
+    paths = check_reports(order.reports, named=order.named)
+    run = NewRun(
+        id=state.run,
+        root=state.run,
+        origin=None,
+        trigger=order.trigger.value,
+        manifest_path=manifest.path,
+        manifest_file=manifest_file(manifest.path),
+        manifest_sha256=manifest.sha256,
+        lock=lock_of(manifest.path, order.selection),
+        began_at=state.clock.utcnow(),
+    )
+    take_lock(state, run.lock, desk.overlap)
+    return _begin(order, desk, Begun(run=run), paths)
+
+
+def resume(record: RunRecord, desk: Desk, changes: Changes) -> int:
+    """Go on with a run that was cut off; the exit code."""
+    state, journal = desk.state, desk.state.journal
+    take_root(state, record.root)
+    take_lock(state, record.lock, desk.overlap)
+    orders = journal.orders(record.root)
+    order = _order_again(orders, record, changes, Trigger.RESUME, desk)
+    paths = check_reports(order.reports, named=order.named)
+    run = _new_run(record, state, Trigger.RESUME, root=record.root)
+    steps = journal.begin(run, None)
+    entries = {entry.index: entry for entry in order.selected}
+    recalled = recall_for_resume(entries, journal.targets(record.root), steps.calls(), parse_row)
+    steps.take_over(tuple(recalled.calls.values()))
+    begun = Begun(run=run, recalled=recalled)
+    return conduct(order, begun, desk, steps, paths)
+
+
+def retry(record: RunRecord, desk: Desk, changes: Changes) -> int | None:
+    """A new run over what did not succeed in an earlier one; the exit code, or None where all of it did."""
+    state, journal = desk.state, desk.state.journal
+    take_root(state, record.root)
+    wanted = frozenset(t.place for t in journal.targets(record.root) if _is_left(t))
+    orders = journal.orders(record.root)
+    narrowed = {e.index for e in select(orders.manifest, changes.include, changes.exclude)}
+    if not wanted & narrowed:
+        return None
+    wanted &= narrowed
+    take_lock(state, record.lock, desk.overlap)
+    order = _order_again(orders, record, changes, Trigger.RETRY, desk)
+    order = replace(order, selected=tuple(e for e in order.selected if e.index in wanted))
+    paths = check_reports(order.reports, named=order.named)
+    entries = {entry.index: entry for entry in order.selected}
+    run = _new_run(record, state, Trigger.RETRY, root=state.run)
+    recalled = recall_for_retry(entries, journal.targets(record.root), journal.steps(record).calls(), wanted)
+    return _begin(order, desk, Begun(run=run, recalled=recalled), paths, instead_of=record.root)
+
+
+def _is_left(target: StoredTarget) -> bool:
+    return target.outcome is None or not parse_row(target.outcome).status.is_good
+
+
+def _begin(order: Order, desk: Desk, begun: Begun, paths: Sequence[str], *, instead_of: str | None = None) -> int:
+    """Keep that a run with a plan of its own begins, then conduct it."""
+    state = desk.state
+    orders = Orders(
+        manifest=_with_absolute_files(order.manifest),
+        selected=tuple(entry.index for entry in order.selected),
+        settings=as_data(order.settings),
+        reports=tuple(order.reports),
+        named=order.named,
+        rate=order.rate,
+    )
+    steps = state.journal.begin(begun.run, orders, [(e.index, e.name) for e in order.selected])
+    take_root(state, begun.run.root)
+    if instead_of is not None:
+        steps.take_over(tuple(begun.recalled.calls.values()))
+        state.journal.supersede(instead_of)
+    return conduct(order, begun, desk, steps, paths)
+
+
+def _new_run(record: RunRecord, state: State, trigger: Trigger, *, root: str) -> NewRun:
+    return NewRun(
+        id=state.run,
+        root=root,
+        origin=record.id,
+        trigger=trigger.value,
+        manifest_path=record.manifest_path,
+        manifest_file=record.manifest_file,
+        manifest_sha256=record.manifest_sha256,
+        lock=record.lock,
+        began_at=state.clock.utcnow(),
+    )
+
+
+def _order_again(orders: Orders, record: RunRecord, changes: Changes, trigger: Trigger, desk: Desk) -> Order:
+    """The order of an earlier run, its keys read again, with what the command line says otherwise."""
+    manifest = _with_keys(orders.manifest, desk)
+    entries: dict[int, Entry] = {entry.index: entry for entry in manifest.entries}
+    settings = from_data(Settings, {**orders.settings, **changes.settings})
+    return Order(
+        manifest=manifest,
+        selected=tuple(entries[index] for index in orders.selected),
+        settings=settings,
+        reports=report_paths(changes.reports) if changes.reports else orders.reports,
+        named=bool(changes.reports) or orders.named,
+        as_json=changes.as_json,
+        rate=changes.rate if changes.rate is not None else orders.rate,
+        scenario=None,
+        trigger=trigger,
+        warnings=_changed(record),
+    )
+
+
+def _changed(record: RunRecord) -> tuple[str, ...]:
+    """A warning where the manifest is not any more what the run was planned from."""
+    try:
+        now = hashlib.sha256(Path(record.manifest_file).read_bytes()).hexdigest()
+    except OSError:
+        return ()
+    if now == record.manifest_sha256:
+        return ()
+    get_logger().warning(Event.MANIFEST_CHANGED, manifest=record.manifest_path)
+    return ("the manifest has changed since this run was planned: it went on as it was planned then",)
+
+
+def _with_keys(manifest: Manifest, desk: Desk) -> Manifest:
+    """The manifest with its keys read again from where they were read then. Raises `UsageError`."""
+    instances = {}
+    for name, instance in manifest.instances.items():
+        keys = []
+        for key in instance.keys:
+            secret = api_key_again(key.source, desk.environ)
+            desk.redactor.add(secret)
+            keys.append(ApiKey(source=key.source, secret=secret))
+        instances[name] = replace(instance, keys=tuple(keys))
+    return replace(manifest, instances=instances)
+
+
+def _with_absolute_files(manifest: Manifest) -> Manifest:
+    """Keys and certificates are found again from another working directory."""
+
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else path.absolute()
+
+    instances = {
+        name: replace(
+            i,
+            ca_file=absolute(i.ca_file),
+            keys=tuple(replace(k, source=replace(k.source, file=absolute(k.source.file))) for k in i.keys),
+        )
+        for name, i in manifest.instances.items()
+    }
+    return replace(manifest, instances=instances)
+
+
+def manifest_file(path: str) -> str:
+    """A manifest's real path."""
+    return os.path.realpath(path)
+
+
+def lock_of(manifest_path: str, selection: Sequence[str]) -> str:
+    """The lock of a manifest and of what was selected from it."""
+    return run_lock(manifest_file(manifest_path), selection)
+
+
+def find_run(journal: Journal, prefix: str) -> RunRecord:
+    """The run whose id begins so. Raises `UsageError` that names the near ones where it is not exactly one."""
+    found = journal.find(prefix)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(
+            f"{len(found)} runs begin with {prefix!r}: {', '.join(r.id for r in found[:5])}; write more of the id"
+        )
+    known = [r.id for r in journal.runs(limit=1000)]
+    near = difflib.get_close_matches(prefix, known, n=3, cutoff=0.3) or known[:3]
+    advice = f"near: {', '.join(near)}" if near else "there are no runs yet"
+    raise UsageError(f"no run begins with {prefix!r}; {advice}. `omni-refresh history` lists them all")
+
+
+def unfinished_run(state: State, *, lock: str | None = None) -> RunRecord | None:
+    """The latest run that was cut off and that nobody is at work on; with `lock` only the latest run under it counts."""
+    for record in state.journal.runs():
+        if lock is not None and record.lock != lock:
+            continue
+        if record.unfinished and record.targets and state.is_at_work(record.root) is None:
+            return record
+        if lock is not None:
+            return None
+    return None

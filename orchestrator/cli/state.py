@@ -1,0 +1,101 @@
+"""The state folder as commands use it: the journal, who is at work, and the locks."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from orchestrator.clock import Clock
+from orchestrator.errors import LockedError
+from orchestrator.journal.boot import boot_id
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.locks import Locks, root_lock
+from orchestrator.journal.owners import Holder, Owner
+from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
+from orchestrator.log import Event, get_logger
+
+_LOOK_EVERY_S = 0.5
+_TELL_EVERY_S = 30.0
+
+
+class Overlap(StrEnum):
+    """What to do where another run holds the lock."""
+
+    FAIL = "fail"
+    WAIT = "wait"
+    PROCEED = "proceed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """An open state folder. `run` is the id under which this process is at work."""
+
+    folder: Path
+    run: str
+    clock: Clock
+    journal: Journal
+    owner: Owner
+    locks: Locks
+
+    @property
+    def salt(self) -> bytes:
+        """What makes keys' hashes worthless elsewhere."""
+        return read_salt(self.folder)
+
+    def is_at_work(self, root: str) -> Holder | None:
+        """Who is at work on a run's plan now."""
+        return self.locks.holder(root_lock(root))
+
+
+@contextmanager
+def open_state(environ: Mapping[str, str] | None = None, *, simulated: bool = False) -> Iterator[State]:
+    """Open the state folder and be at work; a simulated run has one of its own, which goes when it ends.
+
+    Raises `JournalError` (exit code 2) where it cannot be used.
+    """
+    # the event loop's clock is the same one
+    clock = Clock(time.monotonic, lambda: datetime.now(UTC))
+    with ExitStack() as stack:
+        if simulated:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="omni-refresh-")))
+        else:
+            folder = find_state_folder(os.environ if environ is None else environ)
+        open_state_folder(folder)
+        run = f"{clock.utcnow():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        boot = boot_id()
+        journal = Journal.open(folder, clock=clock, boot=boot)
+        stack.callback(journal.close)
+        owner = Owner.enter(folder, run=run, since=clock.utcnow(), now=clock.now, boot=boot)
+        stack.callback(owner.leave)
+        yield State(folder=folder, run=run, clock=clock, journal=journal, owner=owner, locks=Locks(owner))
+
+
+def take_lock(state: State, name: str, overlap: Overlap) -> None:
+    """Take a run's lock, as `overlap` says. Raises `LockedError` that names the holder."""
+    if overlap is Overlap.PROCEED:
+        return
+    told_at = float("-inf")
+    while (holder := state.locks.take(name, since=state.clock.utcnow())) is not None:
+        if overlap is Overlap.FAIL:
+            raise LockedError(
+                f"{holder} is at work on the same manifest and selection; nothing was sent. To wait for it: --on-overlap wait"
+            )
+        if state.clock.now() - told_at >= _TELL_EVERY_S:
+            told_at = state.clock.now()
+            get_logger().info(Event.RUN_WAITED, holder=str(holder))
+        time.sleep(_LOOK_EVERY_S)
+
+
+def take_root(state: State, root: str) -> None:
+    """Be the only one who works on a run's plan. Raises `LockedError` that names who else is."""
+    holder = state.locks.take(root_lock(root), since=state.clock.utcnow())
+    if holder is not None:
+        raise LockedError(f"{holder} is still at work on this run; nothing was sent")

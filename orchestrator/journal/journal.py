@@ -1,0 +1,241 @@
+"""The journal: the only one who reads and writes `journal.db`. Short synchronous methods; `JournalError` where it gives way."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Self
+
+from orchestrator.clock import Clock
+from orchestrator.journal.database import Database, JournalError, Row, fit
+from orchestrator.journal.layout import JOURNAL
+from orchestrator.journal.steps import Steps
+from orchestrator.journal.stored import NewRun, Orders, RunRecord, StoredTarget
+from orchestrator.journal.values import as_data, from_data
+from orchestrator.manifest.manifest import Manifest
+
+FILE: Final = "journal.db"
+KEPT_RUNS: Final = 500
+KEPT_DAYS: Final = 180
+
+
+class Journal:
+    """The open journal. `boot` is the machine's start (`boot_id`), empty where only the wall clock can be used."""
+
+    def __init__(self, database: Database, *, clock: Clock, boot: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._boot = boot
+
+    @classmethod
+    def open(cls, folder: Path, *, clock: Clock, boot: str) -> Self:
+        """Open the journal in a state folder; made anew where there is none."""
+        return cls(Database.open(folder / FILE, JOURNAL), clock=clock, boot=boot)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    def begin(self, run: NewRun, orders: Orders | None, places: Iterable[tuple[int, str]] = ()) -> Steps:
+        """Keep that a run begins, before anything is sent; the steps of it go to what is returned.
+
+        A run with a root of its own brings its `orders` and its targets' places and names; one that goes on brings none.
+        """
+        packed = None if orders is None else _pack(as_data(_without_secrets(orders)))
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT INTO runs (id, root, origin, trigger, manifest_path, manifest_file, manifest_sha256, lock,"
+                " began_at, orders) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(run.id, run.root, run.origin, run.trigger, run.manifest_path, run.manifest_file),
+                    *(run.manifest_sha256, run.lock, run.began_at.isoformat(), packed),
+                ),
+            )
+            connection.executemany(
+                "INSERT INTO targets (root, place, name) VALUES (?, ?, ?)",
+                [(run.root, place, fit(name)) for place, name in places],
+            )
+        return Steps(self._database, root=run.root, run=run.id, clock=self._clock, boot=self._boot)
+
+    def finish(
+        self,
+        run: str,
+        *,
+        document: Mapping[str, Any],
+        exit_code: int,
+        unfinished: bool,
+        counts: Mapping[str, int],
+    ) -> None:
+        """Keep how a run ended, with its report's document."""
+        now = self._clock.utcnow().isoformat()
+        packed = _pack(document)
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE runs SET ended_at = ?, exit_code = ?, unfinished = ?, counts = ?, document = ? WHERE id = ?",
+                (now, exit_code, unfinished, json.dumps(dict(counts)), packed, run),
+            )
+            if not unfinished:
+                connection.execute(
+                    "UPDATE runs SET unfinished = 0 WHERE root = (SELECT root FROM runs WHERE id = ?)", (run,)
+                )
+
+    def supersede(self, root: str) -> None:
+        """A retry has taken what was left of a run: nothing of it is gone on with any more."""
+        with self._database.write() as connection:
+            connection.execute("UPDATE runs SET unfinished = 0 WHERE root = ?", (root,))
+
+    def runs(self, *, limit: int = 1_000_000) -> tuple[RunRecord, ...]:
+        """Every run, the latest first."""
+        rows = self._database.read("SELECT * FROM run_records ORDER BY number DESC LIMIT ?", (limit,))
+        return tuple(map(_record, rows))
+
+    def run(self, run: str) -> RunRecord:
+        """One run by its whole id."""
+        (row,) = self._database.read("SELECT * FROM run_records WHERE id = ?", (run,))
+        return _record(row)
+
+    def find(self, prefix: str) -> tuple[RunRecord, ...]:
+        """The runs whose id begins so, the latest first; the one whose id it is whole stands alone."""
+        found = self._database.read(
+            "SELECT * FROM run_records WHERE substr(id, 1, ?) = ? ORDER BY number DESC", (len(prefix), prefix)
+        )
+        runs = tuple(map(_record, found))
+        return tuple(r for r in runs if r.id == prefix) or runs
+
+    def latest_of(self, root: str) -> RunRecord:
+        """The last run that worked on a root's plan."""
+        rows = self._database.read("SELECT * FROM run_records WHERE root = ? ORDER BY number DESC LIMIT 1", (root,))
+        return _record(rows[0])
+
+    def orders(self, root: str) -> Orders:
+        """What a run was told to do. Raises `JournalError` where this version cannot read it."""
+        rows = self._database.read("SELECT orders FROM runs WHERE id = ? AND orders IS NOT NULL", (root,))
+        try:
+            return from_data(Orders, _unpack(rows[0][0]))
+        except (IndexError, KeyError, TypeError, ValueError, zlib.error) as error:
+            raise JournalError(f"what run {root} was to do cannot be read: {type(error).__name__}: {error}") from None
+
+    def document(self, run: str) -> Mapping[str, Any] | None:
+        """The report's document of a run; None where it never ended."""
+        rows = self._database.read("SELECT document FROM runs WHERE id = ?", (run,))
+        if not rows or rows[0][0] is None:
+            return None
+        try:
+            document = _unpack(rows[0][0])
+        except (ValueError, zlib.error) as error:
+            raise JournalError(f"the report of run {run} cannot be read: {error}") from None
+        return document if isinstance(document, dict) else None
+
+    def targets(self, root: str) -> tuple[StoredTarget, ...]:
+        """The targets of a run, in manifest order."""
+        rows = self._database.read(
+            "SELECT place, name, model_id, branch_id, connection, lane, warnings, outcome FROM targets WHERE root = ?"
+            " ORDER BY place",
+            (root,),
+        )
+        return tuple(map(_target, rows))
+
+    def steps(self, run: RunRecord) -> Steps:
+        """The steps of a run that began before."""
+        return Steps(self._database, root=run.root, run=run.id, clock=self._clock, boot=self._boot)
+
+    def previous_statuses(self, manifest_file: str, *, before: str) -> dict[str, str]:
+        """Each target's last known status in runs of the same manifest other than those of the root `before`.
+
+        What was skipped says nothing new, and what was never started neither.
+        """
+        rows = self._database.read(
+            "SELECT targets.name, targets.status FROM targets JOIN runs ON runs.id = targets.root"
+            " WHERE runs.manifest_file = ? AND targets.root != ? AND targets.status IS NOT NULL"
+            " AND targets.status NOT IN ('skipped', 'not_started', 'interrupted') ORDER BY runs.number",
+            (manifest_file, before),
+        )
+        return {str(name): str(status) for name, status in rows}
+
+    def durations(self, base_url: str) -> dict[str, dict[str, tuple[float, ...]]]:
+        """How long jobs of an instance took, in seconds, oldest first: by model id and by kind of refresh."""
+        rows = self._database.read(
+            "SELECT model_id, kind, seconds FROM durations WHERE base_url = ? ORDER BY id", (base_url,)
+        )
+        found: dict[str, dict[str, tuple[float, ...]]] = {}
+        for model_id, kind, seconds in rows:
+            kinds = found.setdefault(model_id, {})
+            kinds[kind] = (*kinds.get(kind, ()), float(seconds))
+        return found
+
+    def prune(self, *, keep_runs: int = KEPT_RUNS, keep_days: int = KEPT_DAYS) -> int:
+        """Forget what is older than so many days or beyond so many runs, whole roots at a time; how many runs went.
+
+        What is unfinished and younger than that stays, however many runs came after it.
+        """
+        oldest_at = (self._clock.utcnow() - timedelta(days=keep_days)).isoformat()
+        with self._database.write() as connection:
+            roots = [
+                root
+                for (root,) in connection.execute(
+                    "SELECT root FROM runs GROUP BY root HAVING max(began_at) < ? OR (max(unfinished) = 0 AND"
+                    " max(number) <= coalesce((SELECT number FROM runs ORDER BY number DESC LIMIT 1 OFFSET ?), 0))",
+                    (oldest_at, keep_runs),
+                )
+            ]
+            connection.executemany("DELETE FROM targets WHERE root = ?", [(root,) for root in roots])
+            connection.executemany("DELETE FROM calls WHERE root = ?", [(root,) for root in roots])
+            before = connection.total_changes
+            connection.executemany("DELETE FROM runs WHERE root = ?", [(root,) for root in roots])
+            return connection.total_changes - before
+
+
+def _without_secrets(orders: Orders) -> Orders:
+    manifest: Manifest = orders.manifest
+    instances = {
+        name: replace(i, keys=tuple(replace(k, secret=None) for k in i.keys)) for name, i in manifest.instances.items()
+    }
+    return replace(orders, manifest=replace(manifest, instances=instances, secrets=()))
+
+
+def _pack(data: object) -> bytes:
+    return zlib.compress(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+
+
+def _unpack(packed: bytes) -> Any:
+    return json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
+
+
+def _record(row: Row) -> RunRecord:
+    (run, root, origin, trigger, path, file, sha256, lock, began_at, ended_at, unfinished, code, counts, targets, _) = (
+        row
+    )
+    return RunRecord(
+        id=run,
+        root=root,
+        origin=origin,
+        trigger=trigger,
+        manifest_path=path,
+        manifest_file=file,
+        manifest_sha256=sha256,
+        lock=lock,
+        began_at=datetime.fromisoformat(began_at),
+        ended_at=None if ended_at is None else datetime.fromisoformat(ended_at),
+        unfinished=bool(unfinished),
+        exit_code=code,
+        counts={} if counts is None else json.loads(counts),
+        targets=targets,
+    )
+
+
+def _target(row: Row) -> StoredTarget:
+    place, name, model_id, branch_id, connection, lane, warnings, outcome = row
+    return StoredTarget(
+        place=place,
+        name=name,
+        model_id=model_id,
+        branch_id=branch_id,
+        connection=connection,
+        lane=lane,
+        warnings=tuple(json.loads(warnings)),
+        outcome=None if outcome is None else json.loads(outcome),
+    )

@@ -1,0 +1,89 @@
+"""What stands in `journal.db`, version by version. A migration is never changed once it was released; add another."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from orchestrator.journal.database import Layout
+
+_FIRST: Final = """
+-- one row for each start of the program; runs that go on with another share its root, which has the plan and the steps
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    root TEXT NOT NULL,
+    origin TEXT,
+    trigger TEXT NOT NULL,
+    manifest_path TEXT NOT NULL,
+    manifest_file TEXT NOT NULL,
+    manifest_sha256 TEXT NOT NULL,
+    lock TEXT NOT NULL,
+    began_at TEXT NOT NULL,
+    orders BLOB,
+    ended_at TEXT,
+    unfinished INTEGER NOT NULL DEFAULT 1,
+    exit_code INTEGER,
+    counts TEXT,
+    document BLOB
+);
+CREATE INDEX runs_by_root ON runs (root);
+CREATE INDEX runs_by_manifest ON runs (manifest_file, number);
+-- targets have their place in a run's selection; `outcome` is the report's row, null until the target is settled
+CREATE TABLE targets (
+    root TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    model_id TEXT,
+    branch_id TEXT,
+    connection TEXT,
+    lane TEXT,
+    warnings TEXT NOT NULL DEFAULT '[]',
+    status TEXT,
+    settled_by TEXT,
+    outcome TEXT,
+    PRIMARY KEY (root, place)
+) WITHOUT ROWID;
+-- one row for each refresh call, made before it leaves
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY,
+    root TEXT NOT NULL,
+    run TEXT NOT NULL,
+    sender INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    base_url TEXT NOT NULL,
+    lane TEXT NOT NULL,
+    refresh TEXT NOT NULL,
+    timeout_s REAL NOT NULL,
+    fate TEXT NOT NULL,
+    left_at TEXT NOT NULL,
+    boot TEXT NOT NULL,
+    left_s REAL NOT NULL,
+    queued_s REAL NOT NULL,
+    accepted_at TEXT,
+    accepted_s REAL,
+    job_id TEXT,
+    word TEXT,
+    polled_at TEXT,
+    failure TEXT
+);
+CREATE INDEX calls_of_run ON calls (root, id);
+CREATE INDEX open_calls ON calls (base_url, lane, accepted_at) WHERE fate = 'accepted';
+-- how long jobs took, the last few of each kind of refresh of each model
+CREATE TABLE durations (
+    id INTEGER PRIMARY KEY,
+    base_url TEXT NOT NULL,
+    model_id TEXT NOT NULL,
+    branch_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    at TEXT NOT NULL
+);
+CREATE INDEX durations_of_model ON durations (base_url, model_id, branch_id, kind, id);
+CREATE VIEW run_records AS
+    SELECT id, root, origin, trigger, manifest_path, manifest_file, manifest_sha256, lock, began_at, ended_at, unfinished,
+        exit_code, counts, (SELECT count(*) FROM targets WHERE targets.root = runs.root) AS target_count, number
+    FROM runs
+"""
+
+JOURNAL: Final = Layout(application_id=0x6F6D6E69, migrations=(_FIRST,), durable=True)

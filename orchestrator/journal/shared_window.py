@@ -1,0 +1,285 @@
+"""One key's window, shared by all runs of this machine, exactly: a turn is reserved before anybody may go.
+
+The promise is that of a window in memory (`orchestrator.quota.window`): a call counts from the moment it leaves until one
+window after its answer. Here it counts for every process. Moments are the machine's monotonic clock, the same for all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+from orchestrator.journal.database import JournalError
+from orchestrator.journal.owners import Owner
+
+# the same margins as of the window in memory: clocks drift, and a timer's grain
+_DRIFT: Final = 0.0005
+_GRAIN_S: Final = 0.002
+
+_RESERVED, _LEFT, _ANSWERED = range(3)
+
+UNUSED_FOR_S: Final = 0.05
+"""How long a turn stays reserved that the door does not use."""
+
+_LOOK_AGAIN_S: Final = 0.1
+_LONGEST_LOOK_S: Final = 1.0
+_BURY_EVERY_S: Final = 0.25
+_STAND_BACK_S: Final = 0.1
+_WAITING_FOR_S: Final = 0.5
+
+
+class Fallback(Protocol):
+    """The window in memory, which goes on where the file gives way."""
+
+    def room(self, now: float, limit: int) -> int:
+        """How many calls may leave now."""
+
+    def room_at(self, now: float, limit: int) -> float | None:
+        """When the next one may."""
+
+    def leave(self) -> int:
+        """A call leaves."""
+
+    def answered(self, call: int, now: float) -> None:
+        """It was answered."""
+
+    def unsent(self, call: int) -> None:
+        """It never left."""
+
+    def counted(self, now: float) -> int:
+        """How many count now."""
+
+
+def key_name(secret: str, salt: bytes) -> str:
+    """What a key is known by in the state folder: a salted hash, never itself."""
+    return hmac.new(salt, secret.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
+
+
+class SharedWindow:
+    """A ledger over the state folder's file. `requests` a window of `per_s` seconds belong to the key as a whole; a smaller
+    limit that a caller names is then its own share of them.
+
+    `later` runs a callback after some seconds (the loop's `call_later`). `own` counts this process's calls as well: where
+    the file gives way `broke` is told once, and the run goes on with what it knows itself.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        key: str,
+        requests: int,
+        per_s: float,
+        shared: bool,
+        own: Fallback,
+        later: Callable[[float, Callable[[], None]], object],
+        broke: Callable[[JournalError], None],
+    ) -> None:
+        self._owner = owner
+        self._database = owner.database
+        self._key = key
+        self._requests = requests
+        self._span_s = per_s * (1 + _DRIFT) + _GRAIN_S
+        self._shared = shared
+        self._own = own
+        self._later = later
+        self._broke = broke
+        self._is_broken = False
+        self._reserved: int | None = None
+        self._rows: dict[int, int] = {}
+        self._stood_back_since: float | None = None
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT INTO keys (key, longest_s) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET"
+                " longest_s = max(longest_s, excluded.longest_s)",
+                (key, self._span_s),
+            )
+
+    def room(self, now: float, limit: int) -> int:
+        """How many calls may leave now under `limit` calls a window."""
+        if self._is_broken:
+            return self._own.room(now, limit)
+        try:
+            every, own = self._count(now)
+        except JournalError as error:
+            self._give_up(error)
+            return self._own.room(now, limit)
+        return max(0, min(limit - own, self._requests - every) if self._shared else limit - every)
+
+    def room_at(self, now: float, limit: int) -> float | None:
+        """When the next call may leave; where that is now, its turn is reserved for a moment. None: on an answer of ours."""
+        if self._is_broken:
+            return self._own.room_at(now, limit)
+        if self._reserved is not None:
+            return now
+        try:
+            return self._reserve(now, limit)
+        except JournalError as error:
+            self._give_up(error)
+            return self._own.room_at(now, limit)
+
+    def leave(self) -> int:
+        """The call whose turn was reserved leaves now; its number."""
+        call = self._own.leave()
+        row, self._reserved = self._reserved, None
+        if row is not None and self._try("UPDATE calls SET state = ? WHERE id = ?", (_LEFT, row)):
+            self._rows[call] = row
+        return call
+
+    def answered(self, call: int, now: float) -> None:
+        """The call was answered or given up now; it counts for one window more."""
+        self._own.answered(call, now)
+        row = self._rows.pop(call, None)
+        if row is not None:
+            self._try(
+                "UPDATE calls SET state = ?, answered_s = ?, boot = ? WHERE id = ?",
+                (_ANSWERED, now, self._owner.boot, row),
+            )
+
+    def unsent(self, call: int) -> None:
+        """The call never left: it does not count."""
+        self._own.unsent(call)
+        row = self._rows.pop(call, None)
+        if row is not None:
+            self._try("DELETE FROM calls WHERE id = ?", (row,))
+
+    def counted(self, now: float) -> int:
+        """How many calls count now, those of other runs among them."""
+        if self._is_broken:
+            return self._own.counted(now)
+        try:
+            return self._count(now)[0]
+        except JournalError as error:
+            self._give_up(error)
+            return self._own.counted(now)
+
+    def _count(self, now: float) -> tuple[int, int]:
+        ((every, own),) = self._database.read(
+            "SELECT count(*), coalesce(sum(owner = ?), 0) FROM calls WHERE key = ? AND (state < 2 OR answered_s > ?)",
+            (self._owner.token, self._key, now - self._span_s),
+        )
+        return int(every), int(own)
+
+    def _reserve(self, now: float, limit: int) -> float | None:
+        every, own = self._count(now)
+        if not self._has_room(every, own, limit):
+            if not self._owner.bury_the_dead(every_s=_BURY_EVERY_S):
+                return self._full_until(now, limit)
+            every, own = self._count(now)
+            if not self._has_room(every, own, limit):
+                return self._full_until(now, limit)
+        if (fair_at := self._fair_at(now, own)) > now:
+            return fair_at
+        with self._database.write() as connection:
+            every, own = self._count(now)
+            if not self._has_room(every, own, limit):
+                return now + _GRAIN_S
+            connection.execute(
+                "DELETE FROM calls WHERE key = ? AND state = ? AND answered_s <= ?"
+                " - (SELECT longest_s FROM keys WHERE keys.key = calls.key)",
+                (self._key, _ANSWERED, now),
+            )
+            made = connection.execute(
+                "INSERT INTO calls (key, owner, state, boot) VALUES (?, ?, ?, ?)",
+                (self._key, self._owner.token, _RESERVED, self._owner.boot),
+            )
+        self._reserved = made.lastrowid
+        self._stood_back_since = None
+        self._later(UNUSED_FOR_S, partial(self._unused, made.lastrowid))
+        return now
+
+    def _has_room(self, every: int, own: int, limit: int) -> bool:
+        return own < limit and every < self._requests if self._shared else every < limit
+
+    def _unused(self, row: int | None) -> None:
+        """The door had nobody for this turn."""
+        if row is not None and self._reserved == row:
+            self._reserved = None
+            self._try("DELETE FROM calls WHERE id = ? AND state = ?", (row, _RESERVED))
+
+    def _full_until(self, now: float, limit: int) -> float | None:
+        """When a call's leaving the window makes room, as far as that is known; else soon, or None where only our own
+        answers matter.
+        """
+        moments = [self._free_at(now, self._requests if self._shared else limit, own=False)]
+        if self._shared:
+            moments.append(self._free_at(now, limit, own=True))
+        if any(at is None for at in moments) and not self._others_matter():
+            return None
+        at = max(now + _LOOK_AGAIN_S if at is None else at for at in moments)
+        if self._others_matter():
+            # another run's call may turn out not to have left
+            at = min(at, now + _LONGEST_LOOK_S)
+        at = max(at, now + _GRAIN_S)
+        self._mark_waiting(at)
+        return at
+
+    def _free_at(self, now: float, limit: int, *, own: bool) -> float | None:
+        """When fewer than `limit` calls count, if no other leaves until then."""
+        whose = self._owner.token if own else ""
+        since_s = now - self._span_s
+        ((count,),) = self._database.read(
+            "SELECT count(*) FROM calls WHERE key = ? AND ? IN ('', owner) AND (state < 2 OR answered_s > ?)",
+            (self._key, whose, since_s),
+        )
+        if count < limit:
+            return now
+        rows = self._database.read(
+            "SELECT answered_s FROM calls WHERE key = ? AND ? IN ('', owner) AND state = 2 AND answered_s > ?"
+            " ORDER BY answered_s LIMIT 1 OFFSET ?",
+            (self._key, whose, since_s, count - limit),
+        )
+        return float(rows[0][0]) + self._span_s if rows else None
+
+    def _others_matter(self) -> bool:
+        rows = self._database.read(
+            "SELECT 1 FROM calls WHERE key = ? AND owner != ? AND state < 2 LIMIT 1", (self._key, self._owner.token)
+        )
+        return bool(rows)
+
+    def _mark_waiting(self, until_s: float) -> None:
+        """Let others know that somebody else wants a turn, so that they take no more than their part."""
+        if not self._owner.others():
+            return
+        mark = (self._key, self._owner.token, until_s + _WAITING_FOR_S)
+        rows = self._database.read(
+            "SELECT until_s FROM waiting WHERE key = ? AND owner = ?", (self._key, self._owner.token)
+        )
+        if not rows or rows[0][0] < until_s:
+            with self._database.write() as connection:
+                connection.execute("INSERT OR REPLACE INTO waiting (key, owner, until_s) VALUES (?, ?, ?)", mark)
+
+    def _fair_at(self, now: float, own: int) -> float:
+        """`now`, or a little later where this run has had its part and another one waits: room that the other does not
+        take is not wasted.
+        """
+        ((waiting,),) = self._database.read(
+            "SELECT count(*) FROM waiting WHERE key = ? AND owner != ? AND until_s > ?",
+            (self._key, self._owner.token, now),
+        )
+        if not waiting or own < math.ceil(self._requests / (1 + waiting)):
+            self._stood_back_since = None
+            return now
+        if self._stood_back_since is None:
+            self._stood_back_since = now
+        return max(now, self._stood_back_since + _STAND_BACK_S)
+
+    def _try(self, sql: str, values: tuple[object, ...]) -> bool:
+        if self._is_broken:
+            return False
+        try:
+            with self._database.write() as connection:
+                connection.execute(sql, values)
+        except JournalError as error:
+            self._give_up(error)
+            return False
+        return True
+
+    def _give_up(self, error: JournalError) -> None:
+        if not self._is_broken:
+            self._is_broken = True
+            self._broke(error)

@@ -1,0 +1,119 @@
+"""What the journal holds, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from orchestrator.manifest.manifest import Manifest
+
+Scope = tuple[tuple[str, ...], tuple[str, ...]]
+"""The schemas and the tables of one call."""
+
+
+class Fate(StrEnum):
+    """What is known of a refresh call: it was to leave; it was accepted and its job may run; it is over."""
+
+    INTENDED = "intended"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a run was told to do, enough to go on with it: everything but the keys, which are read again.
+
+    `selected` are the places of its entries in the manifest. `settings` are those of the command line, by their names.
+    `reports` are absolute paths; `named` is whether they were asked for. `rate` is the share of each key's calls.
+    """
+
+    manifest: Manifest
+    selected: tuple[int, ...]
+    settings: Mapping[str, object] = field(default_factory=dict)
+    reports: tuple[str, ...] = ()
+    named: bool = False
+    rate: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A run that begins. `root` is the run whose plan it works on: its own id, or the first run's that it goes on with.
+
+    `origin` is the run that it goes on with or tries again. `lock` is the name under which nobody else may run the same.
+    """
+
+    id: str
+    root: str
+    origin: str | None
+    trigger: str
+    manifest_path: str
+    manifest_file: str
+    manifest_sha256: str
+    lock: str
+    began_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord(NewRun):
+    """A run as it is told of. `ended_at` None: it is at work, or was cut off. `unfinished` tells that something is left
+    that `resume` goes on with. `counts` are its outcomes by status.
+    """
+
+    ended_at: datetime | None
+    unfinished: bool
+    exit_code: int | None
+    counts: Mapping[str, int]
+    targets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTarget:
+    """A selected entry: what it resolved to (`lane` None: nothing was planned for it), and its outcome as a report's row."""
+
+    place: int
+    name: str
+    model_id: str | None
+    branch_id: str | None
+    connection: str | None
+    lane: str | None
+    warnings: tuple[str, ...]
+    outcome: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCall:
+    """A refresh call. `scopes` are the schemas and tables of all calls of its refresh and `part` says which one this is;
+    `served` are the places of its targets, the sender's first. `age_s` is how long ago it was accepted, or left where it was not, never negative.
+    """
+
+    id: int
+    sender: int
+    part: int
+    attempt: int
+    served: tuple[int, ...]
+    scopes: tuple[Scope, ...]
+    timeout_s: float
+    wait: bool
+    fate: Fate
+    left_at: datetime
+    queued_s: float
+    job_id: str | None
+    word: str | None
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftJob:
+    """A job that another run left behind and that may still run; `age_s` since it was accepted."""
+
+    call: int
+    run: str
+    job_id: str
+    age_s: float
+    timeout_s: float

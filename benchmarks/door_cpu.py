@@ -15,7 +15,7 @@ from benchmarks.workloads import lognormal
 from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.choice import Ask, Job, Purpose
 from orchestrator.quota.door import Door
-from orchestrator.quota.habits import Durations
+from orchestrator.quota.belief import Durations
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Window
 from orchestrator.quota.wire import Wire

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from orchestrator.quota.habits import Expectation
+from orchestrator.quota.belief import Expectation
 
 
 class Purpose(IntEnum):

@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from orchestrator.manifest.manifest import Secret
+from orchestrator.quota.belief import Durations
 from orchestrator.quota.choice import Ask, Purpose, price_s
 from orchestrator.quota.estimate import Budget
-from orchestrator.quota.habits import Durations
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.waiting import Waiter, Waiting
 from orchestrator.quota.wire import Wire

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from orchestrator.quota.habits import Expectation, Habit
+from orchestrator.quota.belief import Expectation
+from orchestrator.quota.habits import Habit
 
 _REHEARSALS = 40
 _MOST_STEPS = 40_000

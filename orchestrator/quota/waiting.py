@@ -10,8 +10,8 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from orchestrator.quota.belief import Expectation
 from orchestrator.quota.choice import Ask, Purpose, unseen_s, worth_at
-from orchestrator.quota.habits import Expectation
 
 _NEVER = float("inf")
 

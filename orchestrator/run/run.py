@@ -21,7 +21,7 @@ from orchestrator.plan.plan import Plan
 from orchestrator.quota.choice import Purpose
 from orchestrator.quota.door import THROTTLED_FOR_S, Closing, Door, DoorClosed, Watcher
 from orchestrator.quota.estimate import Estimate, estimate
-from orchestrator.quota.habits import Durations
+from orchestrator.quota.belief import Durations
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Ledger
 from orchestrator.quota.wire import Wire

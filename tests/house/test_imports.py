@@ -21,18 +21,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "changes": {"errors", "text"},
     # The API: one question, one answer. It knows of addresses and keys, not of plans.
     "omni": {"errors", "clock", "durations", "text", "log", "manifest"},
-    # What will be done, as a value. What it needs to know of the instance is handed in as a value, too.
-    "plan": {"errors", "durations", "text", "manifest", "changes"},
+    # What will be done, as a value: questions to the API, and answers of it that were handed in. It asks nothing itself.
+    "plan": {"errors", "durations", "text", "manifest", "changes", "omni"},
     # The door: who goes next. It knows a key and its limit, and nothing of what is called.
     "quota": {"errors", "clock", "durations", "log", "manifest"},
     # What was sent and what came of it, in its own words: the run records into it, not the other way round.
-    "journal": {"errors", "clock", "log", "manifest", "plan"},
+    "journal": {"errors", "clock", "durations", "text", "log", "manifest", "plan", "quota"},
     # The life of a refresh: the one place where plan, API, door and journal meet.
     "run": {"errors", "clock", "durations", "text", "log", "manifest", "plan", "omni", "quota", "journal"},
     # Outcomes to text. It reads values, and sends nothing.
     "report": {"errors", "durations", "text", "manifest", "changes", "plan", "run"},
-    # The stand-in must not share the client's idea of the API: it would make the same mistakes.
-    "simulator": {"errors", "clock", "durations", "text", "log"},
+    # The stand-in must not share the client's idea of the API: it would make the same mistakes. YAML it reads as all do.
+    "simulator": {"errors", "clock", "durations", "text", "log", "manifest"},
     # Wires the rooms.
     "cli": {
         *("errors", "clock", "durations", "text", "log"),

@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from orchestrator.manifest.manifest import RateLimit, Secret
+from orchestrator.quota.belief import Durations
 from orchestrator.quota.choice import Ask, Purpose
 from orchestrator.quota.door import Closing, Door, DoorClosed
-from orchestrator.quota.habits import Durations
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Window
 from orchestrator.quota.wire import Wire

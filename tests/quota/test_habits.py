@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.quota.habits import EDGES, Curve, Drift, Durations, Expectation, Habit, make_habits
+from orchestrator.quota.belief import Durations, Expectation
+from orchestrator.quota.crowd import EDGES, Curve
+from orchestrator.quota.habits import Drift, Habit, make_habits
 
 seconds = st.floats(0.05, 100_000)
 
@@ -44,11 +46,10 @@ def test_survival_falls_and_quantiles_rise(expected: Expectation) -> None:
     assert alive[-1] < 0.01
     assert all(a >= b for a, b in pairwise(alive))
     for after_s in (0.0, 20.0):
-        quantiles = [expected.quantile(share, after_s=after_s) for share in (0.01, 0.1, 0.5, 0.9, 0.99)]
+        quantiles = [expected.crowd.quantile(share, after_s=after_s) for share in (0.01, 0.1, 0.5, 0.9, 0.99)]
         assert all(a <= b for a, b in pairwise(quantiles))
         assert quantiles[0] >= after_s
-        goal = expected.alive(after_s) / 2
-        assert expected.alive(quantiles[2]) == pytest.approx(goal, abs=0.04)
+        assert expected.crowd.alive(quantiles[2]) == pytest.approx(expected.crowd.alive(after_s) / 2, abs=0.04)
     assert math.isfinite(expected.median_s)
 
 
@@ -201,3 +202,26 @@ def test_a_surprise_is_expected_a_little() -> None:
     expected = Durations({"a": [60.0] * 5}).expect("a")
     assert expected.alive(60.0 * 8) > 0.001
     assert expected.unseen_s(1e9, 1e9 - 7.0) == pytest.approx(7.0)
+
+
+@given(st.floats(1.0, 2000.0), st.floats(0.05, 1.5), st.floats(0.0, 1e5), st.integers(0, 1000))
+def test_a_drawn_duration_outlives_what_is_known(median_s: float, sigma: float, after_s: float, seed: int) -> None:
+    """A duration that is drawn is never shorter than the age that the job is known to have reached."""
+    assert Habit(median_s, sigma).draw(after_s, Random(seed)) >= after_s
+
+
+def test_drawn_durations_follow_the_habit() -> None:
+    """Half of the durations that a habit draws are above its median."""
+    rng = Random(1)
+    drawn = [Habit(60.0, 0.5).draw(0.0, rng) for _ in range(2000)]
+    assert sum(d > 60.0 for d in drawn) == pytest.approx(1000, abs=80)
+
+
+def test_the_crowd_s_lognormal_is_found_again() -> None:
+    """The lognormals that a run's jobs may follow are close to the one that they were drawn from."""
+    durations = Durations()
+    seen(durations, [Random(n).lognormvariate(math.log(120), 0.5) for n in range(150)])
+    weighed = durations.crowd_habits()
+    total = sum(w for w, _ in weighed)
+    assert sum(w * math.log(h.median_s) for w, h in weighed) / total == pytest.approx(math.log(120), abs=0.2)
+    assert sum(w * h.sigma for w, h in weighed) / total == pytest.approx(0.5, abs=0.15)

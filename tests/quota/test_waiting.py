@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.quota.belief import Durations, Expectation
 from orchestrator.quota.choice import Ask, Job, Purpose, earliest_at, price_s, unseen_s, worth_at
-from orchestrator.quota.habits import Durations, Expectation
 from orchestrator.quota.waiting import Waiter, Waiting
 
 HISTORY = {"quick": [5.0, 6.0, 5.5], "slow": [300.0, 280.0], "wild": [10.0, 900.0, 45.0]}

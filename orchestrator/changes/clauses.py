@@ -58,6 +58,7 @@ _SETTINGS: Final = frozenset(
             "UNIQUE",
             "ON",
             "USING",
+            "AUTO",
         ),
     }
 )

@@ -70,6 +70,8 @@ def _declare(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
     cursor.next()
     if session.dialect.declare_section or (in_body and session.dialect.escape_strings):
         session.declaring = True
+    cursor.take("OR", "REPLACE")
+    cursor.take_any(frozenset({"VARIABLE", "VAR"}))
     remember_all(session, cursor.rest())
     return False
 

@@ -16,9 +16,19 @@ _BODIES: Final = frozenset({"BEGIN", "CREATE", "ALTER", "DROP", "RENAME", "CALL"
 _OPTIONS: Final = frozenset({"DEFINER", "ALGORITHM"})
 
 
+def replace(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows REPLACE: Databricks has REPLACE TABLE, MySQL replaces rows."""
+    if reading.dialect.name == "mysql":
+        return True
+    return _make(reading, cursor, "replaces")
+
+
 def create(reading: Reading, cursor: Cursor) -> bool:
     """Reads what follows CREATE; False if it is not understood."""
-    replaces = skip_options(cursor)
+    return _make(reading, cursor, skip_options(cursor))
+
+
+def _make(reading: Reading, cursor: Cursor, replaces: str) -> bool:
     taken = take_kind(cursor)
     if taken is None:
         return False

@@ -24,6 +24,8 @@ def drop(reading: Reading, cursor: Cursor) -> bool:
     if level in {Level.NOTHING, Level.ROUTINE}:
         if kind == "OWNED" or (kind in _TAKES_ALONG and _cascades(cursor)):
             reading.widen(f"drops what depends on the {kind.lower()}, and does not name it")
+        elif level is Level.ROUTINE and kind != "TRIGGER" and _cascades(cursor):
+            reading.warn("views that use this function, and columns made by it, go with it and are not named")
         return True
     cursor.take("IF", "EXISTS")
     for item in split_commas(cursor.rest()):

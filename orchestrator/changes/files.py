@@ -21,7 +21,7 @@ MAX_SHOWN: Final = 5
 
 _SUFFIXES: Final = frozenset({".sql", ".ddl", ".psql", ".pgsql", ".tsql", ".mysql", ".hql", ".bqsql"})
 _UNDO_NAME: Final = re.compile(
-    r"^U\d[\d._]*__.*|(?:.*[._-])?(?:down|undo|rollback)\.sql|\d+\.undo\..*", re.IGNORECASE | re.DOTALL
+    r"U\d[\d._]*__.*|(?![VB]\d|[RA]__)(?:.*[._-])?(?:down|undo|rollback)\.sql|\d+\.undo\..*", re.IGNORECASE | re.DOTALL
 )
 """Flyway's U files; golang-migrate, Diesel, db-migrate, Postgrator and their kin."""
 _OTHER_MIGRATION: Final = re.compile(
@@ -93,7 +93,7 @@ def _texts(paths: Sequence[str], stdin: Callable[[], bytes], warnings: list[str]
                     f"{file}: left out, for it takes a migration back; give it as - on standard input to read it"
                 )
                 continue
-            yield _Text(str(file), decode(_bytes(file), str(file), warnings))
+            yield _Text(str(file), decode(read_bytes(file), str(file), warnings))
 
 
 def _files(path: str, warnings: list[str]) -> list[Path]:
@@ -115,7 +115,9 @@ def _matching(pattern: Path) -> list[Path]:
     plain = next(at for at, part in enumerate(pattern.parts) if any(sign in part for sign in "*?["))
     root = Path(*pattern.parts[:plain])
     found = root.glob("/".join(pattern.parts[plain:]))
-    return sorted(each for each in found if not any(part.startswith(".") for part in each.relative_to(root).parts))
+    seen = (each for each in found if not any(part.startswith(".") for part in each.relative_to(root).parts))
+    # A pattern without a suffix means SQL; one with a suffix means what it says.
+    return sorted(each for each in seen if pattern.suffix or each.is_dir() or each.suffix.lower() in _SUFFIXES)
 
 
 def _folder(folder: Path, warnings: list[str]) -> list[Path]:
@@ -147,7 +149,8 @@ def _is_sqitch_check(folder: Path, inner: tuple[str, ...]) -> bool:
     return False
 
 
-def _bytes(file: Path) -> bytes:
+def read_bytes(file: Path) -> bytes:
+    """The file's bytes. Raises `ChangesError` if it cannot be read or is too large."""
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ChangesError(

@@ -36,6 +36,7 @@ ADJECTIVES: Final = frozenset(
             "VOLATILE",
             "EDITIONABLE",
             "NONEDITIONABLE",
+            "PROTECTED",
         ),
     }
 )

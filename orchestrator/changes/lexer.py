@@ -81,6 +81,9 @@ class Lexer:
             self.pos = end
             text = match[group]
             if group == "word":
+                if self.delimiter[0] == "$" and self.delimiter in text:
+                    text = text[: text.index(self.delimiter)]
+                    end = self.pos = start + len(text)
                 return Token(Kind.WORD, text, text.upper(), start, end)
             if group == "sign":
                 token = self._sign(text, start, end)
@@ -162,7 +165,7 @@ class Lexer:
         if here.startswith("<%"):  # pg_trgm has an operator of that look
             shown = re.match(r"<%[=\-]?[^\n]*?%>", here)
         elif here.startswith("$("):
-            shown = re.match(r"\$\(\w+\)", here)
+            shown = re.match(r"\$\([^\W\d]\w*\)", here)
         elif here.startswith("&{"):
             shown = re.match(r"&\{\w+\}", here)
         elif here.startswith("${"):

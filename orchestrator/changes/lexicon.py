@@ -43,7 +43,7 @@ def lexicon(dialect: Dialect) -> Lexicon:
     if dialect.hash_comments:
         comments.append(r"\#(?!\{)[^\n]*+" if dialect.name != "mysql" else r"\#[^\n]*+")
     if dialect.slash_comments:
-        comments.append(r"//[^\n]*+")
+        comments.append(r"(?<![:/])//[^\n]*+")
     if not dialect.nested_comments:
         begins = r"/\*(?!M?!)" if dialect.versioned_comments else r"/\*"
         comments.append(begins + r"(?:[^*]++|\*(?!/))*+\*/")
@@ -99,13 +99,11 @@ def _run(dialect: Dialect, strings: list[str], comments: list[str], *, inside: b
     names = [rf"{q}[^{q}{{$<&]*+{q}" for q in quotes]
     if dialect.brackets:
         names.append(r"\[[^\]{$<&]*+\]")
-    signs = [r"-(?!-)", r"/(?![*/])", r"\*(?!/)", "@", r"[{](?![{%\#])", r"<(?!%)", r"&(?!\{)", r"\$(?=\d)"]
+    signs = [r"-(?!-)", r"/(?!\*)", r"\*(?!/)", "@", r"[{](?![{%\#])", r"<(?!%)", r"&(?!\{)", r"\$(?=\d)"]
     if dialect.name == "mysql":
         signs.append(r"--(?!\s)")
     if not dialect.hash_comments:
         signs.append(r"\#")
-    if not dialect.slash_comments:
-        signs.append("/(?=/)")
     if not dialect.brackets:
         signs.append(r"\[")
     ending = r"[ \t]*+(?:[gG][oO]\b[ \t]*+\d*+[ \t]*+;?+[ \t]*+$|/[ \t]*+$|[dD][eE][lL][iI][mM][iI][tT][eE][rR]\s|\\)"

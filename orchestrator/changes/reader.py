@@ -10,7 +10,7 @@ from orchestrator.changes.arrivals import attach, convert, copy, load, restore, 
 from orchestrator.changes.blocks import begins_routine
 from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.control import pass_control
-from orchestrator.changes.creates import create, import_schema, select_into, undrop
+from orchestrator.changes.creates import create, import_schema, replace, select_into, undrop
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.drops import drop, exchange, rename
@@ -148,6 +148,7 @@ def _let(reading: Reading, cursor: Cursor) -> bool:
 _RULES: Final[dict[str, Callable[[Reading, Cursor], bool]]] = {
     "CREATE": create,
     "ALTER": alter,
+    "REPLACE": replace,
     "DROP": drop,
     "UNDROP": undrop,
     "RENAME": rename,

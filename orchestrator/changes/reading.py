@@ -59,6 +59,10 @@ class Reading:
             NotUnderstood(source=self.source, line=line or self.line, text=shorten(text or self.text), reason=reason)
         )
 
+    def warn(self, what: str) -> None:
+        """Writes down what a person should know of the present statement."""
+        self.warnings.append(f"{self.source}:{self.line}: {what}: {shorten(self.text)}")
+
     def begin(self, line: int, text: str) -> tuple[int, str, dict[Name, tuple[Effect, list[str]]]]:
         """Begins a statement, maybe within another; the answer is for `finish`."""
         outer = (self.line, self.text, self._found)

@@ -54,7 +54,7 @@ def _is_catalog(reading: Reading, kind: str, name: str) -> bool:
 def set_value(reading: Reading, cursor: Cursor) -> bool:
     """Reads what follows SET; always understood."""
     local = False
-    while word := cursor.take_any(frozenset({"LOCAL", "SESSION", "GLOBAL"})):
+    while word := cursor.take_any(frozenset({"LOCAL", "SESSION", "GLOBAL", "VAR", "VARIABLE"})):
         local = word == "LOCAL"
     if cursor.peek().kind is Kind.VARIABLE or (
         cursor.peek().kind is Kind.WORD and cursor.peek(1).upper in {"=", "+=", ":="}

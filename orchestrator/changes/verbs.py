@@ -6,7 +6,7 @@ from typing import Final
 
 SKIPPED: Final = frozenset(
     {
-        *("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "COPY", "UNLOAD", "LOAD", "PUT", "GET", "VALUES"),
+        *("INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "UNLOAD", "LOAD", "PUT", "GET", "VALUES"),
         *("TRUNCATE", "GRANT", "REVOKE", "COMMENT", "ANALYZE", "ANALYSE", "VACUUM", "EXPLAIN", "SHOW", "DESCRIBE"),
         *("DESC", "LOCK", "UNLOCK"),
     }
@@ -30,7 +30,20 @@ HARMLESS: Final = SKIPPED | frozenset(
             "MOVE",
         ),
         *("CLOSE", "OPEN", "CHECKPOINT", "CLUSTER", "REINDEX", "REFRESH", "INSTALL", "PRAGMA", "CHECK", "CHECKSUM"),
-        *("OPTIMIZE", "REPAIR", "FLUSH", "KILL", "HANDLER", "HELP", "PURGE", "BINLOG", "XA", "BACKUP", "PRINT"),
+        *(
+            "OPTIMIZE",
+            "REPAIR",
+            "FLUSH",
+            "KILL",
+            "HANDLER",
+            "HELP",
+            "PURGE",
+            "BINLOG",
+            "CHANGE",
+            "XA",
+            "BACKUP",
+            "PRINT",
+        ),
         *("RAISERROR", "THROW", "RETURN", "WAITFOR", "RECONFIGURE", "DBCC", "CACHE", "UNCACHE", "CLEAR", "MSCK"),
         *("REORG", "FSCK", "GENERATE", "SECURITY", "REASSIGN", "SUMMARIZE", "PIVOT", "UNPIVOT", "EXPORT", "ATTACH"),
         *("DETACH", "ASSERT", "RAISE", "PERFORM", "NULL", "EXIT", "CONTINUE", "ITERATE", "LEAVE", "BREAK", "SIGNAL"),

@@ -1,0 +1,175 @@
+"""dbt's artifacts: `run_results.json` and `manifest.json`, read leniently, kept small."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from orchestrator.changes.errors import ChangesError
+from orchestrator.changes.files import read_bytes
+
+KNOWN_VERSIONS: Final = range(9, 13)
+"""The manifest's versions whose fields are known: dbt 1.5 to 1.10."""
+BUILDS: Final = frozenset({"run", "build", "seed", "snapshot", "retry", "clone"})
+"""The commands after which `run_results.json` says what was built."""
+
+_REMARKS: Final = frozenset(
+    {"meta", "tags", "docs", "description", "grants", "persist_docs", "group", "access", "event_time", "freshness"}
+)
+"""Settings of a node that cannot change its columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one node."""
+
+    node: str
+    status: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResults:
+    """One invocation's results."""
+
+    command: str | None
+    """None where the file does not say."""
+    full_refresh: bool
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One node, source or macro of a manifest: what is needed to name it and to see that it changed."""
+
+    kind: str
+    database: str | None
+    schema: str | None
+    table: str | None
+    relation: str | None
+    materialized: str
+    on_schema_change: str
+    full_refresh: bool | None
+    parents: tuple[str, ...]
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The nodes, sources and macros, by their unique ids."""
+
+    adapter: str
+    version: int | None
+    nodes: Mapping[str, Node]
+
+
+def load_results(folder: Path) -> RunResults:
+    """What `run_results.json` in that folder says. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
+    path = folder / "run_results.json"
+    document = _document(path)
+    results = document.get("results")
+    if not isinstance(results, list) or "nodes" in document:
+        raise ChangesError("is not what dbt writes as run_results.json: it has no results", source=str(path))
+    arguments = _mapping(document.get("args"))
+    command = arguments.get("which")
+    return RunResults(
+        command=command if isinstance(command, str) else None,
+        full_refresh=arguments.get("full_refresh") is True,
+        results=tuple(
+            Result(
+                node=_text(each.get("unique_id")) or "",
+                status=(_text(each.get("status")) or "").lower(),
+                message=_text(each.get("message")) or "",
+            )
+            for each in map(_mapping, results)
+        ),
+    )
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """What `manifest.json` in that folder says. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
+    path = folder / "manifest.json"
+    document = _document(path)
+    if not isinstance(document.get("nodes"), dict):
+        raise ChangesError("is not what dbt writes as manifest.json: it has no nodes", source=str(path))
+    metadata = _mapping(document.get("metadata"))
+    version = re.search(r"/manifest/v(\d+)", _text(metadata.get("dbt_schema_version")) or "")
+    nodes: dict[str, Node] = {}
+    for section in ("nodes", "sources", "macros"):
+        for key, value in _mapping(document.get(section)).items():
+            nodes[key] = _node(_mapping(value), section)
+    return Manifest(
+        adapter=(_text(metadata.get("adapter_type")) or "").lower(),
+        version=int(version[1]) if version else None,
+        nodes=nodes,
+    )
+
+
+def _document(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ChangesError(
+            "is not there; give the folder that dbt writes its artifacts to, for example target", source=str(path)
+        )
+    data = read_bytes(path)
+    try:
+        document = json.loads(data)
+    except UnicodeDecodeError as wrong:
+        raise ChangesError("is no JSON: not UTF-8", source=str(path)) from wrong
+    except json.JSONDecodeError as wrong:
+        raise ChangesError(
+            f"is cut short or no JSON: {wrong.msg} in column {wrong.colno}", source=str(path), line=wrong.lineno
+        ) from wrong
+    except RecursionError as wrong:
+        raise ChangesError("is no artifact of dbt: nested too deeply", source=str(path)) from wrong
+    if not isinstance(document, dict):
+        raise ChangesError("is no artifact of dbt: not a JSON object", source=str(path))
+    return document
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _texts(value: object) -> Iterable[str]:
+    return (each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+
+
+def _node(value: dict[str, Any], section: str) -> Node:
+    config = _mapping(value.get("config"))
+    depends = _mapping(value.get("depends_on"))
+    full_refresh = config.get("full_refresh")
+    return Node(
+        kind={"sources": "source", "macros": "macro"}.get(section, _text(value.get("resource_type")) or ""),
+        database=_text(value.get("database")),
+        schema=_text(value.get("schema")),
+        table=_text(value.get("alias")) or _text(value.get("identifier")) or _text(value.get("name")),
+        relation=_text(value.get("relation_name")),
+        materialized=_text(config.get("materialized")) or "",
+        on_schema_change=_text(config.get("on_schema_change")) or "",
+        full_refresh=full_refresh if isinstance(full_refresh, bool) else None,
+        parents=(*_texts(depends.get("nodes")), *_texts(depends.get("macros"))),
+        fingerprint=_fingerprint(value, config),
+    )
+
+
+def _fingerprint(value: dict[str, Any], config: dict[str, Any]) -> bytes:
+    """A digest of all that can change a node's columns."""
+    columns = {key: _mapping(column).get("data_type") for key, column in _mapping(value.get("columns")).items()}
+    said = [
+        _mapping(value.get("checksum")).get("checksum"),
+        value.get("raw_code") or value.get("raw_sql"),
+        value.get("macro_sql"),
+        value.get("alias") or value.get("identifier"),
+        {key: each for key, each in config.items() if key not in _REMARKS},
+        columns,
+    ]
+    return hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=16).digest()

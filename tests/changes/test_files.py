@@ -1,0 +1,256 @@
+"""Files, folders, globs and standard input; and the marks of migration tools."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.changes.change_set import ChangeSet
+from orchestrator.changes.errors import ChangesError, MissingExtraError
+from orchestrator.changes.files import read_ddl
+from tests.changes.reading import told, touched
+
+
+def write(folder: Path, **files: str) -> None:
+    """Writes SQL files; a double underscore in a keyword stands as it is, a `/` is made with `_in_`."""
+    for name, text in files.items():
+        path = folder / (name.replace("_in_", "/").replace("_dot_", ".") + ".sql")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def ddl(*paths: str | Path, dialect: str = "postgres", stdin: bytes = b"", strict: bool = False) -> ChangeSet:
+    """What lies at these paths."""
+    return read_ddl([str(path) for path in paths], dialect=dialect, stdin=lambda: stdin, strict=strict)
+
+
+def test_folders_files_globs_and_stdin_are_read_once(tmp_path: Path) -> None:
+    """A file that several arguments mean is read once; each change names the file as it was given."""
+    write(tmp_path, V1__a="DROP TABLE s.a", sub_in_V2__b="DROP TABLE s.b", _dot_hidden_in_V3__c="DROP TABLE ghost")
+    (tmp_path / "notes.txt").write_text("DROP TABLE ghost")
+    found = ddl(tmp_path, tmp_path / "V1__a.sql", tmp_path / "**" / "*.sql", "-", "-", stdin=b"DROP TABLE s.z")
+    assert told(found) == ["-s.a", "-s.b", "-s.z"]
+    assert [each.source for each in found.changes] == [
+        str(tmp_path / "V1__a.sql"),
+        str(tmp_path / "sub/V2__b.sql"),
+        "<stdin>",
+    ]
+    assert told(ddl(tmp_path / "*")) == ["-s.a", "-s.b"]
+    assert told(ddl(tmp_path / "notes.txt")) == ["-?.ghost"]
+
+
+def test_a_session_ends_with_its_file(tmp_path: Path) -> None:
+    """USE, temporary tables and variables of one file mean nothing in the next."""
+    write(tmp_path, V1__a="USE s; CREATE TEMPORARY TABLE t (a int);", V2__b="DROP TABLE t;")
+    assert told(ddl(tmp_path, dialect="mysql")) == ["-?.t"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "U3__undo",
+            "U1.2.3__x",
+            "20260101_x.down",
+            "x-down",
+            "x_down",
+            "down",
+            "001.undo.x",
+            "x.rollback",
+            "rollback",
+        ),
+    ],
+)
+def test_undo_migrations_are_left_out(tmp_path: Path, name: str) -> None:
+    """Flyway's U files, `.down.sql` and their kin are named in a warning, in a folder and by themselves."""
+    write(tmp_path, V1__a="DROP TABLE s.a")
+    (tmp_path / f"{name}.sql").write_text("DROP TABLE s.ghost")
+    for found in (ddl(tmp_path), ddl(tmp_path / "V1__a.sql", tmp_path / f"{name}.sql")):
+        assert told(found) == ["-s.a"]
+        assert len(found.warnings) == 1
+        assert name in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["V1__down", "R__undo_log", "B1__x", "20260101_x.up", "A__always", "U_turns", "download", "001.do.x"]
+)
+def test_other_migrations_are_read(tmp_path: Path, name: str) -> None:
+    """Names that only look a little like an undo migration are read: versioned, repeatable, baseline, always."""
+    (tmp_path / f"{name}.sql").write_text("DROP TABLE s.a")
+    assert told(ddl(tmp_path)) == ["-s.a"]
+
+
+def test_sqitch_deploys_alone_are_read(tmp_path: Path) -> None:
+    """Beside a deploy folder, revert and verify are left out."""
+    write(tmp_path, deploy_in_a="DROP TABLE s.a", revert_in_a="DROP TABLE ghost", verify_in_a="DROP TABLE ghost")
+    write(tmp_path, other_in_verify_in_b="DROP TABLE s.b")
+    assert told(ddl(tmp_path)) == ["-s.a", "-s.b"]
+
+
+def test_migrations_that_are_no_sql_are_named(tmp_path: Path) -> None:
+    """Java and Python migrations and changelogs cannot be read: a warning names them, and an empty folder says that it is empty."""
+    for name in ("V1__x.java", "V2__y.py", "db.changelog-1.xml", "a.yaml", "V3__z.sql.conf"):
+        (tmp_path / name).write_text("x")
+    warnings = ddl(tmp_path).warnings
+    assert len(warnings) == 2
+    assert all(each in warnings[0] for each in ("V1__x.java", "V2__y.py", "changelog"))
+    assert "no SQL files" in warnings[1]
+
+
+def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """A missing path, a glob that matches nothing and a folder in a file's place end in one line that says so."""
+    with pytest.raises(ChangesError, match="no such file"):
+        ddl(tmp_path / "nowhere.sql")
+    with pytest.raises(ChangesError, match="no file matches"):
+        ddl(tmp_path / "*.sql")
+    with pytest.raises(ChangesError, match="no dialect is called 'oracle'.*snowflake"):
+        ddl("-", dialect="oracle")
+    with pytest.raises(ChangesError, match="no schema"):
+        read_ddl(["-"], dialect="postgres", default_schema="a.b.c", stdin=bytes)
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file too large, or one that the system refuses, ends in one line with its name."""
+    file = tmp_path / "x.sql"
+    file.write_text("DROP TABLE s.a")
+    monkeypatch.setattr("orchestrator.changes.files.MAX_BYTES", 5)
+    with pytest.raises(ChangesError, match=r"x\.sql: larger"):
+        ddl(file)
+    monkeypatch.undo()
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ChangesError, match="Permission denied"):
+        ddl(file)
+
+
+def test_encodings(tmp_path: Path) -> None:
+    """UTF-8 with its mark is fine, UTF-16 is refused with advice, and anything else is read with a warning."""
+    assert told(ddl("-", stdin="\ufeffDROP TABLE s.ä".encode())) == ["-s.ä"]
+    for encoded in ("DROP TABLE a".encode("utf-16"), "DROP TABLE a".encode("utf-16-le")):
+        with pytest.raises(ChangesError, match="save it as UTF-8"):
+            ddl("-", stdin=encoded)
+    found = ddl("-", stdin="-- Größe\nDROP TABLE s.ä".encode("cp1252"))
+    assert told(found) == ["-s.ä"]
+    assert found.warnings[0].startswith("<stdin>:1: not UTF-8")
+
+
+def test_strict_refuses_what_is_not_understood() -> None:
+    """With `strict`, the first statement that is not understood is named with its line, and the others after it."""
+    sql = "DROP TABLE s.a;\nFROBNICATE x;\n" + "\\i a.sql\n" * 8
+    with pytest.raises(
+        ChangesError, match=r"^<stdin>:2: not understood.*FROBNICATE x.*<stdin>:3.*and 4 more"
+    ) as refused:
+        ddl("-", stdin=sql.encode(), strict=True)
+    assert refused.value.exit_code == 2
+    assert "\n" not in str(refused.value)
+    with pytest.raises(ChangesError, match="FROBNICATE x; say"):
+        ddl("-", stdin=b"FROBNICATE x", strict=True)
+    assert told(ddl("-", stdin=b"DROP TABLE s.a", strict=True)) == ["-s.a"]
+
+
+def test_without_sqlglot_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library the message says what to install, also when there is nothing to read."""
+    monkeypatch.setitem(__import__("sys").modules, "sqlglot", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "omni-refresh\[ddl\]"'):
+        ddl("-", stdin=b"")
+    with pytest.raises(MissingExtraError):
+        read_ddl([], dialect="postgres", stdin=bytes)
+
+
+@pytest.mark.parametrize(
+    "up, down",
+    [
+        ("-- migrate:up transaction:false", "-- migrate:down"),
+        ("-- +goose Up", "-- +goose Down"),
+        ("-- +migrate Up", "-- +migrate Down notransaction"),
+        ("-- +micrate Up", "-- +micrate Down"),
+        ("# --- !Ups", "# --- !Downs"),
+        ("-- !Ups", "-- !Downs"),
+        ("-- // first", "-- //@UNDO"),
+        ("-- first", "--//@UNDO"),
+        ("-- rambler up", "-- rambler down"),
+        ("-- Up Migration", "-- Down Migration"),
+        ("-- Write your migrate up statements here", "---- create above / drop below ----"),
+        ("-- Up", "-- Down"),
+    ],
+)
+@pytest.mark.parametrize("dialect", ["mysql", "snowflake"])
+def test_what_takes_a_migration_back_is_left_out(up: str, down: str, dialect: str) -> None:
+    """The down part of a file touches nothing, and what follows it keeps its line."""
+    sql = f"{up}\nCREATE TABLE S.A (x int);\n{down}\nDROP TABLE S.GHOST;\n"
+    assert touched(sql.replace("#", "--") if dialect == "snowflake" else sql, dialect) == ["+S.A"]
+
+
+def test_up_may_follow_down() -> None:
+    """A second up part after a down part is read, on its own lines."""
+    from tests.changes.reading import read
+
+    found = read("-- migrate:down\nDROP TABLE ghost;\n-- migrate:down\n-- migrate:up\nCREATE TABLE s.a (x int);")
+    assert [(str(each.name), each.line) for each in found.changes] == [("s.a", 5)]
+    assert touched("-- Down\nDROP TABLE s.a;") == ["-s.a"]
+
+
+def test_goose_statements_hold_bodies() -> None:
+    """StatementBegin and StatementEnd hold a body together."""
+    sql = "-- +goose Up\n-- +goose StatementBegin\nCREATE FUNCTION f() RETURNS int AS $$ BEGIN DROP TABLE ghost; END; $$ LANGUAGE plpgsql;\n-- +goose StatementEnd\nDROP TABLE s.a;"
+    assert touched(sql) == ["-s.a"]
+
+
+def test_liquibase_formatted_sql() -> None:
+    """Rollbacks are left out, in lines and in blocks; each change set may have a delimiter of its own."""
+    sql = """--liquibase formatted sql
+--changeset ann:1 labels:x context:y
+--preconditions onFail:MARK_RAN
+--comment: it's the first
+CREATE TABLE s.a (x int);
+--rollback DROP TABLE s.ghost;
+/* liquibase rollback
+DROP TABLE s.ghost;
+*/
+--changeset ann:2 endDelimiter:// splitStatements:true
+CREATE PROCEDURE p() BEGIN DROP TABLE s.ghost; END //
+DROP TABLE s.b //
+--changeset ann:3 endDelimiter:"/"
+DROP TABLE s.c;
+--changeset ann:4
+DROP TABLE s.d;
+--changeset ann:5 endDelimiter:\\nGO
+DROP TABLE s.e;
+GO
+"""
+    assert touched(sql, "mysql") == ["+s.a", "-s.b", "-s.c", "-s.d", "-s.e"]
+
+
+def test_atlas_delimiters() -> None:
+    """Atlas may end statements with empty lines, a comment, or any sign."""
+    assert touched("-- atlas:delimiter \\n\\n\\n\nCREATE TABLE s.a (x int)\n\n\nDROP TABLE s.b\n\n\n") == [
+        "+s.a",
+        "-s.b",
+    ]
+    assert touched("-- atlas:delimiter -- end\nCREATE TABLE s.a (x int)\n-- end\nDROP TABLE s.b\n-- end") == [
+        "+s.a",
+        "-s.b",
+    ]
+    assert touched("-- atlas:delimiter //\nDROP TABLE s.a; DROP TABLE s.b //", "mysql") == ["-s.a", "-s.b"]
+    assert touched("-- see atlas:delimiter\nDROP TABLE s.a") == ["-s.a"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        *(
+            "flyway_schema_history",
+            "public.databasechangelog",
+            "DATABASECHANGELOGLOCK",
+            "schema_migrations",
+            "alembic_version",
+        ),
+        *("goose_db_version", "metadata.schemachange.change_history", "sqitch.changes", '"__EFMigrationsHistory"'),
+    ],
+)
+def test_the_tools_own_tables_are_left_out(table: str) -> None:
+    """Where a migration tool keeps its books, no model looks."""
+    assert touched(f"CREATE TABLE {table} (a int); DROP TABLE {table}") == []
+    assert touched("CREATE TABLE s.change_history (a int)") == ["+s.change_history"]

@@ -1,0 +1,131 @@
+"""Lists of names, and names themselves."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name, NotRefreshed, NotUnderstood, merge, shorten
+from orchestrator.changes.dialects import DIALECTS, dialect_named
+from orchestrator.changes.errors import ChangesError
+from orchestrator.changes.listed import ADDITIVE_ONLY, parse_listed, read_names
+from orchestrator.changes.names import fold, parse_name
+
+
+def nothing() -> bytes:
+    """Standard input that must not be read."""
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "text, name, shown",
+    [
+        ("sales", Name(None, "sales", None), "sales.*"),
+        ("sales.*", Name(None, "sales", None), "sales.*"),
+        ("sales.orders", Name(None, "sales", "orders"), "sales.orders"),
+        ("prod.sales.orders", Name("prod", "sales", "orders"), "prod.sales.orders"),
+        ("prod.sales.*", Name("prod", "sales", None), "prod.sales.*"),
+        ("prod.*.*", Name("prod", None, None), "prod.*.*"),
+        ("?.orders", Name(None, None, "orders"), "?.orders"),
+        ("sales.ledger_*", Name(None, "sales", "ledger_*"), "sales.ledger_*"),
+        ('"odd.name".`x"y`', Name(None, "odd.name", 'x"y'), '"odd.name"."x""y"'),
+        ('s."*"', Name(None, "s", None), "s.*"),
+        ("[a]]b].[c d]", Name(None, "a]b", "c d"), "a]b.c d"),
+        ("my-project.ds.2024_t", Name("my-project", "ds", "2024_t"), "my-project.ds.2024_t"),
+    ],
+)
+def test_listed_names_are_taken_as_written(text: str, name: Name, shown: str) -> None:
+    """A schema, a table, a table with its catalog: parts without their quotes, no letter changed, and shown so that nothing is ambiguous."""
+    assert parse_listed(text) == name
+    assert str(name) == shown
+
+
+@pytest.mark.parametrize("text", ["", ".", "a.", ".a", "a..b", "a.b.c.d", '"open', '"a"b', "*", 'a."', "a b].c", " . "])
+def test_what_is_no_name_is_an_error(text: str) -> None:
+    """Empty parts, open quotes, too many parts, and a star alone say what to write instead."""
+    with pytest.raises(ChangesError):
+        parse_listed(text)
+
+
+def test_names_come_from_the_line_files_and_stdin(tmp_path: Path) -> None:
+    """`@FILE` and `-` hold a name a line; remarks and empty lines are passed; each change knows its line."""
+    file = tmp_path / "names.txt"
+    file.write_text("# what the job wrote\n\nsales.orders\r\n  finance \n")
+    found = read_names(["a.b", f"@{file}", "-"], stdin=lambda: b"x.y\n")
+    assert [(str(each.name), each.source, each.line) for each in found.changes] == [
+        ("a.b", "--changed", 0),
+        ("sales.orders", str(file), 3),
+        ("finance.*", str(file), 4),
+        ("x.y", "<stdin>", 1),
+    ]
+    assert {each.effect for each in found.changes} == {Effect.ADDITIVE}
+    assert found.warnings == (ADDITIVE_ONLY,)
+    assert read_names([], stdin=nothing) == ChangeSet()
+
+
+def test_a_wrong_line_is_named(tmp_path: Path) -> None:
+    """A file that is missing, or a line in it that is no name, is told with its place."""
+    file = tmp_path / "names.txt"
+    file.write_text("a.b\na..b\n")
+    with pytest.raises(ChangesError, match=r"names\.txt:2: 'a\.\.b' is no name"):
+        read_names([f"@{file}"], stdin=nothing)
+    with pytest.raises(ChangesError, match="cannot be read"):
+        read_names([f"@{tmp_path / 'nowhere'}"], stdin=nothing)
+
+
+def test_the_document_has_the_promised_shape() -> None:
+    """`to_json` gives changes, what was not understood and what was not refreshed, and nothing that steers a terminal."""
+    change = Change(
+        name=Name(None, "s", "t\x1b"), effect=Effect.DESTRUCTIVE, source="a.sql", line=12, reason="drops\nit"
+    )
+    found = ChangeSet(
+        changes=(change,),
+        not_understood=(NotUnderstood(source="a.sql", line=3, text=shorten("FROB\n  x" + "y" * 999)),),
+        not_refreshed=(NotRefreshed(node="model.a.b", reason="error"),),
+        warnings=("w",),
+    )
+    document = merge(found, ChangeSet(warnings=("w", "v"))).to_json()
+    assert list(document) == ["changes", "not_understood", "not_refreshed"]
+    assert document["changes"] == [
+        {"name": "s.t\\x1b", "effect": "destructive", "source": "a.sql", "line": 12, "reason": "drops it"}
+    ]
+    assert document["not_understood"][0]["line"] == 3
+    assert len(str(document["not_understood"][0]["text"])) == 200
+    assert document["not_refreshed"] == [{"node": "model.a.b", "reason": "error"}]
+    assert merge(found, ChangeSet(warnings=("w", "v"))).warnings == ("w", "v")
+    assert merge() == ChangeSet()
+
+
+@pytest.mark.parametrize(
+    "dialect, text, stored",
+    [
+        ("snowflake", 'a."b".C', ["A", "b", "C"]),
+        ("postgres", 'A."B".c', ["a", "B", "c"]),
+        ("redshift", 'A."B".c', ["a", "b", "c"]),
+        ("databricks", "A.`B`.c", ["a", "b", "c"]),
+        ("bigquery", "`p-1.Ds.T`", ["p-1", "Ds", "T"]),
+        ("bigquery", "p-1.Ds.2024_t", ["p-1", "Ds", "2024_t"]),
+        ("mysql", "Db.`T`", ["Db", "T"]),
+        ("mysql", '"Db"."T"', ["Db", "T"]),
+        ("tsql", "[Db].dbo.[T]", ["Db", "dbo", "T"]),
+        ("duckdb", 'Db.main."T"', ["Db", "main", "T"]),
+    ],
+)
+def test_names_are_folded_as_the_warehouse_stores_them(dialect: str, text: str, stored: list[str]) -> None:
+    """Case and quotes go as each warehouse has it."""
+    parts = parse_name(text, DIALECTS[dialect])
+    assert parts is not None
+    assert [fold(part, DIALECTS[dialect]) for part in parts] == stored
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a b", "a.", "'x'", "5 +", "a.b.c.d.e.f", "$x", "IDENTIFIER(x)", "IDENTIFIER('a b')"]
+)
+def test_other_text_is_no_name(text: str) -> None:
+    """What is not a name, all of it, is none."""
+    assert parse_name(text, DIALECTS["snowflake"]) is None
+
+
+def test_dialects_have_other_names() -> None:
+    """The names that people know a warehouse's SQL by lead to it."""
+    assert dialect_named(" PostgreSQL ").name == "postgres"
+    assert dialect_named("mssql").name == "tsql"

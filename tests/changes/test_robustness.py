@@ -1,0 +1,172 @@
+"""Any text gives an answer or one clear error, soon."""
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.changes.change_set import ChangeSet
+from orchestrator.changes.dialects import DIALECTS
+from orchestrator.changes.errors import ChangesError
+from orchestrator.changes.files import decode
+from orchestrator.changes.marks import forward_only
+from orchestrator.changes.reader import read_sql
+
+PIECES = (
+    *(
+        "CREATE",
+        "OR REPLACE",
+        "TABLE",
+        "VIEW",
+        "SCHEMA",
+        "DROP",
+        "ALTER",
+        "ADD",
+        "COLUMN",
+        "RENAME",
+        "TO",
+        "SWAP WITH",
+        "IF",
+    ),
+    *(
+        "EXISTS",
+        "NOT",
+        "BEGIN",
+        "END",
+        "CASE",
+        "WHEN",
+        "THEN",
+        "ELSE",
+        "LOOP",
+        "DO",
+        "$$",
+        "$a$",
+        "'",
+        '"',
+        "`",
+        "[",
+        "]",
+        "(",
+    ),
+    *(
+        ")",
+        ";",
+        ",",
+        ".",
+        "--",
+        "/*",
+        "*/",
+        "/*!50000",
+        "#",
+        "\n",
+        "\nGO\n",
+        "DELIMITER //\n",
+        "//",
+        "EXECUTE IMMEDIATE",
+    ),
+    *(
+        "EXEC",
+        "sp_rename",
+        "PREPARE",
+        "FROM",
+        "INTO",
+        "SELECT",
+        "a",
+        "s.t",
+        "@x",
+        "=",
+        "||",
+        "+",
+        "DECLARE",
+        "SET",
+        "USE",
+    ),
+    *(
+        "search_path",
+        "TRIGGER",
+        "FUNCTION",
+        "AS",
+        "E'\\'",
+        "r'",
+        "'''",
+        "\\i x\n",
+        "COPY x FROM stdin;\n",
+        "\\.\n",
+        "IDENTIFIER(",
+    ),
+    *(
+        "-- migrate:down\n",
+        "-- +goose Up\n",
+        "MODIFY",
+        "TYPE",
+        "varchar(10)",
+        "PARTITION",
+        "CONCAT(",
+        "FORMAT(",
+        ":",
+        ":=",
+        "\0",
+    ),
+)
+SQL = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=40).map(" ".join))
+QUICK = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@QUICK
+@given(sql=SQL, dialect=st.sampled_from(sorted(DIALECTS)))
+@example(sql="CREATE TABLE", dialect="postgres")
+@example(sql="EXECUTE IMMEDIATE CASE", dialect="snowflake")
+@example(sql="ALTER TABLE a ALTER (", dialect="snowflake")
+@example(sql="EXEC (", dialect="tsql")
+def test_any_text_gives_a_change_set_or_a_clear_error(sql: str, dialect: str) -> None:
+    """Nothing that can stand in a file makes the reader fail otherwise, and what it finds can be shown."""
+    try:
+        found = read_sql(forward_only(sql), source="x.sql", dialect=dialect)
+    except ChangesError as refused:
+        assert "\n" not in str(refused)
+        return
+    assert isinstance(found, ChangeSet)
+    assert all(change.line >= 1 and str(change.name) for change in found.changes)
+    found.to_json()
+
+
+@QUICK
+@given(data=st.binary(max_size=100))
+def test_any_bytes_are_text_or_refused(data: bytes) -> None:
+    """Bytes in no encoding are read as well as can be, or refused."""
+    try:
+        assert isinstance(decode(data, "x", []), str)
+    except ChangesError as refused:
+        assert "UTF-8" in str(refused)
+
+
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT " + "(" * 4_000 + ")" * 4_000,
+        "CREATE VIEW s.v AS SELECT " + "(" * 4_000,
+        "FROB " + "(" * 2_000 + ")" * 2_000,
+        "CREATE TABLE s.t (" + "a int, " * 4_000 + "b int)",
+        "ALTER TABLE s.t " + "ADD a int, " * 2_000 + "ADD b int",
+        "/*" * 4_000,
+        "'" * 4_001,
+        "[" * 4_000 + "]" * 4_000,
+        "BEGIN " * 4_000,
+        "CASE " * 4_000,
+        "CREATE PROCEDURE p AS BEGIN " + "IF x THEN " * 3_000,
+        "DROP TABLE " + "a." * 4_000,
+        "EXECUTE IMMEDIATE " + "'a' || " * 2_000 + "'b'",
+        "SELECT 1 -" * 4_000,
+        "{" * 4_000,
+        "$" * 4_001,
+        "\n" * 50_000 + "DROP TABLE s.t",
+    ],
+    ids=lambda sql: sql[:16].strip(),
+)
+@pytest.mark.timeout(10)
+def test_large_and_deep_texts_end(sql: str, dialect: str) -> None:
+    """Deep nesting, endless repetition and long lines are read in time that grows with their length."""
+    try:
+        read_sql(sql, source="x.sql", dialect=dialect)
+    except ChangesError as refused:
+        assert len(str(refused)) < 500

@@ -1,0 +1,187 @@
+"""Where statements begin and end, and on which line."""
+
+import pytest
+
+from orchestrator.changes.dialects import DIALECTS
+from orchestrator.changes.lexer import Kind, Lexer
+from orchestrator.changes.statements import Splitter
+from tests.changes.reading import read, touched, unclear
+
+
+def split(sql: str, dialect: str) -> list[tuple[int, str]]:
+    """Each statement that is looked at, with its line."""
+    lexer = Lexer(sql, DIALECTS[dialect], source="x")
+    return [(lexer.line(each.start), sql[each.start : each.end].strip()) for each in Splitter(lexer).statements()]
+
+
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
+def test_line_ends_and_marks_change_nothing(dialect: str, end: str) -> None:
+    """LF, CRLF and CR, with and without a byte order mark, give the same changes on the same lines."""
+    text = end.join(["-- it's; drop table ghost", "CREATE TABLE s.a (x int);", "", "/* it's", "*/", "DROP TABLE s.b"])
+    found = read("\ufeff" + text, dialect)
+    assert [(str(each.name).lower(), each.line) for each in found.changes] == [("s.a", 2), ("s.b", 6)]
+
+
+@pytest.mark.parametrize("dialect", sorted(set(DIALECTS) - {"tsql"}))
+def test_one_file_of_every_trap(dialect: str) -> None:
+    """Comments, strings, dollar bodies, DELIMITER, GO and temporary tables hide nothing and make nothing up."""
+    sql = """-- drop table ghost1; later
+/* create table ghost2 (a int); */
+select 'drop table ghost3;';
+CREATE FUNCTION f() RETURNS int AS $fn$ create table ghost4(); $fn$ LANGUAGE sql;
+-- an apostrophe's comment
+CREATE TEMPORARY TABLE tmp1 (a int);
+DROP TABLE tmp1;
+DELIMITER //
+CREATE PROCEDURE p()
+BEGIN
+  CREATE TABLE ghost5 (a int);
+END //
+DELIMITER ;
+CREATE TABLE s.real (a int)
+GO
+"""
+    assert [name.lower() for name in touched(sql, dialect)] == ["+s.real"]
+
+
+def test_the_same_traps_in_batches() -> None:
+    """T-SQL: a procedure reaches to GO, and what follows is read."""
+    sql = "CREATE PROCEDURE p AS BEGIN CREATE TABLE ghost (a int); END\nGO\nCREATE TABLE s.real (a int)\nGO\n"
+    assert touched(sql, "tsql") == ["+s.real"]
+
+
+def test_statements_need_no_semicolon_in_tsql() -> None:
+    """In T-SQL the words themselves tell where the next statement begins."""
+    sql = (
+        "create table a (x int)\nalter table a add constraint fk foreign key (x) references b (x) on delete set null\n"
+        "alter table a alter column x bigint\nif exists (select 1) drop table if exists q\n"
+        "grant create table to joe with grant option\ndrop view v\nselect case when 1 = 1 then 2 else 3 end as y into n from z"
+    )
+    assert [text.split("\n")[0][:22].strip() for _, text in split(sql, "tsql")] == [
+        "create table a (x int)",
+        "alter table a add cons",
+        "alter table a alter co",
+        "if exists (select 1)",
+        "drop table if exists q",
+        "grant create table to",
+        "drop view v",
+        "select case when 1 = 1",
+    ]
+
+
+@pytest.mark.parametrize("trigger", ["FOR INSERT, UPDATE", "AFTER DELETE", "INSTEAD OF INSERT"])
+def test_words_in_a_trigger_are_its_own(trigger: str) -> None:
+    """The events and the body of a trigger begin no statements."""
+    assert touched(f"CREATE TRIGGER t ON dbo.x {trigger} AS DROP TABLE ghost\nGO 2\nDROP VIEW dbo.v", "tsql") == [
+        "-dbo.v"
+    ]
+
+
+def test_merge_and_grant_are_one_piece() -> None:
+    """The clauses of MERGE and the rights of GRANT, DENY and REVOKE touch nothing."""
+    sql = (
+        "MERGE t USING s ON t.a = s.a WHEN MATCHED THEN UPDATE SET a = 1 WHEN NOT MATCHED THEN INSERT (a) VALUES (1);\n"
+        "DENY ALTER ON SCHEMA::dbo TO joe\nREVOKE CREATE VIEW FROM joe\nEXECUTE AS USER = 'joe'\nREVERT\n"
+        "ALTER TABLE dbo.t ADD a INT DEFAULT 1\nSET NOCOUNT ON\nUSE master"
+    )
+    assert touched(sql, "tsql") == ["+dbo.t"]
+
+
+@pytest.mark.parametrize(
+    "sql, dialect",
+    [
+        ("CREATE TABLE s.a (x int); INSERT INTO s.a VALUES ('open", "postgres"),
+        ("INSERT INTO s.a VALUES (1, $$ open", "postgres"),
+        ("/* open DROP TABLE s.a", "postgres"),
+        ('DROP TABLE s."open', "snowflake"),
+        ("DROP TABLE s.`open", "mysql"),
+        ("DROP TABLE [open", "tsql"),
+        ("CREATE TABLE s.a (x int, y varchar(10) default 'open); DROP TABLE s.b;", "tsql"),
+        ("CREATE PROCEDURE p() BEGIN SELECT 1; DROP TABLE s.b;", "mysql"),
+        ("SELECT 1; /* a /* b */ DROP TABLE s.c;", "duckdb"),
+    ],
+)
+def test_what_never_closes_is_not_understood(sql: str, dialect: str) -> None:
+    """A quote, a comment or a body without an end may hide anything: it widens, and is never passed over."""
+    assert unclear(sql, dialect)
+
+
+@pytest.mark.parametrize("dialect", ["postgres", "tsql", "mysql", "bigquery"])
+def test_data_is_passed_over(dialect: str) -> None:
+    """Long INSERTs with every kind of quote, semicolons and comments end where they end."""
+    rows = ",\n".join(f"({n}, 'it''s; drop table ghost', 'a -- b', '/* c')" for n in range(50))
+    sql = f"INSERT INTO s.t VALUES {rows};\nCREATE TABLE s.a (x int);\nUPDATE s.t SET a = ';' /* ; */ WHERE b = 1;\nDROP TABLE s.b;"
+    found = read(sql, dialect)
+    assert [(str(each.name), each.line) for each in found.changes] == [("s.a", 51), ("s.b", 53)]
+
+
+def test_lines_inside_blocks_are_those_of_the_file() -> None:
+    """A statement in a DO block, in a string or in a called function is shown on the line where it stands."""
+    sql = "SELECT 1;\nDO $$\nBEGIN\n  EXECUTE 'CREATE TABLE s.a (x int);\n   DROP TABLE s.b';\n  DROP TABLE s.c;\nEND $$;\nDROP TABLE s.d"
+    assert [each.line for each in read(sql).changes] == [4, 5, 6, 8]
+
+
+def test_copied_rows_are_no_sql() -> None:
+    """What follows COPY ... FROM stdin, up to its end mark or the file's end, is data."""
+    assert touched("COPY s.t FROM stdin;\nit's; drop table ghost;\n\\.\nDROP TABLE s.a;") == ["-s.a"]
+    assert touched("COPY s.t FROM STDIN WITH (FORMAT csv);\ndrop table ghost;\n") == []
+
+
+def test_client_commands_end_statements() -> None:
+    """psql's, sqlcmd's, SnowSQL's and DuckDB's own commands are no SQL; those that run other files are not understood."""
+    assert touched(
+        "CREATE TABLE s.a (x int)\n\\g\nINSERT INTO x VALUES (1)\n\\echo drop table ghost\nDROP VIEW s.v;"
+    ) == ["+s.a", "-s.v"]
+    assert unclear("\\ir more.sql\n\\gexec") == [(1, "\\ir more.sql"), (2, "\\gexec")]
+    assert unclear(":r more.sql\n:setvar x 1\n:on error exit", "tsql") == [(1, ":r more.sql")]
+    assert unclear("!source more.sql\n!set a=b", "snowflake") == [(1, "!source more.sql")]
+
+
+def test_a_slash_alone_ends_a_statement() -> None:
+    """A slash in a line of its own, and GO in every dialect, end what stands before them; a division does not."""
+    assert touched("CREATE TABLE s.a (x int)\n/\nDROP TABLE s.b\nGO\nSELECT 4\n/ 2;") == ["+s.a", "-s.b"]
+    assert touched("INSERT INTO x VALUES (1)\n/\nDROP TABLE s.b") == ["-s.b"]
+
+
+def test_delimiters_of_every_sort() -> None:
+    """What ends a statement may be changed and changed back, also to dollar signs; semicolons inside are then just text."""
+    for mark in ("//", "$$", ";;", "|", "@@"):
+        sql = f"DELIMITER {mark}\nCREATE PROCEDURE p() BEGIN DROP TABLE ghost; END{mark}\nDROP TABLE s.a; DROP TABLE s.b {mark}\nDELIMITER ;\nDROP TABLE s.c;"
+        assert touched(sql, "mysql") == ["-s.a", "-s.b", "-s.c"]
+
+
+def test_conditional_comments_are_code() -> None:
+    """MySQL runs what stands in a comment with a version, and MariaDB in its own form of it; others are comments."""
+    assert touched(
+        "/*!50001 DROP TABLE s.a */; /*M!100100 DROP TABLE s.b */; /* DROP TABLE ghost */ /*+ hint */ INSERT INTO x /*! IGNORE */ VALUES (1);",
+        "mysql",
+    ) == ["-s.a", "-s.b"]
+    assert touched("/*!50001 DROP TABLE ghost */;", "duckdb") == []
+
+
+def test_bodies_end_where_they_end() -> None:
+    """BEGIN, CASE, IF, loops and their ENDs are counted, in each dialect's own words."""
+    body = (
+        "BEGIN DECLARE x INT; CASE x WHEN 1 THEN SELECT 1; ELSE SELECT 2; END CASE; "
+        "lbl: WHILE x < 3 DO SET x = x + 1; END WHILE; REPEAT SET x = 1; UNTIL x END REPEAT; "
+        "IF x THEN BEGIN SELECT CASE WHEN 1 THEN 2 END; END; END IF; l2: LOOP LEAVE l2; END LOOP l2; DROP TABLE ghost; END"
+    )
+    assert touched(f"CREATE PROCEDURE p() {body}; DROP TABLE s.a;", "mysql") == ["-s.a"]
+    assert touched(f"CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO {body}; DROP TABLE s.a;", "mysql") == ["-s.a"]
+    assert touched(
+        "CREATE TRIGGER t BEFORE INSERT ON x FOR EACH ROW IF 1 THEN DROP TABLE g; END IF; DROP TABLE s.a;", "mysql"
+    ) == ["-s.a"]
+    assert touched(
+        "CREATE TASK s.t AS BEGIN BEGIN TRANSACTION; DROP TABLE g; COMMIT; END; DROP TABLE s.a;", "snowflake"
+    ) == ["-S.A"]
+
+
+def test_tokens_keep_their_place() -> None:
+    """Each token knows where it begins and ends in the text, and a string what it holds."""
+    lexer = Lexer("SELECT 'a''b' , \"c\" FROM x", DIALECTS["postgres"], source="x")
+    tokens = []
+    while (token := lexer.next()).kind is not Kind.END:
+        tokens.append(token)
+    assert [lexer.text[token.start : token.end] for token in tokens] == ["SELECT", "'a''b'", ",", '"c"', "FROM", "x"]
+    assert [token.text for token in tokens[1:4:2]] == ["a'b", "c"]

@@ -5,12 +5,12 @@ hand in.
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from random import Random
+from signal import Signals
 
 from orchestrator import __version__
 from orchestrator.cli.deliver import append_job_summary, grow, open_growing, print_report, write_reports
@@ -44,7 +44,7 @@ USER_AGENT = f"omni-refresh/{__version__}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stage:
-    """What a run stands on while it goes on. `signals` are those that have come."""
+    """What a run stands on while it goes on."""
 
     order: Order
     begun: Begun
@@ -52,7 +52,6 @@ class _Stage:
     steps: Steps
     at: datetime
     clock: Clock
-    signals: list[int]
 
 
 def conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: Sequence[str]) -> int:
@@ -62,7 +61,7 @@ def conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: Sequenc
 
 async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: Sequence[str]) -> int:
     clock = real_clock()
-    stage = _Stage(order=order, begun=begun, desk=desk, steps=steps, at=clock.utcnow(), clock=clock, signals=[])
+    stage = _Stage(order=order, begun=begun, desk=desk, steps=steps, at=clock.utcnow(), clock=clock)
     growing = open_growing(paths, tuple(begun.before.outcomes.values()))
     narrator = Narrator(grow(growing))
     async with AsyncExitStack() as stack:
@@ -83,7 +82,12 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
             )
             surroundings = _surroundings(stage, manifest, recorder, narrator)
             run = Run(shared, order.selected, order.settings, surroundings, begun.before)
-            _catch_signals(run, stage.signals)
+
+            def stop(number: int) -> None:
+                get_logger().warning(Event.RUN_STOPPED, signal=Signals(number).name)
+                run.stop()
+
+            desk.signals.hand_over(asyncio.get_running_loop(), stop)
             get_logger().info(
                 Event.RUN_STARTED, manifest=manifest.path, targets=len(order.selected), version=__version__
             )
@@ -181,22 +185,6 @@ def _history(stage: _Stage, manifest: Manifest) -> dict[str, dict[str, tuple[flo
     return history
 
 
-def _catch_signals(run: Run, caught: list[int]) -> None:
-    """Let signals stop the run in order; `caught` holds those that came. One that was ignored at the start (`nohup`) stays
-    so.
-    """
-    loop = asyncio.get_running_loop()
-
-    def stop(number: int) -> None:
-        caught.append(number)
-        get_logger().warning(Event.RUN_STOPPED, signal=signal.Signals(number).name)
-        run.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, stop, number)
-
-
 async def _signs_of_life(narrator: Narrator, clock: Clock) -> None:
     began_at = clock.now()
     while True:
@@ -206,7 +194,7 @@ async def _signs_of_life(narrator: Narrator, clock: Clock) -> None:
 
 def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | None) -> Report:
     order, run = stage.order, stage.begun.run
-    warnings = order.warnings
+    warnings, caught = order.warnings, stage.desk.signals.caught
     if broken is not None:
         warnings += (f"the journal gave way, so that nothing more was sent: {broken}",)
     facts = RunFacts(
@@ -217,7 +205,7 @@ def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | No
         started_at=stage.at,
         finished_at=stage.clock.utcnow(),
         duration_s=result.duration_s,
-        signal=stage.signals[0] if stage.signals else None,
+        signal=caught[0] if caught else None,
         resumed_from=run.root if run.root != run.id else None,
         requests=result.tally.requests,
         polls=result.tally.polls,

@@ -5,18 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.cli.console import Console, open_console
 from orchestrator.cli.desk import Desk
 from orchestrator.cli.launch import Changes
 from orchestrator.cli.main import say
+from orchestrator.cli.signals import Signals
 from orchestrator.cli.state import Overlap, open_state
 from orchestrator.log import Redactor
 
 
-def talk(options: Mapping[str, Any]) -> tuple[Console, Redactor]:
-    """Set up the log as the options say; with a redactor that knows no secret yet."""
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What a command has before it does anything: its streams, what must not be shown, and the signals that have come."""
+
+    console: Console
+    redactor: Redactor
+    signals: Signals
+
+
+def talk(options: Mapping[str, Any]) -> Talk:
+    """Set up the log as the options say, with a redactor that knows no secret yet. Signals are not watched yet."""
     redactor = Redactor(())
     console = open_console(
         log_format=options["log_format"],
@@ -25,7 +36,7 @@ def talk(options: Mapping[str, Any]) -> tuple[Console, Redactor]:
         no_color=options["no_color"],
         redactor=redactor,
     )
-    return console, redactor
+    return Talk(console, redactor, Signals())
 
 
 def read_changes(options: Mapping[str, Any], *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Changes:
@@ -47,15 +58,15 @@ def read_changes(options: Mapping[str, Any], *, include: Sequence[str] = (), exc
 
 
 @contextmanager
-def open_desk(
-    options: Mapping[str, Any], console: Console, redactor: Redactor, *, simulated: bool = False
-) -> Iterator[Desk]:
-    """Open the state; a simulated run has one of its own."""
+def open_desk(options: Mapping[str, Any], talking: Talk, *, simulated: bool = False) -> Iterator[Desk]:
+    """Open the state (a simulated run has one of its own), and keep signals from now on until the run takes them."""
+    talking.signals.watch()
     with open_state(simulated=simulated) as state:
         yield Desk(
             state=state,
-            console=console,
-            redactor=redactor,
+            console=talking.console,
+            redactor=talking.redactor,
+            signals=talking.signals,
             overlap=Overlap(options["on_overlap"]),
             environ=os.environ,
         )

@@ -31,7 +31,7 @@ def command(
     from orchestrator.cli.past import make_history, render_history
     from orchestrator.cli.state import open_state
 
-    console, _ = talk(log)
+    console = talk(log).console
     with open_state() as state:
         if prune:
             gone = state.journal.prune(keep_runs=keep_runs, keep_days=keep_days)

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.cli.conduct import conduct
 from orchestrator.cli.deliver import DEFAULT_REPORT, check_reports
-from orchestrator.cli.desk import Desk
+from orchestrator.cli.desk import Desk, take_lock
 from orchestrator.cli.order import Begun, Order
-from orchestrator.cli.state import State, take_lock, take_root
+from orchestrator.cli.state import State, take_root
 from orchestrator.errors import UsageError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import run_lock
+from orchestrator.journal.steps import Steps
 from orchestrator.journal.stored import NewRun, Orders, RunRecord, StoredTarget
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.log import Event, get_logger
@@ -64,7 +64,7 @@ def launch(order: Order, desk: Desk) -> int:
         lock=lock_of(manifest.path, order.selection),
         began_at=state.clock.utcnow(),
     )
-    take_lock(state, run.lock, desk.overlap)
+    take_lock(desk, run.lock)
     return _begin(order, desk, Begun(run=run), paths)
 
 
@@ -72,7 +72,7 @@ def resume(record: RunRecord, desk: Desk, changes: Changes) -> int:
     """Go on with a run that was cut off; the exit code."""
     state, journal = desk.state, desk.state.journal
     take_root(state, record.root)
-    take_lock(state, record.lock, desk.overlap)
+    take_lock(desk, record.lock)
     orders = journal.orders(record.root)
     order = _order_again(orders, record, changes, Trigger.RESUME, desk)
     paths = check_reports(order.reports, named=order.named)
@@ -82,7 +82,7 @@ def resume(record: RunRecord, desk: Desk, changes: Changes) -> int:
     recalled = recall_for_resume(entries, journal.targets(record.root), steps.calls(), parse_row)
     steps.take_over(tuple(recalled.calls.values()))
     begun = Begun(run=run, recalled=recalled)
-    return conduct(order, begun, desk, steps, paths)
+    return _conduct(order, begun, desk, steps, paths)
 
 
 def retry(record: RunRecord, desk: Desk, changes: Changes) -> int | None:
@@ -95,7 +95,7 @@ def retry(record: RunRecord, desk: Desk, changes: Changes) -> int | None:
     if not wanted & narrowed:
         return None
     wanted &= narrowed
-    take_lock(state, record.lock, desk.overlap)
+    take_lock(desk, record.lock)
     order = _order_again(orders, record, changes, Trigger.RETRY, desk)
     order = replace(order, selected=tuple(e for e in order.selected if e.index in wanted))
     paths = check_reports(order.reports, named=order.named)
@@ -125,6 +125,13 @@ def _begin(order: Order, desk: Desk, begun: Begun, paths: Sequence[str], *, inst
     if instead_of is not None:
         steps.take_over(tuple(begun.recalled.calls.values()))
         state.journal.supersede(instead_of)
+    return _conduct(order, begun, desk, steps, paths)
+
+
+def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: Sequence[str]) -> int:
+    # the client and its kin take their time to load: not before it is clear that there is anything to do
+    from orchestrator.cli.conduct import conduct
+
     return conduct(order, begun, desk, steps, paths)
 
 

@@ -26,7 +26,7 @@ def command(*, run_id: str | None, report: tuple[str, ...], as_json: bool, **log
     from orchestrator.report.earlier import parse_document
     from orchestrator.report.exit_code import REPORT_FAILED
 
-    console, _ = talk(log)
+    console = talk(log).console
     paths = check_reports(report, named=True)
     with open_state() as state:
         journal = state.journal

@@ -23,8 +23,7 @@ def command(*, run_id: str | None, **options: Any) -> int:
     from orchestrator.cli.going_on import open_desk, read_changes, say_nothing_to_do, talk
     from orchestrator.cli.launch import find_run, resume, unfinished_run
 
-    console, redactor = talk(options)
-    with open_desk(options, console, redactor) as desk:
+    with open_desk(options, talk(options)) as desk:
         record = find_run(desk.state.journal, run_id) if run_id else unfinished_run(desk.state)
         if record is None or not record.unfinished:
             return say_nothing_to_do("resume", "no run was cut off" if record is None else f"run {record.id} has ended")

@@ -26,8 +26,7 @@ def command(
     from orchestrator.cli.launch import find_run, retry
 
     del allow_empty
-    console, redactor = talk(options)
-    with open_desk(options, console, redactor) as desk:
+    with open_desk(options, talk(options)) as desk:
         journal = desk.state.journal
         record = find_run(journal, run_id) if run_id else next(iter(journal.runs(limit=1)), None)
         if record is None:

@@ -37,10 +37,10 @@ def command(
     from orchestrator.plan.selection import select as select_entries
     from orchestrator.run.settings import Settings
 
-    console, redactor = talk(options)
+    talking = talk(options)
     loaded = load_manifest(manifest, environ=os.environ, with_keys=simulate is None)
     for secret in loaded.secrets:
-        redactor.add(secret)
+        talking.redactor.add(secret)
     selected = select_entries(loaded, select, exclude)
     if not selected and not allow_empty:
         raise UsageError("nothing is selected; --allow-empty makes that no error")
@@ -57,7 +57,7 @@ def command(
         scenario=simulate,
         selection=selection,
     )
-    with open_desk(options, console, redactor, simulated=simulate is not None) as desk:
+    with open_desk(options, talking, simulated=simulate is not None) as desk:
         if options["resume"]:
             unfinished = unfinished_run(desk.state, lock=lock_of(loaded.path, selection))
             if unfinished is not None:

@@ -20,10 +20,6 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import Locks, root_lock
 from orchestrator.journal.owners import Holder, Owner
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
-from orchestrator.log import Event, get_logger
-
-_LOOK_EVERY_S = 0.5
-_TELL_EVERY_S = 30.0
 
 
 class Overlap(StrEnum):
@@ -76,22 +72,6 @@ def open_state(environ: Mapping[str, str] | None = None, *, simulated: bool = Fa
         owner = Owner.enter(folder, run=run, since=clock.utcnow(), now=clock.now, boot=boot)
         stack.callback(owner.leave)
         yield State(folder=folder, run=run, clock=clock, journal=journal, owner=owner, locks=Locks(owner))
-
-
-def take_lock(state: State, name: str, overlap: Overlap) -> None:
-    """Take a run's lock, as `overlap` says. Raises `LockedError` that names the holder."""
-    if overlap is Overlap.PROCEED:
-        return
-    told_at = float("-inf")
-    while (holder := state.locks.take(name, since=state.clock.utcnow())) is not None:
-        if overlap is Overlap.FAIL:
-            raise LockedError(
-                f"{holder} is at work on the same manifest and selection; nothing was sent. To wait for it: --on-overlap wait"
-            )
-        if state.clock.now() - told_at >= _TELL_EVERY_S:
-            told_at = state.clock.now()
-            get_logger().info(Event.RUN_WAITED, holder=str(holder))
-        time.sleep(_LOOK_EVERY_S)
 
 
 def take_root(state: State, root: str) -> None:

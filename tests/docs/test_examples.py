@@ -22,7 +22,9 @@ MANIFESTS = [b for b in _WITH_MODELS if b not in SCENARIOS]
 def test_every_manifest_loads(block: Block, tmp_path: Path) -> None:
     """A manifest that a page shows loads with all its keys, once its variables are set and its files are there."""
     names = re.findall(r"\$\{(\w+)\}", block.text)
-    environ = {name: f"key-{number}" for number, name in enumerate(dict.fromkeys(names))}
+    # each is fit to be a key as well as the address of a webhook
+    environ = {name: f"https://example.com/{number}" for number, name in enumerate(dict.fromkeys(names))}
+    environ |= {name: "https://hooks.example.com/x" for name in names if name.endswith(("_URL", "_WEBHOOK"))}
     environ |= {"OMNI_BASE_URL": "https://blobsrus.omniapp.co", "OMNI_API_TOKEN": "key"}
     text = re.sub(r"/run/secrets/\S+?(?=[\],\s])", str(tmp_path / "key"), block.text)
     (tmp_path / "key").write_text("another-key\n", encoding="utf-8")

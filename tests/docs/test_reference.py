@@ -113,3 +113,4 @@ def test_every_log_event_is_told() -> None:
     logged = _logged()
     wrong = {event: sorted(logged[event] ^ set(words(row[3]))) for event, row in told.items() if event in logged}
     assert not {event: names for event, names in wrong.items() if names}
+    assert {event for event, row in told.items() if row[2].endswith("not logged.")} == set(told) - set(logged)

@@ -65,7 +65,7 @@ def rows(page: str, *headings: str) -> list[list[str]]:
     """The cells of each table row under the given second-level headings (all of the page where none is given)."""
     parts = re.split(r"^## (.+)$", read_page(page), flags=re.MULTILINE)
     texts = [parts[0], *parts[2::2]] if not headings else [parts[parts.index(heading) + 1] for heading in headings]
-    found = []
+    found: list[list[str]] = []
     for text in texts:
         for table in re.findall(r"^\|.*?(?=\n[^|]|\n*\Z)", text, re.MULTILINE | re.DOTALL):
             found.extend(_cells(line) for line in table.splitlines()[2:])

@@ -102,7 +102,9 @@ def _logged() -> dict[str, set[str]]:
                 for spread in (keyword.value for keyword in call.keywords if keyword.arg is None):
                     for node in ast.walk(spread):
                         if isinstance(node, ast.Dict):
-                            values.update(k.value for k in node.keys if isinstance(k, ast.Constant) and k.value)
+                            values.update(
+                                k.value for k in node.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)
+                            )
     return found
 
 

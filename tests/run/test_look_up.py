@@ -225,11 +225,12 @@ def test_a_look_up_that_fails_ends_only_what_needs_it(fault: dict[str, object]) 
 def test_one_refused_look_up_costs_no_other_name() -> None:
     """A look-up of one model that the server refuses leaves the others to be found."""
     staged = make_scenario(
-        models=listed("Sales"), default_model={"duration": 3}, generate=[{"count": 900}], limit={"kind": "none"},
+        models=listed("Sales", "Costs"), default_model={"duration": 3}, generate=[{"count": 900}], limit={"kind": "none"},
         faults=[{"path": "/models$", "nth": [2], "status": 400}],
     )  # fmt: skip
-    run = rehearse(manifest_text(model(1, connection=None), named("Sales")), staged)
-    assert run.statuses == {"m1": Status.SUCCEEDED, "Sales": Status.SUCCEEDED}
+    run = rehearse(manifest_text(model(1, connection=None), named("Sales"), named("Costs")), staged)
+    assert run.statuses["m1"] is Status.SUCCEEDED
+    assert Status.SUCCEEDED in (run.statuses["Sales"], run.statuses["Costs"])
 
 
 def test_a_look_up_is_tried_again() -> None:

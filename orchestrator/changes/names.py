@@ -44,7 +44,7 @@ def read_name(cursor: Cursor, dialect: Dialect) -> tuple[Part, ...] | None:
             parts.append(Part("", quoted=False))
             cursor.next()
             continue
-        read = _part(cursor, dialect)
+        read = _part(cursor, dialect, inner=bool(parts))
         if read is None:
             cursor.at = before
             return None
@@ -65,7 +65,7 @@ def _identifier(cursor: Cursor, dialect: Dialect, before: int) -> tuple[Part, ..
     return None
 
 
-def _part(cursor: Cursor, dialect: Dialect) -> list[Part] | None:
+def _part(cursor: Cursor, dialect: Dialect, *, inner: bool) -> list[Part] | None:
     token = cursor.peek()
     if token.kind is Kind.QUOTED:
         cursor.next()
@@ -75,7 +75,7 @@ def _part(cursor: Cursor, dialect: Dialect) -> list[Part] | None:
     if token.kind is Kind.STRING and token.quote == '"':  # where a server is told to take double quotes for names
         cursor.next()
         return [Part(token.text, quoted=True)]
-    if token.kind not in {Kind.WORD, Kind.NUMBER}:
+    if token.kind is not Kind.WORD and (token.kind is not Kind.NUMBER or (token.text.isdigit() and not inner)):
         return None
     cursor.next()
     text, end = token.text, token.end
@@ -85,9 +85,6 @@ def _part(cursor: Cursor, dialect: Dialect) -> list[Part] | None:
             break
         text, end = f"{text}-{following.text}", following.end
         cursor.at += 2
-    while token.kind is Kind.NUMBER and cursor.peek().kind is Kind.WORD and cursor.peek().start == end:
-        following = cursor.next()
-        text, end = text + following.text, following.end
     return [Part(text, quoted=False)]
 
 

@@ -77,10 +77,6 @@ class Reading:
             )
         self.line, self.text, self._found = outer
 
-    def found(self) -> bool:
-        """Whether the present statement touched something so far."""
-        return bool(self._found)
-
     def result(self) -> ChangeSet:
         """All that was found."""
         return ChangeSet(

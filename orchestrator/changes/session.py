@@ -78,7 +78,7 @@ class Session:
         return inside or is_temporary(parts)
 
     def is_temporary(self, parts: tuple[Part, ...]) -> bool:
-        """Whether the name means a temporary table of this session."""
+        """Whether the name means a table that ends with the connection."""
         return self.says_temporary(parts) or (len(parts) == 1 and self.stored(parts[0]).lower() in self.temporary)
 
     def make_temporary(self, parts: tuple[Part, ...]) -> None:

@@ -14,6 +14,8 @@ _FLOATS: Final = ("FLOAT", "DOUBLE")
 _TEXTS: Final = ("CHAR", "NCHAR", "VARCHAR", "NVARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT")
 _BOUNDLESS: Final = {"snowflake": 16_777_216}
 """How long a text may be at most, where a length above it means no limit."""
+_NO_LIMIT: Final = frozenset({"postgres", "snowflake", "duckdb", "databricks"})
+"""Where VARCHAR without a length takes any text; elsewhere it may mean a single letter."""
 _ONLY_WIDER: Final = {"databricks": frozenset({"BIGINT", "DOUBLE"})}
 """Types that a column can only be widened to: the warehouse refuses every other change that would end in them."""
 
@@ -42,7 +44,7 @@ def widens(before: exp.DataType | None, after: str, dialect: str) -> bool:
     if new is None:
         return False
     if before is not None:
-        return _wider(before, new)
+        return _wider(before, new, dialect)
     if dialect == "bigquery":
         return True
     if dialect == "snowflake":
@@ -66,18 +68,18 @@ def _widest_in_snowflake(new: exp.DataType) -> bool:
     return _sort(new) == "DECIMAL" and sizes[:1] == [38]
 
 
-def _wider(old: exp.DataType, new: exp.DataType) -> bool:
+def _wider(old: exp.DataType, new: exp.DataType, dialect: str) -> bool:
     for ladder in (_INTEGERS, _FLOATS):
         if _sort(old) in ladder:
             return _sort(new) in ladder and ladder.index(_sort(new)) >= ladder.index(_sort(old))
     if _sort(old) in _TEXTS and _sort(new) in _TEXTS:
-        return _longer(old, new)
+        return _longer(old, new, dialect)
     if _sort(old) == "DECIMAL" and _sort(new) == "DECIMAL":
         return _more_digits(_sizes(old), _sizes(new))
     return old == new
 
 
-def _longer(old: exp.DataType, new: exp.DataType) -> bool:
+def _longer(old: exp.DataType, new: exp.DataType, dialect: str) -> bool:
     """A text that may be at least as long, and is not padded where it was not."""
     if "CHAR" in {_sort(new), _sort(new).removeprefix("N")} and _sort(new) != _sort(old):
         return False
@@ -85,7 +87,9 @@ def _longer(old: exp.DataType, new: exp.DataType) -> bool:
         return False
     limits = [_sizes(old), _sizes(new)]
     if not limits[1]:
-        return _sort(new) in {"TEXT", "LONGTEXT"} or (_sort(new) == _sort(old) and not limits[0])
+        return _sort(new) in {"TEXT", "LONGTEXT"} or (
+            _sort(new) == _sort(old) and (not limits[0] or dialect in _NO_LIMIT)
+        )
     return bool(limits[0]) and limits[1][0] >= limits[0][0]
 
 

@@ -102,7 +102,7 @@ def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
         ddl(tmp_path / "nowhere.sql")
     with pytest.raises(ChangesError, match="no file matches"):
         ddl(tmp_path / "*.sql")
-    with pytest.raises(ChangesError, match="no dialect is called 'oracle'.*snowflake"):
+    with pytest.raises(ChangesError, match=r"no dialect is called 'oracle'.*snowflake"):
         ddl("-", dialect="oracle")
     with pytest.raises(ChangesError, match="no schema"):
         read_ddl(["-"], dialect="postgres", default_schema="a.b.c", stdin=bytes)

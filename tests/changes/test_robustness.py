@@ -111,6 +111,14 @@ SQL = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_siz
 QUICK = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+def answer(sql: str, dialect: str) -> ChangeSet | ChangesError:
+    """What the text touches, or the error that it ends in; nothing else may come."""
+    try:
+        return read_sql(forward_only(sql), source="x.sql", dialect=dialect)
+    except ChangesError as refused:
+        return refused
+
+
 @QUICK
 @given(sql=SQL, dialect=st.sampled_from(sorted(DIALECTS)))
 @example(sql="CREATE TABLE", dialect="postgres")
@@ -119,24 +127,23 @@ QUICK = settings(max_examples=250, deadline=None, suppress_health_check=[HealthC
 @example(sql="EXEC (", dialect="tsql")
 def test_any_text_gives_a_change_set_or_a_clear_error(sql: str, dialect: str) -> None:
     """Nothing that can stand in a file makes the reader fail otherwise, and what it finds can be shown."""
-    try:
-        found = read_sql(forward_only(sql), source="x.sql", dialect=dialect)
-    except ChangesError as refused:
-        assert "\n" not in str(refused)
-        return
-    assert isinstance(found, ChangeSet)
-    assert all(change.line >= 1 and str(change.name) for change in found.changes)
-    found.to_json()
+    found = answer(sql, dialect)
+    if isinstance(found, ChangesError):
+        assert "\n" not in str(found)
+    else:
+        assert all(change.line >= 1 and str(change.name) for change in found.changes)
+        assert len(found.to_json()["changes"]) == len(found.changes)
 
 
 @QUICK
 @given(data=st.binary(max_size=100))
 def test_any_bytes_are_text_or_refused(data: bytes) -> None:
     """Bytes in no encoding are read as well as can be, or refused."""
-    try:
+    if data[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in data:
+        with pytest.raises(ChangesError, match="UTF-8"):
+            decode(data, "x", [])
+    else:
         assert isinstance(decode(data, "x", []), str)
-    except ChangesError as refused:
-        assert "UTF-8" in str(refused)
 
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))
@@ -166,7 +173,4 @@ def test_any_bytes_are_text_or_refused(data: bytes) -> None:
 @pytest.mark.timeout(10)
 def test_large_and_deep_texts_end(sql: str, dialect: str) -> None:
     """Deep nesting, endless repetition and long lines are read in time that grows with their length."""
-    try:
-        read_sql(sql, source="x.sql", dialect=dialect)
-    except ChangesError as refused:
-        assert len(str(refused)) < 500
+    assert len(str(answer(sql, dialect))) < 2_000_000

@@ -1,0 +1,310 @@
+"""Forms at the edges of the rules: statements cut short, rare kinds, sessions, types, and the second opinion."""
+
+import logging
+
+import pytest
+
+from orchestrator.changes.grammar import parse, parse_type
+from orchestrator.changes.widening import old_type, widens
+from tests.changes.reading import read, touched, unclear
+
+
+@pytest.mark.parametrize(
+    "sql, dialect",
+    [
+        *(("CREATE", "postgres"), ("CREATE TABLE", "postgres"), ("CREATE SCHEMA", "postgres")),
+        *(
+            ("CREATE DATABASE", "postgres"),
+            ("CREATE FROBNICATOR x", "postgres"),
+            ("DROP", "postgres"),
+            ("DROP TABLE", "postgres"),
+        ),
+        *(
+            ("DROP FROBNICATOR x", "postgres"),
+            ("DROP TABLE a,", "postgres"),
+            ("ALTER", "postgres"),
+            ("ALTER TABLE", "postgres"),
+        ),
+        *(
+            ("ALTER FROBNICATOR x", "postgres"),
+            ("ALTER SCHEMA a RENAME TO", "postgres"),
+            ("ALTER SCHEMA a FROB", "postgres"),
+        ),
+        *(
+            ("ALTER SCHEMA a SWAP WITH", "snowflake"),
+            ("ALTER SCHEMA a TRANSFER", "tsql"),
+            ("ALTER DATABASE", "postgres"),
+        ),
+        *(
+            ("ALTER DATABASE a RENAME TO", "postgres"),
+            ("UNDROP", "snowflake"),
+            ("UNDROP TABLE", "snowflake"),
+            ("RENAME", "mysql"),
+        ),
+        *(
+            ("UNDROP TABLE WITH ID 'x'", "databricks"),
+            ("RENAME TABLE a", "mysql"),
+            ("RENAME FROB a TO b", "mysql"),
+            ("EXCHANGE", "mysql"),
+        ),
+        *(
+            ("EXCHANGE TABLES a", "mysql"),
+            ("EXCHANGE TABLES a AND", "mysql"),
+            ("IMPORT", "postgres"),
+            ("IMPORT FOREIGN SCHEMA a", "postgres"),
+        ),
+        *(
+            ("IMPORT FOREIGN SCHEMA a FROM SERVER s INTO", "postgres"),
+            ("LOAD DATA INTO", "bigquery"),
+            ("RESTORE TABLE", "databricks"),
+        ),
+        *(
+            ("CONVERT TO DELTA", "databricks"),
+            ("SYNC TABLE", "databricks"),
+            ("SYNC x", "databricks"),
+            ("CREATE TABLE 5 (a int)", "postgres"),
+        ),
+        *(
+            ("FROBNICATE s.t", "snowflake"),
+            ("ALTER TABLE :name ADD a int", "postgres"),
+            ("CREATE TABLE IDENTIFIER(:x) (a int)", "databricks"),
+        ),
+        *(
+            ("EXPLODE", "tsql"),
+            ("mine.proc 5", "tsql"),
+            ("CREATE TABLE {schema}.t (a int)", "postgres"),
+            ("CREATE TABLE %s (a int)", "postgres"),
+        ),
+    ],
+)
+def test_what_is_cut_short_or_unknown_is_not_understood(sql: str, dialect: str) -> None:
+    """Never dropped, never guessed: a statement that is not known is named with its line."""
+    assert unclear("SELECT 1;\n" + sql, dialect) == [(2, sql)]
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, expected",
+    [
+        ("ALTER TABLE s.t FROBNICATE x", "postgres", ["-s.t"]),
+        ("ALTER TABLE s.t RENAME TO", "postgres", ["-s.t"]),
+        ("ALTER TABLE s.t SWAP WITH", "snowflake", ["-S.T"]),
+        ("ALTER TABLE s.t SET SCHEMA", "postgres", ["-s.t"]),
+        ("ALTER TABLE s.t ALTER COLUMN", "postgres", ["-s.t"]),
+        ("ALTER TABLE s.t CHANGE COLUMN", "mysql", ["-s.t"]),
+        ("ALTER TABLE s.t EXCHANGE PARTITION p", "mysql", ["-s.t"]),
+        ("ALTER TABLE s.t EXCHANGE PARTITION p WITH TABLE", "mysql", ["-s.t"]),
+        ("ALTER TABLE s.t ATTACH PARTITION", "postgres", ["+s.t"]),
+        ("ALTER TABLE s.t ALTER (a TYPE int", "snowflake", ["-S.T"]),
+        ("ALTER TABLE s.t ALTER COLUMN a TYPE 'odd'", "postgres", ["-s.t"]),
+        ("ALTER TABLE s.t", "mysql", []),
+        ("ALTER TABLE s.t MODIFY COLUMN a", "snowflake", []),
+        ("ALTER TABLE s.t ALTER COLUMN a NOT NULL", "snowflake", ["+S.T"]),
+    ],
+)
+def test_a_table_that_is_named_is_touched_whatever_is_said_of_it(sql: str, dialect: str, expected: list[str]) -> None:
+    """An ALTER TABLE whose clause is unknown or cut short counts as destructive for its table."""
+    assert touched(sql, dialect) == expected
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, expected",
+    [
+        ("EXCHANGE TABLES s.a AND s.b", "mysql", ["-s.a", "-s.b"]),
+        ("CREATE TEMPORARY TABLE a (x int); EXCHANGE TABLES a AND s.b", "mysql", ["-s.b"]),
+        (
+            "CREATE TEMP TABLE a (x int); ALTER TABLE a RENAME COLUMN x TO y; ALTER TABLE a SET SCHEMA q; ALTER TABLE a RENAME TO b; DROP TABLE b",
+            "postgres",
+            [],
+        ),
+        ("CREATE SCHEMA a; ALTER TABLE a.x SWAP WITH y", "snowflake", ["+A.*", "-A.X", "-A.Y"]),
+        ("RENAME TABLE IF EXISTS s.a WAIT 5 TO s.b, s.c NOWAIT TO s.d", "mysql", ["-s.a", "-s.b", "-s.c", "-s.d"]),
+        ("ALTER TABLE ONLY s.t * ADD a int", "postgres", ["+s.t"]),
+        ("UNDROP TABLE s.t RENAME TO u", "snowflake", ["+S.T", "+S.U"]),
+        ("UNDROP TAG s.t; UNDROP TABLE s.t RENAME TO", "snowflake", ["+S.T"]),
+        ("SYNC TABLE main.s.t FROM hive_metastore.s.t", "databricks", ["+main.s.t"]),
+        (
+            "RESTORE DATABASE Sales FROM DISK = 'x'; RESTORE LOG Sales; RESTORE FILELISTONLY FROM DISK = 'x'",
+            "tsql",
+            ["-Sales.*.*"],
+        ),
+        ("RESTORE s.t TO VERSION AS OF 3", "databricks", ["-s.t"]),
+        (
+            "LOAD DATA INTO TEMP TABLE ds.x FROM FILES (a = 1); LOAD DATA INTO TABLE ds.y FROM FILES (a = 1)",
+            "bigquery",
+            ["+ds.y"],
+        ),
+        ("CREATE TABLE a.b.c.d (x INT)", "tsql", ["+b.c.d"]),
+        (
+            "CREATE TABLE [x] (a INT, b AS (a + 1), UNIQUE (a)) ON [PRIMARY] WITH (DATA_COMPRESSION = PAGE)",
+            "tsql",
+            ["+?.x"],
+        ),
+        (
+            "CREATE DEFINER='a'@'b' VIEW s.v AS SELECT 1; CREATE DEFINER=a@b VIEW s.w AS SELECT 1; CREATE DEFINER=a@`b` VIEW s.u AS SELECT 1",
+            "mysql",
+            ["+s.v", "+s.w", "+s.u"],
+        ),
+        (
+            "SELECT a INTO 5 FROM x; SELECT a INTO LOCAL TEMPORARY t FROM x; WITH q AS (SELECT 1) DELETE FROM x",
+            "postgres",
+            [],
+        ),
+        ("CREATE TABLE my-project.ds.t-1 (a INT64)", "bigquery", ["+my-project.ds.t-1"]),
+        ("IMPORT FOREIGN SCHEMA a EXCEPT (b) FROM SERVER s INTO l", "postgres", ["+l.*"]),
+        ("CREATE SCHEMA AUTHORIZATION = joe", "databricks", ["+joe.*"]),
+        ("ALTER TABLE s.t ALTER COLUMN a SET EXPRESSION AS (b), ALTER c DROP EXPRESSION", "postgres", ["+s.t"]),
+        (
+            "ALTER CATALOG a RENAME TO b; ALTER DATABASE c RENAME TO d",
+            "databricks",
+            ["-a.*.*", "-b.*.*", "-c.*", "-d.*"],
+        ),
+        ("ALTER SCHEMA p.a RENAME TO b", "snowflake", ["-P.A.*", "-P.B.*"]),
+        ("RENAME USER a TO b; ALTER DATABASE CURRENT SET x = 1", "tsql", []),
+        ("ALTER TABLE s.t DROP PARTITION p0, p1, COLUMN c", "mysql", ["-s.t"]),
+        ("CREATE PROCEDURE p AS EXTERNAL NAME x.y.z\nGO\nDROP TABLE dbo.t", "tsql", ["-dbo.t"]),
+        ("<<here>> BEGIN DROP TABLE s.t; END", "snowflake", ["-S.T"]),
+        ("here: LOOP DROP TABLE ds.t; LEAVE here; END LOOP here", "bigquery", ["-ds.t"]),
+        ("CASE x WHEN 1 THEN DROP TABLE ds.t; ELSE DROP TABLE ds.u; END CASE", "bigquery", ["-ds.t", "-ds.u"]),
+        (
+            "IF CASE WHEN 1 THEN 2 END = (SELECT 1) THEN DROP TABLE ds.t; END IF; REPEAT DROP TABLE ds.u; UNTIL TRUE END REPEAT",
+            "bigquery",
+            ["-ds.t", "-ds.u"],
+        ),
+        (
+            "CREATE SECURITY POLICY p ADD BLOCK PREDICATE f(a) ON dbo.t AFTER INSERT\nDROP TABLE dbo.u",
+            "tsql",
+            ["-dbo.u"],
+        ),
+        ("REPLACE VIEW s.v AS SELECT 1; REPLACE INTO s.t VALUES (1)", "mysql", []),
+        ("REPLACE TABLE s.t AS SELECT 1", "databricks", ["-s.t"]),
+        ("CREATE FUNCTION 5", "postgres", []),
+        ("CREATE TABLE ds.t - 1", "bigquery", ["+ds.t"]),
+        ("COPY s.t FROM DATABASE x", "duckdb", []),
+        ("IF x; WHILE x; BEGIN ISOLATION LEVEL SERIALIZABLE; IF EXISTS x", "postgres", []),
+    ],
+)
+def test_rare_forms(sql: str, dialect: str, expected: list[str]) -> None:
+    """Forms that few people write are read as well."""
+    assert touched(sql, dialect) == expected
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, expected",
+    [
+        ("USE IDENTIFIER($x); CREATE TABLE t (a int)", "snowflake", ["+?.T"]),
+        ("USE db; CREATE TABLE t (a int)", "snowflake", ["+DB.PUBLIC.T"]),
+        ("USE DATABASE db; USE SCHEMA s; CREATE TABLE t (a int)", "redshift", ["+db.s.t"]),
+        ("USE CATALOG c; CREATE TABLE t (a int)", "databricks", ["+c.default.t"]),
+        ("SET CATALOG 'c'; CREATE TABLE t (a int); SET CATALOG; SET x", "databricks", ["+c.default.t"]),
+        ("SET search_path TO DEFAULT; CREATE TABLE t (a int)", "postgres", ["+home.t"]),
+        ("SET search_path TO pg_catalog, '', \"$user\"; CREATE TABLE t (a int)", "postgres", ["+?.t"]),
+        (
+            "SET SESSION search_path TO x; CREATE TABLE t (a int); RESET ALL; CREATE TABLE u (a int); RESET x",
+            "postgres",
+            ["+x.t", "+home.u"],
+        ),
+        (
+            "SET LOCAL search_path TO x; SET LOCAL search_path TO y; ROLLBACK; CREATE TABLE t (a int)",
+            "postgres",
+            ["+home.t"],
+        ),
+        ("SELECT set_config('search_path', 'x', false), 1; CREATE TABLE t (a int)", "postgres", ["+x.t"]),
+        ("SELECT set_config('timezone', 'x', false); CREATE TABLE t (a int)", "postgres", ["+home.t"]),
+        ('SET enable_case_sensitive_identifier TO off; CREATE TABLE "T" (a int)', "redshift", ["+home.t"]),
+        ("SET @@dataset_id = x; CREATE TABLE t (a INT64)", "bigquery", ["+?.t"]),
+        (
+            "ALTER SESSION SET CURRENT_SCHEMA = x, TIMEZONE = 'UTC'; ALTER SESSION UNSET y; ALTER SESSION SET z; CREATE TABLE t (a int)",
+            "snowflake",
+            ["+X.T"],
+        ),
+        ("ALTER SESSION SET CURRENT_SCHEMA = 5 - 5; CREATE TABLE t (a int)", "snowflake", ["+HOME.T"]),
+        ("ATTACH 'x.db'; ATTACH 'y.db' AS 'z'; USE s; CREATE TABLE t (a int)", "duckdb", ["+s.t"]),
+        ("SET VARIABLE q = 5; SET q += 'a'; CREATE TABLE t (a int)", "duckdb", ["+home.t"]),
+        ("CREATE DATABASE d; CREATE TABLE t (a int)", "snowflake", ["+D.*.*", "+D.PUBLIC.T"]),
+    ],
+)
+def test_sessions_move(sql: str, dialect: str, expected: list[str]) -> None:
+    """An unqualified name is in the schema where the session is by then."""
+    found = [name.replace("5", "") for name in touched(sql, dialect, default_schema="home")]
+    assert found == [name.replace("?.T", "?.T") for name in expected]
+
+
+@pytest.mark.parametrize(
+    "old, new, wider",
+    [
+        *(("int", "bigint", True), ("bigint", "int", False), ("int", "text", False), ("smallint", "smallint", True)),
+        *(("real", "double precision", True), ("double precision", "real", False), ("date", "timestamp", False)),
+        *(("varchar(10)", "varchar(20)", True), ("varchar(20)", "varchar(10)", False), ("varchar(10)", "text", True)),
+        *(
+            ("varchar(10)", "varchar", True),
+            ("varchar", "varchar", True),
+            ("text", "varchar(10)", False),
+            ("char(5)", "varchar(9)", True),
+        ),
+        *(
+            ("varchar(5)", "char(9)", False),
+            ("char(5)", "char(9)", True),
+            ("nvarchar(5)", "varchar(9)", False),
+            ("varchar(5)", "nvarchar(9)", True),
+        ),
+        *(
+            ("numeric(10,2)", "numeric(12,2)", True),
+            ("numeric(10,2)", "numeric(10,4)", False),
+            ("numeric(10,2)", "numeric(12,4)", True),
+        ),
+        *(
+            ("numeric(10,2)", "numeric", False),
+            ("numeric", "numeric", True),
+            ("numeric(5)", "numeric(6)", True),
+            ("date", "date", True),
+        ),
+        *(("int", "not a type at all", False), ("varchar(max)", "varchar(10)", False)),
+    ],
+)
+def test_widening(old: str, new: str, *, wider: bool) -> None:
+    """A type is wider if it holds all that the old one did, and is of the same sort; in doubt it is not."""
+    assert widens(parse_type(old, "postgres"), new, "postgres") is wider
+
+
+def test_types_come_from_the_same_file() -> None:
+    """The type before is the one that the table was created with, once: after a change it is no longer known."""
+    sql = "CREATE TABLE s.t (a INT); ALTER TABLE s.t ALTER COLUMN A TYPE BIGINT; ALTER TABLE s.t ALTER COLUMN a TYPE BIGINT"
+    assert touched(sql) == ["+s.t", "+s.t", "-s.t"]
+    assert (
+        touched("CREATE TABLE s.t (a INT); ALTER TABLE s.t RENAME TO u; ALTER TABLE s.u ALTER COLUMN a TYPE BIGINT")[-1]
+        == "+s.u"
+    )
+    assert touched("CREATE TABLE s.t (a INT); DROP TABLE s.t; ALTER TABLE s.t ALTER COLUMN a TYPE BIGINT")[-1] == "-s.t"
+    assert touched("CREATE TABLE s.t (b INT); ALTER TABLE s.t ALTER COLUMN a TYPE BIGINT")[-1] == "-s.t"
+    assert old_type("CREATE TABLE s.t (a", "a", "postgres") is None
+
+
+def test_the_parser_is_bounded_and_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """sqlglot is not asked about long or deep texts, and what it would log is not heard."""
+    with caplog.at_level(logging.DEBUG):
+        assert parse("SELECT " + "(" * 100 + "1" + ")" * 100, "postgres") is None
+        assert parse("SELECT 1 -- " + "x" * 60_000, "postgres") is None
+        assert parse("ALTER TABLE a FROB b", "postgres") is None
+        assert parse("SELECT 1", "postgres") is not None
+    assert parse_type("frob(", "postgres") is None
+    assert not caplog.records
+
+
+def test_a_second_opinion_names_what_only_the_parser_knows() -> None:
+    """A kind of table that no rule knows, but sqlglot does, is taken from it as destructive; a query it knows is no change."""
+    assert touched("CREATE MULTISET TABLE s.t (a int)", "snowflake") == ["-S.T"]
+    assert touched("SHOW GRANTS; VALUES (1), (2)", "snowflake") == []
+
+
+def test_views_that_a_function_takes_along_are_warned_of() -> None:
+    """DROP FUNCTION ... CASCADE may take views along: it is no change, but it is said."""
+    found = read("DROP FUNCTION s.f() CASCADE;\nDROP TRIGGER t ON s.x CASCADE")
+    assert (found.changes, found.not_understood) == ((), ())
+    assert len(found.warnings) == 1
+    assert found.warnings[0].startswith("x.sql:1: views that use this function")
+
+
+def test_reasons_are_joined() -> None:
+    """One statement gives one change for each name, with the strongest effect and every reason."""
+    (change,) = read("ALTER TABLE s.t ADD a int, DROP b, ADD c int").changes
+    assert change.reason == "adds a column; drops a column"

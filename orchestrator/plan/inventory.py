@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.manifest.manifest import Entry
@@ -17,8 +17,8 @@ KINDS = ("SHARED", "SHARED_EXTENSION", "SCHEMA")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a run must look up on one instance: models by id (for their connection or their branches), models by name,
-    and whether any branch is given by its name.
+    """What must be looked up on one instance: models by id (for their connection or their branches), models by name,
+    and whether their branches are of interest.
     """
 
     ids: tuple[str, ...] = ()
@@ -31,39 +31,79 @@ class Needs:
         return len(self.ids) + len(self.names)
 
 
-def make_needs(entries: Iterable[Entry]) -> Needs:
-    """What these entries of one instance leave open. Nothing is needed of an entry that says its id and connection,
-    unless its branch is a name.
+def make_needs(entries: Iterable[Entry], *, everything: bool = False) -> Needs:
+    """What these entries of one instance leave open: nothing of an entry that says its id and connection, unless its
+    branch is a name. `everything` asks after each model and branch, whether they exist.
+
+    Where an entry says no connection, look-ups answer with its id; what the others call that connection is then known
+    only if a model of theirs is looked up as well: one for each label.
     """
+    entries = tuple(entries)
+    said = {e.model_id for e in entries if e.connection is not None}
     ids: dict[str, None] = {}
     names: dict[str, None] = {}
-    branches = False
+    branches = is_unsaid = False
+    told: set[str | None] = set()
     for entry in entries:
-        by_name = entry.branch is not None and not UUID.fullmatch(entry.branch)
+        by_name = entry.branch is not None and (everything or not is_id(entry.branch))
         branches = branches or by_name
+        unsaid = entry.connection is None and entry.model_id not in said
         if entry.model_id is None:
             names[entry.model_name or entry.name] = None
-        elif entry.connection is None or by_name:
+        elif everything or unsaid or by_name:
             ids[entry.model_id] = None
+        else:
+            continue
+        is_unsaid = is_unsaid or unsaid
+        told.add(entry.connection)
+    if is_unsaid:
+        for entry in entries:
+            label = entry.connection
+            if label is not None and label not in told and not is_id(label) and entry.model_id is not None:
+                told.add(label)
+                ids[entry.model_id] = None
     return Needs(ids=tuple(ids), names=tuple(names), branches=branches)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is an id and not a name."""
+    return UUID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """What look-ups showed of one instance. `records` by model id. `branches` by model id holds (id, name) pairs of
-    the models whose branches were read. `failure` says why something could not be read, or is empty.
+    the models whose branches were read. `whole` names the kinds of which every model was read.
+
+    `failure` says why the instance could not be read, or is empty; `refused`, by a model's id or name, why this one
+    could not.
     """
 
     records: Mapping[str, ModelRecord] = field(default_factory=dict)
     branches: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
     failure: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
     asked: bool = False
 
     def named(self, name: str) -> list[ModelRecord]:
         """The models of exactly this name, of the first kind that has any."""
-        same = [r for r in self.records.values() if r.name == name and not r.deleted]
-        for kind in KINDS:
-            found = [r for r in same if r.kind == kind]
-            if found:
-                return found
-        return []
+        return list(by_name(r for r in self.records.values() if r.name == name).get(name, ()))
+
+    def why(self, *keys: str | None) -> str:
+        """Why a model of this id or name could not be read, as the end of a sentence; empty where it could."""
+        reason = next((self.refused[key] for key in keys if key is not None and key in self.refused), self.failure)
+        return f": {reason}" if reason else ""
+
+
+def by_name(records: Iterable[ModelRecord]) -> dict[str, tuple[ModelRecord, ...]]:
+    """Models by their exact names: of the first kind that has any of that name, without those in the trash."""
+    found: dict[str, dict[str, list[ModelRecord]]] = {}
+    for record in records:
+        if record.name is not None and record.kind in KINDS and not record.deleted:
+            found.setdefault(record.name, {}).setdefault(record.kind, []).append(record)
+    return {name: _first_kind(kinds) for name, kinds in found.items()}
+
+
+def _first_kind(kinds: Mapping[str, Sequence[ModelRecord]]) -> tuple[ModelRecord, ...]:
+    return next(tuple(kinds[kind]) for kind in KINDS if kind in kinds)

@@ -22,8 +22,31 @@ def next_refresh(pending: Sequence[Target], *, collapse: bool, length: Length, l
     first = pending[0]
     group = [t for t in pending if t.branch_id == first.branch_id] if collapse else [first]
     sender = min(group, key=lambda t: (_width(t), t.entry.index))
-    covered = tuple(t for t in group if t is not sender and _serves(sender, t))
-    served = (sender, *covered)
+    return _refresh(sender, tuple(t for t in group if t is not sender and _serves(sender, t)), length, limit)
+
+
+def refreshes(pending: Sequence[Target], *, collapse: bool, length: Length) -> Iterator[Refresh]:
+    """All refreshes of a lane in their order, as they go if each of them starts something: what `next_refresh` gives
+    again and again, in one pass.
+    """
+    if not collapse:
+        yield from (_refresh(target, (), length) for target in pending)
+        return
+    narrowest = 2
+    widest: dict[str | None, int] = {}
+    for target in pending:
+        widest[target.branch_id] = min(widest.get(target.branch_id, narrowest), _width(target))
+    # one refresh for all of a branch where any is wide enough for that, else one for each scope; in the order of the first
+    shares: dict[tuple[object, object], list[Target]] = {}
+    for target in pending:
+        scope = _scope(target) if widest[target.branch_id] == narrowest else None
+        shares.setdefault((target.branch_id, scope), []).append(target)
+    for share in shares.values():
+        sender = min(share, key=lambda t: (_width(t), t.entry.index))
+        yield _refresh(sender, tuple(t for t in share if t is not sender), length)
+
+
+def _refresh(sender: Target, covered: tuple[Target, ...], length: Length, limit: int = URL_LIMIT) -> Refresh:
     entry = sender.entry
     ask = RefreshAsk(
         model_id=sender.model_id,
@@ -32,6 +55,7 @@ def next_refresh(pending: Sequence[Target], *, collapse: bool, length: Length, l
         schemas=entry.schemas,
         tables=entry.tables,
     )
+    served = (sender, *covered)
     return Refresh(
         sender=sender,
         covered=covered,
@@ -39,16 +63,6 @@ def next_refresh(pending: Sequence[Target], *, collapse: bool, length: Length, l
         timeout_s=max(t.entry.timeout_s for t in served),
         wait=any(t.entry.wait for t in served),
     )
-
-
-def refreshes(pending: Sequence[Target], *, collapse: bool, length: Length) -> Iterator[Refresh]:
-    """All refreshes of a lane in their order, as they go if each of them starts something."""
-    left = list(pending)
-    while left:
-        refresh = next_refresh(left, collapse=collapse, length=length)
-        yield refresh
-        served = {t.entry.index for t in refresh.served}
-        left = [t for t in left if t.entry.index not in served]
 
 
 def _width(target: Target) -> int:

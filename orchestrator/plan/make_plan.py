@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from orchestrator.manifest.manifest import Entry, Manifest, Mode
-from orchestrator.plan.inventory import UUID, Inventory
+from orchestrator.plan.inventory import Inventory, is_id
 from orchestrator.plan.plan import Lane, Plan, Skip, Target, Unresolved
+from orchestrator.plan.resolve import Resolver
 
 _UNKNOWN_CONNECTION = "its connection is not known, so another refresh may run on it at the same time; `connection:` in the manifest says it"
+_NOTHING = Inventory()
 
 
 def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mapping[str, Inventory]) -> Plan:
     """The plan for `selected` entries; `inventories` by instance holds what was looked up (nothing where not needed)."""
-    skips = [Skip(entry=e, reason="disabled in the manifest") for e in selected if not e.enabled]
     warnings: dict[int, list[str]] = defaultdict(list)
+    index = {entry.name: entry.index for entry in selected}
     for warning in manifest.warnings:
-        for entry in selected:
-            if warning.entry == entry.name:
-                warnings[entry.index].append(warning.message)
+        if warning.entry in index:
+            warnings[index[warning.entry]].append(warning.message)
     unresolved: list[Unresolved] = []
     found: list[tuple[Entry, str, str | None]] = []
+    resolvers: dict[str, Resolver] = {}
     for entry in (e for e in selected if e.enabled):
-        ids = _resolve(entry, inventories.get(entry.instance, Inventory()))
+        if entry.instance not in resolvers:
+            resolvers[entry.instance] = Resolver(inventories.get(entry.instance, _NOTHING))
+        ids = resolvers[entry.instance].resolve(entry)
         if isinstance(ids, Unresolved):
             unresolved.append(ids)
         else:
@@ -36,16 +39,18 @@ def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mappin
         if len(candidates) > 1:
             unresolved.append(_two_connections(entry, candidates))
             continue
-        connection = places.connection(entry, model_id)
+        connection, label = places.connection(entry, model_id), entry.connection
         if connection is None:
             warnings[entry.index].append(_UNKNOWN_CONNECTION)
+        elif label is not None and is_id(label) and candidates and label.lower() not in candidates:
+            warnings[entry.index].append(f"the manifest says connection {label}, the instance says {connection}")
         lane = f"connection {connection}" if connection is not None else f"model {model_id}"
         target = Target(entry=entry, model_id=model_id, branch_id=branch_id, connection=connection, lane=lane)
         lanes.setdefault((entry.instance, lane), []).append(target)
     return Plan(
         manifest=manifest,
         lanes=tuple(Lane(instance=i, key=key, targets=tuple(ts)) for (i, key), ts in lanes.items()),
-        skips=tuple(skips),
+        skips=tuple(Skip(entry=e, reason="disabled in the manifest") for e in selected if not e.enabled),
         unresolved=tuple(sorted(unresolved, key=lambda u: u.entry.index)),
         warnings={k: tuple(v) for k, v in warnings.items()},
     )
@@ -74,9 +79,9 @@ class _Places:
                     self._seen_on[entry.instance, entry.connection].add(record.connection_id)
         for entry, model_id, _ in found:
             if entry.connection is not None and len(self.seen_on(entry)) < 2:
-                is_id = UUID.fullmatch(entry.connection) is not None
-                label = entry.connection.lower() if is_id else entry.connection
-                self._join((entry.instance, _MODEL, model_id), (entry.instance, _ID if is_id else _LABEL, label))
+                label = entry.connection
+                name = (_ID, label.lower()) if is_id(label) else (_LABEL, label)
+                self._join((entry.instance, _MODEL, model_id), (entry.instance, *name))
 
     def seen_on(self, entry: Entry) -> set[str]:
         """The connections' ids that the entry's label was seen on."""
@@ -88,7 +93,10 @@ class _Places:
         return self._shown.get((entry.instance, model_id)) or (None if kind == _MODEL else name)
 
     def _first(self, node: _Node) -> _Node:
-        while (before := self._same.get(node, node)) != node:
+        while (before := self._same.get(node)) is not None:
+            # each step halves the way for whoever comes next
+            if (further := self._same.get(before)) is not None:
+                self._same[node] = further
             node = before
         return node
 
@@ -106,64 +114,6 @@ def _two_connections(entry: Entry, candidates: set[str]) -> Unresolved:
         message=f"the label {entry.connection!r} stands on two connections: {', '.join(sorted(candidates))}",
         hint="give each connection its own label, or leave `connection:` out and let it be looked up",
     )
-
-
-def _resolve(entry: Entry, inventory: Inventory) -> tuple[str, str | None] | Unresolved:
-    model_id = entry.model_id
-    if model_id is None:
-        name = entry.model_name or entry.name
-        found = inventory.named(name)
-        if len(found) != 1:
-            return _unresolved_model(entry, name, len(found), inventory)
-        model_id = found[0].id
-    if entry.branch is None:
-        return model_id, None
-    if UUID.fullmatch(entry.branch):
-        return model_id, entry.branch.lower()
-    branches = inventory.branches.get(model_id)
-    if branches is None:
-        return Unresolved(
-            entry=entry,
-            message=f"the branches of model {model_id} could not be read{_because(inventory)}",
-            hint="write the branch's id instead of its name, or run again when the instance answers",
-        )
-    matches = [branch_id for branch_id, name in branches if name == entry.branch]
-    if len(matches) == 1:
-        return model_id, matches[0]
-    near = difflib.get_close_matches(entry.branch, [name for _, name in branches], n=3, cutoff=0.5)
-    return Unresolved(
-        entry=entry,
-        message=f"the model has {'no branch' if not matches else f'{len(matches)} branches'} named {entry.branch!r}",
-        hint=f"did you mean {', '.join(map(repr, near))}?"
-        if near
-        else "check the branch's name in Omni, or write its id",
-    )
-
-
-def _unresolved_model(entry: Entry, name: str, count: int, inventory: Inventory) -> Unresolved:
-    if count > 1:
-        return Unresolved(
-            entry=entry, message=f"{count} models are named {name!r}", hint="write the id of the one that is meant"
-        )
-    if inventory.failure:
-        return Unresolved(
-            entry=entry,
-            message=f"the model {name!r} could not be looked up{_because(inventory)}",
-            hint="write the model's id, or run again when the instance answers",
-        )
-    known = sorted({r.name for r in inventory.records.values() if r.name})
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return Unresolved(
-        entry=entry,
-        message=f"no model is named {name!r}",
-        hint=f"did you mean {', '.join(map(repr, near))}?"
-        if near
-        else "check the model's name in Omni, or write its id",
-    )
-
-
-def _because(inventory: Inventory) -> str:
-    return f": {inventory.failure}" if inventory.failure else ""
 
 
 def coverage_warnings(refresh_mode: Mode, entry: Entry) -> tuple[str, ...]:

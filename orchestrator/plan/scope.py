@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from orchestrator.omni.answers import RefreshAsk
@@ -17,22 +17,38 @@ def split_ask(ask: RefreshAsk, length: Callable[[RefreshAsk], int], limit: int =
     `tables` is divided and each part keeps the schemas that its tables name; a scope of schemas alone is divided as it
     is. A single name that is too long by itself goes out alone and the server decides. Order is kept.
     """
-    if length(ask) <= limit:
+    if length(ask) <= limit or not (ask.tables or ask.schemas):
         return (ask,)
-    if ask.tables:
-        return tuple(
-            replace(ask, tables=part, schemas=_schemas_of(part, ask.schemas))
-            for part in _parts(
-                ask.tables, lambda p: length(replace(ask, tables=p, schemas=_schemas_of(p, ask.schemas))), limit
-            )
-        )
-    return tuple(
-        replace(ask, schemas=part) for part in _parts(ask.schemas, lambda p: length(replace(ask, schemas=p)), limit)
+    if not ask.tables:
+        return tuple(_by_schemas(ask, length, limit))
+    schemas_of = _Owners(ask.schemas).of
+    asks = (
+        replace(ask, tables=part, schemas=schemas_of(part))
+        for part in _parts(ask.tables, lambda p: length(replace(ask, tables=p, schemas=schemas_of(p))), limit)
     )
+    # one table that names no schema keeps them all: the table within these schemas, then within those
+    return tuple(part for one in asks for part in ([one] if length(one) <= limit else _by_schemas(one, length, limit)))
 
 
-def _parts(names: Sequence[str], length: Callable[[tuple[str, ...]], int], limit: int) -> list[tuple[str, ...]]:
-    parts: list[tuple[str, ...]] = []
+def split_refused(
+    asks: Sequence[RefreshAsk], part: int, length: Callable[[RefreshAsk], int]
+) -> tuple[RefreshAsk, ...] | None:
+    """The calls of a refresh after the server refused `asks[part]` as too long (414): those before it as they are, it
+    and those after it divided anew, each of at most half its bytes. None where it cannot be divided any more.
+    """
+    limit = length(asks[part]) // 2
+    rest = tuple(piece for ask in asks[part:] for piece in split_ask(ask, length, limit))
+    return None if rest[0] == asks[part] else (*asks[:part], *rest)
+
+
+def _by_schemas(ask: RefreshAsk, length: Callable[[RefreshAsk], int], limit: int) -> Iterator[RefreshAsk]:
+    if not ask.schemas:
+        yield ask
+    for part in _parts(ask.schemas, lambda p: length(replace(ask, schemas=p)), limit):
+        yield replace(ask, schemas=part)
+
+
+def _parts(names: Sequence[str], length: Callable[[tuple[str, ...]], int], limit: int) -> Iterator[tuple[str, ...]]:
     start = 0
     while start < len(names):
         low, high = start + 1, len(names)
@@ -43,18 +59,27 @@ def _parts(names: Sequence[str], length: Callable[[tuple[str, ...]], int], limit
                 low = mid
             else:
                 high = mid - 1
-        parts.append(tuple(names[start:low]))
+        yield tuple(names[start:low])
         start = low
-    return parts
 
 
-def _schemas_of(tables: Sequence[str], schemas: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of `schemas` that the tables name as a prefix; all of them where a table names none of them."""
-    kept = set()
-    for table in tables:
-        owner = table.rpartition(".")[0].lower()
-        match = [s for s in schemas if s.lower() == owner or s.lower().endswith("." + owner)] if owner else []
-        if not match:
-            return schemas
-        kept.update(match)
-    return tuple(s for s in schemas if s in kept)
+class _Owners:
+    """Which of some schemas a table names as its prefix, whatever the case: `s` or `catalog.s` for `s.t`."""
+
+    def __init__(self, schemas: tuple[str, ...]) -> None:
+        self._schemas = schemas
+        self._by_end: dict[str, list[str]] = {}
+        for schema in schemas:
+            words = schema.lower().split(".")
+            for at in range(len(words)):
+                self._by_end.setdefault(".".join(words[at:]), []).append(schema)
+
+    def of(self, tables: Iterable[str]) -> tuple[str, ...]:
+        """The schemas that these tables name; all of them where a table names none of them."""
+        kept: set[str] = set()
+        for table in tables:
+            match = self._by_end.get(table.rpartition(".")[0].lower())
+            if not match:
+                return self._schemas
+            kept.update(match)
+        return tuple(s for s in self._schemas if s in kept)

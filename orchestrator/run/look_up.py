@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from random import Random
 from typing import TypeVar
@@ -10,7 +11,7 @@ from typing import TypeVar
 from orchestrator.manifest.manifest import Entry, Secret
 from orchestrator.omni.answers import ModelRecord, ModelsPage, ModelsQuery
 from orchestrator.omni.errors import CallError, FateUnknown
-from orchestrator.plan.inventory import KINDS, UUID, Inventory, Needs, make_needs
+from orchestrator.plan.inventory import KINDS, Inventory, Needs, by_name, is_id, make_needs
 from orchestrator.quota.backoff import retry_s
 from orchestrator.quota.choice import Ask, Purpose
 from orchestrator.run.calls import Calls
@@ -22,8 +23,12 @@ PAGE_SIZE = 100
 MOST_PAGES = 1000
 READ_RETRIES = 3
 
+# Only a page tells how many pages there are, and on a big instance it answers nothing else: so few names are asked for
+# one by one at once.
+FEW_NAMES = 10
 
-class _Ended(Exception):
+
+class CannotRead(Exception):
     """A read that did not come about; its text says why, `is_ones_own` whether that speaks for this one question alone."""
 
     def __init__(self, message: str, *, is_ones_own: bool) -> None:
@@ -54,33 +59,44 @@ class LookUp:
                     raise
                 not_before = self._calls.clock.now() + retry_s(error.retry_after_s, attempt, self._rng)
 
-    async def inventory(self, entries: Iterable[Entry]) -> Inventory:
-        """What these entries of the instance leave open, as far as the instance shows it.
+    async def inventory(self, entries: Iterable[Entry], *, everything: bool = False) -> Inventory:
+        """What these entries of the instance leave open, as far as the instance shows it; `everything` asks after each
+        model and branch that they name.
 
         Pages of 100 models of the kinds that matter, or one call a model where that is fewer: the first page tells how
         many pages there are. Raises `DoorClosed` where no call gets a turn any more.
         """
         entries = tuple(entries)
-        needs = make_needs(entries)
+        needs = make_needs(entries, everything=everything)
         if not needs.count:
             return Inventory()
-        search = _Search(self, needs)
+        search = Search(self, needs)
         try:
             await search.run()
-            await search.read_branches(entries)
-        except _Ended as error:
+            await search.read_branches(entries, by_id=everything)
+        except CannotRead as error:
+            search.failure = str(error)
+        return search.inventory()
+
+    async def all_models(self, kinds: Sequence[str]) -> Inventory:
+        """Every model of these kinds, with its branches. Raises `DoorClosed`."""
+        search = Search(self, Needs(branches=True))
+        try:
+            for kind in kinds:
+                await search.read_kind(kind)
+        except CannotRead as error:
             search.failure = str(error)
         return search.inventory()
 
     async def page(self, query: ModelsQuery) -> ModelsPage:
-        """One page of models; raises `_Ended` where it cannot be read."""
+        """One page of models; raises `CannotRead` where it cannot be read."""
         try:
             return await self.read(lambda key: self._calls.client.models(query, key))
         except CallError as error:
-            raise _Ended(error.message, is_ones_own=error.http_status in (400, 404)) from None
+            raise CannotRead(error.message, is_ones_own=error.http_status in (400, 404, 414)) from None
 
 
-class _Search:
+class Search:
     """One look-up under way: what was found so far."""
 
     def __init__(self, look_up: LookUp, needs: Needs) -> None:
@@ -90,17 +106,90 @@ class _Search:
         self._branches: dict[str, tuple[tuple[str, str], ...]] = {}
         # models of whose branches only those were read that were asked for by name
         self._partly: set[str] = set()
+        self._whole: set[str] = set()
+        self._refused: dict[str, str] = {}
         self.failure = ""
 
     def inventory(self) -> Inventory:
-        return Inventory(records=self._records, branches=self._branches, failure=self.failure, asked=True)
-
-    def _missing(self) -> tuple[list[str], list[str]]:
-        names = {r.name for r in self._records.values() if r.kind in KINDS and not r.deleted}
-        return (
-            [i for i in self._needs.ids if i not in self._records],
-            [n for n in self._needs.names if n not in names],
+        """All of it."""
+        return Inventory(
+            records=self._records,
+            branches=self._branches,
+            whole=frozenset(self._whole),
+            failure=self.failure,
+            refused=self._refused,
+            asked=True,
         )
+
+    def _missing_ids(self) -> list[str]:
+        return [i for i in self._needs.ids if i not in self._records]
+
+    def _open_names(self) -> list[str]:
+        """Names that are not known to be one model's alone: not all models of the kind that has them were read."""
+        kinds = {name: records[0].kind for name, records in by_name(self._records.values()).items()}
+        return [name for name in self._needs.names if kinds.get(name) not in self._whole]
+
+    async def run(self) -> None:
+        """Pages where they are fewer, then a call for each that is left. Raises `CannotRead` and `DoorClosed`."""
+        for kind in KINDS:
+            ids, names = len(self._missing_ids()), len(self._open_names())
+            # an id that a page shows costs no call of its own, so that one page is worth its call sooner
+            if ids + names <= FEW_NAMES and (ids < 2 or kind != KINDS[0]):
+                break
+            if not await self.read_kind(kind, or_singles=True):
+                break
+        ids_left, names_left = self._missing_ids(), self._open_names()
+        await together(
+            *(self._single(self._query(model_id=model_id), model_id) for model_id in ids_left),
+            *(self._by_name(name) for name in names_left),
+        )
+        if not self.failure and self._unseen() and not self._records_of(KINDS[0]):
+            # whoever mistyped a name is helped by those that there are
+            self._add(await self._look_up.page(self._query(kind=KINDS[0])), set())
+
+    def _unseen(self) -> bool:
+        known = {record.name for record in self._records.values()}
+        return any(name not in known and name not in self._refused for name in self._needs.names)
+
+    def _records_of(self, kind: str) -> bool:
+        return any(record.kind == kind for record in self._records.values())
+
+    async def _by_name(self, name: str) -> None:
+        for kind in KINDS:
+            if kind not in self._whole:
+                await self._single(self._query(kind=kind, name=name), name)
+            if name in self._refused or any(r.kind == kind for r in self.inventory().named(name)):
+                return
+
+    def _query(self, *, kind: str | None = None, name: str | None = None, model_id: str | None = None) -> ModelsQuery:
+        return ModelsQuery(
+            kind=kind, name=name, model_id=model_id, active_branches=self._needs.branches, page_size=PAGE_SIZE
+        )
+
+    async def read_kind(self, kind: str, *, or_singles: bool = False) -> bool:
+        """Models of one kind page by page; whether all were read. With `or_singles` until all is found, or single calls
+        are fewer than the pages that are left.
+        """
+        query = self._query(kind=kind)
+        seen, shown, read = {""}, set[str](), 0
+        while read < MOST_PAGES:
+            page = await self._look_up.page(query)
+            is_news = self._add(page, shown)
+            read += 1
+            if page.next_cursor is None:
+                self._whole.add(kind)
+                return True
+            # a cursor that comes again, or pages that show nothing new, would go on for ever
+            if page.next_cursor in seen or not is_news:
+                return False
+            seen.add(page.next_cursor)
+            if or_singles:
+                # a name must be seen to be unique, so that it takes a call of its own where not all pages are read
+                singles = len(self._missing_ids()) + len(self._open_names())
+                if not singles or singles < _pages_left(page, len(shown), read):
+                    return False
+            query = replace(query, cursor=page.next_cursor)
+        return False
 
     def _add(self, page: ModelsPage, shown: set[str]) -> bool:
         """Keep what a page shows; whether any of it was not among what its question has `shown` before."""
@@ -112,60 +201,14 @@ class _Search:
                 self._branches[record.id] = record.branches
         return len(shown) > before
 
-    async def run(self) -> None:
-        for kind in KINDS:
-            ids, names = self._missing()
-            if len(ids) + len(names) < 2 or not await self._pages(kind):
-                break
-        ids, names = self._missing()
-        for model_id in ids:
-            await self._single(self._query(model_id=model_id))
-        for name in names:
-            for kind in KINDS:
-                await self._single(self._query(kind=kind, name=name))
-                if name not in self._missing()[1]:
-                    break
-
-    def _query(self, *, kind: str | None = None, name: str | None = None, model_id: str | None = None) -> ModelsQuery:
-        return ModelsQuery(
-            kind=kind, name=name, model_id=model_id, active_branches=self._needs.branches, page_size=PAGE_SIZE
-        )
-
-    async def _pages(self, kind: str) -> bool:
-        """Models of one kind page by page, until all is found or single calls are fewer than the pages that are left;
-        whether all pages were read.
-        """
-        query, read = self._query(kind=kind), 0
-        seen, shown = {""}, set[str]()
-        named = self._missing()[1]
-        while read < MOST_PAGES:
-            page = await self._look_up.page(query)
-            is_news = self._add(page, shown)
-            read += 1
-            # a cursor that comes again, or pages that show nothing new, would go on for ever
-            if page.next_cursor is None or page.next_cursor in seen or not is_news:
-                return True
-            seen.add(page.next_cursor)
-            ids, names = self._missing()
-            # a name must be seen to be unique, so that it takes a call of its own where not all pages are read
-            left = len(ids) + len(named)
-            pages_left = -(-(page.total - read * PAGE_SIZE) // PAGE_SIZE) if page.total is not None else 1
-            if left < pages_left or not left:
-                for name in named:
-                    if name not in names:
-                        await self._all_pages(self._query(kind=kind, name=name))
-                return False
-            query = replace(query, cursor=page.next_cursor)
-        return True
-
-    async def _single(self, query: ModelsQuery) -> None:
+    async def _single(self, query: ModelsQuery, key: str) -> None:
         """A look-up for one thing alone; where the server refuses it, the others go on without."""
         try:
             await self._all_pages(query)
-        except _Ended as error:
+        except CannotRead as error:
+            self._refused[key] = str(error)
             if not error.is_ones_own:
-                raise
-            self.failure = self.failure or str(error)
+                self.failure = self.failure or str(error)
 
     async def _all_pages(self, query: ModelsQuery) -> tuple[ModelRecord, ...]:
         found: list[ModelRecord] = []
@@ -180,31 +223,55 @@ class _Search:
             query = replace(query, cursor=page.next_cursor)
         return tuple(found)
 
-    async def read_branches(self, entries: Iterable[Entry]) -> None:
-        """Branches by name of models that did not show theirs: a call for the name, and all of them where that fails."""
+    async def read_branches(self, entries: Iterable[Entry], *, by_id: bool = False) -> None:
+        """Branches of models that did not show theirs: a call for a name, and all of them where that fails; `by_id`
+        all of them for a branch that is given by its id, too.
+        """
+        wanted: dict[str, dict[str, None]] = {}
         for entry in entries:
-            if entry.branch is None or UUID.fullmatch(entry.branch):
+            if entry.branch is None or (is_id(entry.branch) and not by_id):
                 continue
             model_id = entry.model_id
             if model_id is None:
                 same = self.inventory().named(entry.model_name or entry.name)
                 model_id = same[0].id if len(same) == 1 else None
-            if model_id is None or entry.branch in {name for _, name in self._branches.get(model_id, ())}:
-                continue
-            if model_id in self._branches and model_id not in self._partly:
-                continue
-            found = await self._branches_of(model_id, entry.branch)
-            if not any(name == entry.branch for _, name in found):
-                found = await self._branches_of(model_id, None)
-                self._partly.discard(model_id)
-            else:
-                self._partly.add(model_id)
-            self._branches[model_id] = tuple(dict.fromkeys((*self._branches.get(model_id, ()), *found)))
+            if model_id is not None and model_id not in self._branches:
+                wanted.setdefault(model_id, {})[entry.branch] = None
+        await together(*(self._branches_of(model_id, tuple(names)) for model_id, names in wanted.items()))
 
-    async def _branches_of(self, model_id: str, name: str | None) -> list[tuple[str, str]]:
+    async def _branches_of(self, model_id: str, wanted: Sequence[str]) -> None:
+        """Find the branches `wanted` of one model: by name where it is one, else all of them."""
+        found: list[tuple[str, str]] = []
+        try:
+            if len(wanted) == 1 and not is_id(wanted[0]):
+                found = await self._listed_branches(model_id, wanted[0])
+            if not any(name in wanted for _, name in found):
+                found = await self._listed_branches(model_id, None)
+        except CannotRead as error:
+            self._refused[model_id] = str(error)
+            if not error.is_ones_own:
+                self.failure = self.failure or str(error)
+            return
+        self._branches[model_id] = tuple(dict.fromkeys(found))
+
+    async def _listed_branches(self, model_id: str, name: str | None) -> list[tuple[str, str]]:
         query = ModelsQuery(kind="BRANCH", base_model_id=model_id, name=name, page_size=PAGE_SIZE)
         return [
             (r.id, r.name or "")
             for r in await self._all_pages(query)
             if r.base_model_id == model_id and r.kind == "BRANCH" and not r.deleted
         ]
+
+
+def _pages_left(page: ModelsPage, shown: int, read: int) -> int:
+    """How many pages follow; where the server does not say it, as many as there were."""
+    if page.total is None:
+        return read
+    return -(-(page.total - shown) // max(1, len(page.records)))
+
+
+async def together(*work: Awaitable[None]) -> None:
+    """Do all of this side by side, to its end; raises the first error only then."""
+    for result in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

@@ -65,17 +65,23 @@ def unseen_s(job: Job, expect: Expectation, now: float) -> float:
 
 _CHEAPEST = 1 / 4
 _DEAREST = 1 / 2
+_SHARE = 0.1
+# Every 5 s is what the API's own pages advise; as long as that takes half of the calls at most, they are free.
+_IDLE_S = 5.0
+_IDLE_PRICE = _SHARE * _IDLE_S / 2
 
 
 def worth_at(ask: Ask, expect: Expectation, price_s: float) -> float:
-    """The moment from which a poll is worth its call at `price_s`: it has waited `max_s`, its timeout is over, or its
-    expected unseen time has reached the price. Found by bisection, since that time never shrinks.
+    """The moment from which a poll is worth its call at `price_s`: it has waited `max_s` (in an idle run 5 s, whatever is
+    expected), its timeout is over, or its expected unseen time has reached the price. Found by bisection, since that
+    time never shrinks.
     """
     job = ask.job
     first = earliest_at(ask)
     if job is None:
         return first
-    last = max(first, min(job.asked_at + job.max_s, job.timeout_at))
+    longest_s = job.max_s if price_s > _IDLE_PRICE else min(job.max_s, _IDLE_S)
+    last = max(first, min(job.asked_at + longest_s, job.timeout_at))
     # sooner than a part of the finest poll nobody needs to know of an end; later than that nobody wants to
     price_s = min(_DEAREST * job.max_s, max(_CHEAPEST * job.min_s, price_s))
     if unseen_s(job, expect, first) >= price_s:
@@ -91,8 +97,6 @@ def worth_at(ask: Ask, expect: Expectation, price_s: float) -> float:
             low = mid
     return high
 
-
-_SHARE = 0.1
 
 
 def price_s(followed: int, calls_per_s: float) -> float:

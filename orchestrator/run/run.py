@@ -18,10 +18,10 @@ from orchestrator.plan.known import with_known
 from orchestrator.plan.lanes import Length
 from orchestrator.plan.make_plan import make_plan
 from orchestrator.plan.plan import Plan
+from orchestrator.quota.belief import Durations
 from orchestrator.quota.choice import Purpose
 from orchestrator.quota.door import THROTTLED_FOR_S, Closing, Door, DoorClosed, Watcher
 from orchestrator.quota.estimate import Estimate, estimate
-from orchestrator.quota.belief import Durations
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Ledger
 from orchestrator.quota.wire import Wire

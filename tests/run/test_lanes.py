@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from orchestrator.errors import OmniRefreshError
 from orchestrator.plan.plan import Refresh
 from orchestrator.run.outcome import Status
 from orchestrator.run.recorder import SilentRecorder
@@ -275,12 +276,13 @@ def test_a_scope_that_a_deadline_cut_is_no_target_that_was_not_started() -> None
 class Broken(SilentRecorder):
     """Breaks at some step of one model's refresh."""
 
-    def __init__(self, step: str, model_id: str) -> None:
+    def __init__(self, step: str, model_id: str, error: Exception | None = None) -> None:
         self._step, self._model_id = step, model_id
+        self._error = error or RuntimeError("a fault of this program")
 
     def _break(self, step: str, refresh: Refresh) -> None:
         if step == self._step and refresh.sender.model_id == self._model_id:
-            raise RuntimeError("a fault of this program")
+            raise self._error
 
     def intended(self, refresh: Refresh, part: int, attempt: int) -> None:
         self._break("intended", refresh)
@@ -310,3 +312,14 @@ def test_a_fault_in_one_lane_costs_only_that_lane(step: str, status: Status) -> 
     assert [run.of(f"m{n}").status for n in (1, 3, 4, 5)] == [Status.SUCCEEDED] * 4
     assert len(run.witness.about("lane_broke")) == 1
     assert run.result.tally.requests == len(run.calls)
+
+
+def test_a_journal_that_fails_ends_the_run_in_order() -> None:
+    """Where an intent cannot be written down nothing more is sent, every target has its outcome, and the run says why."""
+    fault = OmniRefreshError("the journal cannot be written")
+    text = manifest_text(*(model(n) for n in range(1, 6)), model(6, connection="c2", schemas=["x"]), workers=1)
+    run = rehearse(text, make_scenario(default_model={"duration": 5}), recorder=Broken("intended", uuid(2), fault))
+    assert run.result.abort is fault
+    assert [o.name for o in run.outcomes] == [f"m{n}" for n in range(1, 7)]
+    assert {run.of(n).status for n in ("m2", "m4", "m5", "m6")} == {Status.NOT_STARTED}
+    assert len(run.posts) <= 2

@@ -212,6 +212,7 @@ def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | No
         throttled=result.tally.throttled,
         refused_instances=result.refused_instances,
         quota=result.quota or None,
+        budget=result.budget,
         warnings=warnings,
     )
     report = Report(run=facts, outcomes=result.outcomes, exit_code=0)

@@ -12,8 +12,9 @@ from orchestrator.errors import UsageError
 from orchestrator.manifest.manifest import Mode
 from orchestrator.report.document import SCHEMA_VERSION
 from orchestrator.report.exit_code import SIGNAL_BASE
-from orchestrator.report.report import BudgetSample, Report, RunFacts, Trigger
+from orchestrator.report.report import Report, RunFacts, Trigger
 from orchestrator.run.outcome import Failure, Outcome, Status, Validation
+from orchestrator.run.spending import BudgetSample
 
 _Part = TypeVar("_Part")
 _Word = TypeVar("_Word", bound=StrEnum)

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from orchestrator.run.outcome import Outcome
+from orchestrator.run.spending import BudgetSample
 
 
 class Trigger(StrEnum):
@@ -17,19 +18,6 @@ class Trigger(StrEnum):
     RESUME = "resume"
     RETRY = "retry"
     CHANGE = "change"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetSample:
-    """What all keys together had used of their windows `t_s` seconds into the run: `used` of `requests` calls.
-
-    `held` tells that at least one key paused after a 429 at that moment.
-    """
-
-    t_s: float
-    used: int
-    requests: int
-    held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.report.report import BudgetSample, Report
+from orchestrator.report.report import Report
 from orchestrator.report.took import took
 from orchestrator.run.outcome import Outcome, Status
+from orchestrator.run.spending import BudgetSample
 
 EXPANDED_UP_TO: Final = 60
 """So many refreshes have a row each; with more, a lane has one row."""

@@ -36,6 +36,7 @@ from orchestrator.run.pool import Pool, PoolWatcher
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.settings import Settings
 from orchestrator.run.settle import cut_off, redacted, settle, skipped, unplanned, unresolved
+from orchestrator.run.spending import BudgetSample, Spending
 from orchestrator.run.tally import Tally
 
 _SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
@@ -88,6 +89,7 @@ class RunResult:
     refused_instances: tuple[str, ...]
     quota: Mapping[str, Mapping[str, object]]
     duration_s: float
+    budget: tuple[BudgetSample, ...] = ()
     ended: Closing | None = None
     abort: OmniRefreshError | None = None
 
@@ -130,6 +132,8 @@ class Run:
             stack.push_async_callback(self._end_background)
             if self._settings.deadline_s is not None:
                 self._spawn(self._deadline(self._settings.deadline_s))
+            spending = Spending((calls.door for calls in self._calls.values()), clock, began_at)
+            self._spawn(spending.watch())
             self._planning = asyncio.create_task(self._plan())
             try:
                 plan, outcomes = await self._planning
@@ -161,6 +165,7 @@ class Run:
                 pool.cut()
             outcomes += await pool.run()
             outcomes += self._before.outcomes.values()
+            spending.take()
         index = {e.name: e.index for e in self._selected}
         return RunResult(
             outcomes=tuple(sorted(outcomes, key=lambda o: index[o.name])),
@@ -171,6 +176,7 @@ class Run:
             ),
             quota={name: _learned(calls.door) for name, calls in self._calls.items() if _learned(calls.door)},
             duration_s=clock.now() - began_at,
+            budget=spending.samples,
             ended=self._ended,
             abort=pool.abort,
         )
@@ -324,6 +330,10 @@ def _unplanned(entry: Entry, reason: Closing) -> Outcome:
     return unplanned(entry, make_failure(kind, message), status)
 
 
+_LESS = "the server gives less than rate_limit says: lower it, or give the run a key that nothing else uses"
+_NOT_AT_ONCE = "the server refused a burst of calls: something else may use the key, or it counts in a shorter window"
+
+
 def _learned(door: Door) -> dict[str, object]:
     lower = [k for k in door.keys if k.learned.is_lower]
     if not lower:
@@ -334,5 +344,5 @@ def _learned(door: Door) -> dict[str, object]:
         "burst": min(k.learned.burst for k in lower),
         "per_s": lower[0].per_s,
         "holds": sum(k.holds for k in door.keys),
-        "hint": "the server gives less than rate_limit says: lower it, or give the run a key that nothing else uses",
+        "hint": _LESS if any(k.learned.limit < k.learned.told for k in lower) else _NOT_AT_ONCE,
     }

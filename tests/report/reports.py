@@ -9,8 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from orchestrator.manifest.manifest import Mode
-from orchestrator.report.report import BudgetSample, Report, RunFacts, Trigger
+from orchestrator.report.report import Report, RunFacts, Trigger
 from orchestrator.run.outcome import Failure, Outcome, Status, Validation
+from orchestrator.run.spending import BudgetSample
 
 START = datetime(2026, 11, 25, 2, 0, 0, 123456, tzinfo=UTC)
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.report.report import BudgetSample, Report
+from orchestrator.report.report import Report
 from orchestrator.report.timeline import LANES_SHOWN, Timeline, make_budget_chart, make_timeline
 from orchestrator.run.outcome import Outcome, Status
+from orchestrator.run.spending import BudgetSample
 from tests.report.reports import ANY_REPORT, HALF, START, make_facts, make_outcome, make_report
 
 

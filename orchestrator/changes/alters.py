@@ -29,7 +29,7 @@ def alter(reading: Reading, cursor: Cursor) -> bool:
     taken = take_kind(cursor)
     if taken is None:
         return False
-    level, kind, _ = taken
+    level, kind, adjectives = taken
     if level in {Level.NOTHING, Level.ROUTINE}:
         return True
     cursor.take("IF", "EXISTS")
@@ -44,6 +44,9 @@ def alter(reading: Reading, cursor: Cursor) -> bool:
     if level is Level.SCHEMA:
         return _schema(reading, cursor, parts)
     cursor.take("*")
+    if "ICEBERG" in adjectives and cursor.word == "REFRESH":
+        reading.touch_table(parts, Effect.ADDITIVE, "takes over what its files have by now")
+        return True
     if kind.startswith("VIEW") and cursor.word != "RENAME" and cursor.find("AS") >= 0:
         reading.touch_table(parts, Effect.DESTRUCTIVE, "replaces the view's query")
         return True

@@ -54,6 +54,15 @@ def sync(reading: Reading, cursor: Cursor) -> bool:
     return bool(kind) and _touch(reading, cursor, kind, Effect.ADDITIVE, "takes over tables of another catalog")
 
 
+def refresh(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows REFRESH: rows, but for Databricks, which takes over the tables of a foreign catalog."""
+    kind = cursor.peek(1).upper
+    if not cursor.take("FOREIGN") or kind not in _KINDS:
+        return True
+    cursor.next()
+    return _touch(reading, cursor, kind, Effect.DESTRUCTIVE, "takes over what is there by now")
+
+
 def copy(reading: Reading, cursor: Cursor) -> bool:
     """Reads what follows COPY: data, but for DuckDB's COPY FROM DATABASE a TO b."""
     if not cursor.take("FROM", "DATABASE"):

@@ -100,7 +100,9 @@ def alter_clauses(reading: Reading, cursor: Cursor, table: tuple[Part, ...]) -> 
             inner.next()
         if not tokens or (temporary and verb != "RENAME"):
             continue
-        if not (goes_on and verb == "DROP" and word not in {"COLUMN", "CONSTRAINT"}):  # a list: as the one before it
+        # A list goes on as it began; T-SQL alone mixes columns and constraints under one ADD.
+        listed = verb == "DROP" or (verb == "ADD" and not reading.dialect.batches)
+        if not (goes_on and listed and word not in {"COLUMN", "CONSTRAINT"}):
             found = _clause(verb, Clause(reading, inner, table))
         if found is not None:
             reading.touch_table(table, *found)
@@ -184,6 +186,11 @@ def _set(clause: Clause) -> Found:
     return None
 
 
+def _convert(clause: Clause) -> Found:
+    """MySQL: a text column may get a longer type with another character set."""
+    return (Effect.ADDITIVE, "changes the character set of its columns") if clause.cursor.word == "TO" else None
+
+
 def _attach(clause: Clause) -> Found:
     return _partition(clause, Effect.ADDITIVE, "attaches a partition")
 
@@ -218,6 +225,7 @@ _RULES: Final[dict[str, Callable[[Clause], Found]]] = {
     "CHANGE": change_column,
     "SWAP": _swap,
     "SET": _set,
+    "CONVERT": _convert,
     "ATTACH": _attach,
     "DETACH": _detach,
     "EXCHANGE": _exchange,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from orchestrator.changes.alters import alter
-from orchestrator.changes.arrivals import attach, convert, copy, load, restore, sync
+from orchestrator.changes.arrivals import attach, convert, copy, load, refresh, restore, sync
 from orchestrator.changes.blocks import begins_routine
 from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.control import pass_control
@@ -163,6 +163,7 @@ _RULES: Final[dict[str, Callable[[Reading, Cursor], bool]]] = {
     "RESTORE": restore,
     "ATTACH": attach,
     "COPY": copy,
+    "REFRESH": refresh,
     "CONVERT": convert,
     "SYNC": sync,
     "LET": _let,

@@ -110,7 +110,7 @@ class Splitter:
             if self._body is not None and (self._starters or self._body.is_open()):
                 return None
             return self._finish(token.start)
-        if word in self._enders and self._begins_line(token):
+        if word in self._enders and (self._begins_line(token) or (word == "GO" and not self._tokens)):
             return self._line(token)
         return None
 

@@ -21,6 +21,7 @@ from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallError
 from orchestrator.plan.plan import Lane, Plan
 from orchestrator.plan.selection import select
+from orchestrator.quota.choice import Purpose
 from orchestrator.quota.door import Closing, Door
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Window
@@ -78,6 +79,12 @@ class Witness:
 
     def lane_waits(self, lane: Lane, holder: Holder) -> None:
         self._note("lane_waits", holder)
+
+    def lane_closed(self, lane: Lane) -> None:
+        self._note("lane_closed", lane.key)
+
+    def call_ended(self, instance: str, purpose: Purpose, end: str, took_s: float) -> None:
+        self._note("call_ended", (instance, purpose, end, took_s))
 
     def instance_silent(self, instance: str, error: CallError) -> None:
         self._note("instance_silent", instance)

@@ -68,7 +68,7 @@ def test_one_line_an_event() -> None:
         get_logger().info(Event.TARGET_SETTLED, duration_s=1.5, status="succeeded")
     get_logger().warning(Event.KEY_HELD)
     get_logger().error(Event.RUN_STOPPED)
-    get_logger().debug(Event.JOB_POLLED)
+    get_logger().debug(Event.CALL_ENDED)
     first, second, third = _lines(stream)
     assert first == {
         "timestamp": "2026-11-25T02:00:00.123Z",
@@ -88,7 +88,7 @@ def test_bound_values_follow_tasks() -> None:
     stream = _set_up()
 
     async def work() -> None:
-        get_logger().info(Event.REFRESH_SUBMITTED)
+        get_logger().info(Event.TARGET_SETTLED)
 
     async def main() -> None:
         with bound(target="a"):
@@ -104,7 +104,7 @@ def test_bound_values_follow_tasks() -> None:
 def test_nobody_is_steered(log_format: LogFormat) -> None:
     """Whatever a value holds: one line, no control character, no workflow command, no secret."""
     stream = _set_up(log_format, stream=_Terminal() if log_format is LogFormat.AUTO else None)
-    get_logger().info(Event.CALL_FAILED, message=HOSTILE, deep={"x": [HOSTILE]}, error=ValueError(HOSTILE))
+    get_logger().info(Event.KEY_HELD, message=HOSTILE, deep={"x": [HOSTILE]}, error=ValueError(HOSTILE))
     (line,) = stream.getvalue().removesuffix("\n").split("\n")
     assert line.isprintable()
     assert not any(word in line for word in ("##", "SECRETKEY123"))
@@ -130,7 +130,7 @@ def test_values_that_json_does_not_know() -> None:
     """Not a number, the infinities, lone surrogates and any object become text: each line parses strictly."""
     stream = _set_up()
     odd = float("nan")
-    get_logger().info(Event.CALL_FAILED, a=odd, b=[float("inf"), {"c": odd}], d="\ud800", e=AT, f=(1, 2))
+    get_logger().info(Event.KEY_HELD, a=odd, b=[float("inf"), {"c": odd}], d="\ud800", e=AT, f=(1, 2))
     text = stream.getvalue()
 
     def refuse(constant: str) -> None:
@@ -174,10 +174,10 @@ def test_a_second_set_up_replaces_the_first() -> None:
     """Setting up again leaves one way out, not two."""
     first = _set_up()
     second = _set_up(level=logging.DEBUG)
-    get_logger().debug(Event.JOB_POLLED)
+    get_logger().debug(Event.CALL_ENDED)
     logging.getLogger("aiohttp").info("told when we tell all")
     assert first.getvalue() == ""
-    assert [line["event"] for line in _lines(second)] == ["job_polled", "told when we tell all"]
+    assert [line["event"] for line in _lines(second)] == ["call_ended", "told when we tell all"]
 
 
 def test_a_stream_that_cannot_say_it() -> None:
@@ -228,6 +228,6 @@ def test_events_have_one_form() -> None:
 def test_any_text_is_one_line(text: str, log_format: LogFormat) -> None:
     """No text breaks a line in two or brings a control character or half a character along."""
     stream = _set_up(log_format)
-    get_logger().info(Event.CALL_FAILED, message=text)
+    get_logger().info(Event.KEY_HELD, message=text)
     (line,) = stream.getvalue().removesuffix("\n").split("\n")
     assert not {unicodedata.category(character) for character in line} & {"Cc", "Cs", "Zl", "Zp"}

@@ -10,6 +10,7 @@ from orchestrator.log import Event, get_logger
 from orchestrator.manifest.manifest import Instance
 from orchestrator.omni.errors import CallError
 from orchestrator.plan.plan import Lane, Plan
+from orchestrator.quota.choice import Purpose
 from orchestrator.quota.door import Closing, Door
 from orchestrator.quota.key import KeyQuota
 from orchestrator.run.outcome import Outcome
@@ -79,6 +80,16 @@ class Narrator:
     def lane_waits(self, lane: Lane, holder: Holder) -> None:
         """Another run of this machine has the lane."""
         self._log.info(Event.LANE_WAITED, instance=lane.instance, lane=lane.key, holder=str(holder))
+
+    def call_ended(self, instance: str, purpose: Purpose, end: str, took_s: float) -> None:
+        """One call, for whoever looks for a fault."""
+        self._log.debug(
+            Event.CALL_ENDED, instance=instance, purpose=purpose.name.lower(), end=end, took_s=round(took_s, 3)
+        )
+
+    def lane_closed(self, lane: Lane) -> None:
+        """What follows in the lane waits."""
+        self._log.info(Event.LANE_CLOSED, instance=lane.instance, lane=lane.key)
 
     def instance_silent(self, instance: str, error: CallError) -> None:
         """The breaker opened."""

@@ -22,7 +22,10 @@ _SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
 
 
 class InstanceWatcher(Protocol):
-    """Told when an instance seems to be down and when it answers again."""
+    """Told of each call, and when an instance seems to be down and when it answers again."""
+
+    def call_ended(self, instance: str, purpose: Purpose, end: str, took_s: float) -> None:
+        """A call ended: with this HTTP status (`2xx` for any good one) or in this way, after so many seconds."""
 
     def instance_silent(self, instance: str, error: CallError) -> None:
         """Nothing more is submitted until a small read answers."""
@@ -124,6 +127,7 @@ class Calls:
             finally:
                 turn.answered()
                 self._tally.count(ask.purpose, end)
+                self._watcher.call_ended(self.instance, ask.purpose, end, self.clock.now() - turn.left_at)
 
     def _heard(self, error: CallError | None) -> None:
         if error is None or not is_silence(error):

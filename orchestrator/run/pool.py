@@ -44,6 +44,9 @@ class PoolWatcher(Protocol):
     def lane_broke(self, lane: Lane, error: BaseException) -> None:
         """A fault of this program ended one lane; the others go on."""
 
+    def lane_closed(self, lane: Lane) -> None:
+        """A refresh of the lane may still run; what follows in it waits."""
+
     def lane_waits(self, lane: Lane, holder: Holder) -> None:
         """Another run of this machine is at work on the lane's connection."""
 
@@ -178,6 +181,7 @@ class Pool:
             ending = await refreshing.run(life, follow=(self._settings.wait and refresh.wait) or behind)
             self._settle(work, life, ending)
             if work.pending and ending.may_run:
+                self._watcher.lane_closed(work.lane)
                 await self._closed(refreshing, life, ending)
             work.gate.leave()
 

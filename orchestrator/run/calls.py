@@ -11,6 +11,7 @@ from orchestrator.clock import Clock
 from orchestrator.manifest.manifest import Secret
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallError, KeyRefused, Refused, Throttled, Unsent
+from orchestrator.plan.scope import URL_LIMIT
 from orchestrator.quota.choice import Ask, Purpose
 from orchestrator.quota.door import Closing, Door, DoorClosed
 from orchestrator.run.breaker import GIVE_UP_S, Breaker, is_silence, next_probe_s
@@ -63,6 +64,8 @@ class Calls:
         self.client = client
         self.door = door
         self.clock = clock
+        # how long a request target may be, in bytes; a 414 teaches less
+        self.url_limit = URL_LIMIT
         self._tally = tally
         self._watcher = watcher
         self._spawn = spawn

@@ -31,8 +31,8 @@ class Phase(StrEnum):
 class Life:
     """What has happened to one refresh so far. Moments are the loop's clock; `left_at` is the first call's,
     `accepted_at` the running job's, `unfinished_at` when that job was last known to run. `begun` is how far another run
-    had come with it; `submitted_at` and `queued_s` are the first call's
-    then. `ambiguous`: a call may have started a refresh that nobody knows of.
+    had come with it; `submitted_at` and `queued_s` are the first call's then. `part` is the latest call's place among the
+    refresh's. `ambiguous`: a call may have started a refresh that nobody knows of.
     """
 
     refresh: Refresh
@@ -50,6 +50,7 @@ class Life:
     submitted_at: datetime | None = None
     queued_s: float | None = None
     ambiguous: bool = False
+    part: int = 0
 
     @classmethod
     def going_on(cls, begun: Underway, clock: Clock) -> Self:

@@ -173,7 +173,9 @@ class Pool:
 
     async def _lane(self, work: _Work) -> None:
         calls = self._calls[work.lane.instance]
-        refreshing = Refreshing(calls=calls, recorder=self._recorder, rng=self._rng, gate=work.gate)
+        refreshing = Refreshing(
+            calls=calls, recorder=self._recorder, rng=self._rng, gate=work.gate, length=self._length
+        )
         while work.pending:
             life = work.life = self._next_life(work)
             refresh = life.refresh
@@ -189,7 +191,8 @@ class Pool:
         """What another run had begun goes first, since it may be running."""
         if work.begun:
             return Life.going_on(work.begun.popleft(), self._clock)
-        return Life(next_refresh(work.pending, collapse=self._plan.manifest.collapse, length=self._length))
+        collapse, limit = self._plan.manifest.collapse, self._calls[work.lane.instance].url_limit
+        return Life(next_refresh(work.pending, collapse=collapse, length=self._length, limit=limit))
 
     def _lane_over(self, work: _Work, task: asyncio.Task[None]) -> None:
         """A lane has ended, in whatever way: what it left open is settled from what is known, without any await."""
@@ -266,9 +269,7 @@ class Pool:
         if ending.open_job is not None:
             # its polls are the lane's and not the target's, whose outcome stands
             watch, began_at = Life(life.refresh), life.accepted_at or self._clock.now()
-            found = await refreshing.follow(
-                watch, len(life.refresh.asks) - 1, ending.open_job, began_at, until=opens_at
-            )
+            found = await refreshing.follow(watch, life.part, ending.open_job, began_at, until=opens_at)
             if not found.may_run:
                 return
         await asyncio.sleep(max(0.0, opens_at - self._clock.now()))

@@ -11,6 +11,8 @@ from orchestrator.journal.stored import Fate, LeftJob
 from orchestrator.manifest.manifest import OnAmbiguous
 from orchestrator.omni.answers import JobState, RefreshAsk
 from orchestrator.omni.errors import CallError, FateUnknown, Kind, Refused, Throttled, Unsent
+from orchestrator.plan.lanes import Length
+from orchestrator.plan.scope import split_refused
 from orchestrator.quota.backoff import retry_s
 from orchestrator.quota.choice import Ask, Job, Purpose
 from orchestrator.quota.door import Closing, DoorClosed
@@ -35,8 +37,9 @@ _UNSENT = _NOT_REACHED | {Status.REJECTED, Status.ERROR}
 class Refreshing:
     """Runs the refreshes of one lane."""
 
-    def __init__(self, *, calls: Calls, recorder: Recorder, rng: Random, gate: Gate) -> None:
+    def __init__(self, *, calls: Calls, recorder: Recorder, rng: Random, gate: Gate, length: Length) -> None:
         self._calls = calls
+        self._length = length
         self._recorder = recorder
         self._rng = rng
         self._gate = gate
@@ -45,26 +48,40 @@ class Refreshing:
         """Send all of the refresh's calls, one after another, each followed to its end; the first that does not succeed
         ends it. `follow` False leaves the last job to itself once it was accepted.
         """
-        refresh, begun = life.refresh, life.begun
+        begun = life.begun
         ending = Ending(status=Status.SUCCEEDED)
-        for part, ask in enumerate(refresh.asks):
-            last = part == len(refresh.asks) - 1
-            if begun is not None and part < begun.part:
-                continue
+        part = 0 if begun is None else begun.part
+        while ending.status is Status.SUCCEEDED and part < len(life.refresh.asks):
+            ask, count = life.refresh.asks[part], len(life.refresh.asks)
+            life.part, follows = part, follow or part < count - 1
             if begun is not None and part == begun.part:
-                ending = await self._go_on(life, begun, ask, follow=follow or not last)
+                ending, begun = await self._go_on(life, begun, ask, follow=follows), None
             else:
-                ending = await self._part(life, part, ask, follow=follow or not last)
+                ending = await self._part(life, part, ask, follow=follows)
+            if self._divide(life, part, ending):
+                ending = Ending(status=Status.SUCCEEDED)
+                continue
             if part and ending.status in _UNSENT:
-                life.warnings.append(f"{part} of {len(refresh.asks)} calls of this scope succeeded before one did not")
+                life.warnings.append(f"{part} of {count} calls of this scope succeeded before one did not")
                 if ending.status in _NOT_REACHED:
                     # the scope is under way, so that it is not true that nothing was sent
                     ending = replace(ending, status=Status.INTERRUPTED)
-            if ending.status is not Status.SUCCEEDED:
-                break
+            part += 1
         life.phase = Phase.ENDED
         life.seen_at = self._calls.clock.now()
         return ending
+
+    def _divide(self, life: Life, part: int, ending: Ending) -> bool:
+        """After a 414: the rest of the scope in shorter calls, here and from now on; whether there are any."""
+        if ending.failure is None or ending.failure.kind != Kind.URI_TOO_LONG or ending.status is not Status.REJECTED:
+            return False
+        length = partial(self._length, self._calls.instance)
+        asks = split_refused(life.refresh.asks, part, length)
+        if asks is None:
+            return False
+        self._calls.url_limit = min(self._calls.url_limit, length(life.refresh.asks[part]) // 2)
+        life.refresh = replace(life.refresh, asks=asks)
+        return True
 
     async def _part(self, life: Life, part: int, ask: RefreshAsk, *, follow: bool) -> Ending:
         life.phase = Phase.WAITING

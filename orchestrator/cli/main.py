@@ -72,7 +72,19 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the program and exit with its code; what it raises on purpose is one line on stderr and never a traceback."""
+    _open_streams()
     sys.exit(run(args))
+
+
+def _open_streams() -> None:
+    """A program that is started with a closed stdout or stderr writes into nothing."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_WRONLY)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+            setattr(sys, name, os.fdopen(descriptor, "w", encoding="utf-8"))
 
 
 def run(args: Sequence[str] | None = None) -> int:
@@ -89,8 +101,8 @@ def run(args: Sequence[str] | None = None) -> int:
     except OmniRefreshError as error:
         say(str(error))
         return error.exit_code
-    except BrokenPipeError:
-        # whoever read the output has left; nothing more can be said, not even at the interpreter's exit
+    except SystemExit:
+        # click's answer to a pipe whose reader has left; nothing more can be said, not even at the interpreter's exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     return code if isinstance(code, int) else 0

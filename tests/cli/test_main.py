@@ -1,0 +1,99 @@
+"""The command line itself: help, version, what is said of a wrong word, and the exit code of each end."""
+
+import json
+from typing import Any
+
+import pytest
+
+from orchestrator.cli.main import COMMANDS, main
+from orchestrator.errors import LockedError, OmniRefreshError, UsageError
+from tests.cli.commands import call
+
+
+def test_help_lists_every_command(capfd: Any) -> None:
+    """`--help` names each command with one line about it, and the exit codes."""
+    done = call(capfd, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert all(f"  {name} " in done.out for name in COMMANDS)
+    assert "Exit codes" in done.out
+    assert call(capfd, "-h").out == done.out
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_has_help(name: str, capfd: Any) -> None:
+    """`COMMAND --help` exits 0, says what the command does, and shows its options."""
+    done = call(capfd, name, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"Usage: omni-refresh {name}")
+    assert "--help" in done.out
+
+
+def test_version(capfd: Any) -> None:
+    """`--version` is one line."""
+    done = call(capfd, "--version")
+    assert done.code == 0
+    assert done.out.startswith("omni-refresh ")
+    assert done.out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["rn", "m.yaml"], "did you mean run?"),
+        (["xyzzy"], "no command 'xyzzy'; there is: run"),
+        (["run"], "MANIFEST"),
+        (["run", "m.yaml", "--no-such-option"], "--no-such-option"),
+        (["run", "m.yaml", "extra"], "extra"),
+        (["run", "m.yaml", "--rate", "0"], "--rate"),
+        (["run", "m.yaml", "--max-failures", "x"], "--max-failures"),
+        (["run", "m.yaml", "--deadline", "soon"], "--deadline"),
+        (["run", "m.yaml", "--log-format", "xml"], "--log-format"),
+        (["schema", "nothing"], "nothing"),
+        (["simulate", "--port", "70000"], "--port"),
+        (["run", "nowhere.yaml"], "nowhere.yaml"),
+        (["check", "nowhere.yaml"], "nowhere.yaml"),
+        (["check", "."], "directory"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_2(args: list[str], words: str, capfd: Any) -> None:
+    """What is wrong stands on stderr in a few lines without a traceback; stdout stays empty."""
+    done = call(capfd, *args)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+    assert "Traceback" not in done.err
+    assert done.err.count("\n") <= 4
+
+
+def test_hostile_words_do_no_harm(capfd: Any) -> None:
+    """A word of the command line that would steer a terminal or a CI log is spelled out."""
+    done = call(capfd, "run\x1b[31m\n::error::x")
+    assert done.code == 2
+    assert "\x1b" not in done.err
+    assert not any(line.startswith("::") for line in done.err.splitlines())
+
+
+def test_without_a_command_there_is_help(capfd: Any) -> None:
+    """No word at all is answered with the help."""
+    done = call(capfd)
+    assert "Usage: omni-refresh" in done.out + done.err
+
+
+def test_main_exits_with_the_code() -> None:
+    """The console script's entry point leaves with the command's exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "nowhere.yaml"])
+    assert ended.value.code == 2
+
+
+def test_exit_codes_stand_on_the_errors() -> None:
+    """Each error that ends a command knows its exit code."""
+    assert (OmniRefreshError.exit_code, UsageError.exit_code, LockedError.exit_code) == (1, 2, 4)
+
+
+@pytest.mark.parametrize("what", ["manifest", "report", "scenario"])
+def test_schemas(what: str, capfd: Any) -> None:
+    """`schema WHAT` is one JSON Schema on stdout."""
+    done = call(capfd, "schema", what)
+    schema = json.loads(done.out)
+    assert (done.code, done.err) == (0, "")
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"

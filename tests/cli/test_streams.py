@@ -1,0 +1,139 @@
+"""The program in a process of its own: streams that close, terminals, keys that must show nowhere, the simulator."""
+
+import base64
+import json
+import os
+import pty
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import KEY, spawn, start, write_manifest, write_scenario
+from tests.rehearsal import uuid
+
+
+def test_nobody_reads_stdout(tmp_path: Path) -> None:
+    """A pipe whose reader has left, and a stdout that was never open: the run is done, its code kept, and no traceback."""
+    manifest = write_manifest(tmp_path)
+    for args in (["run", manifest, "--simulate", "-q"], ["check", manifest], ["--help"]):
+        gone, written = os.pipe()
+        os.close(gone)
+        with start(*args, cwd=tmp_path, stdout=written, stderr=subprocess.PIPE) as process:
+            os.close(written)
+            _, err = process.communicate(timeout=20)
+        assert (process.returncode, err) == (0, b""), args
+    shell = 'exec "$@" >&-'
+    argv = ["sh", "-c", shell, "sh", sys.executable, "-m", "orchestrator"]
+    done = subprocess.run(
+        [*argv, "run", manifest, "--simulate", "-q"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads((tmp_path / "omni-refresh-report.json").read_text())["summary"]["succeeded"] == 3
+
+
+@pytest.mark.parametrize("environ", [{"NO_COLOR": "1", "TERM": "xterm"}, {"TERM": "dumb"}, {"TERM": "xterm"}])
+def test_colour_is_for_terminals_that_want_it(environ: dict[str, str], tmp_path: Path) -> None:
+    """On a terminal of 20 columns the summary fits without a crash; NO_COLOR and a dumb terminal mean no colour."""
+    manifest = write_manifest(tmp_path)
+    master, slave = pty.openpty()
+    os.set_blocking(master, False)
+    with start(
+        "run", manifest, "--simulate", "-q", cwd=tmp_path, environ=environ, stdout=slave, stderr=slave
+    ) as process:
+        assert process.wait(timeout=20) == 0
+        shown = os.read(master, 1 << 20).decode()
+    os.close(slave)
+    os.close(master)
+    assert "m1" in shown
+    coloured = "\x1b[" in shown
+    assert coloured is (environ == {"TERM": "xterm"})
+
+
+def encodings(key: str) -> list[str]:
+    """The key as any of the usual encodings would show it."""
+    raw = key.encode()
+    return [
+        key,
+        urllib.parse.quote(key, safe=""),
+        urllib.parse.quote(key),
+        json.dumps(key)[1:-1],
+        raw.hex(),
+        base64.b64encode(raw).decode().rstrip("="),
+        base64.urlsafe_b64encode(raw).decode().rstrip("="),
+        repr(key)[1:-1],
+    ]
+
+
+def test_the_key_shows_nowhere(tmp_path: Path) -> None:
+    """With `-v`, a server that echoes the key in its errors, and a run that fails: no output, report or state holds it."""
+    faults: list[dict[str, object]] = [
+        {"method": "POST", "path": uuid(1), "always": True, "status": 400, "message": f"no: Bearer {KEY}"},
+        {
+            "method": "POST",
+            "path": uuid(2),
+            "always": True,
+            "status": 500,
+            "raw": f"<p>{urllib.parse.quote(KEY, safe='')}",
+        },
+        {
+            "method": "POST",
+            "path": uuid(3),
+            "always": True,
+            "status": 302,
+            "headers": {"Location": f"https://x.invalid/?k={KEY}"},
+        },
+    ]
+    scenario = write_scenario(tmp_path, faults=faults)
+    environ = {"OMNI_API_TOKEN": KEY, "OMNI_REFRESH_STATE_DIR": str(tmp_path / "state")}
+    with start("simulate", scenario, cwd=tmp_path, stdout=subprocess.PIPE) as simulator:
+        assert simulator.stdout is not None
+        url = simulator.stdout.readline().decode().strip()
+        instances = {"sim": {"base_url": url, "api_keys": ["${OMNI_API_TOKEN}"]}}
+        manifest = write_manifest(tmp_path, instances=instances)
+        reports = [word for s in ("json", "jsonl", "xml", "md", "html", "csv") for word in ("--report", f"r.{s}")]
+        done = spawn(["run", manifest, "--json", "-v", *reports], cwd=tmp_path, environ=environ)
+        simulator.terminate()
+    assert done.code == 1
+    assert [o["status"] for o in done.document["outcomes"]] == ["rejected", "unknown", "rejected"]
+    texts = {"stdout": done.out, "stderr": done.err}
+    for folder in (tmp_path / "state", tmp_path):
+        files = folder.rglob("*") if folder.name == "state" else folder.glob("r.*")
+        texts |= {str(path): path.read_bytes().decode("latin-1") for path in files if path.is_file()}
+    assert len(texts) > 8
+    for name, text in texts.items():
+        assert not [form for form in encodings(KEY) if form in text], name
+
+
+def test_the_simulator_serves(tmp_path: Path) -> None:
+    """`simulate`: its address is the first line on stdout, it answers, it keeps a log of calls, and ends when told to."""
+    args = ("simulate", "--calls", "calls.jsonl")
+    with start(*args, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().decode().strip()
+        asked = urllib.request.Request(
+            f"{url}/api/v1/models/{uuid(1)}/refresh", method="POST", headers={"Authorization": "Bearer k"}
+        )
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            assert json.load(answer)["status"] == "running"
+        process.send_signal(2)
+        _, err = process.communicate(timeout=10)
+    assert err == b""
+    (line,) = (tmp_path / "calls.jsonl").read_text().splitlines()
+    assert json.loads(line)["status"] == 200
+
+
+def test_a_wrong_manifest_leaves_stdout_empty(tmp_path: Path) -> None:
+    """With `--json` too, what is wrong stands on stderr alone."""
+    (tmp_path / "m.yaml").write_text("models: 3\n")
+    done = spawn(["run", "m.yaml", "--json"], cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert "m.yaml:1:9:" in done.err

@@ -280,6 +280,7 @@ TOP_WRONG: Final = (
     | dict.fromkeys(("collapse",), "it belongs under `defaults`")
     | dict.fromkeys(("rate_limit", "request_timeout", "ca_file", "api_key_file"), "it belongs to an instance")
     | dict.fromkeys(("schema_version", "apiversion", "api_version"), "version")
+    | dict.fromkeys(("notifications", "notification", "notifiers", "webhook", "webhooks", "apprise", "slack"), "notify")
 )
 
 TABLES: Final[tuple[Table, ...]] = (INSTANCE, RATE_LIMIT, DEFAULTS, MODEL, POLL)

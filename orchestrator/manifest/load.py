@@ -17,6 +17,7 @@ from orchestrator.manifest.entries import EntryReader
 from orchestrator.manifest.faults import FaultList
 from orchestrator.manifest.instances import DEFAULT_INSTANCE, environment_instance, hide_keys, make_instance
 from orchestrator.manifest.manifest import Entry, Instance, Manifest, Place, Secret
+from orchestrator.manifest.notices import hide_notices
 from orchestrator.manifest.reading import Reading, kind_of
 from orchestrator.manifest.settings import NO_SETTINGS, Settings, read_mapping
 from orchestrator.manifest.top import TOP
@@ -86,6 +87,7 @@ def _manifest(reading: Reading, text: str | bytes) -> Manifest | None:
     for key in [key for key in root.pairs if key.startswith("x-")]:
         del root.pairs[key]
     hide_keys(reading, root)
+    hide_notices(reading, root)
     top = read_mapping(reading, root, TOP)
     instances = _instances(reading, top)
     defaults = top.get("defaults", Settings) or NO_SETTINGS
@@ -100,6 +102,7 @@ def _manifest(reading: Reading, text: str | bytes) -> Manifest | None:
         entries=entries,
         workers=top.get("workers", int) or _DEFAULT_WORKERS,
         collapse=True if collapse is None else collapse,
+        notify=top.get("notify", tuple) or (),
         warnings=tuple(sorted(reading.faults.warnings, key=lambda warning: warning.place)),
         secrets=tuple(Secret(secret) for secret in reading.faults.secrets),
     )

@@ -159,11 +159,38 @@ class ManifestWarning:
     entry: str | None = None
 
 
+class NotifyOn(StrEnum):
+    """After which runs a notification is sent: each, one that does not exit 0, or one that changed what is broken."""
+
+    ALWAYS = "always"
+    FAILURE = "failure"
+    CHANGE = "change"
+
+
+class Channel(StrEnum):
+    """How a notification is sent: as JSON to a webhook, or by `apprise` to any service that it knows."""
+
+    WEBHOOK = "webhook"
+    APPRISE = "apprise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Somebody to be told of a run. `source` is the address as the manifest writes it, with its `${VAR}`, so that it can
+    be read again; `url` is None where variables were not asked for (`check` offline, a simulation).
+    """
+
+    channel: Channel
+    source: str
+    url: Secret | None = None
+    on: NotifyOn = NotifyOn.FAILURE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """A manifest without faults: instances by name, entries in the file's order.
 
-    `secrets` is what no output may hold: every key, and every value that came from a variable under `api_keys`.
+    `secrets` is what no output may hold: every key, and every value that came from a variable under `api_keys` or `notify`.
     """
 
     path: str
@@ -172,5 +199,6 @@ class Manifest:
     entries: tuple[Entry, ...]
     workers: int = 16
     collapse: bool = True
+    notify: tuple[Notice, ...] = ()
     warnings: tuple[ManifestWarning, ...] = ()
     secrets: tuple[Secret, ...] = ()

@@ -8,6 +8,7 @@ from typing import Final
 
 from orchestrator.manifest.keys import DEFAULTS, INSTANCE, MODEL, TOP_WRONG
 from orchestrator.manifest.kinds import JsonSchema, Whole
+from orchestrator.manifest.notices import Notices
 from orchestrator.manifest.reading import Reading
 from orchestrator.manifest.settings import Field, Nested, Settings, Table, read_settings, table
 from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
@@ -123,6 +124,13 @@ TOP: Final = table(
         default="",
         meaning="Settings for every model that does not say otherwise.",
         example={"mode": "hard", "timeout": "30m"},
+    ),
+    Field(
+        key="notify",
+        kind=Notices(),
+        default="",
+        meaning="Who is told of a run, and when.",
+        example=[{"apprise": "${SLACK_URL}", "on": "change"}],
     ),
     Field(
         key="models",

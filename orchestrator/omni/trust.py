@@ -10,14 +10,14 @@ from orchestrator.errors import UsageError
 from orchestrator.manifest.manifest import Instance
 
 
-def make_tls_context(instance: Instance) -> ssl.SSLContext:
-    """The TLS settings for `instance`: the system's authorities, and those in its `ca_file` in addition.
+def make_tls_context(instance: Instance | None) -> ssl.SSLContext:
+    """The TLS settings for `instance`: the system's authorities, and those in its `ca_file` in addition. None: for anybody else.
 
     `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the system's, as OpenSSL does everywhere. Authorities that a person named
     are not held to the letter of RFC 5280 (Python 3.13 and later would be), because company authorities often miss it;
     signatures, names and dates are checked as ever. Raises UsageError for a setting that names nothing usable.
     """
-    named = [instance.ca_file]
+    named = [instance.ca_file if instance is not None else None]
     for variable, exists in (("SSL_CERT_FILE", os.path.isfile), ("SSL_CERT_DIR", os.path.isdir)):
         place = os.environ.get(variable)
         if place:
@@ -25,7 +25,7 @@ def make_tls_context(instance: Instance) -> ssl.SSLContext:
             if not exists(place):
                 raise UsageError(f"{variable} names {place}, which is not there; no certificate could be checked")
     context = ssl.create_default_context()
-    if instance.ca_file is not None:
+    if instance is not None and instance.ca_file is not None:
         fault = _load(context, instance.ca_file)
         if fault is not None:
             raise UsageError(f"ca_file of instance {instance.name}: {instance.ca_file} {fault}")

@@ -31,12 +31,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": {"errors", "clock", "durations", "text", "log", "manifest", "plan", "omni", "quota", "journal"},
     # Outcomes to text. It reads values, and sends nothing.
     "report": {"errors", "durations", "text", "manifest", "changes", "plan", "run"},
+    # Who is told of a report. It sends, to anybody but an Omni instance.
+    "notify": {"errors", "log", "text", "manifest", "omni", "run", "report"},
     # The stand-in must not share the client's idea of the API: it would make the same mistakes. YAML it reads as all do.
     "simulator": {"errors", "clock", "durations", "text", "log", "manifest"},
     # Wires the rooms.
     "cli": {
         *("errors", "clock", "durations", "text", "log"),
-        *("manifest", "changes", "omni", "plan", "quota", "journal", "run", "report", "simulator"),
+        *("manifest", "changes", "omni", "plan", "quota", "journal", "run", "report", "notify", "simulator"),
     },
 }
 """The rooms in their order: each may import only from rooms that stand before it."""
@@ -44,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 OWNERS: dict[str, set[str]] = {
     "aiohttp": {"omni", "simulator"},  # the client, and the server; see below
     "aiolimiter": {"quota"},
-    "apprise": {"report"},
+    "apprise": {"notify"},
     "click": {"cli"},
     "filelock": {"journal"},
     "jinja2": {"report"},

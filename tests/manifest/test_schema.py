@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from orchestrator.manifest import manifest_json_schema
 from orchestrator.manifest.keys import DEFAULTS, INSTANCE, MODEL, POLL, RATE_LIMIT
+from orchestrator.manifest.notices import NOTICE
 from orchestrator.manifest.settings import Table
 from orchestrator.manifest.top import TOP as TOP_TABLE
 from tests.house.tree import ROOT
@@ -20,6 +21,7 @@ SECTIONS = {
     "The top": TOP_TABLE,
     "instances": INSTANCE,
     "rate_limit": RATE_LIMIT,
+    "notify": NOTICE,
     "models": MODEL,
     "poll": POLL,
 }
@@ -69,7 +71,7 @@ def test_the_reference_s_example_loads() -> None:
 
 
 @pytest.mark.parametrize(
-    "table", [TOP_TABLE, INSTANCE, RATE_LIMIT, DEFAULTS, MODEL, POLL], ids=lambda table: table.what
+    "table", [TOP_TABLE, INSTANCE, RATE_LIMIT, NOTICE, DEFAULTS, MODEL, POLL], ids=lambda table: table.what
 )
 def test_examples_fit_their_keys(table: Table) -> None:
     """Each key's example passes its own part of the schema, and each default is one that could be written."""
@@ -80,7 +82,7 @@ def test_examples_fit_their_keys(table: Table) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", [TOP_TABLE, INSTANCE, RATE_LIMIT, DEFAULTS, MODEL, POLL], ids=lambda table: table.what
+    "table", [TOP_TABLE, INSTANCE, RATE_LIMIT, NOTICE, DEFAULTS, MODEL, POLL], ids=lambda table: table.what
 )
 def test_wrong_names_lead_to_keys(table: Table) -> None:
     """Each wrong name is no key itself, and leads to one, or to a sentence."""
@@ -140,6 +142,10 @@ def test_the_schema_is_not_stricter(lines: str) -> None:
         "{models: [{name: a}], instances: {a: {api_keys: '${K}'}}}",
         "{models: [{name: a}], instances: {a: {base_url: 'https://a.b', api_keys: [omni_osk_x]}}}",
         "{models: [{name: a}], instances: {a: {base_url: 'https://u:p@a.b', api_keys: '${K}'}}}",
+        "{models: [{name: a}], notify: []}",
+        "{models: [{name: a}], notify: [{webhook: ftp://a.b}]}",
+        "{models: [{name: a}], notify: [{webhook: '${A}', apprise: '${B}'}]}",
+        "{models: [{name: a}], notify: [{webhook: '${A}', 'on': never}]}",
     ],
 )
 def test_editors_find_what_they_can(text: str) -> None:

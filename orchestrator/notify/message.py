@@ -1,0 +1,176 @@
+"""What a notification says: the summary as JSON data for a webhook, and a short text for people. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from orchestrator.manifest.manifest import NotifyOn
+from orchestrator.report.causes import group_causes, short
+from orchestrator.report.counts import bad_outcomes, count_statuses, is_new_failure, is_recovered
+from orchestrator.report.document import make_document
+from orchestrator.report.report import Report
+from orchestrator.report.took import took
+from orchestrator.run.outcome import Outcome
+
+FAILURES_SENT: Final = 50
+"""A webhook gets so many failed targets, and the number of the others."""
+
+TEXT_LIMIT: Final = 1_800
+"""A text has at most so many characters: Discord takes 2,000, and nobody reads more on a phone."""
+
+_CAUSES_TOLD: Final = 6
+_NAMES_TOLD: Final = 3
+_NAME: Final = 60
+_WORDS: Final = 200
+_MESSAGE: Final = 500
+
+# What chat services obey in a text: mentions of people and channels, links behind other words.
+_OBEYED: Final = (("<", "‹"), (">", "›"), ("@", "@\u2060"), ("](", "] ("))
+_DRESSED: Final = re.compile(r"[*_`~|]{2,}|`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A notification for people."""
+
+    title: str
+    body: str
+
+
+def is_due(on: NotifyOn, report: Report) -> bool:
+    """Whether somebody who wants to be told `on` is told of this run."""
+    if on is NotifyOn.FAILURE:
+        return report.exit_code != 0
+    if on is NotifyOn.CHANGE:
+        return any(is_new_failure(outcome) or is_recovered(outcome) for outcome in report.outcomes)
+    return True
+
+
+def make_message(
+    report: Report, *, report_paths: Sequence[str] = (), next_command: str | None = None
+) -> dict[str, Any]:
+    """What a webhook is sent: the report's `run` and `summary`, the failed targets (the first 50), the recovered ones, a
+    text for people, where the reports are, and the command that resumes or retries.
+    """
+    document = make_document(report)
+    bad = bad_outcomes(report.outcomes)
+    recovered = [outcome.name[:_WORDS] for outcome in report.outcomes if is_recovered(outcome)]
+    text = make_text(report, report_paths=report_paths, next_command=next_command)
+    return {
+        "schema_version": document["schema_version"],
+        "tool": document["tool"],
+        "title": text.title,
+        "text": text.body,
+        "run": {name: value for name, value in document["run"].items() if name != "budget"},
+        "summary": document["summary"],
+        "failures": [_failure(outcome) for outcome in bad[:FAILURES_SENT]],
+        "failures_not_listed": max(0, len(bad) - FAILURES_SENT),
+        "recovered": recovered[:FAILURES_SENT],
+        "reports": list(report_paths),
+        "next": next_command,
+    }
+
+
+def _failure(outcome: Outcome) -> dict[str, Any]:
+    error = outcome.error
+    return {
+        "name": outcome.name[:_WORDS],
+        "instance": outcome.instance,
+        "status": outcome.status.value,
+        "previous_status": outcome.previous_status and outcome.previous_status.value,
+        "is_new": is_new_failure(outcome),
+        "kind": error and error.kind,
+        "http_status": error and error.http_status,
+        "message": error and error.message[:_MESSAGE],
+        "hint": error and error.hint[:_MESSAGE],
+    }
+
+
+def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command: str | None = None) -> Text:
+    """The run in a few lines: which targets failed, why, what to do, what has recovered. It steers no chat service."""
+    outcomes = report.outcomes
+    bad = sum(not outcome.status.is_good for outcome in outcomes)
+    title = f"omni-refresh: {_headline(report, bad)}"
+    lines = [
+        line
+        for cause in group_causes(outcomes)[:_CAUSES_TOLD]
+        for line in _cause(cause.outcomes, cause.words, cause.failure.hint)
+    ]
+    told = sum(len(cause.outcomes) for cause in group_causes(outcomes)[:_CAUSES_TOLD])
+    if bad > told:
+        lines.append(f"and {bad - told} more")
+    recovered = [outcome for outcome in outcomes if is_recovered(outcome)]
+    if recovered:
+        lines.append(f"Recovered: {_names(recovered)}")
+    counted = ", ".join(f"{n} {_word(status.value)}" for status, n in count_statuses(outcomes).items() if n)
+    after = [f"{counted or 'no targets'}; took {took(report.run.duration_s)}; exit code {report.exit_code}"]
+    after += [f"Report: {_plain(path, _WORDS)}" for path in report_paths[:2]]
+    if next_command:
+        after.append(f"Next: {_plain(next_command, _WORDS)}")
+    return Text(title=title, body=_fit(lines, after))
+
+
+def _headline(report: Report, bad: int) -> str:
+    total = len(report.outcomes)
+    manifest = _plain(report.run.manifest_path.rpartition("/")[2], _NAME)
+    new = sum(map(is_new_failure, report.outcomes))
+    recovered = sum(map(is_recovered, report.outcomes))
+    changes = [f"{new} newly"] * bool(new and new != bad) + [f"{recovered} recovered"] * bool(recovered)
+    if bad:
+        words = f"{bad} of {total} failed"
+    elif report.exit_code:
+        words = f"exit code {report.exit_code}, though no target failed"
+    else:
+        words = f"all {total} are good"
+    stopped = "stopped by a signal, " if report.run.signal is not None else ""
+    changed = f" ({', '.join(changes)})" if changes else ""
+    return f"{stopped}{words}{changed}, {manifest}"
+
+
+def _cause(outcomes: Sequence[Outcome], words: str, hint: str) -> list[str]:
+    status = _word(outcomes[0].status.value)
+    new = sum(map(is_new_failure, outcomes))
+    mark = (
+        ""
+        if all(o.previous_status is None for o in outcomes)
+        else " (new)"
+        if new == len(outcomes)
+        else " (again)"
+        if not new
+        else ""
+    )
+    lines = [f"{status}{mark}: {_names(outcomes)}: {_plain(words, _WORDS)}"]
+    return [*lines, f"-> {_plain(hint, _WORDS)}"] if hint else lines
+
+
+def _names(outcomes: Sequence[Outcome]) -> str:
+    names = ", ".join(_plain(outcome.name, _NAME) for outcome in outcomes[:_NAMES_TOLD])
+    return names if len(outcomes) <= _NAMES_TOLD else f"{names} and {len(outcomes) - _NAMES_TOLD} more"
+
+
+def _fit(lines: Sequence[str], after: Sequence[str]) -> str:
+    """As many lines as there is room for, then those that must not be missing."""
+    room = TEXT_LIMIT - sum(len(line) + 1 for line in after)
+    kept: list[str] = []
+    for line in lines:
+        room -= len(line) + 1
+        if room < len("...") + 1:
+            kept.append("...")
+            break
+        kept.append(line)
+    return "\n".join((*kept, *after))
+
+
+def _plain(text: str, limit: int) -> str:
+    """Foreign text on one line that mentions nobody and links nowhere."""
+    shown = short(text, limit)
+    for obeyed, instead in _OBEYED:
+        shown = shown.replace(obeyed, instead)
+    return _DRESSED.sub("'", shown)
+
+
+def _word(status: str) -> str:
+    return status.replace("_", " ")

@@ -1,0 +1,54 @@
+"""Sends notifications, side by side and each for ten seconds at most; one that fails is a warning and nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from orchestrator.errors import OmniRefreshError
+from orchestrator.log import Event, Redactor, get_logger
+from orchestrator.manifest.manifest import Channel, Notice
+from orchestrator.notify.by_apprise import send_by_apprise
+from orchestrator.notify.message import is_due, make_message, make_text
+from orchestrator.omni.post_json import post_json
+from orchestrator.report.report import Report
+
+PATIENCE_S = 10.0
+"""A notification may take so long; a run's end waits for no messenger longer."""
+
+
+async def send_notices(
+    notices: Sequence[Notice],
+    report: Report,
+    *,
+    redactor: Redactor,
+    report_paths: Sequence[str] = (),
+    next_command: str | None = None,
+    user_agent: str = "omni-refresh",
+) -> int:
+    """Tell of a run those who want to be told of such a one; how many of them were. Never raises for a messenger's fault.
+
+    Whatever is sent has no secret in it that `redactor` knows.
+    """
+    due = [notice for notice in notices if is_due(notice.on, report)]
+    if not due:
+        return 0
+    document = redactor.redact(make_message(report, report_paths=report_paths, next_command=next_command))
+    text = make_text(report, report_paths=report_paths, next_command=next_command)
+    title, body = redactor.redact(text.title), redactor.redact(text.body)
+
+    async def send(notice: Notice) -> bool:
+        url = "" if notice.url is None else notice.url.reveal()
+        log = get_logger()
+        try:
+            if notice.channel is Channel.WEBHOOK:
+                await post_json(url, document, timeout_s=PATIENCE_S, user_agent=user_agent)
+            else:
+                await send_by_apprise(url, title=title, body=body, timeout_s=PATIENCE_S)
+        except OmniRefreshError as error:
+            log.warning(Event.NOTIFICATION_FAILED, channel=notice.channel.value, on=notice.on.value, error=str(error))
+            return False
+        log.info(Event.NOTIFICATION_SENT, channel=notice.channel.value, on=notice.on.value)
+        return True
+
+    return sum(await asyncio.gather(*map(send, due)))

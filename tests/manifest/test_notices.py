@@ -1,0 +1,131 @@
+"""Notifications in the manifest: whom they reach, when, and that no output shows an address's secrets."""
+
+import os
+
+import pytest
+
+from orchestrator.errors import UsageError
+from orchestrator.manifest.manifest import Channel, Notice, NotifyOn, Secret
+from orchestrator.manifest.notices import notice_url_again
+from tests.manifest.manifests import ENVIRON, KEY, MODEL, TOP, faults, load
+
+SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+HOOK = "https://hooks.example.com/services/canary-token?x=1"
+WITH = {**ENVIRON, "SLACK_URL": SLACK, "HOOK": HOOK, "TOKEN": "canary-token"}
+
+
+def text(*items: str) -> str:
+    """A manifest with these notifications."""
+    return TOP + "notify:\n" + "".join(f"  - {item}\n" for item in items) + MODEL
+
+
+def test_webhooks_and_services_are_read() -> None:
+    """Each item is one address with its moment; left out it is failure; variables are replaced, and kept as written too."""
+    manifest = load(
+        text(
+            "{webhook: http://127.0.0.1:9/x}",
+            '{apprise: "${SLACK_URL}", on: change}',
+            '{webhook: " https://hooks.example.com/services/${TOKEN} ", on: always}',
+        ),
+        environ=WITH,
+    )
+    plain, slack, hook = manifest.notify
+    assert plain == Notice(
+        channel=Channel.WEBHOOK,
+        source="http://127.0.0.1:9/x",
+        url=Secret("http://127.0.0.1:9/x"),
+        on=NotifyOn.FAILURE,
+    )
+    assert (slack.channel, slack.source, slack.on) == (Channel.APPRISE, "${SLACK_URL}", NotifyOn.CHANGE)
+    assert slack.url == Secret(SLACK)
+    assert (hook.url, hook.on) == (Secret("https://hooks.example.com/services/canary-token"), NotifyOn.ALWAYS)
+
+
+def test_one_notification_needs_no_list() -> None:
+    """A mapping alone is a list of one; a manifest without the key notifies nobody."""
+    (notice,) = load(TOP + 'notify: {webhook: "${HOOK}"}\n' + MODEL, environ=WITH).notify
+    assert notice.url == Secret(HOOK)
+    assert load(TOP + MODEL).notify == ()
+
+
+def test_what_variables_hold_is_a_secret() -> None:
+    """Every value that came from a variable, and an apprise address that is written out, is known as a secret."""
+    items = ('{apprise: "${SLACK_URL}"}', '{webhook: "https://a.b/${TOKEN}"}', '{apprise: "ntfy://topic/abcdef"}')
+    manifest = load(text(*items), environ=WITH)
+    assert {SLACK, "canary-token", "ntfy://topic/abcdef", KEY} <= {secret.reveal() for secret in manifest.secrets}
+    (warning,) = [w for w in manifest.warnings if "apprise" in w.message]
+    assert "belongs in a variable" in warning.message
+    assert "abcdef" not in warning.message
+
+
+def test_check_needs_no_variables() -> None:
+    """Without keys no variable is read, but what is written out is checked all the same."""
+    unset, plain = load(text('{apprise: "${NOT_SET}"}', "{webhook: https://a.b/c}"), with_keys=False).notify
+    assert (unset.source, unset.url) == ("${NOT_SET}", None)
+    assert plain.url == Secret("https://a.b/c")
+    assert "is no webhook" in faults(text("{webhook: ftp://a.b}"), with_keys=False)[0]
+
+
+@pytest.mark.parametrize(
+    "item, says",
+    [
+        ("{webhook: http://hooks.example.com/x}", "sends the summary unencrypted"),
+        ("{webhook: ftp://a.b}", "is no webhook"),
+        ("{webhook: https:///x}", "is no webhook"),
+        ("{webhook: hooks.example.com}", "has no scheme"),
+        ("{webhook: 'https://a.b/c d'}", "holds blanks"),
+        ("{webhook: 'https://a.b:0/'}", "is no webhook"),
+        ("{webhook: 'https://a.b:x/'}", "look at its host and port"),
+        ("{webhook: 'https://a.b/" + "x" * 4000 + "'}", "too long"),
+        ("{webhook: '${EMPTY}'}", "is empty"),
+        ("{webhook: '${NOT_SET}'}", "NOT_SET is not set"),
+        ("{webhook: '${NOT SET}'}", "holds no variable's name"),
+        ("{webhook: }", "`webhook` is empty"),
+        ("{webhook: [https://a.b]}", "is a list"),
+        ("{webhook: 'https://u:canary-token@a.b/'}", "a password stands in the manifest itself"),
+        ("{apprise: 'mailto://u:canary-token@a.b'}", "a password stands in the manifest itself"),
+        ("{apprise: slack}", "has no scheme"),
+        ("{apprise: '${SLACK_URL}', webhook: '${HOOK}'}", "names both"),
+        ("{on: always}", "names neither"),
+        ("{webhook: '${HOOK}', on: sometimes}", "write always or failure or change"),
+        ("{slack: '${SLACK_URL}'}", "did you mean `apprise`"),
+        ("https://a.b", "a notification is a single value"),
+    ],
+)
+def test_faults_say_what_to_do(item: str, says: str) -> None:
+    """Each wrong notification is a fault with its place; none shows a token."""
+    lines = faults(text(item), environ={**WITH, "EMPTY": ""})
+    assert any(says in line for line in lines), lines
+    assert all(line.startswith("m.yaml:") and "canary-token" not in line and SLACK not in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "notify, says",
+    [
+        ("notify:", "`notify` is no list"),
+        ("notify: https://a.b", "`notify` is no list"),
+        ("notify: []", "`notify` is empty"),
+        ("notify: [" + ", ".join(["{webhook: 'https://a.b'}"] * 21) + "]", "20 are the most"),
+        ("notifications: []", "did you mean `notify`"),
+    ],
+)
+def test_the_list_itself(notify: str, says: str) -> None:
+    """What is no list of notifications is a fault."""
+    assert any(says in line for line in faults(f"{TOP}{notify}\n{MODEL}"))
+
+
+def test_a_password_may_come_from_a_variable() -> None:
+    """User names and passwords in an address are allowed where the password is a variable."""
+    (notice,) = load(text('{webhook: "https://me:${TOKEN}@a.b/"}'), environ=WITH).notify
+    assert notice.url == Secret("https://me:canary-token@a.b/")
+
+
+def test_addresses_are_read_again() -> None:
+    """A run that is resumed reads the address anew; where it is gone that is said without showing anything."""
+    notice = Notice(channel=Channel.WEBHOOK, source="https://a.b/${TOKEN}")
+    assert notice_url_again(notice, WITH) == Secret("https://a.b/canary-token")
+    for environ in ({}, {"TOKEN": "canary\x00token"}):
+        with pytest.raises(UsageError, match="cannot be read again") as caught:
+            notice_url_again(notice, environ)
+        assert "canary" not in str(caught.value)
+    assert os.environ.get("TOKEN") is None

@@ -6,6 +6,7 @@ calls at the same moments.
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -170,12 +171,14 @@ def rehearse(
     recorder: Recorder | None = None,
     redact: Callable[[str], str] = str,
     act: Act | None = None,
+    tls: ssl.SSLContext | None = None,
     debug: bool = False,
 ) -> Rehearsal:
     """Run `manifest` against `scenario` (one for all instances, or one for each name) from its first call to its last.
 
     `act` runs beside the run, in its loop: it may sleep in virtual time and stop it. `history` holds earlier durations by
-    instance and model id. A key that a scenario lists is sent as it is listed; else keys are the manifest's.
+    instance and model id. A key that a scenario lists is sent as it is listed; else keys are the manifest's. `tls`: the
+    simulators serve https with this context.
     """
     loaded = read_manifest(manifest) if isinstance(manifest, str) else manifest
     selected = select(loaded, include)
@@ -189,6 +192,7 @@ def rehearse(
         recorder=recorder or SilentRecorder(),
         redact=redact,
         act=act,
+        tls=tls,
     )
     return virtual.run(main, debug=debug)
 
@@ -204,6 +208,7 @@ async def _run(
     recorder: Recorder,
     redact: Callable[[str], str],
     act: Act | None,
+    tls: ssl.SSLContext | None,
 ) -> Rehearsal:
     loop = asyncio.get_running_loop()
     clock = Clock(loop.time, virtual.utcnow_of(loop))
@@ -214,7 +219,8 @@ async def _run(
         instances: dict[str, Instance] = {}
         for name, instance in manifest.instances.items():
             staged = scenario if isinstance(scenario, Scenario) else scenario[name]
-            simulators[name] = await stack.enter_async_context(Simulator(staged, utcnow=clock.utcnow, seed=seed))
+            simulator = Simulator(staged, utcnow=clock.utcnow, seed=seed, tls=tls)
+            simulators[name] = await stack.enter_async_context(simulator)
             instances[name] = replace(instance, base_url=simulators[name].url, keys=_keys(staged, instance))
         staged_manifest = replace(manifest, instances=instances)
 

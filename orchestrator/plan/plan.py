@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.omni.answers import RefreshAsk
+from orchestrator.plan.concern import Concern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +71,16 @@ class Unresolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything that was selected, in manifest order within each part; `warnings` by an entry's index."""
+    """Everything that was selected, in manifest order within each part; `warnings` by an entry's index. `concerns` are what a
+    change means to the entries, where the run follows one.
+    """
 
     manifest: Manifest
     lanes: tuple[Lane, ...]
     skips: tuple[Skip, ...] = ()
     unresolved: tuple[Unresolved, ...] = ()
     warnings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    concerns: tuple[Concern, ...] = ()
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -25,7 +25,7 @@ from orchestrator.manifest.manifest import ApiKey, Entry, Manifest
 from orchestrator.plan.selection import select
 from orchestrator.report.earlier import parse_row
 from orchestrator.report.report import Trigger
-from orchestrator.run.recall import recall_for_resume, recall_for_retry
+from orchestrator.run.recall import new_targets, recall_for_resume, recall_for_retry
 from orchestrator.run.settings import Settings
 
 
@@ -77,10 +77,10 @@ def resume(record: RunRecord, desk: Desk, changes: Changes) -> int:
     order = _order_again(orders, record, changes, Trigger.RESUME, desk)
     paths = check_reports(order.reports, named=order.named)
     run = _new_run(record, state, Trigger.RESUME, root=record.root)
-    steps = journal.begin(run, None)
     entries = {entry.index: entry for entry in order.selected}
-    recalled = recall_for_resume(entries, journal.targets(record.root), steps.calls(), parse_row)
-    steps.take_over(tuple(recalled.calls.values()))
+    calls = journal.steps(record).calls()
+    recalled = recall_for_resume(entries, journal.targets(record.root), calls, parse_row)
+    steps = journal.begin(run, takes=tuple(recalled.calls.values()))
     begun = Begun(run=run, recalled=recalled)
     return _conduct(order, begun, desk, steps, paths)
 
@@ -120,11 +120,14 @@ def _begin(order: Order, desk: Desk, begun: Begun, paths: Sequence[str], *, inst
         named=order.named,
         rate=order.rate,
     )
-    steps = state.journal.begin(begun.run, orders, [(e.index, e.name) for e in order.selected])
     take_root(state, begun.run.root)
-    if instead_of is not None:
-        steps.take_over(tuple(begun.recalled.calls.values()))
-        state.journal.supersede(instead_of)
+    steps = state.journal.begin(
+        begun.run,
+        orders,
+        new_targets(order.selected, begun.before),
+        takes=tuple(begun.recalled.calls.values()),
+        instead_of=instead_of,
+    )
     return _conduct(order, begun, desk, steps, paths)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from orchestrator.clock import Clock
 from orchestrator.journal.database import Database, JournalError, Row, fit
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.steps import Steps
-from orchestrator.journal.stored import NewRun, Orders, RunRecord, StoredTarget
+from orchestrator.journal.stored import NewRun, NewTarget, Orders, RunRecord, StoredTarget
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.manifest import Manifest
 
@@ -40,10 +40,19 @@ class Journal:
         """Let go of the file."""
         self._database.close()
 
-    def begin(self, run: NewRun, orders: Orders | None, places: Iterable[tuple[int, str]] = ()) -> Steps:
-        """Keep that a run begins, before anything is sent; the steps of it go to what is returned.
+    def begin(
+        self,
+        run: NewRun,
+        orders: Orders | None = None,
+        targets: Iterable[NewTarget] = (),
+        *,
+        takes: Sequence[int] = (),
+        instead_of: str | None = None,
+    ) -> Steps:
+        """Keep that a run begins, before anything is sent, all of it or nothing; its steps go to what is returned.
 
-        A run with a root of its own brings its `orders` and its targets' places and names; one that goes on brings none.
+        A run with a root of its own brings its `orders` and its `targets`; one that goes on brings none. It `takes` over
+        calls that another run left. Nothing is left to go on with of a root `instead_of` which it runs.
         """
         packed = None if orders is None else _pack(as_data(_without_secrets(orders)))
         with self._database.write() as connection:
@@ -51,14 +60,26 @@ class Journal:
                 "INSERT INTO runs (id, root, origin, trigger, manifest_path, manifest_file, manifest_sha256, lock,"
                 " began_at, orders) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(run.id, run.root, run.origin, run.trigger, run.manifest_path, run.manifest_file),
+                    *(run.id, run.root, run.origin, run.trigger, fit(run.manifest_path), fit(run.manifest_file)),
                     *(run.manifest_sha256, run.lock, run.began_at.isoformat(), packed),
                 ),
             )
             connection.executemany(
-                "INSERT INTO targets (root, place, name) VALUES (?, ?, ?)",
-                [(run.root, place, fit(name)) for place, name in places],
+                "INSERT INTO targets (root, place, name, model_id, branch_id, connection, lane, warnings)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        *(run.root, t.place, fit(t.name), t.model_id, t.branch_id, fit(t.connection), fit(t.lane)),
+                        json.dumps(t.warnings),
+                    )
+                    for t in targets
+                ],
             )
+            connection.executemany(
+                "UPDATE calls SET root = ?, run = ? WHERE id = ?", [(run.root, run.id, call) for call in takes]
+            )
+            if instead_of is not None:
+                connection.execute("UPDATE runs SET unfinished = 0 WHERE root = ?", (instead_of,))
         return Steps(self._database, root=run.root, run=run.id, clock=self._clock, boot=self._boot)
 
     def finish(
@@ -82,11 +103,6 @@ class Journal:
                 connection.execute(
                     "UPDATE runs SET unfinished = 0 WHERE root = (SELECT root FROM runs WHERE id = ?)", (run,)
                 )
-
-    def supersede(self, root: str) -> None:
-        """A retry has taken what was left of a run: nothing of it is gone on with any more."""
-        with self._database.write() as connection:
-            connection.execute("UPDATE runs SET unfinished = 0 WHERE root = ?", (root,))
 
     def runs(self, *, limit: int = 1_000_000) -> tuple[RunRecord, ...]:
         """Every run, the latest first."""

@@ -30,7 +30,7 @@ class Steps:
         """What the selected entries resolved to."""
         rows = [
             (
-                *(t.model_id, t.branch_id, t.connection, t.lane),
+                *(t.model_id, t.branch_id, fit(t.connection), fit(t.lane)),
                 json.dumps(plan.warnings.get(t.entry.index, ())),
                 *(self.root, t.entry.index),
             )
@@ -64,7 +64,7 @@ class Steps:
                 "INSERT INTO calls (root, run, sender, part, attempt, base_url, lane, refresh, timeout_s, fate, left_at,"
                 " boot, left_s, queued_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(self.root, self.run, sender.entry.index, part, attempt, base_url, sender.lane),
+                    *(self.root, self.run, sender.entry.index, part, attempt, base_url, fit(sender.lane)),
                     *(json.dumps(refresh), timeout_s, Fate.INTENDED.value),
                     *(self._clock.utcnow().isoformat(), self._boot, self._clock.now(), queued_s),
                 ),
@@ -131,20 +131,13 @@ class Steps:
         )
         return tuple(map(self._call, rows))
 
-    def take_over(self, calls: Sequence[int]) -> None:
-        """Calls that another run left are this run's from now on."""
-        with self._database.write() as connection:
-            connection.executemany(
-                "UPDATE calls SET root = ?, run = ? WHERE id = ?", [(self.root, self.run, call) for call in calls]
-            )
-
     def left_jobs(self, base_url: str, lane: str) -> tuple[LeftJob, ...]:
         """Jobs on a lane that other runs left less than a day ago and that may still run, oldest first."""
         since = (self._clock.utcnow() - LEFT_FOR).isoformat()
         rows = self._database.read(
             "SELECT id, run, job_id, timeout_s, accepted_at, boot, accepted_s FROM calls WHERE base_url = ? AND lane = ?"
             " AND fate = ? AND run != ? AND job_id IS NOT NULL AND accepted_at > ? ORDER BY id",
-            (base_url, lane, Fate.ACCEPTED.value, self.run, since),
+            (base_url, fit(lane), Fate.ACCEPTED.value, self.run, since),
         )
         return tuple(
             LeftJob(call=call, run=run, job_id=job_id, timeout_s=timeout_s, age_s=self._age_s(at, boot, s))

@@ -73,16 +73,32 @@ class RunRecord(NewRun):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredTarget:
-    """A selected entry: what it resolved to (`lane` None: nothing was planned for it), and its outcome as a report's row."""
+class Earlier:
+    """What became of a target in a manifest's earlier runs: the last `status` that says anything, and when the first run
+    began of the unbroken row in which it did not succeed; None where it did in the last one.
+    """
+
+    status: str
+    failing_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTarget:
+    """A selected entry, and what it resolves to as far as that is known (`lane` None: nothing is planned for it)."""
 
     place: int
     name: str
-    model_id: str | None
-    branch_id: str | None
-    connection: str | None
-    lane: str | None
-    warnings: tuple[str, ...]
+    model_id: str | None = None
+    branch_id: str | None = None
+    connection: str | None = None
+    lane: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTarget(NewTarget):
+    """A target with its outcome as a report's row."""
+
     outcome: Mapping[str, Any] | None
 
 

@@ -6,6 +6,7 @@ an earlier version can be gone on with.
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -55,9 +56,8 @@ def _read(kind: Any, data: Any) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         return {_read(arguments[0], key): _read(arguments[1], item) for key, item in data.items()}
     if is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        known = {field.name for field in fields(kind)}
-        return cast(Any, kind)(**{name: _read(hints[name], item) for name, item in data.items() if name in known})
+        kinds = _kinds_of_fields(kind)
+        return cast(Any, kind)(**{name: _read(kinds[name], item) for name, item in data.items() if name in kinds})
     if kind is Secret:
         return Secret("")
     if kind is datetime:
@@ -69,3 +69,9 @@ def _read(kind: Any, data: Any) -> Any:
     if not isinstance(data, kind):
         raise TypeError(f"{kind.__name__} expected, {type(data).__name__} found")
     return data
+
+
+@functools.cache
+def _kinds_of_fields(kind: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}

@@ -102,6 +102,8 @@ class JournalRecorder:
 
     def settled(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> None:
         """Keep outcomes, all of them or none."""
+        if not outcomes:
+            return
         rows = [(entry.index, self._row(outcome)) for entry, outcome in outcomes]
         out_of_sight = {e.index for e, o in outcomes if o.error is not None and o.error.kind == RunKind.JOB_LOST}
         lost = [call.number for (sender, _), call in self._calls.items() if sender in out_of_sight]

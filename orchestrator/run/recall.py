@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.journal.stored import Fate, StoredCall, StoredTarget
+from orchestrator.journal.stored import Fate, NewTarget, StoredCall, StoredTarget
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.omni.answers import RefreshAsk
 from orchestrator.plan.plan import Refresh, Target
@@ -63,6 +63,26 @@ def recall_for_retry(
     return _recall(entries, rows, open_jobs, {}, again=True)
 
 
+def new_targets(entries: Iterable[Entry], before: Before) -> tuple[NewTarget, ...]:
+    """A run's targets as they are stored when it begins, with what is known of them already."""
+
+    def one(entry: Entry) -> NewTarget:
+        target, warnings = before.targets.get(entry.index), before.warnings.get(entry.index, ())
+        if target is None:
+            return NewTarget(place=entry.index, name=entry.name)
+        return NewTarget(
+            place=entry.index,
+            name=entry.name,
+            model_id=target.model_id,
+            branch_id=target.branch_id,
+            connection=target.connection,
+            lane=target.lane,
+            warnings=warnings,
+        )
+
+    return tuple(map(one, entries))
+
+
 def _last_calls(calls: Sequence[StoredCall]) -> dict[int, list[StoredCall]]:
     """Each sender's calls of its last refresh, up to the one that is under way or done; none that started nothing."""
     by_sender: dict[int, list[StoredCall]] = {}
@@ -105,6 +125,8 @@ def _recall(
 
 def _underway(targets: Mapping[int, Target], calls: Sequence[StoredCall], *, again: bool) -> Underway | None:
     last = calls[-1]
+    # a call that was answered 429 was no attempt: the next one has its number again
+    first = next(c for c, then in zip(calls, (*calls[1:], None), strict=True) if then is None or then.attempt > c.attempt)
     if last.fate in (Fate.REFUSED, Fate.LOST) and not last.part:
         # it started nothing, or nobody will ever know more: it is sent anew where that is wanted at all
         return None
@@ -138,7 +160,7 @@ def _underway(targets: Mapping[int, Target], calls: Sequence[StoredCall], *, aga
         age_s=last.age_s,
         job_ids=tuple(call.job_id for call in calls if call.job_id is not None),
         attempts=last.attempt,
-        submitted_at=calls[0].left_at,
-        queued_s=calls[0].queued_s,
+        submitted_at=first.left_at,
+        queued_s=first.queued_s,
         again=again,
     )

@@ -1,0 +1,321 @@
+"""A machine on which runs are killed and gone on with, in virtual time: a state folder on disk, simulated instances that
+live on, and runs over the real stack.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from sqlite3 import Connection
+from typing import Self
+
+from orchestrator.clock import Clock
+from orchestrator.journal.database import Database, JournalError
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.locks import Locks
+from orchestrator.journal.owners import Owner
+from orchestrator.journal.stored import NewRun, Orders
+from orchestrator.manifest.manifest import Manifest
+from orchestrator.omni.address import request_target_bytes
+from orchestrator.omni.client import OmniClient
+from orchestrator.plan.selection import select
+from orchestrator.quota.window import Window
+from orchestrator.report.document import make_row
+from orchestrator.report.earlier import parse_row
+from orchestrator.run.before import NOTHING
+from orchestrator.run.journal_recorder import JournalRecorder
+from orchestrator.run.lane_keeper import LaneKeeper
+from orchestrator.run.outcome import Outcome, Status
+from orchestrator.run.recall import Recalled, is_open, new_targets, recall_for_resume, recall_for_retry
+from orchestrator.run.run import Run, RunResult, Surroundings
+from orchestrator.run.settings import Settings
+from orchestrator.simulator import virtual
+from orchestrator.simulator.calls import Call
+from orchestrator.simulator.scenario import Scenario
+from orchestrator.simulator.server import Simulator
+from tests.rehearsal import Witness, read_manifest
+
+Act = Callable[[Run], object]
+"""What is done to a run when it is about to begin."""
+
+
+@dataclass(slots=True)
+class Death:
+    """When a process dies: at its `at`-th commit (counted from 1), before it or after it. Never where `at` is 0."""
+
+    at: int = 0
+    after: bool = False
+    commits: int = 0
+    has_come: bool = False
+    come: Callable[[], None] = lambda: None
+
+
+class MortalDatabase(Database):
+    """A database of a process that dies: then nothing can be written or read any more."""
+
+    death: Death = Death()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        death = self.death
+        if death.has_come:
+            raise JournalError("dead")
+        death.commits += 1
+        is_due = death.commits == death.at
+        if is_due and not death.after:
+            self._die()
+        with super().write() as connection:
+            yield connection
+        if is_due:
+            self._die()
+
+    def _die(self) -> None:
+        self.death.has_come = True
+        self.death.come()
+        raise JournalError("dead")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """A run that ended, or was killed (`result` None)."""
+
+    id: str
+    root: str
+    commits: int
+    result: RunResult | None
+    witness: Witness
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """One for each target."""
+        assert self.result is not None
+        return self.result.outcomes
+
+    @property
+    def statuses(self) -> dict[str, Status]:
+        """Each target's status by its name."""
+        return {o.name: o.status for o in self.outcomes}
+
+    def of(self, name: str) -> Outcome:
+        """One target's outcome."""
+        return next(o for o in self.outcomes if o.name == name)
+
+
+class Machine:
+    """Runs over one manifest and its simulated instance, on one state folder."""
+
+    def __init__(self, folder: Path, manifest: str, scenario: Scenario) -> None:
+        self.folder = folder
+        self._text = manifest
+        self._scenario = scenario
+        self._stack = AsyncExitStack()
+        self._count = 0
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self.clock = Clock(loop.time, virtual.utcnow_of(loop))
+        self.simulator = await self._stack.enter_async_context(Simulator(self._scenario, utcnow=self.clock.utcnow))
+        self.manifest = self._at_home(read_manifest(self._text))
+        return self
+
+    async def __aexit__(self, *args: object) -> None:
+        await self._stack.aclose()
+
+    def _at_home(self, manifest: Manifest) -> Manifest:
+        instances = {n: replace(i, base_url=self.simulator.url) for n, i in manifest.instances.items()}
+        return replace(manifest, instances=instances)
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """Every call that the instance saw, in all nights."""
+        return self.simulator.calls
+
+    @property
+    def started(self) -> Sequence[Call]:
+        """The refresh calls that started a job."""
+        return [call for call in self.calls if call.accepted]
+
+    async def run(
+        self,
+        *,
+        manifest: str | None = None,
+        death: Death | None = None,
+        settings: Settings | None = None,
+        boot: str = "",
+        include: Sequence[str] = (),
+        act: Act | None = None,
+    ) -> Night:
+        """A new run; killed at a `death`."""
+        told = self.manifest if manifest is None else self._at_home(read_manifest(manifest))
+        run = self._id()
+        orders = Orders(manifest=told, selected=tuple(e.index for e in select(told, include)))
+        return await self._night(
+            self._new(run, run, told),
+            orders,
+            recalled=NOTHING_RECALLED,
+            death=death,
+            settings=settings,
+            boot=boot,
+            act=act,
+        )
+
+    async def resume(
+        self,
+        root: str,
+        *,
+        death: Death | None = None,
+        settings: Settings | None = None,
+        boot: str = "",
+        act: Act | None = None,
+    ) -> Night:
+        """Go on with a run; killed at a `death`."""
+        journal = self._journal(Death(), boot)
+        orders = journal.orders(root)
+        journal.close()
+        orders = replace(orders, manifest=self._with_keys(orders.manifest))
+        new = self._new(self._id(), root, orders.manifest)
+        return await self._night(new, orders, death=death, settings=settings, boot=boot, act=act)
+
+    async def retry(
+        self, root: str, *, death: Death | None = None, settings: Settings | None = None, act: Act | None = None
+    ) -> Night:
+        """Try again what did not succeed."""
+        journal = self._journal(Death(), "")
+        orders, targets = journal.orders(root), journal.targets(root)
+        wanted = frozenset(t.place for t in targets if not t.outcome or not parse_row(t.outcome).status.is_good)
+        manifest = self._with_keys(orders.manifest)
+        entries = {e.index: e for e in manifest.entries if e.index in wanted}
+        calls = journal.steps(journal.latest_of(root)).calls()
+        recalled = recall_for_retry(entries, targets, calls, wanted)
+        journal.close()
+        run = self._id()
+        orders = replace(orders, manifest=manifest, selected=tuple(sorted(wanted)))
+        new = self._new(run, run, manifest)
+        return await self._night(new, orders, recalled=recalled, death=death, settings=settings, act=act)
+
+    def _id(self) -> str:
+        self._count += 1
+        return f"night-{self._count}"
+
+    def _new(self, run: str, root: str, manifest: Manifest) -> NewRun:
+        return NewRun(
+            id=run,
+            root=root,
+            origin=None,
+            trigger="run",
+            manifest_path=manifest.path,
+            manifest_file=manifest.path,
+            manifest_sha256=manifest.sha256,
+            lock="lock",
+            began_at=self.clock.utcnow(),
+        )
+
+    def _with_keys(self, stored: Manifest) -> Manifest:
+        fresh = read_manifest(self._text)
+        instances = {n: replace(i, keys=fresh.instances[n].keys) for n, i in stored.instances.items()}
+        return replace(stored, instances=instances)
+
+    def _journal(self, death: Death, boot: str) -> Journal:
+        journal = Journal.open(self.folder, clock=self.clock, boot=boot)
+        mortal = MortalDatabase(journal._database.path, journal._database._connection)
+        mortal.death = death
+        return Journal(mortal, clock=self.clock, boot=boot)
+
+    async def _night(
+        self,
+        new: NewRun,
+        orders: Orders,
+        *,
+        recalled: Recalled | None = None,
+        death: Death | None,
+        settings: Settings | None,
+        boot: str = "",
+        act: Act | None,
+    ) -> Night:
+        manifest = orders.manifest
+        death = death or Death()
+        clock, loop = self.clock, asyncio.get_running_loop()
+        journal = self._journal(death, boot)
+        owner = Owner.enter(self.folder, run=new.id, since=clock.utcnow(), now=clock.now, boot=boot)
+        witness, result = Witness(clock=clock.now), None
+        entries = {index: manifest.entries[index] for index in orders.selected}
+        try:
+            if recalled is None:
+                calls = journal.steps(journal.run(new.root)).calls()
+                recalled = recall_for_resume(entries, journal.targets(new.root), calls, parse_row)
+            takes = tuple(recalled.calls.values())
+            if new.root == new.id:
+                steps = journal.begin(new, orders, new_targets(entries.values(), recalled.before), takes=takes)
+            else:
+                steps = journal.begin(new, takes=takes)
+            base_urls = {name: i.base_url for name, i in manifest.instances.items()}
+            recorder = JournalRecorder(
+                steps, row=make_row, base_urls=base_urls, clock=clock, began_at=clock.now(), calls=recalled.calls
+            )
+            run = Run(
+                manifest,
+                tuple(entries.values()),
+                settings or Settings(),
+                Surroundings(
+                    clock=clock,
+                    rng=Random(0),
+                    watcher=witness,
+                    recorder=recorder,
+                    open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="machine", direct=True),
+                    ledger=lambda i, _: Window(i.rate_limit.per_s),
+                    length=lambda name, ask: request_target_bytes(manifest.instances[name], ask),
+                    redact=str,
+                    keeper=LaneKeeper(Locks(owner), steps, base_urls=base_urls, clock=clock),
+                ),
+                recalled.before,
+            )
+
+            def die() -> None:
+                # nothing that the process does from now on can be seen, on disk or on the wire
+                loop.call_soon(run.stop)
+                loop.call_soon(run.stop)
+
+            death.come = die
+            if act is not None:
+                act(run)
+            result = await run.run()
+            if not death.has_come:
+                unfinished = any(map(is_open, result.outcomes))
+                journal.finish(new.id, document={}, exit_code=0, unfinished=unfinished, counts={})
+        except JournalError:
+            if not death.has_come:
+                raise
+        finally:
+            if death.has_come:
+                # the locks of a dead process fall to others by themselves
+                result = None
+                owner.database.close()
+                owner._lock.release()
+            else:
+                owner.leave()
+            journal.close()
+        return Night(id=new.id, root=new.root, commits=death.commits, result=result, witness=witness)
+
+
+NOTHING_RECALLED = Recalled(before=NOTHING, calls={})
+
+
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """A new folder in memory where there is such a file system: a test need not wait for the disk."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
+def started_by_model(calls: Sequence[Call]) -> Mapping[str | None, int]:
+    """How many jobs were started for each model."""
+    counts: dict[str | None, int] = {}
+    for call in calls:
+        if call.accepted:
+            counts[call.model_id] = counts.get(call.model_id, 0) + 1
+    return counts

@@ -127,7 +127,7 @@ def _with_rate(manifest: Manifest, rate: int) -> Manifest:
 
 def _surroundings(stage: _Stage, manifest: Manifest, recorder: JournalRecorder, narrator: Narrator) -> Surroundings:
     state, order, clock = stage.desk.state, stage.order, stage.clock
-    salt, loop = state.salt, asyncio.get_running_loop()
+    salt = state.salt
 
     def length(instance: str, ask: RefreshAsk) -> int:
         try:
@@ -145,7 +145,6 @@ def _surroundings(stage: _Stage, manifest: Manifest, recorder: JournalRecorder, 
             per_s=whole.per_s,
             shared=instance.rate_limit.requests < whole.requests,
             own=Window(whole.per_s),
-            later=loop.call_later,
             broke=lambda error: get_logger().warning(Event.BUDGET_BROKE, error=str(error)),
         )
 

@@ -42,9 +42,10 @@ class Layout:
 class Database:
     """An open database. Every method is short and synchronous, and raises `JournalError` where the file gives way."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, durable: bool) -> None:
         self.path = path
         self._connection = connection
+        self._durable = self._waits = durable
 
     @classmethod
     def open(cls, path: Path, layout: Layout, *, busy_s: float = _BUSY_S) -> Self:
@@ -56,7 +57,7 @@ class Database:
             if not path.exists():
                 _create(path, layout)
             _check_size(path)
-            self = cls(path, _connect(path, layout, busy_s))
+            self = cls(path, _connect(path, layout, busy_s), durable=layout.durable)
             try:
                 self._check(layout)
             except BaseException:
@@ -74,10 +75,20 @@ class Database:
         with _told(self.path):
             return self._connection.execute(sql, values).fetchall()
 
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other writer comes between; all of it is kept, or nothing."""
+    def change(self, sql: str, values: Sequence[object] = ()) -> None:
+        """One statement that is a transaction of its own."""
         with _told(self.path):
+            self._connection.execute(sql, values)
+
+    @contextmanager
+    def write(self, *, soon: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other writer comes between; all of it is kept, or nothing.
+
+        `soon` is for what could be found out again: a process that dies loses nothing of it, a machine that loses its
+        power may, unless a transaction that waited for the disk came after it.
+        """
+        with _told(self.path):
+            self._wait_for_disk(not soon)
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -86,6 +97,11 @@ class Database:
                 with contextlib.suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _wait_for_disk(self, wanted: bool) -> None:
+        if self._durable and wanted != self._waits:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
+            self._waits = wanted
 
     def _check(self, layout: Layout) -> None:
         newest = len(layout.migrations)

@@ -1,4 +1,4 @@
-"""One key's window, shared by all runs of this machine, exactly: a turn is reserved before anybody may go.
+"""One key's window, shared by all runs of this machine, exactly: each call is counted for everybody before it leaves.
 
 The promise is that of a window in memory (`orchestrator.quota.window`): a call counts from the moment it leaves until one
 window after its answer. Here it counts for every process. Moments are the machine's monotonic clock, the same for all.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Final, Protocol
 
 from orchestrator.journal.database import JournalError
@@ -20,28 +20,24 @@ from orchestrator.journal.owners import Owner
 _DRIFT: Final = 0.0005
 _GRAIN_S: Final = 0.002
 
-_RESERVED, _LEFT, _ANSWERED = range(3)
-
-UNUSED_FOR_S: Final = 0.05
-"""How long a turn stays reserved that the door does not use."""
+# the states of a call; 0 was a turn that was reserved and not used yet, which no version keeps any more
+_LEFT, _ANSWERED = 1, 2
 
 _LOOK_AGAIN_S: Final = 0.1
 _LONGEST_LOOK_S: Final = 1.0
 _BURY_EVERY_S: Final = 0.25
 _STAND_BACK_S: Final = 0.1
 _WAITING_FOR_S: Final = 0.5
+_SWEEP_EVERY: Final = 64
 
 
 class Fallback(Protocol):
     """The window in memory, which goes on where the file gives way."""
 
-    def room(self, now: float, limit: int) -> int:
-        """How many calls may leave now."""
-
     def room_at(self, now: float, limit: int) -> float | None:
         """When the next one may."""
 
-    def leave(self) -> int:
+    def leave(self, now: float, limit: int) -> int | None:
         """A call leaves."""
 
     def answered(self, call: int, now: float) -> None:
@@ -63,7 +59,7 @@ class SharedWindow:
     """A ledger over the state folder's file. `requests` a window of `per_s` seconds belong to the key as a whole; a smaller
     limit that a caller names is then its own share of them.
 
-    `later` runs a callback after some seconds (the loop's `call_later`). `own` counts this process's calls as well: where
+    `own` counts this process's calls as well: where
     the file gives way `broke` is told once, and the run goes on with what it knows itself.
     """
 
@@ -76,7 +72,6 @@ class SharedWindow:
         per_s: float,
         shared: bool,
         own: Fallback,
-        later: Callable[[float, Callable[[], None]], object],
         broke: Callable[[JournalError], None],
     ) -> None:
         self._owner = owner
@@ -86,11 +81,10 @@ class SharedWindow:
         self._span_s = per_s * (1 + _DRIFT) + _GRAIN_S
         self._shared = shared
         self._own = own
-        self._later = later
         self._broke = broke
         self._is_broken = False
-        self._reserved: int | None = None
         self._rows: dict[int, int] = {}
+        self._calls = 0
         self._stood_back_since: float | None = None
         with self._database.write() as connection:
             connection.execute(
@@ -99,34 +93,29 @@ class SharedWindow:
                 (key, self._span_s),
             )
 
-    def room(self, now: float, limit: int) -> int:
-        """How many calls may leave now under `limit` calls a window."""
-        if self._is_broken:
-            return self._own.room(now, limit)
-        try:
-            every, own = self._count(now)
-        except JournalError as error:
-            self._give_up(error)
-            return self._own.room(now, limit)
-        return max(0, min(limit - own, self._requests - every) if self._shared else limit - every)
-
     def room_at(self, now: float, limit: int) -> float | None:
-        """When the next call may leave; where that is now, its turn is reserved for a moment. None: on an answer of ours."""
+        """When the next call may leave, as far as can be told; None: that depends on an answer of ours."""
         if self._is_broken:
             return self._own.room_at(now, limit)
-        if self._reserved is not None:
-            return now
         try:
-            return self._reserve(now, limit)
+            return self._room_at(now, limit)
         except JournalError as error:
             self._give_up(error)
             return self._own.room_at(now, limit)
 
-    def leave(self) -> int:
-        """The call whose turn was reserved leaves now; its number."""
-        call = self._own.leave()
-        row, self._reserved = self._reserved, None
-        if row is not None and self._try("UPDATE calls SET state = ? WHERE id = ?", (_LEFT, row)):
+    def leave(self, now: float, limit: int) -> int | None:
+        """A call leaves now; its number, or None where another process was quicker and there is no room any more."""
+        if self._is_broken:
+            return self._own.leave(now, limit)
+        try:
+            row = self._leave(now, limit)
+        except JournalError as error:
+            self._give_up(error)
+            return self._own.leave(now, limit)
+        if row is None:
+            return None
+        call = self._own.leave(now, sys.maxsize)
+        if call is not None:
             self._rows[call] = row
         return call
 
@@ -164,7 +153,7 @@ class SharedWindow:
         )
         return int(every), int(own)
 
-    def _reserve(self, now: float, limit: int) -> float | None:
+    def _room_at(self, now: float, limit: int) -> float | None:
         every, own = self._count(now)
         if not self._has_room(every, own, limit):
             if not self._owner.bury_the_dead(every_s=_BURY_EVERY_S):
@@ -172,34 +161,30 @@ class SharedWindow:
             every, own = self._count(now)
             if not self._has_room(every, own, limit):
                 return self._full_until(now, limit)
-        if (fair_at := self._fair_at(now, own)) > now:
-            return fair_at
+        return self._fair_at(now, own)
+
+    def _leave(self, now: float, limit: int) -> int | None:
+        """Count the call for everybody, before it leaves."""
+        self._calls += 1
         with self._database.write() as connection:
             every, own = self._count(now)
             if not self._has_room(every, own, limit):
-                return now + _GRAIN_S
-            connection.execute(
-                "DELETE FROM calls WHERE key = ? AND state = ? AND answered_s <= ?"
-                " - (SELECT longest_s FROM keys WHERE keys.key = calls.key)",
-                (self._key, _ANSWERED, now),
-            )
+                return None
             made = connection.execute(
                 "INSERT INTO calls (key, owner, state, boot) VALUES (?, ?, ?, ?)",
-                (self._key, self._owner.token, _RESERVED, self._owner.boot),
+                (self._key, self._owner.token, _LEFT, self._owner.boot),
             )
-        self._reserved = made.lastrowid
+            if self._calls % _SWEEP_EVERY == 0:
+                connection.execute(
+                    "DELETE FROM calls WHERE key = ? AND state = ? AND answered_s <= ?"
+                    " - (SELECT longest_s FROM keys WHERE keys.key = calls.key)",
+                    (self._key, _ANSWERED, now),
+                )
         self._stood_back_since = None
-        self._later(UNUSED_FOR_S, partial(self._unused, made.lastrowid))
-        return now
+        return made.lastrowid
 
     def _has_room(self, every: int, own: int, limit: int) -> bool:
         return own < limit and every < self._requests if self._shared else every < limit
-
-    def _unused(self, row: int | None) -> None:
-        """The door had nobody for this turn."""
-        if row is not None and self._reserved == row:
-            self._reserved = None
-            self._try("DELETE FROM calls WHERE id = ? AND state = ?", (row, _RESERVED))
 
     def _full_until(self, now: float, limit: int) -> float | None:
         """When a call's leaving the window makes room, as far as that is known; else soon, or None where only our own
@@ -272,8 +257,7 @@ class SharedWindow:
         if self._is_broken:
             return False
         try:
-            with self._database.write() as connection:
-                connection.execute(sql, values)
+            self._database.change(sql, values)
         except JournalError as error:
             self._give_up(error)
             return False

@@ -17,7 +17,10 @@ LEFT_FOR: Final = timedelta(days=1)
 
 
 class Steps:
-    """Writes and reads the steps of a run. Moments: the wall clock's, and the monotonic one's with the machine's start."""
+    """Writes and reads the steps of a run. Intents and answers wait for the disk; the rest could be asked for again.
+
+    Moments: the wall clock's, and the monotonic one's with the machine's start.
+    """
 
     def __init__(self, database: Database, *, root: str, run: str, clock: Clock, boot: str) -> None:
         self._database = database
@@ -82,14 +85,14 @@ class Steps:
 
     def refused(self, call: int, failure: str) -> None:
         """It is known to have started nothing."""
-        with self._database.write() as connection:
+        with self._database.write(soon=True) as connection:
             connection.execute(
                 "UPDATE calls SET fate = ?, failure = ? WHERE id = ?", (Fate.REFUSED.value, fit(failure), call)
             )
 
     def polled(self, call: int, *, word: str, fate: Fate) -> None:
         """Its job was asked after."""
-        with self._database.write() as connection:
+        with self._database.write(soon=True) as connection:
             connection.execute(
                 "UPDATE calls SET fate = ?, word = ?, polled_at = ? WHERE id = ?",
                 (fate.value, fit(word), self._clock.utcnow().isoformat(), call),
@@ -97,7 +100,7 @@ class Steps:
 
     def settled(self, rows: Sequence[tuple[int, Mapping[str, Any]]], *, lost: Sequence[int] = ()) -> None:
         """Targets, by their places, have their outcomes, as rows of the report; the jobs of calls in `lost` are out of sight."""
-        with self._database.write() as connection:
+        with self._database.write(soon=True) as connection:
             connection.executemany(
                 "UPDATE targets SET status = ?, outcome = ?, settled_by = ? WHERE root = ? AND place = ?",
                 [(row["status"], json.dumps(row), self.run, self.root, place) for place, row in rows],
@@ -110,7 +113,7 @@ class Steps:
     def took(self, *, base_url: str, model_id: str, branch_id: str | None, kind: str, seconds: float) -> None:
         """A job's duration, for what later runs expect; the last few of each kind are kept."""
         key = (base_url, model_id, branch_id or "", kind)
-        with self._database.write() as connection:
+        with self._database.write(soon=True) as connection:
             connection.execute(
                 "INSERT INTO durations (base_url, model_id, branch_id, kind, seconds, at) VALUES (?, ?, ?, ?, ?, ?)",
                 (*key, seconds, self._clock.utcnow().isoformat()),
@@ -146,7 +149,7 @@ class Steps:
 
     def left_job_over(self, call: int, fate: Fate) -> None:
         """A job that another run left has ended, or is out of sight; it need not be asked after again."""
-        with self._database.write() as connection:
+        with self._database.write(soon=True) as connection:
             connection.execute("UPDATE calls SET fate = ? WHERE id = ?", (fate.value, call))
 
     def _age_s(self, at: str, boot: str, moment_s: float) -> float:

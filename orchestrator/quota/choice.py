@@ -98,7 +98,6 @@ def worth_at(ask: Ask, expect: Expectation, price_s: float) -> float:
     return high
 
 
-
 def price_s(followed: int, calls_per_s: float) -> float:
     """What a poll must be worth, in expected seconds since its job's unseen end, when `followed` jobs share the calls."""
     return _SHARE * followed / calls_per_s

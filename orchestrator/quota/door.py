@@ -17,6 +17,7 @@ from orchestrator.quota.wire import Wire
 
 # A key that gets nothing but 429 for this long serves nobody any more (contract: section 5).
 THROTTLED_FOR_S = 1800.0
+_LOOK_AGAIN_S = 0.002
 
 
 class Closing(StrEnum):
@@ -230,12 +231,15 @@ class Door:
             waiter = self._waiting.best(now, may=self._may)
             if waiter is None:
                 return self._waiting.next_at(now)
-            self._waiting.remove(waiter)
             turn = self._turns[waiter]
-            if turn.done():
-                continue
-            self._wire.take()
-            turn.set_result(Turn(self, key, await key.leave(now), now))
+            call = None if turn.done() else await key.leave(now)
+            if call is None and not turn.done():
+                # another process was quicker: look again when it is done
+                return now + _LOOK_AGAIN_S
+            self._waiting.remove(waiter)
+            if call is not None:
+                self._wire.take()
+                turn.set_result(Turn(self, key, call, now))
         return float("inf")
 
     def _may(self, purpose: Purpose) -> bool:

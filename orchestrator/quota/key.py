@@ -68,8 +68,13 @@ class KeyQuota:
         # the bucket drips one call in this time, and it was full when it was last asked
         return max(self._token_at + 1.0 / self.calls_per_s, now + 0.001)
 
-    async def leave(self, now: float) -> int:
-        """A call leaves; only to be called when `ready_at` says now, and then without ever waiting."""
+    async def leave(self, now: float) -> int | None:
+        """A call leaves; only to be called when `ready_at` says now, and then without ever waiting. None where another
+        process that shares the key was quicker.
+        """
+        call = self._ledger.leave(now, self.learned.limit)
+        if call is None:
+            return None
         if self._drain_due:
             self._drain_due = False
             self._bucket = AsyncLimiter(self.learned.burst, self.learned.burst / self.calls_per_s)
@@ -81,7 +86,7 @@ class KeyQuota:
         self._left.append(now)
         while self._left[0] <= now - self.per_s:
             self._left.popleft()
-        return self._ledger.leave()
+        return call
 
     def unsent(self, call: int) -> None:
         """The call never left the machine."""

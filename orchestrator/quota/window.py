@@ -18,14 +18,11 @@ _GRAIN_S = 0.002
 class Ledger(Protocol):
     """Where a key's calls are counted: in this process (`Window`), or in a store that several processes share."""
 
-    def room(self, now: float, limit: int) -> int:
-        """How many calls may leave now under `limit` calls a window."""
-
     def room_at(self, now: float, limit: int) -> float | None:
         """The moment when the next call may leave; None while that depends on an answer that has not come."""
 
-    def leave(self) -> int:
-        """A call leaves now; returns its number."""
+    def leave(self, now: float, limit: int) -> int | None:
+        """A call leaves now; its number, or None where somebody else was quicker and there is no room any more."""
 
     def answered(self, call: int, now: float) -> None:
         """The call was answered or given up now; it counts for one window more."""
@@ -54,9 +51,6 @@ class Window:
         self._forget(now)
         return len(self._on_wire) + len(self._free_at)
 
-    def room(self, now: float, limit: int) -> int:
-        return max(0, limit - self.counted(now))
-
     def room_at(self, now: float, limit: int) -> float | None:
         excess = self.counted(now) - limit
         if excess < 0:
@@ -64,7 +58,9 @@ class Window:
         # answered calls leave the window in the order of their answers; the one that makes room is the excess-th
         return self._free_at[excess] if excess < len(self._free_at) else None
 
-    def leave(self) -> int:
+    def leave(self, now: float, limit: int) -> int | None:
+        if self.counted(now) >= limit:
+            return None
         self._next += 1
         self._on_wire.add(self._next)
         return self._next

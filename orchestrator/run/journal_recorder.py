@@ -106,7 +106,9 @@ class JournalRecorder:
             return
         rows = [(entry.index, self._row(outcome)) for entry, outcome in outcomes]
         out_of_sight = {e.index for e, o in outcomes if o.error is not None and o.error.kind == RunKind.JOB_LOST}
-        lost = [call.number for (sender, _), call in self._calls.items() if sender in out_of_sight]
+        lost = (
+            [call.number for (sender, _), call in self._calls.items() if sender in out_of_sight] if out_of_sight else []
+        )
         self._keep(lambda: self._steps.settled(rows, lost=lost))
 
     def _took(self, refresh: Refresh, part: int, seconds: float) -> None:

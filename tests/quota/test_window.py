@@ -29,13 +29,13 @@ def play(
             while answers and answers[0][0] <= now:
                 at, call = heapq.heappop(answers)
                 window.answered(call, at)
-            if window.room(now, requests):
+            left = window.leave(now, requests)
+            if left is not None:
                 break
             room_at = window.room_at(now, requests)
             now = min(answers[0][0] if answers else math.inf, math.inf if room_at is None else room_at)
-        call = window.leave()
         arrivals.append(now + there_s)
-        heapq.heappush(answers, (now + there_s + back_s, call))
+        heapq.heappush(answers, (now + there_s + back_s, left))
     return sorted(arrivals), window
 
 
@@ -66,21 +66,24 @@ def test_nearly_all_is_used(delay_s: float) -> None:
 def test_a_call_without_an_answer_counts_for_ever() -> None:
     """While a call is on the wire nobody knows when the server counts it, so that it keeps its place."""
     window = Window(10.0)
-    call = window.leave()
-    assert (window.room(1e6, 1), window.room_at(1e6, 1)) == (0, None)
+    call = window.leave(0.0, 1)
+    assert call is not None
+    assert (window.leave(1e6, 1), window.room_at(1e6, 1)) == (None, None)
     window.answered(call, 1e6)
     at = window.room_at(1e6, 1)
     assert at is not None
     assert 10.0 < at - 1e6 < 10.1
-    assert window.room(at, 1) == 1
     assert window.room_at(at, 1) == at
+    assert window.leave(at, 1) is not None
 
 
 def test_a_call_that_never_left_counts_nothing() -> None:
     """What is proven unsent gives its place back at once."""
     window = Window(60.0)
-    window.unsent(window.leave())
-    assert (window.counted(0.0), window.room(0.0, 60)) == (0, 60)
+    call = window.leave(0.0, 60)
+    assert call is not None
+    window.unsent(call)
+    assert window.counted(0.0) == 0
 
 
 @given(
@@ -89,17 +92,18 @@ def test_a_call_that_never_left_counts_nothing() -> None:
     limit=st.integers(1, 50),
 )
 def test_room_at_is_when_there_is_room(answered: list[float], on_wire: int, limit: int) -> None:
-    """`room_at` names the very moment from which `room` is above 0, for any limit that was learned meanwhile."""
+    """`room_at` names the very moment from which a call may leave, for any limit that was learned meanwhile."""
     window = Window(60.0)
-    calls = [window.leave() for _ in answered]
+    calls = [window.leave(0.0, 1000) for _ in answered]
     for _ in range(on_wire):
-        window.leave()
+        window.leave(0.0, 1000)
     for call, answered_at in zip(calls, sorted(answered), strict=True):
+        assert call is not None
         window.answered(call, answered_at)
     at = window.room_at(50.0, limit)
     if at is None:
         assert on_wire >= limit
-        assert window.room(1e9, limit) == 0
+        assert window.counted(1e9) >= limit
     else:
-        assert at == 50.0 or window.room(math.nextafter(at, 0.0), limit) == 0
-        assert window.room(at, limit) >= 1
+        assert at == 50.0 or window.leave(math.nextafter(at, 0.0), limit) is None
+        assert window.leave(at, limit) is not None

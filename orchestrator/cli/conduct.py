@@ -32,6 +32,7 @@ from orchestrator.report.counts import count_statuses
 from orchestrator.report.document import make_document, make_row
 from orchestrator.report.exit_code import exit_code
 from orchestrator.report.report import Report, RunFacts
+from orchestrator.run.before import Past
 from orchestrator.run.journal_recorder import JournalRecorder, kind_of_refresh
 from orchestrator.run.lane_keeper import LaneKeeper
 from orchestrator.run.outcome import Status
@@ -148,8 +149,6 @@ def _surroundings(stage: _Stage, manifest: Manifest, recorder: JournalRecorder, 
             broke=lambda error: get_logger().warning(Event.BUDGET_BROKE, error=str(error)),
         )
 
-    previous = state.journal.previous_statuses(stage.begun.run.manifest_file, before=stage.begun.run.root)
-    known = {status.value: status for status in Status}
     return Surroundings(
         clock=clock,
         rng=Random(),
@@ -163,7 +162,18 @@ def _surroundings(stage: _Stage, manifest: Manifest, recorder: JournalRecorder, 
         redact=stage.desk.redactor.redact,
         history=_history(stage, manifest),
         keeper=LaneKeeper(state.locks, stage.steps, base_urls=_base_urls(manifest), clock=clock),
-        previous={name: known[word] for name, word in previous.items() if word in known},
+        past=_past(stage),
+    )
+
+
+def _past(stage: _Stage) -> Past:
+    run, journal = stage.begun.run, stage.desk.state.journal
+    earlier = journal.earlier(run.manifest_file, before=run.root, names=[e.name for e in stage.order.selected])
+    known = {status.value: status for status in Status}
+    return Past(
+        statuses={name: known[past.status] for name, past in earlier.items() if past.status in known},
+        failing_since={name: past.failing_since for name, past in earlier.items() if past.failing_since is not None},
+        began_at=journal.run(run.root).began_at,
     )
 
 

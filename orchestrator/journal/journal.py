@@ -13,8 +13,9 @@ from typing import Any, Final, Self
 from orchestrator.clock import Clock
 from orchestrator.journal.database import Database, JournalError, Row, fit
 from orchestrator.journal.layout import JOURNAL
+from orchestrator.journal.past import read_earlier
 from orchestrator.journal.steps import Steps
-from orchestrator.journal.stored import NewRun, NewTarget, Orders, RunRecord, StoredTarget
+from orchestrator.journal.stored import Earlier, NewRun, NewTarget, Orders, RunRecord, StoredTarget
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.manifest import Manifest
 
@@ -159,18 +160,9 @@ class Journal:
         """The steps of a run that began before."""
         return Steps(self._database, root=run.root, run=run.id, clock=self._clock, boot=self._boot)
 
-    def previous_statuses(self, manifest_file: str, *, before: str) -> dict[str, str]:
-        """Each target's last known status in runs of the same manifest other than those of the root `before`.
-
-        What was skipped says nothing new, and what was never started neither.
-        """
-        rows = self._database.read(
-            "SELECT targets.name, targets.status FROM targets JOIN runs ON runs.id = targets.root"
-            " WHERE runs.manifest_file = ? AND targets.root != ? AND targets.status IS NOT NULL"
-            " AND targets.status NOT IN ('skipped', 'not_started', 'interrupted') ORDER BY runs.number",
-            (manifest_file, before),
-        )
-        return {str(name): str(status) for name, status in rows}
+    def earlier(self, manifest_file: str, *, before: str, names: Iterable[str]) -> dict[str, Earlier]:
+        """What became of targets, by name, in the manifest's runs before that of the root `before`."""
+        return read_earlier(self._database, manifest_file, before=before, names=names)
 
     def durations(self, base_url: str) -> dict[str, dict[str, tuple[float, ...]]]:
         """How long jobs of an instance took, in seconds, oldest first: by model id and by kind of refresh."""

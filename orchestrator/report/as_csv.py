@@ -15,7 +15,7 @@ COLUMNS: Final = (
     *("name", "instance", "model_id", "branch", "branch_id", "connection", "mode", "schemas", "tables", "tags"),
     *("status", "covered_by", "job_ids", "job_status", "submitted_at", "finished_at", "duration_s", "queued_s"),
     *("attempts", "polls", "throttled", "promotion_pending", "verified", "new_issues", "fixed_issues"),
-    *("previous_status", "error_kind", "http_status", "message", "hint", "warnings"),
+    *("previous_status", "error_kind", "http_status", "message", "hint", "warnings", "usual_s", "failing_since"),
 )
 
 # A spreadsheet takes a cell that begins so for a formula; the wide forms are what East Asian input methods type.
@@ -67,6 +67,8 @@ def _values(outcome: Outcome) -> tuple[str | int | float | None, ...]:
         error.message[:MESSAGE_LIMIT] if error else None,
         error.hint if error else None,
         " | ".join(outcome.warnings),
+        None if outcome.usual_s is None else round(outcome.usual_s, 3),
+        format_stamp(outcome.failing_since) if outcome.failing_since else None,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from orchestrator import __version__
 from orchestrator.report.counts import count_statuses, has_run_before, is_new_failure, is_recovered
 from orchestrator.report.report import Report, RunFacts
-from orchestrator.run.outcome import Failure, Outcome
+from orchestrator.run.outcome import CallMade, Failure, Outcome
 
 SCHEMA_VERSION: Final = 1
 MESSAGE_LIMIT: Final = 2000
@@ -103,6 +103,9 @@ def make_row(outcome: Outcome) -> dict[str, Any]:
         "validation": validation and {"new": list(validation.new), "fixed": list(validation.fixed)},
         "previous_status": outcome.previous_status and outcome.previous_status.value,
         "error": error and _make_error(error),
+        "calls": [_make_call(call) for call in outcome.calls],
+        "usual_s": _rounded(outcome.usual_s),
+        "failing_since": outcome.failing_since and format_stamp(outcome.failing_since),
     }
 
 
@@ -113,6 +116,19 @@ def _make_error(error: Failure) -> dict[str, Any]:
         "message": error.message[:MESSAGE_LIMIT],
         "hint": error.hint,
         "last_status": error.last_status,
+    }
+
+
+def _make_call(call: CallMade) -> dict[str, Any]:
+    return {
+        "number": call.number,
+        "what": call.what.value,
+        "left_at": format_stamp(call.left_at),
+        "end": call.end,
+        "http_status": call.http_status,
+        "word": call.word,
+        "took_s": _rounded(call.took_s),
+        "wait_s": _rounded(call.wait_s),
     }
 
 

@@ -13,7 +13,7 @@ from orchestrator.manifest.manifest import Mode
 from orchestrator.report.document import SCHEMA_VERSION
 from orchestrator.report.exit_code import SIGNAL_BASE
 from orchestrator.report.report import Report, RunFacts, Trigger
-from orchestrator.run.outcome import Failure, Outcome, Status, Validation
+from orchestrator.run.outcome import Asked, CallMade, Failure, Outcome, Status, Validation
 from orchestrator.run.spending import BudgetSample
 
 _Part = TypeVar("_Part")
@@ -104,6 +104,22 @@ def _parse_outcome(fields: _Fields) -> Outcome:
         validation=fields.maybe("validation", lambda key: fields.part(key, _parse_validation)),
         previous_status=fields.maybe("previous_status", lambda key: fields.word(key, Status)),
         error=fields.maybe("error", lambda key: fields.part(key, _parse_failure)),
+        calls=fields.maybe("calls", lambda key: fields.parts(key, _parse_call)) or (),
+        usual_s=fields.maybe("usual_s", fields.number),
+        failing_since=fields.maybe("failing_since", fields.moment),
+    )
+
+
+def _parse_call(fields: _Fields) -> CallMade:
+    return CallMade(
+        number=fields.count("number"),
+        what=fields.word("what", Asked),
+        left_at=fields.moment("left_at"),
+        end=fields.text("end"),
+        http_status=fields.maybe("http_status", fields.count),
+        word=fields.maybe("word", fields.text),
+        took_s=fields.maybe("took_s", fields.number),
+        wait_s=fields.maybe("wait_s", fields.number),
     )
 
 

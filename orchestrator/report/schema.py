@@ -7,7 +7,7 @@ from typing import Any, Final
 from orchestrator.manifest.manifest import Mode
 from orchestrator.report.document import MESSAGE_LIMIT, SCHEMA_VERSION
 from orchestrator.report.report import Trigger
-from orchestrator.run.outcome import Status
+from orchestrator.run.outcome import Asked, Status
 
 _STAMP: Final = {
     "type": "string",
@@ -45,6 +45,7 @@ def report_json_schema() -> dict[str, Any]:
             "status": {"enum": [status.value for status in Status]},
             "outcome": _outcome(),
             "error": _error(),
+            "call": _call(),
         },
     }
 
@@ -144,6 +145,32 @@ def _outcome() -> dict[str, Any]:
             ),
             "previous_status": _nullable({"$ref": "#/$defs/status"}, "The status in the manifest's run before."),
             "error": _nullable({"$ref": "#/$defs/error"}, "Null where the target succeeded."),
+        },
+        {
+            "calls": {
+                "type": "array",
+                "items": {"$ref": "#/$defs/call"},
+                "description": "This run's refresh calls and the polls that went wrong: the first few and the last.",
+            },
+            "usual_s": _nullable(_SECONDS, "The median of what the model's refreshes took in earlier runs."),
+            "failing_since": _nullable(
+                _STAMP, "When the first run began of the unbroken row in which the target did not succeed."
+            ),
+        },
+    )
+
+
+def _call() -> dict[str, Any]:
+    return _object(
+        {
+            "number": _told(_COUNT, "Its place among all calls for the target, those that are not listed too."),
+            "what": {"enum": [asked.value for asked in Asked]},
+            "left_at": _STAMP,
+            "end": _told(_TEXT, "`answered`, or a kind as in an error."),
+            "http_status": _nullable({"type": "integer"}, "The HTTP status of a call that went wrong."),
+            "word": _nullable(_TEXT, "The job's word in the answer."),
+            "took_s": _nullable(_SECONDS, "Until its end; null where it was cut off."),
+            "wait_s": _nullable(_SECONDS, "From its end until the target's next call; null where there was none."),
         }
     )
 

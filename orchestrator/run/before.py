@@ -8,7 +8,7 @@ from datetime import datetime
 
 from orchestrator.journal.stored import Fate
 from orchestrator.plan.plan import Refresh, Target
-from orchestrator.run.outcome import Outcome
+from orchestrator.run.outcome import Outcome, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +45,17 @@ class Before:
 
 
 NOTHING = Before()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What a run's targets, by name, were in the manifest's runs before: their last `statuses`, and for those that have not
+    succeeded since then when the first run of that row began. `began_at` is when this run's row would begin.
+    """
+
+    statuses: Mapping[str, Status] = field(default_factory=dict)
+    failing_since: Mapping[str, datetime] = field(default_factory=dict)
+    began_at: datetime | None = None
+
+
+NO_PAST = Past()

@@ -14,6 +14,7 @@ from orchestrator.journal.stored import Fate
 from orchestrator.omni.errors import CallError
 from orchestrator.plan.plan import Refresh
 from orchestrator.run.before import Underway
+from orchestrator.run.call_log import CallLog
 from orchestrator.run.outcome import Failure, Status
 from orchestrator.run.tally import Spent
 
@@ -51,6 +52,7 @@ class Life:
     queued_s: float | None = None
     ambiguous: bool = False
     part: int = 0
+    log: CallLog = field(default_factory=CallLog)
 
     @classmethod
     def going_on(cls, begun: Underway, clock: Clock) -> Self:

@@ -53,13 +53,40 @@ class Validation:
     fixed: tuple[str, ...] = ()
 
 
+class Asked(StrEnum):
+    """What a call was for."""
+
+    REFRESH = "refresh"
+    POLL = "poll"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallMade:
+    """One call. `number` counts all calls of the target, those that are not kept too. `end` is `answered` or the kind of
+    failure (`orchestrator.omni.errors.Kind`), `word` the job's in the answer. `took_s` runs until its end (None: it was cut
+    off), `wait_s` from there until the target's next call left (None: there was none).
+    """
+
+    number: int
+    what: Asked
+    left_at: datetime
+    end: str
+    http_status: int | None = None
+    word: str | None = None
+    took_s: float | None = None
+    wait_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of one target. `attempts` and `polls` count calls that were not answered 429; `throttled` those that were.
 
     `submitted_at` is when the (first) refresh call left, `duration_s` runs from there until the end was seen, `queued_s`
     from the run's start until the call left; all None where nothing was sent. `covered_by` names the target whose refresh
-    served this one.
+    served this one. `calls` are this run's refresh calls and the polls that went wrong, the first few and the last.
+
+    `usual_s` is the median of the model's earlier durations. `failing_since` is when the first run of the unbroken row
+    began in which the target did not succeed, this one included; None where it did.
     """
 
     name: str
@@ -89,3 +116,6 @@ class Outcome:
     validation: Validation | None = None
     previous_status: Status | None = None
     error: Failure | None = None
+    calls: tuple[CallMade, ...] = ()
+    usual_s: float | None = None
+    failing_since: datetime | None = None

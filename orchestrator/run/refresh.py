@@ -21,7 +21,7 @@ from orchestrator.run.calls import Calls
 from orchestrator.run.failure import CLOSED_WORDS, RunKind, failure_of_call, make_failure
 from orchestrator.run.gate import Gate, GateShut
 from orchestrator.run.life import Ending, Life, Phase
-from orchestrator.run.outcome import Status
+from orchestrator.run.outcome import Asked, Status
 from orchestrator.run.recorder import Recorder
 
 # A job that was just created may not be known to every server yet (field reports, contract: section 5).
@@ -152,6 +152,7 @@ class Refreshing:
                 life.spent.attempts += 1
                 attempt += 1
                 life.last_error = error
+                life.log.failed(self._calls.clock.now(), error)
                 ambiguous = isinstance(error, FateUnknown)
                 life.ambiguous |= ambiguous
                 again = error.may_be_tried_again or (ambiguous and entry.on_ambiguous is OnAmbiguous.RESEND)
@@ -165,6 +166,7 @@ class Refreshing:
             life.last_error = None
             answer, accepted_at = got.answer, self._calls.clock.now()
             life.last_word = answer.word.upper() if answer.word else None
+            life.log.answered(accepted_at, life.last_word)
             if answer.job_id is not None:
                 life.job_ids.append(answer.job_id)
             life.phase = Phase.FOLLOWING
@@ -181,13 +183,15 @@ class Refreshing:
         self._gate.enter(done)
         self._recorder.intended(life.refresh, part, life.spent.attempts + 1)
         life.phase = Phase.SENDING
+        now, at = self._calls.clock.now(), self._calls.clock.utcnow()
+        life.log.left(Asked.REFRESH, now, at)
         if life.left_at is None:
-            life.left_at = self._calls.clock.now()
-            life.submitted_at = self._calls.clock.utcnow()
+            life.left_at, life.submitted_at = now, at
 
     def _turned_away(self, life: Life, part: int, error: CallError) -> None:
         """A 429 or a refused key: the call started nothing and was no attempt; it waits for its turn again."""
         self._recorder.refused(life.refresh, part, failure_of_call(error))
+        life.log.failed(self._calls.clock.now(), error)
         life.phase = Phase.WAITING
         if not life.spent.attempts:
             life.left_at = life.submitted_at = None
@@ -271,12 +275,15 @@ class Refreshing:
                     Ask(purpose=Purpose.POLL, job=job, not_before=not_before),
                     lambda key: client.job(job_id, key),
                     life.spent,
+                    leaving=lambda: life.log.left(Asked.POLL, clock.now(), clock.utcnow()),
+                    turned_away=lambda error: life.log.failed(clock.now(), error),
                 )
             except DoorClosed as closed:
                 return self._lost_sight(life, job_id, closed.reason)
             except CallError as error:
                 life.spent.polls += 1
                 asked_at = clock.now()
+                life.log.failed(asked_at, error)
                 failures += 1
                 wait_s = retry_s(error.retry_after_s, failures, self._rng)
                 if error.retry_after_s is None:
@@ -298,6 +305,7 @@ class Refreshing:
             misses = failures = late_failures = 0
             asked_at, not_before = got.left_at, 0.0
             life.last_word = got.answer.word
+            life.log.answered(clock.now(), life.last_word)
             told(got.answer.word)
             age_s, was_s = asked_at - accepted_at, unfinished_at - accepted_at
             if got.answer.state is JobState.RUNNING:

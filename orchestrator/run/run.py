@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from orchestrator.quota.estimate import Estimate, estimate
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Ledger
 from orchestrator.quota.wire import Wire
-from orchestrator.run.before import NOTHING, Before
+from orchestrator.run.before import NO_PAST, NOTHING, Before, Past
 from orchestrator.run.calls import Calls, InstanceWatcher
 from orchestrator.run.failure import CLOSED_WORDS, make_failure
 from orchestrator.run.gate import Keeper, NoKeeper
@@ -35,7 +35,7 @@ from orchestrator.run.outcome import Outcome, Status
 from orchestrator.run.pool import Pool, PoolWatcher
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.settings import Settings
-from orchestrator.run.settle import cut_off, redacted, settle, skipped, unplanned, unresolved
+from orchestrator.run.settle import compared, cut_off, redacted, settle, skipped, unplanned, unresolved
 from orchestrator.run.spending import BudgetSample, Spending
 from orchestrator.run.tally import Tally
 
@@ -61,7 +61,7 @@ class Surroundings:
 
     `history` holds earlier durations by instance and model id (seconds, oldest first). `ledger` makes a key's log of
     calls. `open_client` makes the client of an instance. `length` counts the bytes of a call's request target. `redact` takes
-    secrets out of a text. `keeper` has the lanes' locks across runs. `previous` are the targets' statuses in runs before.
+    secrets out of a text. `keeper` has the lanes' locks across runs. `past` is what the targets were in runs before.
     """
 
     clock: Clock
@@ -74,7 +74,7 @@ class Surroundings:
     redact: Callable[[str], str]
     history: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     keeper: Keeper = field(default_factory=NoKeeper)
-    previous: Mapping[str, Status] = field(default_factory=dict)
+    past: Past = NO_PAST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,9 +308,9 @@ class Run:
         return [outcome for _, outcome in finished]
 
     def _finish(self, outcome: Outcome) -> Outcome:
-        """An outcome as it is kept and told: without secrets, with what the target was in the run before."""
-        previous = self._around.previous.get(outcome.name)
-        return replace(redacted(outcome, self._around.redact), previous_status=previous)
+        """An outcome as it is kept and told: without secrets, beside what the target was in runs before."""
+        durations = self._around.history.get(outcome.instance, {}).get(outcome.model_id or "", ())
+        return compared(redacted(outcome, self._around.redact), self._around.past, durations)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from statistics import median
 from typing import TypedDict, Unpack
 
 from orchestrator.clock import Clock
@@ -12,9 +13,10 @@ from orchestrator.manifest.manifest import Entry
 from orchestrator.omni.errors import Kind
 from orchestrator.plan.make_plan import coverage_warnings
 from orchestrator.plan.plan import Skip, Target, Unresolved
+from orchestrator.run.before import Past
 from orchestrator.run.failure import RunKind, make_failure
 from orchestrator.run.life import Ending, Life, Phase
-from orchestrator.run.outcome import Failure, Outcome, Status
+from orchestrator.run.outcome import CallMade, Failure, Outcome, Status
 
 
 class _Facts(TypedDict, total=False):
@@ -31,6 +33,7 @@ class _Facts(TypedDict, total=False):
     warnings: tuple[str, ...]
     promotion_pending: bool
     error: Failure | None
+    calls: tuple[CallMade, ...]
 
 
 _STARTED_NOTHING = frozenset({Status.REJECTED, Status.ERROR})
@@ -74,6 +77,7 @@ def settle(
             warnings=tuple(dict.fromkeys(notes)),
             promotion_pending=ending.status is Status.SUCCEEDED and target.branch_id is not None,
             error=ending.failure,
+            calls=life.log.calls if is_sender else (),
         )
         outcomes.append((outcome, target))
     return tuple(outcomes)
@@ -117,6 +121,16 @@ def redacted(outcome: Outcome, redact: Callable[[str], str]) -> Outcome:
     if error is not None:
         error = replace(error, message=redact(error.message), hint=redact(error.hint))
     return replace(outcome, error=error, warnings=tuple(redact(w) for w in outcome.warnings))
+
+
+def compared(outcome: Outcome, past: Past, durations: Sequence[float]) -> Outcome:
+    """The outcome beside what the target was in runs before, and how long its model's refreshes took (seconds).
+
+    Where another target's refresh served this one, its own model's durations say nothing.
+    """
+    since = None if outcome.status.is_good else past.failing_since.get(outcome.name, past.began_at)
+    usual_s = median(durations) if durations and outcome.covered_by is None else None
+    return replace(outcome, previous_status=past.statuses.get(outcome.name), failing_since=since, usual_s=usual_s)
 
 
 def _outcome(entry: Entry, target: Target | None, status: Status, **facts: Unpack[_Facts]) -> Outcome:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.manifest.manifest import Mode
 from orchestrator.report.report import Report, RunFacts, Trigger
-from orchestrator.run.outcome import Failure, Outcome, Status, Validation
+from orchestrator.run.outcome import Asked, CallMade, Failure, Outcome, Status, Validation
 from orchestrator.run.spending import BudgetSample
 
 START = datetime(2026, 11, 25, 2, 0, 0, 123456, tzinfo=UTC)
@@ -251,6 +251,22 @@ ANY_OUTCOME = st.builds(
     validation=_maybe(st.builds(Validation, new=_TEXTS, fixed=_TEXTS)),
     previous_status=_maybe(st.sampled_from(Status)),
     error=_maybe(_FAILURES),
+    calls=st.lists(
+        st.builds(
+            CallMade,
+            number=_COUNTS,
+            what=st.sampled_from(Asked),
+            left_at=_MOMENTS,
+            end=ANY_TEXT,
+            http_status=_maybe(st.integers(min_value=100, max_value=599)),
+            word=_maybe(ANY_TEXT),
+            took_s=_maybe(_SECONDS),
+            wait_s=_maybe(_SECONDS),
+        ),
+        max_size=3,
+    ).map(tuple),
+    usual_s=_maybe(_SECONDS),
+    failing_since=_maybe(_MOMENTS),
 )
 
 ANY_REPORT = st.builds(

@@ -39,6 +39,7 @@ def first_column(text: str) -> list[str]:
         ("run", SCHEMA["properties"]["run"]["properties"]),
         ("outcomes", SCHEMA["$defs"]["outcome"]["properties"]),
         ("status", [status.value for status in Status]),
+        ("calls", SCHEMA["$defs"]["call"]["properties"]),
         ("error", [kind.value for kind in (*Kind, *RunKind)]),
         (
             "summary",

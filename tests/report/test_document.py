@@ -85,6 +85,9 @@ def test_a_document_is_what_the_contract_says() -> None:
                     "hint": "The key's user needs Connection Admin, or Modeler where the connection has one shared model.",
                     "last_status": None,
                 },
+                "calls": [],
+                "usual_s": None,
+                "failing_since": None,
             }
         ],
     }

@@ -1,0 +1,49 @@
+"""What the journal knows of a manifest's earlier runs, target by target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from orchestrator.journal.database import Database, Row, fit
+from orchestrator.journal.stored import Earlier
+
+_GOOD: Final = ("succeeded", "accepted")
+
+
+def read_earlier(database: Database, manifest_file: str, *, before: str, names: Iterable[str]) -> dict[str, Earlier]:
+    """What became of targets, by name, in runs of the same manifest before that of the root `before`.
+
+    What was skipped or interrupted says nothing, nor what was not started unless its key was refused.
+    """
+    roots = database.read(
+        "SELECT id, began_at FROM runs WHERE manifest_file = ? AND id = root AND number <"
+        " (SELECT number FROM runs WHERE id = ?) ORDER BY number DESC",
+        (fit(manifest_file), before),
+    )
+    found: dict[str, Earlier] = {}
+    # those of which more is to be learned further back
+    asked = {fit(name): name for name in names}
+    for root, began_at in roots:
+        if not asked:
+            break
+        for kept, status in _telling_statuses(database, root):
+            name, bad = asked.get(kept), status not in _GOOD
+            if name is None:
+                continue
+            if not bad:
+                del asked[kept]
+            if bad or name not in found:
+                last = found[name].status if name in found else status
+                since = datetime.fromisoformat(began_at) if bad else None
+                found[name] = Earlier(status=last, failing_since=since)
+    return found
+
+
+def _telling_statuses(database: Database, root: str) -> list[Row]:
+    return database.read(
+        "SELECT name, status FROM targets WHERE root = ? AND status IS NOT NULL AND status NOT IN ('skipped',"
+        " 'interrupted') AND (status != 'not_started' OR json_extract(outcome, '$.error.kind') = 'key_refused')",
+        (root,),
+    )

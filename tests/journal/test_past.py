@@ -1,0 +1,124 @@
+"""What the journal knows of a target in the runs before: its last status, and since when it has not succeeded."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from orchestrator.clock import Clock
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.stored import Earlier, NewRun, NewTarget
+from orchestrator.report.document import make_row
+from orchestrator.run.outcome import Failure, Outcome, Status
+
+FIRST = datetime(2026, 11, 20, 2, tzinfo=UTC)
+REFUSED = Failure(kind="key_refused", message="401", hint="renew it")
+STOPPED = Failure(kind="stopped", message='"kind": "key_refused"', hint="resume")
+
+
+class Nights:
+    """A journal with a run a night of the same manifest, whatever became of the targets in each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.journal = Journal.open(folder, clock=Clock(lambda: 0.0, lambda: FIRST), boot="")
+        self.count = 0
+
+    def begin(self, names: tuple[str, ...] = ("sales",), *, file: str = "/m.yaml", root: int | None = None) -> str:
+        run = f"run-{self.count}"
+        new = NewRun(
+            id=run,
+            root=run if root is None else f"run-{root}",
+            origin=None,
+            trigger="run",
+            manifest_path="m.yaml",
+            manifest_file=file,
+            manifest_sha256="",
+            lock="",
+            began_at=FIRST + timedelta(days=self.count),
+        )
+        targets = [NewTarget(place=place, name=name) for place, name in enumerate(names)] if root is None else []
+        self.steps = self.journal.begin(new, None, targets)
+        self.count += 1
+        return run
+
+    def settle(self, place: int, status: Status, error: Failure | None = None) -> None:
+        outcome = Outcome(name="any", instance="prod", model_id=None, status=status, error=error)
+        self.steps.settled([(place, make_row(outcome))])
+
+    def night(self, *statuses: Status, error: Failure | None = None) -> None:
+        names = tuple(f"t{n}" for n in range(len(statuses)))
+        self.begin(names)
+        for place, status in enumerate(statuses):
+            self.settle(place, status, error)
+
+    def earlier(self, *names: str) -> dict[str, Earlier]:
+        run = self.begin()
+        return self.journal.earlier("/m.yaml", before=run, names=names or ("t0",))
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Nights:
+    return Nights(tmp_path)
+
+
+def since(status: Status, day: int | None) -> dict[str, Earlier]:
+    return {"t0": Earlier(status=status, failing_since=None if day is None else FIRST + timedelta(days=day))}
+
+
+def test_without_a_run_before_nothing_is_known(nights: Nights) -> None:
+    """The first run of a manifest, and one of another manifest, know nothing."""
+    assert nights.earlier() == {}
+    nights.night(Status.FAILED)
+    assert nights.journal.earlier("/m.yaml", before=nights.begin(file="/other"), names=("t0",)).keys() == {"t0"}
+    assert nights.journal.earlier("/other", before="run-1", names=("t0",)) == {}
+
+
+def test_a_row_goes_back_to_its_first_run(nights: Nights) -> None:
+    """The row is as long as the target did not succeed, whatever its words; what was before a success is another row."""
+    nights.night(Status.FAILED)
+    nights.night(Status.SUCCEEDED)
+    assert nights.earlier() == since(Status.SUCCEEDED, None)
+    nights.night(Status.ERROR)
+    nights.night(Status.TIMED_OUT)
+    nights.night(Status.FAILED)
+    assert nights.earlier() == since(Status.FAILED, 3)
+
+
+def test_runs_that_say_nothing_do_not_break_a_row(nights: Nights) -> None:
+    """Skipped, interrupted, stopped before it: the row goes on, and the last status that says something stands."""
+    nights.night(Status.REJECTED)
+    nights.night(Status.SKIPPED)
+    nights.night(Status.INTERRUPTED, error=STOPPED)
+    nights.night(Status.NOT_STARTED, error=STOPPED)
+    nights.begin(("t0",))
+    assert nights.earlier() == since(Status.REJECTED, 0)
+
+
+def test_a_refused_key_is_a_failure_of_each_night(nights: Nights) -> None:
+    """What was not started because the key was refused is in the row: it is not newly failing every night."""
+    nights.night(Status.SUCCEEDED)
+    nights.night(Status.NOT_STARTED, error=REFUSED)
+    nights.night(Status.NOT_STARTED, error=REFUSED)
+    assert nights.earlier() == since(Status.NOT_STARTED, 1)
+
+
+def test_later_runs_and_resumed_ones(nights: Nights) -> None:
+    """A run that is gone on with compares with what was before its first run, and counts as one with it."""
+    nights.night(Status.FAILED)
+    nights.begin(("t0",))
+    nights.settle(0, Status.INTERRUPTED)
+    nights.begin(root=1)
+    nights.settle(0, Status.SUCCEEDED)
+    assert nights.journal.earlier("/m.yaml", before="run-1", names=("t0",)) == since(Status.FAILED, 0)
+    assert nights.earlier() == since(Status.SUCCEEDED, None)
+
+
+def test_each_target_has_a_row_of_its_own(nights: Nights) -> None:
+    """Targets are told apart by name; only those that are asked for are answered."""
+    nights.night(Status.FAILED, Status.SUCCEEDED, Status.FAILED)
+    nights.night(Status.FAILED, Status.FAILED, Status.ACCEPTED)
+    found = nights.earlier("t0", "t1", "new")
+    assert {name: past.failing_since for name, past in found.items()} == {
+        "t0": FIRST,
+        "t1": FIRST + timedelta(days=1),
+    }

@@ -13,6 +13,7 @@ from random import Random
 from signal import Signals
 
 from orchestrator import __version__
+from orchestrator.cli.aftermath import tell_others, write_metrics
 from orchestrator.cli.deliver import append_job_summary, grow, open_growing, print_report, write_reports
 from orchestrator.cli.desk import Desk
 from orchestrator.cli.narrator import Narrator
@@ -100,6 +101,10 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
             report = _make_report(stage, result, result.abort or recorder.broken)
             if not write_reports(report, paths, growing) and order.named:
                 report = replace(report, exit_code=_code(report, report_failed=True))
+            if order.metrics is not None and not write_metrics(
+                order.metrics, report, manifest=order.manifest, tally=result.tally, doors=narrator.doors
+            ):
+                report = replace(report, exit_code=_code(report, report_failed=True))
             append_job_summary(report)
             command = _finish(stage, report)
             get_logger().info(
@@ -109,6 +114,7 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
                 **({} if command is None else {"next": command}),
             )
             print_report(report, as_json=order.as_json, console=desk.console, paths=paths, next_command=command)
+            await tell_others(report, order, desk, paths=paths, next_command=command, user_agent=USER_AGENT)
             return report.exit_code
 
 

@@ -51,6 +51,7 @@ def read_changes(options: Mapping[str, Any], *, include: Sequence[str] = (), exc
         settings={name: value for name, value in stated.items() if value is not None},
         reports=options["report"],
         rate=options["rate"],
+        metrics=options["metrics_file"],
         as_json=options["as_json"],
         include=include,
         exclude=exclude,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.cli.aftermath import metrics_path, notices_again
 from orchestrator.cli.deliver import DEFAULT_REPORT, check_reports
 from orchestrator.cli.desk import Desk, take_lock
 from orchestrator.cli.order import Begun, Order
@@ -39,6 +40,7 @@ class Changes:
     settings: Mapping[str, object]
     reports: Sequence[str] = ()
     rate: int | None = None
+    metrics: str | None = None
     as_json: bool = False
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -119,6 +121,7 @@ def _begin(order: Order, desk: Desk, begun: Begun, paths: Sequence[str], *, inst
         reports=tuple(order.reports),
         named=order.named,
         rate=order.rate,
+        metrics=order.metrics,
     )
     take_root(state, begun.run.root)
     steps = state.journal.begin(
@@ -168,6 +171,7 @@ def _order_again(orders: Orders, record: RunRecord, changes: Changes, trigger: T
         scenario=None,
         trigger=trigger,
         warnings=_changed(record),
+        metrics=metrics_path(changes.metrics or orders.metrics),
     )
 
 
@@ -193,7 +197,7 @@ def _with_keys(manifest: Manifest, desk: Desk) -> Manifest:
             desk.redactor.add(secret)
             keys.append(ApiKey(source=key.source, secret=secret))
         instances[name] = replace(instance, keys=tuple(keys))
-    return replace(manifest, instances=instances)
+    return replace(manifest, instances=instances, notify=notices_again(manifest, desk))
 
 
 def _with_absolute_files(manifest: Manifest) -> Manifest:

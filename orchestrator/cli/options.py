@@ -134,6 +134,11 @@ def going_on_options(command: F) -> F:
         option(
             "--rate", type=click.IntRange(min=1), metavar="N", help="This run's share of each key's calls per window."
         ),
+        option(
+            "--metrics-file",
+            metavar="PATH",
+            help="Write the run's metrics there, in Prometheus' text format, when it has ended.",
+        ),
         option("--grace", type=DURATION, help="How long a stopped run follows what is in flight. [3s]"),
         option("--deadline", type=DURATION, metavar="DURATION", help="A limit for the whole run."),
         option(

@@ -20,7 +20,7 @@ class Order:
     """A run to be conducted. `scenario` None is the real instance, an empty text the manifest's own models.
 
     `reports` are where reports go, `named` is whether somebody asked for them. `rate` is the run's share of each key's
-    calls. `selection` is what was selected, as it was said. `warnings` go into the report.
+    calls. `selection` is what was selected, as it was said. `warnings` go into the report. `metrics` is where metrics go.
     """
 
     manifest: Manifest
@@ -34,6 +34,7 @@ class Order:
     selection: Sequence[str] = ()
     trigger: Trigger = Trigger.RUN
     warnings: tuple[str, ...] = ()
+    metrics: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ def command(
 
     Stdout holds the summary (or with --json the report); the log goes to stderr.
     """
+    from orchestrator.cli.aftermath import metrics_path
     from orchestrator.cli.going_on import open_desk, read_changes, talk
     from orchestrator.cli.launch import launch, lock_of, report_paths, resume, unfinished_run
     from orchestrator.cli.order import Order
@@ -56,6 +57,7 @@ def command(
         rate=changes.rate,
         scenario=simulate,
         selection=selection,
+        metrics=metrics_path(changes.metrics),
     )
     with open_desk(options, talking, simulated=simulate is not None) as desk:
         if options["resume"]:

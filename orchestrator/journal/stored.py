@@ -30,7 +30,8 @@ class Orders:
     """What a run was told to do, enough to go on with it: everything but the keys, which are read again.
 
     `selected` are the places of its entries in the manifest. `settings` are those of the command line, by their names.
-    `reports` are absolute paths; `named` is whether they were asked for. `rate` is the share of each key's calls.
+    `reports` and `metrics` are absolute paths; `named` is whether the reports were asked for. `rate` is the share of each
+    key's calls.
     """
 
     manifest: Manifest
@@ -39,6 +40,7 @@ class Orders:
     reports: tuple[str, ...] = ()
     named: bool = False
     rate: int | None = None
+    metrics: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

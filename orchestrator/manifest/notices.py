@@ -129,6 +129,14 @@ class Notices:
         return {"anyOf": [{"type": "array", "minItems": 1, "maxItems": MAX_NOTICES, "items": one}, one]}
 
 
+def notice_secrets(notice: Notice, environ: MappingOf[str, str]) -> tuple[Secret, ...]:
+    """What no output may show of a notification whose address was read anew: what its variables hold."""
+    named = placeholders(notice.source)
+    texts = [environ.get(name) or default for name, default in named]
+    texts += [notice.source] if not named and notice.channel is Channel.APPRISE else []
+    return tuple(Secret(text) for text in texts if text)
+
+
 def _with_on(notice: Notice | None, settings: Settings) -> Notice | None:
     on = settings.get("on", NotifyOn)
     if notice is None or on is None:

@@ -25,10 +25,11 @@ async def send_notices(
     report_paths: Sequence[str] = (),
     next_command: str | None = None,
     user_agent: str = "omni-refresh",
+    patience_s: float = PATIENCE_S,
 ) -> int:
     """Tell of a run those who want to be told of such a one; how many of them were. Never raises for a messenger's fault.
 
-    Whatever is sent has no secret in it that `redactor` knows.
+    Each may take `patience_s`. Whatever is sent has no secret in it that `redactor` knows.
     """
     due = [notice for notice in notices if is_due(notice.on, report)]
     if not due:
@@ -42,9 +43,9 @@ async def send_notices(
         log = get_logger()
         try:
             if notice.channel is Channel.WEBHOOK:
-                await post_json(url, document, timeout_s=PATIENCE_S, user_agent=user_agent)
+                await post_json(url, document, timeout_s=patience_s, user_agent=user_agent)
             else:
-                await send_by_apprise(url, title=title, body=body, timeout_s=PATIENCE_S)
+                await send_by_apprise(url, title=title, body=body, timeout_s=patience_s)
         except OmniRefreshError as error:
             log.warning(Event.NOTIFICATION_FAILED, channel=notice.channel.value, on=notice.on.value, error=str(error))
             return False

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.manifest.manifest import Channel, Notice, NotifyOn, Secret
-from orchestrator.manifest.notices import notice_url_again
+from orchestrator.manifest.notices import notice_secrets, notice_url_again
 from tests.manifest.manifests import ENVIRON, KEY, MODEL, TOP, faults, load
 
 SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
@@ -124,6 +124,9 @@ def test_addresses_are_read_again() -> None:
     """A run that is resumed reads the address anew; where it is gone that is said without showing anything."""
     notice = Notice(channel=Channel.WEBHOOK, source="https://a.b/${TOKEN}")
     assert notice_url_again(notice, WITH) == Secret("https://a.b/canary-token")
+    assert notice_secrets(notice, WITH) == (Secret("canary-token"),)
+    plain = Notice(channel=Channel.APPRISE, source="ntfy://topic")
+    assert notice_secrets(plain, WITH) == (Secret("ntfy://topic"),)
     for environ in ({}, {"TOKEN": "canary\x00token"}):
         with pytest.raises(UsageError, match="cannot be read again") as caught:
             notice_url_again(notice, environ)

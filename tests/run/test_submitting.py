@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator.run.outcome import Status
+from orchestrator.run.settings import Settings
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse, uuid
@@ -232,3 +233,21 @@ def test_the_servers_words_are_kept_and_bounded() -> None:
     assert run.outcome.error is not None
     assert run.outcome.error.message.startswith("*** xxx")
     assert len(run.outcome.error.message) <= 2000
+
+
+def test_a_job_id_that_cannot_be_sent() -> None:
+    """A job whose id no URL can carry is lost from sight: `unknown`, and what was never sent is counted nowhere."""
+    run = one(
+        scenario({"always": True, "status": 200, "raw": '{"jobId": "\\ud800"}', "content_type": "application/json"})
+    )
+    assert (run.outcome.status, len(run.posts)) in {(Status.UNKNOWN, 1), (Status.ACCEPTED, 1)}
+    assert run.result.tally.requests == len(run.calls) == 1
+
+
+@pytest.mark.parametrize("closing", [Settings(deadline_s=100), Settings(max_failures=1)])
+def test_probes_end_with_the_run(closing: Settings) -> None:
+    """A run that ends while an instance is probed does not wait for it."""
+    staged = make_scenario(default_model={}, faults=[{"always": True, "status": 500}])
+    run = rehearse(manifest_text(*(model(n) for n in range(20)), workers=1), staged, settings=closing)
+    assert run.result.duration_s <= 100.1
+    assert {o.status for o in run.outcomes} == {Status.UNKNOWN, Status.NOT_STARTED}

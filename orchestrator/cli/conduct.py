@@ -93,7 +93,7 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
             get_logger().info(
                 Event.RUN_STARTED, manifest=manifest.path, targets=len(order.selected), version=__version__
             )
-            life = asyncio.create_task(_signs_of_life(narrator, clock))
+            life = asyncio.create_task(_signs_of_life(narrator, run, clock))
             try:
                 result = await run.run()
             finally:
@@ -200,11 +200,11 @@ def _history(stage: _Stage, manifest: Manifest) -> dict[str, dict[str, tuple[flo
     return history
 
 
-async def _signs_of_life(narrator: Narrator, clock: Clock) -> None:
+async def _signs_of_life(narrator: Narrator, run: Run, clock: Clock) -> None:
     began_at = clock.now()
     while True:
         await asyncio.sleep(SIGN_OF_LIFE_S)
-        narrator.progress(clock.now() - began_at)
+        narrator.progress(clock.now() - began_at, run.time_left(Random()))
 
 
 def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | None) -> Report:

@@ -12,8 +12,9 @@ from orchestrator.omni.errors import CallError
 from orchestrator.plan.plan import Lane, Plan
 from orchestrator.quota.choice import Purpose
 from orchestrator.quota.door import Closing, Door
+from orchestrator.quota.estimate import Estimate
 from orchestrator.quota.key import KeyQuota
-from orchestrator.run.outcome import Outcome
+from orchestrator.run.outcome import Outcome, Status
 
 
 class Narrator:
@@ -23,8 +24,9 @@ class Narrator:
         self._log = get_logger()
         self._on_settled = on_settled
         self.doors: dict[str, Door] = {}
-        self.settled: Counter[str] = Counter()
+        self.settled: Counter[Status] = Counter()
         self.total = 0
+        self.ended: Closing | None = None
 
     def door_opened(self, instance: Instance, door: Door) -> None:
         """Calls to an instance go through this door."""
@@ -71,6 +73,7 @@ class Narrator:
 
     def submits_ended(self, reason: Closing) -> None:
         """Nothing more is submitted."""
+        self.ended = self.ended or reason
         self._log.warning(Event.SUBMITS_ENDED, reason=reason.value)
 
     def lane_broke(self, lane: Lane, error: BaseException) -> None:
@@ -103,14 +106,15 @@ class Narrator:
         """The breaker stays open."""
         self._log.error(Event.INSTANCE_GIVEN_UP, instance=instance)
 
-    def progress(self, elapsed_s: float) -> None:
-        """A sign of life."""
+    def progress(self, elapsed_s: float, left: Estimate | None = None) -> None:
+        """A sign of life, with what is believed of the time left."""
         self._log.info(
             Event.RUN_PROGRESSED,
             elapsed_s=round(elapsed_s, 1),
             settled=self.settled.total(),
             total=self.total,
-            **dict(sorted(self.settled.items())),
+            **({} if left is None else {"left_s": round(left.middle_s), "left_at_most_s": round(left.high_s)}),
+            **{status.value: self.settled[status] for status in Status if self.settled[status]},
         )
 
 

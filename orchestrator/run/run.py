@@ -38,6 +38,7 @@ from orchestrator.run.settings import Settings
 from orchestrator.run.settle import compared, cut_off, redacted, settle, skipped, unplanned, unresolved
 from orchestrator.run.spending import BudgetSample, Spending
 from orchestrator.run.tally import Tally
+from orchestrator.run.under_way import LaneUnderWay
 
 _SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
 
@@ -194,6 +195,10 @@ class Run:
         if not parts:
             return Estimate(0.0, 0.0, 0.0)
         return Estimate(*(max(getattr(p, field) for p in parts) for field in ("low_s", "middle_s", "high_s")))
+
+    def under_way(self) -> tuple[LaneUnderWay, ...]:
+        """The lanes that are at work on something now."""
+        return () if self._pool is None else self._pool.under_way()
 
     def stop(self) -> None:
         """Submit nothing more; follow what is in flight for the grace, then settle. A second call settles at once."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 from orchestrator.clock import Clock
 from orchestrator.errors import OmniRefreshError
@@ -24,7 +24,6 @@ from orchestrator.run.failure import RunKind, make_failure
 from orchestrator.run.gate import Gate, Keeper
 from orchestrator.run.life import Ending, Life, Phase
 from orchestrator.run.outcome import Outcome, Status
-from orchestrator.run.proving import NOT_READ_BACK, Proven, Proving, unproven, wants_proof
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.refresh import Refreshing
 from orchestrator.run.settings import Settings
@@ -64,7 +63,6 @@ class _Work:
     pending: list[Target]
     begun: deque[Underway]
     life: Life | None = None
-    proving: Proving | None = None
 
 
 class Pool:
@@ -106,7 +104,7 @@ class Pool:
         self._at_work = len(plan.lanes)
         self._only_closed = asyncio.Event()
         self._works: list[_Work] = []
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.abort: OmniRefreshError | None = None
 
     async def run(self) -> tuple[Outcome, ...]:
@@ -121,8 +119,7 @@ class Pool:
             self._tasks.add(task)
         if self._is_cut:
             self.cut()
-        while not all(task.done() for task in self._tasks):
-            # reading back what a refresh brought goes on beside its lane, in tasks that are begun meanwhile
+        if self._tasks:
             await asyncio.wait(self._tasks)
         return tuple(self._settled[index] for index in sorted(self._settled))
 
@@ -185,9 +182,8 @@ class Pool:
 
     async def _lane(self, work: _Work) -> None:
         calls = self._calls[work.lane.instance]
-        proving = work.proving = Proving(calls, self._rng)
         refreshing = Refreshing(
-            calls=calls, recorder=self._recorder, rng=self._rng, gate=work.gate, length=self._length, proving=proving
+            calls=calls, recorder=self._recorder, rng=self._rng, gate=work.gate, length=self._length
         )
         while work.pending:
             life = work.life = self._next_life(work)
@@ -239,26 +235,9 @@ class Pool:
 
     def _settle(self, work: _Work, life: Life, ending: Ending) -> None:
         settled = settle(life, ending, began_at=self._began_at, clock=self._clock, warnings=self._plan.warnings)
+        self._keep([(target, outcome) for outcome, target in settled])
         for _, target in settled:
             work.pending.remove(target)
-        proving = work.proving if ending.status is Status.SUCCEEDED and life.is_followed else None
-        if proving is not None and any(wants_proof(target.entry) for _, target in settled):
-            task = asyncio.create_task(proving.prove(settled, life.issues_before or {}))
-            task.add_done_callback(partial(self._proof_over, work.lane, settled))
-            self._tasks.add(task)
-        else:
-            self._keep([(target, outcome) for outcome, target in settled])
-
-    def _proof_over(self, lane: Lane, settled: Proven, task: asyncio.Task[Proven]) -> None:
-        """What was read back is told; where that was cut, the refresh has succeeded all the same."""
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._watcher.lane_broke(lane, error)
-        if error is not None or task.cancelled():
-            proven = tuple((unproven(o, NOT_READ_BACK) if wants_proof(t.entry) else o, t) for o, t in settled)
-        else:
-            proven = task.result()
-        self._keep([(target, outcome) for outcome, target in proven])
 
     def _give_up(self, pending: list[Target], status: Status, kind: str, message: str) -> None:
         failure, warnings = make_failure(kind, message), self._plan.warnings

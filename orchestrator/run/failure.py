@@ -53,13 +53,16 @@ _HINTS: dict[str, str] = {
     RunKind.POLL_REFUSED: "the server does not let this key follow the job; the refresh itself was accepted",
     RunKind.POLL_FAILED: "the job could not be followed to its end; a retry asks after it first",
     RunKind.UNRESOLVED: "write the id",
-    RunKind.INSTANCE_DOWN: "the instance did not answer; nothing was started for this target; retry when it does",
-    RunKind.STOPPED: "the run was stopped before this call; resume goes on with it",
-    RunKind.FAIL_FAST: "the run stopped submitting after failures; mend those, then retry",
-    RunKind.DEADLINE: "the run's deadline came first; give it more time, or retry",
-    RunKind.LANE_CLOSED: "an earlier refresh of the same connection may still run; retry when it has ended",
+    RunKind.INSTANCE_DOWN: "nothing was started for this target; retry when the instance answers",
+    RunKind.STOPPED: "resume goes on with it",
+    RunKind.FAIL_FAST: "mend what failed, then retry",
+    RunKind.DEADLINE: "resume goes on with it; a longer deadline lets a run end by itself",
+    RunKind.LANE_CLOSED: "retry when it has ended; Omni shows it under the connection's schema refreshes",
     RunKind.INTERNAL: "this is a fault of omni-refresh itself; please report it",
 }
+
+JOB_LEFT: str = "the job may still run; resume asks after it and starts no other"
+"""The hint where a run was stopped while it followed a job."""
 
 _BRANCH_NEEDED = "branch_id is required"
 _BRANCH_FORBIDDEN = "branch_id must not be provided", "branch_id is not allowed"

@@ -18,7 +18,7 @@ from orchestrator.quota.choice import Ask, Job, Purpose
 from orchestrator.quota.door import Closing, DoorClosed
 from orchestrator.run.before import Underway
 from orchestrator.run.calls import Calls
-from orchestrator.run.failure import CLOSED_WORDS, RunKind, failure_of_call, make_failure
+from orchestrator.run.failure import CLOSED_WORDS, JOB_LEFT, RunKind, failure_of_call, make_failure
 from orchestrator.run.gate import Gate, GateShut
 from orchestrator.run.life import Ending, Life, Phase
 from orchestrator.run.outcome import Asked, Status
@@ -338,5 +338,6 @@ class Refreshing:
     def _lost_sight(life: Life, job_id: str, reason: Closing) -> Ending:
         kind, message = CLOSED_WORDS[reason]
         status = Status.UNKNOWN if reason is Closing.THROTTLED else Status.INTERRUPTED
-        failure = make_failure(kind, message, last_status=life.last_word)
+        hint = JOB_LEFT if reason in (Closing.STOPPED, Closing.DEADLINE) else None
+        failure = make_failure(kind, message, last_status=life.last_word, hint=hint)
         return Ending(status=status, failure=failure, may_run=True, open_job=job_id)

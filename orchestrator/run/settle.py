@@ -14,7 +14,7 @@ from orchestrator.omni.errors import Kind
 from orchestrator.plan.make_plan import coverage_warnings
 from orchestrator.plan.plan import Skip, Target, Unresolved
 from orchestrator.run.before import Past
-from orchestrator.run.failure import RunKind, make_failure
+from orchestrator.run.failure import JOB_LEFT, RunKind, make_failure
 from orchestrator.run.life import Ending, Life, Phase
 from orchestrator.run.outcome import CallMade, Failure, Outcome, Status
 
@@ -89,7 +89,8 @@ def cut_off(life: Life) -> Ending:
         failure = make_failure(Kind.CUT_OFF, "the run was stopped while the refresh call was under way")
         return Ending(status=Status.UNKNOWN, failure=failure, may_run=True)
     if life.job_ids:
-        failure = make_failure(RunKind.STOPPED, "the run was stopped before the job ended", last_status=life.last_word)
+        message = "the run was stopped before the job ended"
+        failure = make_failure(RunKind.STOPPED, message, last_status=life.last_word, hint=JOB_LEFT)
         return Ending(status=Status.INTERRUPTED, failure=failure, may_run=True, open_job=life.job_ids[-1])
     return Ending(status=Status.NOT_STARTED, failure=make_failure(RunKind.STOPPED, "the run was stopped"))
 

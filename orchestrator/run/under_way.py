@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from orchestrator.quota.durations import Durations
+from orchestrator.quota.belief import Durations
 from orchestrator.run.life import Life, Phase
 
 

@@ -60,7 +60,7 @@ class MortalDatabase(Database):
     death: Death = Death()
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, soon: bool = False) -> Iterator[Connection]:
         death = self.death
         if death.has_come:
             raise JournalError("dead")
@@ -68,7 +68,7 @@ class MortalDatabase(Database):
         is_due = death.commits == death.at
         if is_due and not death.after:
             self._die()
-        with super().write() as connection:
+        with super().write(soon=soon) as connection:
             yield connection
         if is_due:
             self._die()
@@ -221,7 +221,7 @@ class Machine:
 
     def _journal(self, death: Death, boot: str) -> Journal:
         journal = Journal.open(self.folder, clock=self.clock, boot=boot)
-        mortal = MortalDatabase(journal._database.path, journal._database._connection)
+        mortal = MortalDatabase(journal._database.path, journal._database._connection, durable=True)
         mortal.death = death
         return Journal(mortal, clock=self.clock, boot=boot)
 

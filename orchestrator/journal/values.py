@@ -56,7 +56,7 @@ def _read(kind: Any, data: Any) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         return {_read(arguments[0], key): _read(arguments[1], item) for key, item in data.items()}
     if is_dataclass(kind):
-        kinds = _kinds_of_fields(kind)
+        kinds = _kinds_of_fields(cast(type, kind))
         return cast(Any, kind)(**{name: _read(kinds[name], item) for name, item in data.items() if name in kinds})
     if kind is Secret:
         return Secret("")

@@ -1,0 +1,273 @@
+"""The journal keeps runs, their plans, steps and outcomes, and forgets them whole."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from orchestrator.clock import Clock
+from orchestrator.journal.database import JournalError
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.steps import KEPT_DURATIONS, Steps
+from orchestrator.journal.stored import Fate, NewRun, NewTarget, Orders
+from orchestrator.plan.plan import Target
+from tests.rehearsal import manifest_text, model, read_manifest
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+MANIFEST = read_manifest(manifest_text(model(1), model(2), model(3)))
+URL = "http://127.0.0.1:1"
+
+
+class Desk:
+    """A journal in a folder, and clocks that are set by hand: the wall clock and the monotonic one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now_s = 50.0
+        self.at = START
+        self.journal = self.open()
+
+    def open(self, boot: str = "b1") -> Journal:
+        return Journal.open(self.folder, clock=Clock(lambda: self.now_s, lambda: self.at), boot=boot)
+
+    def begin(self, run: str, *, root: str | None = None, file: str = "/m.yaml", **more: object) -> Steps:
+        """A run over three targets, or one that goes on with another."""
+        new = NewRun(
+            id=run,
+            root=root or run,
+            origin=root,
+            trigger="resume" if root else "run",
+            manifest_path="m.yaml",
+            manifest_file=file,
+            manifest_sha256="0" * 64,
+            lock="lock",
+            began_at=self.at,
+        )
+        if root is not None:
+            return self.journal.begin(new)
+        targets = [NewTarget(place=e.index, name=e.name) for e in MANIFEST.entries]
+        return self.journal.begin(new, Orders(manifest=MANIFEST, selected=(0, 1, 2), reports=("/r.json",)), targets)
+
+    def finish(self, run: str, *, unfinished: bool = False) -> None:
+        """The run ends."""
+        self.journal.finish(
+            run, document={"run": run}, exit_code=1, unfinished=unfinished, counts={"failed": 1, "succeeded": 2}
+        )
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """An open journal."""
+    desk = Desk(tmp_path)
+    yield desk
+    desk.journal.close()
+
+
+def target(place: int) -> Target:
+    """A planned target."""
+    entry = MANIFEST.entries[place]
+    return Target(entry=entry, model_id=str(entry.model_id), branch_id=None, connection="c", lane="connection c")
+
+
+def intend(steps: Steps, place: int = 0) -> int:
+    """An intent for a target's refresh."""
+    return steps.intended(
+        served=[target(place)],
+        scopes=[((), ())],
+        part=0,
+        attempt=1,
+        base_url=URL,
+        timeout_s=60,
+        wait=True,
+        queued_s=1.5,
+    )
+
+
+def test_a_run_is_there_before_anything_is_sent(desk: Desk) -> None:
+    """Begun, and seen by another process at once: at work or cut off, with its targets and without outcomes."""
+    desk.begin("r1")
+    other = desk.open()
+    (record,) = other.runs()
+    assert (record.id, record.root, record.unfinished, record.ended_at, record.targets) == ("r1", "r1", True, None, 3)
+    assert [t.name for t in other.targets("r1")] == ["m1", "m2", "m3"]
+    assert all(t.lane is None and t.outcome is None for t in other.targets("r1"))
+    orders = other.orders("r1")
+    assert (orders.selected, orders.reports) == ((0, 1, 2), ("/r.json",))
+    assert all(key.secret is None for i in orders.manifest.instances.values() for key in i.keys)
+    assert [key.source for i in orders.manifest.instances.values() for key in i.keys] == [
+        key.source for i in MANIFEST.instances.values() for key in i.keys
+    ]
+    other.close()
+
+
+def test_no_key_is_on_disk(desk: Desk) -> None:
+    """Not in the file, and not in the log beside it; compressed or not."""
+    desk.begin("r1")
+    stored = desk.journal.orders("r1")
+    assert "rehearsal-key" not in repr(stored)
+    assert all(b"rehearsal-key" not in path.read_bytes() for path in desk.folder.iterdir())
+
+
+def test_the_end_of_a_run(desk: Desk) -> None:
+    """Its document, code and counts; and with a finished run nothing of its root is left to go on with."""
+    desk.begin("r1")
+    desk.finish("r1", unfinished=True)
+    desk.begin("r2", root="r1")
+    assert desk.journal.latest_of("r1").id == "r2"
+    assert desk.journal.document("r2") is None
+    desk.finish("r2")
+    assert [(r.id, r.unfinished, r.exit_code) for r in desk.journal.runs()] == [("r2", False, 1), ("r1", False, 1)]
+    assert desk.journal.document("r1") == {"run": "r1"}
+    assert desk.journal.run("r1").counts == {"failed": 1, "succeeded": 2}
+    assert desk.journal.document("no such run") is None
+
+
+def test_runs_are_found_by_the_beginning_of_their_ids(desk: Desk) -> None:
+    """Exactly as written: no pattern, and a whole id wins over longer ones."""
+    for run in ("ab1", "ab2", "ab12", "a%"):
+        desk.begin(run)
+    assert [r.id for r in desk.journal.find("ab")] == ["ab12", "ab2", "ab1"]
+    assert [r.id for r in desk.journal.find("ab1")] == ["ab1"]
+    assert [r.id for r in desk.journal.find("%")] == []
+    assert [r.id for r in desk.journal.find("a%")] == ["a%"]
+
+
+def test_the_steps_of_a_call(desk: Desk) -> None:
+    """Intent, answer, statuses and outcome, each as it was, in the order of the calls."""
+    steps = desk.begin("r1")
+    first = intend(steps)
+    desk.now_s += 2
+    steps.answered(first, job_id="job-\ud800", word="running", fate=Fate.ACCEPTED)
+    second = intend(steps, 1)
+    steps.refused(second, "forbidden: \udfff")
+    third = intend(steps, 2)
+    desk.now_s += 8
+    one, two, three = desk.journal.steps(desk.journal.run("r1")).calls()
+    assert (one.fate, one.job_id, one.age_s, one.queued_s, one.served) == (Fate.ACCEPTED, "job-\\ud800", 8, 1.5, (0,))
+    assert (two.fate, three.fate, three.age_s) == (Fate.REFUSED, Fate.INTENDED, 8)
+    steps.polled(first, word="COMPLETED", fate=Fate.SUCCEEDED)
+    steps.settled([(0, {"status": "succeeded", "name": "\ud800"})])
+    assert steps.calls()[0].fate is Fate.SUCCEEDED
+    assert desk.journal.targets("r1")[0].outcome == {"status": "succeeded", "name": "\ud800"}
+    assert third > second > first
+
+
+def test_ages_follow_the_clock_that_nobody_sets(desk: Desk) -> None:
+    """The monotonic clock within one start of the machine, the wall clock after it; never negative."""
+    steps = desk.begin("r1")
+    call = intend(steps)
+    steps.answered(call, job_id="j", word=None, fate=Fate.ACCEPTED)
+    desk.now_s += 10
+    desk.at += timedelta(days=400)
+    assert steps.calls()[0].age_s == 10
+    other = desk.open(boot="b2")
+    assert other.steps(other.run("r1")).calls()[0].age_s == 400 * 86400
+    desk.at -= timedelta(days=800)
+    assert other.steps(other.run("r1")).calls()[0].age_s == 0
+    other.close()
+    unknown = desk.open(boot="")
+    desk.at = START + timedelta(seconds=7)
+    assert unknown.steps(unknown.run("r1")).calls()[0].age_s == 7
+    unknown.close()
+
+
+def test_jobs_that_others_left(desk: Desk) -> None:
+    """On the same lane of the same instance, accepted less than a day ago, not known to have ended, and not one's own."""
+    first = desk.begin("r1")
+    call = intend(first)
+    first.answered(call, job_id="j1", word=None, fate=Fate.ACCEPTED)
+    intend(first)
+    second = desk.begin("r2")
+    assert first.left_jobs(URL, "connection c") == ()
+    (job,) = second.left_jobs(URL, "connection c")
+    assert (job.job_id, job.run, job.timeout_s) == ("j1", "r1", 60)
+    assert second.left_jobs(URL, "connection d") == ()
+    assert second.left_jobs("http://other", "connection c") == ()
+    desk.at += timedelta(hours=25)
+    assert second.left_jobs(URL, "connection c") == ()
+    desk.at -= timedelta(hours=2)
+    second.left_job_over(job.call, Fate.FAILED)
+    assert second.left_jobs(URL, "connection c") == ()
+
+
+def test_a_job_out_of_sight_is_not_asked_after_again(desk: Desk) -> None:
+    """What was lost is over for other runs; what had ended stays ended."""
+    steps = desk.begin("r1")
+    open_call, ended = intend(steps), intend(steps, 1)
+    steps.answered(open_call, job_id="j1", word=None, fate=Fate.ACCEPTED)
+    steps.answered(ended, job_id="j2", word="COMPLETED", fate=Fate.SUCCEEDED)
+    steps.settled([(0, {"status": "unknown"})], lost=[open_call, ended])
+    assert [call.fate for call in steps.calls()] == [Fate.LOST, Fate.SUCCEEDED]
+
+
+def test_durations_are_the_last_few_of_each_kind(desk: Desk) -> None:
+    """By instance, model, branch and kind of refresh, oldest first."""
+    steps = desk.begin("r1")
+    for n in range(KEPT_DURATIONS + 5):
+        steps.took(base_url=URL, model_id="a", branch_id=None, kind="hard", seconds=n)
+    steps.took(base_url=URL, model_id="a", branch_id="x", kind="hard", seconds=99)
+    steps.took(base_url=URL, model_id="a", branch_id=None, kind="soft", seconds=7)
+    steps.took(base_url="http://other", model_id="a", branch_id=None, kind="hard", seconds=1)
+    durations = desk.journal.durations(URL)
+    assert durations["a"]["soft"] == (7.0,)
+    assert durations["a"]["hard"] == (*map(float, range(5, KEPT_DURATIONS + 5)), 99.0)
+    assert desk.journal.durations("http://nobody") == {}
+
+
+def test_pruning_forgets_whole_runs(desk: Desk) -> None:
+    """By age and by count, roots with all that belongs to them; what is unfinished and young stays."""
+    for n in range(6):
+        steps = desk.begin(f"r{n}")
+        intend(steps)
+        if n != 2:
+            desk.finish(f"r{n}")
+        desk.at += timedelta(days=10)
+    desk.begin("r5b", root="r5")
+    desk.finish("r5b")
+    assert desk.journal.prune(keep_days=55) == 1
+    assert [r.id for r in desk.journal.runs()] == ["r5b", "r5", "r4", "r3", "r2", "r1"]
+    assert desk.journal.prune(keep_runs=2) == 3
+    assert [r.id for r in desk.journal.runs()] == ["r5b", "r5", "r2"]
+    assert desk.journal.targets("r3") == ()
+    assert len(desk.journal.targets("r2")) == 3
+    desk.at += timedelta(seconds=1)
+    assert desk.journal.prune(keep_days=0) == 3
+    assert desk.journal.runs() == ()
+    assert desk.journal.prune() == 0
+
+
+def test_what_cannot_be_read_back_is_an_error(desk: Desk) -> None:
+    """Orders or a document of another kind: told, and not taken for nothing."""
+    desk.begin("r1")
+    desk.finish("r1")
+    with pytest.raises(JournalError, match="cannot be read"):
+        desk.journal.orders("no such run")
+    with desk.journal._database.write() as connection:
+        connection.execute("UPDATE runs SET orders = x'00', document = x'00'")
+    with pytest.raises(JournalError, match="r1 was to do"):
+        desk.journal.orders("r1")
+    with pytest.raises(JournalError, match="report of run r1"):
+        desk.journal.document("r1")
+
+
+def test_a_run_takes_over_what_another_left(desk: Desk) -> None:
+    """Calls move to the run that asks after them, and the other's plan is not gone on with any more: in one step."""
+    first = desk.begin("r1")
+    call = intend(first)
+    first.answered(call, job_id="j1", word=None, fate=Fate.ACCEPTED)
+    new = replace(desk.journal.run("r1"), id="r2", root="r2")
+    second = desk.journal.begin(
+        NewRun(**{f: getattr(new, f) for f in NewRun.__dataclass_fields__}),
+        desk.journal.orders("r1"),
+        [NewTarget(place=0, name="m1", model_id="x", lane="connection c", warnings=("w",))],
+        takes=[call],
+        instead_of="r1",
+    )
+    assert [c.job_id for c in second.calls()] == ["j1"]
+    assert first.calls() == ()
+    assert second.left_jobs(URL, "connection c") == ()
+    assert not desk.journal.run("r1").unfinished
+    (stored,) = desk.journal.targets("r2")
+    assert (stored.model_id, stored.lane, stored.warnings) == ("x", "connection c", ("w",))

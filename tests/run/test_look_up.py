@@ -282,3 +282,24 @@ def test_look_ups_are_paid_and_go_first() -> None:
     )
     assert run.calls[0].method == "GET"
     assert run.result.tally.requests == len(run.calls)
+
+
+@pytest.mark.parametrize("status", [403, 400])
+def test_branches_that_may_not_be_read(status: int) -> None:
+    """Where a model's branches cannot be read, a branch by name is `rejected` and says why; one by id is sent."""
+    shown = {"records": [{"id": uuid(n), "name": f"M{n}", "modelKind": "SHARED"} for n in (1, 2)]}
+    staged = make_scenario(
+        connections=[{"name": "wh", "branch_based": True}],
+        models=[{"id": uuid(n), "connection": "wh", "duration": 1, "branches": ["one", "two"]} for n in (1, 2)],
+        faults=[
+            {"path": "/models$", "nth": [1], "status": 200, "body": shown},
+            {"path": "/models$", "nth": [2, 3], "status": status, "message": "no branches for you"},
+        ],
+    )
+    by_id = branch_id(uuid(2), "two")
+    run = rehearse(manifest_text(model(1, branch="one"), model(2, branch=by_id, connection=None)), staged)
+    refused = run.of("m1").error
+    assert refused is not None
+    assert (run.of("m1").status, refused.kind) == (Status.REJECTED, "unresolved")
+    assert "no branches for you" in refused.message
+    assert run.of("m2").status is Status.SUCCEEDED

@@ -3,28 +3,104 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import manifest_argument
+from orchestrator.cli.options import log_options, manifest_argument, option
+
+if TYPE_CHECKING:
+    from orchestrator.manifest.manifest import Manifest
+    from orchestrator.survey.finding import Finding
 
 
 @click.command("check")
 @manifest_argument
-def command(manifest: str) -> int:
+@option(
+    "--online",
+    is_flag=True,
+    help="Ask the instances as well: models, branches, connections, roles, schemas, schedules.",
+)
+@option("--json", "as_json", is_flag=True, help="What was found as one JSON document on stdout.")
+@log_options
+def command(*, manifest: str, online: bool, as_json: bool, **log: Any) -> int:
     """Read MANIFEST and say everything that is wrong with it, each fault with its line; sends nothing and needs no key.
 
-    Exit code 2 where anything is wrong; warnings alone are 0.
+    Exit code 2 where anything is wrong; warnings alone are 0. With --online the instances are asked as well whether the
+    manifest is true, with reads alone: 1 where something is not as it says, 3 where the keys are refused.
     """
+    from orchestrator.cli.going_on import talk
     from orchestrator.manifest.load import load_manifest
+
+    talking = talk(log)
+    loaded = load_manifest(manifest, environ=os.environ, with_keys=online)
+    for secret in loaded.secrets:
+        talking.redactor.add(secret)
+    if not online and not as_json:
+        return _say_offline(loaded)
+    from orchestrator.survey.finding import found_in_manifest
+
+    findings: Sequence[Finding] = found_in_manifest(loaded)
+    calls, refused = 0, False
+    if online:
+        import asyncio
+
+        asked, calls, refused = asyncio.run(_ask(loaded))
+        findings = sorted((*findings, *asked), key=lambda finding: finding.place)
+    _print(loaded, findings, calls=calls, as_json=as_json, redact=talking.redactor.redact)
+    if refused:
+        return 3
+    return 1 if any(finding.severity == "error" for finding in findings) else 0
+
+
+def _say_offline(loaded: Manifest) -> int:
     from orchestrator.text import clean
 
-    loaded = load_manifest(manifest, environ=os.environ, with_keys=False)
     for warning in loaded.warnings:
         place = f"{loaded.path}:{warning.place.line}:{warning.place.column}"
         click.echo(clean(f"{place}: warning: {warning.message}"), err=True)
-    count, instances = len(loaded.entries), len(loaded.instances)
     disabled = sum(1 for e in loaded.entries if not e.enabled)
-    words = f"{count} model{'s' if count != 1 else ''} on {instances} instance{'s' if instances != 1 else ''}"
-    click.echo(f"{clean(loaded.path)}: right: {words}" + (f", {disabled} disabled" if disabled else ""))
+    click.echo(f"{clean(loaded.path)}: right: {_counts(loaded)}" + (f", {disabled} disabled" if disabled else ""))
     return 0
+
+
+def _counts(loaded: Manifest) -> str:
+    count, instances = len(loaded.entries), len(loaded.instances)
+    return f"{count} model{'s' if count != 1 else ''} on {instances} instance{'s' if instances != 1 else ''}"
+
+
+async def _ask(manifest: Manifest) -> tuple[Sequence[Finding], int, bool]:
+    """What the instances say, how many calls that took, and whether one of them refused its keys."""
+    from orchestrator.cli.access import make_access, state_for_reading
+    from orchestrator.clock import real_clock
+    from orchestrator.survey.check_online import check_online
+    from orchestrator.survey.survey import Survey
+
+    with state_for_reading() as state:
+        access = make_access(manifest.instances, state, real_clock())
+        async with Survey(manifest.instances, access) as survey:
+            findings = await check_online(manifest, survey)
+        return findings, survey.tally.requests, bool(survey.refused)
+
+
+def _print(
+    manifest: Manifest, findings: Sequence[Finding], *, calls: int, as_json: bool, redact: Callable[[str], str]
+) -> None:
+    import json
+
+    from orchestrator.cli.console import print_result
+    from orchestrator.survey.finding import make_check_document
+    from orchestrator.text import clean
+
+    if as_json:
+        document = make_check_document(manifest, findings, calls=calls, redact=redact)
+        print_result(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        return
+    lines = [clean(redact(finding.line(manifest.path))) for finding in findings]
+    errors = sum(finding.severity == "error" for finding in findings)
+    verdict = f"{errors} error{'s' if errors != 1 else ''}" if errors else "right"
+    warnings = len(findings) - errors
+    told = f", {warnings} warning{'s' if warnings != 1 else ''}" if warnings else ""
+    lines.append(f"{clean(manifest.path)}: {verdict}{told}: {_counts(manifest)}, {calls} calls")
+    print_result("\n".join(lines) + "\n")

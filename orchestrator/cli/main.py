@@ -16,6 +16,7 @@ from orchestrator.errors import OmniRefreshError
 # command: (module under orchestrator.cli, what the list of commands says of it)
 COMMANDS = {
     "run": ("run", "Refresh the models of a manifest and follow each to its end."),
+    "plan": ("plan", "What run would do: refreshes, calls, time. Sends no refresh."),
     "resume": ("resume", "Go on with a run that was cut off."),
     "retry": ("retry", "Run again what did not succeed in an earlier run."),
     "history": ("history", "Earlier runs, and how long each model takes."),

@@ -98,18 +98,23 @@ def report_options(command: F) -> F:
     return command
 
 
+def simulate_option(command: F) -> F:
+    """--simulate."""
+    return option(
+        "--simulate",
+        is_flag=False,
+        flag_value="",
+        default=None,
+        metavar="[SCENARIO]",
+        help="Run against a simulator of its own: needs no key and no network. Without SCENARIO it is "
+        "NAME.scenario.yaml beside the manifest NAME.yaml, or else every model of the manifest exists.",
+    )(command)
+
+
 def run_options(command: F) -> F:
     """What decides how a run goes and what it leaves."""
     for decorate in (
-        option(
-            "--simulate",
-            is_flag=False,
-            flag_value="",
-            default=None,
-            metavar="[SCENARIO]",
-            help="Run against a simulator of its own: needs no key and no network. Without SCENARIO it is "
-            "NAME.scenario.yaml beside the manifest NAME.yaml, or else every model of the manifest exists.",
-        ),
+        simulate_option,
         option(
             "--resume",
             is_flag=True,

@@ -37,19 +37,27 @@ class CannotRead(Exception):
 
 
 class LookUp:
-    """Look-ups on one instance. Reads are tried again; what cannot be read leaves a gap that the plan explains."""
+    """Look-ups on one instance. Reads are tried again; what cannot be read leaves a gap that the plan explains.
 
-    def __init__(self, calls: Calls, rng: Random, *, purpose: Purpose = Purpose.LOOK_UP) -> None:
+    `reads` counts the questions, not those that had to be asked again.
+    """
+
+    def __init__(
+        self, calls: Calls, rng: Random, *, purpose: Purpose = Purpose.LOOK_UP, rank: tuple[float, ...] = ()
+    ) -> None:
         self._calls = calls
         self._rng = rng
         self._purpose = purpose
+        self._rank = rank
+        self.reads = 0
 
     async def read(self, question: Callable[[Secret], Awaitable[T]]) -> T:
         """One read, tried again where that may help; raises `CallError` or `DoorClosed`."""
         attempt, not_before = 0, 0.0
+        self.reads += 1
         while True:
             try:
-                ask = Ask(purpose=self._purpose, not_before=not_before)
+                ask = Ask(purpose=self._purpose, rank=self._rank, not_before=not_before)
                 return (await self._calls.send(ask, question, Spent())).answer
             except CallError as error:
                 attempt += 1
@@ -72,7 +80,8 @@ class LookUp:
             return Inventory()
         search = Search(self, needs)
         try:
-            await search.run()
+            # who asks after everything wants to know of the others as well: names that are near, models that share
+            await search.run(few=0 if everything else FEW_NAMES)
             await search.read_branches(entries, by_id=everything)
         except CannotRead as error:
             search.failure = str(error)
@@ -107,6 +116,7 @@ class Search:
         # models of whose branches only those were read that were asked for by name
         self._partly: set[str] = set()
         self._whole: set[str] = set()
+        self._paged = False
         self._refused: dict[str, str] = {}
         self.failure = ""
 
@@ -129,12 +139,14 @@ class Search:
         kinds = {name: records[0].kind for name, records in by_name(self._records.values()).items()}
         return [name for name in self._needs.names if kinds.get(name) not in self._whole]
 
-    async def run(self) -> None:
-        """Pages where they are fewer, then a call for each that is left. Raises `CannotRead` and `DoorClosed`."""
+    async def run(self, *, few: int = FEW_NAMES) -> None:
+        """Pages where they are fewer, then a call for each that is left; `few` are asked for one by one at once. Raises
+        `CannotRead` and `DoorClosed`.
+        """
         for kind in KINDS:
             ids, names = len(self._missing_ids()), len(self._open_names())
             # an id that a page shows costs no call of its own, so that one page is worth its call sooner
-            if ids + names <= FEW_NAMES and (ids < 2 or kind != KINDS[0]):
+            if ids + names <= (few if kind == KINDS[0] else FEW_NAMES) and (ids < 2 or kind != KINDS[0]):
                 break
             if not await self.read_kind(kind, or_singles=True):
                 break
@@ -143,16 +155,13 @@ class Search:
             *(self._single(self._query(model_id=model_id), model_id) for model_id in ids_left),
             *(self._by_name(name) for name in names_left),
         )
-        if not self.failure and self._unseen() and not self._records_of(KINDS[0]):
+        if not self.failure and self._unseen() and not self._paged:
             # whoever mistyped a name is helped by those that there are
             self._add(await self._look_up.page(self._query(kind=KINDS[0])), set())
 
     def _unseen(self) -> bool:
         known = {record.name for record in self._records.values()}
         return any(name not in known and name not in self._refused for name in self._needs.names)
-
-    def _records_of(self, kind: str) -> bool:
-        return any(record.kind == kind for record in self._records.values())
 
     async def _by_name(self, name: str) -> None:
         for kind in KINDS:
@@ -170,7 +179,7 @@ class Search:
         """Models of one kind page by page; whether all were read. With `or_singles` until all is found, or single calls
         are fewer than the pages that are left.
         """
-        query = self._query(kind=kind)
+        query, self._paged = self._query(kind=kind), True
         seen, shown, read = {""}, set[str](), 0
         while read < MOST_PAGES:
             page = await self._look_up.page(query)

@@ -29,6 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal": {"errors", "clock", "durations", "text", "log", "manifest", "plan", "quota"},
     # The life of a refresh: the one place where plan, API, door and journal meet.
     "run": {"errors", "clock", "durations", "text", "log", "manifest", "plan", "omni", "quota", "journal"},
+    # What is known of an instance without refreshing anything: it reads as a run does, and sends no refresh.
+    "survey": {"errors", "clock", "durations", "text", "log", "manifest", "plan", "omni", "quota", "run"},
     # Outcomes to text. It reads values, and sends nothing.
     "report": {"errors", "durations", "text", "manifest", "changes", "plan", "run"},
     # Who is told of a report. It sends, to anybody but an Omni instance.
@@ -38,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Wires the rooms.
     "cli": {
         *("errors", "clock", "durations", "text", "log"),
-        *("manifest", "changes", "omni", "plan", "quota", "journal", "run", "report", "notify", "simulator"),
+        *("manifest", "changes", "omni", "plan", "quota", "journal", "run", "survey", "report", "notify", "simulator"),
     },
 }
 """The rooms in their order: each may import only from rooms that stand before it."""

@@ -1,0 +1,122 @@
+"""How commands reach instances: clients, the budget that runs of this machine share, and what earlier runs have shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from random import Random
+
+from orchestrator import __version__
+from orchestrator.cli.narrator import Narrator
+from orchestrator.cli.state import State, open_state
+from orchestrator.clock import Clock
+from orchestrator.journal.database import JournalError
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.shared_window import SharedWindow, key_name
+from orchestrator.log import Event, get_logger
+from orchestrator.manifest.manifest import ApiKey, Entry, Instance, Manifest, RateLimit
+from orchestrator.omni.address import UnsendableName, request_target_bytes
+from orchestrator.omni.answers import RefreshAsk
+from orchestrator.omni.client import OmniClient
+from orchestrator.plan.lanes import Length
+from orchestrator.quota.window import Ledger, Window
+from orchestrator.run.journal_recorder import kind_of_refresh
+from orchestrator.survey.survey import Access
+
+USER_AGENT = f"omni-refresh/{__version__}"
+
+
+@contextmanager
+def state_for_reading() -> Iterator[State | None]:
+    """The state folder for a command that refreshes nothing; None, and a warning, where it cannot be used: then the
+    budget is not shared with other runs, and no earlier run tells anything.
+    """
+    with ExitStack() as stack:
+        try:
+            state: State | None = stack.enter_context(open_state())
+        except JournalError as error:
+            get_logger().warning(Event.JOURNAL_BROKE, error=str(error))
+            state = None
+        yield state
+
+
+def make_access(
+    instances: Mapping[str, Instance], state: State | None, clock: Clock, *, direct: bool = False
+) -> Access:
+    """What a survey stands on. `direct` leaves out proxies: for a simulated instance."""
+    return Access(
+        clock=clock,
+        rng=Random(),
+        watcher=Narrator(),
+        open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent=USER_AGENT, direct=direct),
+        ledger=make_ledgers(state, instances),
+    )
+
+
+def make_ledgers(state: State | None, whole: Mapping[str, Instance]) -> Callable[[Instance, ApiKey], Ledger]:
+    """Where the calls of an instance's key are counted: together with those of all runs of this machine, where there is
+    a state folder. `whole` are the instances with all that their keys may send.
+    """
+
+    def ledger(instance: Instance, key: ApiKey) -> Ledger:
+        limit = whole[instance.name].rate_limit
+        if state is None:
+            return Window(limit.per_s)
+        return SharedWindow(
+            state.owner,
+            key=key_name(key.secret.reveal() if key.secret is not None else "", state.salt),
+            requests=limit.requests,
+            per_s=limit.per_s,
+            shared=instance.rate_limit.requests < limit.requests,
+            own=Window(limit.per_s),
+            broke=lambda error: get_logger().warning(Event.BUDGET_BROKE, error=str(error)),
+        )
+
+    return ledger
+
+
+def with_rate(manifest: Manifest, rate: int | None) -> Manifest:
+    """The manifest with at most `rate` calls a window for each key."""
+    if rate is None:
+        return manifest
+
+    def share(limit: RateLimit) -> RateLimit:
+        return replace(limit, requests=min(limit.requests, rate))
+
+    instances = {name: replace(i, rate_limit=share(i.rate_limit)) for name, i in manifest.instances.items()}
+    return replace(manifest, instances=instances)
+
+
+def make_length(manifest: Manifest) -> Length:
+    """How many bytes a refresh call's request target has."""
+
+    def length(instance: str, ask: RefreshAsk) -> int:
+        try:
+            return request_target_bytes(manifest.instances[instance], ask)
+        except UnsendableName:
+            # it will be refused when it is to be sent, and say so in its own outcome
+            return 0
+
+    return length
+
+
+def earlier_durations(
+    journal: Journal, manifest: Manifest, selected: Sequence[Entry]
+) -> dict[str, dict[str, tuple[float, ...]]]:
+    """How long each model took in earlier runs, by instance and model id (seconds, oldest first): refreshes of the kind
+    that is wanted now, where that is known.
+    """
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for entry in selected:
+        if entry.model_id is not None:
+            ask = RefreshAsk(
+                model_id=entry.model_id, hard=entry.mode == "hard", schemas=entry.schemas, tables=entry.tables
+            )
+            wanted.setdefault((entry.instance, entry.model_id), set()).add(kind_of_refresh(ask))
+    history: dict[str, dict[str, tuple[float, ...]]] = {}
+    for name, instance in manifest.instances.items():
+        for model_id, kinds in journal.durations(instance.base_url).items():
+            like = wanted.get((name, model_id), set()) & set(kinds) or set(kinds)
+            history.setdefault(name, {})[model_id] = tuple(s for kind in sorted(like) for s in kinds[kind])
+    return history

@@ -1,0 +1,163 @@
+"""A preview for people: the refreshes in order, what cannot be planned, what to know, what it will cost."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.console import Console
+from orchestrator.plan.inventory import is_id
+from orchestrator.plan.plan import Plan
+from orchestrator.report.took import took
+from orchestrator.survey.cautions import some
+from orchestrator.survey.forecast import Forecast
+from orchestrator.survey.preview import Preview
+from orchestrator.survey.steps import Step
+from orchestrator.text import clean
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_ROWS = 200
+_OTHERS = 20
+_LANE_LIMIT = 40
+
+
+def render_preview(preview: Preview, console: Console, *, redact: Callable[[str], str]) -> str:
+    """The preview as text, ending in a newline; without colour it holds no escape. `redact` takes secrets out."""
+    from rich.console import Console as Rich
+
+    out = io.StringIO()
+    rich = Rich(
+        file=out,
+        width=max(console.width, 40),
+        force_terminal=console.color,
+        color_system="standard" if console.color else None,
+        legacy_windows=False,
+        emoji=False,
+        markup=False,
+        highlight=False,
+        _environ={},
+    )
+    if preview.steps:
+        rich.print(_table(preview.steps))
+        if len(preview.steps) > _ROWS:
+            rich.print(f"and {len(preview.steps) - _ROWS} more; --json has them all")
+        rich.print()
+    for line in _others(preview):
+        rich.print(clean(redact(line)), soft_wrap=True)
+    rich.print(_numbers(preview.plan, preview.steps))
+    for line in _costs(preview.forecast, len(preview.steps)):
+        rich.print(line)
+    lines = (line if console.color else line.rstrip() for line in out.getvalue().split("\n"))
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _table(steps: Sequence[Step]) -> Table:
+    from rich.table import Table
+
+    several = len({step.lane.instance for step in steps}) > 1
+    any_waits = any(step.turn > 1 for step in steps)
+    number_of = {(step.lane.instance, step.lane.key, step.turn): step.number for step in steps}
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    titles = ("#", "LANE", *(("AFTER",) if any_waits else ()), "CALL", "SCOPE", "SERVES AS WELL")
+    for title in titles:
+        right = title in ("#", "AFTER")
+        table.add_column(title, overflow="fold", justify="right" if right else "left", no_wrap=right or title == "LANE")
+    for step in steps[:_ROWS]:
+        before = number_of.get((step.lane.instance, step.lane.key, step.turn - 1), "")
+        waits = (str(before),) if any_waits else ()
+        table.add_row(str(step.number), _lane(step, several=several), *waits, _call(step), _scope(step), _serves(step))
+    return table
+
+
+def _lane(step: Step, *, several: bool) -> str:
+    """What people call the connection, else the beginning of its id, or of the model's that is alone."""
+    labels = (t.entry.connection for t in step.lane.targets)
+    label = next((label for label in labels if label is not None and not is_id(label)), None)
+    name = label or step.lane.key.removeprefix("connection ").removeprefix("model ")[:8]
+    if label is None and step.lane.key.startswith("model "):
+        name = f"model {name}"
+    return clean(f"{step.lane.instance}: {name}" if several else name)[:_LANE_LIMIT]
+
+
+def _call(step: Step) -> str:
+    sender = step.refresh.sender
+    words = f"{sender.entry.mode.value} refresh of {clean(sender.entry.name)}"
+    if sender.entry.branch is not None:
+        words += f", branch {clean(sender.entry.branch)}"
+    calls = len(step.refresh.asks)
+    return words if calls == 1 else f"{words}, in {calls} calls"
+
+
+def _scope(step: Step) -> str:
+    entry = step.refresh.sender.entry
+    parts = [
+        f"{what} {clean(some(names, at_most=3))}"
+        for what, names in (("schemas", entry.schemas), ("tables", entry.tables))
+        if names
+    ]
+    return ", ".join(parts) or "everything"
+
+
+def _serves(step: Step) -> str:
+    return clean(some([target.entry.name for target in step.refresh.covered]))
+
+
+def _others(preview: Preview) -> Iterator[str]:
+    plan = preview.plan
+    for unresolved in plan.unresolved[:_OTHERS]:
+        place = unresolved.entry.place
+        hint = f"; {unresolved.hint}" if unresolved.hint else ""
+        where = f"{plan.manifest.path}:{place.line}:{place.column}"
+        yield f"{where}: error: {unresolved.entry.name}: {unresolved.message}{hint}"
+    if len(plan.unresolved) > _OTHERS:
+        yield f"and {len(plan.unresolved) - _OTHERS} more errors; --json has them all"
+    for caution in preview.cautions[:_OTHERS]:
+        yield f"warning: {caution.message}: {some([entry.name for entry in caution.entries])}"
+    if len(preview.cautions) > _OTHERS:
+        yield f"and {len(preview.cautions) - _OTHERS} more warnings; --json has them all"
+    reasons: dict[str, list[str]] = {}
+    for skip in plan.skips:
+        reasons.setdefault(skip.reason, []).append(skip.entry.name)
+    for reason, names in list(reasons.items())[:_OTHERS]:
+        yield f"skipped: {some(names)}: {reason}"
+    if plan.unresolved or preview.cautions or reasons:
+        yield ""
+
+
+def _numbers(plan: Plan, steps: Sequence[Step]) -> str:
+    targets = sum(len(lane.targets) for lane in plan.lanes)
+    words = f"{_count(len(steps), 'refresh', 'refreshes')} in {_count(len(plan.lanes), 'lane')} for {_count(targets, 'target')}"
+    if plan.unresolved:
+        words += f", {len(plan.unresolved)} in error"
+    return words + (f", {len(plan.skips)} skipped" if plan.skips else "")
+
+
+def _costs(forecast: Forecast, refreshes: int) -> Iterator[str]:
+    parts = [
+        f"{count} {what}"
+        for count, what in (
+            (forecast.look_ups, "to look up"),
+            (forecast.submits, "to submit"),
+            (forecast.polls, "or so to follow"),
+            (forecast.proofs, "to prove"),
+        )
+        if count
+    ]
+    yield f"Calls: about {forecast.calls}" + (f" ({', '.join(parts)})" if parts else "")
+    if forecast.time is not None:
+        time = forecast.time
+        words = f"about {took(time.middle_s)}"
+        if not time.is_point:
+            words += f", most likely {took(time.low_s)} to {took(time.high_s)}"
+        if not forecast.known:
+            words += "; a guess, since no earlier run tells how long these models take"
+        elif forecast.known < refreshes:
+            words += f"; earlier runs tell of {forecast.known} of {refreshes}"
+        yield f"Time: {words}"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,299 @@
+"""Is a manifest true? Asks its instances for what it names: reads only, and few of them.
+
+Calls for an instance: the models' look-ups, one for the connections, one for the key's roles (for 100 connections), one
+for each scoped connection and branch (its schemas), one for each connection (its schedules).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+from orchestrator.manifest.manifest import Entry, Manifest
+from orchestrator.omni.answers import ConnectionRecord, ModelsQuery
+from orchestrator.omni.errors import CallError
+from orchestrator.plan.inventory import KINDS, Inventory, is_id
+from orchestrator.plan.make_plan import make_plan
+from orchestrator.plan.names import may_be, patterns_of_schemas, patterns_of_tables, split_name
+from orchestrator.plan.plan import Target
+from orchestrator.quota.door import DoorClosed
+from orchestrator.run.calls import Calls
+from orchestrator.run.look_up import LookUp, together
+from orchestrator.survey.finding import Finding, Severity, found_in
+from orchestrator.survey.preview import look_up
+from orchestrator.survey.schedule_words import describe
+from orchestrator.survey.survey import Survey
+
+_ROLES_A_CALL = 100
+_SCHEDULES_TOLD = 5
+_ENOUGH = "CONNECTION_ADMIN"
+_MAYBE_ENOUGH = "MODELER"
+
+
+async def check_online(manifest: Manifest, survey: Survey) -> tuple[Finding, ...]:
+    """Everything that is not as the manifest says, or may keep it from being refreshed, in the file's order. Disabled
+    entries are left out.
+    """
+    enabled = tuple(entry for entry in manifest.entries if entry.enabled)
+    found = await look_up(survey, enabled, everything=True)
+    plan = make_plan(manifest, enabled, found.inventories)
+    findings: list[Finding] = []
+    for name, words in found.silent.items():
+        findings.append(_of_instance(enabled, name, Severity.ERROR, f"the instance {name} could not be asked: {words}"))
+    findings += [
+        found_in(u.entry, Severity.ERROR, u.message, u.hint)
+        for u in plan.unresolved
+        if u.entry.instance not in found.silent
+    ]
+    checks = [
+        _Check(
+            name,
+            tuple(entry for entry in enabled if entry.instance == name),
+            tuple(t for lane in plan.lanes if lane.instance == name for t in lane.targets),
+            inventory,
+            findings,
+        )
+        for name, inventory in found.inventories.items()
+        if name not in found.silent
+    ]
+    await together(*(check.run(survey) for check in checks))
+    return tuple(sorted(dict.fromkeys(findings), key=lambda f: (f.place, f.severity, f.message)))
+
+
+def _of_instance(entries: Iterable[Entry], name: str, severity: Severity, message: str) -> Finding:
+    """A finding about an instance stands where its first model does."""
+    first = next(entry for entry in entries if entry.instance == name)
+    return Finding(severity=severity, place=first.place, message=message)
+
+
+class _Check:
+    """The check of one instance."""
+
+    def __init__(
+        self,
+        name: str,
+        entries: Sequence[Entry],
+        targets: Sequence[Target],
+        inventory: Inventory,
+        findings: list[Finding],
+    ) -> None:
+        self._name = name
+        self._entries = entries
+        self._inventory = inventory
+        self._findings = findings
+        self._targets = [t for t in targets if self._exists(t)]
+        # by connection, as look-ups showed it; one target speaks for all of a connection
+        self._roles_on: dict[str, str] = {}
+        self._on: dict[str, list[Target]] = defaultdict(list)
+        for target in self._targets:
+            connection = inventory.records[target.model_id].connection_id
+            if connection is not None:
+                self._on[connection].append(target)
+
+    async def run(self, survey: Survey) -> None:
+        """Ask for the rest, side by side."""
+        calls, reader = await survey.calls(self._name), await survey.look_up(self._name)
+        self._branch_mode()
+        try:
+            await together(
+                self._connections(calls, reader), self._scopes(calls, reader), self._permissions(calls, reader)
+            )
+        except DoorClosed as closed:
+            words = f"the instance {self._name} could not be asked for everything: {survey.why(closed)}"
+            self._findings.append(_of_instance(self._entries, self._name, Severity.ERROR, words))
+
+    def _say(self, entry: Entry, severity: Severity, message: str, hint: str = "") -> None:
+        self._findings.append(found_in(entry, severity, message, hint))
+
+    def _note(self, message: str) -> None:
+        self._findings.append(_of_instance(self._entries, self._name, Severity.WARNING, message))
+
+    def _exists(self, target: Target) -> bool:
+        """Whether there are the model and the branch; tells what is not."""
+        entry, inventory = target.entry, self._inventory
+        record = inventory.records.get(target.model_id)
+        if record is None:
+            why = inventory.why(target.model_id)
+            if why:
+                self._say(entry, Severity.ERROR, f"the model {target.model_id} could not be looked up{why}")
+            else:
+                words = f"there is no model {target.model_id}"
+                self._say(entry, Severity.ERROR, words, "check the id; a missing permission can look the same")
+            return False
+        if record.deleted:
+            self._say(entry, Severity.ERROR, f"the model {target.model_id} is in the trash")
+            return False
+        if record.kind is not None and record.kind not in KINDS:
+            words = f"the model {target.model_id} is of kind {record.kind}, which cannot be refreshed"
+            self._say(entry, Severity.ERROR, words, "name the shared model that it belongs to")
+            return False
+        branches = inventory.branches.get(target.model_id)
+        if target.branch_id is None or branches is None or target.branch_id in {branch_id for branch_id, _ in branches}:
+            return True
+        self._say(entry, Severity.ERROR, f"the model has no branch {entry.branch}", _some_branches(branches))
+        return False
+
+    def _branch_mode(self) -> None:
+        """A connection with several shared models cannot have branch-based schema refresh (Omni's documentation, July
+        2025), so that a refresh with a branch is refused there.
+        """
+        if KINDS[0] not in self._inventory.whole:
+            return
+        for connection, targets in self._on.items():
+            on_branch = [t for t in targets if t.branch_id is not None]
+            if on_branch and (count := self._known_shared(connection)) > 1:
+                words = (
+                    f"its connection has {count} shared models, so that branch-based refresh is most likely off there"
+                )
+                hint = "a refresh with a branch is then refused; leave `branch` out to refresh the shared model"
+                for target in on_branch:
+                    self._say(target.entry, Severity.WARNING, words, hint)
+
+    async def _connections(self, calls: Calls, reader: LookUp) -> None:
+        """Whether `connection:` says what the instance says. A label that is no connection's name is only a label."""
+        said = [t for t in self._targets if t.entry.connection is not None]
+        if not said:
+            return
+        try:
+            listed: Sequence[ConnectionRecord] | None = await reader.read(calls.client.connections)
+        except CallError:
+            # the list is for administrators; what the models show is known without it
+            listed = None
+        by_name: dict[str, set[str]] = defaultdict(set)
+        for connection in listed or ():
+            by_name[connection.name or ""].add(connection.id)
+        names = {connection.id: connection.name for connection in listed or ()}
+        for target in said:
+            label, shown = target.entry.connection or "", self._inventory.records[target.model_id].connection_id
+            meant = {label.lower()} if is_id(label) else by_name.get(label, set())
+            if shown is not None and meant and shown not in meant:
+                called = f"{names[shown]} ({shown})" if names.get(shown) else shown
+                words = f"the manifest says connection {label}, the model is on {called}"
+                self._say(target.entry, Severity.ERROR, words, "correct `connection:`, or leave it out")
+
+    async def _permissions(self, calls: Calls, reader: LookUp) -> None:
+        """Roles first: only a connection's admin may read its schedules."""
+        await self._roles(calls, reader)
+        await self._schedules(calls, reader)
+
+    async def _roles(self, calls: Calls, reader: LookUp) -> None:
+        """Whether the key's role is likely to suffice. It is never said whether a refresh is allowed, only the role."""
+        first = {targets[0].model_id: (connection, targets[0]) for connection, targets in self._on.items()}
+        ids = list(first)
+        for start in range(0, len(ids), _ROLES_A_CALL):
+            chunk = ids[start : start + _ROLES_A_CALL]
+            try:
+                who = await reader.read(partial(calls.client.whoami, chunk))
+            except CallError as error:
+                self._note(f"the key's roles could not be asked for: {error.message}")
+                return
+            for role in who.roles:
+                if role.model_id in first and role.base_role is not None:
+                    connection, target = first[role.model_id]
+                    self._roles_on[connection] = role.base_role.upper()
+                    if role.base_role.upper() != _ENOUGH:
+                        await self._weigh(calls, reader, target, connection)
+
+    async def _weigh(self, calls: Calls, reader: LookUp, target: Target, connection: str) -> None:
+        """Warn of a role that is too small: a modeler may refresh where the connection has one shared model."""
+        role = self._roles_on[connection]
+        words = f"the key's role on connection {connection} is {role[:40]}"
+        hint = "a refresh needs Connection Admin, or Modeler where the connection has one shared model"
+        if role == _MAYBE_ENOUGH:
+            count = await self._shared_models(calls, reader, connection)
+            if count is None or count < 2:
+                return
+            words += f", and the connection has {count} shared models"
+        self._say(target.entry, Severity.WARNING, f"{words}: its refresh may be refused", hint)
+
+    async def _shared_models(self, calls: Calls, reader: LookUp, connection: str) -> int | None:
+        if KINDS[0] in self._inventory.whole:
+            return self._known_shared(connection)
+        query = ModelsQuery(kind=KINDS[0], connection_id=connection)
+        try:
+            page = await reader.read(partial(calls.client.models, query))
+        except CallError:
+            return None
+        return sum(r.kind == KINDS[0] and r.connection_id == connection and not r.deleted for r in page.records)
+
+    def _known_shared(self, connection: str) -> int:
+        return sum(
+            r.kind == KINDS[0] and r.connection_id == connection and not r.deleted
+            for r in self._inventory.records.values()
+        )
+
+    async def _scopes(self, calls: Calls, reader: LookUp) -> None:
+        """Whether each name and pattern of a scope fits any schema that the model shows."""
+        scoped: dict[tuple[str, str | None], list[Target]] = defaultdict(list)
+        for target in self._targets:
+            if target.entry.schemas or target.entry.tables:
+                place = self._inventory.records[target.model_id].connection_id or target.model_id
+                scoped[place, target.branch_id].append(target)
+        await together(*(self._scope(calls, reader, targets) for targets in scoped.values()))
+
+    async def _scope(self, calls: Calls, reader: LookUp, targets: Sequence[Target]) -> None:
+        first = targets[0]
+        try:
+            schemas = await reader.read(lambda key: calls.client.schemas(first.model_id, key, first.branch_id))
+        except CallError as error:
+            self._say(first.entry, Severity.WARNING, f"its schemas could not be read: {error.message}")
+            return
+        for target in targets:
+            for what, text in _unmatched(target.entry, schemas):
+                near = difflib.get_close_matches(text.lower(), [s.lower() for s in schemas[:5000]], n=1)
+                hint = (
+                    f"did you mean {near[0]!r}?"
+                    if near
+                    else "a name that fits nothing is no error to Omni: nothing is refreshed"
+                )
+                self._say(
+                    target.entry,
+                    Severity.WARNING,
+                    f"no schema of the model fits {what} {text!r} (unless it is brand new)",
+                    hint,
+                )
+
+    async def _schedules(self, calls: Calls, reader: LookUp) -> None:
+        """Tell of native schedules: they refresh the same connections, and nobody waits for whom."""
+        unread = 0
+
+        async def ask(connection: str, target: Target) -> None:
+            nonlocal unread
+            try:
+                schedules = await reader.read(partial(calls.client.schedules, connection))
+            except CallError:
+                unread += 1
+                return
+            for schedule in [s for s in schedules if not s.disabled][:_SCHEDULES_TOLD]:
+                kind = "" if schedule.hard is None else ", hard" if schedule.hard else ", soft"
+                words = f"Omni itself refreshes this connection {describe(schedule)}{kind}"
+                hint = "let this program run at another time, or switch the schedule off"
+                self._say(target.entry, Severity.WARNING, words, hint)
+
+        admin = {c: targets for c, targets in self._on.items() if self._roles_on.get(c, _ENOUGH) == _ENOUGH}
+        await together(*(ask(connection, targets[0]) for connection, targets in admin.items()))
+        unread += len(self._on) - len(admin)
+        if unread:
+            self._note(f"the key may not read the native schedules of {unread} of {len(self._on)} connections")
+
+
+def _some_branches(branches: Sequence[tuple[str, str]]) -> str:
+    names = ", ".join(name for _, name in branches[:5])
+    return f"there is: {names}" if names else "it has no branches"
+
+
+def _unmatched(entry: Entry, schemas: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Names in an entry's scope that fit none of the schemas: under which key, and the name."""
+    known = [_known(name) for name in schemas]
+    patterns = [("schemas", pattern) for pattern in patterns_of_schemas(entry.schemas)]
+    patterns += [("tables", pattern) for pattern in patterns_of_tables(entry.tables) if pattern.schema is not None]
+    for what, pattern in patterns:
+        if not any(may_be(pattern.schema, schema) and may_be(pattern.catalog, catalog) for catalog, schema in known):
+            yield what, pattern.text
+
+
+def _known(name: str) -> tuple[str | None, str]:
+    parts = split_name(name)
+    return ".".join(parts[:-1]) or None, parts[-1]

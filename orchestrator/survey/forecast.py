@@ -1,0 +1,90 @@
+"""What a plan will cost: calls by what they are for, and the time, from earlier runs and the budget. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from orchestrator.manifest.manifest import Instance, Verify
+from orchestrator.plan.plan import Target
+from orchestrator.quota.belief import Durations, Expectation
+from orchestrator.quota.estimate import Budget, Estimate, estimate, plan_lanes
+from orchestrator.survey.steps import Step
+
+# Measured in virtual time over workloads of 60 to 1,000 models: 2.2 calls a model with no history, of which one submits.
+POLLS_A_JOB = 1.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Calls by what they are for, retries left out, and the time in seconds (None: nothing is sent). `known` is of how
+    many refreshes earlier runs tell the duration.
+    """
+
+    look_ups: int
+    submits: int
+    polls: int
+    proofs: int
+    time: Estimate | None
+    known: int
+
+    @property
+    def calls(self) -> int:
+        """All of them."""
+        return self.look_ups + self.submits + self.polls + self.proofs
+
+
+def make_forecast(
+    steps: Sequence[Step],
+    *,
+    instances: Mapping[str, Instance],
+    look_ups: Mapping[str, int],
+    durations: Mapping[str, Durations],
+    rng: Random,
+) -> Forecast:
+    """The forecast for a plan's steps. `look_ups` are the calls that were made for it, by instance: a run makes them again."""
+    lanes: dict[str, dict[str, list[Expectation]]] = defaultdict(lambda: defaultdict(list))
+    followed = known = 0
+    last = {(step.lane.instance, step.lane.key): step.turn for step in steps}
+    for step in steps:
+        instance, model = step.lane.instance, step.refresh.sender.model_id
+        calls = len(step.refresh.asks)
+        lanes[instance][step.lane.key] += [durations[instance].expect(model)] * calls
+        known += durations[instance].known_s(model) is not None
+        is_followed = step.refresh.wait or step.turn < last[step.lane.instance, step.lane.key]
+        followed += calls if is_followed else calls - 1
+    times = [
+        estimate(
+            plan_lanes(of_instance.values()),
+            _budget(instances[name], look_ups.get(name, 0)),
+            durations[name].crowd_habits(),
+            rng,
+        )
+        for name, of_instance in lanes.items()
+    ]
+    return Forecast(
+        look_ups=sum(look_ups.values()),
+        submits=sum(len(step.refresh.asks) for step in steps),
+        polls=math.ceil(POLLS_A_JOB * followed),
+        proofs=sum(_proofs(target) for step in steps for target in step.refresh.served),
+        # instances are worked on side by side: the slowest decides
+        time=max(times, key=lambda t: t.middle_s) if times else None,
+        known=known,
+    )
+
+
+def _budget(instance: Instance, used: int) -> Budget:
+    limit = instance.rate_limit
+    calls = limit.requests * max(1, len(instance.keys))
+    return Budget(calls=calls, per_s=limit.per_s, used=(limit.per_s,) * min(used, calls))
+
+
+def _proofs(target: Target) -> int:
+    """How many reads prove a target: its views where it has a scope, its validation before and after."""
+    entry = target.entry
+    if entry.verify is Verify.VALIDATE:
+        return 2
+    return int(entry.verify is Verify.SCOPE and bool(entry.schemas or entry.tables))

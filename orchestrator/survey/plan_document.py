@@ -1,0 +1,91 @@
+"""A preview as JSON data: what `plan --json` prints. Its `schema_version` grows when a field changes or goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from orchestrator import __version__
+from orchestrator.manifest.manifest import Entry
+from orchestrator.omni.address import UnsendableName, refresh_target
+from orchestrator.omni.answers import RefreshAsk
+from orchestrator.quota.estimate import Estimate
+from orchestrator.survey.preview import Preview
+from orchestrator.survey.steps import Step
+
+SCHEMA_VERSION = 1
+
+
+def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Mapping[str, Any]:
+    """The document. `redact` takes secrets out of what a server said."""
+    plan, forecast = preview.plan, preview.forecast
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "omni-refresh", "version": __version__},
+        "manifest": {"path": plan.manifest.path, "sha256": plan.manifest.sha256},
+        "summary": {
+            "targets": sum(len(lane.targets) for lane in plan.lanes),
+            "refreshes": len(preview.steps),
+            "lanes": len(plan.lanes),
+            "skipped": len(plan.skips),
+            "unresolved": len(plan.unresolved),
+            "calls": {
+                "look_ups": forecast.look_ups,
+                "submits": forecast.submits,
+                "polls": forecast.polls,
+                "proofs": forecast.proofs,
+                "total": forecast.calls,
+            },
+            "expected": _expected(forecast.time),
+            "known_durations": forecast.known,
+        },
+        "refreshes": [_refresh(step) for step in preview.steps],
+        "skipped": [{**_who(skip.entry), "reason": skip.reason} for skip in plan.skips],
+        "unresolved": [
+            {**_who(u.entry), "message": redact(u.message), "hint": redact(u.hint)} for u in plan.unresolved
+        ],
+        "warnings": [
+            {"message": redact(caution.message), "names": [entry.name for entry in caution.entries]}
+            for caution in preview.cautions
+        ],
+    }
+
+
+def _expected(time: Estimate | None) -> Mapping[str, float] | None:
+    if time is None:
+        return None
+    return {name: round(getattr(time, name), 1) for name in ("low_s", "middle_s", "high_s")}
+
+
+def _who(entry: Entry) -> dict[str, object]:
+    return {"name": entry.name, "instance": entry.instance, "line": entry.place.line, "column": entry.place.column}
+
+
+def _refresh(step: Step) -> Mapping[str, Any]:
+    refresh, sender = step.refresh, step.refresh.sender
+    entry = sender.entry
+    return {
+        "number": step.number,
+        "instance": step.lane.instance,
+        "lane": step.lane.key,
+        "turn": step.turn,
+        "name": entry.name,
+        "model_id": sender.model_id,
+        "connection": sender.connection,
+        "branch": entry.branch,
+        "branch_id": sender.branch_id,
+        "mode": entry.mode.value,
+        "schemas": list(entry.schemas),
+        "tables": list(entry.tables),
+        "calls": [{"method": "POST", "target": _target(ask)} for ask in refresh.asks],
+        "serves": [target.entry.name for target in refresh.served],
+        "timeout_s": refresh.timeout_s,
+    }
+
+
+def _target(ask: RefreshAsk) -> str | None:
+    """The call's path and query; None where a name cannot be sent at all."""
+    try:
+        return refresh_target(ask)
+    except UnsendableName:
+        return None

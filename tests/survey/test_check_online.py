@@ -1,0 +1,218 @@
+"""What a check finds on an instance, with which places, and how few calls it takes."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from orchestrator.simulator.calls import Call
+from orchestrator.simulator.reading import make_scenario
+from orchestrator.simulator.scenario import Scenario
+from orchestrator.simulator.staging import branch_id, connection_id, model_id
+from orchestrator.survey.check_online import check_online
+from orchestrator.survey.finding import Finding, Severity
+from tests.rehearsal import manifest_text, read_manifest, uuid
+from tests.survey.instance import survey
+
+CONNECTIONS: list[dict[str, object]] = [
+    {"name": "eu", "role": "MODELER", "schemas": {"finance": ["invoices"], "sales": ["orders"]}},
+    {
+        "name": "us",
+        "branch_based": True,
+        "schemas": {"hr": ["people"], "prod.web": ["events"]},
+        "schedules": [
+            {"schedule": "0 6 ? * MON-FRI *", "timezone": "Europe/Berlin"},
+            {"schedule": "15 2 * * ? *", "hard_refresh": True},
+            {"schedule": "0 0 1 * ? *", "disabled": True},
+        ],
+    },
+]
+MODELS = [
+    {"name": "Sales", "connection": "eu"},
+    {"name": "Finance", "connection": "eu"},
+    {"name": "HR", "connection": "us", "branches": ["nightly"]},
+    {"name": "Trash", "connection": "us", "deleted": True},
+    {"name": "Book", "connection": "us", "kind": "WORKBOOK"},
+]
+
+
+def scenario(**more: object) -> Scenario:
+    """Two connections, on one of which the key has a small role."""
+    return make_scenario(**{"connections": CONNECTIONS, "models": MODELS, **more})
+
+
+def check(*models: Mapping[str, object], staged: Scenario | None = None) -> tuple[Sequence[Finding], Sequence[Call]]:
+    """The findings, and the calls that it took."""
+    loaded = read_manifest(manifest_text(*models))
+    return survey(loaded, staged or scenario(), lambda opened: check_online(loaded, opened))
+
+
+def said(findings: Sequence[Finding], severity: Severity) -> list[str]:
+    """The messages of this severity."""
+    return [f.message for f in findings if f.severity is severity]
+
+
+def test_a_true_manifest_is_found_true() -> None:
+    """Models, branches and connections that are there, by name or id: no error, and reads alone, ten at most."""
+    findings, calls = check(
+        {"model": "HR", "branch": "nightly", "connection": "us", "schemas": ["h*"]},
+        {"id": model_id("HR"), "name": "by id", "branch": branch_id(model_id("HR"), "nightly")},
+        {"id": model_id("Sales"), "name": "sales", "connection": "any label", "tables": ["Finance.*", "sales.orders"]},
+        {"model": "gone", "enabled": False},
+    )
+    assert said(findings, Severity.ERROR) == []
+    assert {call.method for call in calls} == {"GET"}
+    assert len(calls) <= 10
+
+
+@pytest.mark.parametrize(
+    "entry, words",
+    [
+        ({"model": "Finanec"}, "no model is named 'Finanec'"),
+        ({"id": uuid(7), "name": "x"}, f"there is no model {uuid(7)}"),
+        ({"id": model_id("Trash"), "name": "x"}, "no model"),
+        ({"id": model_id("Book"), "name": "x"}, "of kind WORKBOOK"),
+        ({"model": "HR", "branch": "nigthly"}, "no branch named 'nigthly'"),
+        ({"model": "HR", "branch": uuid(8)}, f"no branch {uuid(8)}"),
+        ({"model": "HR", "connection": "eu"}, "the manifest says connection eu, the model is on us"),
+        ({"model": "HR", "connection": uuid(9)}, f"the manifest says connection {uuid(9)}, the model is on us"),
+    ],
+)
+def test_what_is_not_so_is_an_error(entry: Mapping[str, object], words: str) -> None:
+    """Each thing that a manifest names and the instance has not is one error, at the entry's line."""
+    findings, _ = check({"model": "HR", "name": "fine", "branch": "nightly"}, entry)
+    (error,) = [f for f in findings if f.severity is Severity.ERROR]
+    assert words in error.message
+    assert error.place.column > 1
+    assert error.line("m.yaml").startswith(f"m.yaml:{error.place.line}:{error.place.column}: error: ")
+
+
+def test_near_names_are_hints() -> None:
+    """A mistyped name, branch or schema is told with what may be meant."""
+    findings, _ = check(
+        {"model": "Finanec"}, {"model": "HR", "branch": "nigthly"}, {"model": "Sales", "schemas": ["sale"]}
+    )
+    hints = " ".join(f.hint for f in findings)
+    assert "'Finance'" in hints
+    assert "'nightly'" in hints
+    assert "'sales'" in hints
+
+
+@pytest.mark.parametrize(
+    "scope, bad",
+    [
+        ({"schemas": ["finance", "SALES", "f*", "*"]}, []),
+        ({"schemas": ["finances", "x*"]}, ["finances", "x*"]),
+        ({"tables": ["finance.nothing", "bare", "fin*.x"]}, []),
+        ({"tables": ["nowhere.x"], "schemas": ["sales"]}, ["nowhere.x"]),
+    ],
+)
+@pytest.mark.parametrize("form", ["array", "object"])
+def test_scopes_are_held_against_the_schemas(scope: Mapping[str, object], bad: list[str], form: str) -> None:
+    """A name or pattern that fits no schema is a warning: Omni would refresh nothing and call that completed."""
+    findings, calls = check({"model": "Sales", **scope}, staged=scenario(answers={"schemas": form}))
+    told = [message for message in said(findings, Severity.WARNING) if "no schema" in message]
+    assert len(told) == len(bad)
+    assert all(any(repr(name) in message for message in told) for name in bad)
+    assert sum("/schemas" in call.path for call in calls) == 1
+
+
+def test_catalogs_are_part_of_a_schemas_name() -> None:
+    """`web` and `prod.web` fit the schema `prod.web`; another catalog does not."""
+    entry = {"model": "HR", "branch": "nightly", "schemas": ["web", "prod.web", "dev.web"]}
+    findings, _ = check(entry)
+    assert [m for m in said(findings, Severity.WARNING) if "no schema" in m] == [
+        "no schema of the model fits schemas 'dev.web' (unless it is brand new)"
+    ]
+
+
+def test_roles_are_warned_of() -> None:
+    """A modeler on a connection with two shared models is warned of; with one it is fine, and so is an admin."""
+    findings, _ = check({"model": "Sales"}, {"model": "HR", "branch": "nightly"})
+    roles = [message for message in said(findings, Severity.WARNING) if "role" in message]
+    assert len(roles) == 1
+    assert "MODELER" in roles[0]
+    assert "2 shared models" in roles[0]
+    alone = scenario(models=[MODELS[0], MODELS[2]])
+    findings, _ = check({"model": "Sales"}, staged=alone)
+    assert not [message for message in said(findings, Severity.WARNING) if "role" in message]
+    querier = scenario(connections=[{**CONNECTIONS[0], "role": "QUERIER"}, CONNECTIONS[1]])
+    findings, _ = check({"model": "Sales"}, staged=querier)
+    assert any("QUERIER" in message for message in said(findings, Severity.WARNING))
+
+
+def test_shared_models_are_counted_where_they_were_not_read() -> None:
+    """On a big instance a modeler's connection is asked for its shared models: one call."""
+    many = [{"name": f"M{n}", "connection": f"c{n}"} for n in range(450)]
+    named = [{"name": f"c{n}"} for n in range(450)]
+    staged = scenario(models=[*many, *MODELS], connections=[*named, *CONNECTIONS], limit={"kind": "none"})
+    findings, calls = check({"model": "Sales"}, staged=staged)
+    assert any("2 shared models" in message for message in said(findings, Severity.WARNING))
+    assert sum(call.query.get("connectionId") == connection_id("eu") for call in calls) == 1
+    assert len(calls) <= 5
+
+
+def test_schedules_are_told() -> None:
+    """Native schedules that are on are told with their time, kind and connection; those that are off are not."""
+    findings, _ = check({"model": "HR", "branch": "nightly"})
+    told = [message for message in said(findings, Severity.WARNING) if "Omni itself" in message]
+    assert told == [
+        "Omni itself refreshes this connection every day at 02:15 (UTC), hard",
+        "Omni itself refreshes this connection on MON-FRI at 06:00 (Europe/Berlin), soft",
+    ]
+
+
+def test_schedules_that_the_key_may_not_read_are_not_asked_for() -> None:
+    """Without the admin's role no call is wasted on them, and it is said that nobody knows."""
+    findings, calls = check({"model": "Sales"})
+    assert any("may not read the native schedules of 1 of 1" in m for m in said(findings, Severity.WARNING))
+    assert not [call for call in calls if "schedules" in call.path]
+
+
+def test_a_branch_on_a_connection_of_several_models_is_doubtful() -> None:
+    """Branch-based refresh cannot be on where a connection has several shared models."""
+    models = [{"name": "A", "connection": "eu", "branches": ["b"]}, {"name": "B", "connection": "eu"}]
+    findings, _ = check({"model": "A", "branch": "b"}, staged=scenario(models=models))
+    assert any("branch-based refresh is most likely off" in m for m in said(findings, Severity.WARNING))
+
+
+@pytest.mark.parametrize("path", ["/connections$", "/whoami$", "/schemas$", "/schedules$"])
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_read_that_fails_is_no_error(path: str, status: int) -> None:
+    """What cannot be asked is told as a warning, or left out; it never makes a manifest wrong."""
+    staged = scenario(faults=[{"path": path, "always": True, "status": status}])
+    findings, _ = check({"model": "HR", "branch": "nightly", "connection": "us", "schemas": ["hr"]}, staged=staged)
+    assert said(findings, Severity.ERROR) == []
+
+
+def test_models_that_could_not_be_looked_up_are_errors() -> None:
+    """Where the list itself is refused nothing can be said of the models, and that is an error, with the server's words."""
+    staged = scenario(faults=[{"path": "/models$", "always": True, "status": 403}])
+    findings, _ = check({"model": "Sales"}, {"id": model_id("HR"), "name": "hr"}, staged=staged)
+    errors = said(findings, Severity.ERROR)
+    assert len(errors) == 2
+    assert all("could not be looked up" in message for message in errors)
+
+
+def test_a_refused_key_is_one_finding() -> None:
+    """A key that the instance does not accept is one error, and the rest is not asked for."""
+    findings, calls = check({"model": "Sales"}, {"model": "HR"}, staged=scenario(keys=["another"]))
+    assert said(findings, Severity.ERROR) == ["the instance sim could not be asked: it refused every key"]
+    assert len(calls) == 1
+
+
+def test_findings_stand_in_the_files_order() -> None:
+    """Sorted by line and column, whoever answered first."""
+    findings, _ = check({"model": "Finanec"}, {"model": "Sales", "schemas": ["x"]}, {"model": "Slaes"})
+    assert [f.place for f in findings] == sorted(f.place for f in findings)
+    assert len(findings) >= 3
+
+
+def test_two_instances_are_checked_side_by_side() -> None:
+    """Each instance answers for its own entries; one that refuses its key does not hide what the other says."""
+    instances = {name: {"base_url": "http://127.0.0.1:1", "api_keys": ["${KEY_1}"]} for name in ("one", "two")}
+    entries = [{"model": "Sales", "instance": "one"}, {"model": "Slaes", "instance": "two"}]
+    loaded = read_manifest(manifest_text(*entries, instances=instances))
+    staged = {"one": scenario(keys=["another"]), "two": scenario()}
+    findings, _ = survey(loaded, staged, lambda opened: check_online(loaded, opened))
+    errors = said(findings, Severity.ERROR)
+    assert errors == ["the instance one could not be asked: it refused every key", "no model is named 'Slaes'"]

@@ -15,6 +15,7 @@ class RunKind(StrEnum):
     """The kinds of failure that no single call explains; those of calls are `orchestrator.omni.errors.Kind`."""
 
     JOB_FAILED = "job_failed"
+    NO_EFFECT = "no_effect"
     TIMED_OUT = "timed_out"
     JOB_LOST = "job_lost"
     POLL_REFUSED = "poll_refused"
@@ -48,6 +49,7 @@ _HINTS: dict[str, str] = {
     Kind.SERVER_ERROR: "the refresh may have been started: look in Omni before it is sent again",
     Kind.UNREADABLE: "the answer was not the API's; check base_url, and look in Omni whether a refresh was started",
     RunKind.JOB_FAILED: "the API gives no reason; Omni shows it under the connection's schema refreshes",
+    RunKind.NO_EFFECT: "a name that matches nothing is no error to the server: check how it is written, and whether it is there yet",
     RunKind.TIMED_OUT: "the job may still run; look in Omni, raise `timeout`, or retry: a retry asks after the job first",
     RunKind.JOB_LOST: "the server does not know the job any more; look in Omni whether the refresh ended, then refresh again",
     RunKind.POLL_REFUSED: "the server does not let this key follow the job; the refresh itself was accepted",

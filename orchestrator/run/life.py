@@ -16,6 +16,7 @@ from orchestrator.plan.plan import Refresh
 from orchestrator.run.before import Underway
 from orchestrator.run.call_log import CallLog
 from orchestrator.run.outcome import Failure, Status
+from orchestrator.run.proof import Issues
 from orchestrator.run.tally import Spent
 
 
@@ -33,7 +34,8 @@ class Life:
     """What has happened to one refresh so far. Moments are the loop's clock; `left_at` is the first call's,
     `accepted_at` the running job's, `unfinished_at` when that job was last known to run. `begun` is how far another run
     had come with it; `submitted_at` and `queued_s` are the first call's then. `part` is the latest call's place among the
-    refresh's. `ambiguous`: a call may have started a refresh that nobody knows of.
+    refresh's. `ambiguous`: a call may have started a refresh that nobody knows of. `issues_before` are what validation found
+    before anything was sent, by model and branch; None: it was not asked.
     """
 
     refresh: Refresh
@@ -51,6 +53,8 @@ class Life:
     submitted_at: datetime | None = None
     queued_s: float | None = None
     ambiguous: bool = False
+    is_followed: bool = False
+    issues_before: Issues | None = None
     part: int = 0
     log: CallLog = field(default_factory=CallLog)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from orchestrator.clock import Clock
 from orchestrator.errors import OmniRefreshError
@@ -24,11 +24,14 @@ from orchestrator.run.failure import RunKind, make_failure
 from orchestrator.run.gate import Gate, Keeper
 from orchestrator.run.life import Ending, Life, Phase
 from orchestrator.run.outcome import Outcome, Status
+from orchestrator.run.proving import NOT_READ_BACK, Proven, Proving, unproven, wants_proof
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.refresh import Refreshing
 from orchestrator.run.settings import Settings
 from orchestrator.run.settle import cut_off, not_sent, settle
 from orchestrator.run.under_way import LaneUnderWay
+
+T = TypeVar("T")
 
 _SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
 
@@ -63,6 +66,7 @@ class _Work:
     pending: list[Target]
     begun: deque[Underway]
     life: Life | None = None
+    proving: Proving | None = None
 
 
 class Pool:
@@ -104,7 +108,7 @@ class Pool:
         self._at_work = len(plan.lanes)
         self._only_closed = asyncio.Event()
         self._works: list[_Work] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.abort: OmniRefreshError | None = None
 
     async def run(self) -> tuple[Outcome, ...]:
@@ -114,14 +118,20 @@ class Pool:
         for lane in self._plan.lanes:
             work = self._work(lane)
             self._works.append(work)
-            task = asyncio.create_task(self._lane(work))
-            task.add_done_callback(partial(self._lane_over, work))
-            self._tasks.add(task)
+            self._begin(self._lane(work), partial(self._lane_over, work))
         if self._is_cut:
             self.cut()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._tasks:
+            # what a refresh brought is read back beside its lane, in tasks that are begun meanwhile
+            await asyncio.wait(set(self._tasks))
         return tuple(self._settled[index] for index in sorted(self._settled))
+
+    def _begin(self, work: Coroutine[Any, Any, T], over: Callable[[asyncio.Task[T]], None]) -> None:
+        """Do `work` beside all else; `over` is told of its end before the pool can be at its own."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(over)
+        task.add_done_callback(self._tasks.discard)
+        self._tasks.add(task)
 
     def _work(self, lane: Lane) -> _Work:
         waits = partial(self._watcher.lane_waits, lane)
@@ -182,8 +192,9 @@ class Pool:
 
     async def _lane(self, work: _Work) -> None:
         calls = self._calls[work.lane.instance]
+        proving = work.proving = Proving(calls, self._rng)
         refreshing = Refreshing(
-            calls=calls, recorder=self._recorder, rng=self._rng, gate=work.gate, length=self._length
+            calls=calls, recorder=self._recorder, rng=self._rng, gate=work.gate, length=self._length, proving=proving
         )
         while work.pending:
             life = work.life = self._next_life(work)
@@ -235,9 +246,25 @@ class Pool:
 
     def _settle(self, work: _Work, life: Life, ending: Ending) -> None:
         settled = settle(life, ending, began_at=self._began_at, clock=self._clock, warnings=self._plan.warnings)
-        self._keep([(target, outcome) for outcome, target in settled])
         for _, target in settled:
             work.pending.remove(target)
+        proving = work.proving if ending.status is Status.SUCCEEDED and life.is_followed else None
+        if proving is not None and any(wants_proof(target.entry) for _, target in settled):
+            proof = proving.prove(settled, life.issues_before or {})
+            self._begin(proof, partial(self._proof_over, work.lane, settled))
+        else:
+            self._keep([(target, outcome) for outcome, target in settled])
+
+    def _proof_over(self, lane: Lane, settled: Proven, task: asyncio.Task[Proven]) -> None:
+        """What was read back is told; where that was cut, the refresh has succeeded all the same."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._watcher.lane_broke(lane, error)
+        if error is not None or task.cancelled():
+            proven = tuple((unproven(o, NOT_READ_BACK) if wants_proof(t.entry) else o, t) for o, t in settled)
+        else:
+            proven = task.result()
+        self._keep([(target, outcome) for outcome, target in proven])
 
     def _give_up(self, pending: list[Target], status: Status, kind: str, message: str) -> None:
         failure, warnings = make_failure(kind, message), self._plan.warnings

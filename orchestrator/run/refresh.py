@@ -22,6 +22,7 @@ from orchestrator.run.failure import CLOSED_WORDS, JOB_LEFT, RunKind, failure_of
 from orchestrator.run.gate import Gate, GateShut
 from orchestrator.run.life import Ending, Life, Phase
 from orchestrator.run.outcome import Asked, Status
+from orchestrator.run.proving import Proving
 from orchestrator.run.recorder import Recorder
 
 # A job that was just created may not be known to every server yet (field reports, contract: section 5).
@@ -37,8 +38,11 @@ _UNSENT = _NOT_REACHED | {Status.REJECTED, Status.ERROR}
 class Refreshing:
     """Runs the refreshes of one lane."""
 
-    def __init__(self, *, calls: Calls, recorder: Recorder, rng: Random, gate: Gate, length: Length) -> None:
+    def __init__(
+        self, *, calls: Calls, recorder: Recorder, rng: Random, gate: Gate, length: Length, proving: Proving
+    ) -> None:
         self._calls = calls
+        self._proving = proving
         self._length = length
         self._recorder = recorder
         self._rng = rng
@@ -49,6 +53,7 @@ class Refreshing:
         ends it. `follow` False leaves the last job to itself once it was accepted.
         """
         begun = life.begun
+        life.is_followed = follow
         ending = Ending(status=Status.SUCCEEDED)
         part = 0 if begun is None else begun.part
         while ending.status is Status.SUCCEEDED and part < len(life.refresh.asks):
@@ -136,6 +141,7 @@ class Refreshing:
             expected_s = self._calls.door.durations.known_s(refresh.sender.model_id)
             wish = Ask(purpose=Purpose.SUBMIT, rank=(-(expected_s or 0.0), float(entry.index)), not_before=not_before)
             life.phase = Phase.WAITING
+            await self._proving.begin(life, wish.rank)
             try:
                 got = await self._calls.send(
                     wish,

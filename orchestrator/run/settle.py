@@ -16,7 +16,7 @@ from orchestrator.plan.plan import Skip, Target, Unresolved
 from orchestrator.run.before import Past
 from orchestrator.run.failure import JOB_LEFT, RunKind, make_failure
 from orchestrator.run.life import Ending, Life, Phase
-from orchestrator.run.outcome import CallMade, Failure, Outcome, Status
+from orchestrator.run.outcome import CallMade, Failure, Outcome, Status, Validation
 
 
 class _Facts(TypedDict, total=False):
@@ -121,7 +121,10 @@ def redacted(outcome: Outcome, redact: Callable[[str], str]) -> Outcome:
     error = outcome.error
     if error is not None:
         error = replace(error, message=redact(error.message), hint=redact(error.hint))
-    return replace(outcome, error=error, warnings=tuple(redact(w) for w in outcome.warnings))
+    found = outcome.validation
+    if found is not None:
+        found = Validation(new=tuple(map(redact, found.new)), fixed=tuple(map(redact, found.fixed)))
+    return replace(outcome, error=error, warnings=tuple(redact(w) for w in outcome.warnings), validation=found)
 
 
 def compared(outcome: Outcome, past: Past, durations: Sequence[float]) -> Outcome:

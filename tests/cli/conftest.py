@@ -1,11 +1,14 @@
 """What commands do to the process that they run in is undone after each test."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
+
+from tests.cli.commands import KEY
+from tests.cli.live import Omni
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +24,25 @@ def own_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     for number, handler in before.items():
         signal.signal(number, handler)
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def omni(tmp_path: Path, own_state: None) -> Iterator[Callable[..., Omni]]:
+    """Starts a simulated instance; stops it after the test."""
+    started: list[Omni] = []
+
+    def begin(**sections: object) -> Omni:
+        started.append(Omni(tmp_path, **sections))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.process.terminate()
+        one.process.communicate(timeout=10)
+
+
+@pytest.fixture
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key, and a state folder of the test's own, for commands here and in processes of their own."""
+    monkeypatch.setenv("OMNI_API_TOKEN", KEY)
+    monkeypatch.setenv("OMNI_REFRESH_STATE_DIR", str(tmp_path / "state"))

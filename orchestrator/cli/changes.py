@@ -1,0 +1,39 @@
+"""`omni-refresh changes`: what migrations, a dbt invocation or a list of names touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from orchestrator.cli.change_options import change_options
+from orchestrator.cli.options import option
+
+
+@click.command("changes")
+@change_options
+@option("--json", "as_json", is_flag=True, help="One JSON document on stdout instead of lines for people.")
+def command(*, as_json: bool, **options: Any) -> int:
+    """Show what SQL migrations, a dbt invocation or a list of names touched: schemas and tables, and whether anything may be
+    gone.
+
+    Needs no manifest, no key and no network, and refreshes nothing.
+    """
+    import json
+
+    from orchestrator.cli.changes_table import render_changes
+    from orchestrator.cli.console import print_result
+    from orchestrator.cli.main import say
+    from orchestrator.cli.touched import read_touched
+    from orchestrator.errors import UsageError
+
+    touched = read_touched(options)
+    if touched is None:
+        raise UsageError("nothing to look at: give --ddl FILE, --dbt-target DIR or --changed NAME")
+    for warning in touched.changes.warnings:
+        say(f"warning: {warning}")
+    if as_json:
+        print_result(json.dumps(touched.changes.to_json(), indent=2, ensure_ascii=False) + "\n")
+    else:
+        print_result(render_changes(touched.changes))
+    return 0

@@ -1,4 +1,4 @@
-"""The steps of one run, each on the disk when the method returns: what was planned, sent, answered, seen and settled."""
+"""The steps of one run, kept before anything depends on them: what was planned, sent, answered, seen and settled."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 from orchestrator.clock import Clock
 from orchestrator.journal.database import Database, Row, fit
 from orchestrator.journal.stored import Fate, LeftJob, Scope, StoredCall
+from orchestrator.journal.syncing import Syncing
 from orchestrator.plan.plan import Plan, Target
 
 KEPT_DURATIONS: Final = 20
@@ -17,7 +18,8 @@ LEFT_FOR: Final = timedelta(days=1)
 
 
 class Steps:
-    """Writes and reads the steps of a run. Intents and answers wait for the disk; the rest could be asked for again.
+    """Writes and reads the steps of a run. Each outlives this process when its method returns, and the machine's power once
+    `kept` has returned.
 
     Moments: the wall clock's, and the monotonic one's with the machine's start.
     """
@@ -26,8 +28,13 @@ class Steps:
         self._database = database
         self._clock = clock
         self._boot = boot
+        self._syncing = Syncing(database.path)
         self.root = root
         self.run = run
+
+    async def kept(self) -> None:
+        """Until all steps so far are on the disk. Raises `JournalError`."""
+        await self._syncing.wait()
 
     def planned(self, plan: Plan) -> None:
         """What the selected entries resolved to."""
@@ -62,7 +69,7 @@ class Steps:
         """A refresh call is about to leave; its number."""
         sender = served[0]
         refresh = {"served": [t.entry.index for t in served], "scopes": list(scopes), "wait": wait}
-        with self._database.write() as connection:
+        with self._database.write(soon=True) as connection:
             made = connection.execute(
                 "INSERT INTO calls (root, run, sender, part, attempt, base_url, lane, refresh, timeout_s, fate, left_at,"
                 " boot, left_s, queued_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -77,7 +84,7 @@ class Steps:
 
     def answered(self, call: int, *, job_id: str | None, word: str | None, fate: Fate) -> None:
         """The server took it; its answer may be final already."""
-        with self._database.write() as connection:
+        with self._database.write(soon=True) as connection:
             connection.execute(
                 "UPDATE calls SET fate = ?, accepted_at = ?, accepted_s = ?, job_id = ?, word = ? WHERE id = ?",
                 (fate.value, self._clock.utcnow().isoformat(), self._clock.now(), fit(job_id), fit(word), call),

@@ -138,8 +138,7 @@ class Door:
 
     async def turn(self, ask: Ask) -> Turn:
         """Wait until `ask` may be sent; raises `DoorClosed` where it never will."""
-        if ask.purpose in self._closed:
-            raise DoorClosed(self._closed[ask.purpose])
+        self.check(ask.purpose)
         waiter = self._waiting.add(ask)
         turn: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
         self._turns[waiter] = turn
@@ -153,6 +152,11 @@ class Door:
         finally:
             self._waiting.remove(waiter)
             self._turns.pop(waiter, None)
+
+    def check(self, purpose: Purpose) -> None:
+        """Raise `DoorClosed` where nothing may be sent for `purpose` any more."""
+        if purpose in self._closed:
+            raise DoorClosed(self._closed[purpose])
 
     def close(self, reason: Closing, purposes: frozenset[Purpose] = frozenset(Purpose)) -> None:
         """Give no turn for `purposes` any more; those who wait for one are told at once. The first reason stays."""

@@ -13,13 +13,17 @@ from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallError, KeyRefused, Refused, Throttled, Unsent
 from orchestrator.plan.scope import URL_LIMIT
 from orchestrator.quota.choice import Ask, Purpose
-from orchestrator.quota.door import Closing, Door, DoorClosed
+from orchestrator.quota.door import Closing, Door, DoorClosed, Turn
 from orchestrator.run.breaker import GIVE_UP_S, Breaker, is_silence, next_probe_s
 from orchestrator.run.tally import UNSENT, Spent, Tally
 
 T = TypeVar("T")
 
 _SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
+
+
+Leaving = Callable[[], Awaitable[None] | None]
+"""What must happen between a turn and its call, and may have to be waited for."""
 
 
 class InstanceWatcher(Protocol):
@@ -77,7 +81,7 @@ class Calls:
         question: Callable[[Secret], Awaitable[T]],
         spent: Spent,
         *,
-        leaving: Callable[[], None] | None = None,
+        leaving: Leaving | None = None,
         turned_away: Callable[[CallError], None] | None = None,
     ) -> Answered[T]:
         """Ask `question` as soon as the door lets `ask` through; a 429 or a refused key only means another turn.
@@ -89,11 +93,7 @@ class Calls:
         while True:
             turn = await self.door.turn(ask)
             if leaving is not None:
-                try:
-                    leaving()
-                except BaseException:
-                    turn.unsent()
-                    raise
+                await _prepare(turn, leaving)
             end = "cancelled"
             try:
                 answer = await question(turn.secret)
@@ -160,3 +160,14 @@ class Calls:
                 continue
             except DoorClosed:
                 return
+
+
+async def _prepare(turn: Turn, leaving: Leaving) -> None:
+    """Do what must come before the call leaves; where that fails, the turn was not used."""
+    try:
+        must_wait = leaving()
+        if must_wait is not None:
+            await must_wait
+    except BaseException:
+        turn.unsent()
+        raise

@@ -75,6 +75,16 @@ class JournalRecorder:
         )
         self._calls[refresh.sender.entry.index, part] = _Call(number)
 
+    async def kept(self) -> None:
+        """Wait for the disk. Raises `JournalError` where that is in vain."""
+        if self.broken is not None:
+            raise self.broken
+        try:
+            await self._steps.kept()
+        except JournalError as error:
+            self._break(error)
+            raise
+
     def answered(self, refresh: Refresh, part: int, job_id: str | None, word: str | None) -> None:
         """Keep the job's id, before it is asked after."""
         call = self._calls[refresh.sender.entry.index, part]
@@ -129,6 +139,10 @@ class JournalRecorder:
         try:
             step()
         except JournalError as error:
+            self._break(error)
+
+    def _break(self, error: JournalError) -> None:
+        if self.broken is None:
             self.broken = error
             get_logger().error(Event.JOURNAL_BROKE, error=str(error))
 

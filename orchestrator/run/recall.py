@@ -126,7 +126,9 @@ def _recall(
 def _underway(targets: Mapping[int, Target], calls: Sequence[StoredCall], *, again: bool) -> Underway | None:
     last = calls[-1]
     # a call that was answered 429 was no attempt: the next one has its number again
-    first = next(c for c, then in zip(calls, (*calls[1:], None), strict=True) if then is None or then.attempt > c.attempt)
+    first = next(
+        c for c, then in zip(calls, (*calls[1:], None), strict=True) if then is None or then.attempt > c.attempt
+    )
     if last.fate in (Fate.REFUSED, Fate.LOST) and not last.part:
         # it started nothing, or nobody will ever know more: it is sent anew where that is wanted at all
         return None

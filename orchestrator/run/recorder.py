@@ -1,4 +1,4 @@
-"""Who keeps a run's steps: before they can be lost, without any await. Here those who keep nothing; for rehearsals."""
+"""Who keeps a run's steps: before they can be lost. Here those who keep nothing; for rehearsals."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from orchestrator.run.outcome import Failure, Outcome
 
 
 class Recorder(Protocol):
-    """Told of each step before it can be lost. None of its methods awaits anything.
+    """Told of each step before it can be lost.
 
-    Only `planned` and `intended` raise where a step cannot be kept: then nothing is sent. What is under way is followed.
+    Only `planned`, `intended` and `kept` raise where a step cannot be kept: then nothing is sent. What is under way is followed.
     """
 
     def planned(self, plan: Plan) -> None:
@@ -21,6 +21,11 @@ class Recorder(Protocol):
 
     def intended(self, refresh: Refresh, part: int, attempt: int) -> None:
         """A refresh call is about to leave."""
+
+    async def kept(self) -> None:
+        """Until all steps so far outlive the machine's power: before a call leaves, before a job's first poll. The only
+        method that waits; raises where they cannot be kept.
+        """
 
     def answered(self, refresh: Refresh, part: int, job_id: str | None, word: str | None) -> None:
         """The server accepted it; before the first poll."""
@@ -43,6 +48,9 @@ class SilentRecorder:
 
     def intended(self, refresh: Refresh, part: int, attempt: int) -> None:
         """A refresh call is about to leave."""
+
+    async def kept(self) -> None:
+        """There is nothing to keep."""
 
     def answered(self, refresh: Refresh, part: int, job_id: str | None, word: str | None) -> None:
         """The server accepted it."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from random import Random
 
+from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.stored import Fate, LeftJob
 from orchestrator.manifest.manifest import OnAmbiguous
 from orchestrator.omni.answers import JobState, RefreshAsk
@@ -98,6 +101,9 @@ class Refreshing:
             return submitted
         life.ambiguous = False
         job_id, accepted_at = submitted
+        with suppress(OmniRefreshError):
+            # a journal that gives way stops what is not sent yet; a job that runs is followed all the same
+            await self._recorder.kept()
         if not follow:
             return Ending(status=Status.ACCEPTED, may_run=True, open_job=job_id)
         return await self.follow(life, part, job_id, accepted_at)
@@ -185,9 +191,16 @@ class Refreshing:
                 return self._accepted_without_id(life)
             return answer.job_id, accepted_at
 
-    def _leave(self, life: Life, part: int, done: frozenset[int]) -> None:
+    async def _leave(self, life: Life, part: int, done: frozenset[int]) -> None:
         self._gate.enter(done)
         self._recorder.intended(life.refresh, part, life.spent.attempts + 1)
+        try:
+            await self._recorder.kept()
+            self._calls.door.check(Purpose.SUBMIT)
+        except (asyncio.CancelledError, DoorClosed):
+            # the run was stopped in between: the call does not leave
+            self._recorder.refused(life.refresh, part, make_failure(RunKind.STOPPED, "it did not leave"))
+            raise
         life.phase = Phase.SENDING
         now, at = self._calls.clock.now(), self._calls.clock.utcnow()
         life.log.left(Asked.REFRESH, now, at)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import PurePath
 from random import Random
 from signal import Signals
 
@@ -16,6 +17,7 @@ from orchestrator import __version__
 from orchestrator.cli.aftermath import tell_others, write_metrics
 from orchestrator.cli.deliver import append_job_summary, grow, open_growing, print_report, write_reports
 from orchestrator.cli.desk import Desk
+from orchestrator.cli.live import quieter, show_live
 from orchestrator.cli.narrator import Narrator
 from orchestrator.cli.order import Begun, Order
 from orchestrator.clock import Clock, real_clock
@@ -67,7 +69,7 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
     growing = open_growing(paths, tuple(begun.before.outcomes.values()))
     narrator = Narrator(grow(growing))
     async with AsyncExitStack() as stack:
-        with bound(run_id=begun.run.id):
+        with bound(run_id=begun.run.id), quieter(desk.console):
             manifest = order.manifest
             if order.scenario is not None:
                 from orchestrator.cli.simulation import enter_simulation
@@ -83,7 +85,7 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
                 calls=begun.recalled.calls,
             )
             surroundings = _surroundings(stage, manifest, recorder, narrator)
-            run = Run(shared, order.selected, order.settings, surroundings, begun.before)
+            run = Run(shared, order.selected, order.settings, surroundings, begun.before, touched=order.touched)
 
             def stop(number: int) -> None:
                 get_logger().warning(Event.RUN_STOPPED, signal=Signals(number).name)
@@ -94,17 +96,22 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
                 Event.RUN_STARTED, manifest=manifest.path, targets=len(order.selected), version=__version__
             )
             life = asyncio.create_task(_signs_of_life(narrator, run, clock))
+            title = f"omni-refresh {PurePath(manifest.path).name}"
+            shown = show_live(desk.console, narrator, run, title=title, selected=len(order.selected), clock=clock)
             try:
-                result = await run.run()
+                async with shown:
+                    result = await run.run()
             finally:
                 life.cancel()
+            for remark in result.remarks:
+                get_logger().warning(Event.CHANGE_NOTED, remark=remark)
             report = _make_report(stage, result, result.abort or recorder.broken)
             if not write_reports(report, paths, growing) and order.named:
-                report = replace(report, exit_code=_code(report, report_failed=True))
+                report = replace(report, exit_code=_code(report, order, report_failed=True))
             if order.metrics is not None and not write_metrics(
                 order.metrics, report, manifest=order.manifest, tally=result.tally, doors=narrator.doors
             ):
-                report = replace(report, exit_code=_code(report, report_failed=True))
+                report = replace(report, exit_code=_code(report, order, report_failed=True))
             append_job_summary(report)
             command = _finish(stage, report)
             get_logger().info(
@@ -209,7 +216,7 @@ async def _signs_of_life(narrator: Narrator, run: Run, clock: Clock) -> None:
 
 def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | None) -> Report:
     order, run = stage.order, stage.begun.run
-    warnings, caught = order.warnings, stage.desk.signals.caught
+    warnings, caught = order.warnings + result.remarks, stage.desk.signals.caught
     if broken is not None:
         warnings += (f"the journal gave way, so that nothing more was sent: {broken}",)
     facts = RunFacts(
@@ -231,15 +238,16 @@ def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | No
         warnings=warnings,
     )
     report = Report(run=facts, outcomes=result.outcomes, exit_code=0)
-    return replace(report, exit_code=_code(report, report_failed=False))
+    return replace(report, exit_code=_code(report, order, report_failed=False))
 
 
-def _code(report: Report, *, report_failed: bool) -> int:
+def _code(report: Report, order: Order, *, report_failed: bool) -> int:
     return exit_code(
         report.outcomes,
         signal=report.run.signal,
         refused_instances=report.run.refused_instances,
         report_failed=report_failed,
+        new_issues_fail=order.settings.fail_on_new_issues,
     )
 
 

@@ -29,6 +29,10 @@ class Seconds(click.ParamType[float]):
 
 DURATION = Seconds()
 
+_PROGRESS_HELP = (
+    "A live display on a terminal. auto: not with --quiet, a JSON log, or in CI. Without it a line every 30 s."
+)
+
 
 def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
     """A click option that is also read from `OMNI_REFRESH_<FLAG>`."""
@@ -63,7 +67,7 @@ def selection_options(command: F) -> F:
 def log_options(command: F) -> F:
     """--log-format, -v, -q, --no-color, --progress."""
     for decorate in (
-        option("--progress", type=click.Choice(["auto", "on", "off"]), default="auto", help="Live progress."),
+        option("--progress", type=click.Choice(["auto", "on", "off"]), default="auto", help=_PROGRESS_HELP),
         option("--no-color", is_flag=True, help="No colours; NO_COLOR is honoured as well."),
         option("--quiet", "-q", is_flag=True, help="Only warnings and errors in the log."),
         option("--verbose", "-v", is_flag=True, help="Each call in the log."),

@@ -6,12 +6,13 @@ library decides for themselves. structlog is loaded with the set-up, not with th
 
 from orchestrator.log.events import Event, Logger, bound, get_logger
 from orchestrator.log.redaction import REDACTED, Redactor, Revealing
-from orchestrator.log.setup import LogFormat, set_up_logging
+from orchestrator.log.setup import LogFormat, LogStream, set_up_logging
 
 __all__ = [
     "REDACTED",
     "Event",
     "LogFormat",
+    "LogStream",
     "Logger",
     "Redactor",
     "Revealing",

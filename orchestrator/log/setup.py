@@ -6,7 +6,8 @@ import json
 import logging
 import math
 import traceback
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from types import TracebackType
@@ -36,12 +37,13 @@ def set_up_logging(
     log_format: LogFormat = LogFormat.AUTO,
     level: int = logging.INFO,
     color: bool = False,
-) -> None:
+) -> LogStream:
     """Log to `stream` from now on, as lines for people (a terminal) or as one JSON object a line (anything else).
 
     `level` is a level of the standard library's. What other libraries log goes the same way, from WARNING (INFO where
     ours is DEBUG), and so do Python's own warnings. Each line is redacted. A stream that breaks is no error: the run is
-    worth more than its log. Calling it again replaces what was set up before.
+    worth more than its log. Calling it again replaces what was set up before. Whoever wants to write to the stream as
+    well borrows it from what is returned.
     """
     import structlog
 
@@ -49,7 +51,10 @@ def set_up_logging(
     render: Sequence[Processor] = [_render_json]
     if for_people:
         plain = structlog.dev.plain_traceback
-        render = [_harmless, structlog.dev.ConsoleRenderer(colors=color, exception_formatter=plain)]
+        render = [
+            _harmless,
+            structlog.dev.ConsoleRenderer(colors=color, exception_formatter=plain, sort_keys=False, pad_event_to=0),
+        ]
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         _with_head(utcnow),
@@ -64,12 +69,42 @@ def set_up_logging(
         logger_factory=lambda *_: sink,
         cache_logger_on_first_use=False,
     )
+    log = LogStream(sink, level)
     logging.raiseExceptions = False
     logging.captureWarnings(True)
     root = logging.getLogger()
     root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, _Bridge)]
     root.addHandler(_Bridge(processors, sink))
     root.setLevel(logging.INFO if level <= logging.DEBUG else max(level, logging.WARNING))
+    return log
+
+
+class LogStream:
+    """The log that was set up, for whoever shares its stream for a while."""
+
+    def __init__(self, sink: _Sink, level: int) -> None:
+        self._sink = sink
+        self._level = level
+
+    @contextmanager
+    def borrowed(self, write: Callable[[str], None]) -> Iterator[None]:
+        """Within the block each line (without its end) goes to `write`; a broken stream behind it is no error."""
+        self._sink.borrower = write
+        try:
+            yield
+        finally:
+            self._sink.borrower = None
+
+    @contextmanager
+    def quieter(self, level: int) -> Iterator[None]:
+        """Within the block only our own lines from `level` on are written, where that is higher than what was set up."""
+        import structlog
+
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(max(level, self._level)))
+        try:
+            yield
+        finally:
+            structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(self._level))
 
 
 class _Sink:
@@ -77,10 +112,14 @@ class _Sink:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.borrower: Callable[[str], None] | None = None
 
     def write(self, line: str) -> None:
         """One line, without its end."""
         try:
+            if self.borrower is not None:
+                self.borrower(line)
+                return
             try:
                 self._stream.write(line + "\n")
             except UnicodeEncodeError:
@@ -136,7 +175,10 @@ def _with_traceback(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _harmless(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Whatever a server or a file says steers neither the terminal nor a CI system; only a traceback keeps its lines."""
+    """Whatever a server or a file says steers neither the terminal nor a CI system; only a traceback keeps its lines. What
+    is not there (None, an empty list) is left to the JSON lines: people read what is.
+    """
+    event = {name: value for name, value in event.items() if value is not None and value != []}
     exception = event.pop("exception", None)
     event = walk(event, clean, _DEPTH)
     if isinstance(exception, str):

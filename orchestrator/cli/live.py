@@ -1,0 +1,132 @@
+"""Shows a run on a terminal while it goes on; the log's warnings stand above, where they scroll away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from dataclasses import replace
+from random import Random
+from typing import Final
+
+from orchestrator.cli.console import Console
+from orchestrator.cli.narrator import Narrator
+from orchestrator.cli.pane import Pane, terminal_size
+from orchestrator.cli.progress import BudgetUse, Progress, render_progress
+from orchestrator.clock import Clock
+from orchestrator.quota.door import Door
+from orchestrator.quota.estimate import Estimate
+from orchestrator.run.run import Run
+
+DRAW_EVERY_S: Final = 0.25
+LOOK_EVERY_S: Final = 1.0
+"""What costs more with more targets is looked at no more often than this."""
+
+_ESTIMATE_SHARE: Final = 0.02
+"""Of the run's time at most so much goes into guesses of how long it still takes."""
+
+
+def quieter(console: Console) -> AbstractContextManager[None]:
+    """Where a run is shown live its log is for warnings and worse: what goes as it should is seen. All of it with `-v`."""
+    return console.log.quieter(logging.WARNING) if console.live and not console.verbose else nullcontext()
+
+
+@asynccontextmanager
+async def show_live(
+    console: Console, narrator: Narrator, run: Run, *, title: str, selected: int, clock: Clock
+) -> AsyncIterator[None]:
+    """Within the block the run is shown on stderr, where that is a terminal and nobody wants otherwise."""
+    if not console.live:
+        yield
+        return
+    import sys
+
+    pane = Pane(sys.stderr, color=console.color_err, size=lambda: terminal_size(sys.stderr.fileno()))
+    sampler = Sampler(narrator, run, title=title, selected=selected, clock=clock)
+    with console.log.borrowed(pane.write_above):
+        drawing = asyncio.create_task(
+            keep_drawing(pane, sampler.look, ascii_only=not _shows_blocks(sys.stderr.encoding))
+        )
+        try:
+            yield
+        finally:
+            drawing.cancel()
+            with suppress(asyncio.CancelledError):
+                await drawing
+            pane.close()
+
+
+async def keep_drawing(pane: Pane, look: Callable[[], Progress], *, ascii_only: bool) -> None:
+    """Draw what `look` sees until cancelled."""
+    while True:
+        columns, rows = pane.size
+        pane.draw(render_progress(look(), columns, height=max(1, rows - 1), ascii_only=ascii_only))
+        await asyncio.sleep(DRAW_EVERY_S)
+
+
+class Sampler:
+    """Looks at a run: at the cheap things each time, at the others as often as they are worth it."""
+
+    def __init__(self, narrator: Narrator, run: Run, *, title: str, selected: int, clock: Clock) -> None:
+        self._narrator = narrator
+        self._run = run
+        self._clock = clock
+        self._began_at = clock.now()
+        self._seen = Progress(title=title, elapsed_s=0.0, selected=selected)
+        self._look_at = float("-inf")
+        self._estimate: Estimate | None = None
+        self._estimated_at = self._estimate_at = float("-inf")
+        self._rng = Random()
+
+    def look(self) -> Progress:
+        """The run as it is now."""
+        now = self._clock.now()
+        narrator = self._narrator
+        if now >= self._look_at:
+            self._look_at = now + LOOK_EVERY_S
+            self._seen = replace(
+                self._seen,
+                budgets=tuple(_budget(name, door, now) for name, door in narrator.doors.items()),
+                lanes=self._run.under_way(),
+                left=self._left(now),
+            )
+        self._seen = replace(
+            self._seen,
+            elapsed_s=now - self._began_at,
+            total=narrator.total,
+            settled=dict(narrator.settled),
+            ended=narrator.ended,
+        )
+        return self._seen
+
+    def _left(self, now: float) -> Estimate | None:
+        """The time left: guessed anew where that is due, else the last guess less what has passed since."""
+        if now >= self._estimate_at:
+            self._estimate, self._estimated_at = self._run.time_left(self._rng), now
+            cost_s = self._clock.now() - now
+            self._estimate_at = now + max(LOOK_EVERY_S, cost_s / _ESTIMATE_SHARE)
+        if self._estimate is None:
+            return None
+        passed_s, guess = now - self._estimated_at, self._estimate
+        return Estimate(*(max(0.0, s - passed_s) for s in (guess.low_s, guess.middle_s, guess.high_s)))
+
+
+def _budget(instance: str, door: Door, now: float) -> BudgetUse:
+    keys = [key for key in door.keys if not key.refused]
+    held = [key.not_before - now for key in keys if key.not_before > now]
+    return BudgetUse(
+        instance=instance,
+        used=sum(key.counted(now) for key in keys),
+        calls=sum(key.learned.limit for key in keys),
+        per_s=max((key.per_s for key in keys), default=60.0),
+        held_s=min(held) if held and len(held) == len(keys) else None,
+    )
+
+
+def _shows_blocks(encoding: str | None) -> bool:
+    try:
+        "█▒░▰▱…".encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -23,6 +23,7 @@ COMMANDS = {
     "history": ("history", "Earlier runs, and how long each model takes."),
     "report": ("report", "Render the report of an earlier run, in any format."),
     "check": ("check", "Is the manifest right? Sends nothing."),
+    "discover": ("discover", "Write a manifest from what the instance has."),
     "simulate": ("simulate", "A stand-in Omni server on loopback, with the limits and errors of the real one."),
     "schema": ("schema", "Print the JSON Schema of the manifest, the report or a simulator's scenario."),
 }

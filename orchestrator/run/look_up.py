@@ -97,6 +97,15 @@ class LookUp:
             search.failure = str(error)
         return search.inventory()
 
+    async def find(self, needs: Needs) -> Inventory:
+        """These models alone. Raises `DoorClosed`."""
+        search = Search(self, needs)
+        try:
+            await search.run()
+        except CannotRead as error:
+            search.failure = str(error)
+        return search.inventory()
+
     async def page(self, query: ModelsQuery) -> ModelsPage:
         """One page of models; raises `CannotRead` where it cannot be read."""
         try:

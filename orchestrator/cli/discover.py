@@ -1,0 +1,198 @@
+"""`omni-refresh discover`: a manifest from what the instance has."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.options import log_options, option
+
+if TYPE_CHECKING:
+    from orchestrator.manifest.manifest import Instance, Manifest
+    from orchestrator.survey.difference import Difference
+    from orchestrator.survey.stock import Stock, Wanted
+
+# the smallest manifest that takes its instance from the environment
+_BARE = 'models: [{id: "00000000-0000-4000-8000-000000000000"}]'
+
+
+@click.command("discover")
+@option(
+    "--base-url", metavar="URL", help="The instance's address, instead of OMNI_BASE_URL; the key is OMNI_API_TOKEN's."
+)
+@option("--like", metavar="MANIFEST", help="Take address and keys from an instance of this manifest.")
+@option("--instance", metavar="NAME", help="Which instance of that manifest, where it has several.")
+@option(
+    "--connection", multiple=True, metavar="C", help="Only models on this connection, by its name or id; repeatable."
+)
+@option("--name", multiple=True, metavar="GLOB", help="Only models whose names fit; repeatable.")
+@option(
+    "--kind",
+    multiple=True,
+    type=click.Choice(["SHARED", "SHARED_EXTENSION", "SCHEMA"], case_sensitive=False),
+    default=("SHARED",),
+    help="Only models of this kind; repeatable. [SHARED]",
+)
+@option("--diff", metavar="MANIFEST", help="Write no manifest: tell which models this one lacks, and which are gone.")
+@option("--output", metavar="PATH", help="Write to PATH instead of stdout; a file that is there stays as it is.")
+@option("--force", is_flag=True, help="With --output: overwrite the file.")
+@option("--json", "as_json", is_flag=True, help="With --diff: one JSON document on stdout.")
+@log_options
+def command(
+    *,
+    base_url: str | None,
+    like: str | None,
+    instance: str | None,
+    connection: tuple[str, ...],
+    name: tuple[str, ...],
+    kind: tuple[str, ...],
+    diff: str | None,
+    output: str | None,
+    force: bool,
+    as_json: bool,
+    **log: Any,
+) -> int:
+    """Write a manifest of the models that an instance has, by connection, their branches as comments.
+
+    Reads alone. With --diff MANIFEST: what is new on the instance and what is gone from it, exit code 1 where anything is.
+    The instance is that of OMNI_BASE_URL and OMNI_API_TOKEN, or one of a manifest.
+    """
+    import asyncio
+    import json
+    from datetime import UTC, datetime
+
+    from orchestrator.cli.console import print_result
+    from orchestrator.cli.going_on import talk
+    from orchestrator.report.writer import write_report
+    from orchestrator.survey.difference import make_difference_document
+    from orchestrator.survey.manifest_text import render_manifest
+    from orchestrator.survey.stock import CannotTell, Wanted
+
+    talking = talk(log)
+    _check_words(base_url, like, diff, output, force=force, as_json=as_json)
+    manifest, own = _source(base_url, like or diff, instance)
+    for secret in manifest.secrets:
+        talking.redactor.add(secret)
+    wanted = Wanted(kinds=tuple(dict.fromkeys(k.upper() for k in kind)), connections=connection, names=name)
+    try:
+        stock, difference = asyncio.run(_discover(manifest, own, wanted, compare=diff is not None))
+    except CannotTell as error:
+        _say(talking.redactor.redact(str(error)))
+        return 3 if error.refused else 1
+    if difference is not None:
+        if as_json:
+            document = make_difference_document(difference, manifest, stock)
+            print_result(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        else:
+            print_result(_render(difference, manifest, stock))
+        return 1 if difference else 0
+    if not stock.models:
+        _say("no model fits; nothing was written")
+        return 1
+    named = _from_anywhere(own) if like else replace(own, name="omni")
+    text = render_manifest(stock, named, at=datetime.now(UTC))
+    if output is None:
+        print_result(text)
+    else:
+        write_report(output, text)
+        _say(f"{len(stock.models)} models written to {output}")
+    return 0
+
+
+def _check_words(
+    base_url: str | None, like: str | None, diff: str | None, output: str | None, *, force: bool, as_json: bool
+) -> None:
+    """What cannot be meant together, and a file that may not be written, before the first call. Raises `UsageError`."""
+    from orchestrator.errors import UsageError
+    from orchestrator.report.writer import check_writable
+
+    if sum(word is not None for word in (base_url, like, diff)) > 1:
+        raise UsageError("--base-url, --like and --diff each say which instance is meant: give one of them")
+    if as_json and diff is None:
+        raise UsageError("--json goes with --diff: what discover writes is a manifest")
+    if diff is not None and output is not None:
+        raise UsageError("--diff writes no manifest: leave --output out")
+    if output is not None:
+        if Path(output).exists() and not force:
+            raise UsageError(f"{output} is there already; --force overwrites it")
+        check_writable(output)
+
+
+def _source(base_url: str | None, path: str | None, name: str | None) -> tuple[Manifest, Instance]:
+    """The manifest whose instance is asked, and that instance: of a file, or the one that the environment says."""
+    from orchestrator.errors import UsageError
+    from orchestrator.manifest.faults import ManifestError
+    from orchestrator.manifest.load import load_manifest, make_manifest
+
+    if path is not None:
+        manifest = load_manifest(path, environ=os.environ)
+        names = list(manifest.instances)
+        if name is None and len(names) > 1:
+            raise UsageError(f"{path} has several instances: say which with --instance ({', '.join(names[:20])})")
+        if name is not None and name not in names:
+            raise UsageError(f"{path} has no instance {name!r}; there is: {', '.join(names[:20])}")
+        return manifest, manifest.instances[name or names[0]]
+    if name is not None:
+        raise UsageError("--instance goes with --like or --diff")
+    environ = {**os.environ, **({} if base_url is None else {"OMNI_BASE_URL": base_url})}
+    try:
+        manifest = make_manifest(_BARE, path="the environment", environ=environ)
+    except ManifestError as error:
+        words = "; ".join(fault.message.removeprefix("there are no `instances` here, and ") for fault in error.faults)
+        raise UsageError(f"{words}. Or take the instance of a manifest: --like MANIFEST") from None
+    return manifest, next(iter(manifest.instances.values()))
+
+
+def _from_anywhere(instance: Instance) -> Instance:
+    """The instance with its files' whole paths: the manifest may be written to another folder."""
+    keys = tuple(
+        key if key.source.file is None else replace(key, source=replace(key.source, file=key.source.file.absolute()))
+        for key in instance.keys
+    )
+    return replace(instance, keys=keys, ca_file=instance.ca_file and instance.ca_file.absolute())
+
+
+async def _discover(
+    manifest: Manifest, own: Instance, wanted: Wanted, *, compare: bool
+) -> tuple[Stock, Difference | None]:
+    from orchestrator.cli.access import make_access, state_for_reading
+    from orchestrator.clock import real_clock
+    from orchestrator.survey.difference import find_difference
+    from orchestrator.survey.stock import take_stock
+    from orchestrator.survey.survey import Survey
+
+    with state_for_reading() as state:
+        access = make_access(manifest.instances, state, real_clock())
+        async with Survey(manifest.instances, access) as survey:
+            stock = await take_stock(survey, own.name, wanted)
+            difference = await find_difference(survey, manifest, own.name, stock) if compare else None
+    return stock, difference
+
+
+def _render(difference: Difference, manifest: Manifest, stock: Stock) -> str:
+    from orchestrator.text import clean
+
+    lines = [
+        f"new: {model.name or 'without a name'} ({model.id}) on {_connection(stock, model.connection_id)}"
+        for model in difference.new
+    ]
+    lines += [
+        f"gone: {manifest.path}:{entry.place.line}:{entry.place.column}: {entry.name}" for entry in difference.gone
+    ]
+    if not lines:
+        lines.append(f"{manifest.path} names each of the {len(stock.models)} models, and none is gone")
+    return "".join(f"{clean(line)}\n" for line in lines)
+
+
+def _connection(stock: Stock, connection_id: str | None) -> str:
+    return stock.connection_name(connection_id) or connection_id or "a connection that is not told"
+
+
+def _say(text: str) -> None:
+    from orchestrator.cli.main import say
+
+    say(f"omni-refresh: {text}")

@@ -1,0 +1,138 @@
+"""What an instance has, as a manifest that people go on with: commented, and right as it stands. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from orchestrator.durations import render_duration
+from orchestrator.manifest.manifest import Instance, RateLimit
+from orchestrator.omni.answers import ModelRecord
+from orchestrator.plan.inventory import is_id
+from orchestrator.survey.stock import Stock
+from orchestrator.text import clean
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_/-]*(?: [A-Za-z0-9_/-]+)*")
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none"})
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "$": "$$"}
+_LONGEST = 500
+_COMMENT = 120
+_BRANCHES = 20
+
+
+def render_manifest(stock: Stock, instance: Instance, *, at: datetime) -> str:
+    """The manifest's text, ending in a newline: every model of the stock by its id, with its connection, so that a run of
+    it looks nothing up. Branches stand as comments. The stock is not empty.
+    """
+    return "\n".join([*_head(stock, instance, at), *_models(stock)]) + "\n"
+
+
+def quote(text: str) -> str:
+    """A text as a YAML scalar that a manifest reads back exactly."""
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    return '"' + "".join(_escape(char) for char in text) + '"'
+
+
+def _escape(char: str) -> str:
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    if char == " " or (char.isprintable() and clean(char) == char):
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+
+
+def _head(stock: Stock, instance: Instance, at: datetime) -> Iterator[str]:
+    models, connections = len(stock.models), len(stock.by_connection())
+    yield f"# What {_comment(instance.base_url)} had on {at:%Y-%m-%d}: {_count(models, 'model')} on {_count(connections, 'connection')}."
+    yield "# Written by `omni-refresh discover`. Look it over, then `check --online`, `plan` and `run` it."
+    yield "version: 1"
+    yield ""
+    yield "instances:"
+    yield f"  {quote(instance.name)}:"
+    yield f"    base_url: {quote(instance.base_url)}"
+    # placeholders are written as they are: they name variables
+    texts = [f'"{key.source.text}"' for key in instance.keys if key.source.text is not None]
+    files = [quote(str(key.source.file)) for key in instance.keys if key.source.file is not None]
+    if texts:
+        yield f"    api_keys: [{', '.join(texts)}]"
+    if files:
+        yield f"    api_key_file: [{', '.join(files)}]"
+    if instance.rate_limit != RateLimit():
+        limit = instance.rate_limit
+        yield f"    rate_limit: {{requests: {limit.requests}, per: {render_duration(limit.per_s)}}}"
+    if instance.ca_file is not None:
+        yield f"    ca_file: {quote(str(instance.ca_file))}"
+    yield ""
+    yield "defaults:"
+    yield "  mode: soft  # only adds; hard also removes what is gone from the warehouse, and is the API's own default"
+    yield ""
+    yield "models:"
+
+
+def _models(stock: Stock) -> Iterator[str]:
+    labels = _Labels()
+    for number, (connection_id, models) in enumerate(stock.by_connection().items()):
+        if number:
+            yield ""
+        name = stock.connection_name(connection_id)
+        yield f"  # {_connection(stock, connection_id)}: {_count(len(models), 'model')}" + (
+            ", which one refresh serves" if len(models) > 1 else ""
+        )
+        for model in models:
+            label = labels.of(model, name or connection_id)
+            yield f"  - id: {model.id}"
+            if label is not None:
+                yield f"    name: {quote(label)}"
+            if connection_id is not None:
+                said = name if name is not None and _is_fit(name) and not is_id(name) else connection_id
+                yield f"    connection: {quote(said)}"
+            if model.kind not in (None, "SHARED"):
+                yield f"    # kind: {_comment(str(model.kind))}"
+            branches = stock.branches(model.id)
+            for branch in branches[:_BRANCHES]:
+                yield f"    # branch: {_comment(quote(branch))}"
+            if len(branches) > _BRANCHES:
+                yield f"    # and {len(branches) - _BRANCHES} more branches"
+
+
+def _connection(stock: Stock, connection_id: str | None) -> str:
+    record = stock.connections.get(connection_id or "")
+    if record is None:
+        return (
+            f"Connection {_comment(connection_id)}"
+            if connection_id
+            else "On a connection that the instance does not tell"
+        )
+    about = ", ".join(_comment(word) for word in (record.dialect, record.database, record.id) if word)
+    return f"{_comment(record.name or 'Connection')} ({about})"
+
+
+class _Labels:
+    """Labels for entries: the models' names, each told from the others by its connection; none where that is not enough."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def of(self, model: ModelRecord, connection: str | None) -> str | None:
+        """A label that no other entry has; None where the id is the label."""
+        self._used.add(model.id)
+        for label in (model.name, f"{model.name} ({connection})", f"{model.name} ({model.id[:8]})"):
+            if model.name and label is not None and _is_fit(label) and label not in self._used:
+                self._used.add(label)
+                return label
+        return None
+
+
+def _is_fit(text: str) -> bool:
+    """Whether a text can stand in a manifest as a name."""
+    return bool(text.strip()) and len(text) <= _LONGEST and text.isprintable() and clean(text) == text
+
+
+def _comment(text: str) -> str:
+    return clean(text)[:_COMMENT]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import __version__
-from orchestrator.report.causes import group_causes, group_warnings, short
-from orchestrator.report.counts import bad_outcomes, count_statuses, has_run_before, is_new_failure, is_recovered
-from orchestrator.report.document import MESSAGE_LIMIT
+from orchestrator.report.against import against_before, slow_outcomes
+from orchestrator.report.causes import group_causes, group_warnings
+from orchestrator.report.counts import bad_outcomes, count_statuses
 from orchestrator.report.report import Report
-from orchestrator.report.timeline import make_budget_chart, make_timeline
+from orchestrator.report.rows import CHANGES, changes_of, id_of, make_rows, name_of, say, text_of
+from orchestrator.report.timeline import budget_words, make_budget_chart, make_timeline
 from orchestrator.report.took import took
-from orchestrator.run.outcome import Failure, Outcome, Status, Validation
 from orchestrator.text import clean
 
 if TYPE_CHECKING:
@@ -29,28 +27,6 @@ if TYPE_CHECKING:
 _CAUSES_SHOWN: Final = 40
 _NAMES_SHOWN: Final = 12
 _WARNINGS_SHOWN: Final = 30
-_NAME_LIMIT: Final = 200
-_LIST_LIMIT: Final = 20
-_FULL_WORDS_UP_TO: Final = 1000
-_WORDS_LIMIT: Final = 160
-_UUID: Final = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
-_NO_FAILURE: Final = Failure(kind="", message="", hint="")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One target as the table shows it. `cause` is the number of the cause on the page that has the hint, or None."""
-
-    number: int
-    outcome: Outcome
-    name: str
-    queued: str
-    took: str
-    calls: int
-    words: str
-    hint: str
-    cause: int | None
-    facts: tuple[str, ...]
 
 
 def render_html(report: Report) -> str:
@@ -60,16 +36,11 @@ def render_html(report: Report) -> str:
     length_s = timeline.length_s if timeline else run.duration_s
     causes, remarks = group_causes(outcomes), group_warnings(run.warnings, outcomes)
     numbers = {id(outcome): number for number, outcome in enumerate(outcomes)}
-    order = {status: rank for rank, status in enumerate(Status)}
     told = {
         id(outcome): number for number, cause in enumerate(causes[:_CAUSES_SHOWN], 1) for outcome in cause.outcomes[1:]
     }
-    words_limit = MESSAGE_LIMIT if len(outcomes) <= _FULL_WORDS_UP_TO else _WORDS_LIMIT
-    rows = [
-        _row(number, outcome, told.get(id(outcome)), day=run.started_at.date(), words_limit=words_limit)
-        for number, outcome in enumerate(outcomes)
-    ]
-    rows.sort(key=lambda row: order[row.outcome.status])
+    against, slow = against_before(outcomes), slow_outcomes(outcomes)
+    changes = changes_of(against, slow)
     return _template().render(
         version=__version__,
         run=run,
@@ -78,9 +49,10 @@ def render_html(report: Report) -> str:
         bad=len(bad_outcomes(outcomes)),
         total=len(outcomes),
         counts=[(status, count) for status, count in count_statuses(outcomes).items() if count],
-        changes=(sum(map(is_new_failure, outcomes)), sum(map(is_recovered, outcomes)))
-        if has_run_before(outcomes)
-        else None,
+        against=against,
+        slow=slow,
+        changes=[(change, count) for change in CHANGES if (count := sum(change in told for told in changes.values()))],
+        budget_words=budget_words(run.budget).partition(", "),
         causes=causes[:_CAUSES_SHOWN],
         causes_hidden=len(causes[_CAUSES_SHOWN:]),
         remarks=remarks[:_WARNINGS_SHOWN],
@@ -88,8 +60,9 @@ def render_html(report: Report) -> str:
         names_shown=_NAMES_SHOWN,
         number_of=lambda outcome: numbers[id(outcome)],
         timeline=timeline,
+        has_usual=timeline is not None and any(bar.usual for lane in timeline.lanes for bar in lane.bars),
         budget=make_budget_chart(run.budget, length_s),
-        rows=rows,
+        rows=make_rows(outcomes, causes=told, changes=changes, today=run.started_at.date()),
         learned=[
             f"{instance}: " + ", ".join(f"{key} {value}" for key, value in facts.items())
             for instance, facts in (run.quota or {}).items()
@@ -112,7 +85,7 @@ def _template() -> Template:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters |= {"took": took, "word": _word, "name": _name, "id": _id, "text": _text}
+    environment.filters |= {"took": took, "word": say, "name": name_of, "id": id_of, "text": text_of}
     style, *scripts = (environment.get_template(name).render() for name in ("report.css", "mark.js", "report.js"))
     environment.globals["policy"] = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:;"
@@ -140,81 +113,5 @@ def _headline(report: Report) -> str:
     return "The target is good" if total == 1 else f"All {total:,} targets are good"
 
 
-def _word(status: Status) -> str:
-    return status.value.replace("_", " ")
-
-
-def _name(text: str) -> str:
-    return short(text, _NAME_LIMIT) or "(no name)"
-
-
-def _id(text: str) -> str:
-    """A connection where room is scarce: its label, or the first part of its id; the details have it whole."""
-    return _UUID.sub(r"\1…", _name(text))
-
-
-def _text(text: str) -> str:
-    return short(text, MESSAGE_LIMIT)
-
-
 def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _row(number: int, outcome: Outcome, cause: int | None, *, day: date, words_limit: int) -> Row:
-    error = outcome.error or _NO_FAILURE
-    words = short(f"{error.http_status or ''} {error.message or error.kind}".strip(), words_limit)
-    return Row(
-        number=number,
-        outcome=outcome,
-        name=_name(outcome.name),
-        queued="" if outcome.queued_s is None else took(outcome.queued_s),
-        took="" if outcome.duration_s is None else took(outcome.duration_s),
-        calls=outcome.attempts + outcome.polls + outcome.throttled,
-        words=words,
-        hint=_text(error.hint),
-        cause=cause,
-        facts=_facts(outcome, day),
-    )
-
-
-def _facts(outcome: Outcome, day: date) -> tuple[str, ...]:
-    """What is known about a target beside its row, a line each; one element, for there may be thousands."""
-    issues = outcome.validation or Validation()
-    calls = f"refresh {outcome.attempts}, polls {outcome.polls}"
-    facts = [
-        ("served by", outcome.covered_by),
-        ("connection", outcome.connection),
-        ("mode", outcome.mode.value),
-        ("branch", _joined(text for text in (outcome.branch, outcome.branch_id) if text)),
-        ("schemas", _joined(outcome.schemas)),
-        ("tables", _joined(outcome.tables)),
-        ("tags", _joined(outcome.tags)),
-        ("model", outcome.model_id),
-        ("job", _joined(outcome.job_ids)),
-        ("job status", outcome.job_status),
-        ("sent", _moment(outcome.submitted_at, day)),
-        ("end seen", _moment(outcome.finished_at, day)),
-        ("calls", calls + (f", throttled {outcome.throttled}" if outcome.throttled else "")),
-        ("in the run before", _word(outcome.previous_status) if outcome.previous_status else None),
-        ("verified", {True: "yes", False: "no", None: None}[outcome.verified]),
-        ("promotion", "pending: promote the branch" if outcome.promotion_pending else None),
-        *(("new issue", text) for text in issues.new[:_LIST_LIMIT]),
-        *(("fixed issue", text) for text in issues.fixed[:_LIST_LIMIT]),
-        *(("warning", text) for text in outcome.warnings[:_LIST_LIMIT]),
-    ]
-    return tuple(f"{label}: {_text(text)}" for label, text in facts if text)
-
-
-def _joined(texts: Any) -> str:
-    listed = tuple(texts)
-    more = f" and {len(listed) - _LIST_LIMIT} more" if len(listed) > _LIST_LIMIT else ""
-    return ", ".join(listed[:_LIST_LIMIT]) + more
-
-
-def _moment(moment: datetime | None, day: date) -> str:
-    if moment is None:
-        return ""
-    there = moment.astimezone(UTC)
-    shown = there.strftime("%H:%M:%S.%f")[:-3]
-    return shown if there.date() == day else f"{there:%Y-%m-%d} {shown}"

@@ -9,8 +9,9 @@ from datetime import UTC
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from orchestrator.report.against import against_before
 from orchestrator.report.causes import short, skip_reason
-from orchestrator.report.document import MESSAGE_LIMIT
+from orchestrator.report.document import MESSAGE_LIMIT, format_stamp
 from orchestrator.report.report import Report
 from orchestrator.run.outcome import Failure, Outcome, Status
 from orchestrator.text import clean
@@ -65,6 +66,28 @@ def _add_properties(suite: ET.Element, report: Report) -> None:
         "run.throttled": str(run.throttled),
         "run.exit_code": str(report.exit_code),
     }
+    against = against_before(report.outcomes)
+    if against is not None:
+        facts["run.new_failures"] = str(len(against.new))
+        facts["run.still_failing"] = str(len(against.still))
+        facts["run.recovered"] = str(len(against.recovered))
+    _fill(properties, facts)
+
+
+def _add_case_properties(case: ET.Element, outcome: Outcome) -> None:
+    """What the target was in runs before, and how long its model usually takes."""
+    facts: dict[str, str] = {}
+    if outcome.previous_status is not None:
+        facts["previous_status"] = outcome.previous_status.value
+    if outcome.failing_since is not None:
+        facts["failing_since"] = format_stamp(outcome.failing_since)
+    if outcome.usual_s is not None:
+        facts["usual_s"] = f"{outcome.usual_s:.3f}"
+    if facts:
+        _fill(ET.SubElement(case, "properties"), facts)
+
+
+def _fill(properties: ET.Element, facts: dict[str, str]) -> None:
     for name, value in facts.items():
         ET.SubElement(properties, "property", {"name": name, "value": clean(value)})
 
@@ -73,6 +96,7 @@ def _add_case(suite: ET.Element, outcome: Outcome, name: str) -> None:
     attributes = {"name": name, "classname": short(outcome.instance, _NAME_LIMIT)}
     attributes["time"] = f"{outcome.duration_s or 0:.3f}"
     case = ET.SubElement(suite, "testcase", attributes)
+    _add_case_properties(case, outcome)
     element, error = _element_of(outcome.status), outcome.error
     if element == "skipped":
         ET.SubElement(case, element, {"message": short(skip_reason(outcome) or "skipped", _NAME_LIMIT)})

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from orchestrator.report.against import against_before, is_slow, slow_outcomes, still_since
 from orchestrator.report.causes import Cause, group_causes, group_warnings, short
-from orchestrator.report.counts import bad_outcomes, count_statuses, has_run_before, is_new_failure, is_recovered
+from orchestrator.report.counts import bad_outcomes, count_statuses
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
 from orchestrator.run.outcome import Outcome, Status
@@ -46,13 +47,16 @@ def _blocks(report: Report) -> Iterator[str]:
     ]
     calls = f"{run.requests} calls ({run.polls} polls, {run.throttled} throttled)"
     yield f"{', '.join(counts) or 'no targets'} in {took(run.duration_s)} with {calls}. Run {code(run.id)}.\n"
-    if has_run_before(outcomes):
-        new, recovered = sum(map(is_new_failure, outcomes)), sum(map(is_recovered, outcomes))
-        yield f"Against the run before: {new} newly failing, {recovered} recovered.\n"
+    against = against_before(outcomes)
+    if against is not None:
+        yield f"Against the run before: {against.words}.\n"
+        if against.recovered:
+            yield f"Recovered: {_names(against.recovered)}.\n"
     causes = group_causes(outcomes)
     yield from map(_cause, causes[:_CAUSES_SHOWN])
     if len(causes) > _CAUSES_SHOWN:
         yield f"- … and {len(causes) - _CAUSES_SHOWN} more causes.\n"
+    yield from _slow(outcomes)
     yield from _warnings(report)
     yield from _table(outcomes)
 
@@ -85,8 +89,24 @@ def _cause(cause: Cause) -> str:
 
 
 def _names(outcomes: tuple[Outcome, ...]) -> str:
-    names = ", ".join(code(outcome.name, _NAME_LIMIT) for outcome in outcomes[:_NAMES_SHOWN])
+    names = ", ".join(map(_name, outcomes[:_NAMES_SHOWN]))
     return names + (f" and {len(outcomes) - _NAMES_SHOWN} more" if len(outcomes) > _NAMES_SHOWN else "")
+
+
+def _name(outcome: Outcome) -> str:
+    since = still_since(outcome)
+    return code(outcome.name, _NAME_LIMIT) + (f" (since {since})" if since is not None else "")
+
+
+def _slow(outcomes: tuple[Outcome, ...]) -> Iterator[str]:
+    slow = slow_outcomes(outcomes)
+    if slow:
+        told = ", ".join(
+            f"{code(o.name, _NAME_LIMIT)} {took(o.duration_s or 0.0)} (usually {took(o.usual_s or 0.0)})"
+            for o in slow[:_NAMES_SHOWN]
+        )
+        more = f" and {len(slow) - _NAMES_SHOWN} more" if len(slow) > _NAMES_SHOWN else ""
+        yield f"Took more than twice as long as usual: {told}{more}.\n"
 
 
 def _warnings(report: Report) -> Iterator[str]:
@@ -118,6 +138,8 @@ def _table(outcomes: tuple[Outcome, ...]) -> Iterator[str]:
     yield "| status | target | took | job |\n|---|---|---:|---|"
     for outcome in rows[:_ROWS_SHOWN]:
         duration = "" if outcome.duration_s is None else took(outcome.duration_s)
+        if is_slow(outcome):
+            duration += f" (usually {took(outcome.usual_s or 0.0)})"
         job = f"via {_in_cell(outcome.covered_by)}" if outcome.covered_by is not None else ""
         job = job or _in_cell(*outcome.job_ids[:1])
         yield f"| {outcome.status.value.replace('_', ' ')} | {_in_cell(outcome.name)} | {duration} | {job} |"

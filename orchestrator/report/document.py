@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from orchestrator import __version__
-from orchestrator.report.counts import count_statuses, has_run_before, is_new_failure, is_recovered
+from orchestrator.report.against import against_before
+from orchestrator.report.counts import count_statuses
 from orchestrator.report.report import Report, RunFacts
 from orchestrator.run.outcome import CallMade, Failure, Outcome
 
@@ -65,9 +66,11 @@ def _make_summary(report: Report) -> dict[str, Any]:
     counts = {status.value: count for status, count in count_statuses(report.outcomes).items()}
     calls = {"requests": report.run.requests, "polls": report.run.polls, "throttled": report.run.throttled}
     summary: dict[str, Any] = {"total": len(report.outcomes), **counts, **calls, "by_status": counts}
-    if has_run_before(report.outcomes):
-        summary["new_failures"] = sum(map(is_new_failure, report.outcomes))
-        summary["recovered"] = sum(map(is_recovered, report.outcomes))
+    against = against_before(report.outcomes)
+    if against is not None:
+        summary["new_failures"] = len(against.new)
+        summary["still_failing"] = len(against.still)
+        summary["recovered"] = len(against.recovered)
     summary["exit_code"] = report.exit_code
     return summary
 

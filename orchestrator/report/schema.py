@@ -106,6 +106,7 @@ def _summary() -> dict[str, Any]:
         },
         {
             "new_failures": _told(_COUNT, "Not good now, good or unknown in the run before; with a run before only."),
+            "still_failing": _told(_COUNT, "Not good now, nor in the run before; with a run before only."),
             "recovered": _told(_COUNT, "Not good in the run before, refreshed now; with a run before only."),
         },
     )

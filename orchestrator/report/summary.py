@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.report.against import against_before, slow_outcomes, still_since
 from orchestrator.report.causes import Cause, group_causes, group_warnings, short, skip_reason
-from orchestrator.report.counts import count_statuses, has_run_before, is_new_failure, is_recovered
+from orchestrator.report.counts import count_statuses
 from orchestrator.report.report import Report
+from orchestrator.report.timeline import budget_words
 from orchestrator.report.took import took
 from orchestrator.run.outcome import Outcome, Status
 from orchestrator.text import clean
@@ -42,6 +44,7 @@ _NAME_LIMIT: Final = 60
 _TEXT_LIMIT: Final = 400
 _STACKED_BELOW: Final = 72
 _STATUS_WIDTH: Final = 11
+_TARGET_WIDTH: Final = 12
 
 # A workflow command that only began a line after wrapping; styles may stand before it.
 _COMMAND_AFTER_WRAP: Final = re.compile(r"^((?:\x1b\[[0-9;]*m|[^\S\n])*)(?=::)", re.MULTILINE)
@@ -119,7 +122,7 @@ def _rows(report: Report, width: int) -> Group | None:
         rows += map(_Row.of_good, good)
     if not rows:
         return None
-    return Group(*(row.stacked() for row in rows)) if width < _STACKED_BELOW else Group(_table(rows))
+    return Group(*(row.stacked() for row in rows)) if width < _STACKED_BELOW else Group(_table(rows, width))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +170,18 @@ class _Row:
         return Group(head, Padding(what, (0, 0, 0, 2))) if what.plain else Group(Text() + head)
 
 
-def _table(rows: Iterable[_Row]) -> Table:
+def _table(rows: Sequence[_Row], width: int) -> Table:
+    """Names take the room that they need, up to two fifths; what happened has the rest."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, show_header=True, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+    widest = max((cell_len(name) for row in rows for name in row.names), default=0)
+    names = max(_TARGET_WIDTH, min(widest, 2 * (width - _STATUS_WIDTH) // 5))
+    table = Table(box=None, show_header=True, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("STATUS", min_width=_STATUS_WIDTH, no_wrap=True)
-    table.add_column("TARGET", ratio=2, overflow="fold")
-    table.add_column("WHAT HAPPENED", ratio=3, overflow="fold")
+    table.add_column("TARGET", width=names, overflow="fold")
+    table.add_column("WHAT HAPPENED", overflow="fold")
     for row in rows:
         table.add_row(row.label(), Text("\n".join(row.names)), row.what())
     return table
@@ -201,17 +208,42 @@ def _numbers(report: Report) -> Text:
     text = Text(f"{len(outcomes)} {_targets(len(outcomes))}: ")
     counted = [(status, count) for status, count in count_statuses(outcomes).items() if count]
     text += Text(", ").join(Text(f"{count} {_word(status)}", style=_STYLES[status]) for status, count in counted)
-    if has_run_before(outcomes):
-        new, recovered = sum(map(is_new_failure, outcomes)), sum(map(is_recovered, outcomes))
-        text.append(f"\nAgainst the run before: {new} newly failing, {recovered} recovered")
-    text.append(f"\nTook {took(run.duration_s)} and {run.requests} calls: {run.polls} polls, {run.throttled} throttled")
+    against = against_before(outcomes)
+    if against is not None:
+        text.append(f"\nAgainst the run before: {against.words}")
+        if against.recovered:
+            text.append(f"\nRecovered: {_listed(short(o.name, _NAME_LIMIT) for o in against.recovered)}")
+    slow = slow_outcomes(outcomes)
+    if slow:
+        told = (f"{_name(o)} instead of {took(o.usual_s or 0.0)}" for o in slow)
+        text.append(f"\nSlower than usual: {_listed(told)}", style="yellow")
+    calls = f"{run.requests:,} {_plural('call', run.requests)}"
+    text.append(
+        f"\nTook {took(run.duration_s)} and {calls}: {run.polls:,} {_plural('poll', run.polls)}, {run.throttled:,} throttled"
+    )
+    if run.budget:
+        text.append(f"\nBudget: {budget_words(run.budget)}")
     text.append(f"\nRun {clean(run.id)}", style="dim")
     return text
 
 
 def _name(outcome: Outcome) -> str:
-    duration = f" ({took(outcome.duration_s)})" if outcome.duration_s is not None else ""
-    return short(outcome.name, _NAME_LIMIT) + duration
+    facts = [] if outcome.duration_s is None else [took(outcome.duration_s)]
+    since = still_since(outcome)
+    if since is not None:
+        facts.append(f"failing since {since}")
+    return short(outcome.name, _NAME_LIMIT) + (f" ({', '.join(facts)})" if facts else "")
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first few, and how many more there are."""
+    told = list(names)
+    more = f" and {len(told) - _NAMES_SHOWN} more" if len(told) > _NAMES_SHOWN else ""
+    return ", ".join(told[:_NAMES_SHOWN]) + more
+
+
+def _plural(noun: str, count: int) -> str:
+    return noun if count == 1 else noun + "s"
 
 
 def _word(status: Status) -> str:
@@ -219,4 +251,4 @@ def _word(status: Status) -> str:
 
 
 def _targets(count: int) -> str:
-    return "target" if count == 1 else "targets"
+    return _plural("target", count)

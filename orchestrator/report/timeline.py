@@ -12,7 +12,7 @@ from typing import Final
 
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
-from orchestrator.run.outcome import Outcome, Status
+from orchestrator.run.outcome import ANSWERED, Asked, Outcome, Status
 from orchestrator.run.spending import BudgetSample
 
 EXPANDED_UP_TO: Final = 60
@@ -35,10 +35,16 @@ _POINTS_AT_MOST: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One refresh: sent at `x`, its end seen `width` later. `number` is its outcome's place in the report."""
+    """One refresh: sent at `x`, its end seen `width` later. `number` is its outcome's place in the report.
+
+    For the first `sending` of it the refresh call was not accepted yet. `usual` is where its end would have been as usual.
+    Both are 0 where they are not known, or not to be seen.
+    """
 
     x: float
     width: float
+    sending: float
+    usual: float
     level: int
     status: Status
     number: int
@@ -87,9 +93,13 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetChart:
-    """The budget's use over time: `area` is an SVG path, 100 high; `held` are the pauses as (x, width)."""
+    """The budget's use over time: `area` is an SVG path, 100 high, where `limit` is how far up the budget ends and `top` how
+    many calls that is; `held` are the pauses as (x, width).
+    """
 
     area: str
+    limit: float
+    top: int
     held: tuple[tuple[float, float], ...]
     words: str
 
@@ -100,6 +110,15 @@ class _Span:
     outcome: Outcome
     begin_s: float
     end_s: float
+
+    @property
+    def sending_s(self) -> float:
+        """How long it took until the refresh call was accepted; 0 where it never was, or that is not known."""
+        for call in self.outcome.calls:
+            if call.what is Asked.REFRESH and call.end == ANSWERED and self.outcome.submitted_at is not None:
+                waited_s = (call.left_at - self.outcome.submitted_at).total_seconds()
+                return max(0.0, waited_s + (call.took_s or 0.0))
+        return 0.0
 
 
 def make_timeline(report: Report) -> Timeline | None:
@@ -140,11 +159,21 @@ def make_budget_chart(samples: Sequence[BudgetSample], length_s: float) -> Budge
     parts = (samples[start : start + size] for start in range(0, len(samples), size))
     points = [max(part, key=lambda sample: sample.used) for part in parts]
     steps = "".join(f"H{_short(p.t_s * scale)}V{_short(100 - 100 * p.used / ceiling)}" for p in points)
-    share = sum(sample.used for sample in samples) / max(1, sum(sample.requests for sample in samples))
     held = _held(samples, scale)
     pauses = f", with {len(held)} {'pause' if len(held) == 1 else 'pauses'} after a 429" if held else ""
-    words = f"on average {share:.0%} of the budget was in use{pauses}"
-    return BudgetChart(area=f"M0 100{steps}V100Z", held=held, words=words)
+    words = f"{budget_words(samples)}{pauses}"
+    most = max(sample.requests for sample in samples)
+    limit = round(100 - 100 * most / ceiling, 1)
+    return BudgetChart(area=f"M0 100{steps}V100Z", limit=limit, top=most, held=held, words=words)
+
+
+def budget_words(samples: Sequence[BudgetSample]) -> str:
+    """How much of what the keys may send in a window was in use, on average and at most; empty without samples."""
+    if not samples:
+        return ""
+    share = sum(sample.used for sample in samples) / max(1, sum(sample.requests for sample in samples))
+    top = max(samples, key=lambda sample: sample.used)
+    return f"{share:.0%} in use on average, {top.used:,} of {top.requests:,} calls at most"
 
 
 def _spans(report: Report) -> tuple[list[_Span], int]:
@@ -174,10 +203,17 @@ def _lane(label: str, group: Iterable[_Span], length_s: float, alone: set[Status
         width = max(_THINNEST, _SCALE * (span.end_s - span.begin_s) / length_s - _GAP)
         title = f"{span.outcome.name}: {span.outcome.status.value.replace('_', ' ')}"
         title += f", sent at {took(span.begin_s)}, took {took(span.end_s - span.begin_s)}"
+        usual_s = span.outcome.usual_s
+        if usual_s is not None:
+            title += f", usually {took(usual_s)}"
+        usual = _SCALE * (span.begin_s + usual_s) / length_s if usual_s is not None else 0.0
+        sending = _SCALE * span.sending_s / length_s
         bars.append(
             Bar(
                 x=round(min(x, _SCALE - _THINNEST), 1),
                 width=round(width, 1),
+                sending=round(min(sending, width), 1) if sending >= _THINNEST else 0.0,
+                usual=round(usual, 1) if 0 < usual < _SCALE else 0.0,
                 level=level,
                 status=span.outcome.status,
                 number=span.number,

@@ -8,12 +8,10 @@ from datetime import datetime
 from typing import Final
 
 from orchestrator.omni.errors import CallError, Kind
-from orchestrator.run.outcome import Asked, CallMade
+from orchestrator.run.outcome import ANSWERED, Asked, CallMade
 
 FIRST_KEPT: Final = 5
-LAST_KEPT: Final = 20
-
-_ANSWERED: Final = "answered"
+LAST_KEPT: Final = 10
 
 
 @dataclass(slots=True)
@@ -64,7 +62,7 @@ class CallLog:
 
     def answered(self, now: float, word: str | None) -> None:
         """It was answered as it should be."""
-        self._end(now, _ANSWERED, None, word)
+        self._end(now, ANSWERED, None, word)
 
     def failed(self, now: float, error: CallError) -> None:
         """It went wrong, or was turned away."""
@@ -76,7 +74,7 @@ class CallLog:
             # the door closed before it left
             return
         made.end, made.http_status, made.word, made.ended_s = end, http_status, word, now
-        if made.what is Asked.POLL and end != _ANSWERED:
+        if made.what is Asked.POLL and end != ANSWERED:
             self._keep(made)
 
     def _keep(self, made: _Made) -> None:

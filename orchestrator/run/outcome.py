@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from orchestrator.manifest.manifest import Mode
 
@@ -51,6 +52,10 @@ class Validation:
 
     new: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+
+
+ANSWERED: Final = "answered"
+"""How a call ended that was answered as it should be."""
 
 
 class Asked(StrEnum):

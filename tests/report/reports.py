@@ -190,6 +190,13 @@ def make_evil_report(texts: tuple[str, ...] = EVIL) -> Report:
             covered_by=text[:200],
             validation=Validation(new=(text[:200],)),
             error=failure,
+            calls=tuple(
+                CallMade(number=n, what=Asked.POLL, left_at=START, end=text[:100], http_status=502, word=text[:100])
+                for n in range(1, 16)
+            ),
+            usual_s=0.1,
+            failing_since=START - timedelta(days=3),
+            previous_status=Status.FAILED,
         )
         outcomes.append(outcome)
     outcomes.append(make_outcome(len(texts)))

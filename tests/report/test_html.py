@@ -12,14 +12,14 @@ from hypothesis import given
 
 from orchestrator.report.as_html import render_html
 from orchestrator.report.report import Report, Trigger
-from orchestrator.run.outcome import Failure, Status, Validation
+from orchestrator.run.outcome import Asked, CallMade, Failure, Status, Validation
 from tests.report.reports import ANY_REPORT, EVIL, HALF, START, make_evil_report, make_facts, make_outcome, make_report
 
 VOID = {"meta", "link", "input"}
 OPEN_ENDED = {"td", "tr", "dt", "dd"}
 OURS = re.compile(
     "html|head|title|meta|link|style|script|body|a|header|h[1-3]|p|time|svg|rect|path|text|ul|ol|li|b|section|span|main|div"
-    "|form|label|fieldset|legend|input|button|table|caption|thead|tbody|t[rhd]|details|summary|footer|d[ltd]|code"
+    "|line|form|label|fieldset|legend|input|button|table|caption|thead|tbody|t[rhd]|details|summary|footer|d[ltd]|code"
 )
 MIB = 1024 * 1024
 
@@ -136,8 +136,10 @@ def test_a_page_tells_the_run() -> None:
     )
     for told in (
         "16 of 18 targets did not succeed",
-        "Stopped by a signal. Refreshed from 2026-11-25 02:00:00 UTC in 10m12s with 940 calls (612 polls, 3 throttled).",
-        "Against the run before: 16 newly failing, 1 recovered.",
+        "Stopped by a signal. Began at 2026-11-25 02:00:00 UTC.",
+        "Took 10m12s",
+        "Calls 940 612 polls, 3 throttled",
+        "Against the run before: 16 newly failing, 0 still failing, 1 recovered.",
         "failed 15 targets job_failed The job ended FAILED. Omni gives no reason",
         "model_0011 and 3 more",
         "model_0000 and 14 more: model_0000 waits",
@@ -177,6 +179,11 @@ def test_the_headline_is_right(count: int, bad_share: float, headline: str) -> N
 def test_5000_targets_stay_small(bad_share: float) -> None:
     """A run of 5,000 targets, good or bad, is a page under 3 MiB with a row for each."""
     report = make_report(5000, bad_share=bad_share, budget=True)
+    calls = tuple(
+        CallMade(number=n, what=Asked.REFRESH, left_at=START, end="throttled", http_status=429, took_s=0.1, wait_s=7)
+        for n in range(1, 16)
+    )
+    report = replace(report, outcomes=tuple(replace(o, calls=calls, usual_s=9.0) for o in report.outcomes))
     assert_whole_and_harmless(report)
     assert len(render_html(report).encode()) < 3 * MIB
 
@@ -231,3 +238,53 @@ def test_a_few_lanes_of_one_refresh_need_no_heading() -> None:
     text = render_html(Report(run=make_facts(), outcomes=(make_outcome(1), make_outcome(2)), exit_code=0))
     assert 'class="group"' not in text
     assert text.count('class="lane"') == 2
+
+
+def test_calls_are_told_in_the_details() -> None:
+    """Each kept call is a line: when it left, what for, how it ended and after how long, and the wait for the next."""
+    at = START + timedelta(seconds=1)
+    calls = (
+        CallMade(number=1, what=Asked.REFRESH, left_at=at, end="throttled", http_status=429, took_s=0.05, wait_s=7.0),
+        CallMade(number=2, what=Asked.REFRESH, left_at=at, end="answered", word="RUNNING", took_s=0.2, wait_s=3.1),
+        CallMade(number=9, what=Asked.POLL, left_at=at, end="cut_off"),
+    )
+    text = render_html(Report(run=make_facts(), outcomes=(replace(make_outcome(1), calls=calls),), exit_code=0))
+    for told in (
+        "call 1: 02:00:01.123 refresh, 429 throttled after 50ms, next call 7.0s later\n",
+        "call 2: 02:00:01.123 refresh, RUNNING after 0.2s, next call 3.1s later\n",
+        "call 9: 02:00:01.123 poll, cut_off\n",
+    ):
+        assert told in text
+
+
+def test_a_single_call_is_not_told_among_thousands() -> None:
+    """On a page of more than a thousand targets only those tell their calls that had more than one."""
+    one = CallMade(number=1, what=Asked.REFRESH, left_at=START, end="answered", took_s=0.05)
+    outcomes = [replace(make_outcome(n), calls=(one,)) for n in range(1001)]
+    outcomes[7] = replace(outcomes[7], calls=(one, replace(one, number=2)))
+    text = render_html(Report(run=make_facts(), outcomes=tuple(outcomes), exit_code=0))
+    assert text.count("call 1: ") == 1
+
+
+def test_what_changed_can_be_filtered() -> None:
+    """Rows carry what changed with them, and there is a button for each kind of change that there is."""
+    outcomes = (
+        replace(make_outcome(1, Status.FAILED), previous_status=Status.SUCCEEDED),
+        replace(make_outcome(2, Status.FAILED), previous_status=Status.ERROR, failing_since=START - timedelta(days=3)),
+        replace(make_outcome(3, took_s=70), previous_status=Status.ERROR, usual_s=3.0),
+        make_outcome(4),
+    )
+    text = render_html(Report(run=make_facts(), outcomes=outcomes, exit_code=1))
+    assert re.findall('data-change="([^"]*)"', text) == [
+        "new failure",
+        "still failing",
+        "recovered",
+        "slower than usual",
+    ]
+    assert re.findall('<tr id="(t[0-9])" data-c="([^"]*)"', text) == [
+        ("t0", "new failure"),
+        ("t1", "still failing"),
+        ("t2", "recovered|slower than usual"),
+    ]
+    assert '<span class="since">since 2026-11-22</span>' in text
+    assert 'data-change="' not in render_html(Report(run=make_facts(), outcomes=(make_outcome(4),), exit_code=0))

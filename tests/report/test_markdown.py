@@ -152,7 +152,7 @@ def test_changes_and_warnings_are_told() -> None:
     ]
     run = replace(make_facts(), warnings=tuple(f"warning {number}" for number in range(12)))
     text = render_markdown(Report(run=run, outcomes=tuple(warned), exit_code=0))
-    assert "Against the run before: 0 newly failing, 15 recovered." in text
+    assert "Against the run before: 0 newly failing, 0 still failing, 15 recovered." in text
     assert "- `warning 9`\n- … and 3 more" in text
     assert "via `sales`" in text
     few = render_markdown(Report(run=make_facts(), outcomes=tuple(warned), exit_code=0))

@@ -156,7 +156,7 @@ def test_changes_against_the_run_before_are_told() -> None:
         replace(make_outcome(2, Status.FAILED), previous_status=Status.SUCCEEDED),
     )
     text = plain(Report(run=make_facts(), outcomes=outcomes, exit_code=1))
-    assert "Against the run before: 1 newly failing, 1 recovered" in text
+    assert "Against the run before: 1 newly failing, 0 still failing, 1 recovered\nRecovered: model_0001\n" in text
 
 
 def test_reports_and_the_next_command_are_never_broken() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import LANES_SHOWN, Timeline, make_budget_chart, make_timeline
-from orchestrator.run.outcome import Outcome, Status
+from orchestrator.run.outcome import Asked, CallMade, Outcome, Status
 from orchestrator.run.spending import BudgetSample
 from tests.report.reports import ANY_REPORT, HALF, START, make_facts, make_outcome, make_report
 
@@ -152,7 +152,7 @@ def test_the_budget_is_drawn_with_its_pauses() -> None:
     assert chart is not None
     assert chart.area == "M0 100H0V100H100V0H200V50H900V50V100Z"
     assert chart.held == ((100.0, 100.0), (900.0, 1.0))
-    assert chart.words == "on average 50% of the budget was in use, with 2 pauses after a 429"
+    assert chart.words == "50% in use on average, 60 of 60 calls at most, with 2 pauses after a 429"
     one = make_budget_chart(samples[:2], 100)
     assert one is not None
     assert one.words.endswith("with 1 pause after a 429")
@@ -167,3 +167,16 @@ def test_thinning_keeps_the_peak(count: int, peak: int) -> None:
     assert chart is not None
     assert chart.area.count("H") <= 500
     assert "V0H" in chart.area or chart.area.endswith("V0V100Z")
+
+
+def test_a_bar_shows_when_the_call_was_accepted_and_where_it_usually_ends() -> None:
+    """Retries before the call was accepted are the bar's beginning; the usual end is a place on the line, or not drawn."""
+    first = CallMade(number=1, what=Asked.REFRESH, left_at=START + timedelta(seconds=10), end="throttled", took_s=1)
+    taken = CallMade(number=2, what=Asked.REFRESH, left_at=START + timedelta(seconds=18), end="answered", took_s=2)
+    outcome = replace(make_outcome(1, queued_s=10, took_s=50), calls=(first, taken), usual_s=20.0)
+    ((bar,),) = (lane.bars for lane in timeline_of(outcome).lanes)
+    assert (bar.x, bar.width, bar.sending, bar.usual) == (100, 498.5, 100, 300)
+    assert bar.title.endswith("took 50s, usually 20s")
+    for plain in (replace(outcome, calls=(), usual_s=None), replace(outcome, calls=(first,), usual_s=900.0)):
+        ((bar,),) = (lane.bars for lane in timeline_of(plain).lanes)
+        assert (bar.sending, bar.usual) == (0, 0)

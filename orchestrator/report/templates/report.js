@@ -7,6 +7,8 @@
   const shown = document.getElementById("shown");
   const more = document.getElementById("more");
   const chips = [...document.querySelectorAll(".chip")];
+  const pressed = (kind) => chips.filter((chip) => chip.dataset[kind] && chip.getAttribute("aria-pressed") === "true")
+    .map((chip) => chip.dataset[kind]);
   const heads = [...table.tHead.rows[0].cells];
   const total = body.rows.length;
   let order = null;
@@ -14,17 +16,19 @@
 
   // Rows are looked at when somebody first searches or sorts: until then the style sheet shows the first page.
   const allRows = () => (order ??= [...body.rows].map(
-    (element, rank) => ({ element, rank, text: null, status: element.cells[0].textContent })));
+    (element, rank) => ({ element, rank, text: null, status: element.cells[0].textContent,
+      changes: (element.dataset.c ?? "").split("|") })));
 
   const textOf = (row) => (row.text ??= row.element.textContent.toLowerCase());
 
   function show() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const statuses = chips.filter((chip) => chip.getAttribute("aria-pressed") === "true").map((chip) => chip.dataset.status);
+    const [statuses, changes] = [pressed("status"), pressed("change")];
     let found = 0;
-    if (order || showAll || words.length || statuses.length) {
+    if (order || showAll || words.length || statuses.length || changes.length) {
       for (const row of allRows()) {
-        const fits = (!statuses.length || statuses.includes(row.status)) && words.every((word) => textOf(row).includes(word));
+        const fits = (!statuses.length || statuses.includes(row.status))
+          && (!changes.length || changes.some((change) => row.changes.includes(change))) && words.every((word) => textOf(row).includes(word));
         found += fits;
         row.element.hidden = !fits || (!showAll && found > PAGE);
       }

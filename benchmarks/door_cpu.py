@@ -13,9 +13,9 @@ from random import Random
 
 from benchmarks.workloads import lognormal
 from orchestrator.manifest.manifest import RateLimit, Secret
+from orchestrator.quota.belief import Durations
 from orchestrator.quota.choice import Ask, Job, Purpose
 from orchestrator.quota.door import Door
-from orchestrator.quota.belief import Durations
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Window
 from orchestrator.quota.wire import Wire

@@ -63,7 +63,11 @@ async def ours(setting: Setting) -> None:
     await make_run(setting).run()
 
 
-def make_run(setting: Setting) -> Run:
+Adapt = Callable[[Surroundings, Manifest, tuple[Entry, ...]], Surroundings]
+"""Puts something else under a run: its surroundings, from those that it would have had."""
+
+
+def make_run(setting: Setting, adapt: Adapt | None = None) -> Run:
     """This program's run, not begun yet; to be called inside the virtual loop."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
@@ -98,6 +102,8 @@ def make_run(setting: Setting) -> Run:
         redact=lambda text: text,
         history={INSTANCE: setting.history},
     )
+    if adapt is not None:
+        surroundings = adapt(surroundings, manifest, entries)
     return Run(manifest, entries, Settings(), surroundings)
 
 

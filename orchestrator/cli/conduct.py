@@ -85,7 +85,7 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
                 calls=begun.recalled.calls,
             )
             surroundings = _surroundings(stage, manifest, recorder, narrator)
-            run = Run(shared, order.selected, order.settings, surroundings, begun.before)
+            run = Run(shared, order.selected, order.settings, surroundings, begun.before, touched=order.touched)
 
             def stop(number: int) -> None:
                 get_logger().warning(Event.RUN_STOPPED, signal=Signals(number).name)
@@ -105,11 +105,11 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
                 life.cancel()
             report = _make_report(stage, result, result.abort or recorder.broken)
             if not write_reports(report, paths, growing) and order.named:
-                report = replace(report, exit_code=_code(report, report_failed=True))
+                report = replace(report, exit_code=_code(report, order, report_failed=True))
             if order.metrics is not None and not write_metrics(
                 order.metrics, report, manifest=order.manifest, tally=result.tally, doors=narrator.doors
             ):
-                report = replace(report, exit_code=_code(report, report_failed=True))
+                report = replace(report, exit_code=_code(report, order, report_failed=True))
             append_job_summary(report)
             command = _finish(stage, report)
             get_logger().info(
@@ -214,7 +214,7 @@ async def _signs_of_life(narrator: Narrator, run: Run, clock: Clock) -> None:
 
 def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | None) -> Report:
     order, run = stage.order, stage.begun.run
-    warnings, caught = order.warnings, stage.desk.signals.caught
+    warnings, caught = order.warnings + result.plan.remarks, stage.desk.signals.caught
     if broken is not None:
         warnings += (f"the journal gave way, so that nothing more was sent: {broken}",)
     facts = RunFacts(
@@ -236,15 +236,16 @@ def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | No
         warnings=warnings,
     )
     report = Report(run=facts, outcomes=result.outcomes, exit_code=0)
-    return replace(report, exit_code=_code(report, report_failed=False))
+    return replace(report, exit_code=_code(report, order, report_failed=False))
 
 
-def _code(report: Report, *, report_failed: bool) -> int:
+def _code(report: Report, order: Order, *, report_failed: bool) -> int:
     return exit_code(
         report.outcomes,
         signal=report.run.signal,
         refused_instances=report.run.refused_instances,
         report_failed=report_failed,
+        new_issues_fail=order.settings.fail_on_new_issues,
     )
 
 

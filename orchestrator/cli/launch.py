@@ -24,6 +24,7 @@ from orchestrator.log import Event, get_logger
 from orchestrator.manifest.api_keys import api_key_again
 from orchestrator.manifest.manifest import ApiKey, Entry, Manifest
 from orchestrator.plan.selection import select
+from orchestrator.plan.touched import touched_as_data, touched_from_data
 from orchestrator.report.earlier import parse_row
 from orchestrator.report.report import Trigger
 from orchestrator.run.recall import new_targets, recall_for_resume, recall_for_retry
@@ -122,6 +123,7 @@ def _begin(order: Order, desk: Desk, begun: Begun, paths: Sequence[str], *, inst
         named=order.named,
         rate=order.rate,
         metrics=order.metrics,
+        touched=None if order.touched is None else touched_as_data(order.touched),
     )
     take_root(state, begun.run.root)
     steps = state.journal.begin(
@@ -172,6 +174,7 @@ def _order_again(orders: Orders, record: RunRecord, changes: Changes, trigger: T
         trigger=trigger,
         warnings=_changed(record),
         metrics=metrics_path(changes.metrics or orders.metrics),
+        touched=None if orders.touched is None else touched_from_data(orders.touched),
     )
 
 

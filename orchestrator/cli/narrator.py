@@ -46,6 +46,8 @@ class Narrator:
             skipped=len(plan.skips),
             unresolved=len(plan.unresolved),
         )
+        for remark in plan.remarks:
+            self._log.warning(Event.CHANGE_NOTED, remark=remark)
 
     def target_settled(self, outcome: Outcome) -> None:
         """The canonical line of one target."""

@@ -156,6 +156,11 @@ def going_on_options(command: F) -> F:
             metavar="N",
             help="Stop submitting after N targets that did not succeed.",
         ),
+        option(
+            "--fail-on-new-issues",
+            is_flag=True,
+            help="Exit code 1 where a model that is verified by its validation has issues that it had not before its refresh.",
+        ),
         option("--fail-fast", is_flag=True, help="Stop submitting after the first target that did not succeed."),
         option("--no-wait", is_flag=True, help="Submit only; do not follow the jobs."),
         report_options,

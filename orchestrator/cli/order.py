@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.journal.stored import NewRun
 from orchestrator.manifest.manifest import Entry, Manifest
+from orchestrator.plan.touched import Touched
 from orchestrator.report.report import Trigger
 from orchestrator.run.before import NOTHING, Before
 from orchestrator.run.recall import Recalled
@@ -21,6 +22,7 @@ class Order:
 
     `reports` are where reports go, `named` is whether somebody asked for them. `rate` is the run's share of each key's
     calls. `selection` is what was selected, as it was said. `warnings` go into the report. `metrics` is where metrics go.
+    `touched` is the change that the run follows.
     """
 
     manifest: Manifest
@@ -35,6 +37,7 @@ class Order:
     trigger: Trigger = Trigger.RUN
     warnings: tuple[str, ...] = ()
     metrics: str | None = None
+    touched: Touched | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

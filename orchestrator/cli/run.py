@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.change_options import change_options
 from orchestrator.cli.options import log_options, manifest_argument, run_options, selection_options
 
 
 @click.command("run")
 @manifest_argument
 @selection_options
+@change_options
 @run_options
 @log_options
 def command(
@@ -26,19 +28,25 @@ def command(
 ) -> int:
     """Refresh every model of MANIFEST, follow each job to its end, and report what became of each.
 
+    With --ddl, --dbt-target or --changed only the models that the change touched, and no wider than that: softly and limited to
+    what was added, or hard where anything may be gone.
+
     Stdout holds the summary (or with --json the report); the log goes to stderr.
     """
     from orchestrator.cli.aftermath import metrics_path
     from orchestrator.cli.going_on import open_desk, read_changes, talk
     from orchestrator.cli.launch import launch, lock_of, report_paths, resume, unfinished_run
     from orchestrator.cli.order import Order
+    from orchestrator.cli.touched import fingerprint, read_touched
     from orchestrator.errors import UsageError
     from orchestrator.journal.values import from_data
     from orchestrator.manifest.load import load_manifest
     from orchestrator.plan.selection import select as select_entries
+    from orchestrator.report.report import Trigger
     from orchestrator.run.settings import Settings
 
     talking = talk(options)
+    touched = read_touched(options)
     loaded = load_manifest(manifest, environ=os.environ, with_keys=simulate is None)
     for secret in loaded.secrets:
         talking.redactor.add(secret)
@@ -46,6 +54,9 @@ def command(
     if not selected and not allow_empty:
         raise UsageError("nothing is selected; --allow-empty makes that no error")
     selection = (*(f"select {word}" for word in select), *(f"exclude {word}" for word in exclude))
+    if touched is not None:
+        # a run that was cut off follows its own change: one that follows another does not go on with it
+        selection += (f"touched {fingerprint(touched)}",)
     changes = read_changes(options)
     order = Order(
         manifest=loaded,
@@ -58,6 +69,8 @@ def command(
         scenario=simulate,
         selection=selection,
         metrics=metrics_path(changes.metrics),
+        trigger=Trigger.RUN if touched is None else Trigger.CHANGE,
+        touched=touched,
     )
     with open_desk(options, talking, simulated=simulate is not None) as desk:
         if options["resume"]:

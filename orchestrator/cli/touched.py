@@ -51,10 +51,14 @@ def read_touched(options: Mapping[str, Any]) -> Touched | None:
     return make_touched(ddl=migrated, dbt=built, listed=read_names(names, stdin=_stdin) if names else nothing)
 
 
-def without_touched(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options but for those that say what has changed."""
-    ours = {"ddl", "dialect", "default_schema", "strict", "dbt_target", "dbt_state", "changed"}
-    return {name: value for name, value in options.items() if name not in ours}
+def fingerprint(touched: Touched) -> str:
+    """The same for the same change."""
+    import hashlib
+    import json
+
+    from orchestrator.plan.touched import touched_as_data
+
+    return hashlib.sha256(json.dumps(touched_as_data(touched)).encode()).hexdigest()
 
 
 def _check(options: Mapping[str, Any]) -> None:

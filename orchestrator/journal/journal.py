@@ -13,9 +13,9 @@ from typing import Any, Final, Self
 from orchestrator.clock import Clock
 from orchestrator.journal.database import Database, JournalError, Row, fit
 from orchestrator.journal.layout import JOURNAL
-from orchestrator.journal.past import read_earlier
+from orchestrator.journal.past import PastTarget, read_earlier, read_past_targets
 from orchestrator.journal.steps import Steps
-from orchestrator.journal.stored import Earlier, NewRun, NewTarget, Orders, RunRecord, StoredTarget
+from orchestrator.journal.stored import Earlier, Narrowed, NewRun, NewTarget, Orders, RunRecord, StoredTarget
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.manifest import Manifest
 
@@ -66,12 +66,13 @@ class Journal:
                 ),
             )
             connection.executemany(
-                "INSERT INTO targets (root, place, name, model_id, branch_id, connection, lane, warnings)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO targets (root, place, name, model_id, branch_id, connection, lane, warnings, narrowed)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         *(run.root, t.place, fit(t.name), t.model_id, t.branch_id, fit(t.connection), fit(t.lane)),
                         json.dumps(t.warnings),
+                        None if t.narrowed is None else json.dumps(as_data(t.narrowed)),
                     )
                     for t in targets
                 ],
@@ -150,8 +151,8 @@ class Journal:
     def targets(self, root: str) -> tuple[StoredTarget, ...]:
         """The targets of a run, in manifest order."""
         rows = self._database.read(
-            "SELECT place, name, model_id, branch_id, connection, lane, warnings, outcome FROM targets WHERE root = ?"
-            " ORDER BY place",
+            "SELECT place, name, model_id, branch_id, connection, lane, warnings, narrowed, outcome FROM targets"
+            " WHERE root = ? ORDER BY place",
             (root,),
         )
         return tuple(map(_target, rows))
@@ -163,6 +164,10 @@ class Journal:
     def earlier(self, manifest_file: str, *, before: str, names: Iterable[str]) -> dict[str, Earlier]:
         """What became of targets, by name, in the manifest's runs before that of the root `before`."""
         return read_earlier(self._database, manifest_file, before=before, names=names)
+
+    def past_targets(self, root: str, *, only: str | None = None) -> tuple[PastTarget, ...]:
+        """What became of a run's targets, in manifest order; with `only`, of those of that name or model id."""
+        return read_past_targets(self._database, root, only=only)
 
     def durations(self, base_url: str) -> dict[str, dict[str, tuple[float, ...]]]:
         """How long jobs of an instance took, in seconds, oldest first: by model id and by kind of refresh."""
@@ -236,7 +241,7 @@ def _record(row: Row) -> RunRecord:
 
 
 def _target(row: Row) -> StoredTarget:
-    place, name, model_id, branch_id, connection, lane, warnings, outcome = row
+    place, name, model_id, branch_id, connection, lane, warnings, narrowed, outcome = row
     return StoredTarget(
         place=place,
         name=name,
@@ -245,5 +250,6 @@ def _target(row: Row) -> StoredTarget:
         connection=connection,
         lane=lane,
         warnings=tuple(json.loads(warnings)),
+        narrowed=None if narrowed is None else from_data(Narrowed, json.loads(narrowed)),
         outcome=None if outcome is None else json.loads(outcome),
     )

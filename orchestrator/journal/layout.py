@@ -28,7 +28,8 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_by_root ON runs (root);
 CREATE INDEX runs_by_manifest ON runs (manifest_file, number);
--- targets have their place in a run's selection; `outcome` is the report's row, null until the target is settled
+-- targets have their place in a run's selection; `outcome` is the report's row, null until the target is settled; `narrowed` is
+-- what a change left of the entry, null where it stands as it is
 CREATE TABLE targets (
     root TEXT NOT NULL,
     place INTEGER NOT NULL,
@@ -38,6 +39,7 @@ CREATE TABLE targets (
     connection TEXT,
     lane TEXT,
     warnings TEXT NOT NULL DEFAULT '[]',
+    narrowed TEXT,
     status TEXT,
     settled_by TEXT,
     outcome TEXT,

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from orchestrator.clock import Clock
 from orchestrator.journal.database import Database, Row, fit
-from orchestrator.journal.stored import Fate, LeftJob, Scope, StoredCall
+from orchestrator.journal.stored import Fate, LeftJob, Narrowed, Scope, StoredCall
 from orchestrator.journal.syncing import Syncing
+from orchestrator.journal.values import as_data
 from orchestrator.plan.plan import Plan, Target
 
 KEPT_DURATIONS: Final = 20
@@ -38,10 +39,12 @@ class Steps:
 
     def planned(self, plan: Plan) -> None:
         """What the selected entries resolved to."""
+        concerned = {one.entry.index for one in plan.concerns}
         rows = [
             (
                 *(t.model_id, t.branch_id, fit(t.connection), fit(t.lane)),
                 json.dumps(plan.warnings.get(t.entry.index, ())),
+                json.dumps(as_data(Narrowed.of(t.entry))) if t.entry.index in concerned else None,
                 *(self.root, t.entry.index),
             )
             for lane in plan.lanes
@@ -49,8 +52,8 @@ class Steps:
         ]
         with self._database.write() as connection:
             connection.executemany(
-                "UPDATE targets SET model_id = ?, branch_id = ?, connection = ?, lane = ?, warnings = ?"
-                " WHERE root = ? AND place = ?",
+                "UPDATE targets SET model_id = ?, branch_id = ?, connection = ?, lane = ?, warnings = ?,"
+                " narrowed = coalesce(?, narrowed) WHERE root = ? AND place = ?",
                 rows,
             )
 

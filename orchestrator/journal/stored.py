@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
-from orchestrator.manifest.manifest import Manifest
+from orchestrator.manifest.manifest import Entry, Manifest, Mode
 
 Scope = tuple[tuple[str, ...], tuple[str, ...]]
 """The schemas and the tables of one call."""
@@ -31,7 +31,7 @@ class Orders:
 
     `selected` are the places of its entries in the manifest. `settings` are those of the command line, by their names.
     `reports` and `metrics` are absolute paths; `named` is whether the reports were asked for. `rate` is the share of each
-    key's calls.
+    key's calls. `touched` is the change that it follows (`orchestrator.plan.touched`), None: it follows none.
     """
 
     manifest: Manifest
@@ -41,6 +41,7 @@ class Orders:
     named: bool = False
     rate: int | None = None
     metrics: str | None = None
+    touched: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,24 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowed:
+    """What a change left of an entry: how it is to be refreshed, instead of as the manifest says."""
+
+    mode: Mode
+    schemas: tuple[str, ...]
+    tables: tuple[str, ...]
+
+    @classmethod
+    def of(cls, entry: Entry) -> Self:
+        """How an entry is to be refreshed."""
+        return cls(mode=entry.mode, schemas=entry.schemas, tables=entry.tables)
+
+    def applied_to(self, entry: Entry) -> Entry:
+        """The entry as it is to be refreshed."""
+        return replace(entry, mode=self.mode, schemas=self.schemas, tables=self.tables)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewTarget:
     """A selected entry, and what it resolves to as far as that is known (`lane` None: nothing is planned for it)."""
 
@@ -95,6 +114,7 @@ class NewTarget:
     connection: str | None = None
     lane: str | None = None
     warnings: tuple[str, ...] = ()
+    narrowed: Narrowed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,9 +21,9 @@ def set_apart(entries: Iterable[Entry], touched: Touched) -> tuple[Concern, ...]
     )
 
 
-def narrow(plan: Plan, concerns: Sequence[Concern]) -> Plan:
-    """The plan with each target as the change concerns it; those that it does not are skips. `concerns` may hold entries that are
-    not in the plan yet.
+def narrow(plan: Plan, concerns: Sequence[Concern], touched: Touched) -> Plan:
+    """The plan with each target as the change concerns it; those that it does not are skips, with those among `concerns` that were
+    never planned.
     """
     by_index = {c.entry.index: c for c in concerns}
     warnings = dict(plan.warnings)
@@ -40,16 +40,17 @@ def narrow(plan: Plan, concerns: Sequence[Concern]) -> Plan:
         if targets:
             lanes.append(replace(lane, targets=tuple(targets)))
     skips = [*plan.skips, *(Skip(entry=c.entry, reason=c.why) for c in concerns if c.is_skipped)]
-    return replace(
+    narrowed = replace(
         plan,
         lanes=tuple(lanes),
         skips=tuple(sorted(skips, key=lambda s: s.entry.index)),
         warnings=warnings,
         concerns=tuple(sorted(concerns, key=lambda c: c.entry.index)),
     )
+    return replace(narrowed, remarks=_remarks(narrowed, touched))
 
 
-def remarks(plan: Plan, touched: Touched) -> tuple[str, ...]:
+def _remarks(plan: Plan, touched: Touched) -> tuple[str, ...]:
     """What is to be said of the change as a whole: what was not understood, what nobody refreshes, what fits too much."""
     changes = touched.changes
     said = [

@@ -72,7 +72,7 @@ class Unresolved:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that was selected, in manifest order within each part; `warnings` by an entry's index. `concerns` are what a
-    change means to the entries, where the run follows one.
+    change means to the entries, where the run follows one, and `remarks` what is to be said of it as a whole.
     """
 
     manifest: Manifest
@@ -81,6 +81,7 @@ class Plan:
     unresolved: tuple[Unresolved, ...] = ()
     warnings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     concerns: tuple[Concern, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -87,6 +87,10 @@ class LookUp:
             search.failure = str(error)
         return search.inventory()
 
+    async def schemas(self, model_id: str, branch_id: str | None) -> tuple[str, ...]:
+        """A model's schemas, as the instance names them. Raises `CallError` or `DoorClosed`."""
+        return await self.read(lambda key: self._calls.client.schemas(model_id, key, branch_id))
+
     async def all_models(self, kinds: Sequence[str]) -> Inventory:
         """Every model of these kinds, with its branches. Raises `DoorClosed`."""
         search = Search(self, Needs(branches=True))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.journal.stored import Fate, NewTarget, StoredCall, StoredTarget
+from orchestrator.journal.stored import Fate, Narrowed, NewTarget, StoredCall, StoredTarget
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.omni.answers import RefreshAsk
 from orchestrator.plan.plan import Refresh, Target
@@ -78,6 +78,7 @@ def new_targets(entries: Iterable[Entry], before: Before) -> tuple[NewTarget, ..
             connection=target.connection,
             lane=target.lane,
             warnings=warnings,
+            narrowed=Narrowed.of(target.entry) if target.entry != entry else None,
         )
 
     return tuple(map(one, entries))
@@ -104,7 +105,7 @@ def _recall(
 ) -> Recalled:
     targets = {
         row.place: Target(
-            entry=entries[row.place],
+            entry=entries[row.place] if row.narrowed is None else row.narrowed.applied_to(entries[row.place]),
             model_id=row.model_id,
             branch_id=row.branch_id,
             connection=row.connection,

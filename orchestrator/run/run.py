@@ -13,14 +13,13 @@ from orchestrator.clock import Clock
 from orchestrator.errors import OmniRefreshError
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, Manifest, RateLimit, Secret
 from orchestrator.omni.client import OmniClient
-from orchestrator.plan.inventory import Inventory
 from orchestrator.plan.known import with_known
 from orchestrator.plan.lanes import Length
-from orchestrator.plan.make_plan import make_plan
 from orchestrator.plan.plan import Plan
+from orchestrator.plan.touched import Touched
 from orchestrator.quota.belief import Durations
 from orchestrator.quota.choice import Purpose
-from orchestrator.quota.door import THROTTLED_FOR_S, Closing, Door, DoorClosed, Watcher
+from orchestrator.quota.door import THROTTLED_FOR_S, Closing, Door, Watcher
 from orchestrator.quota.estimate import Estimate, estimate
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Ledger
@@ -30,8 +29,8 @@ from orchestrator.run.calls import Calls, InstanceWatcher
 from orchestrator.run.failure import CLOSED_WORDS, make_failure
 from orchestrator.run.gate import Keeper, NoKeeper
 from orchestrator.run.life import Life
-from orchestrator.run.look_up import LookUp
 from orchestrator.run.outcome import Outcome, Status
+from orchestrator.run.planning import plan_entries
 from orchestrator.run.pool import Pool, PoolWatcher
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.settings import Settings
@@ -96,7 +95,9 @@ class RunResult:
 
 
 class Run:
-    """One run over `selected` entries of a manifest. `stop` may be called at any time, from a signal's handler too."""
+    """One run over `selected` entries of a manifest, of which only those that a change has `touched`, where it follows one.
+    `stop` may be called at any time, from a signal's handler too.
+    """
 
     def __init__(
         self,
@@ -105,8 +106,11 @@ class Run:
         settings: Settings,
         surroundings: Surroundings,
         before: Before = NOTHING,
+        *,
+        touched: Touched | None = None,
     ) -> None:
         self._before = before
+        self._touched = touched
         self._open_entries = tuple(e for e in selected if e.index not in before.outcomes)
         self._planning: asyncio.Task[tuple[Plan, list[Outcome]]] | None = None
         self._manifest = manifest
@@ -270,26 +274,13 @@ class Run:
 
     async def _plan(self) -> tuple[Plan, list[Outcome]]:
         """Look up what is left open and plan; with the outcomes of those that get no refresh."""
-        inventories: dict[str, Inventory] = {}
-        closed: dict[str, Closing] = {}
-        known = self._before.targets
+        known, around = self._before.targets, self._around
         unknown = [e for e in self._open_entries if e.index not in known]
-
-        async def look_up(name: str, calls: Calls) -> None:
-            entries = [e for e in unknown if e.instance == name and e.enabled]
-            try:
-                inventories[name] = await LookUp(calls, self._around.rng).inventory(entries)
-            except DoorClosed as door:
-                closed[name] = door.reason
-
-        async with asyncio.TaskGroup() as group:
-            for name, calls in self._calls.items():
-                group.create_task(look_up(name, calls))
-        planned = [e for e in unknown if not (e.enabled and e.instance in closed)]
-        plan = make_plan(self._manifest, planned, inventories)
-        plan = with_known(plan, [known[e.index] for e in self._open_entries if e.index in known], self._before.warnings)
-        self._around.recorder.planned(plan)
-        settled = [(e, _unplanned(e, closed[e.instance])) for e in unknown if e.enabled and e.instance in closed]
+        planned = await plan_entries(self._manifest, unknown, self._calls, around.rng, self._touched)
+        known_now = [known[e.index] for e in self._open_entries if e.index in known]
+        plan = with_known(planned.plan, known_now, self._before.warnings)
+        around.recorder.planned(plan)
+        settled = [(entry, _unplanned(entry, reason)) for entry, reason in planned.closed]
         settled += [(s.entry, skipped(s)) for s in plan.skips]
         settled += [(u.entry, unresolved(u, plan.warnings.get(u.entry.index, ()))) for u in plan.unresolved]
         return plan, self._settle(settled)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """`wait` False submits only. `max_failures` stops submitting after so many targets that did not succeed.
-    `deadline_s` bounds the whole run and `grace_s` what is still followed after a signal, both in seconds.
+    `deadline_s` bounds the whole run and `grace_s` what is still followed after a signal, both in seconds. `fail_on_new_issues` makes
+    a validation issue that a refresh brought count as a target that did not succeed, in the exit code alone.
     """
 
     wait: bool = True
     max_failures: int | None = None
     deadline_s: float | None = None
     grace_s: float = 3.0
+    fail_on_new_issues: bool = False

@@ -7,7 +7,7 @@ from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.plan.concern import concern
 from orchestrator.plan.inventory import Inventory
 from orchestrator.plan.make_plan import make_plan
-from orchestrator.plan.narrow import narrow, remarks, set_apart
+from orchestrator.plan.narrow import narrow, set_apart
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.touched import Touched, make_touched
 from tests.plan.changing import change, reader, touched
@@ -17,7 +17,7 @@ from tests.plan.targets import manifest
 def plan_for(*entries: Entry, what: Touched) -> Plan:
     """The plan of these entries as the change concerns them; nothing is looked up."""
     plan = make_plan(manifest(*entries), entries, {"sim": Inventory()})
-    return narrow(plan, concern(entries, what, schemas={}))
+    return narrow(plan, concern(entries, what, schemas={}), what)
 
 
 def test_targets_are_narrowed_and_others_skipped() -> None:
@@ -46,7 +46,7 @@ def test_targets_that_the_change_was_not_asked_about_stay() -> None:
     """A target without a concern is left as it is."""
     entry = reader("sales", connection="wh")
     plan = make_plan(manifest(entry), [entry], {})
-    assert narrow(plan, []) == plan
+    assert narrow(plan, [], touched()) == plan
 
 
 def test_who_is_surely_not_touched_costs_no_look_up() -> None:
@@ -64,24 +64,25 @@ def test_a_change_on_several_connections_is_told() -> None:
         reader("sales", index=2, connection="lake"),
     ]
     what = touched("+finance.a", "+sales.b")
-    (told,) = remarks(plan_for(*entries, what=what), what)
+    (told,) = plan_for(*entries, what=what).remarks
     assert told == (
         "finance.a (V1__x.sql:1) fits models on 2 connections (warehouse-eu, lake): "
         "--select connection:warehouse-eu narrows it to one"
     )
     several = touched("+finance.a", "+finance.b")
-    assert " and another change fit models" in remarks(plan_for(*entries, what=several), several)[0]
+    assert " and another change fit models" in plan_for(*entries, what=several).remarks[0]
     many = touched(*(f"+finance.t{n}" for n in range(9)))
-    assert " and 8 more changes fit models" in remarks(plan_for(*entries, what=many), many)[0]
+    assert " and 8 more changes fit models" in plan_for(*entries, what=many).remarks[0]
     one = touched("+sales.b")
-    assert remarks(plan_for(*entries, what=one), one) == ()
+    assert plan_for(*entries, what=one).remarks == ()
 
 
 def test_connections_without_a_label_are_told_how_to_get_one() -> None:
     """Where no entry says its connection there is nothing to select by: the advice is to write it. Unknown ones do not count."""
     what = touched("+finance.a")
-    plan = plan_for(reader("finance", index=0), reader("finance", index=1), what=what)
-    assert remarks(plan, what) == ()
+    entries = [reader("finance", index=0), reader("finance", index=1)]
+    assert plan_for(*entries, what=what).remarks == ()
+    plan = make_plan(manifest(*entries), entries, {})
     known = replace(
         plan,
         lanes=tuple(
@@ -89,8 +90,12 @@ def test_connections_without_a_label_are_told_how_to_get_one() -> None:
             for lane in plan.lanes
         ),
     )
-    assert remarks(known, what)[0].endswith(
-        "(id0, id1): give the models a `connection:` in the manifest, and --select connection:NAME narrows it to one"
+    assert (
+        narrow(known, concern(entries, what, schemas={}), what)
+        .remarks[0]
+        .endswith(
+            "(id0, id1): give the models a `connection:` in the manifest, and --select connection:NAME narrows it to one"
+        )
     )
 
 
@@ -98,14 +103,14 @@ def test_what_was_not_understood_or_not_built_is_told() -> None:
     """Statements that were not understood are named with their lines, dbt's failures by node, the reader's warnings as they are."""
     what = touched(unclear=5)
     entries = [reader("a", index=0, connection="x"), reader("b", index=1, connection="y")]
-    said = remarks(plan_for(*entries, what=what), what)
+    said = plan_for(*entries, what=what).remarks
     assert said[0].startswith("V2__y.sql:1 was not understood (a form that is not known)")
     assert said[3] == "2 more statements were not understood"
     assert "on 2 connections (x, y)" in said[4]
     assert len(said) == 5
     nodes = tuple(NotRefreshed(node=f"model.p.{n}", reason="error") for n in range(4))
     dbt = Touched(changes=ChangeSet(not_refreshed=nodes, warnings=("a column may stay",)))
-    assert remarks(plan_for(reader("a"), what=dbt), dbt) == (
+    assert plan_for(reader("a"), what=dbt).remarks == (
         "dbt did not build model.p.0, model.p.1, model.p.2 and 1 more: not refreshed for them",
         "a column may stay",
     )

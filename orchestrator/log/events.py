@@ -11,6 +11,7 @@ class Event(StrEnum):
     """The names of log events: past tense, stable, the only ones there are."""
 
     RUN_STARTED = "run_started"
+    CHANGE_NOTED = "change_noted"
     RUN_PLANNED = "run_planned"
     RUN_PROGRESSED = "run_progressed"
     RUN_STOPPED = "run_stopped"

@@ -89,8 +89,10 @@ class _Places:
 
     def connection(self, entry: Entry, model_id: str) -> str | None:
         """The connection of a model: its id where it is known, else a label; None where neither is."""
+        if (shown := self._shown.get((entry.instance, model_id))) is not None:
+            return shown
         _, kind, name = self._first((entry.instance, _MODEL, model_id))
-        return self._shown.get((entry.instance, model_id)) or (None if kind == _MODEL else name)
+        return None if kind == _MODEL else name
 
     def _first(self, node: _Node) -> _Node:
         while (before := self._same.get(node)) is not None:

@@ -8,8 +8,12 @@ from collections.abc import Callable, Sequence
 
 from orchestrator.errors import UsageError
 from orchestrator.manifest.manifest import Entry, Manifest
+from orchestrator.plan.inventory import is_id
 
 _FIELDS = ("tag", "instance", "connection", "branch")
+_SHOWN = 20
+# Near words are looked for among so many: comparing takes its time.
+_MOST_NEAR = 5000
 
 
 def select(manifest: Manifest, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[Entry, ...]:
@@ -49,7 +53,8 @@ def _term(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
         return lambda e: e.model_id == folded
     if any(c in text for c in "*?["):
         return lambda e: fnmatch.fnmatchcase(e.name, text)
-    raise UsageError(f"no model is called {text!r}{_near(text, [e.name for e in manifest.entries])}")
+    words = [e.name for e in manifest.entries[:_MOST_NEAR]] + ([f"{f}:{value}" for f in _FIELDS] if colon else [])
+    raise UsageError(f"no model is called {text!r}{_near(text, words)}")
 
 
 def _by_field(manifest: Manifest, field: str, value: str) -> Callable[[Entry], bool]:
@@ -62,12 +67,16 @@ def _by_field(manifest: Manifest, field: str, value: str) -> Callable[[Entry], b
     known = sorted(
         {w for e in manifest.entries for w in words(e)} | (set(manifest.instances) if field == "instance" else set())
     )
-    if value not in known:
-        what = f"there is: {', '.join(known[:20])}" if known else f"no model has a {field}"
-        raise UsageError(f"no {field} {value!r} in this manifest{_near(value, known)}; {what}")
-    return lambda e: value in words(e)
+    meant = next((k for k in known if k == value or (is_id(k) and k.lower() == value.lower())), None)
+    if meant is None:
+        rest = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        what = f"there is: {', '.join(known[:_SHOWN])}{rest}" if known else f"no model has a {field}"
+        raise UsageError(f"no {field} {value!r} in this manifest{_near(value, known[:_MOST_NEAR])}; {what}")
+    return lambda e: meant in words(e)
 
 
 def _near(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    """Which known word may be meant, whatever its letters' case."""
+    folded = {k.lower(): k for k in known}
+    near = difflib.get_close_matches(word.lower(), folded, n=1)
+    return f" (did you mean {folded[near[0]]!r}?)" if near else ""

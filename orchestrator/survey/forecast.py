@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from random import Random
 
 from orchestrator.manifest.manifest import Instance, Verify
-from orchestrator.plan.plan import Target
+from orchestrator.plan.plan import Refresh
 from orchestrator.quota.belief import Durations, Expectation
 from orchestrator.quota.estimate import Budget, Estimate, estimate, plan_lanes
+from orchestrator.run.proving import wants_proof
 from orchestrator.survey.steps import Step
 
 # Measured in virtual time over workloads of 60 to 1,000 models: 2.2 calls a model with no history, of which one submits.
@@ -69,7 +70,7 @@ def make_forecast(
         look_ups=sum(look_ups.values()),
         submits=sum(len(step.refresh.asks) for step in steps),
         polls=math.ceil(POLLS_A_JOB * followed),
-        proofs=sum(_proofs(target) for step in steps for target in step.refresh.served),
+        proofs=sum(_proofs(step.refresh) for step in steps),
         # instances are worked on side by side: the slowest decides
         time=max(times, key=lambda t: t.middle_s) if times else None,
         known=known,
@@ -82,9 +83,15 @@ def _budget(instance: Instance, used: int) -> Budget:
     return Budget(calls=calls, per_s=limit.per_s, used=(limit.per_s,) * min(used, calls))
 
 
-def _proofs(target: Target) -> int:
-    """How many reads prove a target: its views where it has a scope, its validation before and after."""
-    entry = target.entry
-    if entry.verify is Verify.VALIDATE:
-        return 2
-    return int(entry.verify is Verify.SCOPE and bool(entry.schemas or entry.tables))
+def _proofs(refresh: Refresh) -> int:
+    """How many reads prove the targets of a refresh, which share what they can: a model's validation before and after, its
+    views, or its schemas where no tables are asked for.
+    """
+    reads = set()
+    for target in refresh.served:
+        entry, place = target.entry, (target.model_id, target.branch_id)
+        if entry.verify is Verify.VALIDATE:
+            reads |= {(place, "before"), (place, "after")}
+        elif wants_proof(entry):
+            reads.add((place, "views" if entry.tables else "schemas"))
+    return len(reads)

@@ -71,6 +71,11 @@ def test_any_of_several_and_none_of_the_excluded() -> None:
     "expression, words",
     [
         ("sale", "did you mean 'sales'?"),
+        ("SALES", "did you mean 'sales'?"),
+        ("tags:nightly", "did you mean 'tag:nightly'?"),
+        ("connection:WH-EU", "did you mean 'wh-eu'?"),
+        ("connection:x", "there is: wh-eu, wh:us"),
+        ("tag:nightly,instance:prod", "no instance 'prod'"),
         ("zzz", "no model is called 'zzz'"),
         ("tag:nightli", "did you mean 'nightly'?"),
         ("instance:prod", "there is: sim, test"),
@@ -91,3 +96,17 @@ def test_a_field_that_no_model_has() -> None:
     bare: tuple[Entry, ...] = (entry(0),)
     with pytest.raises(UsageError, match="no model has a connection"):
         select(manifest(*bare), ["connection:x"])
+
+
+def test_what_there_is_is_cut() -> None:
+    """Of very many words some are named, and how many more there are."""
+    many = tuple(entry(n, tags=(f"t{n:03}",)) for n in range(100))
+    with pytest.raises(UsageError, match=r"t000, t001, .* and 80 more"):
+        select(manifest(*many), ["tag:zzz"])
+
+
+def test_a_connections_id_in_any_letter_case() -> None:
+    """Ids are the same in capital letters; labels are not."""
+    shown = uuid(0xABC)
+    entries = (entry(0, connection=shown), entry(1, connection="wh"))
+    assert [e.index for e in select(manifest(*entries), [f"connection:{shown.upper()}"])] == [0]

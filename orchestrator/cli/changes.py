@@ -19,10 +19,8 @@ def command(*, as_json: bool, **options: Any) -> int:
 
     Needs no manifest, no key and no network, and refreshes nothing.
     """
-    import json
-
     from orchestrator.cli.changes_table import render_changes
-    from orchestrator.cli.console import print_result
+    from orchestrator.cli.console import print_json, print_result
     from orchestrator.cli.main import say
     from orchestrator.cli.touched import read_touched
     from orchestrator.errors import UsageError
@@ -33,7 +31,7 @@ def command(*, as_json: bool, **options: Any) -> int:
     for warning in touched.changes.warnings:
         say(f"warning: {warning}")
     if as_json:
-        print_result(json.dumps(touched.changes.to_json(), indent=2, ensure_ascii=False) + "\n")
+        print_json(touched.changes.to_json())
     else:
         print_result(render_changes(touched.changes))
     return 0

@@ -87,15 +87,13 @@ async def _ask(manifest: Manifest) -> tuple[Sequence[Finding], int, bool]:
 def _print(
     manifest: Manifest, findings: Sequence[Finding], *, calls: int, as_json: bool, redact: Callable[[str], str]
 ) -> None:
-    import json
-
-    from orchestrator.cli.console import print_result
+    from orchestrator.cli.console import print_json, print_result
     from orchestrator.survey.finding import make_check_document
     from orchestrator.text import clean
 
     if as_json:
         document = make_check_document(manifest, findings, calls=calls, redact=redact)
-        print_result(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        print_json(document)
         return
     lines = [clean(redact(finding.line(manifest.path))) for finding in findings]
     errors = sum(finding.severity == "error" for finding in findings)

@@ -63,6 +63,23 @@ def open_console(
     )
 
 
+def print_json(value: object) -> bool:
+    """Write one JSON document to stdout, in escapes where its encoding cannot hold the text; False where nobody reads it."""
+    from orchestrator.report.as_json import dump
+
+    text = dump(value, indent=2)
+    return print_result((text if can_print(text) else dump(value, ascii_only=True, indent=2)) + "\n")
+
+
+def can_print(text: str) -> bool:
+    """Whether stdout's encoding holds all of a text."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def print_result(text: str) -> bool:
     """Write the result to stdout, whatever its encoding; False where nobody reads it any more."""
     try:

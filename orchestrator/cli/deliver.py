@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from orchestrator.cli.console import Console, print_result
+from orchestrator.cli.console import Console, print_json, print_result
 from orchestrator.errors import UsageError
 from orchestrator.log import Event, get_logger
 from orchestrator.report.as_jsonl import JsonLines
+from orchestrator.report.document import make_document
 from orchestrator.report.formats import Format, format_of, render
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
@@ -80,7 +81,7 @@ def print_report(
 ) -> None:
     """The result on stdout: the summary, or exactly one JSON document."""
     if as_json:
-        print_result(render(report, Format.JSON))
+        print_json(make_document(report))
     else:
         print_result(
             render_summary(

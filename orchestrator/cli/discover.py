@@ -62,10 +62,9 @@ def command(
     The instance is that of OMNI_BASE_URL and OMNI_API_TOKEN, or one of a manifest.
     """
     import asyncio
-    import json
     from datetime import UTC, datetime
 
-    from orchestrator.cli.console import print_result
+    from orchestrator.cli.console import print_json, print_result
     from orchestrator.cli.going_on import talk
     from orchestrator.report.writer import write_report
     from orchestrator.survey.difference import make_difference_document
@@ -86,7 +85,7 @@ def command(
     if difference is not None:
         if as_json:
             document = make_difference_document(difference, manifest, stock)
-            print_result(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            print_json(document)
         else:
             print_result(_render(difference, manifest, stock))
         return 1 if difference else 0

@@ -1,45 +1,52 @@
-"""What `history` tells: runs, targets' outcomes in them, and durations."""
+"""What `history` tells, as data: runs, what became of each target in them, durations, and who alternates."""
 
 from __future__ import annotations
 
-import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
-from orchestrator.cli.console import Console
 from orchestrator.cli.state import State
-from orchestrator.journal.stored import RunRecord, StoredTarget
+from orchestrator.journal.past import PastTarget
+from orchestrator.journal.stored import RunRecord
 from orchestrator.report.document import format_stamp
-from orchestrator.report.took import took
-from orchestrator.text import clean
+
+_GOOD: Final = frozenset({"succeeded", "accepted"})
+_SAYS_NOTHING: Final = frozenset({"skipped", "interrupted", "not_started"})
 
 
-def make_history(state: State, *, model: str | None, limit: int) -> dict[str, Any]:
+def make_history(state: State, *, model: str | None, limit: int, flaky: bool = False) -> dict[str, Any]:
     """The history as JSON data: `runs`, the latest first, and `models`, the slowest first; of one target where it is named.
 
-    A run's `state` is `running`, `unfinished` (to be resumed) or `finished`.
+    A run's `state` is `running`, `unfinished` (to be resumed) or `finished`. `flaky` leaves those models whose outcomes
+    alternate, most often first. For one model and for flaky ones `course` has each run's outcome, the latest first.
     """
     runs: list[dict[str, Any]] = []
-    models: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    models: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for record in state.journal.runs():
         if len(runs) == limit:
             break
-        targets = state.journal.targets(record.root)
+        targets = state.journal.past_targets(record.root, only=model)
+        if model is not None and not targets:
+            continue
         row = _run_row(state, record)
         if model is not None:
-            mine = [t for t in targets if model in (t.name, t.model_id)]
-            if not mine:
-                continue
-            row["outcomes"] = [_outcome_row(t) for t in mine]
-            targets = tuple(mine)
+            row["outcomes"] = [_outcome_row(target) for target in targets]
         runs.append(row)
         for target in targets:
             if record.root == record.id and target.outcome is not None:
-                models[target.name].append(target.outcome)
-    rows = [_model_row(name, outcomes) for name, outcomes in models.items()]
-    return {"runs": runs, "models": sorted(rows, key=lambda row: -(row["median_s"] or 0.0))}
+                step = {"run": record.id, "started_at": row["started_at"], **_outcome_row(target)}
+                models[record.manifest_file, target.name].append({**step, "manifest": record.manifest_path})
+    rows = [_model_row(name, course) for (_, name), course in models.items()]
+    if flaky:
+        rows = sorted((row for row in rows if row["flips"] > 1), key=lambda row: (-row["flips"], row["runs"]))
+    else:
+        rows.sort(key=lambda row: -(row["median_s"] or 0.0))
+    if not flaky and model is None:
+        rows = [{key: value for key, value in row.items() if key != "course"} for row in rows]
+    return {"runs": runs, "models": rows}
 
 
 def _run_row(state: State, record: RunRecord) -> dict[str, Any]:
@@ -61,75 +68,44 @@ def _run_row(state: State, record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _outcome_row(target: StoredTarget) -> dict[str, Any]:
+def _outcome_row(target: PastTarget) -> dict[str, Any]:
     outcome = target.outcome or {}
+    error = outcome.get("error") or {}
     return {
         "name": target.name,
+        "instance": outcome.get("instance"),
+        "model_id": target.model_id,
         "status": outcome.get("status"),
         "duration_s": outcome.get("duration_s"),
+        "queued_s": outcome.get("queued_s"),
         "covered_by": outcome.get("covered_by"),
+        "error_kind": error.get("kind"),
+        "message": error.get("message"),
     }
 
 
-def _model_row(name: str, outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How long a target's own refreshes take, from those that succeeded; `outcomes` are the latest first."""
-    durations = [
-        float(o["duration_s"])
-        for o in outcomes
-        if o.get("status") == "succeeded" and o.get("covered_by") is None and o.get("duration_s") is not None
-    ]
+def _model_row(name: str, course: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How a target fared, `course` the latest first: how long its own refreshes take, from those that succeeded; how often
+    its outcome changed between good and bad (`flips`), and what it failed of, most often first.
+    """
+    own = [step for step in course if step["covered_by"] is None and step["duration_s"] is not None]
+    durations = [float(step["duration_s"]) for step in own if step["status"] == "succeeded"]
+    told = [step["status"] in _GOOD for step in course if step["status"] not in _SAYS_NOTHING]
+    kinds = Counter(step["error_kind"] for step in course if step["error_kind"] and step["status"] not in _SAYS_NOTHING)
+    latest = course[0]
     return {
         "name": name,
-        "runs": len(outcomes),
-        "last_status": outcomes[0].get("status"),
+        "manifest": latest["manifest"],
+        "instance": latest["instance"],
+        "model_id": latest["model_id"],
+        "runs": len(course),
+        "last_status": latest["status"],
         "median_s": round(median(durations), 3) if durations else None,
         "shortest_s": min(durations, default=None),
         "longest_s": max(durations, default=None),
+        "bad": told.count(False),
+        "flips": sum(now != before for now, before in pairwise(told)),
+        "causes": dict(kinds.most_common()),
+        "durations_s": durations[::-1],
+        "course": [{key: value for key, value in step.items() if key != "manifest"} for step in course],
     }
-
-
-def render_history(history: Mapping[str, Any], console: Console) -> str:
-    """Two tables as text, runs and models; plain where the console has no colours."""
-    from rich.console import Console as Rich
-    from rich.table import Table
-
-    out = io.StringIO()
-    rich = Rich(file=out, width=max(console.width, 40), force_terminal=console.color, markup=False, highlight=False)
-    if not history["runs"]:
-        return "No runs.\n"
-    runs = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("RUN", "STARTED", "TOOK", "STATE", "EXIT", "TARGETS", "MANIFEST"):
-        runs.add_column(title, overflow="fold", no_wrap=title in ("RUN", "STATE"))
-    for row in history["runs"]:
-        runs.add_row(*_cells(row))
-    rich.print(runs)
-    models = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("MODEL", "RUNS", "LAST", "MEDIAN", "SHORTEST", "LONGEST"):
-        models.add_column(title, overflow="fold")
-    for row in history["models"]:
-        spans = (row[key] for key in ("median_s", "shortest_s", "longest_s"))
-        models.add_row(clean(row["name"]), str(row["runs"]), _word(row["last_status"]), *map(_took, spans))
-    if history["models"]:
-        rich.print()
-        rich.print(models)
-    return "\n".join(line if console.color else line.rstrip() for line in out.getvalue().splitlines()) + "\n"
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    told = row.get("outcomes")
-    statuses = (
-        ", ".join(f"{o['name']} {_word(o['status'])} ({_took(o['duration_s'])})" for o in told)
-        if told is not None
-        else ", ".join(f"{count} {_word(status)}" for status, count in row["statuses"].items()) or str(row["targets"])
-    )
-    code = "" if row["exit_code"] is None else str(row["exit_code"])
-    started = row["started_at"].replace("T", " ")[:19]
-    return [row["id"], started, _took(row["duration_s"]), row["state"], code, clean(statuses), clean(row["manifest"])]
-
-
-def _word(status: str | None) -> str:
-    return "-" if status is None else status.replace("_", " ")
-
-
-def _took(seconds: float | None) -> str:
-    return "-" if seconds is None else took(seconds)

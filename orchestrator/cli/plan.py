@@ -39,10 +39,9 @@ def command(
     at all, and no key is needed. Exit code 1 where something cannot be planned; warnings alone are 0.
     """
     import asyncio
-    import json
 
     from orchestrator.cli.access import state_for_reading
-    from orchestrator.cli.console import print_result
+    from orchestrator.cli.console import print_json, print_result
     from orchestrator.cli.going_on import talk
     from orchestrator.cli.plan_table import render_preview
     from orchestrator.errors import UsageError
@@ -68,7 +67,7 @@ def command(
         preview, refused = asyncio.run(_preview(loaded, selected, rate, None, simulate))
     redact = talking.redactor.redact
     if as_json:
-        print_result(json.dumps(make_plan_document(preview, redact=redact), indent=2, ensure_ascii=False) + "\n")
+        print_json(make_plan_document(preview, redact=redact))
     else:
         print_result(render_preview(preview, talking.console, redact=redact))
     if refused:

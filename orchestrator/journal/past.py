@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.journal.database import Database, Row, fit
 from orchestrator.journal.stored import Earlier
@@ -46,4 +48,26 @@ def _telling_statuses(database: Database, root: str) -> list[Row]:
         "SELECT name, status FROM targets WHERE root = ? AND status IS NOT NULL AND status NOT IN ('skipped',"
         " 'interrupted') AND (status != 'not_started' OR json_extract(outcome, '$.error.kind') = 'key_refused')",
         (root,),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastTarget:
+    """A target in an earlier run: its outcome as a report's row, None where it has none yet."""
+
+    name: str
+    model_id: str | None
+    outcome: Mapping[str, Any] | None
+
+
+def read_past_targets(database: Database, root: str, *, only: str | None) -> tuple[PastTarget, ...]:
+    """The targets of a run, in manifest order; with `only`, those of that name or model id."""
+    rows = database.read(
+        "SELECT name, model_id, outcome FROM targets WHERE root = ? AND (? IS NULL OR name = ? OR model_id = ?)"
+        " ORDER BY place",
+        (root, fit(only), fit(only), fit(only)),
+    )
+    return tuple(
+        PastTarget(name=name, model_id=model_id, outcome=None if outcome is None else json.loads(outcome))
+        for name, model_id, outcome in rows
     )

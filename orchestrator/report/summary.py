@@ -165,7 +165,7 @@ class _Row:
         from rich.text import Text
 
         head = self.label()
-        head.append(" " * bool(head.plain) + ", ".join(self.names), style="not bold default")
+        head.append("  " * bool(head.plain) + ", ".join(self.names), style="not bold default")
         what = self.what()
         return Group(head, Padding(what, (0, 0, 0, 2))) if what.plain else Group(Text() + head)
 

@@ -70,8 +70,11 @@ def test_history_tells_runs_and_models(omni: Callable[..., Omni], tmp_path: Path
     assert all(m["median_s"] > 0 for m in document["models"])
     document = call(capfd, "history", "--model", uuid(2), "--json", "--limit", "1").document
     assert [o["status"] for o in document["runs"][0]["outcomes"]] == ["rejected"]
-    assert "m2 rejected" in call(capfd, "history", "--model", "m2").out
-    assert call(capfd, "history", "--model", "nobody").out == "No runs.\n"
+    assert [step["status"] for step in document["models"][0]["course"]] == ["rejected"]
+    assert call(capfd, "history", "--model", "m2").out.startswith("m2: 2 runs; usually ")
+    assert call(capfd, "history", "--model", "nobody").out == "No run has had a target 'nobody'.\n"
+    assert call(capfd, "history", "--flaky").out == "No target's outcome alternated in the last 2 runs.\n"
+    assert call(capfd, "history", "--flaky", "--json").document["models"] == []
     done = call(capfd, "history", "--prune", "--keep-runs", "1")
     assert "1 run forgotten" in done.err
     assert len(runs(capfd)) == 1

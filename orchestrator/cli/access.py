@@ -58,6 +58,7 @@ def make_ledgers(state: State | None, whole: Mapping[str, Instance]) -> Callable
     """Where the calls of an instance's key are counted: together with those of all runs of this machine, where there is
     a state folder. `whole` are the instances with all that their keys may send.
     """
+    salt = b"" if state is None else state.salt
 
     def ledger(instance: Instance, key: ApiKey) -> Ledger:
         limit = whole[instance.name].rate_limit
@@ -65,7 +66,7 @@ def make_ledgers(state: State | None, whole: Mapping[str, Instance]) -> Callable
             return Window(limit.per_s)
         return SharedWindow(
             state.owner,
-            key=key_name(key.secret.reveal() if key.secret is not None else "", state.salt),
+            key=key_name(key.secret.reveal() if key.secret is not None else "", salt),
             requests=limit.requests,
             per_s=limit.per_s,
             shared=instance.rate_limit.requests < limit.requests,

@@ -14,6 +14,7 @@ from random import Random
 from signal import Signals
 
 from orchestrator import __version__
+from orchestrator.cli.access import USER_AGENT, earlier_durations, make_ledgers, make_length, with_rate
 from orchestrator.cli.aftermath import tell_others, write_metrics
 from orchestrator.cli.deliver import append_job_summary, grow, open_growing, print_report, write_reports
 from orchestrator.cli.desk import Desk
@@ -23,27 +24,22 @@ from orchestrator.cli.order import Begun, Order
 from orchestrator.clock import Clock, real_clock
 from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.database import JournalError
-from orchestrator.journal.shared_window import SharedWindow, key_name
 from orchestrator.journal.steps import Steps
 from orchestrator.log import Event, bound, get_logger
-from orchestrator.manifest.manifest import ApiKey, Instance, Manifest, RateLimit
-from orchestrator.omni.address import UnsendableName, request_target_bytes
-from orchestrator.omni.answers import RefreshAsk
+from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.client import OmniClient
-from orchestrator.quota.window import Ledger, Window
 from orchestrator.report.counts import count_statuses
 from orchestrator.report.document import make_document, make_row
 from orchestrator.report.exit_code import exit_code
 from orchestrator.report.report import Report, RunFacts
 from orchestrator.run.before import Past
-from orchestrator.run.journal_recorder import JournalRecorder, kind_of_refresh
+from orchestrator.run.journal_recorder import JournalRecorder
 from orchestrator.run.lane_keeper import LaneKeeper
 from orchestrator.run.outcome import Status
 from orchestrator.run.recall import is_open
 from orchestrator.run.run import Run, RunResult, Surroundings
 
 SIGN_OF_LIFE_S = 30.0
-USER_AGENT = f"omni-refresh/{__version__}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +71,7 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
                 from orchestrator.cli.simulation import enter_simulation
 
                 manifest = await enter_simulation(stack, order.scenario, manifest, clock)
-            shared = manifest if order.rate is None else _with_rate(manifest, order.rate)
+            shared = with_rate(manifest, order.rate)
             recorder = JournalRecorder(
                 steps,
                 row=make_row,
@@ -127,39 +123,8 @@ def _base_urls(manifest: Manifest) -> dict[str, str]:
     return {name: instance.base_url for name, instance in manifest.instances.items()}
 
 
-def _with_rate(manifest: Manifest, rate: int) -> Manifest:
-    """The manifest with at most `rate` calls a window for each key."""
-
-    def share(limit: RateLimit) -> RateLimit:
-        return replace(limit, requests=min(limit.requests, rate))
-
-    instances = {name: replace(i, rate_limit=share(i.rate_limit)) for name, i in manifest.instances.items()}
-    return replace(manifest, instances=instances)
-
-
 def _surroundings(stage: _Stage, manifest: Manifest, recorder: JournalRecorder, narrator: Narrator) -> Surroundings:
     state, order, clock = stage.desk.state, stage.order, stage.clock
-    salt = state.salt
-
-    def length(instance: str, ask: RefreshAsk) -> int:
-        try:
-            return request_target_bytes(manifest.instances[instance], ask)
-        except UnsendableName:
-            # it will be refused when it is to be sent, and say so in its own outcome
-            return 0
-
-    def ledger(instance: Instance, key: ApiKey) -> Ledger:
-        whole = manifest.instances[instance.name].rate_limit
-        return SharedWindow(
-            state.owner,
-            key=key_name(key.secret.reveal() if key.secret is not None else "", salt),
-            requests=whole.requests,
-            per_s=whole.per_s,
-            shared=instance.rate_limit.requests < whole.requests,
-            own=Window(whole.per_s),
-            broke=lambda error: get_logger().warning(Event.BUDGET_BROKE, error=str(error)),
-        )
-
     return Surroundings(
         clock=clock,
         rng=Random(),
@@ -168,10 +133,10 @@ def _surroundings(stage: _Stage, manifest: Manifest, recorder: JournalRecorder, 
         open_client=lambda i: OmniClient(
             i, utcnow=clock.utcnow, user_agent=USER_AGENT, direct=order.scenario is not None
         ),
-        ledger=ledger,
-        length=length,
+        ledger=make_ledgers(state, manifest.instances),
+        length=make_length(manifest),
         redact=stage.desk.redactor.redact,
-        history=_history(stage, manifest),
+        history=earlier_durations(state.journal, manifest, order.selected),
         keeper=LaneKeeper(state.locks, stage.steps, base_urls=_base_urls(manifest), clock=clock),
         past=_past(stage),
     )
@@ -186,23 +151,6 @@ def _past(stage: _Stage) -> Past:
         failing_since={name: past.failing_since for name, past in earlier.items() if past.failing_since is not None},
         began_at=journal.run(run.root).began_at,
     )
-
-
-def _history(stage: _Stage, manifest: Manifest) -> dict[str, dict[str, tuple[float, ...]]]:
-    """How long each model took in earlier runs: refreshes of the kind that is wanted now, where that is known."""
-    wanted: dict[tuple[str, str], set[str]] = {}
-    for entry in stage.order.selected:
-        if entry.model_id is not None:
-            ask = RefreshAsk(
-                model_id=entry.model_id, hard=entry.mode == "hard", schemas=entry.schemas, tables=entry.tables
-            )
-            wanted.setdefault((entry.instance, entry.model_id), set()).add(kind_of_refresh(ask))
-    history: dict[str, dict[str, tuple[float, ...]]] = {}
-    for name, instance in manifest.instances.items():
-        for model_id, kinds in stage.desk.state.journal.durations(instance.base_url).items():
-            like = wanted.get((name, model_id), set()) & set(kinds) or set(kinds)
-            history.setdefault(name, {})[model_id] = tuple(s for kind in sorted(like) for s in kinds[kind])
-    return history
 
 
 async def _signs_of_life(narrator: Narrator, run: Run, clock: Clock) -> None:

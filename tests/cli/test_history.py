@@ -1,6 +1,7 @@
 """Earlier runs: retried, told of, rendered again, and found by their ids."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,37 @@ def test_an_id_that_fits_two_runs(omni: Callable[..., Omni], tmp_path: Path, cap
     assert all(run in done.err for run in ids)
     done = call(capfd, "report", ids[0][:-1] + "zz")
     assert (done.code, ids[0] in done.err) == (2, True)
+
+
+def test_a_run_knows_those_before_it(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
+    """Since when a target fails, what is usual, and each call are in the reports, and in those that are rendered again."""
+    faults = [{"method": "POST", "path": uuid(2), "nth": [1, 2], "status": 403}]
+    instance = omni(default_model={"duration": 0.05}, faults=faults)
+    manifest = manifest_for(instance, tmp_path, models=2)
+    first, second, third = (call(capfd, "run", manifest, "--json").document for _ in range(3))
+    since = [[o["failing_since"] for o in document["outcomes"]] for document in (first, second, third)]
+    assert since[0] == since[1]
+    assert since[0][0] is None
+    assert first["run"]["started_at"][:16] == since[0][1][:16]
+    assert since[2] == [None, None]
+    assert [o["usual_s"] is not None for d in (first, second, third) for o in d["outcomes"]] == [
+        False, False, True, False, True, False,
+    ]  # fmt: skip
+    assert [(c["what"], c["end"]) for o in second["outcomes"] for c in o["calls"]] == [
+        ("refresh", "answered"),
+        ("refresh", "forbidden"),
+    ]
+    counts = second["summary"]
+    assert [counts[key] for key in ("new_failures", "still_failing", "recovered")] == [0, 1, 0]
+    assert third["summary"]["recovered"] == 1
+    run = second["run"]["id"]
+    assert call(capfd, "report", run, "--json").document == second
+    names = [f"again.{suffix}" for suffix in ("json", "jsonl", "xml", "md", "html", "csv")]
+    assert call(capfd, "report", run, *(f"--report={name}" for name in names)).code == 0
+    texts = {name: (tmp_path / name).read_text() for name in names}
+    stamp = since[1][1]
+    for name in ("again.json", "again.jsonl", "again.xml", "again.csv"):
+        assert stamp in texts[name]
+    for name in ("again.md", "again.html"):
+        assert f"since {stamp[:10]}" in texts[name]
+    assert f"m2 (1ms, failing since {stamp[:10]})" in re.sub(r"\(\d+ms", "(1ms", call(capfd, "report", run).out)

@@ -216,3 +216,32 @@ def test_two_instances_are_checked_side_by_side() -> None:
     findings, _ = survey(loaded, staged, lambda opened: check_online(loaded, opened))
     errors = said(findings, Severity.ERROR)
     assert errors == ["the instance one could not be asked: it refused every key", "no model is named 'Slaes'"]
+
+
+def test_a_model_in_the_trash_is_told() -> None:
+    """Where the list shows a deleted model all the same, it is no model to refresh."""
+    record = {"id": uuid(7), "name": "Old", "modelKind": "SHARED", "connectionId": uuid(1), "deletedAt": "2026-01-01"}
+    body = {"records": [record], "pageInfo": {"hasNextPage": False, "nextCursor": None, "totalRecords": 1}}
+    staged = scenario(faults=[{"path": "/models$", "always": True, "status": 200, "body": body}])
+    findings, _ = check({"id": uuid(7), "name": "old"}, staged=staged)
+    assert said(findings, Severity.ERROR) == [f"the model {uuid(7)} is in the trash"]
+
+
+def test_a_key_that_is_refused_half_way() -> None:
+    """What was found until then is told, and that not everything could be asked."""
+    staged = scenario(faults=[{"path": "/connections$", "always": True, "status": 401}])
+    findings, _ = check({"model": "Slaes"}, {"model": "HR", "connection": "us", "branch": "nightly"}, staged=staged)
+    errors = said(findings, Severity.ERROR)
+    assert any("could not be asked for everything: it refused every key" in message for message in errors)
+    assert any("no model is named" in message for message in errors)
+
+
+def test_shared_models_that_could_not_be_counted() -> None:
+    """A modeler is not warned of where nobody can say how many models share the connection."""
+    many = [{"name": f"M{n}", "connection": "us"} for n in range(450)]
+    faults = [{"path": "/models$", "nth": [3], "status": 403}]
+    findings, _ = check(
+        {"model": "Sales"}, staged=scenario(models=[*many, *MODELS], faults=faults, limit={"kind": "none"})
+    )
+    assert not [message for message in said(findings, Severity.WARNING) if "MODELER" in message]
+    assert said(findings, Severity.ERROR) == []

@@ -1,50 +1,18 @@
 """What a plan shows before anything is sent, held against what a run then does."""
 
-from collections.abc import Mapping, Sequence
-from random import Random
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.omni.address import request_target_bytes
-from orchestrator.plan.selection import select
-from orchestrator.simulator.calls import Call
 from orchestrator.simulator.reading import make_scenario
-from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.staging import connection_id, model_id
 from orchestrator.survey.plan_document import make_plan_document
-from orchestrator.survey.preview import NOTHING_ASKED, Preview, look_up, make_preview, needs_look_ups
+from orchestrator.survey.preview import Preview, needs_look_ups
 from tests.plan.targets import CONNECTIONS
 from tests.rehearsal import manifest_text, model, read_manifest, rehearse, uuid
-from tests.survey.instance import survey
+from tests.survey.previews import preview
 
 INSTANCE = {"rate_limit": {"requests": 1000, "per": "60s"}}
-
-
-def preview(
-    text: str,
-    staged: Scenario | None = None,
-    *,
-    include: Sequence[str] = (),
-    history: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
-) -> tuple[Preview, Sequence[Call]]:
-    """The preview of a manifest, and the calls that it took; without a scenario nothing can be asked."""
-    loaded = read_manifest(text)
-    selected = select(loaded, include)
-    found = NOTHING_ASKED
-    calls: Sequence[Call] = ()
-    if staged is not None and needs_look_ups(selected):
-        found, calls = survey(loaded, staged, lambda opened: look_up(opened, selected))
-    made = make_preview(
-        loaded,
-        selected,
-        found,
-        length=lambda name, ask: request_target_bytes(loaded.instances[name], ask),
-        history=history or {},
-        rng=Random(0),
-    )
-    return made, calls
 
 
 def senders(made: Preview) -> list[str]:

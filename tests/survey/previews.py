@@ -1,0 +1,37 @@
+"""Previews for tests: of a manifest's text, against a simulated instance where anything must be asked."""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from orchestrator.omni.address import request_target_bytes
+from orchestrator.plan.selection import select
+from orchestrator.simulator.calls import Call
+from orchestrator.simulator.scenario import Scenario
+from orchestrator.survey.preview import NOTHING_ASKED, Preview, look_up, make_preview, needs_look_ups
+from tests.rehearsal import read_manifest
+from tests.survey.instance import survey
+
+
+def preview(
+    text: str,
+    staged: Scenario | None = None,
+    *,
+    include: Sequence[str] = (),
+    history: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+) -> tuple[Preview, Sequence[Call]]:
+    """The preview of a manifest, and the calls that it took; without a scenario nothing can be asked."""
+    loaded = read_manifest(text)
+    selected = select(loaded, include)
+    found = NOTHING_ASKED
+    calls: Sequence[Call] = ()
+    if staged is not None and needs_look_ups(selected):
+        found, calls = survey(loaded, staged, lambda opened: look_up(opened, selected))
+    made = make_preview(
+        loaded,
+        selected,
+        found,
+        length=lambda name, ask: request_target_bytes(loaded.instances[name], ask),
+        history=history or {},
+        rng=Random(0),
+    )
+    return made, calls

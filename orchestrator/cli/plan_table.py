@@ -85,7 +85,7 @@ def _lane(step: Step, *, several: bool) -> str:
 def _call(step: Step) -> str:
     sender = step.refresh.sender
     words = f"{sender.entry.mode.value} refresh of {clean(sender.entry.name)}"
-    if sender.entry.branch is not None:
+    if sender.entry.branch is not None and not sender.entry.name.endswith(f"@{sender.entry.branch}"):
         words += f", branch {clean(sender.entry.branch)}"
     calls = len(step.refresh.asks)
     return words if calls == 1 else f"{words}, in {calls} calls"

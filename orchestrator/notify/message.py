@@ -10,7 +10,7 @@ from typing import Any, Final
 from orchestrator.manifest.manifest import NotifyOn
 from orchestrator.report.causes import group_causes, short
 from orchestrator.report.counts import bad_outcomes, count_statuses, is_new_failure, is_recovered
-from orchestrator.report.document import make_document
+from orchestrator.report.document import format_stamp, make_document
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
 from orchestrator.run.outcome import Outcome
@@ -82,6 +82,7 @@ def _failure(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status.value,
         "previous_status": outcome.previous_status and outcome.previous_status.value,
         "is_new": is_new_failure(outcome),
+        "failing_since": outcome.failing_since and format_stamp(outcome.failing_since),
         "kind": error and error.kind,
         "http_status": error and error.http_status,
         "message": error and error.message[:_MESSAGE],
@@ -132,18 +133,17 @@ def _headline(report: Report, bad: int) -> str:
 
 def _cause(outcomes: Sequence[Outcome], words: str, hint: str) -> list[str]:
     status = _word(outcomes[0].status.value)
-    new = sum(map(is_new_failure, outcomes))
-    mark = (
-        ""
-        if all(o.previous_status is None for o in outcomes)
-        else " (new)"
-        if new == len(outcomes)
-        else " (again)"
-        if not new
-        else ""
-    )
-    lines = [f"{status}{mark}: {_names(outcomes)}: {_plain(words, _WORDS)}"]
+    lines = [f"{status}{_mark(outcomes)}: {_names(outcomes)}: {_plain(words, _WORDS)}"]
     return [*lines, f"-> {_plain(hint, _WORDS)}"] if hint else lines
+
+
+def _mark(outcomes: Sequence[Outcome]) -> str:
+    """Whether targets fail for the first time or again; nothing where that is not known, or not the same for all."""
+    new = sum(map(is_new_failure, outcomes))
+    if all(outcome.previous_status is None for outcome in outcomes) or 0 < new < len(outcomes):
+        return ""
+    since = [outcome.failing_since for outcome in outcomes if outcome.failing_since is not None]
+    return " (new)" if new else f" (since {min(since):%Y-%m-%d})" if since else " (again)"
 
 
 def _names(outcomes: Sequence[Outcome]) -> str:

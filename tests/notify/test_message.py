@@ -11,7 +11,7 @@ from orchestrator.notify.message import FAILURES_SENT, TEXT_LIMIT, is_due, make_
 from orchestrator.report.report import Report
 from orchestrator.run.outcome import Failure, Status
 from orchestrator.text import clean
-from tests.report.reports import ANY_REPORT, EVIL, HALF, make_evil_report, make_facts, make_outcome, make_report
+from tests.report.reports import ANY_REPORT, EVIL, HALF, START, make_evil_report, make_facts, make_outcome, make_report
 
 
 def report_of(*statuses: Status | tuple[Status, Status], exit_code: int = 1) -> Report:
@@ -98,6 +98,16 @@ def test_the_text_for_people() -> None:
     assert lines[4] == "Recovered: model_0005"
     assert lines[5] == "1 failed, 4 rejected, 1 succeeded; took 10m12s; exit code 1"
     assert lines[6:] == ["Report: /r/nightly.html", "Next: omni-refresh retry x"]
+
+
+def test_how_long_it_has_failed() -> None:
+    """What fails again says since when, in the text and in the data; what is new for some and not for others says nothing."""
+    failed = replace(make_outcome(0, Status.FAILED), previous_status=Status.FAILED, failing_since=START)
+    report = Report(run=make_facts(), outcomes=(failed,), exit_code=1)
+    assert make_text(report).body.startswith("failed (since 2026-11-25): model_0000: ")
+    assert make_message(report)["failures"][0]["failing_since"] == "2026-11-25T02:00:00.123Z"
+    mixed = report_of((Status.FAILED, Status.SUCCEEDED), (Status.FAILED, Status.FAILED))
+    assert make_text(mixed).body.startswith("failed: model_0000, model_0001: ")
 
 
 def test_titles() -> None:

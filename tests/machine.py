@@ -23,6 +23,7 @@ from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.address import request_target_bytes
 from orchestrator.omni.client import OmniClient
 from orchestrator.plan.selection import select
+from orchestrator.plan.touched import Touched, touched_as_data, touched_from_data
 from orchestrator.quota.window import Window
 from orchestrator.report.document import make_row
 from orchestrator.report.earlier import parse_row
@@ -148,11 +149,16 @@ class Machine:
         boot: str = "",
         include: Sequence[str] = (),
         act: Act | None = None,
+        touched: Touched | None = None,
     ) -> Night:
-        """A new run; killed at a `death`."""
+        """A new run, which follows what was `touched`; killed at a `death`."""
         told = self.manifest if manifest is None else self._at_home(read_manifest(manifest))
         run = self._id()
-        orders = Orders(manifest=told, selected=tuple(e.index for e in select(told, include)))
+        orders = Orders(
+            manifest=told,
+            selected=tuple(e.index for e in select(told, include)),
+            touched=None if touched is None else touched_as_data(touched),
+        )
         return await self._night(
             self._new(run, run, told),
             orders,
@@ -272,6 +278,7 @@ class Machine:
                     keeper=LaneKeeper(Locks(owner), steps, base_urls=base_urls, clock=clock),
                 ),
                 recalled.before,
+                touched=None if orders.touched is None else touched_from_data(orders.touched),
             )
 
             def die() -> None:

@@ -22,6 +22,7 @@ from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallError
 from orchestrator.plan.plan import Lane, Plan
 from orchestrator.plan.selection import select
+from orchestrator.plan.touched import Touched
 from orchestrator.quota.choice import Purpose
 from orchestrator.quota.door import Closing, Door
 from orchestrator.quota.key import KeyQuota
@@ -172,13 +173,14 @@ def rehearse(
     redact: Callable[[str], str] = str,
     act: Act | None = None,
     tls: ssl.SSLContext | None = None,
+    touched: Touched | None = None,
     debug: bool = False,
 ) -> Rehearsal:
     """Run `manifest` against `scenario` (one for all instances, or one for each name) from its first call to its last.
 
     `act` runs beside the run, in its loop: it may sleep in virtual time and stop it. `history` holds earlier durations by
     instance and model id. A key that a scenario lists is sent as it is listed; else keys are the manifest's. `tls`: the
-    simulators serve https with this context.
+    simulators serve https with this context. `touched` is the change that the run follows.
     """
     loaded = read_manifest(manifest) if isinstance(manifest, str) else manifest
     selected = select(loaded, include)
@@ -193,6 +195,7 @@ def rehearse(
         redact=redact,
         act=act,
         tls=tls,
+        touched=touched,
     )
     return virtual.run(main, debug=debug)
 
@@ -209,6 +212,7 @@ async def _run(
     redact: Callable[[str], str],
     act: Act | None,
     tls: ssl.SSLContext | None,
+    touched: Touched | None,
 ) -> Rehearsal:
     loop = asyncio.get_running_loop()
     clock = Clock(loop.time, virtual.utcnow_of(loop))
@@ -245,6 +249,7 @@ async def _run(
                 redact=redact,
                 history=history,
             ),
+            touched=touched,
         )
         acting = None if act is None else asyncio.create_task(_act(act, run))
         try:

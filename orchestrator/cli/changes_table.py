@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from orchestrator.changes.change_set import Change, ChangeSet, Effect
 from orchestrator.plan.concern import place_of
+from orchestrator.survey.cautions import some
 from orchestrator.text import clean
 
 _WIDEST = 48
@@ -18,6 +19,13 @@ def change_lines(changes: Sequence[Change]) -> Iterator[str]:
     widths = [max((min(len(row[i]), _WIDEST) for row in rows), default=0) for i in range(2)]
     for name, place, reason in rows:
         yield f"{name:<{widths[0]}}  {place:<{widths[1]}}  {reason}".rstrip()
+
+
+def concern_lines(changes: Sequence[Change], concerned: Mapping[Change, Sequence[str]]) -> Iterator[str]:
+    """Each change on a line, with the models that it concerns."""
+    for line, change in zip(change_lines(changes), changes, strict=True):
+        names = concerned.get(change, ())
+        yield f"{line} -> {clean(some(names)) if names else 'nobody'}"
 
 
 def other_lines(changes: ChangeSet) -> Iterator[str]:

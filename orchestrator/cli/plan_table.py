@@ -6,6 +6,8 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from orchestrator.changes.change_set import Change
+from orchestrator.cli.changes_table import concern_lines, other_lines
 from orchestrator.cli.console import Console
 from orchestrator.plan.inventory import is_id
 from orchestrator.plan.plan import Plan
@@ -40,6 +42,8 @@ def render_preview(preview: Preview, console: Console, *, redact: Callable[[str]
         highlight=False,
         _environ={},
     )
+    for line in _change(preview):
+        rich.print(redact(line), soft_wrap=True)
     if preview.steps:
         rich.print(_table(preview.steps))
         if len(preview.steps) > _ROWS:
@@ -52,6 +56,31 @@ def render_preview(preview: Preview, console: Console, *, redact: Callable[[str]
         rich.print(line)
     lines = (line if console.color else line.rstrip() for line in out.getvalue().split("\n"))
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _change(preview: Preview) -> Iterator[str]:
+    """The change that the plan follows: each part of it with whom it concerns, then what each of those gets, and why."""
+    if preview.touched is None:
+        return
+    changes, concerns = preview.touched.changes, [c for c in preview.plan.concerns if not c.is_skipped]
+    shown = changes.changes[:_ROWS]
+    among = set(shown)
+    concerned: dict[Change, list[str]] = {}
+    for one in concerns:
+        for change in among.intersection(one.changes):
+            concerned.setdefault(change, []).append(one.entry.name)
+    yield from concern_lines(shown, concerned)
+    if len(changes.changes) > _ROWS:
+        yield f"and {len(changes.changes) - _ROWS} more changes; --json has them all"
+    yield from other_lines(changes)
+    if not preview.touched.is_nothing or changes.not_refreshed:
+        yield ""
+    for one in concerns[:_OTHERS]:
+        yield f"{clean(one.entry.name)}: {clean(one.why)}"
+    if len(concerns) > _OTHERS:
+        yield f"and {len(concerns) - _OTHERS} more models; --json has them all"
+    if concerns:
+        yield ""
 
 
 def _table(steps: Sequence[Step]) -> Table:
@@ -114,6 +143,8 @@ def _others(preview: Preview) -> Iterator[str]:
         yield f"{where}: error: {unresolved.entry.name}: {unresolved.message}{hint}"
     if len(plan.unresolved) > _OTHERS:
         yield f"and {len(plan.unresolved) - _OTHERS} more errors; --json has them all"
+    for remark in plan.remarks:
+        yield f"warning: {remark}"
     for caution in preview.cautions[:_OTHERS]:
         yield f"warning: {caution.message}: {some([entry.name for entry in caution.entries])}"
     if len(preview.cautions) > _OTHERS:
@@ -123,7 +154,7 @@ def _others(preview: Preview) -> Iterator[str]:
         reasons.setdefault(skip.reason, []).append(skip.entry.name)
     for reason, names in list(reasons.items())[:_OTHERS]:
         yield f"skipped: {some(names)}: {reason}"
-    if plan.unresolved or preview.cautions or reasons:
+    if plan.unresolved or plan.remarks or preview.cautions or reasons:
         yield ""
 
 

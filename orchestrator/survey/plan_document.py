@@ -9,6 +9,7 @@ from orchestrator import __version__
 from orchestrator.manifest.manifest import Entry
 from orchestrator.omni.address import UnsendableName, refresh_target
 from orchestrator.omni.answers import RefreshAsk
+from orchestrator.plan.touched import Touched
 from orchestrator.quota.estimate import Estimate
 from orchestrator.survey.preview import Preview
 from orchestrator.survey.steps import Step
@@ -45,8 +46,28 @@ def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Map
             {**_who(u.entry), "message": redact(u.message), "hint": redact(u.hint)} for u in plan.unresolved
         ],
         "warnings": [
-            {"message": redact(caution.message), "names": [entry.name for entry in caution.entries]}
-            for caution in preview.cautions
+            *({"message": redact(remark), "names": []} for remark in plan.remarks),
+            *(
+                {"message": redact(caution.message), "names": [entry.name for entry in caution.entries]}
+                for caution in preview.cautions
+            ),
+        ],
+        **({} if preview.touched is None else _change(preview, preview.touched)),
+    }
+
+
+def _change(preview: Preview, touched: Touched) -> dict[str, object]:
+    """The change that the plan follows, and what it means to each entry."""
+    return {
+        "change": touched.changes.to_json(),
+        "concerns": [
+            {
+                **_who(one.entry),
+                "skipped": one.is_skipped,
+                "why": one.why,
+                "changes": [{"name": str(c.name), "source": c.source, "line": c.line} for c in one.changes],
+            }
+            for one in preview.plan.concerns
         ],
     }
 

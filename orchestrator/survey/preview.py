@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from orchestrator.manifest.manifest import Entry, Manifest
+from orchestrator.plan.concern import concern, must_ask
 from orchestrator.plan.inventory import Inventory, make_needs
 from orchestrator.plan.lanes import Length
 from orchestrator.plan.make_plan import make_plan
+from orchestrator.plan.narrow import narrow, set_apart
 from orchestrator.plan.plan import Plan, Unresolved
+from orchestrator.plan.touched import Touched
 from orchestrator.quota.belief import Durations
 from orchestrator.quota.door import DoorClosed
 from orchestrator.run.look_up import together
+from orchestrator.run.planning import ask_schemas
 from orchestrator.survey.cautions import Caution, make_cautions
 from orchestrator.survey.forecast import Forecast, make_forecast
 from orchestrator.survey.steps import Step, make_steps
@@ -22,29 +26,37 @@ from orchestrator.survey.survey import Survey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A plan, its refreshes in order, what they will cost, and what should be known of them."""
+    """A plan, its refreshes in order, what they will cost, and what should be known of them; `touched` is the change that it follows,
+    if any.
+    """
 
     plan: Plan
     steps: tuple[Step, ...]
     forecast: Forecast
     cautions: tuple[Caution, ...]
+    touched: Touched | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What look-ups found: inventories and calls by instance, and why an instance was given up before it told all."""
+    """What look-ups found: inventories and calls by instance, and why an instance was given up before it told all. `schemas` are those
+    that models read, by their entries' index; None: the instance did not say.
+    """
 
     inventories: Mapping[str, Inventory]
     calls: Mapping[str, int]
     silent: Mapping[str, str]
+    schemas: Mapping[int, tuple[str, ...] | None] = field(default_factory=dict)
 
 
 NOTHING_ASKED = Found(inventories={}, calls={}, silent={})
 
 
-def needs_look_ups(selected: Sequence[Entry]) -> bool:
+def needs_look_ups(selected: Sequence[Entry], touched: Touched | None = None) -> bool:
     """Whether anything must be asked before these entries can be planned."""
-    entries = [e for e in selected if e.enabled]
+    entries = [e for e in _not_apart(selected, touched) if e.enabled]
+    if touched is not None and any(must_ask(e, touched) for e in entries):
+        return True
     return any(make_needs(e for e in entries if e.instance == name).count for name in {e.instance for e in entries})
 
 
@@ -74,11 +86,35 @@ async def look_up(survey: Survey, selected: Sequence[Entry], *, everything: bool
     return Found(inventories=inventories, calls=calls, silent=silent)
 
 
+async def look_up_touched(survey: Survey, manifest: Manifest, selected: Sequence[Entry], touched: Touched) -> Found:
+    """The look-ups that a run makes which follows a change: those of entries that it may concern, and the schemas that they read."""
+    entries = _not_apart(selected, touched)
+    found = await look_up(survey, entries)
+    plan = make_plan(manifest, [e for e in entries if e.instance not in found.silent], found.inventories)
+    asking = {t.entry.instance for lane in plan.lanes for t in lane.targets if must_ask(t.entry, touched)}
+    readers = {name: await survey.look_up(name) for name in sorted(asking)}
+    schemas = await ask_schemas(plan, touched, readers)
+    calls = {
+        name: found.calls.get(name, 0) + (readers[name].reads if name in readers else 0)
+        for name in {*found.calls, *readers}
+    }
+    return replace(found, schemas=schemas, calls=calls)
+
+
+def _not_apart(selected: Sequence[Entry], touched: Touched | None) -> Sequence[Entry]:
+    """Without those entries of which it is known before anything is asked that the change does not concern them."""
+    if touched is None:
+        return selected
+    apart = {one.entry.index for one in set_apart(selected, touched)}
+    return [e for e in selected if e.index not in apart]
+
+
 def make_preview(
     manifest: Manifest,
     selected: Sequence[Entry],
     found: Found,
     *,
+    touched: Touched | None = None,
     length: Length,
     history: Mapping[str, Mapping[str, Sequence[float]]],
     rng: Random,
@@ -86,11 +122,16 @@ def make_preview(
     """What a run of these entries would do, by what was looked up and how long models took (`history`: seconds, oldest
     first, by instance and model id).
     """
-    planned = [e for e in selected if not (e.enabled and e.instance in found.silent)]
+    entries = _not_apart(selected, touched)
+    planned = [e for e in entries if not (e.enabled and e.instance in found.silent)]
     plan = make_plan(manifest, planned, found.inventories)
+    if touched is not None:
+        targets = [target.entry for lane in plan.lanes for target in lane.targets]
+        concerns = (*set_apart(selected, touched), *concern(targets, touched, schemas=found.schemas))
+        plan = narrow(plan, concerns, touched)
     unasked = tuple(
         Unresolved(entry=e, message=f"{e.instance} could not be asked: {found.silent[e.instance]}", hint="")
-        for e in selected
+        for e in entries
         if e.enabled and e.instance in found.silent
     )
     plan = replace(plan, unresolved=tuple(sorted((*plan.unresolved, *unasked), key=lambda u: u.entry.index)))
@@ -106,4 +147,5 @@ def make_preview(
         steps=steps,
         forecast=make_forecast(steps, instances=manifest.instances, look_ups=found.calls, durations=durations, rng=rng),
         cautions=make_cautions(plan, steps, found.inventories),
+        touched=touched,
     )

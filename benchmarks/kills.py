@@ -78,8 +78,11 @@ def stopped(where: Place, number: int, rng: Random) -> Tally:
     process = where.start(
         "run", manifest, "--report", report.name, "--grace", "500ms", state=f"state-{number}", key=f"key-{number}"
     )
-    # a signal before the program has begun to watch for it is the operating system's
-    time.sleep(rng.uniform(1.2, 1.2 + SPAN_S))
+    assert process.stderr is not None
+    # before there is a run there is nothing to report
+    while (line := process.stderr.readline()) and b"run_started" not in line:
+        pass
+    time.sleep(rng.uniform(0, SPAN_S))
     sent = rng.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     process.send_signal(sent)
     if rng.random() < 0.3:

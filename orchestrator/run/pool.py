@@ -179,10 +179,11 @@ class Pool:
 
     def end_submits(self, reason: Closing) -> None:
         """Submit nothing more, anywhere; what is in flight is followed on."""
+        if not self._over.is_set():
+            self._watcher.submits_ended(reason)
         self._over.set()
         for calls in self._calls.values():
             calls.door.close(reason, _SUBMITS)
-        self._watcher.submits_ended(reason)
 
     def cut(self) -> None:
         """Stop following: every target settles at once from what is known of it."""

@@ -1,0 +1,2 @@
+ALTER TABLE billing.invoices ADD COLUMN note text;
+CREATE TABLE billing.ghost (id integer);

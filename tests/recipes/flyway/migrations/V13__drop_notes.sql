@@ -1,0 +1,2 @@
+ALTER TABLE billing.invoices DROP COLUMN note;
+DROP VIEW IF EXISTS reporting.open_invoices;

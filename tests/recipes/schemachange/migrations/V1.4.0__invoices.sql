@@ -1,0 +1,5 @@
+USE SCHEMA warehouse.billing;
+
+CREATE OR REPLACE TRANSIENT TABLE invoices (id NUMBER(38, 0), note VARCHAR);
+
+ALTER TABLE payments ADD COLUMN paid_at TIMESTAMP_NTZ;

@@ -1,0 +1,1 @@
+CREATE TABLE {{ database }}.billing.invoices (id NUMBER);

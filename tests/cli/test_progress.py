@@ -390,3 +390,15 @@ def test_a_sign_of_life_tells_the_time_left() -> None:
     assert (first["event"], first["elapsed_s"], first["settled"], first["failed"]) == ("run_progressed", 60.0, 2, 2)
     assert (first["left_s"], first["left_at_most_s"]) == (20, 90)
     assert "left_s" not in second
+
+
+def test_a_terminal_of_small_letters_and_a_longer_run(manifest: str, tmp_path: Path) -> None:
+    """A stream that knows only ASCII gets a bar of ASCII; while jobs run the time left is told, and their names."""
+    write_scenario(tmp_path, name="m.scenario.yaml", default_model={"duration": 2.2})
+    text, code = watch(tmp_path, manifest, environ={"PYTHONIOENCODING": "ascii"})
+    assert code == 0
+    assert "█" not in text
+    assert "-----" in text
+    assert " left" in text
+    assert "longest running" in text
+    assert "3 running" in text

@@ -69,7 +69,8 @@ def _known_keys(scenario: Scenario) -> list[str]:
 
 
 def _everything_exists(instance: Instance, entries: list[Entry]) -> Scenario:
-    """An instance on which each model, branch and connection that the manifest names exists."""
+    """An instance on which each model, branch, connection, schema and table that the manifest names exists."""
+    held: dict[object, dict[str, list[str]]] = {}
     models: dict[tuple[str | None, str | None], dict[str, object]] = {}
     labels: dict[str, bool] = {}
     for entry in entries:
@@ -81,14 +82,35 @@ def _everything_exists(instance: Instance, entries: list[Entry]) -> Scenario:
             assert isinstance(branches, list)
             if entry.branch not in branches:
                 branches.append(entry.branch)
+        warehouse = held.setdefault(entry.connection or (entry.model_id, name), {})
+        for schema, tables in _named(entry).items():
+            warehouse[schema] = list(dict.fromkeys((*warehouse.get(schema, ()), *tables)))
         if entry.connection is not None:
             labels[entry.connection] = labels.get(entry.connection, False) or entry.branch is not None
             model["connection"] = entry.connection
-        elif entry.branch is not None:
-            model.setdefault("connection", {"branch_based": True})
+        else:
+            own = model.setdefault("connection", {"branch_based": False})
+            # another entry may have said the model's connection
+            if isinstance(own, dict):
+                own.update({"branch_based": own["branch_based"] or entry.branch is not None, "schemas": warehouse})
     limit = instance.rate_limit
     return make_scenario(
         limit={"requests": limit.requests, "per": limit.per_s},
-        connections=[{"name": label, "branch_based": based} for label, based in labels.items()],
+        connections=[{"name": n, "branch_based": based, "schemas": held[n]} for n, based in labels.items()],
         models=list(models.values()),
     )
+
+
+def _named(entry: Entry) -> dict[str, list[str]]:
+    """A warehouse in which each schema and table of an entry's scope matches something."""
+    found: dict[str, list[str]] = {_match(schema): [] for schema in entry.schemas}
+    for text in entry.tables:
+        owner, _, table = text.rpartition(".")
+        for schema in [_match(owner)] if owner else [*found] or ["public"]:
+            found.setdefault(schema, []).append(_match(table))
+    return found
+
+
+def _match(pattern: str) -> str:
+    """A name that a pattern matches."""
+    return pattern.replace("*", "x").replace("?", "x")

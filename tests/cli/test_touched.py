@@ -178,3 +178,21 @@ def test_new_issues_fail_where_that_is_asked(here: Here, tmp_path: Path, manifes
     assert (strict.code, strict.document["summary"]["exit_code"]) == (1, 1)
     assert strict.document["outcomes"][0]["status"] == "succeeded"
     assert strict.document["outcomes"][0]["validation"] == {"new": ["No view"], "fixed": []}
+
+
+def test_made_up_instances_hold_what_a_scope_names(here: Here, tmp_path: Path) -> None:
+    """--simulate without a scenario: schemas and tables that the manifest names exist, so that proof finds them."""
+    models: list[dict[str, object]] = [
+        {"id": uuid(1), "connection": "wh", "schemas": ["fin*", "w.sales"], "tables": ["invoices", "fin*.led_?"]},
+        {"id": uuid(2), "tables": ["orders"]},
+        {"id": uuid(2), "name": "again", "schemas": ["hr"]},
+        {"id": uuid(2), "name": "known", "connection": "wh", "schemas": ["a"]},
+        {"id": uuid(2), "name": "late", "schemas": ["b"]},
+    ]
+    path = write_manifest(tmp_path, *({"verify": "scope", **m} for m in models), name="own.yaml")
+    Path("own.scenario.yaml").unlink()
+    from orchestrator.cli.simulation import stage
+    from orchestrator.manifest.load import load_manifest
+
+    (staged,) = stage(load_manifest(path, environ={}, with_keys=False)).values()
+    assert dict(staged.connections[0].schemas) == {"finx": ("invoices", "led_x"), "w.sales": ("invoices",), "a": ()}

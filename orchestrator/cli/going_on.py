@@ -47,6 +47,7 @@ def read_changes(options: Mapping[str, Any], *, include: Sequence[str] = (), exc
         "max_failures": 1 if options["fail_fast"] else options["max_failures"],
         "deadline_s": options["deadline"],
         "grace_s": options["grace"],
+        "fail_on_new_issues": True if options["fail_on_new_issues"] else None,
     }
     return Changes(
         settings={name: value for name, value in stated.items() if value is not None},

@@ -46,10 +46,14 @@ Act = Callable[[Run], object]
 
 @dataclass(slots=True)
 class Death:
-    """When a process dies: at its `at`-th commit (counted from 1), before it or after it. Never where `at` is 0."""
+    """When a process dies: at its `at`-th commit (counted from 1), before it or after it. Never where `at` is 0.
+
+    With `gives_way` the process lives on, and it is its journal that takes nothing any more from that commit on.
+    """
 
     at: int = 0
     after: bool = False
+    gives_way: bool = False
     commits: int = 0
     has_come: bool = False
     come: Callable[[], None] = lambda: None
@@ -66,6 +70,8 @@ class MortalDatabase(Database):
         if death.has_come:
             raise JournalError("dead")
         death.commits += 1
+        if death.gives_way and death.commits >= death.at:
+            raise JournalError("the disk is full")
         is_due = death.commits == death.at
         if is_due and not death.after:
             self._die()
@@ -290,7 +296,7 @@ class Machine:
             if act is not None:
                 act(run)
             result = await run.run()
-            if not death.has_come:
+            if not death.has_come and not death.gives_way:
                 unfinished = any(map(is_open, result.outcomes))
                 journal.finish(new.id, document={}, exit_code=0, unfinished=unfinished, counts={})
         except JournalError:

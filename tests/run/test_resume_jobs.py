@@ -1,6 +1,7 @@
 """Resuming a job that is known: by whose clock its time is up, what its answer may be, and what is never sent again."""
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.clock import Clock
+from orchestrator.journal.database import JournalError
 from orchestrator.run.outcome import Status
 from orchestrator.run.run import Run
 from orchestrator.run.settings import Settings
@@ -154,12 +156,16 @@ def test_a_group_stays_a_group() -> None:
         virtual.run(main(folder))
 
 
-def test_a_scope_of_several_calls_goes_on_with_the_next() -> None:
+LATER = {"method": "POST", "path": "/refresh$", "nth": [2], "status": 503, "headers": {"Retry-After": "5"}}
+
+
+@pytest.mark.parametrize("faults", [[], [LATER]], ids=["smooth", "the second is refused for now"])
+def test_a_scope_of_several_calls_goes_on_with_the_next(faults: list[dict[str, Any]]) -> None:
     """Parts that have succeeded are not sent again; the outcome has the jobs of all."""
 
     async def main(folder: Path, at: int) -> None:
         text = manifest_text(model(1, schemas=["s"], tables=[f"s.{n:0490d}" for n in range(40)]))
-        async with Machine(folder, text, make_scenario(default_model={"duration": 3})) as machine:
+        async with Machine(folder, text, make_scenario(default_model={"duration": 3}, faults=faults)) as machine:
             night = await machine.run(death=Death(at=at, after=True))
             night = await machine.resume(night.root)
             outcome = night.of("m1")
@@ -171,9 +177,33 @@ def test_a_scope_of_several_calls_goes_on_with_the_next() -> None:
             assert outcome.status is Status.SUCCEEDED
             assert list(outcome.job_ids) == [call.job_id for call in machine.started]
 
-    for at in range(2, 13):
+    for at in range(2, 14):
         with quick_folder() as folder:
             virtual.run(main(folder, at))
+
+
+@pytest.mark.parametrize("at", [2, 3, 4, 5, 6])
+def test_a_journal_that_gives_way_amid_a_run(at: int) -> None:
+    """From then on nothing is sent; what is under way is followed to its end, and every target has its outcome."""
+
+    async def main(folder: Path) -> None:
+        death = Death(at=at, gives_way=True)
+        text = manifest_text(*(model(n) for n in range(1, 5)), workers=1)
+        async with Machine(folder, text, make_scenario(default_model={"duration": 9})) as machine:
+            if at == 2:
+                with pytest.raises(JournalError):
+                    await machine.run(death=death)
+                assert machine.started == []
+                return
+            night = await machine.run(death=death)
+            assert night.result is not None
+            assert isinstance(night.result.abort, JournalError)
+            counts = Counter(night.statuses.values())
+            assert counts[Status.SUCCEEDED] == len(machine.started) == (at - 2) // 2
+            assert counts[Status.NOT_STARTED] == 4 - len(machine.started)
+
+    with quick_folder() as folder:
+        virtual.run(main(folder))
 
 
 def stopped(reason: str) -> tuple[Settings, Any]:

@@ -68,7 +68,9 @@ def main() -> int:
     by_connection: dict[str, list[Call]] = {}
     for call in calls:
         by_connection.setdefault(connection_of[str(call.model_id)], []).append(call)
-    shared = sum(1 for jobs in by_connection.values() if len({str(c.model_id)[-3] for c in jobs}) > 1)
+    shared = sum(
+        1 for jobs in by_connection.values() if len({int(str(c.model_id)[-12:], 16) % 1000 // 100 for c in jobs}) > 1
+    )
     count = sum(map(overlaps, by_connection.values()))
     twice = sum(1 for n in Counter(c.model_id for c in calls).values() if n > 1)
     print(

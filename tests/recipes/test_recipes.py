@@ -83,6 +83,15 @@ def test_what_alembic_really_writes(file: str, dialect: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("tool", ["dbmate", "atlas", "flyway"])
+def test_files_that_are_piped_together(tool: str) -> None:
+    """`cat` of several files into standard input gives what the files give one by one: each mark ends with its file."""
+    files = sorted(f for f in (HERE / tool / "migrations").glob("*.sql") if not f.name.startswith("U"))
+    joined = b"".join(file.read_bytes() for file in files)
+    piped = read_ddl(["-"], dialect="postgres", stdin=lambda: joined, strict=True)
+    assert told(piped) == told(migrations(f"{tool}/migrations"))
+
+
 def test_an_undo_migration_is_left_out_aloud() -> None:
     """Flyway's undo file lies beside the others and is not read; a warning names it."""
     (warning,) = migrations("flyway/migrations").warnings

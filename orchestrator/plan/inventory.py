@@ -39,7 +39,7 @@ def make_needs(entries: Iterable[Entry], *, everything: bool = False) -> Needs:
     only if a model of theirs is looked up as well: one for each label.
     """
     entries = tuple(entries)
-    said = {e.model_id for e in entries if e.connection is not None}
+    said = {_model_of(e) for e in entries if e.connection is not None}
     ids: dict[str, None] = {}
     names: dict[str, None] = {}
     branches = is_unsaid = False
@@ -47,7 +47,7 @@ def make_needs(entries: Iterable[Entry], *, everything: bool = False) -> Needs:
     for entry in entries:
         by_name = entry.branch is not None and (everything or not is_id(entry.branch))
         branches = branches or by_name
-        unsaid = entry.connection is None and entry.model_id not in said
+        unsaid = entry.connection is None and _model_of(entry) not in said
         if entry.model_id is None:
             names[entry.model_name or entry.name] = None
         elif everything or unsaid or by_name:
@@ -63,6 +63,11 @@ def make_needs(entries: Iterable[Entry], *, everything: bool = False) -> Needs:
                 told.add(label)
                 ids[entry.model_id] = None
     return Needs(ids=tuple(ids), names=tuple(names), branches=branches)
+
+
+def _model_of(entry: Entry) -> str:
+    """What an entry calls its model: an id, or a name."""
+    return entry.model_id or entry.model_name or entry.name
 
 
 def is_id(text: str) -> bool:

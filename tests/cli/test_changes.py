@@ -1,5 +1,6 @@
 """`changes`: what was touched, for people and as JSON, without a manifest."""
 
+import io
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -137,3 +138,19 @@ def test_a_missing_extra_is_named(here: Here, migration: str, monkeypatch: pytes
     assert done.code == 2
     assert "omni-refresh[ddl]" in done.err
     assert here("changes", "--changed", "a.b").code == 0
+
+
+def test_dbt_and_standard_input(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What dbt did not build has a line of its own; SQL and lists may come from standard input."""
+    artifacts = str(Path(__file__).parents[1] / "recipes" / "dbt" / "second")
+    done = here("changes", "--dbt-target", artifacts)
+    assert done.code == 0
+    assert "! model.shop.after_broken: not built: skipped" in done.out
+    assert done.out.endswith("2 changes (2 additive, 0 destructive), 2 not built\n")
+    state = here("changes", "--dbt-target", artifacts, "--dbt-state", artifacts.replace("second", "first"), "--json")
+    assert [c["effect"] for c in state.document["changes"]] == ["destructive", "additive"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"DROP TABLE a.b")))
+    piped = here("changes", "--ddl", "-", "--dialect", "postgres")
+    assert piped.out.splitlines()[0] == "- a.b  <stdin>:1  drops the table"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"# a list\na.b\n")))
+    assert here("changes", "--changed", "-").out.splitlines()[0] == "+ a.b  <stdin>:2  is listed"

@@ -96,8 +96,11 @@ class _Speller:
             return _spelled(mine, name)
         if name.schema is None:
             return None
-        known = [p for p in self._known if p.schema is not None and fits(p, name)]
-        return _spelled(known, name) if known else (name.schema,)
+        fitting = [p for p in self._known if fits(p, name)]
+        known = [p for p in fitting if p.schema is not None]
+        # a table that is named alone may lie in any schema that the change means
+        alone = () if known and len(known) == len(fitting) else (name.schema,)
+        return _distinct([*_spelled(known, name), *alone])
 
     def _tables_of(self, name: Name) -> tuple[str, ...] | None:
         if self._tables:

@@ -124,6 +124,7 @@ def test_scopes_are_what_an_entry_reads_by_default(
         (reader(schemas=["finance"], tables=["a", "l*"]), ["+finance"], ("soft", ["finance"], ["a", "l*"])),
         (reader(schemas=["finance"], tables=["*"]), ['+finance."a,b"'], ("soft", ["finance"], ["*"])),
         (reader(tables=["finance.a", "b"]), ["+FINANCE.A"], ("soft", ["finance"], ["finance.a"])),
+        (reader(tables=["a", "fin.a"]), ["+f*.*"], ("soft", ["fin", "f*"], ["a", "fin.a"])),
         (reader(tables=["finance.a", "b"]), ["+w.*.*"], ("soft", [], ["finance.a", "b"])),
         (reader("ledger", schemas=["finance"]), ["+ledger.a"], ("soft", ["finance"], [])),
         (reader("ledger", schemas=["finance"], tables=["a"]), ["+ledger.b"], ("soft", ["finance"], ["a"])),

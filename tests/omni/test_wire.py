@@ -204,7 +204,9 @@ def test_interim_answers_are_passed_over() -> None:
     assert _with(behave, _poll).state is JobState.RUNNING
 
 
-@pytest.mark.parametrize("name, packed", [("gzip", gzip.compress(RUNNING, mtime=0)), ("deflate", zlib.compress(RUNNING))])
+@pytest.mark.parametrize(
+    "name, packed", [("gzip", gzip.compress(RUNNING, mtime=0)), ("deflate", zlib.compress(RUNNING))]
+)
 def test_a_packed_answer(name: str, packed: bytes) -> None:
     """gzip and deflate are unpacked."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import fcntl
 import io
-import json
 import os
 import pty
 import struct
@@ -18,10 +17,8 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from orchestrator.cli.live import keep_drawing
-from orchestrator.cli.narrator import Narrator
 from orchestrator.cli.pane import Pane, terminal_size
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress, say_left
-from orchestrator.log import LogFormat, Redactor, set_up_logging
 from orchestrator.quota.door import Closing
 from orchestrator.quota.estimate import Estimate
 from orchestrator.run.outcome import Status
@@ -30,7 +27,7 @@ from orchestrator.simulator import virtual
 from tests.cli.commands import start, write_manifest, write_scenario
 from tests.cli.screen import Screen
 from tests.rehearsal import uuid
-from tests.report.reports import EVIL, START
+from tests.report.reports import EVIL
 
 
 def lane(
@@ -376,20 +373,6 @@ def test_who_gets_it(manifest: str, tmp_path: Path, args: tuple[str, ...], envir
     if "NO_COLOR" in environ or "--no-color" in args or environ.get("TERM") == "dumb":
         assert not screen.styled
     assert ("call_ended" in "".join(screen.rows)) is ("-v" in args)
-
-
-def test_a_sign_of_life_tells_the_time_left() -> None:
-    """Off a terminal the line that is written now and then says what is left, too."""
-    stream = io.StringIO()
-    set_up_logging(stream=stream, utcnow=lambda: START, redactor=Redactor(()), log_format=LogFormat.JSON)
-    narrator = Narrator()
-    narrator.settled[Status.FAILED] += 2
-    narrator.progress(60.04, Estimate(10.0, 20.4, 90.0))
-    narrator.progress(90.0)
-    first, second = map(json.loads, stream.getvalue().splitlines())
-    assert (first["event"], first["elapsed_s"], first["settled"], first["failed"]) == ("run_progressed", 60.0, 2, 2)
-    assert (first["left_s"], first["left_at_most_s"]) == (20, 90)
-    assert "left_s" not in second
 
 
 def test_a_terminal_of_small_letters_and_a_longer_run(manifest: str, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from orchestrator.cli.main import say
 from orchestrator.cli.signals import Signals
 from orchestrator.cli.state import Overlap, open_state
 from orchestrator.log import Redactor
+from orchestrator.manifest.addresses import userinfo_secrets
+from orchestrator.manifest.manifest import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,10 @@ class Talk:
 
 
 def talk(options: Mapping[str, Any]) -> Talk:
-    """Set up the log as the options say, with a redactor that knows no secret yet. Signals are not watched yet."""
-    redactor = Redactor(())
+    """Set up the log as the options say, with a redactor that knows no secret yet but proxies' credentials. Signals are not
+    watched yet.
+    """
+    redactor = Redactor(proxy_secrets(os.environ))
     console = open_console(
         log_format=options["log_format"],
         verbose=options["verbose"],
@@ -38,6 +42,12 @@ def talk(options: Mapping[str, Any]) -> Talk:
         progress=options["progress"],
     )
     return Talk(console, redactor, Signals())
+
+
+def proxy_secrets(environ: Mapping[str, str]) -> list[Secret]:
+    """The credentials in the environment's proxy variables."""
+    urls = [value for name, value in environ.items() if name.lower().endswith("_proxy")]
+    return [Secret(text) for url in urls for text in userinfo_secrets(url if "://" in url else f"http://{url}")]
 
 
 def read_changes(options: Mapping[str, Any], *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Changes:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli.going_on import proxy_secrets
 from tests.cli.commands import KEY, spawn, start, write_manifest, write_scenario
 from tests.rehearsal import uuid
 
@@ -137,3 +138,10 @@ def test_a_wrong_manifest_leaves_stdout_empty(tmp_path: Path) -> None:
     done = spawn(["run", "m.yaml", "--json"], cwd=tmp_path)
     assert (done.code, done.out) == (2, "")
     assert "m.yaml:1:9:" in done.err
+
+
+@pytest.mark.parametrize("url", ["http://ada:hush@proxy.invalid:3128", "ada:hush@proxy.invalid:3128"])
+def test_a_proxy_s_credentials_are_secrets(url: str) -> None:
+    """The userinfo of a proxy variable, and its password alone, are known to the redactor, with a scheme or without."""
+    found = [secret.reveal() for secret in proxy_secrets({"HTTPS_PROXY": url, "no_proxy": "localhost", "HOME": url})]
+    assert found == ["ada:hush", "hush"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.console import Console
 from orchestrator.report.causes import short
+from orchestrator.report.text_console import text_console
 from orchestrator.report.took import took
 from orchestrator.text import clean
 
@@ -31,23 +32,11 @@ _MESSAGE_FROM: Final = 24
 
 def render_history(history: Mapping[str, Any], console: Console, *, model: str | None, flaky: bool, drawn: bool) -> str:
     """The text, at most as wide as the console. `drawn`: stdout can hold block characters."""
-    from rich.console import Console as Rich
-
     if not history["runs"]:
         return "No runs.\n" if model is None else f"No run has had a target {clean(model)!r}.\n"
     out = io.StringIO()
     width = max(console.width, 40)
-    rich = Rich(
-        file=out,
-        width=width,
-        force_terminal=console.color,
-        color_system="standard" if console.color else None,
-        legacy_windows=False,
-        emoji=False,
-        markup=False,
-        highlight=False,
-        _environ={},
-    )
+    rich = text_console(out, width=width, color=console.color)
     if flaky:
         if not history["models"]:
             return f"No target's outcome alternated in the last {len(history['runs'])} runs.\n"

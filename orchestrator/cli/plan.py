@@ -49,23 +49,19 @@ def command(
     from orchestrator.cli.going_on import talk
     from orchestrator.cli.plan_table import render_preview
     from orchestrator.cli.touched import read_touched
-    from orchestrator.errors import UsageError
     from orchestrator.manifest.load import load_manifest
-    from orchestrator.plan.selection import select as select_entries
+    from orchestrator.plan.selection import select_some
     from orchestrator.survey.plan_document import make_plan_document
     from orchestrator.survey.preview import needs_look_ups
 
     talking = talk(options)
     touched = read_touched(options)
     loaded = load_manifest(manifest, environ=os.environ, with_keys=False)
-    selected = select_entries(loaded, select, exclude)
-    if not selected and not allow_empty:
-        raise UsageError("nothing is selected; --allow-empty makes that no error")
+    selected = select_some(loaded, select, exclude, allow_empty=allow_empty)
     if simulate is None and needs_look_ups(selected, touched):
         loaded = load_manifest(manifest, environ=os.environ)
     for secret in loaded.secrets:
         talking.redactor.add(secret)
-    selected = select_entries(loaded, select, exclude)
     if simulate is None:
         with state_for_reading() as state:
             preview, refused = asyncio.run(_preview(loaded, selected, touched, rate, state=state))

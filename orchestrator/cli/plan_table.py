@@ -11,6 +11,7 @@ from orchestrator.cli.changes_table import concern_lines, other_lines
 from orchestrator.cli.console import Console
 from orchestrator.plan.inventory import is_id
 from orchestrator.plan.plan import Plan
+from orchestrator.report.text_console import text_console
 from orchestrator.report.took import took
 from orchestrator.survey.cautions import some
 from orchestrator.survey.forecast import Forecast
@@ -28,20 +29,8 @@ _LANE_LIMIT = 40
 
 def render_preview(preview: Preview, console: Console, *, redact: Callable[[str], str]) -> str:
     """The preview as text, ending in a newline; without colour it holds no escape. `redact` takes secrets out."""
-    from rich.console import Console as Rich
-
     out = io.StringIO()
-    rich = Rich(
-        file=out,
-        width=max(console.width, 40),
-        force_terminal=console.color,
-        color_system="standard" if console.color else None,
-        legacy_windows=False,
-        emoji=False,
-        markup=False,
-        highlight=False,
-        _environ={},
-    )
+    rich = text_console(out, width=max(console.width, 40), color=console.color)
     for line in _change(preview):
         rich.print(redact(line), soft_wrap=True)
     if preview.steps:

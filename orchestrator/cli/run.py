@@ -38,10 +38,9 @@ def command(
     from orchestrator.cli.launch import launch, lock_of, report_paths, resume, unfinished_run
     from orchestrator.cli.order import Order
     from orchestrator.cli.touched import fingerprint, read_touched
-    from orchestrator.errors import UsageError
     from orchestrator.journal.values import from_data
     from orchestrator.manifest.load import load_manifest
-    from orchestrator.plan.selection import select as select_entries
+    from orchestrator.plan.selection import select_some
     from orchestrator.report.report import Trigger
     from orchestrator.run.settings import Settings
 
@@ -50,9 +49,7 @@ def command(
     loaded = load_manifest(manifest, environ=os.environ, with_keys=simulate is None)
     for secret in loaded.secrets:
         talking.redactor.add(secret)
-    selected = select_entries(loaded, select, exclude)
-    if not selected and not allow_empty:
-        raise UsageError("nothing is selected; --allow-empty makes that no error")
+    selected = select_some(loaded, select, exclude, allow_empty=allow_empty)
     selection = (*(f"select {word}" for word in select), *(f"exclude {word}" for word in exclude))
     if touched is not None:
         # a run that was cut off follows its own change: one that follows another does not go on with it

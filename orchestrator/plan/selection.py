@@ -29,6 +29,16 @@ def select(manifest: Manifest, include: Sequence[str] = (), exclude: Sequence[st
     )
 
 
+def select_some(
+    manifest: Manifest, include: Sequence[str], exclude: Sequence[str], *, allow_empty: bool
+) -> tuple[Entry, ...]:
+    """What `select` picks. Raises `UsageError` where that is nothing, unless `allow_empty`."""
+    selected = select(manifest, include, exclude)
+    if not selected and not allow_empty:
+        raise UsageError("nothing is selected; --allow-empty makes that no error")
+    return selected
+
+
 def _expression(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
     whole = text.strip()
     if any(e.name == whole for e in manifest.entries):

@@ -12,6 +12,7 @@ from orchestrator.report.against import against_before, slow_outcomes, still_sin
 from orchestrator.report.causes import Cause, group_causes, group_warnings, short, skip_reason
 from orchestrator.report.counts import count_statuses
 from orchestrator.report.report import Report
+from orchestrator.report.text_console import text_console
 from orchestrator.report.timeline import budget_words
 from orchestrator.report.took import took
 from orchestrator.run.outcome import Outcome, Status
@@ -58,20 +59,8 @@ def render_summary(
     With `color` it holds ANSI styles for a terminal; without, it is plain text: no escape, no carriage return. Whoever
     prints it encodes what the stream cannot hold with `backslashreplace`. `next_command` retries or resumes the run.
     """
-    from rich.console import Console
-
     out = io.StringIO()
-    console = Console(
-        file=out,
-        width=max(width, 20),
-        force_terminal=color,
-        color_system="standard" if color else None,
-        legacy_windows=False,
-        emoji=False,
-        markup=False,
-        highlight=False,
-        _environ={},
-    )
+    console = text_console(out, width=max(width, 20), color=color)
     for block in (_headline(report), _rows(report, console.width), _warnings(report), _numbers(report)):
         if block is not None:
             console.print(block)

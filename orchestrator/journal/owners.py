@@ -39,7 +39,7 @@ CREATE TABLE keys (
     key TEXT PRIMARY KEY,
     longest_s REAL NOT NULL
 ) WITHOUT ROWID;
--- state 0: a turn is reserved; 1: the call has left; 2: it was answered, at the monotonic moment answered_s of that boot
+-- state 1: the call has left; 2: it was answered, at the monotonic moment answered_s of that boot
 CREATE TABLE calls (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL,
@@ -115,22 +115,15 @@ class Owner:
     def leave(self) -> None:
         """Give everything back."""
         with contextlib.suppress(JournalError), self.database.write() as connection:
-            connection.execute("DELETE FROM locks WHERE owner = ?", (self.token,))
-            connection.execute("DELETE FROM waiting WHERE owner = ?", (self.token,))
-            connection.execute("DELETE FROM calls WHERE owner = ? AND state = 0", (self.token,))
-            connection.execute(
-                "UPDATE calls SET state = 2, answered_s = ?, boot = ? WHERE owner = ? AND state = 1",
-                (self.now(), self.boot, self.token),
-            )
-            connection.execute("DELETE FROM owners WHERE token = ?", (self.token,))
+            _give_back(connection, self.token, self.now(), self.boot)
         self.database.close()
         with contextlib.suppress(OSError):
             _file(self._folder, self.token).unlink()
         self._lock.release()
 
     def bury_the_dead(self, *, every_s: float = 0.0) -> bool:
-        """Free what dead processes held: their locks and their reserved turns at once; what they had sent counts as
-        answered now, since nobody knows when the server saw it. At most once in `every_s`; True where somebody was dead.
+        """Free what dead processes held: their locks at once; what they had sent counts as answered
+        now, since nobody knows when the server saw it. At most once in `every_s`; True where somebody was dead.
         """
         now = self.now()
         if now - self._looked_at < every_s:
@@ -142,7 +135,7 @@ class Owner:
             return False
         with self.database.write() as connection:
             for token in dead:
-                _bury(connection, token, now, self.boot)
+                _give_back(connection, token, now, self.boot)
         for token in dead:
             with contextlib.suppress(OSError):
                 _file(self._folder, token).unlink()
@@ -177,10 +170,10 @@ class Owner:
             connection.execute("DELETE FROM waiting")
 
 
-def _bury(connection: sqlite3.Connection, token: str, now: float, boot: str) -> None:
+def _give_back(connection: sqlite3.Connection, token: str, now: float, boot: str) -> None:
+    """What an owner held is free; what it had sent and not heard of counts as answered now."""
     connection.execute("DELETE FROM locks WHERE owner = ?", (token,))
     connection.execute("DELETE FROM waiting WHERE owner = ?", (token,))
-    connection.execute("DELETE FROM calls WHERE owner = ? AND state = 0", (token,))
     connection.execute(
         "UPDATE calls SET state = 2, answered_s = ?, boot = ? WHERE owner = ? AND state = 1", (now, boot, token)
     )

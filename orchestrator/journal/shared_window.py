@@ -11,16 +11,13 @@ import hmac
 import math
 import sys
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.owners import Owner
+from orchestrator.quota.window import GRAIN_S, Ledger, span_s
 
-# the same margins as of the window in memory: clocks drift, and a timer's grain
-_DRIFT: Final = 0.0005
-_GRAIN_S: Final = 0.002
-
-# the states of a call; 0 was a turn that was reserved and not used yet, which no version keeps any more
+# the states of a call
 _LEFT, _ANSWERED = 1, 2
 
 _LOOK_AGAIN_S: Final = 0.1
@@ -29,25 +26,6 @@ _BURY_EVERY_S: Final = 0.25
 _STAND_BACK_S: Final = 0.1
 _WAITING_FOR_S: Final = 0.5
 _SWEEP_EVERY: Final = 64
-
-
-class Fallback(Protocol):
-    """The window in memory, which goes on where the file gives way."""
-
-    def room_at(self, now: float, limit: int) -> float | None:
-        """When the next one may."""
-
-    def leave(self, now: float, limit: int) -> int | None:
-        """A call leaves."""
-
-    def answered(self, call: int, now: float) -> None:
-        """It was answered."""
-
-    def unsent(self, call: int) -> None:
-        """It never left."""
-
-    def counted(self, now: float) -> int:
-        """How many count now."""
 
 
 def key_name(secret: str, salt: bytes) -> str:
@@ -59,8 +37,8 @@ class SharedWindow:
     """A ledger over the state folder's file. `requests` a window of `per_s` seconds belong to the key as a whole; a smaller
     limit that a caller names is then its own share of them.
 
-    `own` counts this process's calls as well: where
-    the file gives way `broke` is told once, and the run goes on with what it knows itself.
+    `own` counts this process's calls as well: where the file gives way `broke` is told once, and the run goes on with what
+    it knows itself.
     """
 
     def __init__(
@@ -71,14 +49,14 @@ class SharedWindow:
         requests: int,
         per_s: float,
         shared: bool,
-        own: Fallback,
+        own: Ledger,
         broke: Callable[[JournalError], None],
     ) -> None:
         self._owner = owner
         self._database = owner.database
         self._key = key
         self._requests = requests
-        self._span_s = per_s * (1 + _DRIFT) + _GRAIN_S
+        self._span_s = span_s(per_s)
         self._shared = shared
         self._own = own
         self._broke = broke
@@ -199,7 +177,7 @@ class SharedWindow:
         if self._others_matter():
             # another run's call may turn out not to have left
             at = min(at, now + _LONGEST_LOOK_S)
-        at = max(at, now + _GRAIN_S)
+        at = max(at, now + GRAIN_S)
         self._mark_waiting(at)
         return at
 
@@ -235,8 +213,7 @@ class SharedWindow:
             "SELECT until_s FROM waiting WHERE key = ? AND owner = ?", (self._key, self._owner.token)
         )
         if not rows or rows[0][0] < until_s:
-            with self._database.write() as connection:
-                connection.execute("INSERT OR REPLACE INTO waiting (key, owner, until_s) VALUES (?, ?, ?)", mark)
+            self._database.change("INSERT OR REPLACE INTO waiting (key, owner, until_s) VALUES (?, ?, ?)", mark)
 
     def _fair_at(self, now: float, own: int) -> float:
         """`now`, or a little later where this run has had its part and another one waits: room that the other does not
@@ -253,15 +230,13 @@ class SharedWindow:
             self._stood_back_since = now
         return max(now, self._stood_back_since + _STAND_BACK_S)
 
-    def _try(self, sql: str, values: tuple[object, ...]) -> bool:
+    def _try(self, sql: str, values: tuple[object, ...]) -> None:
         if self._is_broken:
-            return False
+            return
         try:
             self._database.change(sql, values)
         except JournalError as error:
             self._give_up(error)
-            return False
-        return True
 
     def _give_up(self, error: JournalError) -> None:
         if not self._is_broken:

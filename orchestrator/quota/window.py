@@ -12,7 +12,13 @@ from typing import Protocol
 
 # Two machines' clocks drift by up to some hundred parts in a million; without a margin an exact server would notice.
 _DRIFT = 0.0005
-_GRAIN_S = 0.002
+GRAIN_S = 0.002
+"""How exactly a timer wakes, in seconds."""
+
+
+def span_s(per_s: float) -> float:
+    """How long a call counts after its answer, in seconds: a window, and a margin."""
+    return per_s * (1 + _DRIFT) + GRAIN_S
 
 
 class Ledger(Protocol):
@@ -38,7 +44,7 @@ class Window:
     """A `Ledger` in memory. Moments are the event loop's clock, in seconds; every operation is O(1) amortized."""
 
     def __init__(self, per_s: float) -> None:
-        self._span_s = per_s * (1 + _DRIFT) + _GRAIN_S
+        self._span_s = span_s(per_s)
         self._on_wire: set[int] = set()
         self._free_at: deque[float] = deque()
         self._next = 0

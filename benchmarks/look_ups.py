@@ -18,13 +18,14 @@ from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import Window
+from orchestrator.run.opening import Access
 from orchestrator.simulator import virtual
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.server import Simulator
 from orchestrator.simulator.staging import model_id
 from orchestrator.survey.preview import look_up
-from orchestrator.survey.survey import Access, Survey
+from orchestrator.survey.survey import Survey
 
 SHARED, CONNECTIONS, WORKBOOKS = 5_000, 400, 60_000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from random import Random
 
 from orchestrator import __version__
@@ -22,7 +23,7 @@ from orchestrator.omni.client import OmniClient
 from orchestrator.plan.lanes import Length
 from orchestrator.quota.window import Ledger, Window
 from orchestrator.run.journal_recorder import kind_of_refresh
-from orchestrator.survey.survey import Access
+from orchestrator.run.opening import Access
 
 USER_AGENT = f"omni-refresh/{__version__}"
 
@@ -49,9 +50,14 @@ def make_access(
         clock=clock,
         rng=Random(),
         watcher=Narrator(),
-        open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent=USER_AGENT, direct=direct),
+        open_client=make_opener(clock, direct=direct),
         ledger=make_ledgers(state, instances),
     )
+
+
+def make_opener(clock: Clock, *, direct: bool) -> Callable[[Instance], OmniClient]:
+    """What makes the client of an instance. `direct` leaves out proxies: for a simulated instance."""
+    return partial(OmniClient, utcnow=clock.utcnow, user_agent=USER_AGENT, direct=direct)
 
 
 def make_ledgers(state: State | None, whole: Mapping[str, Instance]) -> Callable[[Instance, ApiKey], Ledger]:

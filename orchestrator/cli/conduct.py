@@ -14,7 +14,7 @@ from random import Random
 from signal import Signals
 
 from orchestrator import __version__
-from orchestrator.cli.access import USER_AGENT, earlier_durations, make_ledgers, make_length, with_rate
+from orchestrator.cli.access import USER_AGENT, earlier_durations, make_ledgers, make_length, make_opener, with_rate
 from orchestrator.cli.aftermath import tell_others, write_metrics
 from orchestrator.cli.deliver import append_job_summary, grow, open_growing, print_report, write_reports
 from orchestrator.cli.desk import Desk
@@ -27,7 +27,6 @@ from orchestrator.journal.database import JournalError
 from orchestrator.journal.steps import Steps
 from orchestrator.log import Event, bound, get_logger
 from orchestrator.manifest.manifest import Manifest
-from orchestrator.omni.client import OmniClient
 from orchestrator.report.counts import count_statuses
 from orchestrator.report.document import make_document, make_row
 from orchestrator.report.exit_code import exit_code
@@ -130,9 +129,7 @@ def _surroundings(stage: _Stage, manifest: Manifest, recorder: JournalRecorder, 
         rng=Random(),
         watcher=narrator,
         recorder=recorder,
-        open_client=lambda i: OmniClient(
-            i, utcnow=clock.utcnow, user_agent=USER_AGENT, direct=order.scenario is not None
-        ),
+        open_client=make_opener(clock, direct=order.scenario is not None),
         ledger=make_ledgers(state, manifest.instances),
         length=make_length(manifest),
         redact=stage.desk.redactor.redact,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingOf
 from typing import Final, TypeVar
 
+from orchestrator.manifest.addresses import is_loopback
 from orchestrator.manifest.faults import nearest, some
 from orchestrator.manifest.manifest import Entry, Instance, Mode, OnAmbiguous, Place, PollBounds, Verify
 from orchestrator.manifest.reading import Reading
@@ -27,7 +28,6 @@ class EntryReader:
         self._defaults = defaults
         self._instances = instances
         self._labels: dict[str, Place] = {}
-        self._warned_of_scan = False
 
     def make(self, index: int, own: Settings) -> Entry | None:
         """The entry that `own` describes, or None with faults."""
@@ -148,7 +148,12 @@ class EntryReader:
         place = stated["min" if "min" in stated else "max"][1]
         if min_s > max_s:
             self._reading.fault(place, "`min` of `poll` is above `max`: write the smaller one as `min`")
-        if min_s < SHORTEST_POLL_S and instance is not None and instance.base_url and not instance.is_loopback:
+        if (
+            min_s < SHORTEST_POLL_S
+            and instance is not None
+            and instance.base_url
+            and not is_loopback(instance.base_url)
+        ):
             self._reading.fault(
                 place,
                 "`poll` is below 1s, which only an instance on this machine (loopback) may be asked: write 1s or more",

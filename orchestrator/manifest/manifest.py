@@ -94,13 +94,6 @@ class Instance:
     request_timeout_s: float = 30.0
     ca_file: Path | None = None
 
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the base URL's host is loopback: http and polls below one second are allowed only there."""
-        from orchestrator.manifest.addresses import is_loopback
-
-        return is_loopback(self.base_url)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollBounds:

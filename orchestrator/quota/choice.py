@@ -24,6 +24,10 @@ class Purpose(IntEnum):
     PROOF = 4
 
 
+SUBMITTING = frozenset({Purpose.LOOK_UP, Purpose.SUBMIT})
+"""What starts something new, and is held back where nothing new may start: submits, and the look-ups that they wait for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A job that is followed. Moments are the loop's clock. `unfinished_at` is when it was last known to run (its

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from orchestrator.manifest.manifest import Secret
 from orchestrator.quota.belief import Durations
-from orchestrator.quota.choice import Ask, Purpose, price_s
+from orchestrator.quota.choice import SUBMITTING, Ask, Purpose, price_s
 from orchestrator.quota.estimate import Budget
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.waiting import Waiter, Waiting
@@ -247,7 +247,7 @@ class Door:
         return float("inf")
 
     def _may(self, purpose: Purpose) -> bool:
-        return not (self._submits_paused and purpose in (Purpose.SUBMIT, Purpose.LOOK_UP))
+        return not (self._submits_paused and purpose in SUBMITTING)
 
     def _soonest_key(self, now: float) -> tuple[KeyQuota | None, float]:
         best, best_at = None, float("inf")

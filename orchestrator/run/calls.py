@@ -12,15 +12,12 @@ from orchestrator.manifest.manifest import Secret
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallError, KeyRefused, Refused, Throttled, Unsent
 from orchestrator.plan.scope import URL_LIMIT
-from orchestrator.quota.choice import Ask, Purpose
+from orchestrator.quota.choice import SUBMITTING, Ask, Purpose
 from orchestrator.quota.door import Closing, Door, DoorClosed, Turn
 from orchestrator.run.breaker import GIVE_UP_S, Breaker, is_silence, next_probe_s
 from orchestrator.run.tally import UNSENT, Spent, Tally
 
 T = TypeVar("T")
-
-_SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
-
 
 Leaving = Callable[[], Awaitable[None] | None]
 """What must happen between a turn and its call, and may have to be waited for."""
@@ -149,7 +146,7 @@ class Calls:
         while self._breaker.is_open:
             left_s = began_at + GIVE_UP_S - self.clock.now()
             if left_s <= 0:
-                self.door.close(Closing.DOWN, _SUBMITS)
+                self.door.close(Closing.DOWN, SUBMITTING)
                 self._watcher.instance_given_up(self.instance)
                 return
             await asyncio.sleep(min(next_probe_s(probes), left_s))

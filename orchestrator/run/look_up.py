@@ -126,8 +126,6 @@ class Search:
         self._needs = needs
         self._records: dict[str, ModelRecord] = {}
         self._branches: dict[str, tuple[tuple[str, str], ...]] = {}
-        # models of whose branches only those were read that were asked for by name
-        self._partly: set[str] = set()
         self._whole: set[str] = set()
         self._paged = False
         self._refused: dict[str, str] = {}

@@ -15,7 +15,7 @@ from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.owners import Holder
 from orchestrator.plan.lanes import Length, next_refresh, refreshes
 from orchestrator.plan.plan import Lane, Plan, Target
-from orchestrator.quota.choice import Purpose
+from orchestrator.quota.choice import SUBMITTING
 from orchestrator.quota.door import Closing
 from orchestrator.quota.estimate import LaneLeft
 from orchestrator.run.before import Underway
@@ -32,8 +32,6 @@ from orchestrator.run.settle import cut_off, not_sent, settle
 from orchestrator.run.under_way import LaneUnderWay
 
 T = TypeVar("T")
-
-_SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
 
 
 class PoolWatcher(Protocol):
@@ -183,7 +181,7 @@ class Pool:
             self._watcher.submits_ended(reason)
         self._over.set()
         for calls in self._calls.values():
-            calls.door.close(reason, _SUBMITS)
+            calls.door.close(reason, SUBMITTING)
 
     def cut(self) -> None:
         """Stop following: every target settles at once from what is known of it."""
@@ -317,4 +315,4 @@ class Pool:
             self._only_closed.set()
             if not all(task.done() for task in self._tasks):
                 for calls in self._calls.values():
-                    calls.door.close(Closing.LANES_CLOSED, _SUBMITS)
+                    calls.door.close(Closing.LANES_CLOSED, SUBMITTING)

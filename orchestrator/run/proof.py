@@ -47,7 +47,7 @@ class ReadBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Judgement:
     """What became of a scope's names: those that are `missing`, and those of which nobody can tell."""
 
     missing: tuple[str, ...] = ()
@@ -59,13 +59,13 @@ class Finding:
         return not self.missing and not self.unclear
 
 
-def judge_scope(entry: Entry, read: ReadBack) -> Finding:
+def judge_scope(entry: Entry, read: ReadBack) -> Judgement:
     """Whether each schema and each table of the entry's scope is there: the tables within the schemas, and of each pattern at
     least one.
     """
     sights = {name: see_schema(name, read) for name in entry.schemas}
     sights.update({name: see_table(name, entry.schemas, read) for name in entry.tables})
-    return Finding(
+    return Judgement(
         missing=tuple(name for name, sight in sights.items() if sight is Sight.MISSING),
         unclear=tuple(name for name, sight in sights.items() if sight is Sight.UNCLEAR),
     )

@@ -20,7 +20,7 @@ from orchestrator.run.failure import CLOSED_WORDS, RunKind, make_failure
 from orchestrator.run.life import Life
 from orchestrator.run.look_up import LookUp
 from orchestrator.run.outcome import Outcome, Status
-from orchestrator.run.proof import Finding, Issues, Place, ReadBack, compare_issues, hidden_schemas, judge_scope
+from orchestrator.run.proof import Issues, Judgement, Place, ReadBack, compare_issues, hidden_schemas, judge_scope
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -163,7 +163,7 @@ def _validation(client: OmniClient, place: Place) -> Callable[[Secret], Awaitabl
     return lambda key: client.validate(model, key, branch)
 
 
-def _judged(outcome: Outcome, finding: Finding, reads: ReadBack) -> Outcome:
+def _judged(outcome: Outcome, finding: Judgement, reads: ReadBack) -> Outcome:
     if finding.missing:
         failure = make_failure(
             RunKind.NO_EFFECT, f"not there after the refresh: {', '.join(finding.missing)}", hint=_hint(finding, reads)
@@ -174,7 +174,7 @@ def _judged(outcome: Outcome, finding: Finding, reads: ReadBack) -> Outcome:
     return replace(outcome, verified=True)
 
 
-def _hint(finding: Finding, reads: ReadBack) -> str | None:
+def _hint(finding: Judgement, reads: ReadBack) -> str | None:
     """Near names, for whoever mistyped one; None where there are none."""
     names = {*(reads.schemas or ())}
     views = [*(reads.views or ()), *(view for _, within in reads.within for view in within)]

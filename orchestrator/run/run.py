@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
-from orchestrator.clock import Clock
 from orchestrator.errors import OmniRefreshError
-from orchestrator.manifest.manifest import ApiKey, Entry, Instance, Manifest, RateLimit, Secret
+from orchestrator.manifest.manifest import Entry, Instance, Manifest
 from orchestrator.omni.client import OmniClient
 from orchestrator.plan.known import with_known
 from orchestrator.plan.lanes import Length
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.touched import Touched
 from orchestrator.quota.belief import Durations
-from orchestrator.quota.choice import Purpose
-from orchestrator.quota.door import THROTTLED_FOR_S, Closing, Door, Watcher
+from orchestrator.quota.choice import SUBMITTING
+from orchestrator.quota.door import THROTTLED_FOR_S, Closing, Door
 from orchestrator.quota.estimate import Estimate, estimate
-from orchestrator.quota.key import KeyQuota
-from orchestrator.quota.window import Ledger
 from orchestrator.quota.wire import Wire
 from orchestrator.run.before import NO_PAST, NOTHING, Before, Past
-from orchestrator.run.calls import Calls, InstanceWatcher
+from orchestrator.run.calls import Calls
 from orchestrator.run.failure import CLOSED_WORDS, make_failure
 from orchestrator.run.gate import Keeper, NoKeeper
 from orchestrator.run.life import Life
+from orchestrator.run.opening import Access, AccessWatcher, Background, open_calls, refused_instances
 from orchestrator.run.outcome import Outcome, Status
 from orchestrator.run.planning import plan_entries
 from orchestrator.run.pool import Pool, PoolWatcher
@@ -39,37 +37,28 @@ from orchestrator.run.spending import BudgetSample, Spending
 from orchestrator.run.tally import Tally
 from orchestrator.run.under_way import LaneUnderWay
 
-_SUBMITS = frozenset({Purpose.SUBMIT, Purpose.LOOK_UP})
 
-
-class RunWatcher(PoolWatcher, InstanceWatcher, Protocol):
+class RunWatcher(PoolWatcher, AccessWatcher, Protocol):
     """Told of everything that happens in a run; for logs and progress."""
 
     def door_opened(self, instance: Instance, door: Door) -> None:
         """Calls to an instance go through this door."""
-
-    def door_watcher(self, instance: Instance) -> Watcher:
-        """Who is told of what happens at an instance's door."""
 
     def planned(self, plan: Plan) -> None:
         """Look-ups are done; this is what will be refreshed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(Access):
     """What a run stands on, handed in from outside.
 
-    `history` holds earlier durations by instance and model id (seconds, oldest first). `ledger` makes a key's log of
-    calls. `open_client` makes the client of an instance. `length` counts the bytes of a call's request target. `redact` takes
-    secrets out of a text. `keeper` has the lanes' locks across runs. `past` is what the targets were in runs before.
+    `history` holds earlier durations by instance and model id (seconds, oldest first). `length` counts the bytes of a call's
+    request target. `redact` takes secrets out of a text. `keeper` has the lanes' locks across runs. `past` is what the
+    targets were in runs before.
     """
 
-    clock: Clock
-    rng: Random
     watcher: RunWatcher
     recorder: Recorder
-    open_client: Callable[[Instance], OmniClient]
-    ledger: Callable[[Instance, ApiKey], Ledger]
     length: Length
     redact: Callable[[str], str]
     history: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
@@ -119,7 +108,7 @@ class Run:
         self._around = surroundings
         self._tally = Tally()
         self._calls: dict[str, Calls] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._pool: Pool | None = None
         self._ended: Closing | None = None
         self._stops = 0
@@ -134,11 +123,11 @@ class Run:
                 instance = self._manifest.instances[name]
                 client = await stack.enter_async_context(around.open_client(instance))
                 self._calls[name] = self._open(instance, client, wire)
-            stack.push_async_callback(self._end_background)
+            stack.push_async_callback(self._background.end)
             if self._settings.deadline_s is not None:
-                self._spawn(self._deadline(self._settings.deadline_s))
+                self._background.spawn(self._deadline(self._settings.deadline_s))
             spending = Spending((calls.door for calls in self._calls.values()), clock, began_at)
-            self._spawn(spending.watch())
+            self._background.spawn(spending.watch())
             self._planning = asyncio.create_task(self._plan())
             try:
                 plan, outcomes = await self._planning
@@ -176,10 +165,8 @@ class Run:
             outcomes=tuple(sorted(outcomes, key=lambda o: index[o.name])),
             plan=plan,
             tally=self._tally,
-            refused_instances=tuple(
-                name for name, calls in self._calls.items() if all(k.refused for k in calls.door.keys)
-            ),
-            quota={name: _learned(calls.door) for name, calls in self._calls.items() if _learned(calls.door)},
+            refused_instances=refused_instances(self._calls),
+            quota={name: learned for name, calls in self._calls.items() if (learned := _learned(calls.door))},
             duration_s=clock.now() - began_at,
             budget=spending.samples,
             ended=self._ended,
@@ -209,7 +196,7 @@ class Run:
         self._stops += 1
         if self._stops == 1:
             self._end_submits(Closing.STOPPED)
-            self._spawn(self._grace())
+            self._background.spawn(self._grace())
         else:
             self._cut()
 
@@ -226,7 +213,7 @@ class Run:
             self._pool.end_submits(reason)
         else:
             for calls in self._calls.values():
-                calls.door.close(reason, _SUBMITS)
+                calls.door.close(reason, SUBMITTING)
 
     async def _grace(self) -> None:
         await asyncio.sleep(self._settings.grace_s)
@@ -242,35 +229,19 @@ class Run:
     def _open(self, instance: Instance, client: OmniClient, wire: Wire) -> Calls:
         around = self._around
         grain_s = min(e.poll.min_s for e in self._open_entries if e.instance == instance.name and e.enabled)
-        door = Door(
-            keys=[
-                self._key(instance, key, f"key {number} of {len(instance.keys)}")
-                for number, key in enumerate(instance.keys, 1)
-            ],
+        calls = open_calls(
+            instance,
+            client,
+            around,
             wire=wire,
             durations=Durations(around.history.get(instance.name), grain_s=grain_s),
-            watcher=around.watcher.door_watcher(instance),
-            clock=around.clock.now,
             # with a deadline it is the deadline that ends a run which gets nothing but 429
             patience_s=THROTTLED_FOR_S if self._settings.deadline_s is None else float("inf"),
-        )
-        self._spawn(door.serve())
-        around.watcher.door_opened(instance, door)
-        return Calls(
-            instance=instance.name,
-            client=client,
-            door=door,
             tally=self._tally,
-            clock=around.clock,
-            watcher=around.watcher,
-            spawn=self._spawn,
+            background=self._background,
         )
-
-    def _key(self, instance: Instance, key: ApiKey, label: str) -> KeyQuota:
-        limit: RateLimit = instance.rate_limit
-        secret = key.secret if key.secret is not None else Secret("")
-        ledger = self._around.ledger(instance, key)
-        return KeyQuota(label=label, secret=secret, limit=limit, ledger=ledger, rng=self._around.rng)
+        around.watcher.door_opened(instance, calls.door)
+        return calls
 
     async def _plan(self) -> tuple[Plan, list[Outcome]]:
         """Look up what is left open and plan; with the outcomes of those that get no refresh."""
@@ -307,17 +278,6 @@ class Run:
         """An outcome as it is kept and told: without secrets, beside what the target was in runs before."""
         durations = self._around.history.get(outcome.instance, {}).get(outcome.model_id or "", ())
         return compared(redacted(outcome, self._around.redact), self._around.past, durations)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _end_background(self) -> None:
-        tasks = tuple(self._background)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _unplanned(entry: Entry, reason: Closing) -> Outcome:

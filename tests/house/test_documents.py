@@ -10,14 +10,11 @@ from importlib import import_module
 from pathlib import Path
 
 import click
-import pytest
 
 from orchestrator import __version__
 from tests.house.tree import ROOT, files, modules
 
 PROGRAM = "omni-refresh"
-HAS_CLI = (ROOT / "orchestrator/cli/main.py").is_file()
-needs_cli = pytest.mark.skipif(not HAS_CLI, reason="no command line")
 
 DOCUMENTS = [path for path in files() if path.suffix == ".md" and path.parts[0] != "tests"]
 CONFIGS = [path for path in files() if path.parts[0] == "configs" and path.suffix in {".yaml", ".yml"}]
@@ -82,7 +79,6 @@ def test_the_walk_names_each_room() -> None:
     assert rooms <= told <= folders
 
 
-@needs_cli
 def test_documented_commands_exist() -> None:
     """Each `omni-refresh` line in a document names a command, and options, that the program has."""
     group = import_module("orchestrator.cli.main").cli
@@ -136,7 +132,6 @@ def test_links_lead_somewhere() -> None:
     assert not lost, "\n".join(lost)
 
 
-@needs_cli
 def test_every_example_loads() -> None:
     """`check` finds no fault in any example manifest; it is offline, and needs none of the variables that they name."""
     faults = []

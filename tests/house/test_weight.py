@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from tests.house.tree import ROOT
 
 HEAVY = {
@@ -38,7 +36,6 @@ def test_the_package_is_light() -> None:
     assert not _loaded_by("import orchestrator") & HEAVY
 
 
-@pytest.mark.skipif(not (ROOT / "orchestrator/cli/main.py").is_file(), reason="no command line")
 def test_the_command_line_is_light() -> None:
     """`omni-refresh --help` loads click and nothing that talks to servers, files or terminals."""
     assert not _loaded_by("import orchestrator.cli.main") & (HEAVY - {"asyncio"})

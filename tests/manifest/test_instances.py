@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.manifest.addresses import is_loopback
 from orchestrator.manifest.manifest import ApiKey, Instance, KeySource, RateLimit, Secret
 from tests.manifest.manifests import ENVIRON, KEY, MODEL, TOP, entry, faults, load
 
@@ -27,7 +28,7 @@ def test_an_instance_with_everything() -> None:
     }
     assert key.secret == Secret(KEY)
     assert load(TOP + "    rate_limit: {per: 10s}\n" + MODEL).instances["sim"].rate_limit == RateLimit(per_s=10.0)
-    assert load(TOP + MODEL).instances["sim"].is_loopback
+    assert is_loopback(load(TOP + MODEL).instances["sim"].base_url)
 
 
 def test_the_environment_is_the_instance() -> None:

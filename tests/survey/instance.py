@@ -11,11 +11,12 @@ from orchestrator.clock import Clock
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import Window
+from orchestrator.run.opening import Access
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.server import Simulator
-from orchestrator.survey.survey import Access, Survey
+from orchestrator.survey.survey import Survey
 from tests.rehearsal import Witness
 
 T = TypeVar("T")

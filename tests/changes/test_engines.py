@@ -1,0 +1,114 @@
+"""The corpus's labels, held against what real engines do: a label that an engine belies would teach the reader a mistake.
+
+An entry may say more for this than its SQL and its label: `given` is what the database holds before, `refused` why the engine
+takes no such statement, `traceless` which labelled names the engine shows no change of (a guess that is made to be safe), `aside`
+what changes and is left out of the label on purpose.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+
+from tests.changes.engines import Catalog, Engine, EngineError, Place, duckdb_engine, mariadb, postgres
+from tests.changes.test_corpus import entries
+
+ENGINES: dict[str, Callable[[], AbstractContextManager[Engine | None]]] = {
+    "postgres": postgres,
+    "mysql": mariadb,
+    "duckdb": duckdb_engine,
+}
+_PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
+
+
+def differences(before: Catalog, after: Catalog) -> dict[Place, str]:
+    """What differs: `+` came or grew, `-` went or lost something, `~` kept its columns and their types."""
+    found: dict[Place, str] = {}
+    for place in before.columns.keys() | after.columns.keys():
+        old, new = before.columns.get(place), after.columns.get(place)
+        if old is None:
+            found[place] = "+"
+        elif new is None or not all(_holds(new.get(column, ""), kind) for column, kind in old.items()):
+            found[place] = "-"
+        elif new != old:
+            found[place] = "+"
+        elif before.details[place] != after.details[place]:
+            found[place] = "~"
+    return found
+
+
+def _holds(new: str, old: str) -> bool:
+    """Whether a type is the one that was, or a record that has got more fields."""
+    return new == old or (old.startswith("STRUCT(") and new.startswith(old.removesuffix(")") + ","))
+
+
+def fits(label: str, place: Place) -> bool:
+    """Whether a labelled name speaks of what an engine holds: part by part from the end, `?` and `*` being any."""
+    said = [quoted.replace('""', '"') or bare for quoted, bare in _PART.findall(label)]
+    return all(part in {"?", "*", held} for part, held in zip(reversed(said), reversed(place), strict=False))
+
+
+def faults(entry: dict[str, Any], found: dict[Place, str]) -> Iterator[str]:
+    """Where a label and the engine part: a name missed, an effect too weak, a name without any trace."""
+    labels = entry["is"]
+    for place, sign in found.items():
+        signs = {label[0] for label in labels if fits(label[1:], place)}
+        left_out = entry.get("unclear", False) or any(fits(name, place) for name in entry.get("aside", ()))
+        if sign == "~" or left_out:
+            continue
+        if not signs:
+            yield f"{sign}{place} is not in the label"
+        elif sign == "-" and "-" not in signs:
+            yield f"{place} lost something, and the label says it did not"
+    for label in labels:
+        if label[1:] not in entry.get("traceless", ()) and not any(fits(label[1:], place) for place in found):
+            yield f"nothing happened to {label[1:]}"
+
+
+def judge(engine: Engine, entry: dict[str, Any]) -> list[str]:
+    """What is wrong with an entry, by the engine: nothing, as a rule."""
+    try:
+        before, after = engine.run(entry.get("given", ""), entry["sql"], entry.get("default_schema"))
+    except EngineError as error:
+        return [] if "refused" in entry else [str(error)]
+    return ["was not refused"] if "refused" in entry else list(faults(entry, differences(before, after)))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("dialect", ENGINES)
+def test_an_engine_bears_the_labels_out(dialect: str) -> None:
+    """Whatever a statement changes in a real database is in its label, no effect is too weak, and no name is made up."""
+    with ENGINES[dialect]() as engine:
+        if engine is None:
+            pytest.skip(f"no server for {dialect}")
+        wrong = [
+            (number, fault, entry["sql"])
+            for number, (of, entry) in enumerate(entries())
+            if of == dialect
+            for fault in judge(engine, entry)
+        ]
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "label, found",
+    [
+        ([], {("s", "t"): "+"}),
+        (["+s.t"], {("s", "t"): "-"}),
+        (["+s.t", "+s.u"], {("s", "t"): "+"}),
+        (["+s.t"], {("a", "t"): "+"}),
+    ],
+    ids=["missed", "too weak", "made up", "elsewhere"],
+)
+def test_a_wrong_label_is_told(label: list[str], found: dict[Place, str]) -> None:
+    """The judge of the labels sees a name that is missing, one too many, and an effect that is too weak."""
+    assert list(faults({"is": label}, found))
+
+
+def test_a_true_label_is_not_blamed() -> None:
+    """Unknown schemas, whole schemas and details without a change of columns are all borne out."""
+    entry = {"is": ["-?.t", "+a.*", "+s.v"]}
+    found: dict[Place, str] = {("d", "s", "t"): "-", ("d", "a", "*"): "+", ("d", "a", "u"): "+", ("d", "s", "v"): "~"}
+    assert not list(faults(entry, found))

@@ -31,11 +31,13 @@ def alter(reading: Reading, cursor: Cursor) -> bool:
         return False
     level, kind, adjectives = taken
     if level in {Level.NOTHING, Level.ROUTINE}:
+        if kind == "TYPE" and any(token.upper == "CASCADE" for token in cursor.rest()):
+            reading.widen("changes the tables of that type, and does not name them")
         return True
     cursor.take("IF", "EXISTS")
     if level is Level.CATALOG:
         return _catalog(reading, cursor, kind)
-    if kind == "TABLE" and cursor.word == "ALL" and cursor.peek(1).upper == "IN":
+    if cursor.word == "ALL" and cursor.peek(1).upper == "IN":
         return True
     cursor.take("ONLY")
     parts = read_name(cursor, reading.dialect)

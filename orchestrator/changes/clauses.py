@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.changes.change_set import Effect, Name
 from orchestrator.changes.clause import Clause, Found
-from orchestrator.changes.columns import alter_column, change_column
+from orchestrator.changes.columns import alter_column, change_column, modify_column
 from orchestrator.changes.creates import history_table
 from orchestrator.changes.cursor import Cursor, split_commas
 from orchestrator.changes.drops import renamed, swapped
@@ -60,12 +60,15 @@ _SETTINGS: Final = frozenset(
             "USING",
             "AUTO",
         ),
+        *("AVG_ROW_LENGTH", "CHECKSUM", "CONNECTION", "DATA", "DELAY_KEY_WRITE", "INSERT_METHOD", "KEY_BLOCK_SIZE"),
+        *("MAX_ROWS", "MIN_ROWS", "PACK_KEYS", "PAGE_CHECKSUM", "PASSWORD", "ROW_FORMAT", "STATS_AUTO_RECALC"),
+        *("STATS_PERSISTENT", "STATS_SAMPLE_PAGES", "TABLE_CHECKSUM", "TRANSACTIONAL", "UNION"),
     }
 )
 """First words of clauses about storage, rights, rows and the like: the columns stay as they are."""
 
-_ADDS_NOTHING: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "EXCLUDE", "FULLTEXT", "SPATIAL", "PARTITION"})
-_DROPS_NOTHING: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "PARTITION", "CHECK", "ALL"})
+_ADDS_NOTHING: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE"})
+_DROPS_NOTHING: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "ALL"})
 _PAIRS: Final = frozenset(
     {
         *(("FOREIGN", "KEY"), ("CHECK", "("), ("PERIOD", "FOR"), ("SEARCH", "OPTIMIZATION"), ("ROW", "ACCESS")),
@@ -76,9 +79,11 @@ _PAIRS: Final = frozenset(
 """Pairs of words after ADD and DROP that name no column. One word alone would be one: `ADD period int`."""
 
 _ALSO_NOTHING: Final = {
-    "mysql": frozenset({"INDEX", "KEY", "CHECK"}),
+    "mysql": frozenset({"INDEX", "KEY", "CHECK", "FULLTEXT", "SPATIAL", "PARTITION"}),
+    "postgres": frozenset({"EXCLUDE"}),
+    "redshift": frozenset({"PARTITION"}),
     "tsql": frozenset({"INDEX", "DEFAULT", "STATISTICS"}),
-    "databricks": frozenset({"FEATURE", "SCHEDULE", "TRIGGER"}),
+    "databricks": frozenset({"FEATURE", "SCHEDULE", "TRIGGER", "PARTITION"}),
     "snowflake": frozenset({"FILES", "SCHEDULE"}),
 }
 """Words that are kept for other things in one dialect, and are columns' names in another."""
@@ -88,6 +93,8 @@ def alter_clauses(reading: Reading, cursor: Cursor, table: tuple[Part, ...]) -> 
     """Reads the clauses that follow the table's name; always understood: an unknown one counts as destructive."""
     if cursor.word == "WITH" and cursor.peek(1).upper in {"CHECK", "NOCHECK"}:
         cursor.at += 2
+    if cursor.word == "PARTITION" and cursor.peek(1).upper == "(":
+        _pass_partition(cursor)
     verb = ""
     found: Found = None
     temporary = reading.session.is_temporary(table)
@@ -107,6 +114,15 @@ def alter_clauses(reading: Reading, cursor: Cursor, table: tuple[Part, ...]) -> 
         if found is not None:
             reading.touch_table(table, *found)
     return True
+
+
+def _pass_partition(cursor: Cursor) -> None:
+    """Hive takes columns for one partition of a table."""
+    begin = cursor.at
+    cursor.next()
+    cursor.skip_parens()
+    if cursor.word not in {"ADD", "CHANGE", "REPLACE", "ALTER"}:
+        cursor.at = begin
 
 
 def _clause(verb: str, clause: Clause) -> Found:
@@ -221,7 +237,7 @@ _RULES: Final[dict[str, Callable[[Clause], Found]]] = {
     "DROP": _drop,
     "RENAME": _rename,
     "ALTER": alter_column,
-    "MODIFY": alter_column,
+    "MODIFY": modify_column,
     "CHANGE": change_column,
     "SWAP": _swap,
     "SET": _set,

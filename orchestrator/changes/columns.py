@@ -41,9 +41,17 @@ _AFTER_TYPE: Final = frozenset(
 
 
 def alter_column(clause: Clause) -> Found:
-    """Reads what follows ALTER or MODIFY in ALTER TABLE."""
+    """Reads what follows ALTER in ALTER TABLE."""
     cursor = clause.cursor
-    if not cursor.take("COLUMN") and cursor.word in _NO_COLUMN and cursor.peek(1).upper not in {"TYPE", "SET"}:
+    if cursor.word in _NO_COLUMN and cursor.peek(1).upper not in {"TYPE", "SET"}:
+        return None
+    return modify_column(clause)
+
+
+def modify_column(clause: Clause) -> Found:
+    """Reads what follows MODIFY in ALTER TABLE, where less can stand than behind ALTER."""
+    cursor = clause.cursor
+    if not cursor.take("COLUMN") and cursor.word == "CONSTRAINT":
         return None
     cursor.take("IF", "EXISTS")
     if cursor.word == "(":
@@ -58,7 +66,7 @@ def _several(clause: Clause) -> Found:
     """Snowflake takes several columns in parentheses."""
     tokens = clause.cursor.rest()
     inside = tokens[1:-1] if tokens[-1].upper == ")" else tokens[1:]
-    found = [alter_column(clause._replace(cursor=Cursor(part))) for part in split_commas(inside)]
+    found = [modify_column(clause._replace(cursor=Cursor(part))) for part in split_commas(inside)]
     seen = [each for each in found if each is not None]
     destructive = [each for each in seen if each[0] is Effect.DESTRUCTIVE]
     return next(iter(destructive or seen), None)
@@ -75,7 +83,8 @@ def _action(clause: Clause, column: tuple[Part, ...]) -> Found:
         return Effect.ADDITIVE, "changes what a column may hold"
     if cursor.word in {"FIRST", "AFTER"}:
         return Effect.ADDITIVE, "moves a column"
-    if cursor.word in _REMARKS or cursor.done():
+    is_type = cursor.word == "SET" and after == "(" and clause.reading.dialect.name == "mysql"
+    if (cursor.word in _REMARKS and not is_type) or cursor.done():
         return None
     return _type(clause, column)
 
@@ -113,6 +122,6 @@ def change_column(clause: Clause) -> Found:
     column = read_name(cursor, clause.reading.dialect)
     if column is None:
         return Effect.DESTRUCTIVE, "changes a column"
-    if cursor.word in {"COMMENT", "SET", "DROP", "TYPE", "FIRST", "AFTER"}:
+    if cursor.word in {"COMMENT", "SET", "DROP", "TYPE", "FIRST", "AFTER"} and clause.reading.dialect.name != "mysql":
         return _action(clause, column)
     return Effect.DESTRUCTIVE, "changes a column's name or type"

@@ -13,6 +13,10 @@ from orchestrator.changes.names import Part, read_name
 from orchestrator.changes.reading import Reading
 
 _BODIES: Final = frozenset({"BEGIN", "CREATE", "ALTER", "DROP", "RENAME", "CALL", "EXEC", "IF"})
+_DATA: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
+"""Behind WITH: their INTO names a table that is there."""
+_WHOEVER: Final = frozenset({"CURRENT_ROLE", "CURRENT_USER", "SESSION_USER", "USER"})
+"""Users whose name is known only when the statement runs."""
 _OPTIONS: Final = frozenset({"DEFINER", "ALGORITHM"})
 
 
@@ -88,6 +92,8 @@ def skip_options(cursor: Cursor) -> str:
 def _schema(reading: Reading, cursor: Cursor, effect: Effect, reason: str) -> bool:
     if cursor.take("AUTHORIZATION"):
         cursor.take("=")
+        if cursor.word in _WHOEVER:
+            return False
     parts = read_name(cursor, reading.dialect)
     if parts is None:
         return False
@@ -191,8 +197,8 @@ def import_schema(reading: Reading, cursor: Cursor) -> bool:
 
 def select_into(reading: Reading, cursor: Cursor) -> bool:
     """Reads a query for the table that it makes, where the dialect's SELECT INTO makes one; always understood."""
-    into = cursor.find("INTO")
-    if into < 0:
+    into = cursor.find("INTO", *_DATA)
+    if into < 0 or cursor.peek(into).upper in _DATA:
         return True
     cursor.at += into + 1
     temporary = False

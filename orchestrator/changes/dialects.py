@@ -55,6 +55,12 @@ class Dialect:
     """At the top, DECLARE opens a section that ends with BEGIN."""
     creation_is_use: bool = False
     """CREATE SCHEMA and CREATE DATABASE make what they created the current one."""
+    temporary_signs: tuple[str, ...] = ()
+    """How the name of a table begins that goes with its session, quoted or not."""
+    renames_into_session: bool = False
+    """A new name without a schema is one of the session's schema, wherever the old name was (seen on MariaDB; for Snowflake
+    dbt-core found it out, pull request 1324).
+    """
 
 
 _POSTGRES: Final = Dialect(
@@ -71,6 +77,7 @@ DIALECTS: Final[dict[str, Dialect]] = {
             slash_comments=True,
             declare_section=True,
             creation_is_use=True,
+            renames_into_session=True,
         ),
         _POSTGRES,
         Dialect(
@@ -90,6 +97,7 @@ DIALECTS: Final[dict[str, Dialect]] = {
             escape_strings=True,
             nested_comments=True,
             select_into=True,
+            temporary_signs=("#",),
         ),
         Dialect(
             name="databricks",
@@ -108,6 +116,7 @@ DIALECTS: Final[dict[str, Dialect]] = {
             hash_comments=True,
             versioned_comments=True,
             database_is_schema=True,
+            renames_into_session=True,
         ),
         Dialect(
             name="tsql",
@@ -116,6 +125,7 @@ DIALECTS: Final[dict[str, Dialect]] = {
             nested_comments=True,
             batches=True,
             select_into=True,
+            temporary_signs=("#", "@"),
         ),
         Dialect(name="duckdb", folding=Folding.KEPT, escape_strings=True, nested_comments=True),
     )

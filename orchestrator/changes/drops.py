@@ -80,11 +80,12 @@ def renamed(reading: Reading, old: tuple[Part, ...], new: tuple[Part, ...]) -> N
         session.make_temporary(new)
         return
     before = session.table(old)
-    after = session.beside(before, new)
-    reading.touch(before, Effect.DESTRUCTIVE, f"renames it to {after}")
-    reading.touch(after, Effect.DESTRUCTIVE, f"was {before}")
+    after = session.new_names(before, new)
+    reading.touch(before, Effect.DESTRUCTIVE, f"renames it to {' or '.join(map(str, after))}")
+    for name in after:
+        reading.touch(name, Effect.DESTRUCTIVE, f"was {before}")
     if (definition := session.definitions.pop(before, None)) is not None:
-        session.definitions[after] = definition
+        session.definitions[after[0]] = definition
 
 
 def exchange(reading: Reading, cursor: Cursor) -> bool:
@@ -108,6 +109,7 @@ def swapped(reading: Reading, one: tuple[Part, ...], other: tuple[Part, ...]) ->
         reading.touch_table(other, Effect.DESTRUCTIVE, "is swapped")
         return
     first = reading.session.table(one)
-    second = reading.session.beside(first, other) if reading.session.schema is None else reading.session.table(other)
-    reading.touch(first, Effect.DESTRUCTIVE, f"is swapped with {second}")
-    reading.touch(second, Effect.DESTRUCTIVE, f"is swapped with {first}")
+    second = reading.session.new_names(first, other)
+    reading.touch(first, Effect.DESTRUCTIVE, f"is swapped with {' or '.join(map(str, second))}")
+    for name in second:
+        reading.touch(name, Effect.DESTRUCTIVE, f"is swapped with {first}")

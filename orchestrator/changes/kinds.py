@@ -45,6 +45,7 @@ TEMPORARY: Final = frozenset({"TEMP", "TEMPORARY", "VOLATILE"})
 _LEVELS: Final = {
     **dict.fromkeys(("TABLE", "TABLES", "VIEW", "VIEWS", "STREAM", "SYNONYM"), Level.TABLE),
     "SCHEMA": Level.SCHEMA,
+    "NAMESPACE": Level.SCHEMA,
     "DATABASE": Level.CATALOG,
     "CATALOG": Level.CATALOG,
     **dict.fromkeys(("FUNCTION", "PROCEDURE", "PROC", "ROUTINE", "TRIGGER"), Level.ROUTINE),
@@ -141,6 +142,8 @@ def take_kind(cursor: Cursor) -> tuple[Level, str, frozenset[str]] | None:
         cursor.next()
         kind, following = "TABLE", cursor.peek(1).upper
     level = _LEVELS.get(kind)
+    if level is None and "SNAPSHOT" in adjectives:
+        return Level.NOTHING, "SNAPSHOT", frozenset()
     if level is None:
         if kind not in _NOTHING:
             return None

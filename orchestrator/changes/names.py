@@ -131,10 +131,9 @@ def is_history(schema: str | None, table: str | None) -> bool:
     return name in _HISTORY or (name == "change_history" and within == "schemachange")
 
 
-def is_temporary(parts: tuple[Part, ...]) -> bool:
+def is_temporary(parts: tuple[Part, ...], dialect: Dialect) -> bool:
     """Whether the name itself says that the table goes with its session."""
-    last = parts[-1].text
-    if last.startswith(("#", "@")):
+    if parts[-1].text.startswith(dialect.temporary_signs):
         return True
     within = parts[-2].text.lower() if len(parts) > 1 else ""
     outer = parts[-3].text.lower() if len(parts) > 2 else ""

@@ -100,6 +100,9 @@ def _read(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
     if token.kind is Kind.VARIABLE or after == ":=" or (after == "=" and token.kind is Kind.WORD and verb != "CALL"):
         remember_all(reading.session, cursor.rest())
         return True
+    if verb == "SET" and after == "STATEMENT" and (at := cursor.find("FOR")) > 0:
+        cursor.at += at + 1  # MariaDB: variables for one statement
+        return _read(reading, cursor, in_body=in_body)
     rule = _RULES.get(verb)
     if rule is not None:
         cursor.next()
@@ -112,6 +115,8 @@ def _read(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
         return do_block(reading, cursor, in_body=in_body)
     if reading.dialect.batches and verb.startswith(("SP_", "XP_")):
         return procedure(reading, cursor)
+    if verb == "EXPLAIN":
+        return not _is_analyzed(cursor) or _read(reading, cursor, in_body=in_body)
     if verb in {"SELECT", "WITH", "FROM", "(", "PERFORM"}:
         return _query(reading, cursor, in_body=in_body)
     if verb in HARMLESS or verb in {"", ")"} or token.kind in {Kind.NUMBER, Kind.STRING}:
@@ -119,6 +124,17 @@ def _read(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
             end_transaction(reading)
         return True
     return False
+
+
+def _is_analyzed(cursor: Cursor) -> bool:
+    """Goes past EXPLAIN and its options: with ANALYZE the statement behind them is run."""
+    cursor.next()
+    begin = cursor.at
+    if cursor.word == "(":
+        cursor.skip_parens()
+    while cursor.take_any(frozenset({"ANALYZE", "ANALYSE", "VERBOSE"})):
+        pass
+    return any(token.upper in {"ANALYZE", "ANALYSE"} for token in cursor.tokens[begin : cursor.at])
 
 
 def _query(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:

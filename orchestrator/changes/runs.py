@@ -48,7 +48,7 @@ def execute(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
     if in_body:
         return _run_expression(reading, cursor)
     name = cursor.next()
-    ways = reading.session.prepared.get(name.text.lower())
+    ways = reading.session.prepared.get(name.text.lower(), () if reading.dialect.select_into else None)
     return ways is not None and _run_ways(reading, ways, reading.line)
 
 

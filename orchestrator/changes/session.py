@@ -72,10 +72,20 @@ class Session:
         full = self.table(parts)
         return full if full.catalog is not None else Name(name.catalog, full.schema, full.table)
 
+    def new_names(self, old: Name, parts: tuple[Part, ...]) -> tuple[Name, ...]:
+        """What `parts` may mean as the new name of `old`, or as the other one in a swap with it: where a bare name is one
+        of the session's schema and that is not known, it is likely beside the old one, and may be anywhere.
+        """
+        beside = self.beside(old, parts)
+        if len(parts) > 1 or not self.dialect.renames_into_session:
+            return (beside,)
+        here = self.table(parts)
+        return (here,) if here.schema is not None or here == beside else (beside, here)
+
     def says_temporary(self, parts: tuple[Part, ...]) -> bool:
         """Whether the name itself, as written, is one of a temporary table."""
         inside = self.dialect.name == "duckdb" and len(parts) > 1 and parts[0].text.lower() == "temp"
-        return inside or is_temporary(parts)
+        return inside or is_temporary(parts, self.dialect)
 
     def is_temporary(self, parts: tuple[Part, ...]) -> bool:
         """Whether the name means a table that ends with the connection."""

@@ -49,7 +49,8 @@ class Splitter:
         self._body: Body | None = None
         self._several = False
         self._routines = BATCH_ROUTINES if lexer.dialect.batches else ROUTINES
-        self._client = _CLIENTS.get(lexer.dialect.name, "")
+        # psql's backslash ends a statement in every dialect; a string or a quoted name has no upper form, and never does.
+        self._client = _CLIENTS.get(lexer.dialect.name, "\\")
         self._enders = _LINES | {";", self._client}
         self._starters = Starters() if lexer.dialect.batches else None
 

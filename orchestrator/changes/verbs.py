@@ -7,7 +7,7 @@ from typing import Final
 SKIPPED: Final = frozenset(
     {
         *("INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "UNLOAD", "LOAD", "PUT", "GET", "VALUES"),
-        *("TRUNCATE", "GRANT", "REVOKE", "COMMENT", "ANALYZE", "ANALYSE", "VACUUM", "EXPLAIN", "SHOW", "DESCRIBE"),
+        *("TRUNCATE", "GRANT", "REVOKE", "COMMENT", "ANALYZE", "ANALYSE", "VACUUM", "SHOW", "DESCRIBE"),
         *("DESC", "LOCK", "UNLOCK"),
     }
 )

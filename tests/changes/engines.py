@@ -75,6 +75,10 @@ def _catalog(rows: Iterable[Sequence[Any]]) -> Catalog:
     return Catalog(columns, details)
 
 
+def _read(lines: str) -> Catalog:
+    return _catalog(json.loads(line) for line in lines.splitlines())
+
+
 _POSTGRES_LOOK = """
 SELECT json_build_array(current_database(), n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
     concat_ws('|', c.relkind, a.attnum, a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid),
@@ -87,7 +91,6 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN
 UNION ALL
 SELECT json_build_array(current_database(), nspname, '*', null, null, '') FROM pg_namespace
 WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-UNION ALL SELECT json_build_array(current_database(), '*', '*', null, null, '')
 """
 
 _POSTGRES_WORLD = """
@@ -95,6 +98,23 @@ CREATE ROLE joe;
 CREATE TABLESPACE fast LOCATION '';
 CREATE TABLESPACE a LOCATION '';
 CREATE TABLESPACE b LOCATION '';
+"""
+
+_POSTGRES_ANEW = """
+SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM pg_database WHERE datname !~ '^(postgres|template.)$' \\gexec
+CREATE DATABASE corpus;
+\\c corpus
+"""
+
+_POSTGRES_LOOK_ALL = f"""
+SELECT json_build_array(datname, '*', '*', null, null, '') FROM pg_database WHERE datname !~ '^(postgres|template.)$';
+SELECT count(*) > 0 AS there FROM pg_database WHERE datname = 'reporting' \\gset
+\\if :there
+\\c reporting
+{_POSTGRES_LOOK};
+\\endif
+\\c corpus
+{_POSTGRES_LOOK};
 """
 
 
@@ -110,20 +130,11 @@ class Postgres:
         options = {"PGOPTIONS": f"-c search_path={default_schema}"} if default_schema else {}
         return _execute([*self._psql, "-d", database, "-f", "-"], sql, options)
 
-    def _look(self) -> Catalog:
-        names = self._sql("postgres", "SELECT datname FROM pg_database WHERE datname !~ '^(postgres|template.)$'")
-        rows = [json.loads(line) for name in names.split() for line in self._sql(name, _POSTGRES_LOOK).splitlines()]
-        return _catalog(rows)
-
     def run(self, given: str, sql: str, default_schema: str | None) -> tuple[Catalog, Catalog]:
-        """See `Engine`."""
-        leftovers = "SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM pg_database"
-        self._sql("postgres", f"{leftovers} WHERE datname !~ '^(postgres|template.)$' \\gexec")
-        self._sql("postgres", "CREATE DATABASE corpus")
-        self._sql("corpus", given)
-        before = self._look()
+        """See `Engine`. Looked at are the databases `corpus` and `reporting`; of others, that they are there."""
+        before = self._sql("postgres", f"{_POSTGRES_ANEW}{given};{_POSTGRES_LOOK_ALL}")
         self._sql("corpus", sql, default_schema)
-        return before, self._look()
+        return _read(before), _read(self._sql("corpus", _POSTGRES_LOOK_ALL))
 
 
 def _postgres_folders() -> list[str]:
@@ -147,7 +158,7 @@ def postgres() -> Iterator[Postgres | None]:
             shutil.chown(folder, "postgres", "postgres")
         data = str(folder / "data")
         _execute([*as_user, str(bin_folder / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "--no-sync"], "")
-        settings = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
+        settings = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c autovacuum=off"
         settings += " -c allow_in_place_tablespaces=on"
         control = [*as_user, str(bin_folder / "pg_ctl"), "-D", data, "-w", "-t", str(PATIENCE_S), "-l", f"{folder}/log"]
         # a foreign server without a host is this one
@@ -172,12 +183,19 @@ SELECT JSON_ARRAY(schema_name, '*', null, null, '') FROM information_schema.sche
 WHERE schema_name NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')
 """
 
-_MARIADB_LEFTOVERS = """
-SELECT CONCAT('DROP DATABASE `', schema_name, '`;') FROM information_schema.schemata
-WHERE schema_name NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')
-UNION ALL
-SELECT IF(is_role = 'Y', CONCAT('DROP ROLE ', QUOTE(user), ';'), CONCAT('DROP USER ', QUOTE(user), '@', QUOTE(host), ';'))
-FROM mysql.user WHERE user NOT IN ('root', 'mariadb.sys', 'mysql')
+_MARIADB_WORLD = """
+DELIMITER //
+CREATE PROCEDURE mysql.begin_anew() BEGIN
+    FOR it IN (
+        SELECT CONCAT('DROP DATABASE `', schema_name, '`') AS words FROM information_schema.schemata
+        WHERE schema_name NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')
+        UNION ALL SELECT CONCAT('DROP USER ', QUOTE(user), '@', QUOTE(host)) FROM mysql.user
+        WHERE user NOT IN ('root', 'mariadb.sys', 'mysql')
+    ) DO EXECUTE IMMEDIATE it.words;
+    END FOR;
+    CREATE DATABASE corpus;
+END //
+DELIMITER ;
 """
 
 
@@ -186,20 +204,16 @@ class Mariadb:
 
     def __init__(self, socket: Path) -> None:
         self._client = ["mariadb", "--no-defaults", "--user=root", f"--socket={socket}", "--batch", "--raw", "-N"]
+        self._sql(_MARIADB_WORLD)
 
     def _sql(self, sql: str, database: str = "mysql") -> str:
         return _execute([*self._client, f"--database={database}"], sql)
 
-    def _look(self) -> Catalog:
-        return _catalog([json.loads(line) for line in self._sql(_MARIADB_LOOK).splitlines()])
-
     def run(self, given: str, sql: str, default_schema: str | None) -> tuple[Catalog, Catalog]:
         """See `Engine`."""
-        self._sql(self._sql(_MARIADB_LEFTOVERS) + "CREATE DATABASE corpus;")
-        self._sql(given, "corpus")
-        before = self._look()
+        before = self._sql(f"CALL begin_anew(); USE corpus; {given};{_MARIADB_LOOK}")
         self._sql(sql, default_schema or "corpus")
-        return before, self._look()
+        return _read(before), _read(self._sql(_MARIADB_LOOK))
 
 
 @contextmanager
@@ -218,7 +232,12 @@ def mariadb() -> Iterator[Mariadb | None]:
         _execute([install, *data, "--auth-root-authentication-method=normal", "--skip-test-db"], "")
         socket = folder / "socket"
         options = ["--skip-networking", f"--socket={socket}", f"--pid-file={folder}/pid", f"--log-error={folder}/log"]
-        options += ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--secure-file-priv="]
+        options += [
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=32M",
+            "--innodb-doublewrite=0",
+            "--secure-file-priv=",
+        ]
         running = subprocess.Popen([server, *data, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             admin = ["mariadb-admin", "--no-defaults", "--user=root", f"--socket={socket}"]

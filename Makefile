@@ -10,7 +10,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 LOCKED := .venv/.locked
 READY := .venv/.ready
 SOURCES := orchestrator tests $(wildcard benchmarks)
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# One more than there are cores: many tests wait for processes of their own.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 # One shell for a recipe that needs several lines; it stops at the first command that fails.

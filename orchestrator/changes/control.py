@@ -36,6 +36,8 @@ _TRANSACTION: Final = frozenset(
     }
 )
 _ALONE: Final = frozenset({"LOOP", "REPEAT", "ELSE", "THEN"})
+_PRAGMAS: Final = frozenset({"OPTION", "PRINT_STRICT_PARAMS", "VARIABLE_CONFLICT"})
+"""PL/pgSQL's compiler options, each with a value, before the first word of a body."""
 
 
 def pass_control(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
@@ -61,6 +63,8 @@ def pass_control(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
                 return False
         elif word in _ALONE:
             cursor.next()
+        elif word == "#" and cursor.peek(1).upper in _PRAGMAS:
+            cursor.at += 3
         elif not _pass_label(cursor):
             return True
     return False

@@ -123,7 +123,8 @@ def _read(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
         if verb in {"COMMIT", "ROLLBACK", "ABORT"}:
             end_transaction(reading)
         return True
-    return False
+    # In a body the rest are assignments: `x[1] := ...`, `$1 := ...`, `r.a = ...`.
+    return in_body and cursor.find(":=", "=") > 0
 
 
 def _is_analyzed(cursor: Cursor) -> bool:

@@ -61,26 +61,37 @@ def make_opener(clock: Clock, *, direct: bool) -> Callable[[Instance], OmniClien
 
 
 def make_ledgers(state: State | None, whole: Mapping[str, Instance]) -> Callable[[Instance, ApiKey], Ledger]:
-    """Where the calls of an instance's key are counted: together with those of all runs of this machine, where there is
-    a state folder. `whole` are the instances with all that their keys may send.
+    """Where the calls of an instance's key are counted: all of them in one place, though several instances name the key,
+    and together with those of all runs of this machine, where there is a state folder. `whole` are the instances with all
+    that their keys may send.
     """
     salt = b"" if state is None else state.salt
+    longest_s: dict[str, float] = {}
+    for each in whole.values():
+        for text in map(_text, each.keys):
+            longest_s[text] = max(longest_s.get(text, 0.0), each.rate_limit.per_s)
+    windows = {text: Window(per_s) for text, per_s in longest_s.items()}
 
     def ledger(instance: Instance, key: ApiKey) -> Ledger:
         limit = whole[instance.name].rate_limit
+        own = windows[_text(key)]
         if state is None:
-            return Window(limit.per_s)
+            return own
         return SharedWindow(
             state.owner,
-            key=key_name(key.secret.reveal() if key.secret is not None else "", salt),
+            key=key_name(_text(key), salt),
             requests=limit.requests,
             per_s=limit.per_s,
             shared=instance.rate_limit.requests < limit.requests,
-            own=Window(limit.per_s),
+            own=own,
             broke=lambda error: get_logger().warning(Event.BUDGET_BROKE, error=str(error)),
         )
 
     return ledger
+
+
+def _text(key: ApiKey) -> str:
+    return "" if key.secret is None else key.secret.reveal()
 
 
 def with_rate(manifest: Manifest, rate: int | None) -> Manifest:

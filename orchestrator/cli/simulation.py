@@ -13,7 +13,7 @@ from orchestrator.simulator.reading import ScenarioError, load_scenario, make_sc
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.server import Simulator
 
-# any key is accepted by a simulated instance; several keys must differ to have quotas of their own
+# any key is accepted by a simulated instance; keys must differ to have quotas of their own
 _KEY = "simulated-key"
 
 
@@ -27,7 +27,7 @@ async def enter_simulation(stack: AsyncExitStack, scenario: str, manifest: Manif
         simulator = await stack.enter_async_context(Simulator(staged, utcnow=clock.utcnow))
         keys = [
             ApiKey(source=KeySource(), secret=Secret(key))
-            for key in (_known_keys(staged) or [f"{_KEY}-{n}" for n in range(max(1, len(instance.keys)))])
+            for key in (_known_keys(staged) or [f"{_KEY}-{name}-{n}" for n in range(max(1, len(instance.keys)))])
         ]
         instances[name] = replace(instance, base_url=simulator.url, keys=tuple(keys), ca_file=None)
     return replace(manifest, instances=instances)

@@ -58,7 +58,9 @@ CREATE TABLE waiting (
 ) WITHOUT ROWID
 """
 
-SHARED: Final = Layout(application_id=0x6F6D6E73, migrations=(_FIRST,), durable=False)
+_SECOND: Final = "CREATE INDEX calls_of_others ON calls (key, owner, state, answered_s)"
+
+SHARED: Final = Layout(application_id=0x6F6D6E73, migrations=(_FIRST, _SECOND), durable=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

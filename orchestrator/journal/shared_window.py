@@ -20,6 +20,10 @@ from orchestrator.quota.window import GRAIN_S, Ledger, span_s
 # the states of a call
 _LEFT, _ANSWERED = 1, 2
 
+_OTHERS: Final = (
+    "SELECT (SELECT count(*) FROM calls WHERE key = ? AND owner < ? AND (state < 2 OR answered_s > ?))"
+    " + (SELECT count(*) FROM calls WHERE key = ? AND owner > ? AND (state < 2 OR answered_s > ?))"
+)
 _LOOK_AGAIN_S: Final = 0.1
 _LONGEST_LOOK_S: Final = 1.0
 _BURY_EVERY_S: Final = 0.25
@@ -37,8 +41,8 @@ class SharedWindow:
     """A ledger over the state folder's file. `requests` a window of `per_s` seconds belong to the key as a whole; a smaller
     limit that a caller names is then its own share of them.
 
-    `own` counts this process's calls as well: where the file gives way `broke` is told once, and the run goes on with what
-    it knows itself.
+    `own` counts this process's calls with the key, all of them: where the file gives way `broke` is told once, and the run
+    goes on with what it knows itself.
     """
 
     def __init__(
@@ -125,11 +129,11 @@ class SharedWindow:
             return self._own.counted(now)
 
     def _count(self, now: float) -> tuple[int, int]:
-        ((every, own),) = self._database.read(
-            "SELECT count(*), coalesce(sum(owner = ?), 0) FROM calls WHERE key = ? AND (state < 2 OR answered_s > ?)",
-            (self._owner.token, self._key, now - self._span_s),
-        )
-        return int(every), int(own)
+        """How many calls count for the key, and how many of them are ours: those are not read again, however many there are."""
+        own = self._own.counted(now)
+        whose = (self._key, self._owner.token, now - self._span_s)
+        ((others,),) = self._database.read(_OTHERS, (*whose, *whose))
+        return own + int(others), own
 
     def _room_at(self, now: float, limit: int) -> float | None:
         every, own = self._count(now)

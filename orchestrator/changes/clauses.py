@@ -153,24 +153,30 @@ def _names_no_column(clause: Clause, words: frozenset[str]) -> bool:
 
 
 def _drop(clause: Clause) -> Found:
-    dropped: Found = (Effect.DESTRUCTIVE, "drops a column")
-    if clause.cursor.take_any(frozenset({"COLUMN", "COLUMNS"})):
-        return dropped
-    clause.cursor.take("IF", "EXISTS")
-    # SQL Server: DROP without COLUMN drops a constraint.
-    return None if clause.reading.dialect.name == "tsql" or _names_no_column(clause, _DROPS_NOTHING) else dropped
+    if not clause.cursor.take_any(frozenset({"COLUMN", "COLUMNS"})):
+        clause.cursor.take("IF", "EXISTS")
+        # SQL Server: DROP without COLUMN drops a constraint.
+        if clause.reading.dialect.name == "tsql" or _names_no_column(clause, _DROPS_NOTHING):
+            return None
+    return _forget(clause, "drops a column")
+
+
+def _forget(clause: Clause, what: str) -> Found:
+    """From here on the table's definition does not say what its columns are."""
+    clause.reading.session.definitions.pop(clause.reading.session.table(clause.table), None)
+    return Effect.DESTRUCTIVE, what
 
 
 def _rename(clause: Clause) -> Found:
     reading, cursor, table = clause
     following = cursor.peek(1)
     if cursor.word == "COLUMN" and following.kind is not Kind.END and following.upper != "TO":
-        return Effect.DESTRUCTIVE, "renames a column"
+        return _forget(clause, "renames a column")
     if cursor.word in {"CONSTRAINT", "INDEX", "KEY", "PARTITION"} and cursor.find("TO") > 1:
         return None
     table_follows = cursor.take("TO") or cursor.take("AS") or cursor.take("=")
     if not table_follows and cursor.find("TO") >= 0:
-        return Effect.DESTRUCTIVE, "renames a column"
+        return _forget(clause, "renames a column")
     new = read_name(cursor, reading.dialect)
     if new is None:
         return Effect.DESTRUCTIVE, "renames it"

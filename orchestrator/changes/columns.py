@@ -92,9 +92,11 @@ def _action(clause: Clause, column: tuple[Part, ...]) -> Found:
 def _type(clause: Clause, column: tuple[Part, ...]) -> Found:
     reading = clause.reading
     new = _written(clause.cursor)
-    # Taken away: from here on the definition no longer says what the column's type is.
-    definition = reading.session.definitions.pop(reading.session.table(clause.table), None)
-    before = old_type(definition, column[-1].text, reading.dialect.name)
+    before, name = None, column[-1].text
+    definition = reading.session.definitions.get(reading.session.table(clause.table))
+    if definition is not None:
+        before = old_type(definition, name, reading.dialect.name)
+        definition.retyped[name.lower()] = new
     if new and widens(before, new, reading.dialect.name):
         return Effect.ADDITIVE, "widens a column"
     return Effect.DESTRUCTIVE, "changes a column's type"

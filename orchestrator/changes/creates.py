@@ -11,6 +11,7 @@ from orchestrator.changes.kinds import TEMPORARY, Level, take_kind
 from orchestrator.changes.lexer import NOTHING, Kind, Token
 from orchestrator.changes.names import Part, read_name
 from orchestrator.changes.reading import Reading
+from orchestrator.changes.session import Definition
 
 _BODIES: Final = frozenset({"BEGIN", "CREATE", "ALTER", "DROP", "RENAME", "CALL", "EXEC", "IF"})
 _DATA: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
@@ -62,7 +63,7 @@ def _make(reading: Reading, cursor: Cursor, replaces: str) -> bool:
     made = reading.session.table(parts)
     reading.touch(made, effect, reason)
     if kind == "TABLE":
-        reading.session.definitions[made] = reading.text
+        reading.session.definitions[made] = Definition(reading.text)
         history_table(reading, cursor)
     return True
 
@@ -99,7 +100,9 @@ def _schema(reading: Reading, cursor: Cursor, effect: Effect, reason: str) -> bo
         return False
     name = reading.session.schema_name(parts)
     reading.touch(name, effect, reason)
-    if reading.dialect.creation_is_use:
+    if reading.dialect.batches:
+        reading.session.around = (reading.session.catalog, reading.session.schema)
+    if reading.dialect.batches or reading.dialect.creation_is_use:
         reading.session.move(name.catalog, name.schema)
     return True
 

@@ -27,6 +27,10 @@ _BARE_DOWN: Final = re.compile(r"^[ \t]*--[ \t]*down[ \t]*$", re.IGNORECASE | re
 _NOTEBOOK_CELL: Final = re.compile(r"^-- COMMAND -{5,}[ \t]*$", re.MULTILINE)
 _ATLAS: Final = re.compile(r"^--[ \t]*atlas:delimiter[ \t]+(.+)$", re.MULTILINE)
 _CHANGESET: Final = re.compile(r"^[ \t]*--[ \t]*changeset[ \t][^\n]*$", re.IGNORECASE | re.MULTILINE)
+_SQLCMD: Final = re.compile(
+    r"^[ \t]*:setvar[ \t]+(?P<name>\w+)[ \t]+(?:\"(?P<quoted>[^\"\n]*)\"|(?P<bare>[^\s\"]+))[^\n]*$|\$\((?P<used>\w+)\)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _END_DELIMITER: Final = re.compile(r"endDelimiter:\"?([^\s\"]+)", re.IGNORECASE)
 
 
@@ -35,7 +39,7 @@ def forward_only(text: str) -> str:
 
     Lines stay where they are: what is left out leaves empty lines. Understood are the marks of dbmate, goose, sql-migrate, micrate,
     Play, MyBatis, rambler, node-pg-migrate, tern, Atlas, Liquibase's formatted SQL and Databricks notebooks; what Liquibase
-    rolls back stands in comments already.
+    rolls back stands in comments already. Variables that sqlcmd is told to set are set.
     """
     text = _without_undo(text)
     if "-- COMMAND" in text:
@@ -44,7 +48,20 @@ def forward_only(text: str) -> str:
         text = _atlas(text)
     if "endDelimiter" in text:
         text = _CHANGESET.sub(_delimited, text)
-    return text
+    return _with_variables(text) if ":setvar" in text.lower() else text
+
+
+def _with_variables(text: str) -> str:
+    """Variables of sqlcmd that the text sets itself, each put in its place."""
+    known: dict[str, str] = {}
+
+    def put(match: re.Match[str]) -> str:
+        if match["used"] is not None:
+            return known.get(match["used"].lower(), match[0])
+        known[match["name"].lower()] = match["quoted"] if match["quoted"] is not None else match["bare"]
+        return ""
+
+    return _SQLCMD.sub(put, text)
 
 
 def _without_undo(text: str) -> str:

@@ -62,10 +62,21 @@ def _run(reading: Reading, text: str, first_line: int, *, in_body: bool) -> None
     reading.lexer = Lexer(text, reading.dialect, source=reading.source, first_line=first_line)
     reading.depth += 1
     reading.session.declaring = False
+    end = 0
     for statement in Splitter(reading.lexer).statements():
+        _leave_schema(reading, text[end : statement.start])
+        end = statement.end
         _statement(reading, statement, in_body=in_body)
     reading.lexer, reading.session.declaring = outer_lexer, outer_declaring
     reading.depth -= 1
+
+
+def _leave_schema(reading: Reading, between: str) -> None:
+    """T-SQL: what follows CREATE SCHEMA without a semicolon or GO is made in the new schema, and nothing else is."""
+    session = reading.session
+    if session.around is not None and between.strip():
+        session.move(*session.around)
+        session.around = None
 
 
 def _statement(reading: Reading, statement: Statement, *, in_body: bool) -> None:

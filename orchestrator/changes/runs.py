@@ -94,9 +94,14 @@ def _exec(reading: Reading, cursor: Cursor) -> bool:
     if cursor.word == "(":
         begin = cursor.at
         cursor.skip_parens()
-        inside = cursor.tokens[begin + 1 : cursor.at - 1]
+        # With QUOTED_IDENTIFIER off a string may stand in double quotes; a name cannot stand here.
+        inside = [
+            token._replace(kind=Kind.STRING) if token.quote == '"' else token
+            for token in cursor.tokens[begin + 1 : cursor.at - 1]
+        ]
         line = reading.lexer.line(inside[0].body or inside[0].start) if inside else reading.line
-        return _run_ways(reading, literal_sql(inside, reading.session), line)
+        with reading.session.apart():
+            return _run_ways(reading, literal_sql(inside, reading.session), line)
     if cursor.peek().kind is Kind.VARIABLE and cursor.peek(1).upper == "=":
         cursor.at += 2
     return procedure(reading, cursor)
@@ -108,9 +113,10 @@ def procedure(reading: Reading, cursor: Cursor) -> bool:
     if parts is None:
         return False
     name = parts[-1].text.lower()
-    if name == "sp_executesql":
-        return _executesql(reading, cursor)
-    known = system_procedure(reading, parts, cursor)
+    with reading.session.apart():
+        if len(parts) > 2 and parts[-3].text:  # another database's: it works there
+            reading.session.move(reading.session.stored(parts[-3]), None)
+        known = _executesql(reading, cursor) if name == "sp_executesql" else system_procedure(reading, parts, cursor)
     if known is not None:
         return known
     return run_routine(reading, reading.session.stored(parts[-1]).lower())

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from orchestrator.changes.change_set import Name
 from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.names import Part, fold, is_temporary, parse_name
+
+
+@dataclass(slots=True)
+class Definition:
+    """A table that was created on the way: by which statement, and what types its columns were given since."""
+
+    text: str
+    retyped: dict[str, str] = field(default_factory=dict)
+    """The new type by the column's name in lower case, as it is written."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,8 +44,10 @@ class Session:
     routines: dict[str, tuple[str, int]] = field(default_factory=dict)
     """The bodies of routines that were defined on the way, each with its first line."""
     running: set[str] = field(default_factory=set)
-    definitions: dict[Name, str] = field(default_factory=dict)
-    """How tables were created on the way: what the types of their columns were."""
+    definitions: dict[Name, Definition] = field(default_factory=dict)
+    """How tables were created on the way."""
+    around: tuple[str | None, str | None] | None = None
+    """Catalog and schema to go back to behind the elements of T-SQL's CREATE SCHEMA."""
     declaring: bool = False
 
     def stored(self, part: Part) -> str:
@@ -94,6 +107,13 @@ class Session:
     def make_temporary(self, parts: tuple[Part, ...]) -> None:
         """Remembers that the name means a temporary table from here on."""
         self.temporary.add(self.stored(parts[-1]).lower())
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What moves the current catalog and schema in this block moves them for this block alone."""
+        place = (self.catalog, self.schema)
+        yield
+        self.move(*place)
 
     def move(self, catalog: str | None, schema: str | None) -> None:
         """Makes these the current catalog and schema."""

@@ -18,7 +18,7 @@ def use(reading: Reading, cursor: Cursor) -> bool:
     """Reads what follows USE."""
     session = reading.session
     kind = cursor.word
-    if kind in _NO_PLACE:
+    if kind in _NO_PLACE and cursor.peek(1).kind is not Kind.END:
         return True
     kind = (
         cursor.take_any(frozenset({"DATABASE", "SCHEMA", "CATALOG", "NAMESPACE"}))

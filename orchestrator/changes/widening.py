@@ -9,6 +9,8 @@ from orchestrator.changes.grammar import parse, parse_type
 if TYPE_CHECKING:
     from sqlglot import exp
 
+    from orchestrator.changes.session import Definition
+
 _INTEGERS: Final = ("TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT")
 _FLOATS: Final = ("FLOAT", "DOUBLE")
 _TEXTS: Final = ("CHAR", "NCHAR", "VARCHAR", "NVARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT")
@@ -20,9 +22,11 @@ _ONLY_WIDER: Final = {"databricks": frozenset({"BIGINT", "DOUBLE"})}
 """Types that a column can only be widened to: the warehouse refuses every other change that would end in them."""
 
 
-def old_type(definition: str | None, column: str, dialect: str) -> exp.DataType | None:
-    """The type that a CREATE TABLE gave to the column; None if it does not say."""
-    tree = parse(definition, dialect) if definition else None
+def old_type(definition: Definition, column: str, dialect: str) -> exp.DataType | None:
+    """The type that the column was given last; None if that is not known."""
+    if (written := definition.retyped.get(column.lower())) is not None:
+        return parse_type(written, dialect) if written else None
+    tree = parse(definition.text, dialect)
     if tree is None:
         return None
     from sqlglot import exp

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from orchestrator.changes.grammar import parse, parse_type
+from orchestrator.changes.session import Definition
 from orchestrator.changes.widening import old_type, widens
 from tests.changes.reading import read, touched, unclear
 
@@ -267,16 +268,19 @@ def test_widening(old: str, new: str, *, wider: bool) -> None:
 
 
 def test_types_come_from_the_same_file() -> None:
-    """The type before is the one that the table was created with, once: after a change it is no longer known."""
-    sql = "CREATE TABLE s.t (a INT); ALTER TABLE s.t ALTER COLUMN A TYPE BIGINT; ALTER TABLE s.t ALTER COLUMN a TYPE BIGINT"
-    assert touched(sql) == ["+s.t", "+s.t", "-s.t"]
+    """The type before is the one that the column was given last; a column that has another's name, or none, has no known one."""
+    sql = "CREATE TABLE s.t (a INT, b INT); ALTER TABLE s.t ALTER COLUMN A TYPE BIGINT;"
+    assert touched(f"{sql} ALTER TABLE s.t ALTER COLUMN a TYPE INT") == ["+s.t", "+s.t", "-s.t"]
+    assert touched(f"{sql} ALTER TABLE s.t ALTER b TYPE BIGINT") == ["+s.t", "+s.t", "+s.t"]
+    assert touched(f"{sql} ALTER TABLE s.t RENAME b TO c; ALTER TABLE s.t ALTER a TYPE BIGINT")[-1] == "-s.t"
+    assert touched(f"{sql} ALTER TABLE s.t DROP b; ALTER TABLE s.t ALTER a TYPE BIGINT")[-1] == "-s.t"
     assert (
         touched("CREATE TABLE s.t (a INT); ALTER TABLE s.t RENAME TO u; ALTER TABLE s.u ALTER COLUMN a TYPE BIGINT")[-1]
         == "+s.u"
     )
     assert touched("CREATE TABLE s.t (a INT); DROP TABLE s.t; ALTER TABLE s.t ALTER COLUMN a TYPE BIGINT")[-1] == "-s.t"
     assert touched("CREATE TABLE s.t (b INT); ALTER TABLE s.t ALTER COLUMN a TYPE BIGINT")[-1] == "-s.t"
-    assert old_type("CREATE TABLE s.t (a", "a", "postgres") is None
+    assert old_type(Definition("CREATE TABLE s.t (a"), "a", "postgres") is None
 
 
 def test_the_parser_is_bounded_and_quiet(caplog: pytest.LogCaptureFixture) -> None:

@@ -39,9 +39,9 @@ def alter(reading: Reading, cursor: Cursor) -> bool:
         return _catalog(reading, cursor, kind)
     if cursor.word == "ALL" and cursor.peek(1).upper == "IN":
         return True
-    cursor.take("ONLY")
+    within = cursor.take("ONLY") and cursor.take("(")
     parts = read_name(cursor, reading.dialect)
-    if parts is None:
+    if parts is None or (within and not cursor.take(")")):
         return False
     if level is Level.SCHEMA:
         return _schema(reading, cursor, parts)

@@ -77,7 +77,9 @@ def _action(clause: Clause, column: tuple[Part, ...]) -> Found:
     if cursor.take("TYPE") or cursor.take("SET", "DATA", "TYPE") or cursor.take("SET", "TYPE"):
         return _type(clause, column)
     after = cursor.peek(1).upper
-    if cursor.word in {"SET", "DROP"} and after in {"DEFAULT", "NOT", "NULL", "EXPRESSION"}:
+    if cursor.word in {"SET", "DROP"} and after in {"DEFAULT", "NOT", "NULL", "EXPRESSION", "GENERATED", "IDENTITY"}:
+        return Effect.ADDITIVE, "changes what a column may hold"
+    if cursor.word == "ADD" and after in {"GENERATED", "IDENTITY"}:
         return Effect.ADDITIVE, "changes what a column may hold"
     if cursor.word == "NULL" or (cursor.word == "NOT" and after == "NULL"):
         return Effect.ADDITIVE, "changes what a column may hold"
@@ -109,10 +111,10 @@ def _written(cursor: Cursor) -> str:
     for token in cursor.rest():
         if not depth and token.upper in _AFTER_TYPE:
             break
-        if token.kind in {Kind.STRING, Kind.QUOTED}:
+        if token.kind is Kind.QUOTED:
             return ""
         depth += (token.upper == "(") - (token.upper == ")")
-        words.append(token.text)
+        words.append("'" + token.text.replace("'", "''") + "'" if token.kind is Kind.STRING else token.text)
     return " ".join(words)
 
 
@@ -126,4 +128,7 @@ def change_column(clause: Clause) -> Found:
         return Effect.DESTRUCTIVE, "changes a column"
     if cursor.word in {"COMMENT", "SET", "DROP", "TYPE", "FIRST", "AFTER"} and clause.reading.dialect.name != "mysql":
         return _action(clause, column)
+    if cursor.peek().text.lower() == column[-1].text.lower():
+        cursor.next()
+        return _type(clause, column)
     return Effect.DESTRUCTIVE, "changes a column's name or type"

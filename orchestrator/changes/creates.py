@@ -100,11 +100,26 @@ def _schema(reading: Reading, cursor: Cursor, effect: Effect, reason: str) -> bo
         return False
     name = reading.session.schema_name(parts)
     reading.touch(name, effect, reason)
+    _elements(reading, cursor, name)
     if reading.dialect.batches:
         reading.session.around = (reading.session.catalog, reading.session.schema)
     if reading.dialect.batches or reading.dialect.creation_is_use:
         reading.session.move(name.catalog, name.schema)
     return True
+
+
+def _elements(reading: Reading, cursor: Cursor, schema: Name) -> None:
+    """PostgreSQL: tables and views that the statement makes in the new schema."""
+    with reading.session.apart():
+        reading.session.move(schema.catalog, schema.schema)
+        while (at := cursor.find("CREATE")) >= 0:
+            cursor.at += at + 1
+            skip_options(cursor)
+            taken = take_kind(cursor)
+            cursor.take("IF", "NOT", "EXISTS")
+            parts = read_name(cursor, reading.dialect) if taken is not None and taken[0] is Level.TABLE else None
+            if parts is not None:
+                reading.touch(reading.session.table(parts), Effect.ADDITIVE, "creates it in the new schema")
 
 
 def history_table(reading: Reading, cursor: Cursor) -> None:
@@ -161,6 +176,7 @@ def undrop(reading: Reading, cursor: Cursor) -> bool:
     level, kind, _ = taken
     if level in {Level.NOTHING, Level.ROUTINE}:
         return True
+    cursor.take("IF", "NOT", "EXISTS")
     parts = read_name(cursor, reading.dialect)
     if parts is None or cursor.take("ID"):
         return False

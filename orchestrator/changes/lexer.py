@@ -137,7 +137,8 @@ class Lexer:
 
     def _comment(self, start: int) -> Token | None:
         """Goes past the block comment that begins at `start`, or into it where the server runs what it holds."""
-        if self.dialect.versioned_comments and (version := re.compile(r"/\*M?!\d*").match(self.text, start)):
+        version = re.compile(r"/\*M?!(?!999999)\d*").match(self.text, start)
+        if self.dialect.versioned_comments and version is not None:
             self.pos = version.end()
             self._open_versions += 1
             return None
@@ -155,9 +156,20 @@ class Lexer:
     def _name(self, text: str, start: int, end: int) -> Token:
         if template := re.search(r"\{\{.*?\}\}|\{%.*?%\}|\$\{.*?\}|<%.*?%>|\$\(\w+\)", text, re.DOTALL):
             raise self._refusal(template[0], start)
-        text = text.lstrip("uU&") if text[0] in "uU" else text
+        escaped = text[0] in "uU"
+        text = text.lstrip("uU&") if escaped else text
         quote, closing = text[0], text[-1]
-        return Token(Kind.QUOTED, text[1:-1].replace(closing * 2, closing), "", start, end, quote)
+        name = text[1:-1].replace(closing * 2, closing)
+        return Token(Kind.QUOTED, self._unescaped(name) if escaped else name, "", start, end, quote)
+
+    def _unescaped(self, name: str) -> str:
+        """What `U&"..."` stands for; UESCAPE behind it, which names another sign than the backslash, is passed."""
+        sign = "\\"
+        if named := re.compile(r"\s*UESCAPE\s*'(.)'", re.IGNORECASE).match(self.text, self.pos):
+            self.pos, sign = named.end(), named[1]
+        escape = re.escape(sign)
+        pattern = rf"{escape}(?:({escape})|\+([0-9a-fA-F]{{6}})|([0-9a-fA-F]{{4}}))"
+        return re.sub(pattern, lambda found: found[1] or chr(int(found[2] or found[3], 16) % 0x110000), name)
 
     def _template(self, start: int) -> bool:
         """Raises if a placeholder begins at `start`; False where the same signs mean something else."""
@@ -210,6 +222,8 @@ class Lexer:
             if sign == "\n":
                 self.pos += 1
                 return Token(Kind.SIGN, "\n", "\n", start, self.pos)
+            if sign == "\\":  # a command to the client, to be read next
+                return Token(Kind.SIGN, "\n", "\n", start, start)
             token = self._closer(start)
             if token is not None and (token.kind is Kind.BROKEN or token.kind is Kind.WORD):
                 self.pos = token.end if token.kind is Kind.BROKEN else token.start

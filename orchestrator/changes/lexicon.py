@@ -68,7 +68,7 @@ def lexicon(dialect: Dialect) -> Lexicon:
     word = _WORDS.get(dialect.name, r"[^\W\d][\w$]*+")
     parts = [
         rf"(?P<string>{'|'.join(strings)})",
-        rf"(?P<word>{word})",
+        rf"(?P<word>(?![uU]&['\"]){word})",
         rf"(?P<name>{'|'.join(names)})",
         r"(?P<number>\d\w*+)",
         r"(?P<variable>@{1,2}[^\W\d][\w$]*+)",

@@ -110,27 +110,6 @@ def parse_name(text: str, dialect: Dialect) -> tuple[Part, ...] | None:
     return parts if parts is not None and cursor.done() else None
 
 
-_HISTORY: Final = frozenset(
-    {
-        *("flyway_schema_history", "schema_version", "databasechangelog", "databasechangeloglock", "schema_migrations"),
-        *("ar_internal_metadata", "goose_db_version", "alembic_version", "gorp_migrations", "atlas_schema_revisions"),
-        *("__efmigrationshistory", "__drizzle_migrations", "_prisma_migrations", "knex_migrations", "pgmigrations"),
-        *("knex_migrations_lock", "sequelizemeta", "django_migrations", "doctrine_migration_versions"),
-        *("_sqlx_migrations", "refinery_schema_history", "__diesel_schema_migrations", "micrate_db_version"),
-        *("schema_lock", "typeorm_metadata", "dbmate_migrations", "yoyo_lock", "_yoyo_migration", "_yoyo_version"),
-    }
-)
-
-
-def is_history(schema: str | None, table: str | None) -> bool:
-    """Whether a migration tool keeps its own books there: no model reads them."""
-    within = (schema or "").lower()
-    if within == "sqitch":
-        return True
-    name = (table or "").lower()
-    return name in _HISTORY or (name == "change_history" and within == "schemachange")
-
-
 def is_temporary(parts: tuple[Part, ...], dialect: Dialect) -> bool:
     """Whether the name itself says that the table goes with its session."""
     if parts[-1].text.startswith(dialect.temporary_signs):

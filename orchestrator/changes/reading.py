@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name, NotUnderstood, shorten
 from orchestrator.changes.lexer import Lexer
-from orchestrator.changes.names import Part, is_history
+from orchestrator.changes.names import Part
 from orchestrator.changes.session import Session
 
 MAX_DEPTH: Final = 12
@@ -36,8 +36,6 @@ class Reading:
 
     def touch(self, name: Name, effect: Effect, reason: str) -> None:
         """Writes down that the present statement touches `name`; several times means the strongest effect, all reasons."""
-        if is_history(name.schema, name.table):
-            return
         known = self._found.get(name)
         if known is None:
             self._found[name] = (effect, [reason])

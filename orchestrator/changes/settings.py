@@ -121,8 +121,13 @@ def _path(reading: Reading, tokens: Sequence[Token]) -> None:
 
 def reset(reading: Reading, cursor: Cursor) -> bool:
     """Reads what follows RESET; always understood."""
+    session = reading.session
     if cursor.word in {"SEARCH_PATH", "ALL"}:
-        reading.session.move(*reading.session.home)
+        session.move(session.catalog, session.home[1])
+    if cursor.word in {"USE", "ALL"}:
+        session.move(session.home[0], session.schema)
+    if cursor.word in {"ENABLE_CASE_SENSITIVE_IDENTIFIER", "ALL"}:
+        session.keep_quoted_case = False
     return True
 
 

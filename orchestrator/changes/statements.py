@@ -20,6 +20,8 @@ _REST: Final = re.compile(r"[^\n]*")
 
 _LINES: Final = frozenset({"GO", "/", "DELIMITER", "\\"})
 """What ends a statement by itself, first in a line."""
+_LINE_WORDS: Final = {"mysql": frozenset({"USE", "SOURCE"})}
+"""First words, in a line, of what the client takes without a semicolon: the line's end ends it."""
 _CLIENTS: Final = {"tsql": ":", "duckdb": ".", "snowflake": "!"}
 """How a line begins that is for sqlcmd, DuckDB's shell or SnowSQL."""
 
@@ -48,6 +50,8 @@ class Splitter:
         self._tokens: list[Token] = []
         self._body: Body | None = None
         self._several = False
+        self._line_end: int | None = None
+        self._line_words = _LINE_WORDS.get(lexer.dialect.name, frozenset())
         self._routines = BATCH_ROUTINES if lexer.dialect.batches else ROUTINES
         # psql's backslash ends a statement in every dialect; a string or a quoted name has no upper form, and never does.
         self._client = _CLIENTS.get(lexer.dialect.name, "\\")
@@ -58,6 +62,8 @@ class Splitter:
         """Each statement that is not known to be harmless by its first word alone."""
         lexer, starters = self._lexer, self._starters
         while (token := lexer.next()).kind is not Kind.END:
+            if self._line_end is not None and token.start >= self._line_end:
+                yield from self._finish(self._line_end)
             if token.kind is Kind.BROKEN:
                 yield from self._finish(token.start, broken=f"{token.text[:2].strip()} is never closed")
                 continue
@@ -70,6 +76,8 @@ class Splitter:
                 yield from self._finish(token.start)
                 starters.starts([], token, self._following)
             self._add(token)
+            if len(self._tokens) == 1 and token.upper in self._line_words and self._begins_line(token):
+                self._line_end = self._text.find("\n", token.start) % (len(self._text) + 1)
             if len(self._tokens) == 1 or len(self._tokens) >= MAX_HEAD:
                 yield from self._skip(token)
             elif token.upper == "(" and self._tokens[0].upper == "CREATE":
@@ -111,7 +119,10 @@ class Splitter:
             if self._body is not None and (self._starters or self._body.is_open()):
                 return None
             return self._finish(token.start)
-        if word in self._enders and (self._begins_line(token) or (word == "GO" and not self._tokens)):
+        if word == "\\" and self._text.startswith(";", token.end):
+            return self._finish(token.start)  # psql: the end of a statement that is sent with the next one
+        anywhere = word == "\\" or (word == "GO" and not self._tokens)
+        if word in self._enders and (anywhere or self._begins_line(token)):
             return self._line(token)
         return None
 
@@ -156,7 +167,7 @@ class Splitter:
         if len(self._tokens) == 1:
             if token.upper not in SKIPPED or self._wants_a_look(token):
                 return
-        elif self._tokens[0].upper != "CREATE" or self._starters is not None:
+        elif self._tokens[0].upper != "CREATE" or self._starters is not None or self._tokens[1].upper == "SCHEMA":
             return
         ending = self._lexer.skip()
         if ending.kind is Kind.BROKEN:
@@ -181,7 +192,7 @@ class Splitter:
 
     def _finish(self, end: int, *, broken: str = "") -> Iterator[Statement]:
         tokens, several = self._tokens, self._several
-        self._tokens, self._body, self._several = [], None, False
+        self._tokens, self._body, self._several, self._line_end = [], None, False, None
         if self._starters is not None:
             self._starters.begin()
         if tokens and (broken or tokens[0].upper not in SKIPPED or len(tokens) > 1):

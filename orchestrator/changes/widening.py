@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from orchestrator.changes.session import Definition
 
 _INTEGERS: Final = ("TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT")
+_UNSIGNED: Final = ("UTINYINT", "USMALLINT", "UMEDIUMINT", "UINT", "UBIGINT")
 _FLOATS: Final = ("FLOAT", "DOUBLE")
 _TEXTS: Final = ("CHAR", "NCHAR", "VARCHAR", "NVARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT")
+_LISTS: Final = frozenset({"ENUM", "SET"})
+"""Types that list their values."""
 _BOUNDLESS: Final = {"snowflake": 16_777_216}
 """How long a text may be at most, where a length above it means no limit."""
 _NO_LIMIT: Final = frozenset({"postgres", "snowflake", "duckdb", "databricks"})
@@ -73,13 +76,15 @@ def _widest_in_snowflake(new: exp.DataType) -> bool:
 
 
 def _wider(old: exp.DataType, new: exp.DataType, dialect: str) -> bool:
-    for ladder in (_INTEGERS, _FLOATS):
+    for ladder in (_INTEGERS, _UNSIGNED, _FLOATS):
         if _sort(old) in ladder:
             return _sort(new) in ladder and ladder.index(_sort(new)) >= ladder.index(_sort(old))
     if _sort(old) in _TEXTS and _sort(new) in _TEXTS:
         return _longer(old, new, dialect)
     if _sort(old) == "DECIMAL" and _sort(new) == "DECIMAL":
         return _more_digits(_sizes(old), _sizes(new))
+    if _sort(old) == _sort(new) and _sort(old) in _LISTS:
+        return {each.name for each in old.expressions} <= {each.name for each in new.expressions}
     return old == new
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.changes.change_set import Change, Effect, NotUnderstood
 from orchestrator.manifest.manifest import Entry, Mode
+from orchestrator.plan.bookkeeping import is_bookkeeping
 from orchestrator.plan.reach import Index, Reach, is_destructive, new_schemas, reach_of, reads_everything
 from orchestrator.plan.soft_scope import SoftScope, make_soft_scope
 from orchestrator.plan.touched import Touched
@@ -54,7 +55,7 @@ def concern(
     """What the change means to each enabled entry. `schemas` hold, by an entry's index, what the instance lists for those of which it
     was asked; None where it could not be read, and then the entry counts as touched.
     """
-    index = Index(touched.changes.changes)
+    index = Index(c for c in touched.changes.changes if not is_bookkeeping(c.name))
     judge = _Judge(touched, index, new_schemas(index, touched.may_be_new, schemas.values()))
     concerns = []
     for entry in entries:

@@ -56,7 +56,7 @@ def _execute(command: list[str], sql: str, environ: Mapping[str, str] | None = N
         capture_output=True,
         timeout=PATIENCE_S,
         check=False,
-        env={**os.environ, "LC_ALL": "C", **(environ or {})},
+        env={**os.environ, "LC_ALL": "C", "PGCLIENTENCODING": "UTF8", **(environ or {})},
     )
     if ran.returncode:
         raise EngineError(ran.stderr.strip() or ran.stdout.strip())
@@ -157,7 +157,22 @@ def postgres() -> Iterator[Postgres | None]:
         if as_user:
             shutil.chown(folder, "postgres", "postgres")
         data = str(folder / "data")
-        _execute([*as_user, str(bin_folder / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "--no-sync"], "")
+        _execute(
+            [
+                *as_user,
+                str(bin_folder / "initdb"),
+                "-D",
+                data,
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "--no-sync",
+                "-E",
+                "UTF8",
+            ],
+            "",
+        )
         settings = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c autovacuum=off"
         settings += " -c allow_in_place_tablespaces=on"
         control = [*as_user, str(bin_folder / "pg_ctl"), "-D", data, "-w", "-t", str(PATIENCE_S), "-l", f"{folder}/log"]

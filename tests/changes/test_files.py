@@ -235,22 +235,3 @@ def test_atlas_delimiters() -> None:
     ]
     assert touched("-- atlas:delimiter //\nDROP TABLE s.a; DROP TABLE s.b //", "mysql") == ["-s.a", "-s.b"]
     assert touched("-- see atlas:delimiter\nDROP TABLE s.a") == ["-s.a"]
-
-
-@pytest.mark.parametrize(
-    "table",
-    [
-        *(
-            "flyway_schema_history",
-            "public.databasechangelog",
-            "DATABASECHANGELOGLOCK",
-            "schema_migrations",
-            "alembic_version",
-        ),
-        *("goose_db_version", "metadata.schemachange.change_history", "sqitch.changes", '"__EFMigrationsHistory"'),
-    ],
-)
-def test_the_tools_own_tables_are_left_out(table: str) -> None:
-    """Where a migration tool keeps its books, no model looks."""
-    assert touched(f"CREATE TABLE {table} (a int); DROP TABLE {table}") == []
-    assert touched("CREATE TABLE s.change_history (a int)") == ["+s.change_history"]

@@ -52,6 +52,10 @@ SOFT, HARD = Mode.SOFT, Mode.HARD
         ("[dbo].[t]", "+dbo.t", True),
         ("finance", '+"odd.name".t', True),
         ("*", "+anything.at_all", True),
+        # a migration tool's own books, which are created once and anywhere
+        ("finance", "+?.alembic_version", False),
+        ("finance", "-?.DATABASECHANGELOG", False),
+        ("finance", "+finance.alembic_version", True),
     ],
 )
 def test_reads_say_what_concerns_an_entry(reads: str, change: str, concerned: bool) -> None:

@@ -55,6 +55,8 @@ class Dialect:
     """At the top, DECLARE opens a section that ends with BEGIN."""
     creation_is_use: bool = False
     """CREATE SCHEMA and CREATE DATABASE make what they created the current one."""
+    temporary_in_schema: bool = False
+    """A temporary table is in a schema like any other, and hides what has its name there."""
     temporary_signs: tuple[str, ...] = ()
     """How the name of a table begins that goes with its session, quoted or not."""
     renames_into_session: bool = False
@@ -77,6 +79,7 @@ DIALECTS: Final[dict[str, Dialect]] = {
             slash_comments=True,
             declare_section=True,
             creation_is_use=True,
+            temporary_in_schema=True,
             renames_into_session=True,
         ),
         _POSTGRES,
@@ -116,6 +119,7 @@ DIALECTS: Final[dict[str, Dialect]] = {
             hash_comments=True,
             versioned_comments=True,
             database_is_schema=True,
+            temporary_in_schema=True,
             renames_into_session=True,
         ),
         Dialect(

@@ -37,7 +37,7 @@ def drop(reading: Reading, cursor: Cursor) -> bool:
             reading.touch(named(reading, level, kind, parts), Effect.DESTRUCTIVE, f"drops the {kind.lower()}")
             continue
         if adjectives & TEMPORARY or reading.session.is_temporary(parts):
-            reading.session.temporary.discard(reading.session.stored(parts[-1]).lower())
+            reading.session.drop_temporary(parts)
             continue
         name = reading.session.table(parts)
         reading.touch(name, Effect.DESTRUCTIVE, f"drops the {kind.lower().removesuffix('s')}")
@@ -76,7 +76,7 @@ def renamed(reading: Reading, old: tuple[Part, ...], new: tuple[Part, ...]) -> N
     """Writes down both names of a renamed or moved table."""
     session = reading.session
     if session.is_temporary(old):
-        session.temporary.discard(session.stored(old[-1]).lower())
+        session.drop_temporary(old)
         session.make_temporary(new)
         return
     before = session.table(old)

@@ -154,6 +154,32 @@ def _format(arguments: list[Sequence[Token]], session: Session, depth: int) -> t
     return tuple(dict.fromkeys(filled))
 
 
+def with_identifiers(tokens: Sequence[Token], session: Session) -> Sequence[Token]:
+    """The tokens with what stands in each `IDENTIFIER(...)` put there, where that is known: a variable's text, or several joined."""
+    if not any(token.upper == "IDENTIFIER" for token in tokens):
+        return tokens
+    cursor, put = Cursor(tokens), list[Token]()
+    while not cursor.done():
+        put.append(cursor.next())
+        if put[-1].upper == "IDENTIFIER" and cursor.word == "(":
+            begin = cursor.at
+            inside = _parenthesized(cursor)
+            ways = literal_sql(inside, session) if len(inside) > 1 else _UNKNOWN
+            if len(ways) == 1 and MARK not in ways[0]:
+                inside = [inside[0]._replace(kind=Kind.STRING, text=ways[0], upper="")]
+            put += [tokens[begin], *inside, tokens[cursor.at - 1]]
+    return put
+
+
+def remember_each(session: Session, cursor: Cursor) -> None:
+    """Keeps several variables that are set at once: `(a, b) = ('...', '...')`."""
+    names = split_commas(_parenthesized(cursor))
+    if cursor.take("=") and cursor.word == "(":
+        for name, value in zip(names, split_commas(_parenthesized(cursor)), strict=False):
+            if name:
+                session.variables[name[-1].text.lower()] = literal_sql(value, session)
+
+
 def remember_all(session: Session, tokens: Sequence[Token]) -> None:
     """Keeps what variables are set to, for they may hold SQL that runs later: `@a = '...', @b = '...'`, `x := '...'`."""
     for part in split_commas(tokens):

@@ -16,10 +16,19 @@ from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.drops import drop, exchange, rename
 from orchestrator.changes.grammar import require
 from orchestrator.changes.lexer import Kind, Lexer
-from orchestrator.changes.literals import remember_all
+from orchestrator.changes.literals import remember_all, with_identifiers
 from orchestrator.changes.opinion import second_opinion
 from orchestrator.changes.reading import MAX_DEPTH, Reading
-from orchestrator.changes.runs import call, calls_of, do_block, execute, prepare, procedure, query_sets
+from orchestrator.changes.runs import (
+    anonymous_procedure,
+    call,
+    calls_of,
+    do_block,
+    execute,
+    prepare,
+    procedure,
+    query_sets,
+)
 from orchestrator.changes.session import open_session
 from orchestrator.changes.settings import end_transaction, reset, set_value, use
 from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement
@@ -95,7 +104,7 @@ def _statement(reading: Reading, statement: Statement, *, in_body: bool) -> None
 
 
 def _one(reading: Reading, statement: Statement, *, in_body: bool) -> None:
-    cursor = Cursor(statement.tokens)
+    cursor = Cursor(with_identifiers(statement.tokens, reading.session))
     if not pass_control(cursor, reading.session, in_body=in_body):
         return
     if _read(reading, cursor, in_body=in_body) or statement.broken:
@@ -151,7 +160,8 @@ def _is_analyzed(cursor: Cursor) -> bool:
 
 def _query(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
     calls_of(reading, cursor.rest())
-    cursor.next()
+    if cursor.next().upper == "WITH" and (at := cursor.find("PROCEDURE")) > 0:
+        return anonymous_procedure(reading, cursor.rest()[at:])
     _set_config(reading, cursor)
     if reading.dialect.select_into and not (in_body and not reading.dialect.batches):
         query_sets(reading, cursor.rest())

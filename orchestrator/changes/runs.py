@@ -143,6 +143,16 @@ def run_routine(reading: Reading, name: str) -> bool:
     return True
 
 
+def anonymous_procedure(reading: Reading, tokens: Sequence[Token]) -> bool:
+    """Reads Snowflake's `WITH p AS PROCEDURE ... CALL p()`: its body runs at once, if it is SQL."""
+    body = next((token for token in tokens if token.kind is Kind.STRING), None)
+    language = next((after.text.upper() for word, after in pairwise(tokens) if word.upper == "LANGUAGE"), "SQL")
+    if body is None or language != "SQL":
+        return False
+    reading.run_text(body.text, reading.lexer.line(body.body or body.start), True)
+    return True
+
+
 def call(reading: Reading, cursor: Cursor) -> bool:
     """Reads what follows CALL."""
     if reading.dialect.name == "duckdb":  # table functions of its own

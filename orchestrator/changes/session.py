@@ -102,11 +102,23 @@ class Session:
 
     def is_temporary(self, parts: tuple[Part, ...]) -> bool:
         """Whether the name means a table that ends with the connection."""
-        return self.says_temporary(parts) or (len(parts) == 1 and self.stored(parts[0]).lower() in self.temporary)
+        return self.says_temporary(parts) or not self.temporary.isdisjoint(self._known_as(parts))
 
     def make_temporary(self, parts: tuple[Part, ...]) -> None:
         """Remembers that the name means a temporary table from here on."""
-        self.temporary.add(self.stored(parts[-1]).lower())
+        self.temporary |= self._known_as(parts)
+
+    def drop_temporary(self, parts: tuple[Part, ...]) -> None:
+        """Forgets a temporary table."""
+        self.temporary -= self._known_as(parts)
+
+    def _known_as(self, parts: tuple[Part, ...]) -> set[str]:
+        """What a temporary table of that name goes by: elsewhere than in a schema, one without a schema goes by itself alone."""
+        full = str(self.table(parts)).lower()
+        if len(parts) > 1:
+            return {full}
+        bare = self.stored(parts[0]).lower()
+        return {bare, full} if self.dialect.temporary_in_schema else {bare}
 
     @contextmanager
     def apart(self) -> Iterator[None]:

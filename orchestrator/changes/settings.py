@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.lexer import Kind, Token
-from orchestrator.changes.literals import remember_all
+from orchestrator.changes.literals import remember_all, remember_each
 from orchestrator.changes.names import Part, read_name
 from orchestrator.changes.reading import Reading
 
@@ -56,6 +56,9 @@ def set_value(reading: Reading, cursor: Cursor) -> bool:
     local = False
     while word := cursor.take_any(frozenset({"LOCAL", "SESSION", "GLOBAL", "VAR", "VARIABLE"})):
         local = word == "LOCAL"
+    if cursor.word == "(":
+        remember_each(reading.session, cursor)
+        return True
     if cursor.peek().kind is Kind.VARIABLE or (
         cursor.peek().kind is Kind.WORD and cursor.peek(1).upper in {"=", "+=", ":="}
     ):

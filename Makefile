@@ -54,8 +54,8 @@ lint: $(READY)
 types: $(READY)
 	@$(BIN)/mypy $(SOURCES)
 
-covered: $(READY)
-	@$(PYTEST) --cov --cov-report=term $(ARGS)
+covered: $(READY) # measured, a test takes up to five times as long
+	@$(PYTEST) --timeout 120 --cov --cov-report=term $(ARGS)
 
 bench: $(READY) ## the benchmarks, in virtual time
 	@$(BIN)/python -m benchmarks $(ARGS)

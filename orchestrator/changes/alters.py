@@ -108,6 +108,7 @@ def _catalog(reading: Reading, cursor: Cursor, kind: str) -> bool:
         (("RENAME", "TO"), "renames it to"),
         (("SWAP", "WITH"), "is swapped with"),
         (("MODIFY", "NAME", "="), "renames it to"),
+        (("SET", "ALIAS", "TO"), "renames it to"),
     ):
         if cursor.take(*words):
             new = read_name(cursor, reading.dialect)

@@ -55,7 +55,8 @@ def pass_control(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
             cursor.take("NOT", "ATOMIC")
             cursor.take_any(frozenset({"ATOMIC", "TRY", "CATCH"}))
         elif word == "DECLARE":
-            return _declare(cursor, session, in_body=in_body)
+            if not _pass_handler(cursor):
+                return _declare(cursor, session, in_body=in_body)
         elif word == "END":
             return False
         elif word in _UNTIL:
@@ -63,11 +64,18 @@ def pass_control(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
                 return False
         elif word in _ALONE:
             cursor.next()
-        elif word == "#" and cursor.peek(1).upper in _PRAGMAS:
-            cursor.at += 3
         elif not _pass_label(cursor):
             return True
     return False
+
+
+def _pass_handler(cursor: Cursor) -> bool:
+    """Goes past `DECLARE EXIT HANDLER FOR ...`, up to the statement that may run; False where none is declared."""
+    if cursor.peek(2).upper != "HANDLER":
+        return False
+    at = cursor.find("BEGIN", "CREATE", "ALTER", "DROP", "RENAME", "EXECUTE")
+    cursor.at = len(cursor.tokens) if at < 0 else cursor.at + at
+    return True
 
 
 def _declare(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
@@ -105,7 +113,10 @@ def _find(cursor: Cursor, words: tuple[str, ...]) -> int:
 
 
 def _pass_label(cursor: Cursor) -> bool:
-    """Goes past `<<label>>` and `label:`."""
+    """Goes past `<<label>>`, `label:` and PL/pgSQL's options."""
+    if cursor.word == "#" and cursor.peek(1).upper in _PRAGMAS:
+        cursor.at += 3
+        return True
     if cursor.word == "<<" and cursor.peek(2).upper == ">>":
         cursor.at += 3
         return True

@@ -62,6 +62,8 @@ class Session:
         if len(stored) == 1:
             return Name(self.catalog if self.schema is not None or self.catalog else None, self.schema, stored[0])
         if len(stored) == 2:
+            if stored[0].lower() in self.attached:
+                return Name(stored[0], "main", stored[1])
             return Name(self.catalog, stored[0] or self.schema, stored[1])
         return Name(stored[0] or self.catalog, stored[1] or self._middle(), stored[2])
 

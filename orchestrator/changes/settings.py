@@ -25,7 +25,7 @@ def use(reading: Reading, cursor: Cursor) -> bool:
         if cursor.peek(1).kind is not Kind.END and cursor.peek(1).upper != "."
         else ""
     )
-    parts = read_name(cursor, reading.dialect)
+    parts = _name_or_text(reading, cursor)
     if parts is None:
         # A variable: whatever comes now is somewhere that nobody knows.
         session.move(None, None)
@@ -82,12 +82,15 @@ def set_value(reading: Reading, cursor: Cursor) -> bool:
 
 
 def _catalog(reading: Reading, cursor: Cursor) -> None:
-    token = cursor.peek()
-    parts = read_name(cursor, reading.dialect) or (
-        (Part(token.text, quoted=True),) if token.kind is Kind.STRING else None
-    )
+    parts = _name_or_text(reading, cursor)
     if parts is not None:
         reading.session.move(reading.session.stored(parts[-1]), "default")
+
+
+def _name_or_text(reading: Reading, cursor: Cursor) -> tuple[Part, ...] | None:
+    """A name, which may stand in a string."""
+    token = cursor.peek()
+    return (Part(token.text, quoted=True),) if token.kind is Kind.STRING else read_name(cursor, reading.dialect)
 
 
 def _place(reading: Reading, cursor: Cursor) -> bool:

@@ -204,7 +204,8 @@ CREATE PROCEDURE mysql.begin_anew() BEGIN
     FOR it IN (
         SELECT CONCAT('DROP DATABASE `', schema_name, '`') AS words FROM information_schema.schemata
         WHERE schema_name NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')
-        UNION ALL SELECT CONCAT('DROP USER ', QUOTE(user), '@', QUOTE(host)) FROM mysql.user
+        UNION ALL SELECT IF(is_role = 'Y', CONCAT('DROP ROLE ', QUOTE(user)), CONCAT('DROP USER ', QUOTE(user), '@', QUOTE(host)))
+        FROM mysql.user
         WHERE user NOT IN ('root', 'mariadb.sys', 'mysql')
     ) DO EXECUTE IMMEDIATE it.words;
     END FOR;

@@ -77,7 +77,8 @@ class Splitter:
                 starters.starts([], token, self._following)
             self._add(token)
             if len(self._tokens) == 1 and token.upper in self._line_words and self._begins_line(token):
-                self._line_end = self._text.find("\n", token.start) % (len(self._text) + 1)
+                line = _REST.match(self._text, token.start)
+                self._line_end = line.end() if line else len(self._text)
             if len(self._tokens) == 1 or len(self._tokens) >= MAX_HEAD:
                 yield from self._skip(token)
             elif token.upper == "(" and self._tokens[0].upper == "CREATE":

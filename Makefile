@@ -23,7 +23,7 @@ SHELL := /bin/sh
 .PHONY: help demo test check lint types coverage bench format lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
 $(LOCKED): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(f"Python 3.11 or later is needed; $(PYTHON) is {v}. Name another: make PYTHON=python3.13" if sys.version_info < (3, 11) else 0)'

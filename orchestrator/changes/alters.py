@@ -31,7 +31,7 @@ def alter(reading: Reading, cursor: Cursor) -> bool:
         return False
     level, kind, adjectives = taken
     if level in {Level.NOTHING, Level.ROUTINE}:
-        if kind == "TYPE" and any(token.upper == "CASCADE" for token in cursor.rest()):
+        if kind == "TYPE" and cursor.holds("CASCADE"):
             reading.widen("changes the tables of that type, and does not name them")
         return True
     cursor.take("IF", "EXISTS")

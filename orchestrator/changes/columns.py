@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Final
 
 from orchestrator.changes.change_set import Effect
@@ -15,6 +16,14 @@ _NO_COLUMN: Final = frozenset(
     {"CONSTRAINT", "INDEX", "CHECK", "DISTSTYLE", "DISTKEY", "SORTKEY", "COMPOUND", "ENCODE", "SCHEDULE", "PARTITION"}
 )
 """What ALTER TABLE ... ALTER can be said of but a column."""
+
+_HOLDS: Final = frozenset(
+    {
+        *product(("SET", "DROP"), ("DEFAULT", "NOT", "NULL", "EXPRESSION", "GENERATED", "IDENTITY")),
+        *(("ADD", "GENERATED"), ("ADD", "IDENTITY"), ("NOT", "NULL")),
+    }
+)
+"""Pairs of words that say what a column may hold, or what it holds by itself."""
 
 _REMARKS: Final = frozenset(
     {"COMMENT", "RESET", "UNSET", "ADD", "DROP", "ENCODE", "SYNC", "RESTART", "OPTIONS", "VISIBLE", "INVISIBLE", "SET"}
@@ -77,11 +86,7 @@ def _action(clause: Clause, column: tuple[Part, ...]) -> Found:
     if cursor.take("TYPE") or cursor.take("SET", "DATA", "TYPE") or cursor.take("SET", "TYPE"):
         return _type(clause, column)
     after = cursor.peek(1).upper
-    if cursor.word in {"SET", "DROP"} and after in {"DEFAULT", "NOT", "NULL", "EXPRESSION", "GENERATED", "IDENTITY"}:
-        return Effect.ADDITIVE, "changes what a column may hold"
-    if cursor.word == "ADD" and after in {"GENERATED", "IDENTITY"}:
-        return Effect.ADDITIVE, "changes what a column may hold"
-    if cursor.word == "NULL" or (cursor.word == "NOT" and after == "NULL"):
+    if cursor.word == "NULL" or (cursor.word, after) in _HOLDS:
         return Effect.ADDITIVE, "changes what a column may hold"
     if cursor.word in {"FIRST", "AFTER"}:
         return Effect.ADDITIVE, "moves a column"

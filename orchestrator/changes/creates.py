@@ -141,13 +141,13 @@ def _remember_routine(reading: Reading, cursor: Cursor) -> None:
         return
     cursor.skip_parens()
     body = _body(cursor)
-    if body and _is_sql(cursor):
+    if body and is_sql(cursor):
         text = body[0].text if body[0].kind is Kind.STRING else reading.lexer.text[body[0].start : body[-1].end]
         line = reading.lexer.line(body[0].body or body[0].start)
         reading.session.routines[reading.session.stored(parts[-1]).lower()] = (text, line)
 
 
-def _is_sql(cursor: Cursor) -> bool:
+def is_sql(cursor: Cursor) -> bool:
     """Whether the routine is written in a language that this room reads."""
     at = next((at for at, token in enumerate(cursor.rest()) if token.upper == "LANGUAGE"), -1)
     return at < 0 or cursor.peek(at + 1).text.upper() in {"SQL", "PLPGSQL"}

@@ -66,6 +66,10 @@ class Cursor:
             depth += (token.upper == "(") - (token.upper == ")")
         return -1
 
+    def holds(self, word: str) -> bool:
+        """Whether `word` comes anywhere in what follows."""
+        return any(token.upper == word for token in self.tokens[self.at :])
+
     def skip_parens(self) -> None:
         """Goes past a pair of parentheses and all between, where one opens here."""
         if self.word != "(":

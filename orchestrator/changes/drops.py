@@ -22,9 +22,9 @@ def drop(reading: Reading, cursor: Cursor) -> bool:
         return False
     level, kind, adjectives = taken
     if level in {Level.NOTHING, Level.ROUTINE}:
-        if kind == "OWNED" or (kind in _TAKES_ALONG and _cascades(cursor)):
+        if kind == "OWNED" or (kind in _TAKES_ALONG and cursor.holds("CASCADE")):
             reading.widen(f"drops what depends on the {kind.lower()}, and does not name it")
-        elif level is Level.ROUTINE and kind != "TRIGGER" and _cascades(cursor):
+        elif level is Level.ROUTINE and kind != "TRIGGER" and cursor.holds("CASCADE"):
             reading.warn("views that use this function, and columns made by it, go with it and are not named")
         return True
     cursor.take("IF", "EXISTS")
@@ -43,10 +43,6 @@ def drop(reading: Reading, cursor: Cursor) -> bool:
         reading.touch(name, Effect.DESTRUCTIVE, f"drops the {kind.lower().removesuffix('s')}")
         reading.session.definitions.pop(name, None)
     return True
-
-
-def _cascades(cursor: Cursor) -> bool:
-    return any(token.upper == "CASCADE" for token in cursor.rest())
 
 
 def rename(reading: Reading, cursor: Cursor) -> bool:

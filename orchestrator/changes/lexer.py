@@ -43,6 +43,9 @@ class Token(NamedTuple):
     """Where the content of a string begins."""
 
 
+_VERSIONED: Final = re.compile(r"/\*M?!(?!999999)\d*")
+"""How a comment begins that the server runs; no server has the version 999999."""
+
 NOTHING: Final = Token(Kind.END, "", "", -1, -1)
 
 
@@ -137,8 +140,7 @@ class Lexer:
 
     def _comment(self, start: int) -> Token | None:
         """Goes past the block comment that begins at `start`, or into it where the server runs what it holds."""
-        version = re.compile(r"/\*M?!(?!999999)\d*").match(self.text, start)
-        if self.dialect.versioned_comments and version is not None:
+        if self.dialect.versioned_comments and (version := _VERSIONED.match(self.text, start)):
             self.pos = version.end()
             self._open_versions += 1
             return None

@@ -73,19 +73,15 @@ def _run(reading: Reading, text: str, first_line: int, *, in_body: bool) -> None
     reading.session.declaring = False
     end = 0
     for statement in Splitter(reading.lexer).statements():
-        _leave_schema(reading, text[end : statement.start])
+        around = reading.session.around
+        if around is not None and text[end : statement.start].strip():
+            # T-SQL: what follows CREATE SCHEMA without a semicolon or GO is made in the new schema, and nothing else is
+            reading.session.move(*around)
+            reading.session.around = None
         end = statement.end
         _statement(reading, statement, in_body=in_body)
     reading.lexer, reading.session.declaring = outer_lexer, outer_declaring
     reading.depth -= 1
-
-
-def _leave_schema(reading: Reading, between: str) -> None:
-    """T-SQL: what follows CREATE SCHEMA without a semicolon or GO is made in the new schema, and nothing else is."""
-    session = reading.session
-    if session.around is not None and between.strip():
-        session.move(*session.around)
-        session.around = None
 
 
 def _statement(reading: Reading, statement: Statement, *, in_body: bool) -> None:
@@ -160,8 +156,8 @@ def _is_analyzed(cursor: Cursor) -> bool:
 
 def _query(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
     calls_of(reading, cursor.rest())
-    if cursor.next().upper == "WITH" and (at := cursor.find("PROCEDURE")) > 0:
-        return anonymous_procedure(reading, cursor.rest()[at:])
+    if cursor.next().upper == "WITH" and cursor.find("PROCEDURE") > 0:
+        return anonymous_procedure(reading, cursor)
     _set_config(reading, cursor)
     if reading.dialect.select_into and not (in_body and not reading.dialect.batches):
         query_sets(reading, cursor.rest())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
+from orchestrator.changes.creates import is_sql
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.kinds import TEMPORARY, Level, take_kind
 from orchestrator.changes.lexer import Kind, Lexer, Token
@@ -143,11 +144,10 @@ def run_routine(reading: Reading, name: str) -> bool:
     return True
 
 
-def anonymous_procedure(reading: Reading, tokens: Sequence[Token]) -> bool:
+def anonymous_procedure(reading: Reading, cursor: Cursor) -> bool:
     """Reads Snowflake's `WITH p AS PROCEDURE ... CALL p()`: its body runs at once, if it is SQL."""
-    body = next((token for token in tokens if token.kind is Kind.STRING), None)
-    language = next((after.text.upper() for word, after in pairwise(tokens) if word.upper == "LANGUAGE"), "SQL")
-    if body is None or language != "SQL":
+    body = next((token for token in cursor.rest() if token.kind is Kind.STRING), None)
+    if body is None or not is_sql(cursor):
         return False
     reading.run_text(body.text, reading.lexer.line(body.body or body.start), True)
     return True

@@ -104,7 +104,9 @@ class Session:
 
     def is_temporary(self, parts: tuple[Part, ...]) -> bool:
         """Whether the name means a table that ends with the connection."""
-        return self.says_temporary(parts) or not self.temporary.isdisjoint(self._known_as(parts))
+        if self.says_temporary(parts):
+            return True
+        return bool(self.temporary) and not self.temporary.isdisjoint(self._known_as(parts))
 
     def make_temporary(self, parts: tuple[Part, ...]) -> None:
         """Remembers that the name means a temporary table from here on."""

@@ -184,26 +184,28 @@ def postgres() -> Iterator[Postgres | None]:
             _execute([*control, "-m", "immediate", "stop"], "")
 
 
-_MARIADB_LOOK = """
+_MARIADB_OWN = "('mysql', 'sys', 'information_schema', 'performance_schema')"
+
+_MARIADB_LOOK = f"""
 SELECT JSON_ARRAY(t.table_schema, t.table_name, c.column_name, c.column_type,
     CONCAT_WS('|', t.table_type, c.ordinal_position, c.is_nullable, c.column_default, c.extra, c.generation_expression,
         c.character_set_name, c.collation_name, c.column_comment, v.view_definition))
 FROM information_schema.tables t
 LEFT JOIN information_schema.columns c ON c.table_schema = t.table_schema AND c.table_name = t.table_name
 LEFT JOIN information_schema.views v ON v.table_schema = t.table_schema AND v.table_name = t.table_name
-WHERE t.table_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')
+WHERE t.table_schema NOT IN {_MARIADB_OWN}
     AND t.table_type IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED')
 UNION ALL
 SELECT JSON_ARRAY(schema_name, '*', null, null, '') FROM information_schema.schemata
-WHERE schema_name NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')
+WHERE schema_name NOT IN {_MARIADB_OWN}
 """
 
-_MARIADB_WORLD = """
+_MARIADB_WORLD = f"""
 DELIMITER //
 CREATE PROCEDURE mysql.begin_anew() BEGIN
     FOR it IN (
         SELECT CONCAT('DROP DATABASE `', schema_name, '`') AS words FROM information_schema.schemata
-        WHERE schema_name NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')
+        WHERE schema_name NOT IN {_MARIADB_OWN}
         UNION ALL SELECT IF(is_role = 'Y', CONCAT('DROP ROLE ', QUOTE(user)), CONCAT('DROP USER ', QUOTE(user), '@', QUOTE(host)))
         FROM mysql.user
         WHERE user NOT IN ('root', 'mariadb.sys', 'mysql')

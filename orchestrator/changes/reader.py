@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from orchestrator.changes.alters import alter
@@ -139,8 +140,13 @@ def _read(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
         if verb in {"COMMIT", "ROLLBACK", "ABORT"}:
             end_transaction(reading)
         return True
-    # In a body the rest are assignments: `x[1] := ...`, `$1 := ...`, `r.a = ...`.
-    return in_body and cursor.find(":=", "=") > 0
+    return in_body and _assigns(cursor)
+
+
+def _assigns(cursor: Cursor) -> bool:
+    """Whether a body's statement is an assignment: `x[1] := ...`, `$1 := ...`, `r.a = ...`. No two words stand before its sign."""
+    target = cursor.rest()[: max(cursor.find(":=", "="), 0)]
+    return bool(target) and not any(one.kind is other.kind is Kind.WORD for one, other in pairwise(target))
 
 
 def _is_analyzed(cursor: Cursor) -> bool:

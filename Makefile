@@ -29,7 +29,7 @@ $(LOCKED): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(f"Python 3.11 or later is needed; $(PYTHON) is {v}. Name another: make PYTHON=python3.13" if sys.version_info < (3, 11) else 0)'
 	@echo "making .venv"
 	@$(PYTHON) -m venv --clear .venv
-	@$(PIP) install --require-hashes --only-binary :all: --requirement requirements/dev.txt
+	@$(PIP) install --no-deps --require-hashes --only-binary :all: --requirement requirements/dev.txt
 	@touch $@
 
 $(READY): $(LOCKED) pyproject.toml orchestrator/__init__.py
@@ -65,7 +65,7 @@ format: $(READY) ## format, and mend what can be mended by machine
 	@$(BIN)/ruff format $(SOURCES)
 
 lock: $(LOCKED) ## pin the newest versions anew: ARGS="--upgrade-package aiohttp" for one alone
-	@$(PIP) install --require-hashes --only-binary :all: --requirement requirements/uv.txt
+	@$(PIP) install --no-deps --require-hashes --only-binary :all: --requirement requirements/uv.txt
 	@$(COMPILE) $(or $(ARGS),--upgrade) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml >/dev/null
 	@$(COMPILE) $(or $(ARGS),--upgrade) --all-extras --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml >/dev/null
 	@$(COMPILE) $(or $(ARGS),--upgrade) --group pyproject.toml:lock --output-file requirements/uv.txt >/dev/null

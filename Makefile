@@ -6,7 +6,11 @@ PYTHON ?= python3
 ARGS ?=
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# A lock is complete, so pip needs no resolver: with one, an old pip takes a newer release that the lock does not have.
+INSTALL_LOCK := $(PIP) install --quiet --no-deps --require-hashes --only-binary :all: --requirement
+# $(call quietly,COMMAND): show what a pip command printed only if it fails, without the lines on folders that an index lacks.
+quietly = $(1) >.venv/pip.log 2>&1 || { code=$$?; grep -v "^WARNING: Location '" .venv/pip.log >&2; exit $$code; }
 LOCKED := .venv/.locked
 READY := .venv/.ready
 SOURCES := orchestrator tests $(wildcard benchmarks)
@@ -14,6 +18,19 @@ SOURCES := orchestrator tests $(wildcard benchmarks)
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+
+# Variables of the caller that would change what is installed or how Python runs do not reach the recipes. Those that say where
+# packages come from do.
+KEPT := PIP_CONFIG_FILE PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_NO_INDEX PIP_FIND_LINKS PIP_TRUSTED_HOST PIP_CERT PIP_CLIENT_CERT \
+	PIP_PROXY PIP_KEYRING_PROVIDER PIP_CACHE_DIR PIP_NO_CACHE_DIR PIP_TIMEOUT PIP_DEFAULT_TIMEOUT PIP_RETRIES \
+	PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX PYTHONUTF8
+unexport VIRTUAL_ENV $(filter-out $(KEPT),$(filter PIP_% PYTHON% OMNI_%,$(.VARIABLES)))
+
+# An environment holds its own path and that of its Python. One that was moved, or whose Python is gone, is made anew.
+WHOLE := $(shell grep -Fqs " $$(pwd -P)/.venv" .venv/pyvenv.cfg && $(BIN)/python -c "" 2>&1 && echo whole)
+ifneq ($(WHOLE),whole)
+$(shell rm -f $(LOCKED) $(READY))
+endif
 
 # One shell for a recipe that needs several lines; it stops at the first command that fails.
 SHELL := /bin/sh
@@ -29,11 +46,12 @@ $(LOCKED): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(f"Python 3.11 or later is needed; $(PYTHON) is {v}. Name another: make PYTHON=python3.13" if sys.version_info < (3, 11) else 0)'
 	@echo "making .venv"
 	@$(PYTHON) -m venv --clear .venv
-	@$(PIP) install --no-deps --require-hashes --only-binary :all: --requirement requirements/dev.txt
+	@$(call quietly,$(INSTALL_LOCK) requirements/dev.txt)
 	@touch $@
 
 $(READY): $(LOCKED) pyproject.toml orchestrator/__init__.py
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(call quietly,$(PIP) install --quiet --no-deps --no-build-isolation --editable .)
+	@$(call quietly,$(PIP) check)
 	@touch $@
 
 demo: $(READY) ## some forty models against a simulated instance; no key, no network
@@ -65,7 +83,7 @@ format: $(READY) ## format, and mend what can be mended by machine
 	@$(BIN)/ruff format $(SOURCES)
 
 lock: $(LOCKED) ## pin the newest versions anew: ARGS="--upgrade-package aiohttp" for one alone
-	@$(PIP) install --no-deps --require-hashes --only-binary :all: --requirement requirements/uv.txt
+	@$(call quietly,$(INSTALL_LOCK) requirements/uv.txt)
 	@$(COMPILE) $(or $(ARGS),--upgrade) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml >/dev/null
 	@$(COMPILE) $(or $(ARGS),--upgrade) --all-extras --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml >/dev/null
 	@$(COMPILE) $(or $(ARGS),--upgrade) --group pyproject.toml:lock --output-file requirements/uv.txt >/dev/null

@@ -57,7 +57,7 @@ def _send(url: str, title: str, body: str) -> str | None:
     try:
         apprise: Any = import_module("apprise")
     except ImportError:
-        return 'apprise is not installed: pip install "omni-refresh[notify]"'
+        return "apprise is not installed: pip install apprise"
     heard = _Heard()
     logger = logging.getLogger("apprise")
     logger.addHandler(heard)

@@ -10,7 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "orchestrator"
 
-_LEFT_OUT = {".git", ".venv", "build", "dist", "htmlcov", "__pycache__"}
+_LEFT_OUT = {
+    *(".git", ".venv", "build", "dist", "htmlcov", "__pycache__"),
+    *(".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,8 @@ def files() -> tuple[Path, ...]:
     if listed.returncode == 0:
         found = [Path(name) for name in listed.stdout.decode().split("\0") if name]
     else:
-        found = [path.relative_to(ROOT) for path in ROOT.rglob("*") if not _LEFT_OUT.intersection(path.parts)]
+        found = [path.relative_to(ROOT) for path in ROOT.rglob("*")]
+        found = [path for path in found if not _LEFT_OUT.intersection(path.parts)]
     return tuple(sorted(path for path in found if (ROOT / path).is_file()))
 
 

@@ -143,7 +143,7 @@ def test_apprise_is_an_extra(log: StringIO, monkeypatch: pytest.MonkeyPatch) -> 
     assert asyncio.run(main()) == 0
     (line,) = lines(log)
     assert (line["event"], line["channel"]) == ("notification_failed", "apprise")
-    assert line["error"] == 'apprise is not installed: pip install "omni-refresh[notify]"'
+    assert line["error"] == "apprise is not installed: pip install apprise"
 
 
 def _received(paths: Sequence[str], timeout_s: float = 5.0) -> tuple[list[bytes], list[str]]:

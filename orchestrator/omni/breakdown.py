@@ -9,6 +9,7 @@ import os
 import ssl
 
 import aiohttp
+from aiohttp.http_exceptions import LineTooLong
 
 from orchestrator.omni.errors import FateUnknown, Kind, Unsent
 
@@ -42,12 +43,21 @@ def explain_cut(error: BaseException, *, request_timeout_s: float, status: int |
     elif isinstance(error, aiohttp.ServerDisconnectedError):
         kind, text = Kind.CUT_OFF, "the server closed the connection without an answer"
     elif isinstance(error, aiohttp.ClientPayloadError):
-        kind, text = Kind.CUT_OFF, "the answer was cut off or could not be decoded"
+        kind, text = Kind.CUT_OFF, "the answer was cut off"
     elif isinstance(error, OSError):
         kind, text = Kind.CUT_OFF, f"the connection broke before the answer: {_why(error)}"
+    elif isinstance(too_long := _parser_error(error), LineTooLong):
+        kind, text = Kind.UNREADABLE, f"a header line of the answer is longer than {too_long.args[1]} bytes"
     else:
         kind, text = Kind.UNREADABLE, "the answer is no valid HTTP"
     return FateUnknown(kind, text, http_status=status)
+
+
+def _parser_error(error: BaseException) -> BaseException:
+    """What the parser of answers raised: the first cause of `error`."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _why(error: BaseException) -> str:

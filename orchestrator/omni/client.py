@@ -170,6 +170,8 @@ class OmniClient:
             try:
                 return read(reply.body)
             except UnreadableAnswer as error:
+                # it may be another request's answer, and then the next one on this connection is so, too
+                reply.close_connection()
                 problem = FateUnknown(Kind.UNREADABLE, str(error), http_status=reply.status)
         raise problem
 

@@ -3,11 +3,10 @@
     3xx                        Refused(REDIRECT)      never followed: the key goes to the base URL's origin alone
     401                        KeyRefused
     403                        KeyRefused where its words refuse the token, else Refused(FORBIDDEN)
-    407                        Unsent(PROXY)          only a proxy asks for this; it let nothing through
     408                        FateUnknown(TIMEOUT)   a gateway says it, too, when the server behind it was slow
     414, 431                   Refused(URI_TOO_LONG)  some servers count the target among the header's bytes
     429                        Throttled              whatever the body is
-    other 4xx                  Refused
+    other 4xx                  Refused                407 too: a proxy's own 407 answers CONNECT and is no reply to a call
     503 with Retry-After       Refused(UNAVAILABLE)   it was not begun, and there is a moment to come back
     other 5xx, anything else   FateUnknown
 
@@ -29,7 +28,6 @@ from orchestrator.omni.errors import (
     Kind,
     Refused,
     Throttled,
-    Unsent,
 )
 from orchestrator.omni.retry_after import retry_after_s
 from orchestrator.omni.wire import Reply
@@ -65,8 +63,6 @@ def _kind(status: int, body: bytes, wait_s: float | None) -> tuple[type[CallErro
         return Throttled, Kind.THROTTLED
     if status == 401 or (status == 403 and says_that_the_key_is_bad(body)):
         return KeyRefused, Kind.KEY_REFUSED
-    if status == 407:
-        return Unsent, Kind.PROXY
     if status == 408:
         return FateUnknown, Kind.TIMEOUT
     if 400 <= status < 500:

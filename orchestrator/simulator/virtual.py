@@ -104,6 +104,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """The virtual moment, aware UTC: `start_at` and what has passed since on this loop's clock."""
         return self._start_at + timedelta(seconds=self._virtual.now - START_S)
 
+    def suspend(self, seconds: float) -> None:
+        """Let `seconds` pass at once, as if the process had been stopped meanwhile: timers become due, nothing runs."""
+        self._virtual.now += seconds
+
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """As the base class; the clock stands still until `func` has returned."""
         future = super().run_in_executor(executor, func, *args)

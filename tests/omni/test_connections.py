@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -12,7 +13,8 @@ from orchestrator.omni.answers import JobState, RefreshAsk
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import FateUnknown, Kind, Unsent
 from orchestrator.simulator import virtual
-from tests.omni.raw_server import KEY, MODEL, Behaviour, Exchange, RawServer, client, instance, serving
+from tests.omni.certificates import make_server_context, write_authority
+from tests.omni.raw_server import KEY, MODEL, Behaviour, Exchange, RawServer, client, instance, serving, whole
 
 T = TypeVar("T")
 ASK = RefreshAsk(model_id=MODEL, hard=True)
@@ -47,6 +49,68 @@ def test_a_dead_kept_alive_connection_is_told_and_not_hidden() -> None:
 
     server_of: list[Exchange] = []
     assert _with(behave, main) == 3
+
+
+WRONG = whole(200, b'{"job_id": "other", "status": "COMPLETED"}')
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("when", ["with the answer", "while idle", "just before", "in two parts"])
+def test_an_answer_that_nobody_asked_for(scheme: str, when: str, tmp_path: Path) -> None:
+    """An answer too many on a kept-alive connection is never the next request's, whenever it arrives."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.send(whole(200, RUNNING) + (WRONG if when == "with the answer" else b""))
+
+    async def main() -> list[int]:
+        tls = make_server_context(tmp_path) if scheme == "https" else None
+        ca_file = write_authority(tmp_path) if tls else None
+        async with serving(behave, tls) as server, client(server.base_url(scheme), ca_file=ca_file) as omni:
+            await omni.job("j", KEY)
+            writer = server.exchanges[0].writer
+            if when != "with the answer":
+                await asyncio.sleep(1)
+                writer.write(WRONG[:-20] if when == "in two parts" else WRONG)
+            if when in ("while idle", "in two parts"):
+                await asyncio.sleep(1)
+            if when == "in two parts" and not writer.transport.is_closing():
+                writer.write(WRONG[-20:])
+            assert (await omni.job("j", KEY)).state is JobState.RUNNING
+            return [exchange.connection for exchange in server.exchanges]
+
+    assert virtual.run(main(), debug=True) == [1, 2]
+
+
+def test_a_connection_that_ends_just_before_it_is_used() -> None:
+    """An end that waits in the socket is seen before the request is written: the call goes over a new connection."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.answer(200, RUNNING)
+
+    async def main(omni: OmniClient, server: RawServer) -> list[int]:
+        for _ in range(3):
+            assert (await omni.job("j", KEY)).state is JobState.RUNNING
+            server.exchanges[-1].writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        return [exchange.connection for exchange in server.exchanges]
+
+    assert _with(behave, main) == [1, 2, 3]
+
+
+def test_an_unreadable_answer_closes_its_connection() -> None:
+    """An answer that is not the API's may be another request's: its connection serves no further call."""
+    bodies = [b"<html>", RUNNING, RUNNING]
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.answer(200, bodies.pop(0))
+
+    async def main(omni: OmniClient, server: RawServer) -> list[int]:
+        with pytest.raises(FateUnknown):
+            await omni.job("j", KEY)
+        for _ in range(2):
+            await omni.job("j", KEY)
+        return [exchange.connection for exchange in server.exchanges]
+
+    assert _with(behave, main) == [1, 2, 2]
 
 
 def test_an_idle_connection_is_left_before_the_server_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:

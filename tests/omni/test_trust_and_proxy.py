@@ -220,13 +220,6 @@ def test_a_proxy_that_refuses_a_tunnel(status: int, monkeypatch: pytest.MonkeyPa
     assert "p%40ss" not in error.message
 
 
-def test_a_proxy_that_wants_other_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 407 to a plain call comes from the proxy, which let nothing through."""
-    _, error = _refresh_through(407, "http", monkeypatch)
-    assert isinstance(error, Unsent)
-    assert error.kind is Kind.PROXY
-
-
 def test_a_tunnel_carries_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over https the proxy only joins two connections; the answer comes from behind it."""
 

@@ -14,7 +14,6 @@ from orchestrator.omni.errors import (
     Kind,
     Refused,
     Throttled,
-    Unsent,
 )
 from orchestrator.omni.verdict import make_error
 from orchestrator.omni.wire import Reply
@@ -36,7 +35,7 @@ def _error(status: int, body: bytes = b"", **headers: str) -> CallError:
         *((400, Refused, Kind.BAD_REQUEST, False), (422, Refused, Kind.BAD_REQUEST, False)),
         *((401, KeyRefused, Kind.KEY_REFUSED, False), (403, Refused, Kind.FORBIDDEN, False)),
         *((404, Refused, Kind.NOT_FOUND, False), (405, Refused, Kind.REFUSED, False)),
-        *((407, Unsent, Kind.PROXY, True), (408, FateUnknown, Kind.TIMEOUT, False)),
+        *((407, Refused, Kind.REFUSED, False), (408, FateUnknown, Kind.TIMEOUT, False)),
         *((409, Refused, Kind.CONFLICT, False), (413, Refused, Kind.REFUSED, False)),
         *((414, Refused, Kind.URI_TOO_LONG, False), (431, Refused, Kind.URI_TOO_LONG, False)),
         *((425, Refused, Kind.REFUSED, False), (429, Throttled, Kind.THROTTLED, False)),

@@ -5,6 +5,7 @@ import gzip
 import tracemalloc
 import zlib
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -13,6 +14,7 @@ from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer, Refres
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallError, FateUnknown, KeyRefused, Kind, Refused, Throttled
 from orchestrator.simulator import virtual
+from tests.omni.certificates import make_server_context, write_authority
 from tests.omni.raw_server import KEY, MODEL, Behaviour, Exchange, RawServer, client, serving, whole
 
 T = TypeVar("T")
@@ -67,6 +69,10 @@ async def _bad_gzip(exchange: Exchange) -> None:
     await exchange.answer(200, b"this is no gzip", "Content-Encoding: gzip")
 
 
+async def _cut_gzip(exchange: Exchange) -> None:
+    await exchange.answer(200, gzip.compress(RUNNING, mtime=0)[:-9], "Content-Encoding: gzip")
+
+
 async def _no_http(exchange: Exchange) -> None:
     await exchange.send(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
     exchange.close()
@@ -92,7 +98,12 @@ async def _bad_chunk(exchange: Exchange) -> None:
     "behave, kind",
     [
         *((_closing, Kind.CUT_OFF), (_resetting, Kind.CUT_OFF), (_cut_head, Kind.CUT_OFF), (_cut_body, Kind.CUT_OFF)),
-        *((_cut_chunks, Kind.CUT_OFF), (_bad_gzip, Kind.CUT_OFF), (_no_http, Kind.UNREADABLE)),
+        *(
+            (_cut_chunks, Kind.CUT_OFF),
+            (_cut_gzip, Kind.CUT_OFF),
+            (_bad_gzip, Kind.UNREADABLE),
+            (_no_http, Kind.UNREADABLE),
+        ),
         *((_long_header, Kind.UNREADABLE), (_many_headers, Kind.UNREADABLE), (_bad_length, Kind.UNREADABLE)),
         (_bad_chunk, Kind.UNREADABLE),
     ],
@@ -204,16 +215,125 @@ def test_interim_answers_are_passed_over() -> None:
     assert _with(behave, _poll).state is JobState.RUNNING
 
 
+_BARE = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+
+
 @pytest.mark.parametrize(
-    "name, packed", [("gzip", gzip.compress(RUNNING, mtime=0)), ("deflate", zlib.compress(RUNNING))]
+    "name, packed",
+    [
+        ("gzip", gzip.compress(RUNNING, mtime=0)),
+        ("X-GZip", gzip.compress(RUNNING, mtime=0)),
+        ("gzip", gzip.compress(RUNNING[:9], mtime=0) + gzip.compress(RUNNING[9:], mtime=0) + b"\0\0"),
+        ("deflate", zlib.compress(RUNNING)),
+        ("deflate", _BARE.compress(RUNNING) + _BARE.flush()),
+        ("identity", RUNNING),
+    ],
 )
-def test_a_packed_answer(name: str, packed: bytes) -> None:
-    """gzip and deflate are unpacked."""
+@pytest.mark.parametrize("piece", [1, 1000])
+def test_a_packed_answer(name: str, packed: bytes, piece: int) -> None:
+    """gzip and deflate are unpacked, however the bytes arrive."""
 
     async def behave(exchange: Exchange) -> None:
-        await exchange.answer(200, packed, f"Content-Encoding: {name}")
+        head, _, body = whole(200, packed, f"Content-Encoding: {name}").partition(b"\r\n\r\n")
+        await exchange.send(head + b"\r\n\r\n")
+        for start in range(0, len(body), piece):
+            await exchange.send(body[start : start + piece])
+            await asyncio.sleep(0.01)
 
     assert _with(behave, _poll).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br"])
+@pytest.mark.parametrize("use", [_refresh, _poll])
+def test_a_coding_that_was_not_asked_for(
+    coding: str, use: Callable[[OmniClient, RawServer], Awaitable[object]]
+) -> None:
+    """An answer in a coding that cannot be decoded is named by it, and its refresh may have been started."""
+    heads: list[bytes] = []
+
+    async def behave(exchange: Exchange) -> None:
+        heads.append(exchange.head)
+        await exchange.answer(200, b"\x0b\x02\x80{}\x03", f"Content-Encoding: {coding}")
+
+    with pytest.raises(FateUnknown, match=rf"the answer is encoded as {coding}, which was not asked for") as caught:
+        _with(behave, use)
+    assert (caught.value.kind, caught.value.http_status) == (Kind.UNREADABLE, 200)
+    assert b"Accept-Encoding: gzip, deflate\r\n" in heads[0]
+
+
+def test_the_coding_of_an_error_does_not_matter() -> None:
+    """An error status decides, whatever its body is encoded as."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.answer(429, b"xx", "Content-Encoding: br", "Retry-After: 9")
+
+    with pytest.raises(Throttled) as caught:
+        _with(behave, _refresh)
+    assert caught.value.retry_after_s == 9.0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param(["Content-Security-Policy: " + "x" * 9_000], id="9000-bytes"),
+        pytest.param(["Set-Cookie: " + "x" * 65_000], id="65000-bytes"),
+        pytest.param([f"X-Trace-{n}: x" for n in range(300)], id="300-lines"),
+    ],
+)
+def test_long_headers_are_read(headers: list[str]) -> None:
+    """Header lines up to 64 KiB, and hundreds of them, do not cost the job's id."""
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.answer(200, b'{"jobId": "j"}', *headers)
+
+    assert _with(behave, _refresh).job_id == "j"
+
+
+def test_a_header_line_that_is_too_long_is_told() -> None:
+    """An answer that is lost for a header line says that it is the line's length."""
+    with pytest.raises(FateUnknown, match="a header line of the answer is longer than 65536 bytes"):
+        _with(_long_header, _refresh)
+
+
+@pytest.mark.parametrize("padding", [0, 60_000])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_answer_that_came_while_the_process_was_suspended(scheme: str, padding: int, tmp_path: Path) -> None:
+    """What is in the socket is read before a call counts as timed out: a suspended process keeps the job's id."""
+
+    async def behave(exchange: Exchange) -> None:
+        exchange.writer.write(whole(200, b'{"jobId": "j"}' + b" " * padding))
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, virtual.VirtualLoop)
+        loop.suspend(3600)
+
+    async def main() -> str | None:
+        tls = make_server_context(tmp_path) if scheme == "https" else None
+        ca_file = write_authority(tmp_path) if tls else None
+        async with serving(behave, tls) as server, client(server.base_url(scheme), ca_file=ca_file) as omni:
+            return (await omni.refresh(ASK, KEY)).job_id
+
+    assert virtual.run(main(), debug=True) == "j"
+
+
+def test_a_suspended_process_waits_no_longer_for_the_rest() -> None:
+    """After a suspension only what has arrived is read: an answer that is cut short ends the call at once."""
+
+    async def behave(exchange: Exchange) -> None:
+        exchange.writer.write(whole(200, b'{"jobId": "j"}')[:-4])
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, virtual.VirtualLoop)
+        loop.suspend(3600)
+        await asyncio.sleep(1000)
+
+    async def main(omni: OmniClient, _: RawServer) -> float:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        with pytest.raises(FateUnknown) as caught:
+            await omni.refresh(ASK, KEY)
+        assert caught.value.kind is Kind.TIMEOUT
+        return loop.time() - began_s
+
+    assert _with(behave, main) == pytest.approx(3600, abs=0.1)
 
 
 @pytest.mark.parametrize("packed", [True, False])

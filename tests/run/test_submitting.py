@@ -49,6 +49,7 @@ def test_a_scope_is_sent_soft() -> None:
         (404, "not_found"),
         (409, "conflict"),
         (414, "uri_too_long"),
+        (407, "refused"),
         (418, "refused"),
         (302, "redirect"),
         (307, "redirect"),
@@ -251,3 +252,16 @@ def test_probes_end_with_the_run(closing: Settings) -> None:
     run = rehearse(manifest_text(*(model(n) for n in range(20)), workers=1), staged, settings=closing)
     assert run.result.duration_s <= 100.1
     assert {o.status for o in run.outcomes} == {Status.UNKNOWN, Status.NOT_STARTED}
+
+
+def test_a_407_from_the_server_counts_as_a_call() -> None:
+    """A 407 that is no answer to CONNECT came from the server: it counts in the window and is not sent again."""
+    staged = make_scenario(default_model={"duration": 1}, faults=[{"always": True, "status": 407}])
+    limit = {"requests": 8, "per": "60s"}
+    text = manifest_text(*(model(n) for n in range(1, 17)), instance={"rate_limit": limit})
+    run = rehearse(text, staged)
+    assert set(run.statuses.values()) == {Status.REJECTED}
+    assert len(run.posts) == 16
+    assert run.result.tally.requests == len(run.calls)
+    moments = [call.t_s for call in run.calls]
+    assert all(late - early >= 60 for early, late in zip(moments, moments[8:], strict=False))

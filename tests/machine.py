@@ -15,7 +15,8 @@ from typing import Self
 
 from orchestrator.clock import Clock
 from orchestrator.journal.database import Database, JournalError
-from orchestrator.journal.journal import Journal
+from orchestrator.journal.journal import FILE, Journal
+from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.locks import Locks
 from orchestrator.journal.owners import Owner
 from orchestrator.journal.stored import NewRun, Orders
@@ -65,7 +66,7 @@ class MortalDatabase(Database):
     death: Death = Death()
 
     @contextmanager
-    def write(self, *, soon: bool = False) -> Iterator[Connection]:
+    def write(self, *, soon: bool = False, busy_s: float | None = None) -> Iterator[Connection]:
         death = self.death
         if death.has_come:
             raise JournalError("dead")
@@ -75,7 +76,7 @@ class MortalDatabase(Database):
         is_due = death.commits == death.at
         if is_due and not death.after:
             self._die()
-        with super().write(soon=soon) as connection:
+        with super().write(soon=soon, busy_s=busy_s) as connection:
             yield connection
         if is_due:
             self._die()
@@ -232,8 +233,7 @@ class Machine:
         return replace(stored, instances=instances)
 
     def _journal(self, death: Death, boot: str) -> Journal:
-        journal = Journal.open(self.folder, clock=self.clock, boot=boot)
-        mortal = MortalDatabase(journal._database.path, journal._database._connection, durable=True)
+        mortal = MortalDatabase.open(self.folder / FILE, JOURNAL)
         mortal.death = death
         return Journal(mortal, clock=self.clock, boot=boot)
 

@@ -1,4 +1,9 @@
-"""One SQLite file: made whole or not at all, checked when it is opened, migrated forward, written in short transactions."""
+"""One SQLite file: created whole or not at all, checked when it is opened, migrated forward, written in short transactions.
+
+SQLite keeps other processes out with POSIX locks, and a process loses all its locks on a file as soon as it closes any
+descriptor of it. So no code may open the database file or its `-shm` beside SQLite: what must be known of them is read
+through SQLite or with `stat`. The `-wal` file carries no locks; one descriptor of it stays open as long as the database.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +11,26 @@ import contextlib
 import os
 import secrets
 import sqlite3
-import struct
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from orchestrator.errors import UsageError
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
-_HEADER: Final = struct.Struct(">16sH10xI")
-_MAGIC: Final = b"SQLite format 3\0"
 _BUSY_S: Final = 20.0
-_DAMAGED: Final = "it is damaged or was cut; put back a copy, or move it away to begin without its runs"
+_STOPPED_S: Final = 0.5
+_FIRST_PAUSE_S: Final = 0.001
+_LONGEST_PAUSE_S: Final = 0.025
+_SMALLEST_BYTES: Final = 512
+_SUFFIXES: Final = ("", "-wal", "-shm")
+_RESET: Final = "restore a backup, or run `omni-refresh state reset` to start without the earlier runs"
+_DAMAGED: Final = f"it is damaged or was cut; {_RESET}"
 
 
 class JournalError(UsageError):
@@ -40,56 +50,86 @@ class Layout:
 
 
 class Database:
-    """An open database. Every method is short and synchronous, and raises `JournalError` where the file gives way."""
+    """An open database. Every method is short and synchronous, and raises `JournalError` if the file cannot be used.
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, *, durable: bool) -> None:
+    A method waits for a lock of another process for up to `busy_s` seconds. After a wait in vain the next ones do not wait
+    until one succeeds. Once `stopped` returns True, all waits together take at most half a second.
+    """
+
+    def __init__(
+        self, path: Path, *, durable: bool, busy_s: float = _BUSY_S, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
         self.path = path
-        self._connection = connection
         self._durable = self._waits = durable
+        self._busy_s = busy_s
+        self._stopped = stopped
+        self._stopped_s = _STOPPED_S
+        self._is_blocked = False
+        # another connection's lock is waited for here and not in SQLite, where no signal could end the wait
+        self._connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0)
+        self._log: int | None = None
+        self._identity: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def open(cls, path: Path, layout: Layout, *, busy_s: float = _BUSY_S) -> Self:
-        """Open the file, made anew where there is none. Raises `JournalError` for one that is not what it should be.
+    def open(
+        cls, path: Path, layout: Layout, *, busy_s: float = _BUSY_S, stopped: Callable[[], bool] = lambda: False
+    ) -> Self:
+        """Open the file, or create it. Raises `JournalError` for one that is not what it should be.
 
-        A file without content was torn and is refused: to take it for a new one would forget every run.
+        A file without content was cut and is refused: a new database in its place would forget every run.
         """
-        with _told(path):
+        with _explained(path):
             if not path.exists():
                 _create(path, layout)
-            _check_size(path)
-            self = cls(path, _connect(path, layout, busy_s), durable=layout.durable)
+            _check_kind(path)
+            self = cls(path, durable=layout.durable, busy_s=busy_s, stopped=stopped)
             try:
-                self._check(layout)
+                self._begin(layout)
             except BaseException:
                 self.close()
                 raise
             return self
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
 
     def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
-        """The rows of a query."""
-        with _told(self.path):
-            return self._connection.execute(sql, values).fetchall()
+        """Return the rows of a query."""
+        with _explained(self.path):
+            return self._patiently(lambda: self._connection.execute(sql, values).fetchall())
 
-    def change(self, sql: str, values: Sequence[object] = ()) -> None:
-        """One statement that is a transaction of its own."""
-        with _told(self.path):
-            self._connection.execute(sql, values)
+    def change(self, sql: str, values: Sequence[object] = (), *, busy_s: float | None = None) -> None:
+        """Run one statement as a transaction of its own."""
+        with self.write(busy_s=busy_s) as connection:
+            connection.execute(sql, values)
+
+    def force(self) -> None:
+        """Force the write-ahead log to the disk; may be called in another thread. Raises `JournalError`.
+
+        A checkpoint forces what it takes from the log by itself.
+        """
+        with _explained(self.path):
+            if self._log is None:
+                raise JournalError(f"{self.path} is closed")
+            os.fsync(self._log)
+            self._check_in_place()
 
     @contextmanager
-    def write(self, *, soon: bool = False) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other writer comes between; all of it is kept, or nothing.
+    def write(self, *, soon: bool = False, busy_s: float | None = None) -> Iterator[sqlite3.Connection]:
+        """Run a transaction without any other writer in between: all of it is kept, or nothing.
 
-        `soon` is for what could be found out again: a process that dies loses nothing of it, a machine that loses its
-        power may, unless a transaction that waited for the disk came after it.
+        With `soon` the commit does not wait for the disk: it survives the end of the process, and a power cut only if
+        `force` or a commit that waited came after it. `busy_s` replaces the longest wait for another writer.
         """
-        with _told(self.path):
+        with _explained(self.path):
+            self._check_in_place()
             self._wait_for_disk(not soon)
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"), busy_s=busy_s)
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
@@ -103,9 +143,45 @@ class Database:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
             self._waits = wanted
 
+    def _patiently(self, act: Callable[[], T], *, busy_s: float | None = None) -> T:
+        """Return what `act` returns; while another process is in the way, call it again."""
+        waited_s, pause_s = 0.0, _FIRST_PAUSE_S
+        most_s = 0.0 if self._is_blocked else self._busy_s if busy_s is None else busy_s
+        while True:
+            try:
+                result = act()
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or waited_s >= most_s:
+                    self._is_blocked = self._is_blocked or (busy_s is None and _is_busy(error))
+                    raise
+                if self._stopped():
+                    if self._stopped_s <= 0:
+                        raise
+                    self._stopped_s -= pause_s
+            else:
+                self._is_blocked = False
+                return result
+            time.sleep(pause_s)
+            waited_s += pause_s
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
+
+    def _begin(self, layout: Layout) -> None:
+        connection = self._connection
+        self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
+        connection.execute(f"PRAGMA synchronous = {'FULL' if layout.durable else 'NORMAL'}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        self._check(layout)
+        # the first read has opened the log and its index
+        self._log = os.open(_beside(self.path, "-wal"), os.O_RDONLY | os.O_CLOEXEC)
+        self._identity = self._look()
+
     def _check(self, layout: Layout) -> None:
         newest = len(layout.migrations)
         ((application_id,),) = self.read("PRAGMA application_id")
+        ((page_bytes,),) = self.read("PRAGMA page_size")
+        # SQLite itself refuses a file that lacks whole pages
+        if self.path.stat().st_size % page_bytes and self.read("PRAGMA quick_check(1)") != [("ok",)]:
+            raise JournalError(f"{self.path} cannot be used: {_DAMAGED}")
         if application_id != layout.application_id:
             raise JournalError(f"{self.path} is another program's file: name another state folder")
         if self._version() > newest:
@@ -119,6 +195,25 @@ class Database:
                     _run_script(connection, migration)
                 connection.execute(f"PRAGMA user_version = {newest}")
 
+    def _look(self) -> tuple[tuple[int, int], ...]:
+        """The identities of the database, its log and the log's index; raises `OSError` if one is missing."""
+        found = (_beside(self.path, suffix).stat() for suffix in _SUFFIXES)
+        return tuple((one.st_dev, one.st_ino) for one in found)
+
+    def _check_in_place(self) -> None:
+        """Raise `JournalError` if the files that SQLite has open are not those in the folder any more.
+
+        What is written into removed files is lost, and another process would not see it.
+        """
+        if not self._identity:
+            return
+        try:
+            in_place = self._look() == self._identity
+        except FileNotFoundError:
+            in_place = False
+        if not in_place:
+            raise JournalError(f"{self.path} was removed or replaced while it was in use")
+
     def _version(self) -> int:
         ((version,),) = self.read("PRAGMA user_version")
         return int(version)
@@ -129,22 +224,22 @@ def fit(text: str | None) -> str | None:
     return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _connect(path: Path, layout: Layout, busy_s: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=busy_s)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if layout.durable else 'NORMAL'}")
-        connection.execute("PRAGMA foreign_keys = ON")
-        if not _has_whole_pages(path) and connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise JournalError(f"{path} cannot be used: {_DAMAGED}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
 
 
 def _create(path: Path, layout: Layout) -> None:
-    """Make a new file beside and link it into place whole, so that a kill leaves no half of one."""
+    """Create the file beside its place and link it there when it is complete, so that a kill leaves no half of one.
+
+    A log without its database would be replayed into the new one: it is refused.
+    """
+    left = [name for suffix in ("-wal", "-shm", "-journal") if (name := _beside(path, suffix)).exists()]
+    if left and not path.exists():
+        raise JournalError(f"{path} is missing, but {left[0].name} is there: {_RESET}")
     own = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     os.close(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
@@ -173,29 +268,18 @@ def _run_script(connection: sqlite3.Connection, script: str) -> None:
             connection.execute(statement)
 
 
-def _check_size(path: Path) -> None:
-    head = _head(path)
-    if not head:
-        raise JournalError(f"{path} is empty: {_DAMAGED}")
-    if len(head) < _HEADER.size or not head.startswith(_MAGIC):
-        raise JournalError(f"{path} is no journal: {_DAMAGED}")
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_HEADER.size)
-
-
-def _has_whole_pages(path: Path) -> bool:
-    """Whether the file is as long as its head says. It may rightly not be while a checkpoint is under way."""
-    _, page_bytes, pages = _HEADER.unpack(_head(path))
-    whole: int = (65536 if page_bytes == 1 else page_bytes) * pages
-    return path.stat().st_size == whole
+def _check_kind(path: Path) -> None:
+    """Refuse what SQLite would take for a new database, or not explain."""
+    if path.is_dir():
+        raise JournalError(f"{path} cannot be used: Is a directory")
+    size = path.stat().st_size
+    if size < _SMALLEST_BYTES:
+        raise JournalError(f"{path} is {'no journal' if size else 'empty'}: {_DAMAGED}")
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What SQLite and the file system say becomes a `JournalError` with what to do."""
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system report into a `JournalError` that says what to do."""
     try:
         yield
     except sqlite3.DatabaseError as error:

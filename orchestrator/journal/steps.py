@@ -29,7 +29,7 @@ class Steps:
         self._database = database
         self._clock = clock
         self._boot = boot
-        self._syncing = Syncing(database.path)
+        self._syncing = Syncing(database)
         self.root = root
         self.run = run
 

@@ -1,29 +1,26 @@
 """Waiting for the disk without holding up everybody: those who wait at the same time share one wait.
 
 What `PRAGMA synchronous = FULL` does at each commit, done here for many commits at once: the write-ahead log is forced to
-the disk before anybody goes on who depends on it. A checkpoint in between has forced it there already.
+the disk before any caller continues that depends on it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from pathlib import Path
 
-from orchestrator.journal.database import JournalError
+from orchestrator.journal.database import Database, JournalError
 
 
 class Syncing:
     """Forces one database's write-ahead log to the disk."""
 
-    def __init__(self, database: Path) -> None:
-        self._log = database.with_name(f"{database.name}-wal")
+    def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: list[asyncio.Future[None]] = []
         self._work: asyncio.Task[None] | None = None
 
     async def wait(self) -> None:
-        """Until all that was committed so far is on the disk. Raises `JournalError` where that cannot be had."""
+        """Wait until all that was committed so far is on the disk. Raises `JournalError` if that fails."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
         if self._work is None:
@@ -46,11 +43,7 @@ class Syncing:
 
     def _force(self) -> JournalError | None:
         try:
-            descriptor = os.open(self._log if self._log.exists() else self._database, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            return JournalError(f"{self._database} cannot be forced to the disk: {error.strerror or error}")
+            self._database.force()
+        except JournalError as error:
+            return error
         return None

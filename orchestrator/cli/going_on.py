@@ -73,13 +73,13 @@ def read_changes(options: Mapping[str, Any], *, include: Sequence[str] = (), exc
 @contextmanager
 def open_desk(options: Mapping[str, Any], talking: Talk, *, simulated: bool = False) -> Iterator[Desk]:
     """Open the state (a simulated run has one of its own), and keep signals from now on until the run takes them."""
-    talking.signals.watch()
-    with open_state(simulated=simulated) as state:
+    signals = talking.signals
+    with signals.watched(), open_state(simulated=simulated, stopped=lambda: bool(signals.caught)) as state:
         yield Desk(
             state=state,
             console=talking.console,
             redactor=talking.redactor,
-            signals=talking.signals,
+            signals=signals,
             overlap=Overlap(options["on_overlap"]),
             environ=os.environ,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -18,26 +19,31 @@ class Signals:
 
     def __init__(self) -> None:
         self.caught: list[int] = []
+        self._stop: Callable[[int], object] = lambda _: None
         self._watched = tuple(n for n in STOPPING if signal.getsignal(n) is not signal.SIG_IGN)
 
-    def watch(self) -> None:
-        """Keep signals from now on; nothing else happens to them."""
-        for number in self._watched:
-            signal.signal(number, self._keep)
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Within the block signals are kept, and nothing else happens to them unless `hand_over` was called."""
+        before = {number: signal.signal(number, self._keep) for number in self._watched}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def hand_over(self, loop: asyncio.AbstractEventLoop, stop: Callable[[int], None]) -> None:
-        """From now on `stop` is called for each signal, in the loop; at once for those that were kept."""
+        """From now on call `stop` for each signal, in the loop; at once for those that were kept.
 
-        def act(number: int) -> None:
-            self.caught.append(number)
-            stop(number)
-
-        kept = tuple(self.caught)
-        for number in self._watched:
-            loop.add_signal_handler(number, act, number)
-        for early in kept:
+        `caught` grows as soon as a signal comes, also while the loop is blocked: what blocks it can look there.
+        """
+        self._stop = lambda number: loop.call_soon_threadsafe(stop, number)
+        for early in tuple(self.caught):
             stop(early)
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.caught.append(number)
+        with suppress(RuntimeError):
+            # the loop may be closed already
+            self._stop(number)

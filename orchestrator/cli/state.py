@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from pathlib import Path
 from orchestrator.clock import Clock
 from orchestrator.errors import LockedError
 from orchestrator.journal.boot import boot_id
+from orchestrator.journal.database import Patience
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import Locks, root_lock
 from orchestrator.journal.owners import Holder, Owner
@@ -52,11 +53,18 @@ class State:
 
 
 @contextmanager
-def open_state(environ: Mapping[str, str] | None = None, *, simulated: bool = False) -> Iterator[State]:
-    """Open the state folder and be at work; a simulated run has one of its own, which goes when it ends.
+def open_state(
+    environ: Mapping[str, str] | None = None,
+    *,
+    simulated: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[State]:
+    """Open the state folder and register as at work; a simulated run has a folder of its own, which is removed at the end.
 
-    Raises `JournalError` (exit code 2) where it cannot be used.
+    Once `stopped` returns True, locks of other processes are hardly waited for. Raises `JournalError` (exit code 2) if the
+    folder cannot be used.
     """
+    patience = Patience(sleep=time.sleep, stopped=stopped)
     # the event loop's clock is the same one
     clock = Clock(time.monotonic, lambda: datetime.now(UTC))
     with ExitStack() as stack:
@@ -67,9 +75,9 @@ def open_state(environ: Mapping[str, str] | None = None, *, simulated: bool = Fa
         open_state_folder(folder)
         run = f"{clock.utcnow():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         boot = boot_id()
-        journal = Journal.open(folder, clock=clock, boot=boot)
+        journal = Journal.open(folder, clock=clock, boot=boot, patience=patience)
         stack.callback(journal.close)
-        owner = Owner.enter(folder, run=run, since=clock.utcnow(), now=clock.now, boot=boot)
+        owner = Owner.enter(folder, run=run, since=clock.utcnow(), now=clock.now, boot=boot, patience=patience)
         stack.callback(owner.leave)
         yield State(folder=folder, run=run, clock=clock, journal=journal, owner=owner, locks=Locks(owner))
 

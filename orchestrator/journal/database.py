@@ -11,7 +11,6 @@ import contextlib
 import os
 import secrets
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from orchestrator.errors import UsageError
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
-_BUSY_S: Final = 20.0
 _STOPPED_S: Final = 0.5
 _FIRST_PAUSE_S: Final = 0.001
 _LONGEST_PAUSE_S: Final = 0.025
@@ -49,20 +47,32 @@ class Layout:
     durable: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a call waits for a lock of another process: up to `busy_s` seconds, with `sleep`.
+
+    Once `stopped` returns True, all waits together take at most half a second.
+    """
+
+    sleep: Callable[[float], None] = lambda _: None
+    stopped: Callable[[], bool] = lambda: False
+    busy_s: float = 20.0
+
+
+NO_PATIENCE: Final = Patience(busy_s=0.0)
+
+
 class Database:
     """An open database. Every method is short and synchronous, and raises `JournalError` if the file cannot be used.
 
-    A method waits for a lock of another process for up to `busy_s` seconds. After a wait in vain the next ones do not wait
-    until one succeeds. Once `stopped` returns True, all waits together take at most half a second.
+    A method waits for a lock of another process with `patience`. After a wait in vain the next ones do not wait until one
+    succeeds.
     """
 
-    def __init__(
-        self, path: Path, *, durable: bool, busy_s: float = _BUSY_S, stopped: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, path: Path, *, durable: bool, patience: Patience) -> None:
         self.path = path
         self._durable = self._waits = durable
-        self._busy_s = busy_s
-        self._stopped = stopped
+        self._patience = patience
         self._stopped_s = _STOPPED_S
         self._is_blocked = False
         # another connection's lock is waited for here and not in SQLite, where no signal could end the wait
@@ -71,9 +81,7 @@ class Database:
         self._identity: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def open(
-        cls, path: Path, layout: Layout, *, busy_s: float = _BUSY_S, stopped: Callable[[], bool] = lambda: False
-    ) -> Self:
+    def open(cls, path: Path, layout: Layout, patience: Patience = NO_PATIENCE) -> Self:
         """Open the file, or create it. Raises `JournalError` for one that is not what it should be.
 
         A file without content was cut and is refused: a new database in its place would forget every run.
@@ -82,7 +90,7 @@ class Database:
             if not path.exists():
                 _create(path, layout)
             _check_kind(path)
-            self = cls(path, durable=layout.durable, busy_s=busy_s, stopped=stopped)
+            self = cls(path, durable=layout.durable, patience=patience)
             try:
                 self._begin(layout)
             except BaseException:
@@ -146,7 +154,7 @@ class Database:
     def _patiently(self, act: Callable[[], T], *, busy_s: float | None = None) -> T:
         """Return what `act` returns; while another process is in the way, call it again."""
         waited_s, pause_s = 0.0, _FIRST_PAUSE_S
-        most_s = 0.0 if self._is_blocked else self._busy_s if busy_s is None else busy_s
+        most_s = 0.0 if self._is_blocked else self._patience.busy_s if busy_s is None else busy_s
         while True:
             try:
                 result = act()
@@ -154,14 +162,14 @@ class Database:
                 if not _is_busy(error) or waited_s >= most_s:
                     self._is_blocked = self._is_blocked or (busy_s is None and _is_busy(error))
                     raise
-                if self._stopped():
+                if self._patience.stopped():
                     if self._stopped_s <= 0:
                         raise
                     self._stopped_s -= pause_s
             else:
                 self._is_blocked = False
                 return result
-            time.sleep(pause_s)
+            self._patience.sleep(pause_s)
             waited_s += pause_s
             pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 

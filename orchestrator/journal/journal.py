@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from orchestrator.clock import Clock
-from orchestrator.journal.database import Database, JournalError, Row, fit
+from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, Row, fit
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.past import PastTarget, read_earlier, read_past_targets
 from orchestrator.journal.steps import Steps
@@ -33,9 +33,9 @@ class Journal:
         self._boot = boot
 
     @classmethod
-    def open(cls, folder: Path, *, clock: Clock, boot: str) -> Self:
-        """Open the journal in a state folder; made anew where there is none."""
-        return cls(Database.open(folder / FILE, JOURNAL), clock=clock, boot=boot)
+    def open(cls, folder: Path, *, clock: Clock, boot: str, patience: Patience = NO_PATIENCE) -> Self:
+        """Open the journal in a state folder, or create it. `patience` is how it waits for other processes."""
+        return cls(Database.open(folder / FILE, JOURNAL, patience), clock=clock, boot=boot)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from orchestrator.journal.database import Database, JournalError, Layout
+from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Layout, Patience
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -91,10 +91,19 @@ class Owner:
         self._looked_at = float("-inf")
 
     @classmethod
-    def enter(cls, folder: Path, *, run: str, since: datetime, now: Callable[[], float], boot: str) -> Self:
-        """Begin to be at work on `run`. Raises `JournalError` where the state folder cannot be used."""
+    def enter(
+        cls,
+        folder: Path,
+        *,
+        run: str,
+        since: datetime,
+        now: Callable[[], float],
+        boot: str,
+        patience: Patience = NO_PATIENCE,
+    ) -> Self:
+        """Register this process as at work on `run`. Raises `JournalError` if the state folder cannot be used."""
         owners = folder / FOLDER
-        database = Database.open(folder / FILE, SHARED)
+        database = Database.open(folder / FILE, SHARED, patience)
         try:
             try:
                 owners.mkdir(mode=0o700, exist_ok=True)

@@ -1,11 +1,12 @@
 """A database file is made whole or not at all, and one that is not what it should be is refused, never taken for a new one."""
 
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 
-from orchestrator.journal.database import Database, JournalError, Layout, fit
+from orchestrator.journal.database import Database, JournalError, Layout, Patience, fit
 
 ONE = Layout(
     application_id=77,
@@ -164,7 +165,8 @@ def test_a_full_disk_and_a_read_only_one_say_so(tmp_path: Path) -> None:
 def test_a_file_that_another_process_keeps_locked_is_an_error_in_time(tmp_path: Path) -> None:
     """Waiting for another writer ends."""
     path = made(tmp_path / "j.db", rows=1)
-    holder, waiter = Database.open(path, ONE), Database.open(path, ONE, busy_s=0.05)
+    patience = Patience(sleep=time.sleep, busy_s=0.05)
+    holder, waiter = Database.open(path, ONE), Database.open(path, ONE, patience)
     with holder.write(), pytest.raises(JournalError, match="kept it locked"):
         waiter.change("INSERT INTO a (x) VALUES ('x')")
     holder.close()

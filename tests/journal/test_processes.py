@@ -30,12 +30,14 @@ import sys, time
 from datetime import UTC, datetime
 from pathlib import Path
 from orchestrator.clock import Clock
+from orchestrator.journal.database import Patience
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.owners import Owner
 
 folder, clock = Path(sys.argv[1]), Clock(time.monotonic, lambda: datetime.now(UTC))
-journal = Journal.open(folder, clock=clock, boot="b")
-owner = Owner.enter(folder, run="writer", since=clock.utcnow(), now=clock.now, boot="b")
+patience = Patience(sleep=time.sleep)
+journal = Journal.open(folder, clock=clock, boot="b", patience=patience)
+owner = Owner.enter(folder, run="writer", since=clock.utcnow(), now=clock.now, boot="b", patience=patience)
 print("open", flush=True)
 for line in sys.stdin:
     with journal._database.write() as connection:

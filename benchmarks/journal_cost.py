@@ -51,6 +51,7 @@ class Ground:
             trigger="run",
             manifest_path="m",
             manifest_file="m",
+            manifest_identity="m",
             manifest_sha256="",
             lock="lock",
             began_at=self.clock.utcnow(),

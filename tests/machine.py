@@ -222,6 +222,7 @@ class Machine:
             trigger="run",
             manifest_path=manifest.path,
             manifest_file=manifest.path,
+            manifest_identity=manifest.identity,
             manifest_sha256=manifest.sha256,
             lock="lock",
             began_at=self.clock.utcnow(),

@@ -30,7 +30,7 @@ from orchestrator.manifest.manifest import Manifest
 from orchestrator.report.counts import count_statuses
 from orchestrator.report.document import make_document, make_row
 from orchestrator.report.exit_code import exit_code
-from orchestrator.report.report import Report, RunFacts
+from orchestrator.report.report import Report, RunFacts, Trigger
 from orchestrator.run.before import Past
 from orchestrator.run.journal_recorder import JournalRecorder
 from orchestrator.run.lane_keeper import LaneKeeper
@@ -141,7 +141,7 @@ def _surroundings(stage: _Stage, manifest: Manifest, recorder: JournalRecorder, 
 
 def _past(stage: _Stage) -> Past:
     run, journal = stage.begun.run, stage.desk.state.journal
-    earlier = journal.earlier(run.manifest_file, before=run.root, names=[e.name for e in stage.order.selected])
+    earlier = journal.earlier(run.manifest_identity, before=run.root, names=[e.name for e in stage.order.selected])
     known = {status.value: status for status in Status}
     return Past(
         statuses={name: known[past.status] for name, past in earlier.items() if past.status in known},
@@ -159,6 +159,7 @@ async def _signs_of_life(narrator: Narrator, run: Run, clock: Clock) -> None:
 
 def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | None) -> Report:
     order, run = stage.order, stage.begun.run
+    root = stage.desk.state.journal.run(run.root)
     warnings, caught = order.warnings + result.plan.remarks, stage.desk.signals.caught
     if broken is not None:
         warnings += (f"the journal gave way, so that nothing more was sent: {broken}",)
@@ -167,11 +168,14 @@ def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | No
         trigger=order.trigger,
         manifest_path=order.manifest.path,
         manifest_sha256=order.manifest.sha256,
+        manifest_identity=run.manifest_identity,
         started_at=stage.at,
         finished_at=stage.clock.utcnow(),
         duration_s=result.duration_s,
         signal=caught[0] if caught else None,
         resumed_from=run.root if run.root != run.id else None,
+        simulated=order.scenario is not None,
+        retried_from=root.origin if root.trigger == Trigger.RETRY else None,
         requests=result.tally.requests,
         polls=result.tally.polls,
         throttled=result.tally.throttled,

@@ -19,6 +19,7 @@ from orchestrator.report.writer import ReportError, append_step_summary, check_w
 from orchestrator.run.outcome import Outcome
 
 DEFAULT_REPORT = "omni-refresh-report.json"
+RETRY_REPORT = "omni-refresh-report.retry.json"
 
 
 def check_reports(paths: Sequence[str], *, named: bool) -> list[str]:

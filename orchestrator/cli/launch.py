@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.cli.aftermath import metrics_path, notices_again
-from orchestrator.cli.deliver import DEFAULT_REPORT, check_reports
+from orchestrator.cli.choose_run import working_directory
+from orchestrator.cli.deliver import DEFAULT_REPORT, RETRY_REPORT, check_reports
 from orchestrator.cli.desk import Desk, take_lock
 from orchestrator.cli.order import Begun, Order
 from orchestrator.cli.state import State, take_root
 from orchestrator.errors import UsageError
-from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import run_lock
 from orchestrator.journal.steps import Steps
 from orchestrator.journal.stored import NewRun, Orders, RunRecord, StoredTarget
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.log import Event, get_logger
 from orchestrator.manifest.api_keys import api_key_again
-from orchestrator.manifest.manifest import ApiKey, Entry, Manifest
+from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_path
 from orchestrator.plan.selection import select
 from orchestrator.plan.touched import touched_as_data, touched_from_data
 from orchestrator.report.earlier import parse_row
 from orchestrator.report.report import Trigger
-from orchestrator.run.recall import new_targets, recall_for_resume, recall_for_retry
+from orchestrator.run.recall import Recalled, new_targets, recall_for_resume, recall_for_retry
 from orchestrator.run.settings import Settings
+
+_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +47,9 @@ class Changes:
     exclude: Sequence[str] = ()
 
 
-def report_paths(named: Sequence[str]) -> tuple[str, ...]:
+def report_paths(named: Sequence[str], *, default: str = DEFAULT_REPORT) -> tuple[str, ...]:
     """Where reports go, absolute: those that were named, else the default one in the working directory."""
-    return tuple(str(Path(path).absolute()) for path in named or (DEFAULT_REPORT,))
+    return tuple(str(Path(path).absolute()) for path in named or (default,))
 
 
 def launch(order: Order, desk: Desk) -> int:
@@ -62,10 +62,12 @@ def launch(order: Order, desk: Desk) -> int:
         origin=None,
         trigger=order.trigger.value,
         manifest_path=manifest.path,
-        manifest_file=manifest_file(manifest.path),
+        manifest_file=absolute_path(manifest.path),
+        manifest_identity=manifest.identity,
         manifest_sha256=manifest.sha256,
-        lock=lock_of(manifest.path, order.selection),
+        lock=lock_of(manifest, order.selection),
         began_at=state.clock.utcnow(),
+        directory=working_directory(),
     )
     take_lock(desk, run.lock)
     return _begin(order, desk, Begun(run=run), paths)
@@ -83,29 +85,61 @@ def resume(record: RunRecord, desk: Desk, changes: Changes) -> int:
     entries = {entry.index: entry for entry in order.selected}
     calls = journal.steps(record).calls()
     recalled = recall_for_resume(entries, journal.targets(record.root), calls, parse_row)
+    _announce(run, record, order, recalled)
     steps = journal.begin(run, takes=tuple(recalled.calls.values()))
     begun = Begun(run=run, recalled=recalled)
     return _conduct(order, begun, desk, steps, paths)
 
 
-def retry(record: RunRecord, desk: Desk, changes: Changes) -> int | None:
-    """A new run over what did not succeed in an earlier one; the exit code, or None where all of it did."""
+class NothingToRetry(Exception):
+    """There is nothing to retry; the text says why."""
+
+
+def retry(record: RunRecord, desk: Desk, changes: Changes, *, allow_empty: bool = False) -> int:
+    """Start a new run over what did not succeed in an earlier one; the exit code.
+
+    Raises NothingToRetry if all of it did. If only the selection leaves nothing: UsageError, or with `allow_empty`
+    NothingToRetry.
+    """
     state, journal = desk.state, desk.state.journal
     take_root(state, record.root)
-    wanted = frozenset(t.place for t in journal.targets(record.root) if _is_left(t))
+    targets = journal.targets(record.root)
     orders = journal.orders(record.root)
-    narrowed = {e.index for e in select(orders.manifest, changes.include, changes.exclude)}
-    if not wanted & narrowed:
-        return None
-    wanted &= narrowed
+    wanted = _wanted(record, targets, orders.manifest, changes, allow_empty=allow_empty)
     take_lock(desk, record.lock)
     order = _order_again(orders, record, changes, Trigger.RETRY, desk)
-    order = replace(order, selected=tuple(e for e in order.selected if e.index in wanted))
+    order = replace(
+        order,
+        selected=tuple(e for e in order.selected if e.index in wanted),
+        # the first run's report stays as it is: it holds targets that this run does not
+        reports=report_paths(changes.reports, default=RETRY_REPORT),
+        named=bool(changes.reports),
+    )
     paths = check_reports(order.reports, named=order.named)
     entries = {entry.index: entry for entry in order.selected}
     run = _new_run(record, state, Trigger.RETRY, root=state.run)
-    recalled = recall_for_retry(entries, journal.targets(record.root), journal.steps(record).calls(), wanted)
+    recalled = recall_for_retry(entries, targets, journal.steps(record).calls(), wanted)
+    _announce(run, record, order, recalled)
     return _begin(order, desk, Begun(run=run, recalled=recalled), paths, instead_of=record.root)
+
+
+def _wanted(
+    record: RunRecord, targets: Sequence[StoredTarget], manifest: Manifest, changes: Changes, *, allow_empty: bool
+) -> frozenset[int]:
+    """The places of the targets to retry."""
+    left = [t for t in targets if _is_left(t)]
+    if not left:
+        raise NothingToRetry(f"every target of run {record.id} is good")
+    selected = {e.index for e in select(manifest, changes.include, changes.exclude)}
+    wanted = frozenset(t.place for t in left if t.place in selected)
+    if not wanted:
+        names = ", ".join(t.name for t in left[:_NAMES_SHOWN])
+        more = f" and {len(left) - _NAMES_SHOWN} more" if len(left) > _NAMES_SHOWN else ""
+        words = f"the selection leaves nothing to retry in run {record.id}; what did not succeed: {names}{more}"
+        if allow_empty:
+            raise NothingToRetry(words)
+        raise UsageError(f"{words}. Nothing was sent; --allow-empty makes that no error")
+    return wanted
 
 
 def _is_left(target: StoredTarget) -> bool:
@@ -151,9 +185,11 @@ def _new_run(record: RunRecord, state: State, trigger: Trigger, *, root: str) ->
         trigger=trigger.value,
         manifest_path=record.manifest_path,
         manifest_file=record.manifest_file,
+        manifest_identity=record.manifest_identity,
         manifest_sha256=record.manifest_sha256,
         lock=record.lock,
         began_at=state.clock.utcnow(),
+        directory=working_directory(),
     )
 
 
@@ -190,6 +226,26 @@ def _changed(record: RunRecord) -> tuple[str, ...]:
     return ("the manifest has changed since this run was planned: it went on as it was planned then",)
 
 
+def _announce(run: NewRun, record: RunRecord, order: Order, recalled: Recalled) -> None:
+    """Log which run of which manifest is continued, and what will be sent, before the first call."""
+    kept = recalled.before.outcomes
+    to_check = {
+        target.entry.index
+        for underway in recalled.before.underway
+        for target in (underway.refresh.sender, *underway.refresh.covered)
+    }
+    to_send = [e for e in order.selected if e.index not in kept and e.index not in to_check]
+    get_logger().info(
+        Event.RUN_CONTINUED,
+        trigger=run.trigger,
+        manifest=record.manifest_path,
+        of_run=record.id,
+        targets=record.targets,
+        to_send=len(to_send),
+        to_check=len(to_check),
+    )
+
+
 def _with_keys(manifest: Manifest, desk: Desk) -> Manifest:
     """The manifest with its keys read again from where they were read then. Raises `UsageError`."""
     instances = {}
@@ -220,38 +276,6 @@ def _with_absolute_files(manifest: Manifest) -> Manifest:
     return replace(manifest, instances=instances)
 
 
-def manifest_file(path: str) -> str:
-    """A manifest's real path."""
-    return os.path.realpath(path)
-
-
-def lock_of(manifest_path: str, selection: Sequence[str]) -> str:
-    """The lock of a manifest and of what was selected from it."""
-    return run_lock(manifest_file(manifest_path), selection)
-
-
-def find_run(journal: Journal, prefix: str) -> RunRecord:
-    """The run whose id begins so. Raises `UsageError` that names the near ones where it is not exactly one."""
-    found = journal.find(prefix)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError(
-            f"{len(found)} runs begin with {prefix!r}: {', '.join(r.id for r in found[:5])}; write more of the id"
-        )
-    known = [r.id for r in journal.runs(limit=1000)]
-    near = difflib.get_close_matches(prefix, known, n=3, cutoff=0.3) or known[:3]
-    advice = f"near: {', '.join(near)}" if near else "there are no runs yet"
-    raise UsageError(f"no run begins with {prefix!r}; {advice}. `omni-refresh history` lists them all")
-
-
-def unfinished_run(state: State, *, lock: str | None = None) -> RunRecord | None:
-    """The latest run that was cut off and that nobody is at work on; with `lock` only the latest run under it counts."""
-    for record in state.journal.runs():
-        if lock is not None and record.lock != lock:
-            continue
-        if record.unfinished and record.targets and state.is_at_work(record.root) is None:
-            return record
-        if lock is not None:
-            return None
-    return None
+def lock_of(manifest: Manifest, selection: Sequence[str]) -> str:
+    """Return the lock of a manifest and of what was selected from it."""
+    return run_lock(manifest.identity, selection)

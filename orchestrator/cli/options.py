@@ -82,9 +82,9 @@ def log_options(command: F) -> F:
     return command
 
 
-def run_argument(command: F) -> F:
+def run_or_manifest_argument(command: F) -> F:
     """Which earlier run is meant."""
-    return click.argument("run_id", metavar="[RUN_ID]", required=False)(command)
+    return click.argument("run", metavar="[RUN_ID|MANIFEST]", required=False)(command)
 
 
 def report_options(command: F) -> F:

@@ -38,7 +38,7 @@ def make_history(state: State, *, model: str | None, limit: int, flaky: bool = F
         for target in targets:
             if record.root == record.id and target.outcome is not None:
                 step = {"run": record.id, "started_at": row["started_at"], **_outcome_row(target)}
-                models[record.manifest_file, target.name].append({**step, "manifest": record.manifest_path})
+                models[record.manifest_identity, target.name].append({**step, "manifest": record.manifest_path})
     rows = [_model_row(name, course) for (_, name), course in models.items()]
     if flaky:
         rows = sorted((row for row in rows if row["flips"] > 1), key=lambda row: (-row["flips"], row["runs"]))
@@ -56,6 +56,8 @@ def _run_row(state: State, record: RunRecord) -> dict[str, Any]:
         "id": record.id,
         "trigger": record.trigger,
         "manifest": record.manifest_path,
+        "identity": record.manifest_identity,
+        "directory": record.directory,
         "started_at": format_stamp(record.began_at),
         "finished_at": None if ended_at is None else format_stamp(ended_at),
         "duration_s": None if ended_at is None else round(max(0.0, (ended_at - record.began_at).total_seconds()), 3),

@@ -6,21 +6,23 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.options import log_options, report_options, run_argument
+from orchestrator.cli.options import log_options, report_options, run_or_manifest_argument
 
 
 @click.command("report")
-@run_argument
+@run_or_manifest_argument
 @report_options
 @log_options
-def command(*, run_id: str | None, report: tuple[str, ...], as_json: bool, **log: Any) -> int:
-    """Render the report of the run RUN_ID (the beginning of an id is enough), or of the latest, in any format.
+def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: Any) -> int:
+    """Render the report of an earlier run, in any format.
 
+    RUN_ID is the beginning of a run's id; MANIFEST means its latest run. Without either: the latest run that was started
+    from this working directory.
     With --report it is written to files, else the summary (or with --json the document) goes to stdout.
     """
+    from orchestrator.cli.choose_run import choose_runs
     from orchestrator.cli.deliver import check_reports, print_report, write_reports
     from orchestrator.cli.going_on import talk
-    from orchestrator.cli.launch import find_run
     from orchestrator.cli.state import open_state
     from orchestrator.errors import UsageError
     from orchestrator.report.earlier import parse_document
@@ -30,9 +32,10 @@ def command(*, run_id: str | None, report: tuple[str, ...], as_json: bool, **log
     paths = check_reports(report, named=True)
     with open_state() as state:
         journal = state.journal
-        record = find_run(journal, run_id) if run_id else next(iter(journal.runs(limit=1)), None)
+        choice = choose_runs(journal, run, command="report")
+        record = choice.latest
         if record is None:
-            raise UsageError("there are no runs yet")
+            raise UsageError(choice.no_runs)
         document = journal.document(record.id)
     if document is None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""`omni-refresh resume`: go on with a run that was cut off."""
+"""`omni-refresh resume`: continue a run that was cut off."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.options import going_on_options, log_options, run_argument
+from orchestrator.cli.options import going_on_options, log_options, run_or_manifest_argument
 
 
 @click.command("resume")
-@run_argument
+@run_or_manifest_argument
 @going_on_options
 @log_options
-def command(*, run_id: str | None, **options: Any) -> int:
-    """Go on with the run RUN_ID (the beginning of an id is enough), or with the latest one that was cut off.
+def command(*, run: str | None, **options: Any) -> int:
+    """Continue a run that was cut off.
 
-    What has ended stays as it is; a job that was submitted is asked after and not submitted again; the rest is submitted.
-    The plan, the instances, the options and the reports are those of the run, whatever the manifest says by now; keys are
-    read again from the variables or files that were named. Nothing to go on with: exit code 0, no calls.
+    RUN_ID is the beginning of a run's id; MANIFEST means its latest run that was cut off. Without either: the latest one
+    that was started from this working directory; the command never picks another directory's run by itself. What has ended stays as it is; a job that was submitted is polled and not submitted again; the rest
+    is submitted. Plan, instances, options and reports are those of the run, whatever the manifest says by now; keys are
+    read again from their variables or files. Nothing to resume: exit code 0, no calls.
     """
+    from orchestrator.cli.choose_run import choose_runs
     from orchestrator.cli.going_on import open_desk, read_changes, say_nothing_to_do, talk
-    from orchestrator.cli.launch import find_run, resume, unfinished_run
+    from orchestrator.cli.launch import resume
 
     with open_desk(options, talk(options)) as desk:
-        record = find_run(desk.state.journal, run_id) if run_id else unfinished_run(desk.state)
-        if record is None or not record.unfinished:
-            return say_nothing_to_do("resume", "no run was cut off" if record is None else f"run {record.id} has ended")
+        choice = choose_runs(desk.state.journal, run, command="resume")
+        record = choice.unfinished(desk.state)
+        if record is None:
+            return say_nothing_to_do("resume", choice.nothing_unfinished)
         return resume(record, desk, read_changes(options))

@@ -34,8 +34,9 @@ def command(
     Stdout holds the summary (or with --json the report); the log goes to stderr.
     """
     from orchestrator.cli.aftermath import metrics_path
+    from orchestrator.cli.choose_run import unfinished_run
     from orchestrator.cli.going_on import open_desk, read_changes, talk
-    from orchestrator.cli.launch import launch, lock_of, report_paths, resume, unfinished_run
+    from orchestrator.cli.launch import launch, lock_of, report_paths, resume
     from orchestrator.cli.order import Order
     from orchestrator.cli.touched import fingerprint, read_touched
     from orchestrator.journal.values import from_data
@@ -71,7 +72,7 @@ def command(
     )
     with open_desk(options, talking, simulated=simulate is not None) as desk:
         if options["resume"]:
-            unfinished = unfinished_run(desk.state, lock=lock_of(loaded.path, selection))
+            unfinished = unfinished_run(desk.state, lock=lock_of(loaded, selection))
             if unfinished is not None:
                 return resume(unfinished, desk, changes)
         return launch(order, desk)

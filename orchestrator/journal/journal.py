@@ -58,11 +58,12 @@ class Journal:
         packed = None if orders is None else _pack(as_data(_without_secrets(orders)))
         with self._database.write() as connection:
             connection.execute(
-                "INSERT INTO runs (id, root, origin, trigger, manifest_path, manifest_file, manifest_sha256, lock,"
-                " began_at, orders) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO runs (id, root, origin, trigger, manifest_path, manifest_file, manifest_identity,"
+                " manifest_sha256, directory, lock, began_at, orders) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(run.id, run.root, run.origin, run.trigger, fit(run.manifest_path), fit(run.manifest_file)),
-                    *(run.manifest_sha256, run.lock, run.began_at.isoformat(), packed),
+                    *(fit(run.manifest_identity), run.manifest_sha256, fit(run.directory), run.lock),
+                    *(run.began_at.isoformat(), packed),
                 ),
             )
             connection.executemany(
@@ -161,9 +162,9 @@ class Journal:
         """The steps of a run that began before."""
         return Steps(self._database, root=run.root, run=run.id, clock=self._clock, boot=self._boot)
 
-    def earlier(self, manifest_file: str, *, before: str, names: Iterable[str]) -> dict[str, Earlier]:
+    def earlier(self, manifest_identity: str, *, before: str, names: Iterable[str]) -> dict[str, Earlier]:
         """What became of targets, by name, in the manifest's runs before that of the root `before`."""
-        return read_earlier(self._database, manifest_file, before=before, names=names)
+        return read_earlier(self._database, manifest_identity, before=before, names=names)
 
     def past_targets(self, root: str, *, only: str | None = None) -> tuple[PastTarget, ...]:
         """What became of a run's targets, in manifest order; with `only`, of those of that name or model id."""
@@ -219,9 +220,8 @@ def _unpack(packed: bytes) -> Any:
 
 
 def _record(row: Row) -> RunRecord:
-    (run, root, origin, trigger, path, file, sha256, lock, began_at, ended_at, unfinished, code, counts, targets, _) = (
-        row
-    )
+    run, root, origin, trigger, path, file, identity, sha256, directory, *rest = row
+    lock, began_at, ended_at, unfinished, code, counts, targets, _ = rest
     return RunRecord(
         id=run,
         root=root,
@@ -229,7 +229,9 @@ def _record(row: Row) -> RunRecord:
         trigger=trigger,
         manifest_path=path,
         manifest_file=file,
+        manifest_identity=identity,
         manifest_sha256=sha256,
+        directory=directory,
         lock=lock,
         began_at=datetime.fromisoformat(began_at),
         ended_at=None if ended_at is None else datetime.fromisoformat(ended_at),

@@ -88,4 +88,20 @@ CREATE VIEW run_records AS
     FROM runs
 """
 
-JOURNAL: Final = Layout(application_id=0x6F6D6E69, migrations=(_FIRST,), durable=True)
+_WHOSE: Final = """
+-- which manifest a run belongs to, and the working directory it was started from; runs of the first version were known by
+-- their manifest's real path, and their directory is unknown
+ALTER TABLE runs ADD COLUMN manifest_identity TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN directory TEXT;
+UPDATE runs SET manifest_identity = manifest_file;
+DROP INDEX runs_by_manifest;
+CREATE INDEX runs_by_manifest ON runs (manifest_identity, number);
+DROP VIEW run_records;
+CREATE VIEW run_records AS
+    SELECT id, root, origin, trigger, manifest_path, manifest_file, manifest_identity, manifest_sha256, directory, lock,
+        began_at, ended_at, unfinished, exit_code, counts,
+        (SELECT count(*) FROM targets WHERE targets.root = runs.root) AS target_count, number
+    FROM runs
+"""
+
+JOURNAL: Final = Layout(application_id=0x6F6D6E69, migrations=(_FIRST, _WHOSE), durable=True)

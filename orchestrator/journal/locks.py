@@ -16,9 +16,9 @@ _HOLDER: Final = (
 )
 
 
-def run_lock(manifest_file: str, selection: Sequence[str]) -> str:
-    """The lock of a manifest (its real path) and of what is selected from it, as it was said."""
-    parts = [manifest_file, *sorted(selection)]
+def run_lock(manifest_identity: str, selection: Sequence[str]) -> str:
+    """Return the lock of a manifest and of what is selected from it, as it was written."""
+    parts = [manifest_identity, *sorted(selection)]
     text = "\0".join(part.encode("utf-8", "backslashreplace").decode("utf-8") for part in parts)
     return f"run {hashlib.sha256(text.encode()).hexdigest()[:32]}"
 

@@ -14,15 +14,17 @@ from orchestrator.journal.stored import Earlier
 _GOOD: Final = ("succeeded", "accepted")
 
 
-def read_earlier(database: Database, manifest_file: str, *, before: str, names: Iterable[str]) -> dict[str, Earlier]:
+def read_earlier(
+    database: Database, manifest_identity: str, *, before: str, names: Iterable[str]
+) -> dict[str, Earlier]:
     """What became of targets, by name, in runs of the same manifest before that of the root `before`.
 
     What was skipped or interrupted says nothing, nor what was not started unless its key was refused.
     """
     roots = database.read(
-        "SELECT id, began_at FROM runs WHERE manifest_file = ? AND id = root AND number <"
+        "SELECT id, began_at FROM runs WHERE manifest_identity = ? AND id = root AND number <"
         " (SELECT number FROM runs WHERE id = ?) ORDER BY number DESC",
-        (fit(manifest_file), before),
+        (fit(manifest_identity), before),
     )
     found: dict[str, Earlier] = {}
     # those of which more is to be learned further back

@@ -48,7 +48,9 @@ class Orders:
 class NewRun:
     """A run that begins. `root` is the run whose plan it works on: its own id, or the first run's that it goes on with.
 
-    `origin` is the run that it goes on with or tries again. `lock` is the name under which nobody else may run the same.
+    `origin` is the run that it resumes or retries. `lock` is the name under which no other process may run the same.
+    `manifest_path` is as it was given, `manifest_file` absolute, `manifest_identity` what tells the manifest from others.
+    `directory` is the working directory the run was started from; None if it is unknown.
     """
 
     id: str
@@ -57,9 +59,11 @@ class NewRun:
     trigger: str
     manifest_path: str
     manifest_file: str
+    manifest_identity: str
     manifest_sha256: str
     lock: str
     began_at: datetime
+    directory: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from enum import StrEnum
 class Event(StrEnum):
     """The names of log events: past tense, stable, the only ones there are."""
 
+    RUN_CONTINUED = "run_continued"
     RUN_STARTED = "run_started"
     CHANGE_NOTED = "change_noted"
     RUN_PLANNED = "run_planned"

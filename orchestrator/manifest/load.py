@@ -103,6 +103,7 @@ def _manifest(reading: Reading, text: str | bytes) -> Manifest | None:
         workers=top.get("workers", int) or _DEFAULT_WORKERS,
         collapse=True if collapse is None else collapse,
         notify=top.get("notify", tuple) or (),
+        name=top.get("name", str),
         warnings=tuple(sorted(reading.faults.warnings, key=lambda warning: warning.place)),
         secrets=tuple(Secret(secret) for secret in reading.faults.secrets),
     )

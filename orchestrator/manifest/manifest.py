@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+
+def absolute_path(path: str) -> str:
+    """A path made absolute without following links."""
+    return os.path.normpath(Path(path).absolute())
 
 
 class Mode(StrEnum):
@@ -184,6 +190,7 @@ class Manifest:
     """A manifest without faults: instances by name, entries in the file's order.
 
     `secrets` is what no output may hold: every key, and every value that came from a variable under `api_keys` or `notify`.
+    `name` is what the manifest calls itself at its top, None if it does not.
     """
 
     path: str
@@ -195,3 +202,11 @@ class Manifest:
     notify: tuple[Notice, ...] = ()
     warnings: tuple[ManifestWarning, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    name: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What tells this manifest from others, across runs, machines and releases: its `name`, else its path as given,
+        made absolute without following links.
+        """
+        return self.name if self.name is not None else absolute_path(self.path)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.manifest.keys import DEFAULTS, INSTANCE, MODEL, TOP_WRONG
-from orchestrator.manifest.kinds import JsonSchema, Whole
+from orchestrator.manifest.kinds import NAME, JsonSchema, Whole
 from orchestrator.manifest.notices import Notices
 from orchestrator.manifest.reading import Reading
 from orchestrator.manifest.settings import Field, Nested, Settings, Table, read_settings, table
@@ -34,6 +35,22 @@ class Version:
     def schema(self) -> JsonSchema:
         """The one version that there is."""
         return {"enum": [int(VERSION), VERSION]}
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestName:
+    """What the manifest is called. It holds no slash, so that it is never taken for a path."""
+
+    def read(self, reading: Reading, node: Node, key: str) -> str | None:
+        text = reading.name(node, key)
+        if text is not None and re.search(r"[/\\]", text):
+            reading.fault(node.place, f"`{key}` holds a slash: {reading.show(text)}; write a name, not a path")
+            return None
+        return text
+
+    def schema(self) -> JsonSchema:
+        """A name without a slash."""
+        return {**NAME, "pattern": r"^[^/\\]*$|\$\{"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,14 @@ TOP: Final = table(
         default="1",
         meaning="The version of this format.",
         example=1,
+    ),
+    Field(
+        key="name",
+        kind=ManifestName(),
+        default="its path",
+        meaning="What history, metrics and the lock against a second run know the manifest by. Without it: the path as "
+        "given, made absolute without following links.",
+        example="nightly",
     ),
     Field(
         key="workers",

@@ -66,7 +66,7 @@ class RunMetrics:
 def render_metrics(metrics: RunMetrics, *, earlier: str = "") -> str:
     """The metrics' text; `earlier` is what the file held before."""
     series = dict.fromkeys(METRICS, "")
-    manifest = metrics.report.run.manifest_path
+    manifest = metrics.report.run.manifest_identity or metrics.report.run.manifest_path
     # a name that stands twice would make the whole file unreadable
     seen: set[tuple[str, str]] = set()
     for name, labels, value in _samples(metrics, earlier):

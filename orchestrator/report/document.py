@@ -38,12 +38,18 @@ def _make_run(run: RunFacts) -> dict[str, Any]:
     document: dict[str, Any] = {
         "id": run.id,
         "trigger": run.trigger.value,
-        "manifest": {"path": run.manifest_path, "sha256": run.manifest_sha256},
+        "manifest": {
+            "path": run.manifest_path,
+            "sha256": run.manifest_sha256,
+            "identity": run.manifest_identity or run.manifest_path,
+        },
         "started_at": format_stamp(run.started_at),
         "finished_at": format_stamp(run.finished_at),
         "duration_s": round(run.duration_s, 3),
         "interrupted": run.signal is not None,
         "resumed_from": run.resumed_from,
+        "retried_from": run.retried_from,
+        "simulated": run.simulated,
     }
     if run.quota:
         document["quota"] = {instance: dict(learned) for instance, learned in run.quota.items()}

@@ -26,7 +26,9 @@ class RunFacts:
 
     `signal` is the number of the signal that stopped the run, or None. `refused_instances` are those whose keys were all
     refused. `quota` is what was learned about each instance's real limit (empty: it gave what it promised). `budget` is how
-    the calls were spent over time, oldest first; empty where nobody kept it.
+    the calls were spent over time, oldest first; empty where nobody kept it. `manifest_identity` is what tells the manifest
+    from others; empty in reports of earlier versions. `retried_from` is the run whose targets this one retried.
+    `simulated`: it ran against the simulator, and says nothing of a real instance.
     """
 
     id: str
@@ -45,6 +47,9 @@ class RunFacts:
     quota: Mapping[str, Mapping[str, object]] | None = None
     warnings: tuple[str, ...] = ()
     budget: tuple[BudgetSample, ...] = ()
+    manifest_identity: str = ""
+    retried_from: str | None = None
+    simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

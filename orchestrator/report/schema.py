@@ -68,7 +68,10 @@ def _run() -> dict[str, Any]:
         {
             "id": _TEXT,
             "trigger": {"enum": [trigger.value for trigger in Trigger]},
-            "manifest": _object({"path": _TEXT, "sha256": _TEXT}),
+            "manifest": _object(
+                {"path": _told(_TEXT, "As it was given."), "sha256": _TEXT},
+                {"identity": _told(_TEXT, "The manifest's name, or its absolute path: what tells it from others.")},
+            ),
             "started_at": _STAMP,
             "finished_at": _STAMP,
             "duration_s": _told(_SECONDS, "From a monotonic clock."),
@@ -76,6 +79,10 @@ def _run() -> dict[str, Any]:
             "resumed_from": _nullable(_TEXT, "The id of the first run that this one goes on with."),
         },
         {
+            "simulated": _told(_FLAG, "Whether the run was a rehearsal against the simulator."),
+            "retried_from": _nullable(
+                _TEXT, "The id of the run whose targets this one, or the run it resumed, retried."
+            ),
             "quota": {
                 "type": "object",
                 "additionalProperties": {"type": "object"},

@@ -220,12 +220,12 @@ def test_keys_are_read_again(
     monkeypatch.chdir(tmp_path.parent)
     calls = len(instance.calls)
     monkeypatch.delenv("OMNI_API_TOKEN")
-    done = call(capfd, "retry")
+    done = call(capfd, "retry", str(tmp_path / "m.yaml"))
     assert (done.code, "OMNI_API_TOKEN is not set" in done.err) == (2, True)
     assert len(instance.calls) == calls
     assert len(runs(capfd)) == 1
     monkeypatch.setenv("OMNI_API_TOKEN", KEY)
-    done = call(capfd, "retry", "--report", "r.json")
+    done = call(capfd, "retry", str(tmp_path / "m.yaml"), "--report", "r.json")
     assert done.code == 0
     assert set(statuses(tmp_path.parent / "r.json").values()) == {"succeeded"}
     state = b"".join(path.read_bytes() for path in (tmp_path / "state").iterdir() if path.is_file())

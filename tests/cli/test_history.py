@@ -25,8 +25,11 @@ def test_retry_and_its_report(omni: Callable[..., Omni], tmp_path: Path, capfd: 
         ("m4", "succeeded", "rejected")
     ]
     first = runs(capfd)[-1]["id"]
-    done = call(capfd, "retry", first, "--select", "m1")
-    assert (done.code, "nothing to retry" in done.err) == (0, True)
+    narrowed = ("retry", first, "--select", "m1")
+    done = call(capfd, *narrowed)
+    assert (done.code, "what did not succeed: m2, m4" in done.err, "is good" in done.err) == (2, True, False)
+    done = call(capfd, *narrowed, "--allow-empty")
+    assert (done.code, "what did not succeed: m2, m4" in done.err, "is good" in done.err) == (0, True, False)
     done = call(capfd, "retry", first, "--exclude", "m4", "--report", "again.csv", "--json")
     assert done.code == 0
     assert done.document["run"]["trigger"] == "retry"

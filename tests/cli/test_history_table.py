@@ -44,6 +44,7 @@ def keep(state: State, courses: dict[str, str], *, took_s: float = 10.0, manifes
             trigger="run",
             manifest_path=manifest[1:],
             manifest_file=manifest,
+            manifest_identity=manifest,
             manifest_sha256="",
             lock="",
             began_at=began_at,

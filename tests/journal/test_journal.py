@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.clock import Clock
-from orchestrator.journal.database import JournalError
-from orchestrator.journal.journal import Journal
+from orchestrator.journal.database import Database, JournalError, Layout
+from orchestrator.journal.journal import FILE, Journal
+from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.steps import KEPT_DURATIONS, Steps
 from orchestrator.journal.stored import Fate, NewRun, NewTarget, Orders
 from orchestrator.plan.plan import Target
@@ -41,6 +42,7 @@ class Desk:
             trigger="resume" if root else "run",
             manifest_path="m.yaml",
             manifest_file=file,
+            manifest_identity=file,
             manifest_sha256="0" * 64,
             lock="lock",
             began_at=self.at,
@@ -271,3 +273,21 @@ def test_a_run_takes_over_what_another_left(desk: Desk) -> None:
     assert not desk.journal.run("r1").unfinished
     (stored,) = desk.journal.targets("r2")
     assert (stored.model_id, stored.lane, stored.warnings) == ("x", "connection c", ("w",))
+
+
+def test_a_journal_of_the_first_version_opens(tmp_path: Path) -> None:
+    """Its runs keep their history under the manifest's path; their working directory is unknown."""
+    first = Layout(application_id=JOURNAL.application_id, migrations=JOURNAL.migrations[:1], durable=True)
+    old = Database.open(tmp_path / FILE, first)
+    old.change(
+        "INSERT INTO runs (id, root, trigger, manifest_path, manifest_file, manifest_sha256, lock, began_at)"
+        " VALUES ('r0', 'r0', 'run', 'm.yaml', '/m.yaml', '', 'l', '2026-11-25T02:00:00+00:00')"
+    )
+    old.change("INSERT INTO targets (root, place, name, status) VALUES ('r0', 0, 't0', 'failed')")
+    old.close()
+    desk = Desk(tmp_path)
+    desk.begin("r1", file="/m.yaml")
+    (_, before) = desk.journal.runs()
+    assert (before.id, before.manifest_identity, before.directory) == ("r0", "/m.yaml", None)
+    assert desk.journal.earlier("/m.yaml", before="r1", names=["t0"])["t0"].status == "failed"
+    desk.journal.close()

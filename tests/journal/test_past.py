@@ -32,6 +32,7 @@ class Nights:
             trigger="run",
             manifest_path="m.yaml",
             manifest_file=file,
+            manifest_identity=file,
             manifest_sha256="",
             lock="",
             began_at=FIRST + timedelta(days=self.count),

@@ -34,6 +34,17 @@ def test_a_file(tmp_path: Path) -> None:
     assert load(text, files={"key": KEY.encode()}).sha256 == manifest.sha256
 
 
+def test_what_tells_a_manifest_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its `name:` if it has one, else its path as given, made absolute without following links."""
+    (tmp_path / "real.yaml").write_text(TOP + MODEL)
+    (tmp_path / "link.yaml").symlink_to("real.yaml")
+    monkeypatch.chdir(tmp_path)
+    for path in ("link.yaml", "./link.yaml", f"../{tmp_path.name}/link.yaml", tmp_path / "link.yaml"):
+        assert load_manifest(path, environ=ENVIRON).identity == str(tmp_path / "link.yaml")
+    named = load("name: nightly ${WHERE}\n" + TOP + MODEL, environ={**ENVIRON, "WHERE": "eu"})
+    assert (named.name, named.identity) == ("nightly eu", "nightly eu")
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     """A missing file, a directory, a name that can be none: a line that says so, exit code 2."""
     assert (
@@ -66,6 +77,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         (TOP.replace("version: 1", "version: 2") + MODEL, '1:10: version "2" is not known: this program reads version 1'),
         (TOP.replace("version: 1", "version: 1.0") + MODEL, '1:10: version "1.0" is not known'),
         (TOP.replace("version: 1", "version:") + MODEL, "1:9: `version` is empty"),
+        ("name: a/b\n" + TOP + MODEL, "1:7: `name` holds a slash"),
+        ("name: ''\n" + TOP + MODEL, "1:7: `name` is blank"),
         ("workers: 0\n" + TOP + MODEL, "1:10: `workers` is not a whole number from 1 to 1000"),
         ("workers: 1001\n" + TOP + MODEL, "1:10: `workers` is not a whole number from 1 to 1000"),
         ("workers: '16'\n" + TOP + MODEL, "1:10: `workers` is a text"),

@@ -33,12 +33,14 @@ def test_a_document_is_what_the_contract_says() -> None:
         "run": {
             "id": "20261125T020000-7f3a",
             "trigger": "run",
-            "manifest": {"path": "configs/nightly.yaml", "sha256": "9f" * 32},
+            "manifest": {"path": "configs/nightly.yaml", "sha256": "9f" * 32, "identity": "configs/nightly.yaml"},
             "started_at": "2026-11-25T02:00:00.123Z",
             "finished_at": "2026-11-25T02:00:12.469Z",
             "duration_s": 12.346,
             "interrupted": False,
             "resumed_from": None,
+            "retried_from": None,
+            "simulated": False,
         },
         "summary": {
             "total": 1,

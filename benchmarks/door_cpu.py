@@ -13,9 +13,9 @@ from random import Random
 
 from benchmarks.workloads import lognormal
 from orchestrator.manifest.manifest import RateLimit, Secret
-from orchestrator.quota.belief import Durations
 from orchestrator.quota.choice import Ask, Job, Purpose
 from orchestrator.quota.door import Door
+from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Window
 from orchestrator.quota.wire import Wire
@@ -48,9 +48,8 @@ async def _follow(door: Door, number: int, duration_s: float) -> None:
         turn.answered()
         asked_at = turn.left_at
         if asked_at - accepted_at >= duration_s:
-            door.durations.ended(model, number, unfinished_at - accepted_at, asked_at - accepted_at)
+            door.durations.ended(unfinished_at - accepted_at, asked_at - accepted_at)
             return
-        door.durations.running(model, number, unfinished_at - accepted_at, asked_at - accepted_at)
         unfinished_at = asked_at
 
 
@@ -59,7 +58,7 @@ async def _run(jobs: int, minutes: float) -> tuple[float, int]:
     loop = asyncio.get_running_loop()
     limit = RateLimit(requests=60, per_s=60.0)
     key = KeyQuota(label="key", secret=Secret("key"), limit=limit, ledger=Window(60.0), rng=Random(0))
-    door = Door(keys=[key], wire=Wire(16), durations=Durations(), watcher=_Silence(), clock=loop.time)
+    door = Door(keys=[key], wire=Wire(16), durations=DurationModel(), watcher=_Silence(), clock=loop.time)
     serving = asyncio.create_task(door.serve())
     follows = [asyncio.create_task(_follow(door, n, d)) for n, d in enumerate(lognormal(jobs, Random(0)))]
     await asyncio.sleep(0)

@@ -154,7 +154,7 @@ async def _signs_of_life(narrator: Narrator, run: Run, clock: Clock) -> None:
     began_at = clock.now()
     while True:
         await asyncio.sleep(SIGN_OF_LIFE_S)
-        narrator.progress(clock.now() - began_at, run.time_left(Random()))
+        narrator.progress(clock.now() - began_at, run.time_left_s())
 
 
 def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | None) -> Report:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
-from random import Random
 from typing import Final
 
 from orchestrator.cli.console import Console
@@ -16,14 +15,12 @@ from orchestrator.cli.pane import Pane, terminal_size
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress
 from orchestrator.clock import Clock
 from orchestrator.quota.door import Door
-from orchestrator.quota.estimate import Estimate
 from orchestrator.run.run import Run
 
 DRAW_EVERY_S: Final = 0.25
 LOOK_EVERY_S: Final = 1.0
 """What costs more with more targets is looked at no more often than this."""
 
-_ESTIMATE_SHARE: Final = 0.02
 """Of the run's time at most so much goes into guesses of how long it still takes."""
 
 
@@ -75,9 +72,6 @@ class Sampler:
         self._began_at = clock.now()
         self._seen = Progress(title=title, elapsed_s=0.0, selected=selected)
         self._look_at = float("-inf")
-        self._estimate: Estimate | None = None
-        self._estimated_at = self._estimate_at = float("-inf")
-        self._rng = Random()
 
     def look(self) -> Progress:
         """The run as it is now."""
@@ -89,7 +83,7 @@ class Sampler:
                 self._seen,
                 budgets=tuple(_budget(name, door, now) for name, door in narrator.doors.items()),
                 lanes=self._run.under_way(),
-                left=self._left(now),
+                left_s=self._run.time_left_s(),
             )
         self._seen = replace(
             self._seen,
@@ -99,17 +93,6 @@ class Sampler:
             ended=narrator.ended,
         )
         return self._seen
-
-    def _left(self, now: float) -> Estimate | None:
-        """The time left: guessed anew where that is due, else the last guess less what has passed since."""
-        if now >= self._estimate_at:
-            self._estimate, self._estimated_at = self._run.time_left(self._rng), now
-            cost_s = self._clock.now() - now
-            self._estimate_at = now + max(LOOK_EVERY_S, cost_s / _ESTIMATE_SHARE)
-        if self._estimate is None:
-            return None
-        passed_s, guess = now - self._estimated_at, self._estimate
-        return Estimate(*(max(0.0, s - passed_s) for s in (guess.low_s, guess.middle_s, guess.high_s)))
 
 
 def _budget(instance: str, door: Door, now: float) -> BudgetUse:

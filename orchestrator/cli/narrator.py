@@ -12,7 +12,6 @@ from orchestrator.omni.errors import CallError
 from orchestrator.plan.plan import Lane, Plan
 from orchestrator.quota.choice import Purpose
 from orchestrator.quota.door import Closing, Door
-from orchestrator.quota.estimate import Estimate
 from orchestrator.quota.key import KeyQuota
 from orchestrator.run.outcome import Outcome, Status
 
@@ -108,14 +107,14 @@ class Narrator:
         """The breaker stays open."""
         self._log.error(Event.INSTANCE_GIVEN_UP, instance=instance)
 
-    def progress(self, elapsed_s: float, left: Estimate | None = None) -> None:
+    def progress(self, elapsed_s: float, left_s: float | None = None) -> None:
         """A sign of life, with what is believed of the time left."""
         self._log.info(
             Event.RUN_PROGRESSED,
             elapsed_s=round(elapsed_s, 1),
             settled=self.settled.total(),
             total=self.total,
-            **({} if left is None else {"left_s": round(left.middle_s), "left_at_most_s": round(left.high_s)}),
+            **({} if left_s is None else {"left_s": round(left_s)}),
             **{status.value: self.settled[status] for status in Status if self.settled[status]},
         )
 

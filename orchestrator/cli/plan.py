@@ -88,7 +88,6 @@ async def _preview(
 ) -> tuple[Preview, bool]:
     """The preview, and whether an instance refused its keys."""
     from contextlib import AsyncExitStack
-    from random import Random
 
     from orchestrator.cli.access import earlier_durations, make_access, make_length, with_rate
     from orchestrator.clock import real_clock
@@ -118,6 +117,5 @@ async def _preview(
         length=make_length(manifest),
         history={} if state is None else earlier_durations(state.journal, manifest, selected),
         # the same plan is shown the same way every time
-        rng=Random(0),
     )
     return preview, refused

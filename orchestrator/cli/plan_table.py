@@ -167,11 +167,8 @@ def _costs(forecast: Forecast, refreshes: int) -> Iterator[str]:
         if count
     ]
     yield f"Calls: about {forecast.calls}" + (f" ({', '.join(parts)})" if parts else "")
-    if forecast.time is not None:
-        time = forecast.time
-        words = f"about {took(time.middle_s)}"
-        if not time.is_point:
-            words += f", most likely {took(time.low_s)} to {took(time.high_s)}"
+    if forecast.time_s is not None:
+        words = f"about {took(forecast.time_s)}"
         if not forecast.known:
             words += "; a guess, since no earlier run tells how long these models take"
         elif forecast.known < refreshes:

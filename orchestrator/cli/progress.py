@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.quota.door import Closing
-from orchestrator.quota.estimate import Estimate
 from orchestrator.report.took import took
 from orchestrator.run.outcome import Status
 from orchestrator.run.under_way import LaneUnderWay
@@ -60,7 +59,7 @@ class Progress:
     selected: int
     total: int = 0
     settled: Mapping[Status, int] = field(default_factory=dict)
-    left: Estimate | None = None
+    left_s: float | None = None
     budgets: Sequence[BudgetUse] = ()
     lanes: Sequence[LaneUnderWay] = ()
     ended: Closing | None = None
@@ -93,14 +92,9 @@ def render_progress(moment: Progress, width: int, *, height: int = 24, ascii_onl
     return lines
 
 
-def say_left(left: Estimate) -> str:
-    """The time left for people: a point where it is known well enough, else a range."""
-    if left.high_s < 1:
-        return "nearly done"
-    low, high = _about(left.low_s), _about(left.high_s)
-    if left.is_point or low == high:
-        return f"about {_about(left.middle_s)} left"
-    return f"{low} to {high} left"
+def say_left(left_s: float) -> str:
+    """Return the time left in words."""
+    return "nearly done" if left_s < 1 else f"about {_about(left_s)} left"
 
 
 def _about(seconds: float) -> str:
@@ -122,7 +116,7 @@ def _headline(moment: Progress, width: int) -> Text:
     from rich.text import Text
 
     elapsed = _whole(moment.elapsed_s)
-    right = elapsed if moment.left is None or moment.ended else f"{elapsed}, {say_left(moment.left)}"
+    right = elapsed if moment.left_s is None or moment.ended else f"{elapsed}, {say_left(moment.left_s)}"
     if moment.ended is not None:
         right = f"{elapsed}, {_ENDED.get(moment.ended, 'ending')}"
         right += _NO_MORE if len(right) + len(_NO_MORE) < width else ""

@@ -1,9 +1,8 @@
 """Who gets the next call: a pure choice among those who wait at a door.
 
-Look-ups that block a submit go first, then submits (longest expected job first where durations are known, else in the
-manifest's order), then among polls the one with the largest expected time since its job finished unseen, then proof
-reads. A poll whose call would most likely find nothing waits, so that calls are left for what comes: it becomes worth
-its call when that expected time reaches a price, and the price is higher the scarcer calls are.
+Look-ups that block a submit go first, then submits (longest expected job first if durations are known, else in the
+manifest's order), then among polls the one with the largest expected time since its job finished, then verification
+reads. A poll that would most likely find nothing waits, so that calls are left for what comes.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from orchestrator.quota.belief import Expectation
+from orchestrator.quota.duration_model import Lognormal
 
 
 class Purpose(IntEnum):
@@ -60,48 +59,59 @@ def earliest_at(ask: Ask) -> float:
     return max(ask.not_before, ask.job.asked_at + ask.job.min_s)
 
 
-def unseen_s(job: Job, expect: Expectation, now: float) -> float:
-    """The expected time since `job` finished unseen, in seconds; infinite once its timeout is over."""
+def unseen_s(job: Job, expected: Lognormal | None, now: float) -> float:
+    """Return the expected seconds since `job` finished; infinite once its timeout is over.
+
+    Without an estimate (no history, or a job that outlived it) the end is as likely at one moment since the last poll as
+    at another.
+    """
     if now >= job.timeout_at:
         return float("inf")
-    return expect.unseen_s(now - job.accepted_at, job.unfinished_at - job.accepted_at)
+    unfinished_s = job.unfinished_at - job.accepted_at
+    if expected is None or expected.outlived(unfinished_s):
+        return max(0.0, now - job.unfinished_at) / 2
+    return expected.unseen_s(now - job.accepted_at, unfinished_s)
 
 
 _CHEAPEST = 1 / 4
 _DEAREST = 1 / 2
 _SHARE = 0.1
-# Every 5 s is what the API's own pages advise; as long as that takes half of the calls at most, they are free.
+# The API's own documentation advises a poll every 2 to 5 s.
 _IDLE_S = 5.0
-_IDLE_PRICE = _SHARE * _IDLE_S / 2
 
 
-def worth_at(ask: Ask, expect: Expectation, price_s: float) -> float:
-    """The moment from which a poll is worth its call at `price_s`: it has waited `max_s` (in an idle run 5 s, whatever is
-    expected), its timeout is over, or its expected unseen time has reached the price. Found by bisection, since that
-    time never shrinks.
+def worth_at(request: Ask, expected: Lognormal | None, spacing_s: float) -> float:
+    """Return the moment from which a poll is worth its call.
+
+    `spacing_s` is how far apart the polls of one job are if all calls are polls (`poll_spacing_s`). A job with an estimate
+    is polled when its expected unseen time reaches a tenth of that; a job without one every `spacing_s`, at least 5 s. Both
+    stay within `poll.min` and `poll.max` and the timeout. Found by bisection, because the unseen time never shrinks.
     """
-    job = ask.job
-    first = earliest_at(ask)
+    job = request.job
+    first = earliest_at(request)
     if job is None:
         return first
-    longest_s = job.max_s if price_s > _IDLE_PRICE else min(job.max_s, _IDLE_S)
+    # as long as a poll of each job every 5 s takes at most half of the calls, nothing waits longer
+    longest_s = job.max_s if spacing_s > _IDLE_S / 2 else min(job.max_s, _IDLE_S)
     last = max(first, min(job.asked_at + longest_s, job.timeout_at))
-    # sooner than a part of the finest poll nobody needs to know of an end; later than that nobody wants to
-    price_s = min(_DEAREST * job.max_s, max(_CHEAPEST * job.min_s, price_s))
-    if unseen_s(job, expect, first) >= price_s:
+    if expected is None or expected.outlived(job.unfinished_at - job.accepted_at):
+        return max(first, min(last, job.asked_at + max(_IDLE_S, spacing_s)))
+    # an end need not be known sooner than a part of the finest poll, and not later than a part of the coarsest
+    price_s = min(_DEAREST * job.max_s, max(_CHEAPEST * job.min_s, _SHARE * spacing_s))
+    if unseen_s(job, expected, first) >= price_s:
         return first
-    if unseen_s(job, expect, last) < price_s:
+    if unseen_s(job, expected, last) < price_s:
         return last
     low, high = first, last
     while high - low > 0.05 * max(0.2, high - job.asked_at):
         mid = (low + high) / 2
-        if unseen_s(job, expect, mid) >= price_s:
+        if unseen_s(job, expected, mid) >= price_s:
             high = mid
         else:
             low = mid
     return high
 
 
-def price_s(followed: int, calls_per_s: float) -> float:
-    """What a poll must be worth, in expected seconds since its job's unseen end, when `followed` jobs share the calls."""
-    return _SHARE * followed / calls_per_s
+def poll_spacing_s(followed: int, calls_per_s: float) -> float:
+    """Return how many seconds apart the polls of one job are if `followed` jobs share all calls."""
+    return followed / calls_per_s

@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from orchestrator.manifest.manifest import Secret
-from orchestrator.quota.belief import Durations
-from orchestrator.quota.choice import SUBMITTING, Ask, Purpose, price_s
-from orchestrator.quota.estimate import Budget
+from orchestrator.quota.choice import SUBMITTING, Ask, Purpose, poll_spacing_s
+from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
+from orchestrator.quota.time_left import Budget
 from orchestrator.quota.waiting import Waiter, Waiting
 from orchestrator.quota.wire import Wire
 
@@ -115,7 +115,7 @@ class Door:
         *,
         keys: Sequence[KeyQuota],
         wire: Wire,
-        durations: Durations,
+        durations: DurationModel,
         watcher: Watcher,
         clock: Callable[[], float],
         patience_s: float = THROTTLED_FOR_S,
@@ -131,9 +131,8 @@ class Door:
         self._wake = asyncio.Event()
         self._closed: dict[Purpose, Closing] = {}
         self._submits_paused = False
-        self._priced_s = 0.0
-        self._priced_at = float("-inf")
-        self._priced_for: object = None
+        self._spacing_s = 0.0
+        self._spaced_at = float("-inf")
         wire.register(self._wake.set)
 
     async def turn(self, ask: Ask) -> Turn:
@@ -231,7 +230,7 @@ class Door:
             key, ready_at = self._soonest_key(now)
             if key is None or ready_at > now:
                 return ready_at
-            self._price(now)
+            self._space_polls(now)
             waiter = self._waiting.best(now, may=self._may)
             if waiter is None:
                 return self._waiting.next_at(now)
@@ -256,12 +255,11 @@ class Door:
                 best, best_at = key, at
         return best, best_at
 
-    def _price(self, now: float) -> None:
-        """Judge the sleeping polls anew where the price or the knowledge of durations has changed enough to matter."""
+    def _space_polls(self, now: float) -> None:
+        """Judge the sleeping polls anew if their spacing has changed by a quarter."""
         rate = sum(k.calls_per_s for k in self.keys if not k.refused)
-        price = price_s(self._waiting.polls, rate)
-        known = self.durations.crowd.curve
-        moved = not 0.8 <= price / self._priced_s <= 1.25 if self._priced_s else True
-        if (moved or known is not self._priced_for) and now - self._priced_at >= self._waiting.polls / 1000:
-            self._priced_s, self._priced_at, self._priced_for = price, now, known
-            self._waiting.set_price(price)
+        spacing_s = poll_spacing_s(self._waiting.polls, rate)
+        moved = not 0.8 * self._spacing_s <= spacing_s <= 1.25 * self._spacing_s
+        if moved and now - self._spaced_at >= self._waiting.polls / 1000:
+            self._spacing_s, self._spaced_at = spacing_s, now
+            self._waiting.set_spacing(spacing_s)

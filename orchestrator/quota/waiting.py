@@ -10,8 +10,8 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from orchestrator.quota.belief import Expectation
 from orchestrator.quota.choice import Ask, Purpose, unseen_s, worth_at
+from orchestrator.quota.duration_model import Lognormal
 
 _NEVER = float("inf")
 
@@ -26,12 +26,12 @@ class Waiter:
 
 
 class Waiting:
-    """A queue of asks. `expect` tells what is believed of a model's next job at this moment."""
+    """A queue of asks. `expect` returns the estimate for a model's next job, None without history."""
 
-    def __init__(self, expect: Callable[[str], Expectation]) -> None:
+    def __init__(self, expect: Callable[[str], Lognormal | None]) -> None:
         self._expect = expect
         self._number = 0
-        self._price_s = 1.0
+        self._spacing_s = 10.0
         self._later: list[tuple[float, int, Waiter]] = []
         self._ready: list[tuple[int, tuple[float, ...], int, Waiter]] = []
         self._sleeping: list[tuple[float, int, Waiter]] = []
@@ -56,7 +56,7 @@ class Waiting:
             heapq.heappush(self._later, (ask.not_before, waiter.number, waiter))
         else:
             self._polls += 1
-            at = worth_at(ask, self._expect(ask.job.model), self._price_s)
+            at = worth_at(ask, self._expect(ask.job.model), self._spacing_s)
             heapq.heappush(self._sleeping, (at, waiter.number, waiter))
         return waiter
 
@@ -70,15 +70,15 @@ class Waiting:
         else:
             self._polls -= 1
 
-    def set_price(self, price_s: float) -> None:
-        """A new price for polls, or new knowledge of durations: what sleeps is judged anew."""
-        self._price_s = price_s
+    def set_spacing(self, spacing_s: float) -> None:
+        """Judge the sleeping polls anew: the polls' spacing or the estimates of durations have changed."""
+        self._spacing_s = spacing_s
         asleep = [w for _, _, w in self._sleeping if not w.gone]
         self._sleeping = [(self._worth_at(w.ask), w.number, w) for w in asleep]
         heapq.heapify(self._sleeping)
 
     def _worth_at(self, ask: Ask) -> float:
-        return ask.not_before if ask.job is None else worth_at(ask, self._expect(ask.job.model), self._price_s)
+        return ask.not_before if ask.job is None else worth_at(ask, self._expect(ask.job.model), self._spacing_s)
 
     def best(self, now: float, *, may: Callable[[Purpose], bool]) -> Waiter | None:
         """Who goes now, or None where nobody should; `may` tells which purposes are let through."""

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from orchestrator.clock import Clock
 from orchestrator.manifest.manifest import ApiKey, Instance, Secret
 from orchestrator.omni.client import OmniClient
-from orchestrator.quota.belief import Durations
 from orchestrator.quota.door import Door, Watcher
+from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Ledger
 from orchestrator.quota.wire import Wire
@@ -66,7 +66,7 @@ def open_calls(
     access: Access,
     *,
     wire: Wire,
-    durations: Durations,
+    durations: DurationModel,
     patience_s: float,
     tally: Tally,
     background: Background,

@@ -17,7 +17,7 @@ from orchestrator.plan.lanes import Length, next_refresh, refreshes
 from orchestrator.plan.plan import Lane, Plan, Target
 from orchestrator.quota.choice import SUBMITTING
 from orchestrator.quota.door import Closing
-from orchestrator.quota.estimate import LaneLeft
+from orchestrator.quota.time_left import LaneLeft
 from orchestrator.run.before import Underway
 from orchestrator.run.calls import Calls
 from orchestrator.run.failure import RunKind, make_failure
@@ -155,17 +155,21 @@ class Pool:
         return tuple(lane for lane in found if lane is not None)
 
     def _lane_left(self, work: _Work) -> LaneLeft:
-        expect, now = self._calls[work.lane.instance].door.durations.expect, self._clock.now()
+        durations, now = self._calls[work.lane.instance].door.durations, self._clock.now()
+
+        def expected_s(model: str) -> float:
+            known_s = durations.known_s(model)
+            return durations.typical_s if known_s is None else known_s
+
         life, pending = work.life, work.pending
         if life is None or life.accepted_at is None or life.unfinished_at is None or life.phase is Phase.ENDED:
-            return LaneLeft(waiting=tuple(expect(model) for model in self._senders(pending)))
+            return LaneLeft(waiting_s=tuple(expected_s(model) for model in self._senders(pending)))
         served = {t.entry.index for t in life.refresh.served}
         behind = [t for t in pending if t.entry.index not in served]
         return LaneLeft(
-            running=expect(life.refresh.sender.model_id),
-            unfinished_s=life.unfinished_at - life.accepted_at,
+            running_s=expected_s(life.refresh.sender.model_id),
             age_s=now - life.accepted_at,
-            waiting=tuple(expect(model) for model in self._senders(behind)),
+            waiting_s=tuple(expected_s(model) for model in self._senders(behind)),
         )
 
     def _senders(self, pending: Sequence[Target]) -> list[str]:

@@ -330,10 +330,9 @@ class Refreshing:
             if got.answer.state is JobState.RUNNING:
                 if asked_at >= timeout_at:
                     return self._timed_out(life, job_id)
-                durations.running(model, job_id, was_s, age_s)
                 unfinished_at = life.unfinished_at = asked_at
                 continue
-            durations.ended(model, job_id, was_s, age_s)
+            durations.ended(was_s, age_s)
             if got.answer.state is JobState.SUCCEEDED:
                 return Ending(status=Status.SUCCEEDED)
             return self._job_failed(life)

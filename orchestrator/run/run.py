@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from random import Random
 from typing import Protocol
 
 from orchestrator.errors import OmniRefreshError
@@ -16,10 +15,10 @@ from orchestrator.plan.known import with_known
 from orchestrator.plan.lanes import Length
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.touched import Touched
-from orchestrator.quota.belief import Durations
 from orchestrator.quota.choice import SUBMITTING
 from orchestrator.quota.door import THROTTLED_FOR_S, Closing, Door
-from orchestrator.quota.estimate import Estimate, estimate
+from orchestrator.quota.duration_model import DurationModel
+from orchestrator.quota.time_left import estimate_time_left
 from orchestrator.quota.wire import Wire
 from orchestrator.run.before import NO_PAST, NOTHING, Before, Past
 from orchestrator.run.calls import Calls
@@ -173,19 +172,13 @@ class Run:
             abort=pool.abort,
         )
 
-    def time_left(self, rng: Random) -> Estimate | None:
-        """How long the run still takes, as far as can be told now; None before there is a plan."""
+    def time_left_s(self) -> float | None:
+        """Return the expected seconds until the run ends; None before there is a plan."""
         if self._pool is None:
             return None
         left = self._pool.lanes_left()
-        doors = {name: self._calls[name].door for name in left}
-        parts = [
-            estimate(lanes, doors[name].budget(), doors[name].durations.crowd_habits(), rng)
-            for name, lanes in left.items()
-        ]
-        if not parts:
-            return Estimate(0.0, 0.0, 0.0)
-        return Estimate(*(max(getattr(p, field) for p in parts) for field in ("low_s", "middle_s", "high_s")))
+        times = (estimate_time_left(lanes, self._calls[name].door.budget()) for name, lanes in left.items())
+        return max(times, default=0.0)
 
     def under_way(self) -> tuple[LaneUnderWay, ...]:
         """The lanes that are at work on something now."""
@@ -228,13 +221,12 @@ class Run:
 
     def _open(self, instance: Instance, client: OmniClient, wire: Wire) -> Calls:
         around = self._around
-        grain_s = min(e.poll.min_s for e in self._open_entries if e.instance == instance.name and e.enabled)
         calls = open_calls(
             instance,
             client,
             around,
             wire=wire,
-            durations=Durations(around.history.get(instance.name), grain_s=grain_s),
+            durations=DurationModel(around.history.get(instance.name)),
             # with a deadline it is the deadline that ends a run which gets nothing but 429
             patience_s=THROTTLED_FOR_S if self._settings.deadline_s is None else float("inf"),
             tally=self._tally,

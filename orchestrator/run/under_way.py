@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from orchestrator.quota.belief import Durations
+from orchestrator.quota.duration_model import DurationModel
 from orchestrator.run.life import Life, Phase
 
 
@@ -24,17 +24,16 @@ class LaneUnderWay:
     behind: int
 
     @classmethod
-    def of(cls, instance: str, life: Life | None, pending: int, durations: Durations, now: float) -> Self | None:
+    def of(cls, instance: str, life: Life | None, pending: int, durations: DurationModel, now: float) -> Self | None:
         """What a lane is doing at `now` that has `pending` targets without an outcome; None where it only waits."""
         if life is None or life.phase not in (Phase.SENDING, Phase.FOLLOWING):
             return None
-        own = durations.expect(life.refresh.sender.model_id).own
         serves = len(life.refresh.served)
         return cls(
             instance=instance,
             target=life.refresh.sender.entry.name,
             serves=serves,
             age_s=None if life.accepted_at is None else now - life.accepted_at,
-            usual_s=None if own is None else own.median_s,
+            usual_s=durations.known_s(life.refresh.sender.model_id),
             behind=max(0, pending - serves),
         )

@@ -6,12 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 
 from orchestrator.manifest.manifest import Instance, Verify
 from orchestrator.plan.plan import Refresh
-from orchestrator.quota.belief import Durations, Expectation
-from orchestrator.quota.estimate import Budget, Estimate, estimate, plan_lanes
+from orchestrator.quota.duration_model import DurationModel
+from orchestrator.quota.time_left import Budget, LaneLeft, estimate_time_left
 from orchestrator.run.proving import wants_proof
 from orchestrator.survey.steps import Step
 
@@ -29,7 +28,7 @@ class Forecast:
     submits: int
     polls: int
     proofs: int
-    time: Estimate | None
+    time_s: float | None
     known: int
 
     @property
@@ -43,26 +42,24 @@ def make_forecast(
     *,
     instances: Mapping[str, Instance],
     look_ups: Mapping[str, int],
-    durations: Mapping[str, Durations],
-    rng: Random,
+    durations: Mapping[str, DurationModel],
 ) -> Forecast:
     """The forecast for a plan's steps. `look_ups` are the calls that were made for it, by instance: a run makes them again."""
-    lanes: dict[str, dict[str, list[Expectation]]] = defaultdict(lambda: defaultdict(list))
+    lanes: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     followed = known = 0
     last = {(step.lane.instance, step.lane.key): step.turn for step in steps}
     for step in steps:
         instance, model = step.lane.instance, step.refresh.sender.model_id
         calls = len(step.refresh.asks)
-        lanes[instance][step.lane.key] += [durations[instance].expect(model)] * calls
-        known += durations[instance].known_s(model) is not None
+        known_s = durations[instance].known_s(model)
+        lanes[instance][step.lane.key] += [durations[instance].typical_s if known_s is None else known_s] * calls
+        known += known_s is not None
         is_followed = step.refresh.wait or step.turn < last[step.lane.instance, step.lane.key]
         followed += calls if is_followed else calls - 1
     times = [
-        estimate(
-            plan_lanes(of_instance.values()),
+        estimate_time_left(
+            [LaneLeft(waiting_s=tuple(lane)) for lane in of_instance.values()],
             _budget(instances[name], look_ups.get(name, 0)),
-            durations[name].crowd_habits(),
-            rng,
         )
         for name, of_instance in lanes.items()
     ]
@@ -72,7 +69,7 @@ def make_forecast(
         polls=math.ceil(POLLS_A_JOB * followed),
         proofs=sum(_proofs(step.refresh) for step in steps),
         # instances are worked on side by side: the slowest decides
-        time=max(times, key=lambda t: t.middle_s) if times else None,
+        time_s=max(times, default=None),
         known=known,
     )
 

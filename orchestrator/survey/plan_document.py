@@ -10,11 +10,10 @@ from orchestrator.manifest.manifest import Entry
 from orchestrator.omni.address import UnsendableName, refresh_target
 from orchestrator.omni.answers import RefreshAsk
 from orchestrator.plan.touched import Touched
-from orchestrator.quota.estimate import Estimate
 from orchestrator.survey.preview import Preview
 from orchestrator.survey.steps import Step
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Mapping[str, Any]:
@@ -37,7 +36,7 @@ def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Map
                 "proofs": forecast.proofs,
                 "total": forecast.calls,
             },
-            "expected": _expected(forecast.time),
+            "expected_s": None if forecast.time_s is None else round(forecast.time_s, 1),
             "known_durations": forecast.known,
         },
         "refreshes": [_refresh(step) for step in preview.steps],
@@ -70,12 +69,6 @@ def _change(preview: Preview, touched: Touched) -> dict[str, object]:
             for one in preview.plan.concerns
         ],
     }
-
-
-def _expected(time: Estimate | None) -> Mapping[str, float] | None:
-    if time is None:
-        return None
-    return {name: round(getattr(time, name), 1) for name in ("low_s", "middle_s", "high_s")}
 
 
 def _who(entry: Entry) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from random import Random
 
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.plan.concern import concern, must_ask
@@ -14,8 +13,8 @@ from orchestrator.plan.make_plan import make_plan
 from orchestrator.plan.narrow import narrow, set_apart
 from orchestrator.plan.plan import Plan, Unresolved
 from orchestrator.plan.touched import Touched
-from orchestrator.quota.belief import Durations
 from orchestrator.quota.door import DoorClosed
+from orchestrator.quota.duration_model import DurationModel
 from orchestrator.run.look_up import together
 from orchestrator.run.planning import ask_schemas
 from orchestrator.survey.cautions import Caution, make_cautions
@@ -117,7 +116,6 @@ def make_preview(
     touched: Touched | None = None,
     length: Length,
     history: Mapping[str, Mapping[str, Sequence[float]]],
-    rng: Random,
 ) -> Preview:
     """What a run of these entries would do, by what was looked up and how long models took (`history`: seconds, oldest
     first, by instance and model id).
@@ -135,17 +133,12 @@ def make_preview(
         if e.enabled and e.instance in found.silent
     )
     plan = replace(plan, unresolved=tuple(sorted((*plan.unresolved, *unasked), key=lambda u: u.entry.index)))
-    durations = {
-        name: Durations(
-            history.get(name), grain_s=min((e.poll.min_s for e in selected if e.instance == name), default=2.0)
-        )
-        for name in manifest.instances
-    }
+    durations = {name: DurationModel(history.get(name)) for name in manifest.instances}
     steps = make_steps(plan, length=length, known_s=lambda name, model: durations[name].known_s(model))
     return Preview(
         plan=plan,
         steps=steps,
-        forecast=make_forecast(steps, instances=manifest.instances, look_ups=found.calls, durations=durations, rng=rng),
+        forecast=make_forecast(steps, instances=manifest.instances, look_ups=found.calls, durations=durations),
         cautions=make_cautions(plan, steps, found.inventories),
         touched=touched,
     )

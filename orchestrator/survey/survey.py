@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.manifest.manifest import Instance
-from orchestrator.quota.belief import Durations
 from orchestrator.quota.door import Closing, DoorClosed
+from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.wire import Wire
 from orchestrator.run.calls import Calls
 from orchestrator.run.look_up import LookUp
@@ -64,7 +64,7 @@ class Survey:
                 client,
                 access,
                 wire=self._wire,
-                durations=Durations(),
+                durations=DurationModel(),
                 patience_s=PATIENCE_S,
                 tally=self.tally,
                 background=self._background,

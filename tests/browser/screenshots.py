@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress
-from orchestrator.quota.estimate import Estimate
 from orchestrator.report.earlier import parse_document
 from orchestrator.report.summary import render_summary
 from orchestrator.run.outcome import Status
@@ -60,7 +59,7 @@ def a_nightly_s_moment() -> Progress:
         selected=300,
         total=300,
         settled={Status.SUCCEEDED: 92, Status.REJECTED: 2, Status.FAILED: 1, Status.SKIPPED: 4},
-        left=Estimate(200, 320, 560),
+        left_s=320,
         budgets=(
             BudgetUse(instance="prod", used=55, calls=60, per_s=60, held_s=None),
             BudgetUse(instance="emea", used=17, calls=120, per_s=60, held_s=8),

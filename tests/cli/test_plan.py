@@ -37,7 +37,7 @@ def test_json_is_one_document(tmp_path: Path, capfd: Any) -> None:
     """With --json stdout is exactly one document with a schema version, at the highest verbosity as well."""
     done = call(capfd, "plan", write_manifest(tmp_path), "--json", "-v", "--select", "m2")
     assert done.code == 0
-    assert done.document["schema_version"] == 1
+    assert done.document["schema_version"] == 2
     (refresh,) = done.document["refreshes"]
     assert (refresh["name"], refresh["lane"], refresh["serves"]) == ("m2", "connection c2", ["m2"])
     assert refresh["calls"] == [{"method": "POST", "target": f"/api/v1/models/{uuid(2)}/refresh?hard_refresh=true"}]

@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from orchestrator.manifest.manifest import RateLimit, Secret
-from orchestrator.quota.belief import Durations
 from orchestrator.quota.choice import Ask, Purpose
 from orchestrator.quota.door import Closing, Door, DoorClosed
+from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import Window
 from orchestrator.quota.wire import Wire
@@ -39,7 +39,7 @@ async def door(
             for n, requests in enumerate(limits)
         ],
         wire=wire or Wire(workers),
-        durations=Durations(),
+        durations=DurationModel(),
         watcher=witness,
         clock=loop.time,
     )

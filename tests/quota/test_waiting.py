@@ -7,26 +7,26 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.quota.belief import Durations, Expectation
-from orchestrator.quota.choice import Ask, Job, Purpose, earliest_at, price_s, unseen_s, worth_at
+from orchestrator.quota.choice import Ask, Job, Purpose, earliest_at, poll_spacing_s, unseen_s, worth_at
+from orchestrator.quota.duration_model import DurationModel, Lognormal
 from orchestrator.quota.waiting import Waiter, Waiting
 
 HISTORY = {"quick": [5.0, 6.0, 5.5], "slow": [300.0, 280.0], "wild": [10.0, 900.0, 45.0]}
-DURATIONS = Durations(HISTORY)
+DURATIONS = DurationModel(HISTORY)
 MODELS = ["quick", "slow", "wild", "new"]
 
 
-def expect(model: str) -> Expectation:
-    """What is believed of a model; the same all the time."""
+def expect(model: str) -> Lognormal | None:
+    """Return the estimate for a model; None for the new one."""
     return DURATIONS.expect(model)
 
 
-def plain(waiters: list[Waiter], now: float, price: float, may: Callable[[Purpose], bool]) -> list[Waiter]:
+def plain(waiters: list[Waiter], now: float, spacing_s: float, may: Callable[[Purpose], bool]) -> list[Waiter]:
     """All who are as good as the best: blocking look-ups, submits by rank, polls by worth, proof reads."""
 
     def ready(waiter: Waiter) -> bool:
         ask = waiter.ask
-        at = ask.not_before if ask.job is None else worth_at(ask, expect(ask.job.model), price)
+        at = ask.not_before if ask.job is None else worth_at(ask, expect(ask.job.model), spacing_s)
         return at <= now and may(ask.purpose)
 
     def key(waiter: Waiter) -> tuple[float, ...]:
@@ -76,21 +76,21 @@ def asks(draw: st.DrawFn) -> Ask:
 def test_the_choice_is_the_plain_one(
     queue: list[Ask], steps: list[tuple[float, float]], paused: bool, data: st.DataObject
 ) -> None:
-    """However asks come, leave and wait, and however the price moves: who goes is one whom a scan over all would choose."""
+    """However asks come, leave and wait, and however the spacing_s moves: who goes is one whom a scan over all would choose."""
 
     def may(purpose: Purpose) -> bool:
         return not (paused and purpose in (Purpose.SUBMIT, Purpose.LOOK_UP))
 
-    waiting, now, price = Waiting(expect), 0.0, 1.0
+    waiting, now, spacing_s = Waiting(expect), 0.0, 1.0
     left = [waiting.add(ask) for ask in queue]
-    for step_s, new_price in steps:
+    for step_s, new_spacing_s in steps:
         now += step_s
-        if new_price != price:
-            price = new_price
-            waiting.set_price(price)
+        if new_spacing_s != spacing_s:
+            spacing_s = new_spacing_s
+            waiting.set_spacing(spacing_s)
         for _ in range(3):
             chosen = waiting.best(now, may=may)
-            expected = plain(left, now, price, may)
+            expected = plain(left, now, spacing_s, may)
             if chosen is None:
                 assert not expected
                 break
@@ -122,17 +122,17 @@ def test_next_at_misses_nobody(queue: list[Ask], now: float) -> None:
         assert waiting.best(at, may=lambda _: True) is not None
 
 
-@given(ask=asks(), price=st.floats(0, 1000))
-def test_a_poll_keeps_its_bounds(ask: Ask, price: float) -> None:
-    """A poll is worth its call neither before `poll.min` since the last one nor later than `poll.max`, at any price."""
+@given(ask=asks(), spacing_s=st.floats(0, 1000))
+def test_a_poll_keeps_its_bounds(ask: Ask, spacing_s: float) -> None:
+    """A poll is worth its call neither before `poll.min` since the last one nor later than `poll.max`, at any spacing_s."""
     if ask.job is None:
-        assert worth_at(ask, expect("new"), price) == ask.not_before == earliest_at(ask)
+        assert worth_at(ask, expect("new"), spacing_s) == ask.not_before == earliest_at(ask)
         return
-    at = worth_at(ask, expect(ask.job.model), price)
+    at = worth_at(ask, expect(ask.job.model), spacing_s)
     assert at >= max(ask.not_before, ask.job.asked_at + ask.job.min_s) == earliest_at(ask)
     assert at <= max(earliest_at(ask), ask.job.asked_at + ask.job.max_s)
     assert at <= max(earliest_at(ask), ask.job.timeout_at)
-    dearer = worth_at(ask, expect(ask.job.model), 2 * price)
+    dearer = worth_at(ask, expect(ask.job.model), 2 * spacing_s)
     assert dearer >= at - 0.1 * max(0.2, at - ask.job.asked_at)
 
 
@@ -161,7 +161,7 @@ def test_everybody_gets_a_turn() -> None:
         return Job(model="new", accepted_at=0, unfinished_at=at, asked_at=at, min_s=2, max_s=60, timeout_at=1e6)
 
     of = {waiting.add(Ask(purpose=Purpose.POLL, job=job(0.0))): n for n in asked}
-    waiting.set_price(price_s(20, 1.0))
+    waiting.set_spacing(poll_spacing_s(20, 1.0))
     for second in range(2, 400):
         chosen = waiting.best(float(second), may=lambda _: True)
         if chosen is not None:

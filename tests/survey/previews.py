@@ -1,7 +1,6 @@
 """Previews for tests: of a manifest's text, against a simulated instance where anything must be asked."""
 
 from collections.abc import Mapping, Sequence
-from random import Random
 
 from orchestrator.omni.address import request_target_bytes
 from orchestrator.plan.selection import select
@@ -32,6 +31,5 @@ def preview(
         found,
         length=lambda name, ask: request_target_bytes(loaded.instances[name], ask),
         history=history or {},
-        rng=Random(0),
     )
     return made, calls

@@ -96,19 +96,18 @@ def test_time_follows_history_and_budget() -> None:
     many = manifest_text(*(model(n) for n in range(1, 61)))
     history = {"sim": {uuid(n): [30.0, 30.0, 30.0] for n in range(1, 61)}}
     known, _ = preview(many, history=history)
-    assert known.forecast.time is not None
+    assert known.forecast.time_s is not None
     # 60 submits use the first minute's budget, so that the first end is seen when the second minute begins
-    assert 60 <= known.forecast.time.middle_s < 100
+    assert 60 <= known.forecast.time_s < 100
     assert known.forecast.known == 60
     few, _ = preview(many, include=["m1", "m2"], history=history)
-    assert few.forecast.time is not None
-    assert 25 <= few.forecast.time.middle_s < 50
+    assert few.forecast.time_s is not None
+    assert 25 <= few.forecast.time_s < 50
     guess, _ = preview(manifest_text(model(1)))
     assert guess.forecast.known == 0
-    assert guess.forecast.time is not None
-    assert not guess.forecast.time.is_point
+    assert guess.forecast.time_s is not None
     nothing, _ = preview(manifest_text(model(1, enabled=False)))
-    assert nothing.forecast.time is None
+    assert nothing.forecast.time_s is None
     assert nothing.forecast.calls == 0
 
 

@@ -62,7 +62,13 @@ class Ground:
         return replace(
             surroundings,
             recorder=JournalRecorder(
-                steps, row=make_row, base_urls=base_urls, clock=self.clock, began_at=self.clock.now(), calls={}
+                steps,
+                row=make_row,
+                base_urls=base_urls,
+                clock=self.clock,
+                began_at=self.clock.now(),
+                calls={},
+                redact=str,
             ),
             keeper=LaneKeeper(Locks(self.owner), steps, base_urls=base_urls, clock=self.clock),
             ledger=lambda i, key: SharedWindow(

@@ -267,7 +267,13 @@ class Machine:
                 steps = journal.begin(new, takes=takes)
             base_urls = {name: i.base_url for name, i in manifest.instances.items()}
             recorder = JournalRecorder(
-                steps, row=make_row, base_urls=base_urls, clock=clock, began_at=clock.now(), calls=recalled.calls
+                steps,
+                row=make_row,
+                base_urls=base_urls,
+                clock=clock,
+                began_at=clock.now(),
+                calls=recalled.calls,
+                redact=str,
             )
             run = Run(
                 manifest,

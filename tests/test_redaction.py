@@ -152,3 +152,30 @@ def test_it_is_fast() -> None:
     for text in (*hostile, "authorization" + " " * 10**6, "a://" + "b" * 10**6):
         redactor.redact(text)
     assert time.process_time() - started_s < 3
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "SECRETKEY-12345".lower(),
+        "".join(f"%{byte:02x}" for byte in b"SECRETKEY-12345"),
+        "".join(f"&#{byte};" for byte in b"SECRETKEY-12345"),
+        "".join(f"\\u00{byte:02x}" for byte in b"SECRETKEY-12345"),
+        "".join(f"%5Cu00{byte:02X}" for byte in b"SECRETKEY-12345"),
+        "&amp;#83;ECRET\r\n  KEY-1=32\\x3345",
+        "SECRET\\nKEY-12345",
+        "SECRET\u200bKEY-12345",
+        b"SECRETKEY-12345".hex("-"),
+        base64.b32encode(b"SECRETKEY-12345").decode(),
+        quote(base64.b64encode(b"SECRETKEY-12345").decode(), safe=""),
+    ],
+)
+def test_escapes_of_escapes(form: str) -> None:
+    """A secret is found in any case, escaped in several ways at once, in layers, and broken over lines."""
+    assert Redactor([Secret("SECRETKEY-12345")]).redact(f"before {form} after") == f"before {REDACTED} after"
+
+
+def test_prose_stays() -> None:
+    """A short word that is a secret is no reason to shred what only resembles it."""
+    redactor = Redactor([Secret("admin"), Secret("prod")])
+    assert redactor.redact("Connection Admin, pro d, admin, prod") == "Connection Admin, pro d, [redacted], [redacted]"

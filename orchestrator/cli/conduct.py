@@ -78,6 +78,7 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
                 clock=clock,
                 began_at=clock.now(),
                 calls=begun.recalled.calls,
+                redact=desk.redactor.redact,
             )
             surroundings = _surroundings(stage, manifest, recorder, narrator)
             run = Run(shared, order.selected, order.settings, surroundings, begun.before, touched=order.touched)

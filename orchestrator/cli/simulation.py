@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
+from orchestrator.manifest.api_keys import reason
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, Secret
 from orchestrator.simulator.reading import ScenarioError, load_scenario, make_scenario
 from orchestrator.simulator.scenario import Scenario
@@ -60,8 +61,8 @@ def read_scenario(path: str) -> Scenario:
         return load_scenario(Path(path))
     except ScenarioError as error:
         raise UsageError(f"the scenario is wrong:\n{error}") from None
-    except OSError as error:
-        raise UsageError(f"the scenario cannot be read: {error.strerror or error}: {path}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the scenario cannot be read: {reason(error)}: {path}") from None
 
 
 def _known_keys(scenario: Scenario) -> list[str]:

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from orchestrator.errors import UsageError
+from orchestrator.input_file import read_input
 from orchestrator.manifest.manifest import KeySource, Secret
 from orchestrator.manifest.variables import VariableError, expand, placeholders
 
 MAX_KEY_BYTES: Final = 8_192
 """A longer file is no key."""
+
+# A key file may hold blanks and a line's end around its key.
+_MAX_KEY_FILE: Final = 2 * MAX_KEY_BYTES
 
 MAX_SMALL_FILE: Final = 8 * 1024 * 1024
 """A bundle of every public authority is a quarter of a megabyte."""
@@ -32,6 +36,8 @@ def clean_key(text: str) -> Secret:
     key = text.strip(_OUTER)
     if not key:
         raise KeyTextError("is empty: put the key's text there")
+    if len(key) > 1 and key[0] == key[-1] and key[0] in "\"'`":
+        raise KeyTextError("stands in quotes: remove them (`docker run --env-file` keeps quotes as part of the value)")
     if key.lower().startswith("bearer ") or key.lower() == "bearer":
         raise KeyTextError('begins with "Bearer": keep the key alone, the word is added when it is sent')
     if "\n" in key or "\r" in key:
@@ -64,8 +70,10 @@ def key_from_file(path: Path, read_file: ReadFile) -> Secret:
         data = read_file(path)
     except (OSError, ValueError) as error:
         raise KeyTextError(f"the key file cannot be read: {reason(error)}") from None
+    if len(data) > _MAX_KEY_FILE:
+        raise KeyTextError(f"the key file is larger than {_MAX_KEY_FILE} bytes, which no key is")
     try:
-        text = data[: MAX_KEY_BYTES + 16].decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise KeyTextError("the key in the key file is not ASCII: copy the key again") from None
     try:
@@ -87,10 +95,12 @@ def api_key_again(source: KeySource, environ: Mapping[str, str], read_file: Read
 
 def reason(error: OSError | ValueError) -> str:
     """Why a file cannot be read, in few words that do not repeat its path."""
-    return (error.strerror or "no reason given").lower() if isinstance(error, OSError) else "its path cannot be one"
+    if not isinstance(error, OSError):
+        return "its path cannot be one"
+    words = error.strerror or "no reason given"
+    return words[:1].lower() + words[1:]
 
 
 def read_small_file(path: Path) -> bytes:
-    """A key's or certificate's file, up to a limit."""
-    with path.open("rb") as file:
-        return file.read(MAX_SMALL_FILE)
+    """A key's or certificate's file: a regular one, up to a limit. Raises OSError with the reason, or ValueError."""
+    return read_input(path, MAX_SMALL_FILE)

@@ -13,7 +13,7 @@ from orchestrator.manifest.api_keys import KeyTextError, key_from_file, key_from
 from orchestrator.manifest.kinds import JsonSchema
 from orchestrator.manifest.manifest import ApiKey, KeySource, Place
 from orchestrator.manifest.reading import Reading, empty, kind_of
-from orchestrator.manifest.variables import VariableError, only_placeholders, placeholders
+from orchestrator.manifest.variables import VariableError, expand, only_placeholders, placeholders
 from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
 
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -125,8 +125,19 @@ class CaFile:
         return {"type": "string", "minLength": 1}
 
 
-def note_secrets(reading: Reading, node: Node) -> None:
-    """Makes every value under an `api_keys` known as a secret, before any of them can show in a fault."""
+def note_key_files(reading: Reading, node: Node) -> None:
+    """Makes the keys in these files known as secrets, before anything else is read; wrong files are found later."""
+    for item in node.items if isinstance(node, Sequence) else [node]:
+        if reading.with_keys and isinstance(item, Scalar) and not item.is_null:
+            try:
+                path = reading.folder / expand(item.text, reading.environ)
+                reading.secret(key_from_file(path, reading.read_file).reveal(), is_key=True)
+            except (VariableError, KeyTextError, ValueError):
+                continue
+
+
+def note_secrets(reading: Reading, node: Node, *, is_key: bool) -> None:
+    """Makes every value under an `api_keys`, or in an address, known as a secret before any of them can show in a fault."""
     for item in node.items if isinstance(node, Sequence) else [node]:
         if not isinstance(item, Scalar):
             continue
@@ -135,8 +146,8 @@ def note_secrets(reading: Reading, node: Node) -> None:
         except VariableError:
             continue
         for name, default in named:
-            reading.secret(reading.environ.get(name))
-            reading.secret(default)
+            reading.secret_variable(name, is_key=is_key)
+            reading.secret(default, is_key=is_key)
 
 
 def _each(reading: Reading, node: Node, key: str, one: _ReadOne) -> tuple[ApiKey, ...] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.manifest.api_keys import KeyTextError, key_from_text
-from orchestrator.manifest.credentials import note_secrets, read_address
+from orchestrator.manifest.credentials import note_key_files, note_secrets, read_address
 from orchestrator.manifest.manifest import ApiKey, Instance, KeySource, Place, RateLimit
 from orchestrator.manifest.reading import Reading
 from orchestrator.manifest.settings import NO_SETTINGS, Settings
@@ -26,13 +26,15 @@ def hide_keys(reading: Reading, root: Mapping) -> None:
     pair = root.pairs.get("instances")
     if pair is None:
         for variable in KEY_VARIABLES:
-            reading.secret(reading.environ.get(variable))
+            reading.secret_variable(variable, is_key=True)
         return
     if not isinstance(pair[1], Mapping):
         return
     for _, settings in pair[1].pairs.values():
         if isinstance(settings, Mapping) and "api_keys" in settings.pairs:
-            note_secrets(reading, settings.pairs["api_keys"][1])
+            note_secrets(reading, settings.pairs["api_keys"][1], is_key=True)
+        if isinstance(settings, Mapping) and "api_key_file" in settings.pairs:
+            note_key_files(reading, settings.pairs["api_key_file"][1])
 
 
 def make_instance(reading: Reading, name: str, settings: Settings) -> Instance | None:
@@ -75,6 +77,10 @@ def environment_instance(reading: Reading) -> Instance | None:
     elif not text.strip():
         base_url = ""
     else:
+        why = reading.misplaced("", text, is_address=True)
+        if why is not None:
+            reading.fault(_TOP, f"the variable {BASE_URL_VARIABLE} {why}")
+            return None
         base_url = read_address(reading, text, _TOP, f"the variable {BASE_URL_VARIABLE}")
     variable = next((name for name in KEY_VARIABLES if reading.environ.get(name)), KEY_VARIABLES[0])
     source = KeySource(text=f"${{{variable}}}")
@@ -95,7 +101,7 @@ def _once(reading: Reading, keys: list[tuple[ApiKey, Place]]) -> tuple[ApiKey, .
     found: dict[object, ApiKey] = {}
     for key, place in keys:
         if key.secret is not None:
-            reading.secret(key.secret.reveal())
+            reading.secret(key.secret.reveal(), is_key=True)
         identity = key.source if key.secret is None else key.secret
         if identity in found:
             reading.faults.warn(place, "a key stands here that is given before: it is used once")

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Final
 
+from orchestrator.input_file import read_input
 from orchestrator.manifest.api_keys import ReadFile, read_small_file, reason
 from orchestrator.manifest.encoding import MAX_BYTES
 from orchestrator.manifest.entries import EntryReader
@@ -41,8 +42,7 @@ def load_manifest(path: str | Path, *, environ: MappingOf[str, str], with_keys: 
 
 def _read(path: Path, faults: FaultList) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return read_input(path, MAX_BYTES)
     except IsADirectoryError:
         faults.add(_TOP, "this is a directory: name the manifest's file")
     except (OSError, ValueError) as error:

@@ -40,9 +40,13 @@ class NoticeAddress:
             named = placeholders(source)
             if _holds_password(source):
                 raise ValueError(_WRITTEN_OUT)
+            if why := reading.misplaced(source, "", is_address=True):
+                raise ValueError(why)
             if named and not reading.with_keys:
                 return Notice(channel=self.channel, source=source)
             text = expand(source, reading.environ).strip()
+            if why := reading.misplaced(source, text, is_address=True):
+                raise ValueError(why)
             check_address(text, self.channel)
         except ValueError as error:
             reading.fault(node.place, f"`{key}`: {error}")
@@ -152,7 +156,7 @@ def hide_notices(reading: Reading, root: Mapping) -> None:
     for item in pair[1].items if isinstance(pair[1], Sequence) else [pair[1]]:
         for channel in Channel:
             if isinstance(item, Mapping) and channel in item.pairs:
-                note_secrets(reading, item.pairs[channel][1])
+                note_secrets(reading, item.pairs[channel][1], is_key=False)
 
 
 def check_address(text: str, channel: Channel) -> None:

@@ -10,11 +10,18 @@ from typing import Final
 from orchestrator.manifest.api_keys import ReadFile
 from orchestrator.manifest.faults import FaultList
 from orchestrator.manifest.manifest import Place
-from orchestrator.manifest.variables import VariableError, expand
+from orchestrator.manifest.variables import VariableError, expand, placeholders
 from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
 
 MAX_NAME: Final = 500
 """Characters in a name: as many still fit into a URL, whatever they are."""
+
+# A shorter value of a variable is no secret by itself: it is one only where its variable is named.
+_SHORTEST_KEY: Final = 8
+_SHORTEST_ADDRESS: Final = 16
+_ADDRESSES: Final = frozenset({"base_url", "ca_file", "api_key_file"})
+_KEY_ELSEWHERE: Final = "holds an API key: a key belongs under `api_keys` alone, anywhere else reports and logs show it"
+_ADDRESS_ELSEWHERE: Final = "holds what is a secret of `notify`: write something else here, or reports and logs show it"
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -37,6 +44,9 @@ class Reading:
         self.with_keys: Final = with_keys
         self.read_file: Final = read_file
         self.faults: Final = faults
+        self._key_variables: set[str] = set()
+        self._notice_variables: set[str] = set()
+        self._keys: set[str] = set()
 
     def fault(self, place: Place, message: str) -> None:
         """Something is wrong at `place`."""
@@ -46,11 +56,38 @@ class Reading:
         """`text` for a message."""
         return self.faults.show(text)
 
-    def secret(self, text: str | None) -> None:
+    def secret(self, text: str | None, *, is_key: bool = False) -> None:
         """From here on `text` is a secret: no message shows it, with or without its outer blanks."""
         for form in (text or "", (text or "").strip()):
             if form and form not in self.faults.secrets:
                 self.faults.secrets.append(form)
+            if is_key and len(form) >= _SHORTEST_KEY:
+                self._keys.add(form)
+
+    def secret_variable(self, name: str, *, is_key: bool) -> None:
+        """What the variable `name` holds is a secret: it stands under `api_keys`, or under `notify`."""
+        (self._key_variables if is_key else self._notice_variables).add(name)
+        self.secret(self.environ.get(name), is_key=is_key)
+
+    def misplaced(self, written: str, text: str, *, is_address: bool = False) -> str | None:
+        """Why `text`, which was written as `written`, may not stand outside of `api_keys` and `notify`; None if it may.
+
+        Such texts reach reports, logs and the journal. An address or a path may share a part with one under `notify`,
+        but it holds no API key.
+        """
+        if any(key in text for key in self._keys):
+            return _KEY_ELSEWHERE
+        if not is_address and any(
+            len(secret) >= _SHORTEST_ADDRESS and secret in text for secret in self.faults.secrets
+        ):
+            return _ADDRESS_ELSEWHERE
+        if "$" in written:
+            for name, _ in placeholders(written):
+                if name in self._key_variables:
+                    return _KEY_ELSEWHERE
+                if name in self._notice_variables and not is_address:
+                    return _ADDRESS_ELSEWHERE
+        return None
 
     def text(self, node: Node, key: str) -> str | None:
         """A scalar's text with its placeholders replaced, or None with a fault."""
@@ -60,13 +97,15 @@ class Reading:
         if node.is_null:
             self.fault(node.place, empty(key, node))
             return None
-        if "$" not in node.text:
-            return node.text
         try:
-            return expand(node.text, self.environ)
+            text = expand(node.text, self.environ)
         except VariableError as error:
             self.fault(node.place, f"`{key}`: {error}")
             return None
+        if why := self.misplaced(node.text, text, is_address=key in _ADDRESSES):
+            self.fault(node.place, f"`{key}` {why}")
+            return None
+        return text
 
     def name(self, node: Node, key: str, *, any_character: bool = False) -> str | None:
         """A name, exactly as written. Control characters are a slip, except where the name is our own label."""

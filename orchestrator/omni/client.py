@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -79,6 +80,7 @@ class OmniClient:
         """`direct` leaves out the environment's proxies: for a stand-in server on loopback."""
         self._utcnow = utcnow
         self._max_answer_bytes = max_answer_bytes
+        self._redactors: dict[Secret, Redactor] = {}
         self._wire = Wire(instance, user_agent=user_agent, connect_timeout_s=connect_timeout_s, direct=direct)
 
     async def __aenter__(self) -> Self:
@@ -93,11 +95,11 @@ class OmniClient:
 
     async def refresh(self, ask: RefreshAsk, key: Secret) -> RefreshAnswer:
         """Start one refresh. FateUnknown means that it may have started; a 2xx without a job id is an answer."""
-        return await self._ask(lambda: refresh_target(ask), key, read_refresh, method="POST", alone=True)
+        return await self._ask(lambda: refresh_target(ask), key, read_refresh, method="POST", alone=True, of_job=True)
 
     async def job(self, job_id: str, key: Secret) -> JobAnswer:
         """Ask how a job is doing."""
-        return await self._ask(lambda: job_target(job_id), key, read_job)
+        return await self._ask(lambda: job_target(job_id), key, read_job, of_job=True)
 
     async def models(self, query: ModelsQuery, key: Secret) -> ModelsPage:
         """Read one page of models."""
@@ -153,8 +155,13 @@ class OmniClient:
         method: str = "GET",
         alone: bool = False,
         max_bytes: int = SMALL_ANSWER_BYTES,
+        of_job: bool = False,
     ) -> T:
-        """Send one question and read its answer; status first, body second. Errors are raised without a context."""
+        """Send one question and read its answer; status first, body second. Errors are raised without a context.
+
+        The key is taken out of what the server says, before any of it is cut. Only the ids in an answer `of_job` stay as
+        they are, because a job is polled by its id: what shows or stores one redacts it.
+        """
         problem: Exception
         try:
             where = target()
@@ -165,15 +172,32 @@ class OmniClient:
                 raise KeyRefused(Kind.KEY_REFUSED, "the key holds characters that no header may carry")
             max_bytes = min(max_bytes, self._max_answer_bytes)
             reply = await self._wire.exchange(method, where, key, max_bytes=max_bytes, alone=alone)
+            redactor = self._redactors.setdefault(key, Redactor((key,)))
             if not reply.is_success:
-                raise make_error(reply, now=self._utcnow(), redact=Redactor((key,)).redact)
+                raise make_error(reply, now=self._utcnow(), redact=redactor.redact)
             try:
-                return read(reply.body)
+                body = _without_key(reply.body, redactor)
+                answer = read(body)
+                return _with_ids(answer, read(reply.body)) if of_job and body != reply.body else answer
             except UnreadableAnswer as error:
                 # it may be another request's answer, and then the next one on this connection is so, too
                 reply.close_connection()
                 problem = FateUnknown(Kind.UNREADABLE, str(error), http_status=reply.status)
         raise problem
+
+
+def _without_key(body: bytes, redactor: Redactor) -> bytes:
+    text = body.decode("utf-8", "surrogateescape")
+    shown = redactor.without_known(text)
+    return body if shown == text else shown.encode("utf-8", "surrogateescape")
+
+
+def _with_ids(answer: T, whole: T) -> T:
+    """The answer with the ids of the whole one."""
+    assert is_dataclass(answer)
+    assert not isinstance(answer, type)
+    ids = {field.name: getattr(whole, field.name) for field in fields(answer) if field.name.endswith("_id")}
+    return replace(answer, **ids)
 
 
 def _can_be_a_header(key: Secret) -> bool:

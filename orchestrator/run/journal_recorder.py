@@ -32,7 +32,8 @@ class _Call:
 
 
 class JournalRecorder:
-    """A run's recorder. `row` makes an outcome the report's row; `base_urls` are those of the instances.
+    """A run's recorder. `row` makes an outcome the report's row; `base_urls` are those of the instances; `redact` takes
+    secrets out of what a server says, before it is kept.
 
     Once the journal has given way, `broken` says how, and nothing more may be sent; what is under way is followed on.
     """
@@ -46,7 +47,9 @@ class JournalRecorder:
         clock: Clock,
         began_at: float,
         calls: Mapping[tuple[int, int], int],
+        redact: Callable[[str], str],
     ) -> None:
+        self._redact = redact
         self._steps = steps
         self._row = row
         self._base_urls = base_urls
@@ -90,12 +93,14 @@ class JournalRecorder:
         call = self._calls[refresh.sender.entry.index, part]
         call.accepted_at = call.unfinished_at = self._clock.now()
         fate = _fate(job_state(word)) if word is not None else Fate.ACCEPTED
-        self._keep(lambda: self._steps.answered(call.number, job_id=job_id, word=word, fate=fate))
+        kept_id, kept_word = job_id and self._redact(job_id), word and self._redact(word)
+        self._keep(lambda: self._steps.answered(call.number, job_id=kept_id, word=kept_word, fate=fate))
 
     def refused(self, refresh: Refresh, part: int, failure: Failure) -> None:
         """Keep that a call has started nothing."""
         call = self._calls[refresh.sender.entry.index, part]
-        self._keep(lambda: self._steps.refused(call.number, f"{failure.kind}: {failure.message}"))
+        words = self._redact(f"{failure.kind}: {failure.message}")
+        self._keep(lambda: self._steps.refused(call.number, words))
 
     def polled(self, refresh: Refresh, part: int, word: str) -> None:
         """Keep a job's status where it is another than before."""
@@ -103,7 +108,8 @@ class JournalRecorder:
         fate, is_news = _fate(job_state(word)), word != call.word
         call.word = word
         if is_news:
-            self._keep(lambda: self._steps.polled(call.number, word=word, fate=fate))
+            kept_word = self._redact(word)
+            self._keep(lambda: self._steps.polled(call.number, word=kept_word, fate=fate))
         if fate is Fate.ACCEPTED:
             call.unfinished_at = now if call.accepted_at is not None else None
         elif is_news and call.accepted_at is not None and call.unfinished_at is not None:

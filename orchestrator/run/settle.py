@@ -117,14 +117,30 @@ def unresolved(entry: Unresolved, warnings: tuple[str, ...] = ()) -> Outcome:
 
 
 def redacted(outcome: Outcome, redact: Callable[[str], str]) -> Outcome:
-    """The outcome without secrets in what a server or a library said."""
+    """The outcome without secrets in anything that a server or a library said; what the manifest says holds none."""
     error = outcome.error
     if error is not None:
-        error = replace(error, message=redact(error.message), hint=redact(error.hint))
+        error = replace(
+            error,
+            message=redact(error.message),
+            hint=redact(error.hint),
+            last_status=error.last_status and redact(error.last_status),
+        )
     found = outcome.validation
     if found is not None:
         found = Validation(new=tuple(map(redact, found.new)), fixed=tuple(map(redact, found.fixed)))
-    return replace(outcome, error=error, warnings=tuple(redact(w) for w in outcome.warnings), validation=found)
+    return replace(
+        outcome,
+        model_id=outcome.model_id and redact(outcome.model_id),
+        branch_id=outcome.branch_id and redact(outcome.branch_id),
+        connection=outcome.connection and redact(outcome.connection),
+        job_ids=tuple(map(redact, outcome.job_ids)),
+        job_status=outcome.job_status and redact(outcome.job_status),
+        warnings=tuple(map(redact, outcome.warnings)),
+        validation=found,
+        error=error,
+        calls=tuple(replace(call, word=call.word and redact(call.word)) for call in outcome.calls),
+    )
 
 
 def compared(outcome: Outcome, past: Past, durations: Sequence[float]) -> Outcome:

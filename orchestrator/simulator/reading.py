@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from orchestrator.errors import UsageError
+from orchestrator.input_file import read_input
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.staging import Keys, conflicts, dotted
 from orchestrator.simulator.terms import FORMS, Part
@@ -73,6 +74,7 @@ def scenario_json_schema() -> dict[str, object]:
 
 def _read_yaml(source: Path | str) -> tuple[object, _Places]:
     """The file's data, and where each key of it stands. The only place where this room meets YAML."""
+    from orchestrator.manifest.encoding import MAX_BYTES
     from orchestrator.manifest.faults import ManifestError
     from orchestrator.manifest.yaml_text import load_yaml
 
@@ -80,7 +82,7 @@ def _read_yaml(source: Path | str) -> tuple[object, _Places]:
         if isinstance(source, str):
             document = load_yaml(source, path="<scenario>")
         else:
-            document = load_yaml(source.read_bytes(), path=str(source))
+            document = load_yaml(read_input(source, MAX_BYTES), path=str(source))
     except ManifestError as error:
         found = (
             ScenarioFault(place=f"{fault.path}:{fault.place.line}:{fault.place.column}", key="", message=fault.message)

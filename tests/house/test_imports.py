@@ -14,11 +14,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
     "durations": set(),
     "text": set(),
+    "input_file": set(),
     "log": {"errors", "text"},
     # What people write. It knows of no server.
-    "manifest": {"errors", "durations", "text"},
+    "manifest": {"errors", "durations", "text", "input_file"},
     # What a migration touched: it knows neither who reads that nor how it will be refreshed.
-    "changes": {"errors", "text"},
+    "changes": {"errors", "text", "input_file"},
     # The API: one question, one answer. It knows of addresses and keys, not of plans.
     "omni": {"errors", "clock", "durations", "text", "log", "manifest"},
     # What will be done, as a value: questions to the API, and answers of it that were handed in. It asks nothing itself.
@@ -32,14 +33,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What is known of an instance without refreshing anything: it reads as a run does, and sends no refresh.
     "survey": {"errors", "clock", "durations", "text", "log", "manifest", "plan", "omni", "quota", "run"},
     # Outcomes to text. It reads values, and sends nothing.
-    "report": {"errors", "durations", "text", "manifest", "changes", "plan", "run"},
+    "report": {"errors", "durations", "text", "input_file", "manifest", "changes", "plan", "run"},
     # Who is told of a report. It sends, to anybody but an Omni instance.
     "notify": {"errors", "log", "text", "manifest", "omni", "run", "report"},
     # The stand-in must not share the client's idea of the API: it would make the same mistakes. YAML it reads as all do.
-    "simulator": {"errors", "clock", "durations", "text", "log", "manifest"},
+    "simulator": {"errors", "clock", "durations", "text", "input_file", "log", "manifest"},
     # Wires the rooms.
     "cli": {
-        *("errors", "clock", "durations", "text", "log"),
+        *("errors", "clock", "durations", "text", "input_file", "log"),
         *("manifest", "changes", "omni", "plan", "quota", "journal", "run", "survey", "report", "notify", "simulator"),
     },
 }

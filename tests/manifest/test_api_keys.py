@@ -1,5 +1,6 @@
 """API keys: taken from variables and files alone, trimmed, judged, and never shown."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from orchestrator.errors import UsageError
 from orchestrator.manifest.api_keys import KeyTextError, api_key_again, clean_key
 from orchestrator.manifest.manifest import KeySource, Secret
-from tests.manifest.manifests import KEY, MODEL, TOP, entry, faults, load
+from tests.manifest.manifests import ENVIRON, KEY, MODEL, TOP, entry, faults, load
 
 BAD = {
     "inner newline": (KEY + "\nx", "holds a line break"),
@@ -224,3 +225,82 @@ def test_secrets_do_not_show_themselves() -> None:
         pickle.dumps(secret)
     with pytest.raises(KeyTextError):
         clean_key("")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'name: "x ${OMNI_API_TOKEN}"',
+        "tags: [a, '${OMNI_API_TOKEN}']",
+        "schemas: ['${OMNI_API_TOKEN}']",
+        "tables: ['s.${OMNI_API_TOKEN}']",
+        "branch: ${OMNI_API_TOKEN}",
+        "connection: ${OMNI_API_TOKEN}",
+        "reads: ${OMNI_API_TOKEN}",
+        "model: ${OMNI_API_TOKEN}",
+        f"name: x {KEY}",
+        f"tags: [{KEY}]",
+        "tags: ['${TEAM_HOOK}']",
+        "name: x https://hooks.example.com/services/canary-token",
+    ],
+)
+@pytest.mark.parametrize("with_keys", [True, False])
+def test_a_key_has_one_place(line: str, with_keys: bool) -> None:
+    """A key's value, or that of a secret under `notify`, anywhere else in the manifest is a fault that does not show it."""
+    environ = {**ENVIRON, "TEAM_HOOK": "https://hooks.example.com/services/canary-token"}
+    text = TOP + "notify: {webhook: '${TEAM_HOOK}'}\n" + "models:\n  - id: 3c90c3cc-0d44-4b50-8888-8dd25736052a\n"
+    (found,) = faults(f"{text}    {line}\n", environ=environ, with_keys=with_keys)
+    assert "holds an API key" in found or "is a secret of `notify`" in found
+    assert "CANARY" not in found
+    assert "canary" not in found
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/${OMNI_API_TOKEN}"),
+        ("sim:", f"{KEY}:"),
+        ("models:", "defaults: {tags: ['${OMNI_API_TOKEN}']}\nmodels:"),
+        ("models:", "notify: {webhook: 'https://hooks.example.com/${OMNI_API_TOKEN}'}\nmodels:"),
+        ("models:", f"notify: {{webhook: 'https://hooks.example.com/{KEY}'}}\nmodels:"),
+    ],
+)
+def test_a_key_goes_to_no_other_address(old: str, new: str) -> None:
+    """Nor may a key stand in an address, an instance's name, a default, or where a notification goes."""
+    lines = faults((TOP + MODEL).replace(old, new))
+    assert any("holds an API key" in line for line in lines)
+    assert not any("CANARY" in line for line in lines)
+
+
+def test_a_key_from_a_file_has_one_place() -> None:
+    """The key of a key file is recognized in another place, above and below the file's own line."""
+    text = (
+        f"defaults: {{tags: [{KEY}]}}\n" + TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: key") + MODEL
+    )
+    lines = faults(text + f"    branch: {KEY}\n", files={"key": KEY.encode()}, environ={})
+    assert len(lines) == 2
+    assert all("holds an API key" in line and "CANARY" not in line for line in lines)
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_key_in_quotes(quote: str) -> None:
+    """A key that was given with its quotes is an error that says so, and shows nothing of it."""
+    (line,) = faults(TOP + MODEL, environ={"OMNI_API_TOKEN": f"{quote}{KEY}{quote}"})
+    assert "stands in quotes: remove them" in line
+    assert "CANARY" not in line
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "large"])
+def test_a_key_file_is_a_small_regular_file(tmp_path: Path, kind: str) -> None:
+    """A pipe that nobody writes to, a device, a folder or a large file is refused at once."""
+    path = tmp_path / "key"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"x" * 50_000)
+    with pytest.raises(UsageError, match=r"named pipe|device|folder|larger than"):
+        api_key_again(KeySource(file=path), {})

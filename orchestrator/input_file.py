@@ -1,0 +1,57 @@
+"""Reads a file that a person named: whole, up to a limit, and never one that does not end or that nobody writes to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Final
+
+# A shell's `<(command)` and /dev/stdin: a pipe that this process was given, so somebody writes to it.
+_INHERITED: Final = re.compile(r"/dev/(?:stdin|fd/[0-9]+)|/proc/(?:self|[0-9]+)/fd/[0-9]+")
+_PIECE: Final = 1 << 20
+_KINDS: Final = (
+    (stat.S_ISFIFO, "it is a named pipe: give a regular file"),
+    (stat.S_ISSOCK, "it is a socket: give a regular file"),
+    (stat.S_ISCHR, "it is a device: give a regular file"),
+    (stat.S_ISBLK, "it is a device: give a regular file"),
+)
+
+
+def read_input(path: str | Path, limit: int) -> bytes:
+    """The content of a regular file, or of a pipe that this process inherited; `limit` is in bytes.
+
+    Raises OSError, whose `strerror` says why it cannot be read: a folder, a named pipe, a device, a socket, larger than
+    `limit`; and ValueError for a path that can be none.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise _refused(Path(path).stat().st_mode) from None
+        raise
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISFIFO(mode) and _INHERITED.fullmatch(os.fspath(path)):
+            os.set_blocking(descriptor, True)
+        elif not stat.S_ISREG(mode):
+            raise _refused(mode)
+        pieces, room = [], limit + 1
+        while room > 0 and (piece := os.read(descriptor, min(room, _PIECE))):
+            pieces.append(piece)
+            room -= len(piece)
+    finally:
+        os.close(descriptor)
+    if room <= 0:
+        size = f"{limit // 1024 // 1024} MiB" if limit >= 1024 * 1024 else f"{limit} bytes"
+        raise OSError(errno.EFBIG, f"it is larger than {size}")
+    return b"".join(pieces)
+
+
+def _refused(mode: int) -> OSError:
+    if stat.S_ISDIR(mode):
+        return IsADirectoryError(errno.EISDIR, "it is a folder: give a file")
+    words = next((words for is_kind, words in _KINDS if is_kind(mode)), "it is not a regular file")
+    return OSError(errno.EINVAL, words)

@@ -97,7 +97,7 @@ def read_schedules(body: bytes) -> tuple[Schedule, ...]:
     _, items = read_list(body, "schedules", "records", "items", "data")
     return tuple(
         Schedule(
-            id=as_id(item.get("id")) or "",
+            id=as_id(item.get("scheduleId")) or as_id(item.get("id")) or "",
             cron=as_text(item.get("schedule")) or as_text(item.get("cron")) or as_text(item.get("cronExpression")),
             timezone=as_text(item.get("timezone")) or as_text(item.get("timeZone")),
             hard=as_flag(item.get("hardRefresh")),

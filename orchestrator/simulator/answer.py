@@ -108,9 +108,24 @@ def require_choice(query: Mapping[str, str], parameter: str, choices: tuple[str,
     return value
 
 
-def require_flag(query: Mapping[str, str], parameter: str, *, default: bool) -> bool:
-    """A parameter that is `true` or `false`. Raises ApiError 400 for anything else."""
-    return require_choice(query, parameter, ("true", "false"), "true" if default else "false") == "true"
+def require_flag(
+    query: Mapping[str, str], parameter: str, *, default: bool = False, digits: tuple[str, ...] = ()
+) -> bool:
+    """A parameter that is `true` or `false`, or one of `digits` ("1", "0") if it takes them. Raises ApiError 400 for anything else."""
+    value = require_choice(query, parameter, ("true", "false", *digits), "true" if default else "false")
+    return value in {"true", "1"}
+
+
+def require_count(query: Mapping[str, str], parameter: str, default: int) -> int:
+    """A parameter that is a whole number above 0. Raises ApiError 400 for anything else."""
+    text = query.get(parameter)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdecimal():
+        raise ApiError(400, f"Bad Request: {parameter}: Expected number, received nan")
+    if not int(text[:9]):
+        raise ApiError(400, f"Bad Request: {parameter}: Number must be greater than 0")
+    return int(text[:9])
 
 
 def error_body(shape: str, status: int, message: str) -> dict[str, object]:

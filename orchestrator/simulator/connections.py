@@ -22,12 +22,24 @@ _DIALECTS = frozenset(
         "clickhouse",
         "databricks",
         "databricks_lakebase",
+        "duckdb",
         "exasol",
         "mariadb",
         "motherduck",
         "mssql",
     }
-    | {"mysql", "oracle", "postgres", "redshift", "sap_hana", "snowflake", "starrocks", "trino"}
+    | {
+        "mysql",
+        "oracle",
+        "postgres",
+        "redshift",
+        "sap_hana",
+        "singlestore",
+        "snowflake",
+        "sqlserver",
+        "starrocks",
+        "trino",
+    }
 )
 _CONNECTION_PARAMETERS = frozenset({"name", "database", "dialect", "includeDeleted", "sortField", "sortDirection"})
 _ROLES_SHOWN = 100
@@ -51,7 +63,7 @@ def list_connections(instance: Instance, ask: Ask) -> Answer:
     """GET /v1/connections: all of them at once."""
     query = ask.query
     require_known(query, _CONNECTION_PARAMETERS, prefix="formErrors: ")
-    require_flag(query, "includeDeleted", default=False)
+    require_flag(query, "includeDeleted")
     field = require_choice(query, "sortField", ("database", "dialect", "name"), "name")
     is_descending = require_choice(query, "sortDirection", ("asc", "desc"), "asc") == "desc"
     dialects = [dialect for dialect in query.get("dialect", "").split(",") if dialect]
@@ -171,6 +183,8 @@ def _connection(instance: Instance, connection: LiveConnection) -> dict[str, obj
             instance.stage.find_connection(environment.base) is connection
             for environment in instance.stage.environments
         ),
+        # the vendor's pages and the vendor's command line spell this one differently
         "userAttributeNameForConnectionEnvironments": None,
+        "userAttributeNameForConnectionsEnvironments": None,
         "userAttributeValuesForDefaultEnvironment": None,
     }

@@ -8,13 +8,13 @@ from orchestrator.simulator.answer import (
     Ask,
     Instance,
     require_choice,
+    require_count,
     require_flag,
     require_known,
 )
 from orchestrator.simulator.world import REFRESHABLE, LiveModel
 
 KINDS = ("SCHEMA", "SHARED", "SHARED_EXTENSION", "WORKBOOK", "BRANCH", "QUERY", "TOPIC", "FIELD_PICKER_TOPIC")
-MAX_PAGE = 100
 
 _MODEL_FILTERS = ("baseModelId", "connectionId", "includeDeleted", "modelId", "modelKind", "name")
 _MODEL_SORTS = ("name", "modelKind", "connectionId", "baseModelId", "createdAt", "updatedAt")
@@ -40,7 +40,7 @@ class ModelLists:
         if "modelKind" in query:
             require_choice(query, "modelKind", KINDS, "")
         with_branches = _included(query.get("include"))
-        size = _page_size(query.get("pageSize"))
+        size = require_count(query, "pageSize", 20)
         found = self._find(ask)
         start = _offset(query.get("cursor"), len(found))
         records = [self._record(model, with_branches=with_branches) for model in found[start : start + size]]
@@ -58,7 +58,7 @@ class ModelLists:
         query = ask.query
         field = require_choice(query, "sortField", _MODEL_SORTS, "updatedAt")
         is_descending = require_choice(query, "sortDirection", ("asc", "desc"), "desc") == "desc"
-        with_deleted = require_flag(query, "includeDeleted", default=False)
+        with_deleted = require_flag(query, "includeDeleted", digits=("1", "0"))
         stage = self._instance.stage
         stage.settle(ask.now_s)
         kept = (*(query.get(name) for name in _MODEL_FILTERS), field, is_descending, stage.version, len(stage.models))
@@ -141,17 +141,6 @@ def _included(text: str | None) -> bool:
             400, f"Bad Request: include: Invalid enum value. Expected 'activeBranches', received '{unknown[0]}'"
         )
     return bool(extras)
-
-
-def _page_size(text: str | None) -> int:
-    if text is None:
-        return 20
-    if not text.isascii() or not text.isdecimal():
-        raise ApiError(400, "Bad Request: pageSize: Expected number, received nan")
-    if not 1 <= int(text[:9]) <= MAX_PAGE:
-        bound = "greater than or equal to 1" if int(text[:9]) < 1 else f"less than or equal to {MAX_PAGE}"
-        raise ApiError(400, f"Bad Request: pageSize: Number must be {bound}")
-    return int(text)
 
 
 def _offset(cursor: str | None, total: int) -> int:

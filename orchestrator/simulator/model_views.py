@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 
 from orchestrator.simulator.answer import (
@@ -11,13 +12,17 @@ from orchestrator.simulator.answer import (
     Ask,
     Instance,
     require_choice,
+    require_count,
     require_flag,
     require_known,
 )
-from orchestrator.simulator.population import Connection
+from orchestrator.simulator.population import Connection, Issue
 from orchestrator.simulator.world import LiveModel
 
 _YAML_PARAMETERS = frozenset({"branchId", "fileName", "mode", "includeChecksums", "includeSchemas", "fullyResolved"})
+
+_YAML_MODES_WITH_VIEWS = ("combined", "merged")
+_YAML_MODES = (*_YAML_MODES_WITH_VIEWS, "extension", "staged", "history")
 
 
 def list_schemas(instance: Instance, ask: Ask, model_id: str) -> Answer:
@@ -32,12 +37,14 @@ def list_schemas(instance: Instance, ask: Ask, model_id: str) -> Answer:
 
 def validate(instance: Instance, ask: Ask, model_id: str) -> Answer:
     """GET /v1/models/{modelId}/validate. The branch is called `branchId` here, unlike in a refresh."""
-    require_known(ask.query, frozenset({"branchId"}))
+    require_known(ask.query, frozenset({"branchId", "limit"}))
+    limit = require_count(ask.query, "limit", sys.maxsize)
     model, branch_id = _model_and_branch(instance, ask, model_id, "branchId")
     found = instance.stage.issues(model, branch_id, ask.now_s)
-    issues = [issue.model_dump(exclude_none=True) for issue in found]
-    is_valid = all(issue.is_warning for issue in found)
-    body: object = {"issues": issues, "valid": is_valid} if instance.answers.issues == "object" else issues
+    body: object = [_issue(issue) for issue in found[:limit]]
+    if instance.answers.issues == "object":
+        is_valid = all(issue.is_warning for issue in found)
+        body = {"issues": [_issue_with_severity(issue) for issue in found[:limit]], "valid": is_valid}
     return Answer(status=200, body=body, model=model)
 
 
@@ -46,7 +53,7 @@ def list_views(instance: Instance, ask: Ask, model_id: str) -> Answer:
     require_known(ask.query, frozenset({"branch_id"}))
     model, branch_id = _model_and_branch(instance, ask, model_id, "branch_id")
     views: list[dict[str, object]] = [
-        {"name": view, "label": table, "description": None, "hidden": False, "fields": []}
+        {"name": view, "label": table, "hidden": False, "fields": []}
         for view, _, table in _views(instance, ask, model, branch_id, None)
     ]
     return Answer(status=200, body={"success": True, "views": views}, model=model)
@@ -59,12 +66,12 @@ def show_files(instance: Instance, ask: Ask, model_id: str) -> Answer:
     """
     query = ask.query
     require_known(query, _YAML_PARAMETERS)
-    mode = require_choice(query, "mode", ("combined", "extension", "staged"), "combined")
-    with_checksums = require_flag(query, "includeChecksums", default=False)
-    require_flag(query, "fullyResolved", default=False)
+    mode = require_choice(query, "mode", _YAML_MODES, "combined")
+    with_checksums = require_flag(query, "includeChecksums")
+    require_flag(query, "fullyResolved")
     model, branch_id = _model_and_branch(instance, ask, model_id, "branchId")
     files, names = {"model": f"label: {json.dumps(model.name)}\n"}, {}
-    if mode == "combined":
+    if mode in _YAML_MODES_WITH_VIEWS:
         for view, schema, table in _views(instance, ask, model, branch_id, query.get("includeSchemas")):
             file = f"{schema}/{view}.view"
             files[file] = f"schema: {json.dumps(schema)}\ntable_name: {json.dumps(table)}\n"
@@ -89,6 +96,17 @@ def view_name(spec: Connection, schema: str, table: str) -> str:
     elif not spec.scope_view_names and schema == spec.default_schema:
         scope = ""
     return "__".join(re.sub(r"\W+", "_", part).lower() for part in (scope, table) if part)
+
+
+def _issue(issue: Issue) -> dict[str, object]:
+    """An issue as the vendor's pages show it."""
+    return issue.model_dump(include={"message", "is_warning", "yaml_path"}, exclude_none=True)
+
+
+def _issue_with_severity(issue: Issue) -> dict[str, object]:
+    """An issue as the vendor's command line knows it."""
+    severity = "warning" if issue.is_warning else "error"
+    return {"severity": severity, **issue.model_dump(include={"message", "view", "field"}, exclude_none=True)}
 
 
 def _views(

@@ -29,7 +29,11 @@ class Issue(Part):
     is_warning: bool = False
     """A warning, not an error."""
     yaml_path: str | None = None
-    """The file that it is about."""
+    """The file that it is about; told where issues are a bare array."""
+    view: Text | None = None
+    """The view that it is about; told where issues are an object."""
+    field: Text | None = None
+    """The field that it is about; told where issues are an object."""
 
 
 class Schedule(Part):

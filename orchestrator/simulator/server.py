@@ -2,18 +2,20 @@
 
 import asyncio
 import json
+import logging
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from http.client import responses
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from orchestrator.simulator.answer import Answer
 from orchestrator.simulator.calls import Call, CallLog
@@ -30,6 +32,21 @@ _SHUTDOWN_S = 0.05
 _TURNS_TO_CONNECT = 3
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER, on, zero seconds: closing the socket sends a reset, not an orderly end."""
+
+
+class _HttpLog(logging.LoggerAdapter[logging.Logger]):
+    """The HTTP library's log without a traceback for requests that are not valid HTTP: their answer, 400, says what is wrong."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Leave the message as it is."""
+        return msg, kwargs
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
+        """Log an error; one in the client's request only for debugging."""
+        if isinstance(exc_info, HttpProcessingError):
+            self.debug("a request is not valid HTTP: %s", exc_info.message)
+        else:
+            super().exception(msg, *args, exc_info=exc_info, **kwargs)
 
 
 class Simulator:
@@ -68,6 +85,7 @@ class Simulator:
             self._server = web.Server(
                 self._handle,
                 access_log=None,
+                logger=_HttpLog(logging.getLogger("aiohttp.server")),
                 keepalive_timeout=self.scenario.keep_alive,
                 max_line_size=_MAX_LINE,
                 max_field_size=_MAX_LINE,

@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 
 from orchestrator.manifest.manifest import Instance, Secret
-from orchestrator.omni.answers import Issue, JobState, ModelsQuery, RefreshAsk, View
+from orchestrator.omni.answers import JobState, ModelsQuery, RefreshAsk, View
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import KeyRefused, Kind, Refused
 from orchestrator.simulator import virtual
@@ -79,10 +79,11 @@ def test_every_read(answers: dict[str, str]) -> None:
         }
         assert [view.table for view in await omni.views(MODEL, KEY, schema="OLD")] == ["X"]
         assert isinstance(views[0], View)
-        assert await omni.validate(MODEL, KEY) == (
-            Issue(message="no such column", is_warning=False, yaml_path="a.view"),
-        )
+        (issue,) = await omni.validate(MODEL, KEY)
+        assert (issue.message, issue.is_warning) == ("no such column", False)
+        assert issue.yaml_path == (None if answers else "a.view")
         (schedule,) = await omni.schedules(connection.id, KEY)
+        assert schedule.id
         assert (schedule.cron, schedule.hard, schedule.disabled) == ("0 6 * * ? *", True, False)
         (role,) = (await omni.whoami([MODEL], KEY)).roles
         assert (role.model_id, role.connection_id) == (MODEL, connection.id)

@@ -190,7 +190,7 @@ def test_a_branch_is_read_back_as_the_branch() -> None:
 
 def test_new_and_fixed_issues_are_listed() -> None:
     """Validation just before the submit and after the job: what came and what went is listed, the status stays."""
-    was, now = {"message": "kept"}, {"message": "No view legacy", "yaml_path": "sales.topic"}
+    was, now = {"message": "kept"}, {"message": "No view legacy"}
     traits = {"issues_before": [was, {"message": "fixed"}], "issues": [was, now]}
     for shape in ("array", "object"):
         staged = warehouse(traits=traits).model_copy(
@@ -198,7 +198,7 @@ def test_new_and_fixed_issues_are_listed() -> None:
         )
         run = one(staged, verify="validate", mode="hard")
         assert run.outcome.status is Status.SUCCEEDED
-        assert run.outcome.validation == Validation(new=("sales.topic: No view legacy",), fixed=("fixed",))
+        assert run.outcome.validation == Validation(new=("No view legacy",), fixed=("fixed",))
         assert run.outcome.verified is None
         first, last = proofs(run)
         assert first.t_s <= run.posts[0].t_s < run.polls[-1].t_s <= last.t_s

@@ -137,10 +137,8 @@ def test_a_model_that_was_made_up_is_listed_from_then_on() -> None:
         ("?include=topics", "400 Bad Request: include: Invalid enum value."),
         ("?sortField=size", "400 Bad Request: sortField: Invalid enum value."),
         ("?sortDirection=up", "400 Bad Request: sortDirection: Invalid enum value."),
-        ("?includeDeleted=1", "400 Bad Request: includeDeleted: Invalid enum value."),
-        ("?pageSize=0", "400 Bad Request: pageSize: Number must be greater than or equal to 1"),
-        ("?pageSize=101", "400 Bad Request: pageSize: Number must be less than or equal to 100"),
-        ("?pageSize=99999999999999999999", "400 Bad Request: pageSize: Number must be less than or equal to 100"),
+        ("?includeDeleted=2", "400 Bad Request: includeDeleted: Invalid enum value."),
+        ("?pageSize=0", "400 Bad Request: pageSize: Number must be greater than 0"),
         ("?pageSize=ten", "400 Bad Request: pageSize: Expected number, received nan"),
         ("?pageSize=%C2%B2", "400 Bad Request: pageSize: Expected number, received nan"),
         ("?cursor=20", "400 Bad Request: cursor: Invalid cursor"),
@@ -178,6 +176,7 @@ def test_connections_are_listed_whole() -> None:
         "branchConnectionEnvironmentOverridesUserAttr": False,
         "environmentConnectionSwitchesSchemaModel": False,
         "userAttributeNameForConnectionEnvironments": None,
+        "userAttributeNameForConnectionsEnvironments": None,
         "userAttributeValuesForDefaultEnvironment": None,
     }
     assert counter.get(f"/connections/{WH.upper()}") == (200, {"connection": body["connections"][0]})

@@ -175,18 +175,27 @@ def test_schemas_as_an_object() -> None:
 
 ISSUE = {"message": 'No view "x"', "is_warning": False, "yaml_path": "x.topic"}
 WARNING = {"message": "unused", "is_warning": True}
+SEVERE = {"message": 'No view "x"', "severity": "error", "view": "orders", "field": "id"}
+MILD = {"message": "unused", "severity": "warning"}
 
 
 @pytest.mark.parametrize(
     "form,before,after",
     [
         ("array", [ISSUE], [WARNING]),
-        ("object", {"issues": [ISSUE], "valid": False}, {"issues": [WARNING], "valid": True}),
+        ("object", {"issues": [SEVERE], "valid": False}, {"issues": [MILD], "valid": True}),
     ],
 )
 def test_a_refresh_breaks_and_mends(form: str, before: Any, after: Any) -> None:
     """Until a refresh ends the old issues are told, then the new ones; errors make a model invalid, warnings do not."""
-    models = [{"name": "sales", "duration": 8, "issues": [WARNING], "issues_before": [ISSUE]}]
+    models = [
+        {
+            "name": "sales",
+            "duration": 8,
+            "issues": [WARNING],
+            "issues_before": [{**ISSUE, "view": "orders", "field": "id"}],
+        }
+    ]
     counter = Counter(answers={"issues": form}, models=models)
     assert counter.get(f"/models/{SALES}/validate") == (200, before)
     counter.refresh(SALES)

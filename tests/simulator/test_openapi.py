@@ -34,6 +34,7 @@ SECTIONS: dict[str, Any] = {
         {"name": "branched", "branch_based": True, "default_schema": "public"},
         {"name": "closed", "role": "NO_ACCESS"},
     ],
+    "environments": [{"base": "wh", "connection": "branched", "values": ["eu"]}],
     "models": [
         {
             "name": "sales",
@@ -125,6 +126,15 @@ ASKED: list[tuple[str, str, str, int]] = [
     ("get", "/v1/models/{modelId}/validate", f"/v1/models/{SALES}/validate", 200),
     ("get", "/v1/models/{modelId}/validate", f"/v1/models/{SALES}/validate?branch_id={BRANCH}", 400),
     ("get", "/v1/models/{modelId}/validate", f"/v1/models/{SALES}/validate?branchId={OTHER}", 404),
+    ("get", "/v1/models/{modelId}/validate", f"/v1/models/{SALES}/validate?limit=1", 200),
+    ("get", "/v1/models/{modelId}/yaml", f"/v1/models/{SALES}/yaml?mode=merged&includeChecksums=true", 200),
+    ("get", "/v1/models/{modelId}/yaml", f"/v1/models/{SALES}/yaml?mode=x", 400),
+    ("get", "/v1/models/{modelId}/yaml", f"/v1/models/{model_id('hidden')}/yaml", 403),
+    ("get", "/v1/connections/{connectionId}/schedules", f"/v1/connections/{connection_id('wh')}/schedules", 200),
+    ("get", "/v1/connections/{connectionId}/schedules", f"/v1/connections/{connection_id('closed')}/schedules", 403),
+    ("get", "/v1/connection-environments", "/v1/connection-environments", 200),
+    ("get", "/v1/whoami", f"/v1/whoami?modelId={SALES}", 200),
+    ("get", "/v1/whoami", f"/v1/whoami?modelId={OTHER}", 404),
     ("post", "/v1/connections", "/v1/connections", 405),
 ]
 
@@ -163,6 +173,16 @@ def test_refused_keys_and_limited_calls_are_documented(bad_key: str, status: int
             limited = counter.fate(method.upper(), target, key=KEY).answer
             _documented(method, path, limited.status).validate(json.loads(json.dumps(limited.body)))
             assert limited.status == 429
+
+
+def test_each_path_is_described() -> None:
+    """The file has each path that the program calls."""
+    called = {
+        *("/v1/models", "/v1/models/{modelId}/refresh", "/v1/jobs/{jobId}/status", "/v1/connections"),
+        *("/v1/connections/{connectionId}", "/v1/connections/{connectionId}/schedules", "/v1/models/{modelId}/schemas"),
+        *("/v1/models/{modelId}/validate", "/v1/models/{modelId}/yaml", "/v1/connection-environments", "/v1/whoami"),
+    }
+    assert set(DOCUMENT["paths"]) == called
 
 
 def test_the_file_is_openapi() -> None:

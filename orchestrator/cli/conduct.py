@@ -212,7 +212,7 @@ def _finish(stage: _Stage, report: Report) -> str | None:
             unfinished=unfinished,
             counts=counts,
         )
-        journal.prune()
+        stage.desk.state.prune()
     except JournalError as error:
         get_logger().error(Event.JOURNAL_BROKE, error=str(error))
     if stage.order.scenario is not None:

@@ -12,11 +12,15 @@ from orchestrator.cli.options import log_options, option
 @click.command("history")
 @option("--model", metavar="NAME", help="Only this target, by its name or its model's id: its outcome in each run.")
 @option("--flaky", is_flag=True, help="Only targets whose outcomes alternate between good and bad, most often first.")
-@option("--limit", type=click.IntRange(min=1), default=20, help="At most so many runs, the latest first. [20]")
+@option("--limit", type=click.IntRange(1, 1_000_000), default=20, help="At most so many runs, the latest first. [20]")
 @option("--json", "as_json", is_flag=True, help="JSON on stdout instead of tables.")
-@option("--prune", is_flag=True, help="Forget runs that are older than --keep-days or beyond --keep-runs.")
-@option("--keep-days", type=click.IntRange(min=0), default=180, help="For --prune. [180]")
-@option("--keep-runs", type=click.IntRange(min=0), default=500, help="For --prune. [500]")
+@option(
+    "--prune",
+    is_flag=True,
+    help="Forget runs that are older than --keep-days or beyond --keep-runs; those at work stay.",
+)
+@option("--keep-days", type=click.IntRange(0, 1_000_000), default=180, help="For --prune. [180]")
+@option("--keep-runs", type=click.IntRange(0, 1_000_000), default=500, help="For --prune. [500]")
 @log_options
 def command(
     *,
@@ -43,7 +47,7 @@ def command(
     console = talk(log).console
     with open_state() as state:
         if prune:
-            gone = state.journal.prune(keep_runs=keep_runs, keep_days=keep_days)
+            gone = state.prune(keep_runs=keep_runs, keep_days=keep_days)
             click.echo(f"{gone} run{'' if gone == 1 else 's'} forgotten", err=True)
         history = make_history(state, model=model, limit=limit, flaky=flaky)
     if as_json:

@@ -25,6 +25,7 @@ COMMANDS = {
     "check": ("check", "Is the manifest right? Sends nothing."),
     "discover": ("discover", "Write a manifest from what the instance has."),
     "simulate": ("simulate", "A stand-in Omni server on loopback, with the limits and errors of the real one."),
+    "state": ("state_commands", "Look after the state folder: move damaged state aside."),
     "schema": ("schema", "Print the JSON Schema of the manifest, the report or a simulator's scenario."),
 }
 

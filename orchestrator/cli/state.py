@@ -17,7 +17,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import LockedError
 from orchestrator.journal.boot import boot_id
 from orchestrator.journal.database import Patience
-from orchestrator.journal.journal import Journal
+from orchestrator.journal.journal import KEPT_RUNS, Journal
 from orchestrator.journal.locks import Locks, root_lock
 from orchestrator.journal.owners import Holder, Owner
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
@@ -46,6 +46,10 @@ class State:
     def salt(self) -> bytes:
         """What makes keys' hashes worthless elsewhere."""
         return read_salt(self.folder)
+
+    def prune(self, *, keep_runs: int = KEPT_RUNS, keep_days: int | None = None) -> int:
+        """Forget old runs, but none that is at work; return how many. See `Journal.prune`."""
+        return self.journal.prune(keep_runs=keep_runs, keep_days=keep_days, at_work=self.locks.locked_roots)
 
     def is_at_work(self, root: str) -> Holder | None:
         """Who is at work on a run's plan now."""

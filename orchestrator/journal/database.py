@@ -109,7 +109,7 @@ class Database:
     def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """Return the rows of a query."""
         with _explained(self.path):
-            return self._patiently(lambda: self._connection.execute(sql, values).fetchall())
+            return self._patiently(lambda: self._connection.execute(sql, values).fetchall(), self._patience.busy_s)
 
     def change(self, sql: str, values: Sequence[object] = (), *, busy_s: float | None = None) -> None:
         """Run one statement as a transaction of its own."""
@@ -137,7 +137,7 @@ class Database:
         with _explained(self.path):
             self._check_in_place()
             self._wait_for_disk(not soon)
-            self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"), busy_s=busy_s)
+            self._begin_write(busy_s)
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
@@ -151,31 +151,37 @@ class Database:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
             self._waits = wanted
 
-    def _patiently(self, act: Callable[[], T], *, busy_s: float | None = None) -> T:
-        """Return what `act` returns; while another process is in the way, call it again."""
+    def _begin_write(self, busy_s: float | None) -> None:
+        usual_s = 0.0 if self._is_blocked else self._patience.busy_s
+        try:
+            self._patiently(
+                lambda: self._connection.execute("BEGIN IMMEDIATE"), usual_s if busy_s is None else min(busy_s, usual_s)
+            )
+        except sqlite3.OperationalError:
+            self._is_blocked = self._is_blocked or busy_s is None
+            raise
+        self._is_blocked = False
+
+    def _patiently(self, act: Callable[[], T], busy_s: float) -> T:
+        """Return what `act` returns; while another process is in the way, call it again, for up to `busy_s` seconds."""
         waited_s, pause_s = 0.0, _FIRST_PAUSE_S
-        most_s = 0.0 if self._is_blocked else self._patience.busy_s if busy_s is None else busy_s
         while True:
             try:
-                result = act()
+                return act()
             except sqlite3.OperationalError as error:
-                if not _is_busy(error) or waited_s >= most_s:
-                    self._is_blocked = self._is_blocked or (busy_s is None and _is_busy(error))
+                if not _is_busy(error) or waited_s >= busy_s:
                     raise
                 if self._patience.stopped():
                     if self._stopped_s <= 0:
                         raise
                     self._stopped_s -= pause_s
-            else:
-                self._is_blocked = False
-                return result
             self._patience.sleep(pause_s)
             waited_s += pause_s
             pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
     def _begin(self, layout: Layout) -> None:
         connection = self._connection
-        self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
+        self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall(), self._patience.busy_s)
         connection.execute(f"PRAGMA synchronous = {'FULL' if layout.durable else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys = ON")
         self._check(layout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from orchestrator.manifest.manifest import Manifest
 
 FILE: Final = "journal.db"
 KEPT_RUNS: Final = 500
-KEPT_DAYS: Final = 180
+KEPT_UNFINISHED: Final = 5000
 
 
 class Journal:
@@ -181,26 +181,44 @@ class Journal:
             kinds[kind] = (*kinds.get(kind, ()), float(seconds))
         return found
 
-    def prune(self, *, keep_runs: int = KEPT_RUNS, keep_days: int = KEPT_DAYS) -> int:
-        """Forget what is older than so many days or beyond so many runs, whole roots at a time; how many runs went.
+    def prune(
+        self,
+        *,
+        keep_runs: int = KEPT_RUNS,
+        keep_days: int | None = None,
+        at_work: Callable[[], Collection[str]] = tuple,
+    ) -> int:
+        """Forget finished runs beyond the latest `keep_runs`, whole roots at a time; return how many runs that were.
 
-        What is unfinished and younger than that stays, however many runs came after it.
+        With `keep_days` also all that are older, by the wall clock, finished or not. Without it unfinished runs stay until
+        `KEPT_UNFINISHED` runs came after them. The roots that `at_work` returns stay in any case: it is called when no run
+        can begin.
         """
-        oldest_at = (self._clock.utcnow() - timedelta(days=keep_days)).isoformat()
+        oldest_at = "" if keep_days is None else self._days_ago(keep_days)
         with self._database.write() as connection:
+            found = connection.execute(
+                "SELECT root, max(unfinished), max(began_at), (SELECT count(*) FROM runs AS later WHERE"
+                " later.number > max(runs.number)) FROM runs GROUP BY root"
+            ).fetchall()
+            spared = set(at_work())
             roots = [
-                root
-                for (root,) in connection.execute(
-                    "SELECT root FROM runs GROUP BY root HAVING max(began_at) < ? OR (max(unfinished) = 0 AND"
-                    " max(number) <= coalesce((SELECT number FROM runs ORDER BY number DESC LIMIT 1 OFFSET ?), 0))",
-                    (oldest_at, keep_runs),
-                )
+                (root,)
+                for root, unfinished, began_at, later in found
+                if root not in spared
+                and (began_at < oldest_at or later >= (KEPT_UNFINISHED if unfinished else keep_runs))
             ]
-            connection.executemany("DELETE FROM targets WHERE root = ?", [(root,) for root in roots])
-            connection.executemany("DELETE FROM calls WHERE root = ?", [(root,) for root in roots])
+            connection.executemany("DELETE FROM targets WHERE root = ?", roots)
+            connection.executemany("DELETE FROM calls WHERE root = ?", roots)
             before = connection.total_changes
-            connection.executemany("DELETE FROM runs WHERE root = ?", [(root,) for root in roots])
+            connection.executemany("DELETE FROM runs WHERE root = ?", roots)
             return connection.total_changes - before
+
+    def _days_ago(self, days: int) -> str:
+        """The moment so many days ago; empty, which is before any moment, if there is no such date."""
+        try:
+            return (self._clock.utcnow() - timedelta(days=days)).isoformat()
+        except OverflowError:
+            return ""
 
 
 def _without_secrets(orders: Orders) -> Orders:

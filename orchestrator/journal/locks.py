@@ -58,6 +58,13 @@ class Locks:
             row = self._read(name)
         return None if row is None else _holder(row)
 
+    def locked_roots(self) -> frozenset[str]:
+        """Return the runs whose plans a process works on now, this one included."""
+        self._owner.bury_the_dead()
+        prefix = root_lock("")
+        rows = self._owner.database.read("SELECT name FROM locks WHERE name LIKE ?", (f"{prefix}%",))
+        return frozenset(name.removeprefix(prefix) for (name,) in rows)
+
     def _read(self, name: str) -> Row | None:
         rows = self._owner.database.read(_HOLDER, (name,))
         return rows[0] if rows and rows[0][4] != self._owner.token else None

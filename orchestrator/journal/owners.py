@@ -60,7 +60,21 @@ CREATE TABLE waiting (
 
 _SECOND: Final = "CREATE INDEX calls_of_others ON calls (key, owner, state, answered_s)"
 
-SHARED: Final = Layout(application_id=0x6F6D6E73, migrations=(_FIRST, _SECOND), durable=False)
+# a key pauses until until_s, which is wait_s after the hold began; what was sent before a gap's at_s is not known in full
+_THIRD: Final = """
+CREATE TABLE holds (
+    key TEXT PRIMARY KEY,
+    until_s REAL NOT NULL,
+    wait_s REAL NOT NULL,
+    boot TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE gaps (
+    at_s REAL NOT NULL,
+    boot TEXT NOT NULL
+)
+"""
+
+SHARED: Final = Layout(application_id=0x6F6D6E73, migrations=(_FIRST, _SECOND, _THIRD), durable=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +146,10 @@ class Owner:
             _file(self._folder, self.token).unlink()
         self._lock.release()
 
-    def bury_the_dead(self, *, every_s: float = 0.0) -> bool:
-        """Free what dead processes held: their locks at once; what they had sent counts as answered
-        now, since nobody knows when the server saw it. At most once in `every_s`; True where somebody was dead.
+    def bury_the_dead(self, *, every_s: float = 0.0, busy_s: float | None = None) -> bool:
+        """Free what dead processes held: their locks at once; what they had sent counts as answered now, because the
+        moment when the server saw it is not known. At most once in `every_s`; True if a process was dead. `busy_s` is how
+        long to wait for another writer, if not as long as usual.
         """
         now = self.now()
         if now - self._looked_at < every_s:
@@ -144,7 +159,7 @@ class Owner:
         dead = [token for (token,) in rows if self._is_dead(token)]
         if not dead:
             return False
-        with self.database.write() as connection:
+        with self.database.write(busy_s=busy_s) as connection:
             for token in dead:
                 _give_back(connection, token, now, self.boot)
         for token in dead:
@@ -158,27 +173,50 @@ class Owner:
         return int(count)
 
     def _is_dead(self, token: str) -> bool:
-        from filelock import FileLock, Timeout
-
-        path = _file(self._folder, token)
-        if not path.exists():
-            return True
-        lock = FileLock(path, timeout=0)
-        try:
-            lock.acquire()
-        except (Timeout, OSError):
-            return False
-        lock.release()
-        return True
+        return not _is_locked(_file(self._folder, token))
 
     def _settle_boot(self) -> None:
         """Moments of another boot, or of a clock that was ahead of this one, are taken for this one's now."""
+        now, boot = self.now(), self.boot
         with self.database.write() as connection:
             connection.execute(
                 "UPDATE calls SET answered_s = ?, boot = ? WHERE state = 2 AND (boot != ? OR answered_s > ?)",
-                (self.now(), self.boot, self.boot, self.now()),
+                (now, boot, boot, now),
             )
+            connection.execute(
+                "UPDATE holds SET until_s = ? + wait_s, boot = ? WHERE boot != ? OR until_s > ? + wait_s",
+                (now, boot, boot, now),
+            )
+            connection.execute("UPDATE gaps SET at_s = ?, boot = ? WHERE boot != ? OR at_s > ?", (now, boot, boot, now))
             connection.execute("DELETE FROM waiting")
+
+
+def live_owners(folder: Path) -> tuple[str, ...]:
+    """Return the tokens of the processes that are at work on a state folder, without its database."""
+    return tuple(path.stem for path in sorted((folder / FOLDER).glob("*.lock")) if _is_locked(path))
+
+
+def record_gap(folder: Path, *, now: float, boot: str) -> None:
+    """Note that what was sent before `now` is not known: each key then pauses for one window. Raises `JournalError`."""
+    database = Database.open(folder / FILE, SHARED)
+    try:
+        database.change("INSERT INTO gaps (at_s, boot) VALUES (?, ?)", (now, boot))
+    finally:
+        database.close()
+
+
+def _is_locked(path: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    if not path.exists():
+        return False
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False
 
 
 def _give_back(connection: sqlite3.Connection, token: str, now: float, boot: str) -> None:

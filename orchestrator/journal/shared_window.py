@@ -15,7 +15,7 @@ from typing import Final
 
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.owners import Owner
-from orchestrator.quota.window import GRAIN_S, Ledger, span_s
+from orchestrator.quota.window import GRAIN_S, Ledger, LedgerLost, span_s
 
 # the states of a call
 _LEFT, _ANSWERED = 1, 2
@@ -31,6 +31,16 @@ _STAND_BACK_S: Final = 0.1
 _WAITING_FOR_S: Final = 0.5
 _SWEEP_EVERY: Final = 64
 
+PATIENCE_S: Final = 300.0
+"""How long calls wait for a file that cannot be used, in seconds."""
+
+# a short wait for another writer: whoever asks does so again, and the loop must not stand still meanwhile
+_BUSY_S: Final = 0.05
+_FIRST_RETRY_S: Final = 0.1
+_LONGEST_RETRY_S: Final = 1.0
+_TELL_AFTER_S: Final = 5.0
+_UNBROKEN_S: Final = 30.0
+
 
 def key_name(secret: str, salt: bytes) -> str:
     """What a key is known by in the state folder: a salted hash, never itself."""
@@ -41,8 +51,9 @@ class SharedWindow:
     """A ledger over the state folder's file. `requests` a window of `per_s` seconds belong to the key as a whole; a smaller
     limit that a caller names is then its own share of them.
 
-    `own` counts this process's calls with the key, all of them: where the file gives way `broke` is told once, and the run
-    goes on with what it knows itself.
+    `own` counts the calls of this process with the key. If the file cannot be used (locked, full disk), no call leaves,
+    because the other runs would not know of it: `broke` hears of it once, calls wait, and after `PATIENCE_S` `room_at`
+    raises `LedgerLost`. Answers that come meanwhile are written when the file can be used again.
     """
 
     def __init__(
@@ -64,10 +75,15 @@ class SharedWindow:
         self._shared = shared
         self._own = own
         self._broke = broke
-        self._is_broken = False
         self._rows: dict[int, int] = {}
         self._calls = 0
         self._stood_back_since: float | None = None
+        self._backlog: list[tuple[str, tuple[object, ...]]] = []
+        self._lost_since: float | None = None
+        self._failed_at = float("-inf")
+        self._retry_at = float("-inf")
+        self._retry_s = _FIRST_RETRY_S
+        self._is_told = False
         with self._database.write() as connection:
             connection.execute(
                 "INSERT INTO keys (key, longest_s) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET"
@@ -76,24 +92,29 @@ class SharedWindow:
             )
 
     def room_at(self, now: float, limit: int) -> float | None:
-        """When the next call may leave, as far as can be told; None: that depends on an answer of ours."""
-        if self._is_broken:
-            return self._own.room_at(now, limit)
+        """Return when the next call may leave, as far as that is known; None if it depends on an answer to this process."""
+        if self._lost_since is not None and self._failed_at - self._lost_since > PATIENCE_S:
+            raise LedgerLost("the log of calls that runs of this machine share cannot be used")
+        if now < self._retry_at:
+            return self._retry_at
         try:
+            self._write_backlog()
             return self._room_at(now, limit)
         except JournalError as error:
-            self._give_up(error)
-            return self._own.room_at(now, limit)
+            self._failed(now, error)
+            return self._retry_at
 
     def leave(self, now: float, limit: int) -> int | None:
-        """A call leaves now; its number, or None where another process was quicker and there is no room any more."""
-        if self._is_broken:
-            return self._own.leave(now, limit)
+        """Count a call that leaves now; its number, or None if there is no room any more or it cannot be counted."""
+        if now < self._retry_at:
+            return None
         try:
+            self._write_backlog()
             row = self._leave(now, limit)
         except JournalError as error:
-            self._give_up(error)
-            return self._own.leave(now, limit)
+            self._failed(now, error)
+            return None
+        self._worked()
         if row is None:
             return None
         call = self._own.leave(now, sys.maxsize)
@@ -106,27 +127,46 @@ class SharedWindow:
         self._own.answered(call, now)
         row = self._rows.pop(call, None)
         if row is not None:
-            self._try(
-                "UPDATE calls SET state = ?, answered_s = ?, boot = ? WHERE id = ?",
-                (_ANSWERED, now, self._owner.boot, row),
-            )
+            sql = "UPDATE calls SET state = ?, answered_s = ?, boot = ? WHERE id = ?"
+            self._write(sql, (_ANSWERED, now, self._owner.boot, row))
 
     def unsent(self, call: int) -> None:
         """The call never left: it does not count."""
         self._own.unsent(call)
         row = self._rows.pop(call, None)
         if row is not None:
-            self._try("DELETE FROM calls WHERE id = ?", (row,))
+            self._write("DELETE FROM calls WHERE id = ?", (row,))
 
     def counted(self, now: float) -> int:
-        """How many calls count now, those of other runs among them."""
-        if self._is_broken:
-            return self._own.counted(now)
+        """Return how many calls count now, those of other runs included as far as they can be read."""
         try:
             return self._count(now)[0]
-        except JournalError as error:
-            self._give_up(error)
+        except JournalError:
             return self._own.counted(now)
+
+    def hold(self, until: float, now: float) -> None:
+        """No call of the key may leave before `until`, in no run of this machine."""
+        self._own.hold(until, now)
+        self._write(
+            "INSERT INTO holds (key, until_s, wait_s, boot) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+            " until_s = excluded.until_s, wait_s = excluded.wait_s, boot = excluded.boot"
+            " WHERE excluded.until_s > holds.until_s",
+            (self._key, until, until - now, self._owner.boot),
+        )
+
+    def held_until(self, now: float) -> float:
+        """Return the moment before which no call of the key may leave, whichever run it was that heard so."""
+        try:
+            return max(self._own.held_until(now), self._held_until())
+        except JournalError:
+            return self._own.held_until(now)
+
+    def _held_until(self) -> float:
+        ((held_until, gap_s),) = self._database.read(
+            "SELECT (SELECT until_s FROM holds WHERE key = ?), (SELECT max(at_s) FROM gaps)", (self._key,)
+        )
+        at = float("-inf") if held_until is None else float(held_until)
+        return at if gap_s is None else max(at, float(gap_s) + self._span_s)
 
     def _count(self, now: float) -> tuple[int, int]:
         """How many calls count for the key, and how many of them are ours: those are not read again, however many there are."""
@@ -138,7 +178,7 @@ class SharedWindow:
     def _room_at(self, now: float, limit: int) -> float | None:
         every, own = self._count(now)
         if not self._has_room(every, own, limit):
-            if not self._owner.bury_the_dead(every_s=_BURY_EVERY_S):
+            if not self._owner.bury_the_dead(every_s=_BURY_EVERY_S, busy_s=_BUSY_S):
                 return self._full_until(now, limit)
             every, own = self._count(now)
             if not self._has_room(every, own, limit):
@@ -148,9 +188,9 @@ class SharedWindow:
     def _leave(self, now: float, limit: int) -> int | None:
         """Count the call for everybody, before it leaves."""
         self._calls += 1
-        with self._database.write() as connection:
+        with self._database.write(busy_s=_BUSY_S) as connection:
             every, own = self._count(now)
-            if not self._has_room(every, own, limit):
+            if not self._has_room(every, own, limit) or self._held_until() > now:
                 return None
             made = connection.execute(
                 "INSERT INTO calls (key, owner, state, boot) VALUES (?, ?, ?, ?)",
@@ -217,7 +257,9 @@ class SharedWindow:
             "SELECT until_s FROM waiting WHERE key = ? AND owner = ?", (self._key, self._owner.token)
         )
         if not rows or rows[0][0] < until_s:
-            self._database.change("INSERT OR REPLACE INTO waiting (key, owner, until_s) VALUES (?, ?, ?)", mark)
+            self._database.change(
+                "INSERT OR REPLACE INTO waiting (key, owner, until_s) VALUES (?, ?, ?)", mark, busy_s=_BUSY_S
+            )
 
     def _fair_at(self, now: float, own: int) -> float:
         """`now`, or a little later where this run has had its part and another one waits: room that the other does not
@@ -234,15 +276,35 @@ class SharedWindow:
             self._stood_back_since = now
         return max(now, self._stood_back_since + _STAND_BACK_S)
 
-    def _try(self, sql: str, values: tuple[object, ...]) -> None:
-        if self._is_broken:
+    def _write(self, sql: str, values: tuple[object, ...]) -> None:
+        """Write a statement now, or as soon as the file can be used again."""
+        self._backlog.append((sql, values))
+        now = self._owner.now()
+        if now < self._retry_at:
             return
         try:
-            self._database.change(sql, values)
+            self._write_backlog()
         except JournalError as error:
-            self._give_up(error)
+            self._failed(now, error)
 
-    def _give_up(self, error: JournalError) -> None:
-        if not self._is_broken:
-            self._is_broken = True
+    def _write_backlog(self) -> None:
+        if not self._backlog:
+            return
+        with self._database.write(busy_s=_BUSY_S) as connection:
+            for sql, values in self._backlog:
+                connection.execute(sql, values)
+        self._backlog.clear()
+        self._worked()
+
+    def _failed(self, now: float, error: JournalError) -> None:
+        if self._lost_since is None or now - self._failed_at > _UNBROKEN_S:
+            self._lost_since = now
+        self._failed_at = now
+        self._retry_at = now + self._retry_s
+        self._retry_s = min(_LONGEST_RETRY_S, 2 * self._retry_s)
+        if now - self._lost_since >= _TELL_AFTER_S and not self._is_told:
+            self._is_told = True
             self._broke(error)
+
+    def _worked(self) -> None:
+        self._lost_since, self._retry_s, self._is_told = None, _FIRST_RETRY_S, False

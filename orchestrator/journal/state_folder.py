@@ -9,19 +9,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from orchestrator.errors import UsageError
 from orchestrator.journal.database import JournalError
 
 VARIABLE: Final = "OMNI_REFRESH_STATE_DIR"
 
 
 def find_state_folder(environ: Mapping[str, str]) -> Path:
-    """Where state lives: `OMNI_REFRESH_STATE_DIR`, else the platform's folder for state; absolute."""
+    """Return where state lives: `OMNI_REFRESH_STATE_DIR`, else the platform's folder for state; absolute.
+
+    Raises `UsageError` if there is no such folder: no home, an unknown user, a deleted working directory.
+    """
     named = environ.get(VARIABLE, "").strip()
     if named:
-        return Path(named).expanduser().absolute()
+        try:
+            return Path(named).expanduser().absolute()
+        except RuntimeError:
+            raise UsageError(
+                f"{VARIABLE}: {named!r} names a user without a home folder; write the whole path"
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f"{VARIABLE}: {named!r} is relative to a working directory that cannot be read ({error.strerror});"
+                " write the whole path"
+            ) from None
     from platformdirs import user_state_path
 
-    return user_state_path("omni-refresh", appauthor=False)
+    with contextlib.suppress(RuntimeError):
+        folder = user_state_path("omni-refresh", appauthor=False)
+        # an older platformdirs leaves a home that it does not find as it is
+        if folder.is_absolute():
+            return folder
+    raise UsageError(f"this user has no home folder to keep state in; name a folder with {VARIABLE}")
 
 
 def open_state_folder(folder: Path) -> Path:
@@ -69,5 +88,5 @@ def read_salt(folder: Path) -> bytes:
     except OSError as error:
         raise JournalError(f"the file {path} cannot be used: {error.strerror or error}") from None
     if len(salt) != 32:
-        raise JournalError(f"the file {path} is damaged: remove it while no run is at work")
+        raise JournalError(f"the file {path} is damaged; run `omni-refresh state reset`")
     return salt

@@ -13,6 +13,7 @@ from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.time_left import Budget
 from orchestrator.quota.waiting import Waiter, Waiting
+from orchestrator.quota.window import LedgerLost
 from orchestrator.quota.wire import Wire
 
 # A key that gets nothing but 429 for this long serves nobody any more (contract: section 5).
@@ -30,6 +31,7 @@ class Closing(StrEnum):
     KEYS_REFUSED = "keys_refused"
     THROTTLED = "throttled"
     DOWN = "instance_down"
+    STATE_LOST = "state_lost"
 
 
 class DoorClosed(Exception):
@@ -211,11 +213,15 @@ class Door:
         self._wake.set()
 
     async def serve(self) -> None:
-        """Give turns until cancelled."""
+        """Give turns until cancelled, or until calls cannot be counted any more; then the door closes for all purposes."""
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
-            at = await self._give_turns()
+            try:
+                at = await self._give_turns()
+            except LedgerLost:
+                self.close(Closing.STATE_LOST)
+                return
             timer = None if at == float("inf") else loop.call_at(at, self._wake.set)
             try:
                 await self._wake.wait()

@@ -55,7 +55,11 @@ class KeyQuota:
         return self._ledger.counted(now)
 
     def ready_at(self, now: float) -> float:
-        """When the next call may leave: `now` or earlier means now; infinite while that depends on an answer."""
+        """Return when the next call may leave: `now` or earlier means now; infinite while that depends on an answer.
+
+        Raises `LedgerLost` if calls cannot be counted any more.
+        """
+        self._join_hold(now)
         if now < self.not_before:
             return self.not_before
         room_at = self._ledger.room_at(now, self.learned.limit)
@@ -118,6 +122,7 @@ class KeyQuota:
             # it left before the hold began: the same event; only a longer wait is news
             if retry_after_s is not None:
                 self.not_before = max(self.not_before, now + retry_after_s)
+                self._ledger.hold(self.not_before, now)
             return False
         self._forget(now)
         if self._streak == 0:
@@ -138,7 +143,17 @@ class KeyQuota:
         self._clean_since = None
         self._drain_due = True
         self.not_before = max(self.not_before, now + hold_s(retry_after_s, self._streak, self._rng))
+        self._ledger.hold(self.not_before, now)
         return True
+
+    def _join_hold(self, now: float) -> None:
+        """Pause as long as another run that shares the key does, and then continue as gently as after an own 429."""
+        held_until = self._ledger.held_until(now)
+        if held_until > max(now, self.not_before):
+            self.not_before = held_until
+            self._held_at = now
+            self._open_since = self._clean_since = None
+            self._drain_due = True
 
     def _is_spread(self, now: float) -> bool:
         tenth = self.per_s / 10

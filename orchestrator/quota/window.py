@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+from orchestrator.errors import OmniRefreshError
+
 # Two machines' clocks drift by up to some hundred parts in a million; without a margin an exact server would notice.
 _DRIFT = 0.0005
 GRAIN_S = 0.002
@@ -21,11 +23,18 @@ def span_s(per_s: float) -> float:
     return per_s * (1 + _DRIFT) + GRAIN_S
 
 
+class LedgerLost(OmniRefreshError):
+    """The log of a key's calls could not be used for too long: no call may leave, because none can be counted."""
+
+
 class Ledger(Protocol):
     """Where a key's calls are counted: in this process (`Window`), or in a store that several processes share."""
 
     def room_at(self, now: float, limit: int) -> float | None:
-        """The moment when the next call may leave; None while that depends on an answer that has not come."""
+        """Return when the next call may leave; None while that depends on an answer that has not come.
+
+        Raises `LedgerLost` if calls cannot be counted any more.
+        """
 
     def leave(self, now: float, limit: int) -> int | None:
         """A call leaves now; its number, or None where somebody else was quicker and there is no room any more."""
@@ -39,6 +48,12 @@ class Ledger(Protocol):
     def counted(self, now: float) -> int:
         """How many calls count now."""
 
+    def hold(self, until: float, now: float) -> None:
+        """No call may leave before `until`, in no run that shares the key."""
+
+    def held_until(self, now: float) -> float:
+        """Return the moment before which no call of the key may leave; in the past if it is not held."""
+
 
 class Window:
     """A `Ledger` in memory. Moments are the event loop's clock, in seconds; every operation is O(1) amortized."""
@@ -48,6 +63,7 @@ class Window:
         self._on_wire: set[int] = set()
         self._free_at: deque[float] = deque()
         self._next = 0
+        self._held_until = float("-inf")
 
     def _forget(self, now: float) -> None:
         while self._free_at and self._free_at[0] <= now:
@@ -77,3 +93,11 @@ class Window:
 
     def unsent(self, call: int) -> None:
         self._on_wire.discard(call)
+
+    def hold(self, until: float, now: float) -> None:
+        del now
+        self._held_until = max(self._held_until, until)
+
+    def held_until(self, now: float) -> float:
+        del now
+        return self._held_until

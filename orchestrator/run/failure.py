@@ -95,6 +95,10 @@ CLOSED_WORDS: dict[Closing, tuple[str, str]] = {
     Closing.THROTTLED: (Kind.THROTTLED, "every key got nothing but 429 for half an hour"),
     Closing.DOWN: (RunKind.INSTANCE_DOWN, "the instance did not answer"),
     Closing.STOPPED: (RunKind.STOPPED, "the run was stopped"),
+    Closing.STATE_LOST: (
+        RunKind.STOPPED,
+        "the state folder could not be used for 5 minutes, so that no call could be counted",
+    ),
     Closing.FAIL_FAST: (RunKind.FAIL_FAST, "the run stopped submitting after failures"),
     Closing.DEADLINE: (RunKind.DEADLINE, "the run's deadline came"),
     Closing.LANES_CLOSED: (RunKind.LANE_CLOSED, "an earlier refresh of the same connection may still run"),

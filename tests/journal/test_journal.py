@@ -240,6 +240,34 @@ def test_pruning_forgets_whole_runs(desk: Desk) -> None:
     assert desk.journal.prune() == 0
 
 
+def test_a_run_at_work_is_never_forgotten(desk: Desk) -> None:
+    """Neither by age nor by count, whatever was asked for."""
+    desk.begin("old")
+    desk.begin("r1")
+    desk.at += timedelta(days=1)
+    assert desk.journal.prune(keep_days=0, keep_runs=0, at_work=lambda: {"r1"}) == 1
+    assert [r.id for r in desk.journal.runs()] == ["r1"]
+
+
+def test_a_clock_that_is_far_ahead_forgets_nothing(desk: Desk) -> None:
+    """What a run forgets at its end depends on how many came after, and not on the time of day."""
+    desk.begin("unfinished")
+    desk.begin("finished")
+    desk.finish("finished")
+    desk.at += timedelta(days=36_500)
+    desk.begin("ahead")
+    desk.finish("ahead")
+    assert desk.journal.prune() == 0
+    assert len(desk.journal.runs()) == 3
+
+
+def test_days_beyond_the_calendar_keep_everything(desk: Desk) -> None:
+    """A number of days that leads before the first date is no error."""
+    desk.begin("r1")
+    for days in (800_000, 10**9, 10**12):
+        assert desk.journal.prune(keep_days=days) == 0
+
+
 def test_what_cannot_be_read_back_is_an_error(desk: Desk) -> None:
     """Orders or a document of another kind: told, and not taken for nothing."""
     desk.begin("r1")

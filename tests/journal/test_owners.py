@@ -135,6 +135,18 @@ def test_owners_that_cannot_be_kept_are_an_error(tmp_path: Path) -> None:
         enter(tmp_path, "run-1")
 
 
+def test_the_roots_at_work(tmp_path: Path) -> None:
+    """Those whose plans a live process works on: not those of the dead, and no other lock."""
+    one, two = enter(tmp_path, "run-1"), enter(tmp_path, "run-2")
+    assert Locks(one).take(root_lock("r1"), since=AT) is None
+    assert Locks(two).take(root_lock("r2"), since=AT) is None
+    assert Locks(two).take(lane_lock("http://h", "c"), since=AT) is None
+    assert Locks(one).locked_roots() == {"r1", "r2"}
+    die(two)
+    assert Locks(one).locked_roots() == {"r1"}
+    one.leave()
+
+
 def test_names_of_locks() -> None:
     """A manifest and its selection, in whatever order it was said; a run's plan; an instance's connection."""
     assert run_lock("/m.yaml", ["a", "b"]) == run_lock("/m.yaml", ["b", "a"])

@@ -1,18 +1,23 @@
 """One key, many processes: together they never send more than the limit in any window, and what dies frees its part."""
 
 import random
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.journal.database import JournalError
-from orchestrator.journal.owners import Owner
+from orchestrator.journal.owners import FILE, Owner, record_gap
 from orchestrator.journal.shared_window import SharedWindow, key_name
-from orchestrator.quota.window import Window
+from orchestrator.manifest.manifest import RateLimit, Secret
+from orchestrator.quota.key import KeyQuota
+from orchestrator.quota.window import LedgerLost, Window
+from orchestrator.simulator import virtual
 from tests.journal.test_owners import Moments, die, enter
 from tests.machine import quick_folder
 
@@ -212,41 +217,140 @@ def test_a_share_that_nobody_takes_is_not_wasted(tmp_path: Path) -> None:
         assert send(one, clock.now)
 
 
-def test_where_the_file_gives_way_the_run_goes_on_alone(tmp_path: Path) -> None:
-    """A full disk costs the sharing and not the run: told once, and its own calls still keep to the limit."""
+def read_only(one: Process, *, on: bool) -> None:
+    """Let the process's own connection write nothing, as a full disk would."""
+    one.owner.database.read(f"PRAGMA query_only = {'ON' if on else 'OFF'}")
+
+
+def test_a_file_that_cannot_be_written_lets_no_call_leave(tmp_path: Path) -> None:
+    """Other runs would not know of the call: calls wait, that is reported once, and go on exactly where they were."""
+    clock = Moments()
+    with processes(tmp_path, clock, 2) as (one, two):
+        assert send(one, clock.now)
+        read_only(one, on=True)
+        for _ in range(100):
+            assert not send(one, clock.now)
+            clock.now += 0.1
+        assert len(one.broke) == 1
+        assert one.window.counted(clock.now) == 1
+        one.window.answered(one.on_wire.pop(), clock.now)
+        assert two.window.counted(clock.now) == 1
+        read_only(one, on=False)
+        clock.now += 1
+        assert [send(one, clock.now) for _ in range(LIMIT)] == [True] * (LIMIT - 1) + [False]
+        assert two.window.counted(clock.now) == LIMIT
+        # the answer that came meanwhile has been written: its call leaves the window one window after it
+        clock.now += PER_S - 0.9
+        assert two.window.counted(clock.now) == LIMIT - 1
+        read_only(one, on=True)
+        send(one, clock.now)
+        clock.now += 6
+        send(one, clock.now)
+        assert len(one.broke) == 2
+        read_only(one, on=False)
+
+
+def test_after_five_minutes_calls_are_given_up(tmp_path: Path) -> None:
+    """A file that never comes back ends the run in order instead of leaving it to wait for ever."""
     clock = Moments()
     one = process(tmp_path, clock)
-    assert send(one, clock.now)
-    one.owner.database.read("PRAGMA query_only = ON")
-    assert [send(one, clock.now) for _ in range(LIMIT)] == [True] * (LIMIT - 1) + [False]
-    assert len(one.broke) == 1
-    assert one.window.counted(clock.now) == LIMIT
+    read_only(one, on=True)
+    for _ in range(299):
+        assert not send(one, clock.now)
+        clock.now += 1
+    clock.now += 2
+    assert not send(one, clock.now)
+    with pytest.raises(LedgerLost):
+        send(one, clock.now)
+    die(one.owner)
+
+
+def test_what_a_run_sent_before_the_file_was_locked_counts_for_the_next_one(tmp_path: Path) -> None:
+    """Answers that could not be written count from when the next run notices: its window does not begin empty."""
+    clock = Moments()
+    one = process(tmp_path, clock)
+    assert all(send(one, clock.now) for _ in range(LIMIT))
+    holder = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
     for call in one.on_wire:
         one.window.answered(call, clock.now)
-    assert one.window.room_at(clock.now, LIMIT) is not None
+    one.owner.leave()
+    holder.execute("ROLLBACK")
+    holder.close()
+    clock.now += PER_S * 2
+    two = process(tmp_path, clock)
+    assert not send(two, clock.now)
     clock.now += PER_S * 1.01
+    assert send(two, clock.now)
+    two.owner.leave()
+
+
+def test_a_hold_is_everybodys(tmp_path: Path) -> None:
+    """After one run's 429 no run of the machine sends with the key until then, also one that begins later; other keys do."""
+    clock = Moments()
+    with processes(tmp_path, clock, 2) as (one, two):
+        one.window.hold(clock.now + 30, clock.now)
+        # a shorter one does not shorten it
+        two.window.hold(clock.now + 5, clock.now)
+        assert two.window.held_until(clock.now) == clock.now + 30
+        assert two.window.leave(clock.now, LIMIT) is None
+        late, other = process(tmp_path, clock), process(tmp_path, clock, key="l")
+        assert late.window.held_until(clock.now) == clock.now + 30
+        assert other.window.held_until(clock.now) < clock.now
+        assert send(other, clock.now)
+        clock.now += 30.1
+        assert send(two, clock.now)
+        late.owner.leave()
+        other.owner.leave()
+    # after the machine's start its moment means nothing: the whole wait begins anew
+    clock.now = 1.0
+    after = process(tmp_path, clock, boot="b2")
+    assert after.window.held_until(clock.now) == 31.0
+    after.owner.leave()
+
+
+def test_after_a_gap_each_key_waits_for_a_window(tmp_path: Path) -> None:
+    """Where state was moved aside nothing is known of the calls before: they may all still count."""
+    clock = Moments()
+    record_gap(tmp_path, now=clock.now, boot="b")
+    one = process(tmp_path, clock)
+    assert one.window.held_until(clock.now) > clock.now + PER_S - 1
+    assert one.window.leave(clock.now, LIMIT) is None
+    clock.now += PER_S * 1.01
+    assert one.window.held_until(clock.now) < clock.now
     assert send(one, clock.now)
-    one.window.unsent(one.on_wire.pop())
-    assert one.window.counted(clock.now) == 0
-    one.owner.database.read("PRAGMA query_only = OFF")
     one.owner.leave()
 
 
-def test_a_file_that_gives_way_at_an_answer_or_a_look(tmp_path: Path) -> None:
-    """Whichever question meets the fault first, the answer comes from memory."""
-    clock = Moments()
-    for ask in ("counted", "room_at", "answered"):
-        one = process(tmp_path, clock)
-        assert send(one, clock.now)
-        one.owner.database._connection.close()
-        if ask == "counted":
-            assert one.window.counted(clock.now) == 1
-        elif ask == "room_at":
-            assert one.window.room_at(clock.now, LIMIT) == clock.now
-        else:
-            one.window.answered(one.on_wire[0], clock.now)
-        assert len(one.broke) == 1
-        die(one.owner)
+def test_keys_of_two_runs_pause_together_and_start_gently(tmp_path: Path) -> None:
+    """A 429 with Retry-After that one run gets: the other sends nothing until then, and then one call and not a burst."""
+
+    async def main() -> None:
+        clock = Moments()
+        with processes(tmp_path, clock, 2) as mine:
+            one, two = (
+                KeyQuota(
+                    label="k",
+                    secret=Secret("k"),
+                    limit=RateLimit(requests=LIMIT, per_s=PER_S),
+                    ledger=each.window,
+                    rng=random.Random(0),
+                )
+                for each in mine
+            )
+            call = await one.leave(clock.now)
+            assert call is not None
+            assert two.ready_at(clock.now) <= clock.now
+            assert one.throttled(call, clock.now, clock.now + 1, 30.0)
+            clock.now += 2
+            assert two.ready_at(clock.now) == one.ready_at(clock.now) == clock.now + 29
+            assert two.holds == 0
+            clock.now += 29
+            assert two.ready_at(clock.now) <= clock.now
+            assert await two.leave(clock.now) is not None
+            assert two.ready_at(clock.now) > clock.now
+
+    virtual.run(main())
 
 
 ACTS = st.lists(

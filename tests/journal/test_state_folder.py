@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import UsageError
 from orchestrator.journal.boot import boot_id
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
@@ -15,6 +16,24 @@ def test_the_variable_beats_the_platform(tmp_path: Path) -> None:
     assert find_state_folder({"OMNI_REFRESH_STATE_DIR": "x"}).is_absolute()
     assert find_state_folder({"OMNI_REFRESH_STATE_DIR": " "}) == find_state_folder({})
     assert find_state_folder({}).name == "omni-refresh"
+
+
+def test_a_folder_that_cannot_be_named_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown user, no home, a deleted working directory: one line with the variable that names a folder."""
+    with pytest.raises(UsageError, match="OMNI_REFRESH_STATE_DIR: '~nosuchuser/x'"):
+        find_state_folder({"OMNI_REFRESH_STATE_DIR": "~nosuchuser/x"})
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(UsageError, match="OMNI_REFRESH_STATE_DIR: 'x' is relative"):
+        find_state_folder({"OMNI_REFRESH_STATE_DIR": "x"})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr("os.getuid", lambda: 54_321)
+    with pytest.raises(UsageError, match="name a folder with OMNI_REFRESH_STATE_DIR"):
+        find_state_folder({})
 
 
 def test_a_new_folder_is_private_and_left_empty(tmp_path: Path) -> None:

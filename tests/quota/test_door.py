@@ -12,7 +12,7 @@ from orchestrator.quota.choice import Ask, Purpose
 from orchestrator.quota.door import Closing, Door, DoorClosed
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
-from orchestrator.quota.window import Window
+from orchestrator.quota.window import LedgerLost, Window
 from orchestrator.quota.wire import Wire
 from orchestrator.simulator import virtual
 from tests.rehearsal import Witness
@@ -22,7 +22,7 @@ SUBMIT = Ask(purpose=Purpose.SUBMIT)
 
 @asynccontextmanager
 async def door(
-    *limits: int, per_s: float = 60.0, workers: int = 100, wire: Wire | None = None
+    *limits: int, per_s: float = 60.0, workers: int = 100, wire: Wire | None = None, ledger: Window | None = None
 ) -> AsyncIterator[tuple[Door, Witness]]:
     """A door that is served, with a key for each limit."""
     loop = asyncio.get_running_loop()
@@ -33,7 +33,7 @@ async def door(
                 label=f"k{n}",
                 secret=Secret(f"k{n}"),
                 limit=RateLimit(requests=requests, per_s=per_s),
-                ledger=Window(per_s),
+                ledger=ledger or Window(per_s),
                 rng=Random(n),
             )
             for n, requests in enumerate(limits)
@@ -233,5 +233,25 @@ def test_the_budget_that_is_left() -> None:
             budget = opened.budget()
             assert (budget.calls, budget.per_s) == (10, 60.0)
             assert all(0 < at <= 60.0 for at in budget.used)
+
+    virtual.run(main())
+
+
+class LostLedger(Window):
+    """A log that cannot be used from the first moment on."""
+
+    def room_at(self, now: float, limit: int) -> float | None:
+        raise LedgerLost("lost")
+
+
+def test_calls_that_cannot_be_counted_close_the_door() -> None:
+    """Who waits is told, and so is who comes later: nothing hangs, and nothing leaves uncounted."""
+
+    async def main() -> None:
+        async with door(2, ledger=LostLedger(60.0)) as (opened, _):
+            for purpose in (Purpose.SUBMIT, Purpose.POLL):
+                with pytest.raises(DoorClosed) as closed:
+                    await opened.turn(Ask(purpose=purpose))
+                assert closed.value.reason is Closing.STATE_LOST
 
     virtual.run(main())

@@ -1,0 +1,41 @@
+"""`omni-refresh state`: look after the state folder."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.main import say
+
+_LOST = """\
+The earlier runs are lost to this program: they cannot be resumed, retried or shown, and model durations are learned anew.
+Jobs that they left running are not known any more: look in Omni before you refresh their models again.
+The next run waits for one rate-limit window before its first call."""
+
+
+@click.group("state")
+def command() -> None:
+    """Look after the state folder: the journal of runs, their locks, and the budget that runs share."""
+
+
+@command.command("reset")
+def reset() -> int:
+    """Move all state aside, so that the next run starts without it; for a damaged journal.
+
+    Nothing is deleted: the files are moved into a folder `reset-TIME` inside the state folder. The earlier runs cannot be
+    resumed, retried or shown after that. Exit code 4 while another command uses the state.
+    """
+    import os
+    import time
+    from datetime import UTC, datetime
+
+    from orchestrator.journal.boot import boot_id
+    from orchestrator.journal.reset import reset_state
+    from orchestrator.journal.state_folder import find_state_folder
+
+    folder = find_state_folder(os.environ)
+    aside = reset_state(folder, at=datetime.now(UTC), now=time.monotonic(), boot=boot_id())
+    if aside is None:
+        say(f"omni-refresh: nothing to reset: there is no state in {folder}")
+    else:
+        say(f"The state was moved to {aside}\n{_LOST}")
+    return 0

@@ -113,6 +113,10 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _say(error: click.ClickException) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        # its message is the whole help
+        say(error.format_message())
+        return
     context = getattr(error, "ctx", None)
     if context is not None:
         say(context.get_usage())

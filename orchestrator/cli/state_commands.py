@@ -17,7 +17,7 @@ def command() -> None:
     """Look after the state folder: the journal of runs, their locks, and the budget that runs share."""
 
 
-@command.command("reset")
+@command.command("reset", short_help="Move damaged state aside, as a whole.")
 def reset() -> int:
     """Move all state aside, so that the next run starts without it; for a damaged journal.
 

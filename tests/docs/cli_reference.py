@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 
 import click
@@ -28,12 +29,11 @@ def render_commands(group: click.Group) -> str:
     context = click.Context(group, info_name="omni-refresh")
     parts = ["| command | |", "|---|---|"]
     sections: list[str] = []
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
+    for name, command in _commands(group, context):
         within = click.Context(command, info_name=f"omni-refresh {name}")
         paragraphs = [" ".join(text.split()) for text in (command.help or "").split("\n\n")]
-        parts.append(f"| [`{name}`](#{name}) | {_cell(paragraphs[0])} |")
+        anchor = name.replace(" ", "-")
+        parts.append(f"| [`{name}`](#{anchor}) | {_cell(paragraphs[0])} |")
         sections += ["", f"### {name}", "", "```text", _usage(command, within), "```", ""]
         sections += ["\n\n".join(paragraphs), ""]
         options = [p for p in command.params if isinstance(p, click.Option)]
@@ -41,6 +41,18 @@ def render_commands(group: click.Group) -> str:
         sections += [_row(option, within) for option in options]
         sections.append("| `-h`, `--help` | | Show the command's help and exit. |")
     return "\n".join(parts + sections) + "\n"
+
+
+def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """Every command with its whole name; a group stands for those in it."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            inner = _commands(command, click.Context(command, info_name=name))
+            yield from ((f"{name} {sub}", one) for sub, one in inner)
+        else:
+            yield name, command
 
 
 def _usage(command: click.Command, context: click.Context) -> str:

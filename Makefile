@@ -55,8 +55,8 @@ $(READY): $(LOCKED) pyproject.toml orchestrator/__init__.py
 	@touch $@
 
 demo: $(READY) ## some forty models against a simulated instance; no key, no network
-	@rm -f omni-refresh-report.json; code=0; $(BIN)/omni-refresh run configs/demo.yaml --simulate || code=$$?; \
-	if [ $$code -ne 1 ] || ! grep -q '"exit_code": 1$$' omni-refresh-report.json; then \
+	@rm -f omni-refresh-report.simulated.json; code=0; $(BIN)/omni-refresh run configs/demo.yaml --simulate || code=$$?; \
+	if [ $$code -ne 1 ] || ! grep -q '"exit_code": 1$$' omni-refresh-report.simulated.json; then \
 	echo "demo: exit code $$code; staged is 1 with a report, because some of its models are made to fail" >&2; exit 1; fi; \
 	echo "demo: exit code 1, as staged"
 

@@ -60,7 +60,7 @@ async def tell_others(
     report: Report, order: Order, desk: Desk, *, paths: Sequence[str], next_command: str | None, user_agent: str
 ) -> None:
     """Tell of the run those who are named under `notify`; of a simulated one nobody is told."""
-    if not order.manifest.notify or order.scenario is not None:
+    if not order.manifest.notify or order.simulated:
         return
     from orchestrator.notify.send import PATIENCE_S, send_notices
 

@@ -30,8 +30,10 @@ from orchestrator.manifest.manifest import Manifest
 from orchestrator.report.counts import count_statuses
 from orchestrator.report.document import make_document, make_row
 from orchestrator.report.exit_code import exit_code
+from orchestrator.report.headline import SIMULATED
 from orchestrator.report.report import Report, RunFacts, Trigger
 from orchestrator.run.before import Past
+from orchestrator.run.failure import in_rehearsal
 from orchestrator.run.journal_recorder import JournalRecorder
 from orchestrator.run.lane_keeper import LaneKeeper
 from orchestrator.run.outcome import Status
@@ -61,12 +63,14 @@ def conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: Sequenc
 async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: Sequence[str]) -> int:
     clock = real_clock()
     stage = _Stage(order=order, begun=begun, desk=desk, steps=steps, at=clock.utcnow(), clock=clock)
-    growing = open_growing(paths, tuple(begun.before.outcomes.values()))
-    narrator = Narrator(grow(growing))
+    growing = open_growing(paths, tuple(begun.before.outcomes.values()), simulated=order.simulated)
+    append = grow(growing)
+    narrator = Narrator((lambda outcome: append(in_rehearsal(outcome))) if order.simulated else append)
+    marks = {"note": SIMULATED} if order.simulated else {}
     async with AsyncExitStack() as stack:
-        with bound(run_id=begun.run.id), quieter(desk.console):
+        with bound(run_id=begun.run.id, **marks), quieter(desk.console):
             manifest = order.manifest
-            if order.scenario is not None:
+            if order.simulated:
                 from orchestrator.cli.simulation import enter_simulation
 
                 manifest = await enter_simulation(stack, order.scenario, manifest, clock)
@@ -92,7 +96,7 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
                 Event.RUN_STARTED, manifest=manifest.path, targets=len(order.selected), version=__version__
             )
             life = asyncio.create_task(_signs_of_life(narrator, run, clock))
-            title = f"omni-refresh {PurePath(manifest.path).name}"
+            title = f"omni-refresh {PurePath(manifest.path).name}{f' {SIMULATED}' if order.simulated else ''}"
             shown = show_live(desk.console, narrator, run, title=title, selected=len(order.selected), clock=clock)
             try:
                 async with shown:
@@ -130,7 +134,7 @@ def _surroundings(stage: _Stage, manifest: Manifest, recorder: JournalRecorder, 
         rng=Random(),
         watcher=narrator,
         recorder=recorder,
-        open_client=make_opener(clock, direct=order.scenario is not None),
+        open_client=make_opener(clock, direct=order.simulated),
         ledger=make_ledgers(state, manifest.instances),
         length=make_length(manifest),
         redact=stage.desk.redactor.redact,
@@ -175,7 +179,7 @@ def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | No
         duration_s=result.duration_s,
         signal=caught[0] if caught else None,
         resumed_from=run.root if run.root != run.id else None,
-        simulated=order.scenario is not None,
+        simulated=order.simulated,
         retried_from=root.origin if root.trigger == Trigger.RETRY else None,
         requests=result.tally.requests,
         polls=result.tally.polls,
@@ -185,7 +189,8 @@ def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | No
         budget=result.budget,
         warnings=warnings,
     )
-    report = Report(run=facts, outcomes=result.outcomes, exit_code=0)
+    outcomes = tuple(map(in_rehearsal, result.outcomes)) if order.simulated else result.outcomes
+    report = Report(run=facts, outcomes=outcomes, exit_code=0)
     return replace(report, exit_code=_code(report, order, report_failed=False))
 
 
@@ -215,7 +220,7 @@ def _finish(stage: _Stage, report: Report) -> str | None:
         stage.desk.state.prune()
     except JournalError as error:
         get_logger().error(Event.JOURNAL_BROKE, error=str(error))
-    if stage.order.scenario is not None:
+    if stage.order.simulated:
         # its state goes with it
         return None
     if unfinished:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,17 +21,23 @@ from orchestrator.run.outcome import Outcome
 
 DEFAULT_REPORT = "omni-refresh-report.json"
 RETRY_REPORT = "omni-refresh-report.retry.json"
+SIMULATED_REPORT = "omni-refresh-report.simulated.json"
+
+_SIMULATED_MARK = re.compile(rb'SIMULATED|"simulated": ?true')
+_MARK_WITHIN_BYTES = 1 << 16
 
 
-def check_reports(paths: Sequence[str], *, named: bool) -> list[str]:
+def check_reports(paths: Sequence[str], *, named: bool, simulated: bool = False) -> list[str]:
     """Those report paths that can be written. One that was asked for and cannot is a `UsageError`, before the first call;
-    the default one is a warning.
+    the default one is a warning. A simulated run replaces no file but another rehearsal's report.
     """
     good = []
     for path in paths:
         try:
             format_of(path)
             check_writable(path)
+            if simulated:
+                _check_replaceable(path)
         except UsageError as error:
             if named:
                 raise
@@ -40,9 +47,23 @@ def check_reports(paths: Sequence[str], *, named: bool) -> list[str]:
     return good
 
 
-def open_growing(paths: Sequence[str], earlier: Sequence[Outcome]) -> list[JsonLines]:
-    """The reports that grow while the run goes on, with what is known already."""
-    return [JsonLines(path, earlier) for path in paths if format_of(path) is Format.JSONL]
+def _check_replaceable(path: str) -> None:
+    """Raise UsageError if a rehearsal's report would replace a file that is no rehearsal's report."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_MARK_WITHIN_BYTES)
+    except OSError:
+        # there is nothing to replace
+        return
+    if head and not _SIMULATED_MARK.search(head):
+        raise UsageError(
+            f"{path} exists and is not the report of a simulated run; nothing was run: name another path with --report"
+        )
+
+
+def open_growing(paths: Sequence[str], earlier: Sequence[Outcome], *, simulated: bool = False) -> list[JsonLines]:
+    """The reports that grow during the run, with what is known already."""
+    return [JsonLines(path, earlier, simulated=simulated) for path in paths if format_of(path) is Format.JSONL]
 
 
 def grow(growing: Sequence[JsonLines]) -> Callable[[Outcome], None]:

@@ -55,7 +55,7 @@ def report_paths(named: Sequence[str], *, default: str = DEFAULT_REPORT) -> tupl
 def launch(order: Order, desk: Desk) -> int:
     """Run something new; the exit code. Raises `LockedError` where another run is at work on the same."""
     state, manifest = desk.state, order.manifest
-    paths = check_reports(order.reports, named=order.named)
+    paths = check_reports(order.reports, named=order.named, simulated=order.simulated)
     run = NewRun(
         id=state.run,
         root=state.run,
@@ -206,7 +206,6 @@ def _order_again(orders: Orders, record: RunRecord, changes: Changes, trigger: T
         named=bool(changes.reports) or orders.named,
         as_json=changes.as_json,
         rate=changes.rate if changes.rate is not None else orders.rate,
-        scenario=None,
         trigger=trigger,
         warnings=_changed(record),
         metrics=metrics_path(changes.metrics or orders.metrics),

@@ -18,7 +18,7 @@ COMMANDS = {
     "run": ("run", "Refresh the models of a manifest and follow each to its end."),
     "plan": ("plan", "What run would do: refreshes, calls, time. Sends no refresh."),
     "changes": ("changes", "What migrations, a dbt invocation or a list of names touched. Needs no manifest."),
-    "resume": ("resume", "Go on with a run that was cut off."),
+    "resume": ("resume", "Continue a run that was cut off."),
     "retry": ("retry", "Run again what did not succeed in an earlier run."),
     "history": ("history", "Earlier runs, and how long each model takes."),
     "report": ("report", "Render the report of an earlier run, in any format."),

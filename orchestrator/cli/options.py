@@ -102,23 +102,39 @@ def report_options(command: F) -> F:
     return command
 
 
-def simulate_option(command: F) -> F:
-    """--simulate."""
-    return option(
-        "--simulate",
-        is_flag=False,
-        flag_value="",
-        default=None,
-        metavar="[SCENARIO]",
-        help="Run against a simulator of its own: needs no key and no network. Without SCENARIO it is "
-        "NAME.scenario.yaml beside the manifest NAME.yaml, or else every model of the manifest exists.",
-    )(command)
+def simulate_options(command: F) -> F:
+    """--simulate, --scenario."""
+    for decorate in (
+        option(
+            "--scenario",
+            callback=_with_simulate,
+            metavar="FILE",
+            help="With --simulate: what goes wrong. It extends the manifest's models; `only: true` in it replaces them. "
+            "[NAME.scenario.yaml beside NAME.yaml]",
+        ),
+        option(
+            "--simulate",
+            is_flag=True,
+            is_eager=True,
+            help="Rehearse against a simulator of the command's own: needs no key and no network. Every model of the "
+            "manifest exists and behaves.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def _with_simulate(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    del param
+    if value is not None and not ctx.params.get("simulate"):
+        raise click.UsageError("--scenario needs --simulate; without it the run would be a real one", ctx)
+    return value
 
 
 def run_options(command: F) -> F:
     """What decides how a run goes and what it leaves."""
     for decorate in (
-        simulate_option,
+        simulate_options,
         option(
             "--resume",
             is_flag=True,

@@ -18,7 +18,7 @@ NOTHING_RECALLED = Recalled(before=NOTHING, calls={})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A run to be conducted. `scenario` None is the real instance, an empty text the manifest's own models.
+    """A run to be conducted. `simulated` is a rehearsal against the simulator, with the `scenario` file if there is one.
 
     `reports` are where reports go, `named` is whether somebody asked for them. `rate` is the run's share of each key's
     calls. `selection` is what was selected, as it was said. `warnings` go into the report. `metrics` is where metrics go.
@@ -31,7 +31,8 @@ class Order:
     reports: Sequence[str]
     as_json: bool
     rate: int | None
-    scenario: str | None
+    simulated: bool = False
+    scenario: str | None = None
     named: bool = True
     selection: Sequence[str] = ()
     trigger: Trigger = Trigger.RUN

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.change_options import change_options
-from orchestrator.cli.options import log_options, manifest_argument, option, selection_options, simulate_option
+from orchestrator.cli.options import log_options, manifest_argument, option, selection_options, simulate_options
 
 if TYPE_CHECKING:
     from orchestrator.cli.state import State
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @change_options
 @option("--json", "as_json", is_flag=True, help="The plan as one JSON document on stdout instead of a table.")
 @option("--rate", type=click.IntRange(min=1), metavar="N", help="As for run: its share of each key's calls per window.")
-@simulate_option
+@simulate_options
 @log_options
 def command(
     *,
@@ -33,7 +33,8 @@ def command(
     allow_empty: bool,
     as_json: bool,
     rate: int | None,
-    simulate: str | None,
+    simulate: bool,
+    scenario: str | None,
     **options: Any,
 ) -> int:
     """Show what `run` would do with MANIFEST: the refreshes in order, whom each serves, the calls and the time.
@@ -58,15 +59,15 @@ def command(
     touched = read_touched(options)
     loaded = load_manifest(manifest, environ=os.environ, with_keys=False)
     selected = select_some(loaded, select, exclude, allow_empty=allow_empty)
-    if simulate is None and needs_look_ups(selected, touched):
+    if not simulate and needs_look_ups(selected, touched):
         loaded = load_manifest(manifest, environ=os.environ)
     for secret in loaded.secrets:
         talking.redactor.add(secret)
-    if simulate is None:
+    if not simulate:
         with state_for_reading() as state:
             preview, refused = asyncio.run(_preview(loaded, selected, touched, rate, state=state))
     else:
-        preview, refused = asyncio.run(_preview(loaded, selected, touched, rate, scenario=simulate))
+        preview, refused = asyncio.run(_preview(loaded, selected, touched, rate, simulated=True, scenario=scenario))
     redact = talking.redactor.redact
     if as_json:
         print_json(make_plan_document(preview, redact=redact))
@@ -84,6 +85,7 @@ async def _preview(
     rate: int | None,
     *,
     state: State | None = None,
+    simulated: bool = False,
     scenario: str | None = None,
 ) -> tuple[Preview, bool]:
     """The preview, and whether an instance refused its keys."""
@@ -98,11 +100,11 @@ async def _preview(
     found, refused, reached = NOTHING_ASKED, False, manifest
     async with AsyncExitStack() as stack:
         if needs_look_ups(selected, touched):
-            if scenario is not None:
+            if simulated:
                 from orchestrator.cli.simulation import enter_simulation
 
                 reached = await enter_simulation(stack, scenario, manifest, clock)
-            access = make_access(reached.instances, state, clock, direct=scenario is not None)
+            access = make_access(reached.instances, state, clock, direct=simulated)
             survey = await stack.enter_async_context(Survey(with_rate(reached, rate).instances, access))
             if touched is None:
                 found = await look_up(survey, selected)

@@ -11,9 +11,10 @@ from orchestrator.manifest.manifest import NotifyOn
 from orchestrator.report.causes import group_causes, short
 from orchestrator.report.counts import bad_outcomes, count_statuses, is_new_failure, is_recovered
 from orchestrator.report.document import format_stamp, make_document
+from orchestrator.report.headline import SIMULATED
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
-from orchestrator.run.outcome import Outcome
+from orchestrator.run.outcome import Outcome, Status
 
 FAILURES_SENT: Final = 50
 """A webhook gets so many failed targets, and the number of the others."""
@@ -94,7 +95,7 @@ def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command:
     """The run in a few lines: which targets failed, why, what to do, what has recovered. It steers no chat service."""
     outcomes = report.outcomes
     bad = sum(not outcome.status.is_good for outcome in outcomes)
-    title = f"omni-refresh: {_headline(report, bad)}"
+    title = f"omni-refresh{f' {SIMULATED}' if report.run.simulated else ''}: {_headline(report, bad)}"
     lines = [
         line
         for cause in group_causes(outcomes)[:_CAUSES_TOLD]
@@ -124,6 +125,8 @@ def _headline(report: Report, bad: int) -> str:
         words = f"{bad} of {total} failed"
     elif report.exit_code:
         words = f"exit code {report.exit_code}, though no target failed"
+    elif all(outcome.status is Status.SKIPPED for outcome in report.outcomes):
+        words = f"nothing to do, all {total} skipped" if total else "nothing to do"
     else:
         words = f"all {total} are good"
     stopped = "stopped by a signal, " if report.run.signal is not None else ""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from orchestrator.report.document import MESSAGE_LIMIT, format_stamp
+from orchestrator.report.headline import SIMULATED
 from orchestrator.run.outcome import Outcome
 from orchestrator.text import clean
 
@@ -16,6 +17,7 @@ COLUMNS: Final = (
     *("status", "covered_by", "job_ids", "job_status", "submitted_at", "finished_at", "duration_s", "queued_s"),
     *("attempts", "polls", "throttled", "promotion_pending", "verified", "new_issues", "fixed_issues"),
     *("previous_status", "error_kind", "http_status", "message", "hint", "warnings", "usual_s", "failing_since"),
+    "simulated",
 )
 
 # A spreadsheet takes a cell that begins so for a formula; the wide forms are what East Asian input methods type.
@@ -23,13 +25,17 @@ _FORMULA_STARTS: Final = tuple("=+-@＝＋－＠")
 _LIST_LIMIT: Final = 30_000
 
 
-def render_csv(outcomes: Iterable[Outcome]) -> str:
-    """A header and one row for each outcome. Lists are joined by commas, warnings by ` | `; unknown values are empty."""
+def render_csv(outcomes: Iterable[Outcome], *, simulated: bool = False) -> str:
+    """A header and one row for each outcome. Lists are joined by commas, warnings by ` | `; unknown values are empty.
+
+    The last column holds the word SIMULATED in a rehearsal's rows, and else nothing.
+    """
     out = io.StringIO()
     rows = csv.writer(out)
     rows.writerow(COLUMNS)
     for outcome in outcomes:
-        rows.writerow([value if isinstance(value, int | float) else _cell(value) for value in _values(outcome)])
+        cells = (*_values(outcome), SIMULATED if simulated else None)
+        rows.writerow([value if isinstance(value, int | float) else _cell(value) for value in cells])
     return out.getvalue()
 
 

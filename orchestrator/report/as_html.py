@@ -15,6 +15,7 @@ from orchestrator import __version__
 from orchestrator.report.against import against_before, slow_outcomes
 from orchestrator.report.causes import group_causes, group_warnings
 from orchestrator.report.counts import bad_outcomes, count_statuses
+from orchestrator.report.headline import SIMULATED, SIMULATED_NOTE, capitalized, has_new_issues, headline
 from orchestrator.report.report import Report
 from orchestrator.report.rows import CHANGES, changes_of, id_of, make_rows, name_of, say, text_of
 from orchestrator.report.timeline import budget_words, make_budget_chart, make_timeline
@@ -45,8 +46,10 @@ def render_html(report: Report) -> str:
         version=__version__,
         run=run,
         exit_code=report.exit_code,
-        headline=_headline(report),
+        headline=(f"{SIMULATED}: " if run.simulated else "") + capitalized(headline(report)),
+        simulated_note=SIMULATED_NOTE if run.simulated else "",
         bad=len(bad_outcomes(outcomes)),
+        is_bad=bool(bad_outcomes(outcomes)) or has_new_issues(report),
         total=len(outcomes),
         counts=[(status, count) for status, count in count_statuses(outcomes).items() if count],
         against=against,
@@ -101,16 +104,6 @@ def _finalize(value: Any) -> Any:
 
 def _hash(source: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
-
-
-def _headline(report: Report) -> str:
-    total, bad = len(report.outcomes), sum(not outcome.status.is_good for outcome in report.outcomes)
-    if not total:
-        return "No targets"
-    targets = "target" if total == 1 else "targets"
-    if bad:
-        return f"{bad} of {total:,} {targets} did not succeed"
-    return "The target is good" if total == 1 else f"All {total:,} targets are good"
 
 
 def _stamp(moment: datetime) -> str:

@@ -14,9 +14,10 @@ from orchestrator.report.writer import ReportError, write_report
 from orchestrator.run.outcome import Outcome
 
 
-def render_jsonl(outcomes: Iterable[Outcome]) -> str:
-    """One line of JSON for each outcome, in the order given."""
-    return "".join(dump(make_row(outcome)) + "\n" for outcome in outcomes)
+def render_jsonl(outcomes: Iterable[Outcome], *, simulated: bool = False) -> str:
+    """One line of JSON for each outcome, in the order given; a rehearsal's lines say `"simulated": true`."""
+    mark = {"simulated": True} if simulated else {}
+    return "".join(dump({**make_row(outcome), **mark}) + "\n" for outcome in outcomes)
 
 
 class JsonLines:
@@ -26,10 +27,11 @@ class JsonLines:
     line leaves in one write; where the disk is full, what was written of a line is taken back. Raises ReportError.
     """
 
-    def __init__(self, path: str | Path, earlier: Iterable[Outcome] = ()) -> None:
+    def __init__(self, path: str | Path, earlier: Iterable[Outcome] = (), *, simulated: bool = False) -> None:
         known = tuple(earlier)
-        write_report(path, render_jsonl(known))
+        write_report(path, render_jsonl(known, simulated=simulated))
         self.path = path
+        self._simulated = simulated
         self._written = {outcome.name for outcome in known}
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -40,7 +42,7 @@ class JsonLines:
         """Write one outcome's line; a target that has its line already is passed over."""
         if outcome.name in self._written:
             return
-        line = render_jsonl([outcome]).encode()
+        line = render_jsonl([outcome], simulated=self._simulated).encode()
         size = os.fstat(self._descriptor).st_size
         try:
             if os.write(self._descriptor, line) < len(line):

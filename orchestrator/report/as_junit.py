@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 from orchestrator.report.against import against_before
 from orchestrator.report.causes import short, skip_reason
 from orchestrator.report.document import MESSAGE_LIMIT, format_stamp
+from orchestrator.report.headline import SIMULATED_NOTE
 from orchestrator.report.report import Report
 from orchestrator.run.outcome import Failure, Outcome, Status
 from orchestrator.text import clean
@@ -62,10 +63,13 @@ def _add_properties(suite: ET.Element, report: Report) -> None:
         "run.trigger": run.trigger.value,
         "run.manifest": run.manifest_path,
         "run.interrupted": str(run.signal is not None).lower(),
+        "run.simulated": str(run.simulated).lower(),
         "run.requests": str(run.requests),
         "run.throttled": str(run.throttled),
         "run.exit_code": str(report.exit_code),
     }
+    if run.simulated:
+        facts["note"] = SIMULATED_NOTE
     against = against_before(report.outcomes)
     if against is not None:
         facts["run.new_failures"] = str(len(against.new))

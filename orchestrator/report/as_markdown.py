@@ -12,6 +12,7 @@ from typing import Final
 from orchestrator.report.against import against_before, is_slow, slow_outcomes, still_since
 from orchestrator.report.causes import Cause, group_causes, group_warnings, short
 from orchestrator.report.counts import bad_outcomes, count_statuses
+from orchestrator.report.headline import SIMULATED, SIMULATED_NOTE, has_new_issues, headline
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
 from orchestrator.run.outcome import Outcome, Status
@@ -41,7 +42,9 @@ def render_markdown(report: Report) -> str:
 
 def _blocks(report: Report) -> Iterator[str]:
     outcomes, run = report.outcomes, report.run
-    yield f"## {headline(report)}\n"
+    yield f"## {heading(report)}\n"
+    if run.simulated:
+        yield f"**{SIMULATED_NOTE}.**\n"
     counts = [
         f"{count} {status.value.replace('_', ' ')}" for status, count in count_statuses(outcomes).items() if count
     ]
@@ -61,17 +64,13 @@ def _blocks(report: Report) -> Iterator[str]:
     yield from _table(outcomes)
 
 
-def headline(report: Report) -> str:
+def heading(report: Report) -> str:
     """The run in one line, for a heading."""
-    total, bad = len(report.outcomes), sum(not outcome.status.is_good for outcome in report.outcomes)
-    targets = "target" if total == 1 else "targets"
-    if bad:
-        sign, end = "❌", f"{bad} of {total} {targets} did not succeed"
-    else:
-        sign, end = "✅", "the target is good" if total == 1 else f"all {total} targets are good"
+    is_bad = has_new_issues(report) or not all(outcome.status.is_good for outcome in report.outcomes)
+    sign, end = "❌" if is_bad else "✅", headline(report)
     if report.run.signal is not None:
         sign, end = "⏹️", f"stopped; {end}"
-    return f"{sign} omni-refresh: {end}"
+    return f"{sign} omni-refresh{f' {SIMULATED}' if report.run.simulated else ''}: {end}"
 
 
 def _cause(cause: Cause) -> str:

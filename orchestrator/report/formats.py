@@ -43,7 +43,7 @@ def render(report: Report, wanted: Format) -> str:
         case Format.JSONL:
             from orchestrator.report.as_jsonl import render_jsonl
 
-            return render_jsonl(report.outcomes)
+            return render_jsonl(report.outcomes, simulated=report.run.simulated)
         case Format.JUNIT:
             from orchestrator.report.as_junit import render_junit
 
@@ -59,4 +59,4 @@ def render(report: Report, wanted: Format) -> str:
         case Format.CSV:
             from orchestrator.report.as_csv import render_csv
 
-            return render_csv(report.outcomes)
+            return render_csv(report.outcomes, simulated=report.run.simulated)

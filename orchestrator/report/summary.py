@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.report.against import against_before, slow_outcomes, still_since
 from orchestrator.report.causes import Cause, group_causes, group_warnings, short, skip_reason
 from orchestrator.report.counts import count_statuses
+from orchestrator.report.headline import SIMULATED_NOTE, capitalized, has_new_issues, headline
 from orchestrator.report.report import Report
 from orchestrator.report.text_console import text_console
 from orchestrator.report.timeline import budget_words
@@ -77,17 +78,12 @@ def render_summary(
 def _headline(report: Report) -> Text:
     from rich.text import Text
 
-    total, bad = len(report.outcomes), sum(not outcome.status.is_good for outcome in report.outcomes)
-    words = (
-        f"{bad} of {total} {_targets(total)} did not succeed"
-        if bad
-        else ("The target is good" if total == 1 else f"All {total} targets are good")
-    )
-    if not total:
-        words = "No targets"
+    words = headline(report)
     if report.run.signal is not None:
-        words = f"Stopped by a signal: {words[0].lower()}{words[1:]}"
-    return Text(words, style="bold red" if bad else "bold green")
+        words = f"stopped by a signal: {words}"
+    is_bad = has_new_issues(report) or not all(outcome.status.is_good for outcome in report.outcomes)
+    text = Text(f"{SIMULATED_NOTE}\n" if report.run.simulated else "", style="bold magenta")
+    return text.append(capitalized(words), style="bold red" if is_bad else "bold green")
 
 
 def _rows(report: Report, width: int) -> Group | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 
 from orchestrator.omni.errors import CallError, Kind
 from orchestrator.quota.door import Closing
-from orchestrator.run.outcome import Failure
+from orchestrator.run.outcome import Failure, Outcome
 
 MESSAGE_LIMIT = 2000
 
@@ -63,6 +64,19 @@ _HINTS: dict[str, str] = {
     RunKind.INTERNAL: "this is a fault of omni-refresh itself; please report it",
 }
 
+_REHEARSAL_HINTS: dict[str, str] = {
+    Kind.CONFLICT: "another refresh seems to run on this connection",
+    Kind.UNAVAILABLE: "the server said that it is unavailable",
+    RunKind.TIMED_OUT: "the job did not end in time: raise `timeout`, or let the scenario's job take less",
+    RunKind.POLL_FAILED: "the job could not be followed to its end",
+    RunKind.INSTANCE_DOWN: "nothing was started for this target: the instance did not answer for too long",
+    RunKind.STOPPED: "a rehearsal that was stopped begins anew",
+    RunKind.FAIL_FAST: "correct what failed",
+    RunKind.DEADLINE: "a longer deadline lets a run end by itself",
+    RunKind.LANE_CLOSED: "what became of the refresh before it on this connection is not known",
+}
+"""The hints in a simulated run, of those kinds whose hint names commands that continue a real one."""
+
 JOB_LEFT: str = "the job may still run; resume asks after it and starts no other"
 """The hint where a run was stopped while it followed a job."""
 
@@ -83,6 +97,14 @@ def make_failure(
     return Failure(
         kind=kind, message=message[:MESSAGE_LIMIT], hint=hint, http_status=http_status, last_status=last_status
     )
+
+
+def in_rehearsal(outcome: Outcome) -> Outcome:
+    """The outcome of a simulated run: its hint names no command that would continue a real run."""
+    error = outcome.error
+    if error is None or error.kind not in _REHEARSAL_HINTS:
+        return outcome
+    return replace(outcome, error=replace(error, hint=_REHEARSAL_HINTS[error.kind]))
 
 
 def failure_of_call(error: CallError, *, last_status: str | None = None, kind: str | None = None) -> Failure:

@@ -22,6 +22,11 @@ _Places = Callable[[Keys], tuple[str, int, int]]
 """Where the value under some keys stands: file, line, column; an empty file's name for a scenario that is no file."""
 
 
+def _nowhere(_: Keys) -> tuple[str, int, int]:
+    """The place of every key in a scenario that is no file."""
+    return "", 0, 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioFault:
     """One thing that is wrong: `place` is `FILE:LINE:COLUMN` (empty for a scenario that is no file), `key` its path."""
@@ -58,7 +63,14 @@ def load_scenario(source: Path | str) -> Scenario:
 
 def make_scenario(**sections: object) -> Scenario:
     """The scenario with these top-level keys, as a YAML file would have them. Raises ScenarioError with every fault."""
-    return _validate(sections, lambda _: ("", 0, 0))
+    return _validate(sections, _nowhere)
+
+
+def check_scenario(scenario: Scenario, place: _Places = _nowhere) -> Scenario:
+    """The scenario itself. Raises ScenarioError with everything that no single key shows to be wrong."""
+    if found := _placed(conflicts(scenario), place):
+        raise ScenarioError(found)
+    return scenario
 
 
 def scenario_json_schema() -> dict[str, object]:
@@ -102,9 +114,7 @@ def _validate(data: object, place: _Places) -> Scenario:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
         raise ScenarioError(_placed(_worded(error), place)) from None
-    if found := _placed(conflicts(scenario), place):
-        raise ScenarioError(found)
-    return scenario
+    return check_scenario(scenario, place)
 
 
 def _placed(wrong: Iterable[tuple[Keys, str]], place: _Places) -> tuple[ScenarioFault, ...]:

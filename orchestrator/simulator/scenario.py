@@ -50,6 +50,9 @@ class Scenario(Part):
 
     version: Literal[1] = 1
     """The version of this format."""
+    only: bool = False
+    """With --simulate: these models alone; else they are added to the manifest's models, and what is said here of one of
+    those wins, key by key."""
     seed: int = 0
     """What all chance starts from: the same scenario, seed and client make the same calls."""
     keys: tuple[Annotated[TextForm | Annotated[Key, Tag(MAPPING)], BY_FORM], ...] = ()

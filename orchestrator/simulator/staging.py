@@ -18,6 +18,11 @@ def fill(pattern: str, number: int) -> str:
     return _COUNTER.sub(lambda match: str(number).zfill(int(match[1] or 0)), pattern)
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is a uuid."""
+    return _ID.fullmatch(text) is not None
+
+
 def keys_of(scenario: Scenario) -> tuple[Key, ...]:
     """The accepted keys, each in its long form."""
     return tuple(Key(key=key) if isinstance(key, str) else key for key in scenario.keys)
@@ -49,7 +54,7 @@ class Stage(World):
         for connection in scenario.connections:
             self._list_connection(connection)
         has_bases = any(model.base is not None for model in scenario.models)
-        bases = {name: id_ for id_, name in _names(scenario)} if has_bases else {}
+        bases = {name: id_ for id_, name in names_of_models(scenario)} if has_bases else {}
         for model in scenario.models:
             self._list_model(model, bases)
         for generate in scenario.generate:
@@ -79,8 +84,7 @@ class Stage(World):
             found = self.find_connection(reference)
             if found is not None:
                 return found
-            is_id = _ID.fullmatch(reference) is not None
-            return self._list_connection(Connection(id=reference) if is_id else Connection(name=reference))
+            return self._list_connection(Connection(id=reference) if is_id(reference) else Connection(name=reference))
         spec = reference or Connection()
         if spec.id is None and spec.name is None:
             spec = spec.model_copy(update={"id": connection_id(f"of model {of_model_id}")})
@@ -131,12 +135,12 @@ class Stage(World):
 def _branches(traits: Traits, of_model_id: str) -> Iterator[tuple[str, str]]:
     for entry in traits.branches:
         if isinstance(entry, str):
-            yield (entry.lower() if _ID.fullmatch(entry) else branch_id(of_model_id, entry)), entry
+            yield (entry.lower() if is_id(entry) else branch_id(of_model_id, entry)), entry
         else:
             yield entry.id or branch_id(of_model_id, entry.name), entry.name
 
 
-def _names(scenario: Scenario) -> Iterator[tuple[str, str]]:
+def names_of_models(scenario: Scenario) -> Iterator[tuple[str, str]]:
     """Id and name of each listed and generated model, in order."""
     for model in scenario.models:
         id_ = model.id or model_id(model.name or "")
@@ -185,7 +189,7 @@ def _bad_patterns(scenario: Scenario) -> Iterator[tuple[Keys, str]]:
 
 def _lost_references(scenario: Scenario) -> Iterator[tuple[Keys, str]]:
     based = [(number, model.base) for number, model in enumerate(scenario.models) if model.base is not None]
-    models = {reference for pair in _names(scenario) for reference in pair} if based else set()
+    models = {reference for pair in names_of_models(scenario) for reference in pair} if based else set()
     for number, base in based:
         if base not in models and base.lower() not in models:
             yield ("models", number, "base"), f"no model has the id or name {base!r}"

@@ -14,6 +14,7 @@ import pytest
 from orchestrator.cli import aftermath
 from orchestrator.report.writer import ReportError
 from tests.cli.commands import Done, call, start, write_manifest, write_scenario
+from tests.cli.live import Omni, manifest_for
 from tests.rehearsal import uuid
 from tests.report.test_prometheus import parse, value
 
@@ -86,19 +87,18 @@ def manifest_of(tmp_path: Path, base_url: str, notify: list[dict[str, str]]) -> 
     return write_manifest(tmp_path, instances={"sim": instance}, notify=notify)
 
 
-def test_metrics_are_written_and_remember(here: Here, tmp_path: Path) -> None:
+def test_metrics_are_written_and_remember(here: Here, omni: Callable[..., Omni], tmp_path: Path) -> None:
     """A run's metrics stand in the file; a model that fails in the next run keeps the time of its last success."""
-    manifest = write_manifest(tmp_path)
+    faults = [{"method": "POST", "path": uuid(2), "nth": [2], "status": 400}]
+    manifest = manifest_for(omni(default_model={"duration": 0.05}, faults=faults), tmp_path, models=3)
     path = tmp_path / "omni.prom"
-    assert here("run", manifest, "--simulate", "--metrics-file", str(path)).code == 0
+    assert here("run", manifest, "--metrics-file", str(path)).code == 0
     first = parse(path.read_text(encoding="utf-8"))
     assert value(first, "omni_refresh_outcomes", status="succeeded", manifest=manifest) == 3
     assert value(first, "omni_refresh_calls", kind="submit", status="2xx") == 3
     assert value(first, "omni_refresh_run_exit_code") == 0
     at = value(first, "omni_refresh_model_last_success_timestamp_seconds", model="m2")
-    faults = [{"method": "POST", "path": uuid(2), "always": True, "status": 400}]
-    write_scenario(tmp_path, name="m.scenario.yaml", faults=faults)
-    assert here("run", manifest, "--simulate", "--metrics-file", str(path), "--select", "m2").code == 1
+    assert here("run", manifest, "--metrics-file", str(path), "--select", "m2").code == 1
     second = parse(path.read_text(encoding="utf-8"))
     assert value(second, "omni_refresh_outcomes", status="rejected") == 1
     assert value(second, "omni_refresh_run_exit_code") == 1
@@ -107,10 +107,12 @@ def test_metrics_are_written_and_remember(here: Here, tmp_path: Path) -> None:
     assert value(second, "omni_refresh_model_last_success_timestamp_seconds", model="m2") == at
 
 
-def test_metrics_that_cannot_be_written(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_that_cannot_be_written(
+    here: Here, omni: Callable[..., Omni], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A path in no folder is found before the first call; a disk that is full in the end is exit code 5, the result is told."""
-    manifest = write_manifest(tmp_path)
-    done = here("run", manifest, "--simulate", "--metrics-file", str(tmp_path / "no" / "m.prom"))
+    manifest = manifest_for(omni(default_model={"duration": 0.05}), tmp_path, models=3)
+    done = here("run", manifest, "--metrics-file", str(tmp_path / "no" / "m.prom"))
     assert done.code == 2
     assert "there is no folder" in done.err
 
@@ -118,7 +120,7 @@ def test_metrics_that_cannot_be_written(here: Here, tmp_path: Path, monkeypatch:
         raise ReportError(f"{path} was not written: no space left on device")
 
     monkeypatch.setattr(aftermath, "write_report", full)
-    done = here("run", manifest, "--simulate", "--metrics-file", str(tmp_path / "m.prom"))
+    done = here("run", manifest, "--metrics-file", str(tmp_path / "m.prom"))
     assert done.code == 5
     assert "no space left" in done.err
     assert "3 succeeded" in done.out

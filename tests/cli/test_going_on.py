@@ -199,7 +199,7 @@ def test_state_that_cannot_be_used_stops_everything(
 
 def test_a_simulated_run_leaves_no_state(own_state: None, tmp_path: Path, capfd: Any) -> None:
     """`--simulate` has a state folder of its own, which goes with it."""
-    assert call(capfd, "run", write_manifest(tmp_path), "--simulate", write_scenario(tmp_path)).code == 0
+    assert call(capfd, "run", write_manifest(tmp_path), "--simulate", "--scenario", write_scenario(tmp_path)).code == 0
     assert not (tmp_path / "state").exists()
 
 

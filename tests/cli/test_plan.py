@@ -85,7 +85,7 @@ def test_a_refused_key(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPat
 def test_a_simulation_needs_no_key(tmp_path: Path, capfd: Any) -> None:
     """With --simulate names are looked up on a simulator of the command's own."""
     scenario = write_scenario(tmp_path, models=[{"name": "Sales", "connection": "wh"}, {"name": "Finance"}])
-    done = call(capfd, "plan", write_manifest(tmp_path, *NAMED), "--simulate", scenario, "--json")
+    done = call(capfd, "plan", write_manifest(tmp_path, *NAMED), "--simulate", "--scenario", scenario, "--json")
     assert done.code == 0, done.err
     assert [r["name"] for r in done.document["refreshes"]] == ["Sales", "Finance"]
     assert done.document["summary"]["calls"]["look_ups"] == 2

@@ -13,7 +13,7 @@ from orchestrator.run.outcome import Status
 from tests.cli.commands import call, write_manifest, write_scenario
 from tests.rehearsal import manifest_text, read_manifest, rehearse, uuid
 
-DEFAULT = "omni-refresh-report.json"
+DEFAULT = "omni-refresh-report.simulated.json"
 
 
 def test_a_run_that_succeeds(tmp_path: Path, capfd: Any) -> None:
@@ -36,7 +36,7 @@ def test_json_is_one_document(tmp_path: Path, capfd: Any) -> None:
         faults=[{"path": "/jobs/", "nth": [1], "status": 429, "headers": {"Retry-After": "0.2"}}],
     )
     manifest = write_manifest(tmp_path, *({"id": uuid(n), "name": f"m{n}", "connection": f"c{n}"} for n in (1, 2)))
-    done = call(capfd, "run", manifest, "--simulate", scenario, "--json", "-v")
+    done = call(capfd, "run", manifest, "--simulate", "--scenario", scenario, "--json", "-v")
     assert done.code == 1
     assert done.document == json.loads((tmp_path / DEFAULT).read_text())
     jsonschema.validate(done.document, report_json_schema())
@@ -109,7 +109,7 @@ def test_one_target_that_does_not_succeed_is_exit_1(
     """The others succeed, the headline counts what the report counts, the exit code is 1."""
     models = [{"id": uuid(n), "name": f"m{n}", "connection": f"c{n}", "timeout": "1s"} for n in (1, 2)]
     scenario = write_scenario(tmp_path, models=[{"id": uuid(1), **bad}])
-    done = call(capfd, "run", write_manifest(tmp_path, *models), "--simulate", scenario)
+    done = call(capfd, "run", write_manifest(tmp_path, *models), "--simulate", "--scenario", scenario)
     report = json.loads((tmp_path / DEFAULT).read_text())
     assert done.code == code == report["summary"]["exit_code"]
     assert [o["status"] for o in report["outcomes"]] == [status, "succeeded"]
@@ -120,7 +120,7 @@ def test_one_target_that_does_not_succeed_is_exit_1(
 def test_a_refused_key_is_exit_3(tmp_path: Path, capfd: Any) -> None:
     """An instance that refuses its key: every target `not_started`, exit 3."""
     scenario = write_scenario(tmp_path, keys=[{"key": "revoked", "refused_from": 0}])
-    done = call(capfd, "run", write_manifest(tmp_path), "--simulate", scenario, "--json")
+    done = call(capfd, "run", write_manifest(tmp_path), "--simulate", "--scenario", scenario, "--json")
     assert done.code == 3
     assert {o["status"] for o in done.document["outcomes"]} == {"not_started"}
 
@@ -141,11 +141,13 @@ def test_options_reach_the_run(tmp_path: Path, capfd: Any) -> None:
     assert unwatched.document["summary"]["polls"] == 0
     failing = write_scenario(tmp_path, default_model={"forbidden": True})
     for option in (["--fail-fast"], ["--max-failures", "1"]):
-        fast = call(capfd, "run", manifest, "--simulate", failing, "--json", *option)
+        fast = call(capfd, "run", manifest, "--simulate", "--scenario", failing, "--json", *option)
         assert fast.document["summary"]["rejected"] == 1
         assert fast.document["summary"]["not_started"] == 7
     slow = write_scenario(tmp_path, default_model={"duration": 60})
-    bounded = call(capfd, "run", manifest, "--simulate", slow, "--json", "--deadline", "300ms", "--rate", "3")
+    bounded = call(
+        capfd, "run", manifest, "--simulate", "--scenario", slow, "--json", "--deadline", "300ms", "--rate", "3"
+    )
     counted = bounded.document["summary"]
     assert bounded.code == 1
     assert (counted["interrupted"], counted["not_started"]) == (3, 5)
@@ -190,10 +192,10 @@ def test_a_wrong_scenario_is_exit_2(text: str, words: str, tmp_path: Path, capfd
     """What is wrong with a scenario is said with its place, and nothing runs."""
     path = tmp_path / "s.yaml"
     path.write_text(text)
-    done = call(capfd, "run", write_manifest(tmp_path), "--simulate", str(path))
+    done = call(capfd, "run", write_manifest(tmp_path), "--simulate", "--scenario", str(path))
     assert (done.code, done.out) == (2, "")
     assert words in done.err
-    assert call(capfd, "run", write_manifest(tmp_path), "--simulate", "nowhere.yaml").code == 2
+    assert call(capfd, "run", write_manifest(tmp_path), "--simulate", "--scenario", "nowhere.yaml").code == 2
 
 
 def test_names_branches_and_connections_exist_without_a_scenario() -> None:

@@ -38,7 +38,7 @@ def test_nobody_reads_stdout(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    assert json.loads((tmp_path / "omni-refresh-report.json").read_text())["summary"]["succeeded"] == 3
+    assert json.loads((tmp_path / "omni-refresh-report.simulated.json").read_text())["summary"]["succeeded"] == 3
 
 
 @pytest.mark.parametrize("environ", [{"NO_COLOR": "1", "TERM": "xterm"}, {"TERM": "dumb"}, {"TERM": "xterm"}])

@@ -61,12 +61,12 @@ def test_the_exit_code_says_what_the_report_says(
 ) -> None:
     """All, some, none, nothing selected: the code is 0 only where all is well, and the headline counts what is in the report."""
     scenario = write_scenario(tmp_path, models=[{"id": uuid(n), **BAD} for n in bad])
-    done = call(capfd, "run", write_manifest(tmp_path), "--simulate", scenario, *args)
+    done = call(capfd, "run", write_manifest(tmp_path), "--simulate", "--scenario", scenario, *args)
     assert done.code == code
     if code == 2:
-        assert not (tmp_path / "omni-refresh-report.json").exists()
+        assert not (tmp_path / "omni-refresh-report.simulated.json").exists()
         return
-    summary = json.loads((tmp_path / "omni-refresh-report.json").read_text())["summary"]
+    summary = json.loads((tmp_path / "omni-refresh-report.simulated.json").read_text())["summary"]
     assert (summary["failed"], summary["exit_code"]) == (len(bad), code)
     for status in ("failed", "succeeded"):
         assert (f"{summary[status]} {status}" in done.out) is bool(summary[status])
@@ -83,7 +83,7 @@ def test_stdout_is_one_document(tmp_path: Path, capfd: Any) -> None:
         ],
     )
     models = [{"id": uuid(n), "name": f"m{n}", "connection": f"c{n}", "tables": ["a.b"]} for n in (1, 2)]
-    done = call(capfd, "run", write_manifest(tmp_path, *models), "--simulate", scenario, "--json", "-v")
+    done = call(capfd, "run", write_manifest(tmp_path, *models), "--simulate", "--scenario", scenario, "--json", "-v")
     assert done.document["summary"]["failed"] == 1
     assert done.document["summary"]["throttled"] == 1
     assert done.err

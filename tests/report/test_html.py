@@ -163,7 +163,7 @@ def test_a_page_tells_the_run() -> None:
 @pytest.mark.parametrize(
     "count, bad_share, headline",
     [
-        (0, 0, "No targets"),
+        (0, 0, "Nothing to do: no targets"),
         (1, 0, "The target is good"),
         (1, 1, "1 of 1 target did not succeed"),
         (1500, 0, "All 1,500 targets are good"),

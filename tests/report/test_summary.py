@@ -112,7 +112,7 @@ def test_a_good_run_is_told_in_one_line() -> None:
 
 def test_nothing_selected_is_said() -> None:
     """A run without targets says so and does not call them good."""
-    assert plain(of()).startswith("No targets\n")
+    assert plain(of()).startswith("Nothing to do: no targets\n")
 
 
 def test_a_stopped_run_says_so() -> None:

@@ -1,0 +1,39 @@
+"""How a run ended, in one phrase that every format shows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from orchestrator.report.report import Report
+from orchestrator.run.outcome import Status
+
+SIMULATED: Final = "SIMULATED"
+"""The word that marks everything a rehearsal writes."""
+
+SIMULATED_NOTE: Final = f"{SIMULATED}: a rehearsal against the simulator; nothing was sent to a real instance"
+"""The same as a sentence."""
+
+
+def headline(report: Report) -> str:
+    """The run's end as a phrase that begins in lower case, for example `2 of 3 targets did not succeed`."""
+    total = len(report.outcomes)
+    targets = "target" if total == 1 else "targets"
+    bad = sum(not outcome.status.is_good for outcome in report.outcomes)
+    if not total:
+        return "nothing to do: no targets"
+    if bad:
+        return f"{bad:,} of {total:,} {targets} did not succeed"
+    if all(outcome.status is Status.SKIPPED for outcome in report.outcomes):
+        return "nothing to do: " + ("the target was skipped" if total == 1 else f"all {total:,} targets were skipped")
+    good = "the target is good" if total == 1 else f"all {total:,} targets are good"
+    return f"{good}, but there are new validation issues" if has_new_issues(report) else good
+
+
+def has_new_issues(report: Report) -> bool:
+    """Whether new validation issues alone make the exit code 1."""
+    return report.exit_code == 1 and all(outcome.status.is_good for outcome in report.outcomes)
+
+
+def capitalized(phrase: str) -> str:
+    """The phrase as the beginning of a line."""
+    return phrase[:1].upper() + phrase[1:]

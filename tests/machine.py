@@ -32,7 +32,7 @@ from orchestrator.run.before import NOTHING
 from orchestrator.run.journal_recorder import JournalRecorder
 from orchestrator.run.lane_keeper import LaneKeeper
 from orchestrator.run.outcome import Outcome, Status
-from orchestrator.run.recall import Recalled, is_open, new_targets, recall_for_resume, recall_for_retry
+from orchestrator.run.recall import Recalled, is_open, new_targets, recall_for_resume, recall_for_retry, wanted_by_retry
 from orchestrator.run.run import Run, RunResult, Surroundings
 from orchestrator.run.settings import Settings
 from orchestrator.simulator import virtual
@@ -198,27 +198,29 @@ class Machine:
     ) -> Night:
         """Try again what did not succeed."""
         journal = self._journal(Death(), "")
-        orders, targets = journal.orders(root), journal.targets(root)
-        wanted = frozenset(t.place for t in targets if not t.outcome or not parse_row(t.outcome).status.is_good)
+        orders, chain = journal.orders(root), journal.chain(root)
+        wanted = wanted_by_retry(root, chain, parse_row)
         manifest = self._with_keys(orders.manifest)
         entries = {e.index: e for e in manifest.entries if e.index in wanted}
-        calls = journal.steps(journal.latest_of(root)).calls()
-        recalled = recall_for_retry(entries, targets, calls, wanted)
+        recalled = recall_for_retry(entries, root, chain, parse_row, wanted)
         journal.close()
         run = self._id()
         orders = replace(orders, manifest=manifest, selected=tuple(sorted(wanted)))
-        new = self._new(run, run, manifest)
-        return await self._night(new, orders, recalled=recalled, death=death, settings=settings, act=act)
+        new = self._new(run, run, manifest, origin=root)
+        past = [one.root for one in chain]
+        return await self._night(
+            new, orders, recalled=recalled, death=death, settings=settings, act=act, instead_of=past
+        )
 
     def _id(self) -> str:
         self._count += 1
         return f"night-{self._count}"
 
-    def _new(self, run: str, root: str, manifest: Manifest) -> NewRun:
+    def _new(self, run: str, root: str, manifest: Manifest, *, origin: str | None = None) -> NewRun:
         return NewRun(
             id=run,
             root=root,
-            origin=None,
+            origin=origin,
             trigger="run",
             manifest_path=manifest.path,
             manifest_file=manifest.path,
@@ -248,6 +250,7 @@ class Machine:
         settings: Settings | None,
         boot: str = "",
         act: Act | None,
+        instead_of: Sequence[str] = (),
     ) -> Night:
         manifest = orders.manifest
         death = death or Death()
@@ -258,13 +261,12 @@ class Machine:
         entries = {index: manifest.entries[index] for index in orders.selected}
         try:
             if recalled is None:
-                calls = journal.steps(journal.run(new.root)).calls()
-                recalled = recall_for_resume(entries, journal.targets(new.root), calls, parse_row)
-            takes = tuple(recalled.calls.values())
+                recalled = recall_for_resume(entries, new.root, journal.chain(new.root), parse_row)
             if new.root == new.id:
-                steps = journal.begin(new, orders, new_targets(entries.values(), recalled.before), takes=takes)
+                first = new_targets(entries.values(), recalled.before)
+                steps = journal.begin(new, orders, first, instead_of=instead_of)
             else:
-                steps = journal.begin(new, takes=takes)
+                steps = journal.begin(new)
             base_urls = {name: i.base_url for name, i in manifest.instances.items()}
             recorder = JournalRecorder(
                 steps,
@@ -288,7 +290,9 @@ class Machine:
                     ledger=lambda i, _: Window(i.rate_limit.per_s),
                     length=lambda name, ask: request_target_bytes(manifest.instances[name], ask),
                     redact=str,
-                    keeper=LaneKeeper(Locks(owner), steps, base_urls=base_urls, clock=clock),
+                    keeper=LaneKeeper(
+                        Locks(owner), steps, base_urls=base_urls, clock=clock, taken=recalled.calls.values()
+                    ),
                 ),
                 recalled.before,
                 touched=None if orders.touched is None else touched_from_data(orders.touched),

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from orchestrator.clock import Clock
-from orchestrator.journal.owners import Holder
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, Secret
 from orchestrator.omni.address import UnsendableName, request_target_bytes
@@ -79,8 +78,8 @@ class Witness:
     def lane_broke(self, lane: Lane, error: BaseException) -> None:
         self._note("lane_broke", error)
 
-    def lane_waits(self, lane: Lane, holder: Holder) -> None:
-        self._note("lane_waits", holder)
+    def lane_waits(self, lane: Lane, what: str, at_most_s: float | None) -> None:
+        self._note("lane_waits", (what, at_most_s))
 
     def lane_closed(self, lane: Lane) -> None:
         self._note("lane_closed", lane.key)

@@ -139,7 +139,13 @@ def _surroundings(stage: _Stage, manifest: Manifest, recorder: JournalRecorder, 
         length=make_length(manifest),
         redact=stage.desk.redactor.redact,
         history=earlier_durations(state.journal, manifest, order.selected),
-        keeper=LaneKeeper(state.locks, stage.steps, base_urls=_base_urls(manifest), clock=clock),
+        keeper=LaneKeeper(
+            state.locks,
+            stage.steps,
+            base_urls=_base_urls(manifest),
+            clock=clock,
+            taken=stage.begun.recalled.calls.values(),
+        ),
         past=_past(stage),
     )
 

@@ -12,9 +12,10 @@ import click
 from orchestrator.cli.console import Console
 from orchestrator.cli.main import say
 from orchestrator.cli.signals import Signals
-from orchestrator.cli.state import Overlap, State
+from orchestrator.cli.state import State
 from orchestrator.errors import LockedError
 from orchestrator.log import Event, Redactor, get_logger
+from orchestrator.run.settings import Overlap
 
 _LOOK_EVERY_S = 0.5
 _TELL_EVERY_S = 30.0

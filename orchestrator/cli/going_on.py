@@ -13,10 +13,11 @@ from orchestrator.cli.desk import Desk
 from orchestrator.cli.launch import Changes
 from orchestrator.cli.main import say
 from orchestrator.cli.signals import Signals
-from orchestrator.cli.state import Overlap, open_state
+from orchestrator.cli.state import open_state
 from orchestrator.log import Redactor
 from orchestrator.manifest.addresses import userinfo_secrets
 from orchestrator.manifest.manifest import Secret
+from orchestrator.run.settings import Overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def read_changes(options: Mapping[str, Any], *, include: Sequence[str] = (), exc
         "deadline_s": options["deadline"],
         "grace_s": options["grace"],
         "fail_on_new_issues": True if options["fail_on_new_issues"] else None,
+        "overlap": options["on_overlap"],
     }
     return Changes(
         settings={name: value for name, value in stated.items() if value is not None},

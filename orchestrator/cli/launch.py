@@ -16,7 +16,7 @@ from orchestrator.cli.state import State, take_root
 from orchestrator.errors import UsageError
 from orchestrator.journal.locks import run_lock
 from orchestrator.journal.steps import Steps
-from orchestrator.journal.stored import NewRun, Orders, RunRecord, StoredTarget
+from orchestrator.journal.stored import NewRun, Orders, RootRecord, RunRecord
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.log import Event, get_logger
 from orchestrator.manifest.api_keys import api_key_again
@@ -25,7 +25,7 @@ from orchestrator.plan.selection import select
 from orchestrator.plan.touched import touched_as_data, touched_from_data
 from orchestrator.report.earlier import parse_row
 from orchestrator.report.report import Trigger
-from orchestrator.run.recall import Recalled, new_targets, recall_for_resume, recall_for_retry
+from orchestrator.run.recall import Recalled, new_targets, recall_for_resume, recall_for_retry, wanted_by_retry
 from orchestrator.run.settings import Settings
 
 _NAMES_SHOWN = 5
@@ -76,17 +76,16 @@ def launch(order: Order, desk: Desk) -> int:
 def resume(record: RunRecord, desk: Desk, changes: Changes) -> int:
     """Go on with a run that was cut off; the exit code."""
     state, journal = desk.state, desk.state.journal
-    take_root(state, record.root)
+    _take_chain(state, record.root)
     take_lock(desk, record.lock)
     orders = journal.orders(record.root)
     order = _order_again(orders, record, changes, Trigger.RESUME, desk)
     paths = check_reports(order.reports, named=order.named)
     run = _new_run(record, state, Trigger.RESUME, root=record.root)
     entries = {entry.index: entry for entry in order.selected}
-    calls = journal.steps(record).calls()
-    recalled = recall_for_resume(entries, journal.targets(record.root), calls, parse_row)
+    recalled = recall_for_resume(entries, record.root, journal.chain(record.root), parse_row)
     _announce(run, record, order, recalled)
-    steps = journal.begin(run, takes=tuple(recalled.calls.values()))
+    steps = journal.begin(run)
     begun = Begun(run=run, recalled=recalled)
     return _conduct(order, begun, desk, steps, paths)
 
@@ -98,14 +97,16 @@ class NothingToRetry(Exception):
 def retry(record: RunRecord, desk: Desk, changes: Changes, *, allow_empty: bool = False) -> int:
     """Start a new run over what did not succeed in an earlier one; the exit code.
 
+    The newest result of each target decides, from whichever run in the chain of retries it comes.
+
     Raises NothingToRetry if all of it did. If only the selection leaves nothing: UsageError, or with `allow_empty`
     NothingToRetry.
     """
     state, journal = desk.state, desk.state.journal
-    take_root(state, record.root)
-    targets = journal.targets(record.root)
+    _take_chain(state, record.root)
+    chain = journal.chain(record.root)
     orders = journal.orders(record.root)
-    wanted = _wanted(record, targets, orders.manifest, changes, allow_empty=allow_empty)
+    wanted = _wanted(record, chain, orders.manifest, changes, allow_empty=allow_empty)
     take_lock(desk, record.lock)
     order = _order_again(orders, record, changes, Trigger.RETRY, desk)
     order = replace(
@@ -118,16 +119,23 @@ def retry(record: RunRecord, desk: Desk, changes: Changes, *, allow_empty: bool 
     paths = check_reports(order.reports, named=order.named)
     entries = {entry.index: entry for entry in order.selected}
     run = _new_run(record, state, Trigger.RETRY, root=state.run)
-    recalled = recall_for_retry(entries, targets, journal.steps(record).calls(), wanted)
+    recalled = recall_for_retry(entries, record.root, chain, parse_row, wanted)
     _announce(run, record, order, recalled)
-    return _begin(order, desk, Begun(run=run, recalled=recalled), paths, instead_of=record.root)
+    return _begin(order, desk, Begun(run=run, recalled=recalled), paths, instead_of=[one.root for one in chain])
+
+
+def _take_chain(state: State, root: str) -> None:
+    """Be the only one at work on a run and on all that retry it: each of them relies on what the others did last."""
+    for one in dict.fromkeys((state.journal.chain(root)[0].root, root)):
+        take_root(state, one)
 
 
 def _wanted(
-    record: RunRecord, targets: Sequence[StoredTarget], manifest: Manifest, changes: Changes, *, allow_empty: bool
+    record: RunRecord, chain: Sequence[RootRecord], manifest: Manifest, changes: Changes, *, allow_empty: bool
 ) -> frozenset[int]:
     """The places of the targets to retry."""
-    left = [t for t in targets if _is_left(t)]
+    places = wanted_by_retry(record.root, chain, parse_row)
+    left = [t for one in chain if one.root == record.root for t in one.targets if t.place in places]
     if not left:
         raise NothingToRetry(f"every target of run {record.id} is good")
     selected = {e.index for e in select(manifest, changes.include, changes.exclude)}
@@ -142,11 +150,7 @@ def _wanted(
     return wanted
 
 
-def _is_left(target: StoredTarget) -> bool:
-    return target.outcome is None or not parse_row(target.outcome).status.is_good
-
-
-def _begin(order: Order, desk: Desk, begun: Begun, paths: Sequence[str], *, instead_of: str | None = None) -> int:
+def _begin(order: Order, desk: Desk, begun: Begun, paths: Sequence[str], *, instead_of: Sequence[str] = ()) -> int:
     """Keep that a run with a plan of its own begins, then conduct it."""
     state = desk.state
     orders = Orders(
@@ -164,7 +168,6 @@ def _begin(order: Order, desk: Desk, begun: Begun, paths: Sequence[str], *, inst
         begun.run,
         orders,
         new_targets(order.selected, begun.before),
-        takes=tuple(begun.recalled.calls.values()),
         instead_of=instead_of,
     )
     return _conduct(order, begun, desk, steps, paths)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from orchestrator.journal.owners import Holder
 from orchestrator.log import Event, get_logger
 from orchestrator.manifest.manifest import Instance
 from orchestrator.omni.errors import CallError
@@ -81,9 +80,15 @@ class Narrator:
         """A fault of this program."""
         self._log.error(Event.LANE_BROKE, instance=lane.instance, lane=lane.key, exc_info=error)
 
-    def lane_waits(self, lane: Lane, holder: Holder) -> None:
-        """Another run of this machine has the lane."""
-        self._log.info(Event.LANE_WAITED, instance=lane.instance, lane=lane.key, holder=str(holder))
+    def lane_waits(self, lane: Lane, what: str, at_most_s: float | None) -> None:
+        """Another run of this machine has the lane, or left a refresh there that may still run."""
+        self._log.info(
+            Event.LANE_WAITED,
+            instance=lane.instance,
+            lane=lane.key,
+            holder=what,
+            **({} if at_most_s is None else {"at_most_s": round(at_most_s)}),
+        )
 
     def call_ended(self, instance: str, purpose: Purpose, end: str, took_s: float) -> None:
         """One call, for whoever looks for a fault."""

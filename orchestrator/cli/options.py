@@ -153,8 +153,8 @@ def going_on_options(command: F) -> F:
             "--on-overlap",
             type=click.Choice(["fail", "wait", "proceed"]),
             default="fail",
-            help="Where another run of this manifest and selection is at work: end with exit code 4, wait for it, or go "
-            "ahead beside it. [fail]",
+            help="If another run of this manifest and selection is at work: end with exit code 4, wait for it, or run beside "
+            "it. Also how long to wait for a refresh that an earlier run left on a connection. [fail]",
         ),
         option(
             "--rate", type=click.IntRange(min=1), metavar="N", help="This run's share of each key's calls per window."

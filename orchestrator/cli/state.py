@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 
 from orchestrator.clock import Clock
@@ -21,14 +20,6 @@ from orchestrator.journal.journal import KEPT_RUNS, Journal
 from orchestrator.journal.locks import Locks, root_lock
 from orchestrator.journal.owners import Holder, Owner
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
-
-
-class Overlap(StrEnum):
-    """What to do where another run holds the lock."""
-
-    FAIL = "fail"
-    WAIT = "wait"
-    PROCEED = "proceed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,21 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from orchestrator.clock import Clock
+from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, Row, fit
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.past import PastTarget, read_earlier, read_past_targets
 from orchestrator.journal.steps import Steps
-from orchestrator.journal.stored import Earlier, Narrowed, NewRun, NewTarget, Orders, RunRecord, StoredTarget
+from orchestrator.journal.stored import (
+    Earlier,
+    Narrowed,
+    NewRun,
+    NewTarget,
+    Orders,
+    RootRecord,
+    RunRecord,
+    StoredTarget,
+)
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.manifest import Manifest
 
@@ -47,13 +57,12 @@ class Journal:
         orders: Orders | None = None,
         targets: Iterable[NewTarget] = (),
         *,
-        takes: Sequence[int] = (),
-        instead_of: str | None = None,
+        instead_of: Sequence[str] = (),
     ) -> Steps:
         """Keep that a run begins, before anything is sent, all of it or nothing; its steps go to what is returned.
 
-        A run with a root of its own brings its `orders` and its `targets`; one that goes on brings none. It `takes` over
-        calls that another run left. Nothing is left to go on with of a root `instead_of` which it runs.
+        A run with a root of its own brings its `orders` and its `targets`; one that goes on brings none. Nothing is left to
+        go on with of the roots `instead_of` which it runs.
         """
         packed = None if orders is None else _pack(as_data(_without_secrets(orders)))
         with self._database.write() as connection:
@@ -78,11 +87,7 @@ class Journal:
                     for t in targets
                 ],
             )
-            connection.executemany(
-                "UPDATE calls SET root = ?, run = ? WHERE id = ?", [(run.root, run.id, call) for call in takes]
-            )
-            if instead_of is not None:
-                connection.execute("UPDATE runs SET unfinished = 0 WHERE root = ?", (instead_of,))
+            connection.executemany("UPDATE runs SET unfinished = 0 WHERE root = ?", [(root,) for root in instead_of])
         return Steps(self._database, root=run.root, run=run.id, clock=self._clock, boot=self._boot)
 
     def finish(
@@ -129,6 +134,23 @@ class Journal:
         """The last run that worked on a root's plan."""
         rows = self._database.read("SELECT * FROM run_records WHERE root = ? ORDER BY number DESC LIMIT 1", (root,))
         return _record(rows[0])
+
+    def chain(self, root: str) -> tuple[RootRecord, ...]:
+        """What is known of a run and of all runs that retried it or that it retried, in whatever order: oldest first."""
+        rows = self._database.read(
+            "SELECT run.root, before.root FROM runs AS run LEFT JOIN runs AS before ON before.id = run.origin"
+            " WHERE run.id = run.root ORDER BY run.number"
+        )
+        chain, grown = {root}, 0
+        while grown != len(chain):
+            grown = len(chain)
+            chain |= {one for pair in rows if not chain.isdisjoint(pair) for one in pair if one is not None}
+        calls = read_calls(self._database, Ages(self._clock, self._boot), tuple(chain))
+        return tuple(
+            RootRecord(root=one, targets=self.targets(one), calls=tuple(call for call in calls if call.root == one))
+            for one, _ in rows
+            if one in chain
+        )
 
     def orders(self, root: str) -> Orders:
         """What a run was told to do. Raises `JournalError` where this version cannot read it."""
@@ -192,15 +214,16 @@ class Journal:
 
         With `keep_days` also all that are older, by the wall clock, finished or not. Without it unfinished runs stay until
         `KEPT_UNFINISHED` runs came after them. The roots that `at_work` returns stay in any case: it is called when no run
-        can begin.
+        can begin. So do roots of which a refresh may still run: without them, nothing would keep its connection closed.
         """
+        may_run = {left.root for left in read_left(self._database, Ages(self._clock, self._boot))}
         oldest_at = "" if keep_days is None else self._days_ago(keep_days)
         with self._database.write() as connection:
             found = connection.execute(
                 "SELECT root, max(unfinished), max(began_at), (SELECT count(*) FROM runs AS later WHERE"
                 " later.number > max(runs.number)) FROM runs GROUP BY root"
             ).fetchall()
-            spared = set(at_work())
+            spared = may_run.union(at_work())
             roots = [
                 (root,)
                 for root, unfinished, began_at, later in found
@@ -209,6 +232,7 @@ class Journal:
             ]
             connection.executemany("DELETE FROM targets WHERE root = ?", roots)
             connection.executemany("DELETE FROM calls WHERE root = ?", roots)
+            connection.execute("DELETE FROM connection_names WHERE seen_at < ?", (oldest_at,))
             before = connection.total_changes
             connection.executemany("DELETE FROM runs WHERE root = ?", roots)
             return connection.total_changes - before

@@ -104,4 +104,22 @@ CREATE VIEW run_records AS
     FROM runs
 """
 
-JOURNAL: Final = Layout(application_id=0x6F6D6E69, migrations=(_FIRST, _WHOSE), durable=True)
+_LEFT: Final = """
+-- the names of the connection that a call's refresh works on (a JSON list; null in calls of the first format), and whether
+-- that refresh may still run as far as is known
+ALTER TABLE calls ADD COLUMN names TEXT;
+ALTER TABLE calls ADD COLUMN may_run INTEGER NOT NULL DEFAULT 1;
+UPDATE calls SET may_run = 0 WHERE fate NOT IN ('intended', 'accepted');
+DROP INDEX open_calls;
+CREATE INDEX calls_that_may_run ON calls (id) WHERE may_run = 1;
+-- which names mean the same connection: a model or a label, and the connection's id or a label
+CREATE TABLE connection_names (
+    address TEXT NOT NULL,
+    name TEXT NOT NULL,
+    means TEXT NOT NULL,
+    seen_at TEXT NOT NULL,
+    PRIMARY KEY (address, name, means)
+) WITHOUT ROWID
+"""
+
+JOURNAL: Final = Layout(application_id=0x6F6D6E69, migrations=(_FIRST, _WHOSE, _LEFT), durable=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +14,14 @@ _HOLDER: Final = (
     "SELECT owners.host, owners.pid, locks.since, owners.run, owners.token FROM locks"
     " JOIN owners ON owners.token = locks.owner WHERE locks.name = ?"
 )
+
+_OTHERS: Final = (
+    "SELECT owners.host, owners.pid, locks.since, owners.run, locks.name FROM locks"
+    " JOIN owners ON owners.token = locks.owner WHERE substr(locks.name, 1, ?) = ? AND locks.owner != ?"
+)
+
+Meets = Callable[[Collection[str]], Collection[str]]
+"""Picks those of some names that exclude ours."""
 
 
 def run_lock(manifest_identity: str, selection: Sequence[str]) -> str:
@@ -28,9 +36,9 @@ def root_lock(root: str) -> str:
     return f"root {root}"
 
 
-def lane_lock(base_url: str, lane: str) -> str:
-    """The lock of an instance's connection."""
-    return f"lane {base_url} {lane}".encode("utf-8", "backslashreplace").decode("utf-8")
+def lane_prefix(address: str) -> str:
+    """The beginning of the locks of an instance's connections; one of their names follows (`journal.connections`)."""
+    return f"lane {address} ".encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Locks:
@@ -50,6 +58,40 @@ class Locks:
         """Let go of a lock."""
         with self._owner.database.write() as connection:
             connection.execute("DELETE FROM locks WHERE name = ? AND owner = ?", (name, self._owner.token))
+
+    def take_names(self, prefix: str, names: Collection[str], meets: Meets, *, since: datetime) -> Holder | None:
+        """Take the locks of all `names`, or none if anybody else holds a lock that `meets` them; then who does."""
+        holder = self._try_names(prefix, names, meets, since)
+        if holder is not None and self._owner.bury_the_dead():
+            holder = self._try_names(prefix, names, meets, since)
+        return holder
+
+    def give_back_names(self, prefix: str, names: Iterable[str]) -> None:
+        """Let go of the locks of all `names`, at once."""
+        with self._owner.database.write() as connection:
+            connection.executemany(
+                "DELETE FROM locks WHERE name = ? AND owner = ?", [(prefix + name, self._owner.token) for name in names]
+            )
+
+    def holder_of_names(self, prefix: str, meets: Meets) -> Holder | None:
+        """Who else holds a lock now that `meets` ours; the dead hold none."""
+        holder = _meeting(self._owner.database.read(_OTHERS, self._others(prefix)), prefix, meets)
+        if holder is not None and self._owner.bury_the_dead(every_s=0.2):
+            holder = _meeting(self._owner.database.read(_OTHERS, self._others(prefix)), prefix, meets)
+        return holder
+
+    def _try_names(self, prefix: str, names: Collection[str], meets: Meets, since: datetime) -> Holder | None:
+        with self._owner.database.write() as connection:
+            holder = _meeting(connection.execute(_OTHERS, self._others(prefix)).fetchall(), prefix, meets)
+            if holder is None:
+                connection.executemany(
+                    "INSERT OR REPLACE INTO locks (name, owner, since) VALUES (?, ?, ?)",
+                    [(prefix + name, self._owner.token, since.isoformat()) for name in names],
+                )
+        return holder
+
+    def _others(self, prefix: str) -> tuple[int, str, str]:
+        return len(prefix), prefix, self._owner.token
 
     def holder(self, name: str) -> Holder | None:
         """Who else holds a lock now; the dead hold none."""
@@ -84,3 +126,9 @@ class Locks:
 def _holder(row: Row) -> Holder:
     host, pid, since, run, _ = row
     return Holder(host=host, pid=pid, since=datetime.fromisoformat(since), run=run)
+
+
+def _meeting(rows: Sequence[Row], prefix: str, meets: Meets) -> Holder | None:
+    holders = {row[4].removeprefix(prefix): row for row in rows}
+    found = meets(holders.keys()) if holders else ()
+    return _holder((*holders[min(found)][:4], None)) if found else None

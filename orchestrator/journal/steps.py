@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from orchestrator.clock import Clock
-from orchestrator.journal.database import Database, Row, fit
-from orchestrator.journal.stored import Fate, LeftJob, Narrowed, Scope, StoredCall
+from orchestrator.journal.calls import Ages, read_calls, read_left
+from orchestrator.journal.connections import Connections, learn, names_of
+from orchestrator.journal.database import Database, fit
+from orchestrator.journal.stored import Fate, LeftRefresh, Narrowed, Scope, StoredCall
 from orchestrator.journal.syncing import Syncing
 from orchestrator.journal.values import as_data
 from orchestrator.plan.plan import Plan, Target
 
 KEPT_DURATIONS: Final = 20
-LEFT_FOR: Final = timedelta(days=1)
 
 
 class Steps:
@@ -29,7 +29,9 @@ class Steps:
         self._database = database
         self._clock = clock
         self._boot = boot
+        self._ages = Ages(clock, boot)
         self._syncing = Syncing(database)
+        self.connections = Connections(database)
         self.root = root
         self.run = run
 
@@ -38,7 +40,7 @@ class Steps:
         await self._syncing.wait()
 
     def planned(self, plan: Plan) -> None:
-        """What the selected entries resolved to."""
+        """Keep what the selected entries resolved to, and which names of connections that shows."""
         concerned = {one.entry.index for one in plan.concerns}
         rows = [
             (
@@ -56,6 +58,7 @@ class Steps:
                 " narrowed = coalesce(?, narrowed) WHERE root = ? AND place = ?",
                 rows,
             )
+            learn(connection, plan, self._clock.utcnow())
 
     def intended(
         self,
@@ -75,11 +78,12 @@ class Steps:
         with self._database.write(soon=True) as connection:
             made = connection.execute(
                 "INSERT INTO calls (root, run, sender, part, attempt, base_url, lane, refresh, timeout_s, fate, left_at,"
-                " boot, left_s, queued_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " boot, left_s, queued_s, names) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(self.root, self.run, sender.entry.index, part, attempt, base_url, fit(sender.lane)),
                     *(json.dumps(refresh), timeout_s, Fate.INTENDED.value),
                     *(self._clock.utcnow().isoformat(), self._boot, self._clock.now(), queued_s),
+                    json.dumps(sorted(names_of(served).held)),
                 ),
             )
             assert made.lastrowid is not None
@@ -89,23 +93,27 @@ class Steps:
         """The server took it; its answer may be final already."""
         with self._database.write(soon=True) as connection:
             connection.execute(
-                "UPDATE calls SET fate = ?, accepted_at = ?, accepted_s = ?, job_id = ?, word = ? WHERE id = ?",
-                (fate.value, self._clock.utcnow().isoformat(), self._clock.now(), fit(job_id), fit(word), call),
+                "UPDATE calls SET fate = ?, may_run = ?, accepted_at = ?, accepted_s = ?, job_id = ?, word = ? WHERE id = ?",
+                (
+                    *(fate.value, fate.may_run, self._clock.utcnow().isoformat(), self._clock.now()),
+                    *(fit(job_id), fit(word), call),
+                ),
             )
 
     def refused(self, call: int, failure: str) -> None:
         """It is known to have started nothing."""
         with self._database.write(soon=True) as connection:
             connection.execute(
-                "UPDATE calls SET fate = ?, failure = ? WHERE id = ?", (Fate.REFUSED.value, fit(failure), call)
+                "UPDATE calls SET fate = ?, may_run = 0, failure = ? WHERE id = ?",
+                (Fate.REFUSED.value, fit(failure), call),
             )
 
     def polled(self, call: int, *, word: str, fate: Fate) -> None:
         """Its job was asked after."""
         with self._database.write(soon=True) as connection:
             connection.execute(
-                "UPDATE calls SET fate = ?, word = ?, polled_at = ? WHERE id = ?",
-                (fate.value, fit(word), self._clock.utcnow().isoformat(), call),
+                "UPDATE calls SET fate = ?, may_run = ?, word = ?, polled_at = ? WHERE id = ?",
+                (fate.value, fate.may_run, fit(word), self._clock.utcnow().isoformat(), call),
             )
 
     def settled(self, rows: Sequence[tuple[int, Mapping[str, Any]]], *, lost: Sequence[int] = ()) -> None:
@@ -136,56 +144,25 @@ class Steps:
             )
 
     def calls(self) -> tuple[StoredCall, ...]:
-        """Every refresh call of the run and of those that it goes on with, oldest first."""
-        rows = self._database.read(
-            "SELECT id, sender, part, attempt, refresh, timeout_s, fate, left_at, boot, left_s, queued_s, accepted_at,"
-            " accepted_s, job_id, word FROM calls WHERE root = ? ORDER BY id",
-            (self.root,),
-        )
-        return tuple(map(self._call, rows))
+        """Every refresh call of the run's plan, oldest first."""
+        return read_calls(self._database, self._ages, (self.root,))
 
-    def left_jobs(self, base_url: str, lane: str) -> tuple[LeftJob, ...]:
-        """Jobs on a lane that other runs left less than a day ago and that may still run, oldest first."""
-        since = (self._clock.utcnow() - LEFT_FOR).isoformat()
-        rows = self._database.read(
-            "SELECT id, run, job_id, timeout_s, accepted_at, boot, accepted_s FROM calls WHERE base_url = ? AND lane = ?"
-            " AND fate = ? AND run != ? AND job_id IS NOT NULL AND accepted_at > ? ORDER BY id",
-            (base_url, fit(lane), Fate.ACCEPTED.value, self.run, since),
-        )
+    def left_refreshes(
+        self, address: str, checked: frozenset[str], *, own: Collection[int], taken: Collection[int]
+    ) -> tuple[LeftRefresh, ...]:
+        """Refreshes that may still run on the connection of a lane whose names are `checked`, oldest first.
+
+        Not those of the lane itself: calls that this run made for senders at its places `own`, and `taken` calls.
+        """
+        rows = [row for row in read_left(self._database, self._ages) if row.call not in taken]
+        mine = {row.call for row in rows if row.run == self.run and row.sender in own}
         return tuple(
-            LeftJob(call=call, run=run, job_id=job_id, timeout_s=timeout_s, age_s=self._age_s(at, boot, s))
-            for call, run, job_id, timeout_s, at, boot, s in rows
+            LeftRefresh(call=row.call, run=row.run, job_id=row.job_id, age_s=row.age_s, timeout_s=row.timeout_s)
+            for row in rows
+            if row.call not in mine and row.address == address and self.connections.meeting(address, row.names, checked)
         )
 
-    def left_job_over(self, call: int, fate: Fate) -> None:
-        """A job that another run left has ended, or is out of sight; it need not be asked after again."""
+    def left_over(self, call: int, fate: Fate) -> None:
+        """What became of a refresh that another run left. A lost one cannot be checked again and has its timeout left."""
         with self._database.write(soon=True) as connection:
-            connection.execute("UPDATE calls SET fate = ? WHERE id = ?", (fate.value, call))
-
-    def _age_s(self, at: str, boot: str, moment_s: float) -> float:
-        """Since when, by the clock that nobody sets where it has not stopped since, else by the wall clock."""
-        if boot and boot == self._boot:
-            return max(0.0, self._clock.now() - moment_s)
-        return max(0.0, (self._clock.utcnow() - datetime.fromisoformat(at)).total_seconds())
-
-    def _call(self, row: Row) -> StoredCall:
-        (call, sender, part, attempt, packed, timeout_s, fate, left_at, boot, left_s) = row[:10]
-        queued_s, accepted_at, accepted_s, job_id, word = row[10:]
-        refresh = json.loads(packed)
-        at, moment_s = (left_at, left_s) if accepted_at is None else (accepted_at, accepted_s)
-        return StoredCall(
-            id=call,
-            sender=sender,
-            part=part,
-            attempt=attempt,
-            served=tuple(refresh["served"]),
-            scopes=tuple((tuple(schemas), tuple(tables)) for schemas, tables in refresh["scopes"]),
-            timeout_s=timeout_s,
-            wait=refresh["wait"],
-            fate=Fate(fate),
-            left_at=datetime.fromisoformat(left_at),
-            queued_s=queued_s,
-            job_id=job_id,
-            word=word,
-            age_s=self._age_s(at, boot, moment_s),
-        )
+            connection.execute("UPDATE calls SET fate = ?, may_run = ? WHERE id = ?", (fate.value, fate.may_run, call))

@@ -24,6 +24,11 @@ class Fate(StrEnum):
     FAILED = "failed"
     LOST = "lost"
 
+    @property
+    def may_run(self) -> bool:
+        """Return whether its refresh may still run. The job of a lost call is out of sight, and may run all its timeout."""
+        return self in (Fate.INTENDED, Fate.ACCEPTED, Fate.LOST)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
@@ -135,6 +140,7 @@ class StoredCall:
     """
 
     id: int
+    root: str
     sender: int
     part: int
     attempt: int
@@ -151,11 +157,28 @@ class StoredCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftJob:
-    """A job that another run left behind and that may still run; `age_s` since it was accepted."""
+class LeftRefresh:
+    """A refresh that another run left and that may still run. `job_id` None: only the time can tell that it is over.
+
+    `age_s` is how long ago its job was accepted, or its call left if no job is known: at least so long, for certain.
+    """
 
     call: int
     run: str
-    job_id: str
+    job_id: str | None
     age_s: float
     timeout_s: float
+
+    @property
+    def closed_s(self) -> float:
+        """Return how much longer it may run by its timeout, in seconds."""
+        return max(0.0, self.timeout_s - self.age_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootRecord:
+    """What the journal holds of one plan in a chain of retries: its targets, and the calls that were made for them."""
+
+    root: str
+    targets: tuple[StoredTarget, ...]
+    calls: tuple[StoredCall, ...]

@@ -16,9 +16,11 @@ class Underway:
     """A refresh that another run had begun and not settled. `part`, `fate`, `job_id` and `age_s` (since it was accepted,
     or left) are those of its last call; `job_ids` all of its jobs; `submitted_at` and `queued_s` its first call's.
 
-    `again` sends it once more where its job turns out not to have succeeded, and gives that job its whole timeout anew.
+    `again` gives its job the whole timeout anew, and refreshes its targets anew if that job turns out not to have succeeded.
+    `call` is the last call's number in the journal.
     """
 
+    call: int
     refresh: Refresh
     part: int
     fate: Fate

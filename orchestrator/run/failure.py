@@ -80,6 +80,12 @@ _REHEARSAL_HINTS: dict[str, str] = {
 JOB_LEFT: str = "the job may still run; resume asks after it and starts no other"
 """The hint where a run was stopped while it followed a job."""
 
+JOB_IN_THE_WAY: str = (
+    "look at the job in Omni; retry when it has ended, wait for it with --on-overlap wait, or start the refresh beside it"
+    " with --on-overlap proceed"
+)
+"""The hint if a job that an earlier run left is in the way of a refresh."""
+
 _BRANCH_NEEDED = "branch_id is required"
 _BRANCH_FORBIDDEN = "branch_id must not be provided", "branch_id is not allowed"
 

@@ -35,7 +35,8 @@ class Life:
     `accepted_at` the running job's, `unfinished_at` when that job was last known to run. `begun` is how far another run
     had come with it; `submitted_at` and `queued_s` are the first call's then. `part` is the latest call's place among the
     refresh's. `ambiguous`: a call may have started a refresh that nobody knows of. `issues_before` are what validation found
-    before anything was sent, by model and branch; None: it was not asked.
+    before anything was sent, by model and branch; None: it was not asked. `earlier_jobs` are those of earlier runs that did
+    not succeed, before this refresh was sent anew.
     """
 
     refresh: Refresh
@@ -56,6 +57,7 @@ class Life:
     is_followed: bool = False
     issues_before: Issues | None = None
     part: int = 0
+    earlier_jobs: tuple[str, ...] = ()
     log: CallLog = field(default_factory=CallLog)
 
     @classmethod
@@ -78,9 +80,12 @@ class Life:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a refresh ended. `open_job` is a job that may still run, `may_run` whether anything may."""
+    """How a refresh ended. `open_job` is a job that may still run, `may_run` whether anything may. `again` tells that an
+    earlier run's refresh did not succeed and that its targets are to be refreshed anew; they have no outcome yet.
+    """
 
     status: Status
     failure: Failure | None = None
     may_run: bool = False
+    again: bool = False
     open_job: str | None = None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any, Protocol, TypeVar
 
 from orchestrator.clock import Clock
 from orchestrator.errors import OmniRefreshError
-from orchestrator.journal.owners import Holder
+from orchestrator.journal.stored import Fate
 from orchestrator.plan.lanes import Length, next_refresh, refreshes
 from orchestrator.plan.plan import Lane, Plan, Target
 from orchestrator.quota.choice import SUBMITTING
@@ -23,7 +23,7 @@ from orchestrator.run.calls import Calls
 from orchestrator.run.failure import RunKind, make_failure
 from orchestrator.run.gate import Gate, Keeper
 from orchestrator.run.life import Ending, Life, Phase
-from orchestrator.run.outcome import Outcome, Status
+from orchestrator.run.outcome import Failure, Outcome, Status
 from orchestrator.run.proving import NOT_READ_BACK, Proven, Proving, unproven, wants_proof
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.refresh import Refreshing
@@ -49,14 +49,14 @@ class PoolWatcher(Protocol):
     def lane_closed(self, lane: Lane) -> None:
         """A refresh of the lane may still run; what follows in it waits."""
 
-    def lane_waits(self, lane: Lane, holder: Holder) -> None:
-        """Another run of this machine is at work on the lane's connection."""
+    def lane_waits(self, lane: Lane, what: str, at_most_s: float | None) -> None:
+        """The lane waits for another run of this machine or for what an earlier run left, so many seconds at most."""
 
 
 @dataclass(slots=True, eq=False)
 class _Work:
     """A lane at work: its targets without an outcome, the refreshes of them that another run had begun, and the refresh
-    that is under way.
+    that is under way. `earlier_jobs`, by a target's index, are those of earlier runs that did not succeed.
     """
 
     lane: Lane
@@ -65,6 +65,7 @@ class _Work:
     begun: deque[Underway]
     life: Life | None = None
     proving: Proving | None = None
+    earlier_jobs: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Pool:
@@ -101,6 +102,7 @@ class Pool:
         self._underway = tuple(underway)
         self._over = asyncio.Event()
         self._is_cut = False
+        self._warnings = dict(plan.warnings)
         self._settled: dict[int, Outcome] = {}
         self._bad = failed
         self._at_work = len(plan.lanes)
@@ -133,7 +135,7 @@ class Pool:
 
     def _work(self, lane: Lane) -> _Work:
         waits = partial(self._watcher.lane_waits, lane)
-        gate = Gate(self._keeper, instance=lane.instance, lane=lane.key, over=self._over, waits=waits)
+        gate = Gate(self._keeper, lane=lane, overlap=self._settings.overlap, over=self._over, waits=waits)
         places = {t.entry.index for t in lane.targets}
         begun = deque(u for u in self._underway if u.refresh.sender.entry.index in places)
         return _Work(lane, gate, list(lane.targets), begun)
@@ -204,18 +206,37 @@ class Pool:
             refresh = life.refresh
             behind = len(refresh.served) < len(work.pending)
             ending = await refreshing.run(life, follow=(self._settings.wait and refresh.wait) or behind)
+            if ending.again and life.begun is not None:
+                self._refresh_anew(work, life, life.begun, ending)
+                continue
             self._settle(work, life, ending)
+            if ending.failure is not None and ending.failure.kind == RunKind.LANE_CLOSED:
+                # what is in the way of one refresh is in the way of all
+                self._give_up(work.pending, ending.status, ending.failure)
             if work.pending and ending.may_run:
                 self._watcher.lane_closed(work.lane)
                 await self._closed(refreshing, life, ending)
             work.gate.leave()
+
+    def _refresh_anew(self, work: _Work, life: Life, begun: Underway, ending: Ending) -> None:
+        """The job of an earlier run did not succeed: its targets are planned again with the others of the lane."""
+        kind = None if ending.failure is None else ending.failure.kind
+        work.gate.let_go(begun.call, Fate.LOST if kind == RunKind.JOB_LOST else None)
+        work.gate.leave()
+        words = "was lost from sight" if ending.may_run else f"ended {life.last_word or 'FAILED'}"
+        work.earlier_jobs.update((target.entry.index, tuple(life.job_ids)) for target in life.refresh.served)
+        note = f"job {begun.job_id} of an earlier run {words}: the refresh was sent again"
+        for target in life.refresh.served:
+            index = target.entry.index
+            self._warnings[index] = (*self._warnings.get(index, ()), note)
 
     def _next_life(self, work: _Work) -> Life:
         """What another run had begun goes first, since it may be running."""
         if work.begun:
             return Life.going_on(work.begun.popleft(), self._clock)
         collapse, limit = self._plan.manifest.collapse, self._calls[work.lane.instance].url_limit
-        return Life(next_refresh(work.pending, collapse=collapse, length=self._length, limit=limit))
+        refresh = next_refresh(work.pending, collapse=collapse, length=self._length, limit=limit)
+        return Life(refresh, earlier_jobs=work.earlier_jobs.get(refresh.sender.entry.index, ()))
 
     def _lane_over(self, work: _Work, task: asyncio.Task[None]) -> None:
         """A lane has ended, in whatever way: what it left open is settled from what is known, without any await."""
@@ -231,7 +252,8 @@ class Pool:
                 # not a call's end but the run's own ground giving way (the journal): nothing more may be sent
                 self.abort = self.abort or error
                 self.end_submits(Closing.STOPPED)
-            self._give_up(work.pending, Status.NOT_STARTED, RunKind.STOPPED, str(error or "the run was stopped"))
+            failure = make_failure(RunKind.STOPPED, str(error or "the run was stopped"))
+            self._give_up(work.pending, Status.NOT_STARTED, failure)
         elif error is not None:
             # a fault of this program costs the targets of one lane at most, and says so
             self._watcher.lane_broke(work.lane, error)
@@ -239,7 +261,7 @@ class Pool:
             if life is not None and life.left_at is not None:
                 failure = make_failure(RunKind.INTERNAL, message, last_status=life.last_word)
                 self._settle(work, life, Ending(status=Status.UNKNOWN, failure=failure, may_run=True))
-            self._give_up(work.pending, Status.ERROR, RunKind.INTERNAL, message)
+            self._give_up(work.pending, Status.ERROR, make_failure(RunKind.INTERNAL, message))
         try:
             work.gate.leave()
         except OmniRefreshError as fault:
@@ -248,7 +270,7 @@ class Pool:
         self._stand_back()
 
     def _settle(self, work: _Work, life: Life, ending: Ending) -> None:
-        settled = settle(life, ending, began_at=self._began_at, clock=self._clock, warnings=self._plan.warnings)
+        settled = settle(life, ending, began_at=self._began_at, clock=self._clock, warnings=self._warnings)
         for _, target in settled:
             work.pending.remove(target)
         proving = work.proving if ending.status is Status.SUCCEEDED and life.is_followed else None
@@ -269,9 +291,8 @@ class Pool:
             proven = task.result()
         self._keep([(target, outcome) for outcome, target in proven])
 
-    def _give_up(self, pending: list[Target], status: Status, kind: str, message: str) -> None:
-        failure, warnings = make_failure(kind, message), self._plan.warnings
-        self._keep([(t, not_sent(t, failure, status, warnings.get(t.entry.index, ()))) for t in pending])
+    def _give_up(self, pending: list[Target], status: Status, failure: Failure) -> None:
+        self._keep([(t, not_sent(t, failure, status, self._warnings.get(t.entry.index, ()))) for t in pending])
         pending.clear()
 
     def _keep(self, settled: Sequence[tuple[Target, Outcome]]) -> None:

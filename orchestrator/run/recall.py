@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.journal.stored import Fate, Narrowed, NewTarget, StoredCall, StoredTarget
+from orchestrator.journal.stored import Fate, Narrowed, NewTarget, RootRecord, StoredCall, StoredTarget
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.omni.answers import RefreshAsk
 from orchestrator.plan.plan import Refresh, Target
@@ -15,6 +15,11 @@ from orchestrator.run.failure import RunKind
 from orchestrator.run.outcome import Outcome, Status
 
 _CUT_OFF = frozenset({RunKind.STOPPED.value, RunKind.DEADLINE.value})
+_NOTHING_STARTED = frozenset({Status.NOT_STARTED, Status.THROTTLED, Status.REJECTED, Status.ERROR})
+_END_NOT_SEEN = frozenset({Status.TIMED_OUT, Status.INTERRUPTED, Status.UNKNOWN})
+
+Parse = Callable[[Mapping[str, Any]], Outcome]
+"""Reads an outcome from a report's row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,30 +42,27 @@ def is_open(outcome: Outcome | None) -> bool:
     return outcome.error.kind in _CUT_OFF
 
 
-def recall_for_resume(
-    entries: Mapping[int, Entry],
-    targets: Iterable[StoredTarget],
-    calls: Sequence[StoredCall],
-    parse: Callable[[Mapping[str, Any]], Outcome],
-) -> Recalled:
+def wanted_by_retry(root: str, chain: Sequence[RootRecord], parse: Parse) -> frozenset[int]:
+    """The places of a run's targets that are not good by the newest result that its chain of retries holds."""
+    mine = next(record for record in chain if record.root == root)
+    results = {row.place: _newest_result(chain, row.place, parse) for row in mine.targets}
+    return frozenset(place for place, result in results.items() if result is None or not result.status.is_good)
+
+
+def recall_for_resume(entries: Mapping[int, Entry], root: str, chain: Sequence[RootRecord], parse: Parse) -> Recalled:
     """What `resume` goes on from: outcomes that stand are kept, what was under way is gone on with, the rest is open."""
-    rows = tuple(targets)
+    rows = next(record.targets for record in chain if record.root == root)
     outcomes = {row.place: parse(row.outcome) for row in rows if row.outcome is not None}
     kept = {place: outcome for place, outcome in outcomes.items() if not is_open(outcome)}
-    return _recall(entries, rows, _last_calls(calls), kept, again=False)
+    return _recall(entries, rows, chain, parse, kept, own=root)
 
 
 def recall_for_retry(
-    entries: Mapping[int, Entry], targets: Iterable[StoredTarget], calls: Sequence[StoredCall], wanted: frozenset[int]
+    entries: Mapping[int, Entry], root: str, chain: Sequence[RootRecord], parse: Parse, wanted: frozenset[int]
 ) -> Recalled:
-    """What `retry` goes on from: nothing is kept; a job of `wanted` targets that may still run is asked after first."""
-    open_jobs = {
-        sender: mine
-        for sender, mine in _last_calls(calls).items()
-        if mine[-1].fate is Fate.ACCEPTED and mine[-1].job_id is not None
-    }
-    rows = tuple(row for row in targets if row.place in wanted)
-    return _recall(entries, rows, open_jobs, {}, again=True)
+    """What `retry` goes on from: no outcome is kept, and a job of `wanted` targets that may still run is checked first."""
+    rows = next(record.targets for record in chain if record.root == root)
+    return _recall(entries, [row for row in rows if row.place in wanted], chain, parse, {}, own=None)
 
 
 def new_targets(entries: Iterable[Entry], before: Before) -> tuple[NewTarget, ...]:
@@ -84,25 +86,54 @@ def new_targets(entries: Iterable[Entry], before: Before) -> tuple[NewTarget, ..
     return tuple(map(one, entries))
 
 
-def _last_calls(calls: Sequence[StoredCall]) -> dict[int, list[StoredCall]]:
-    """Each sender's calls of its last refresh, up to the one that is under way or done; none that started nothing."""
-    by_sender: dict[int, list[StoredCall]] = {}
-    for call in calls:
-        mine = by_sender.setdefault(call.sender, [])
-        if mine and call.part == 0 and (mine[-1].part or mine[-1].fate not in (Fate.REFUSED, Fate.INTENDED)):
-            mine.clear()
+def _newest_result(
+    chain: Sequence[RootRecord], place: int, parse: Parse, *, since: str | None = None
+) -> Outcome | None:
+    """The newest outcome of a target that a refresh gave it, from the plan `since` on; else the newest there is.
+
+    A target that a later retry never sent is what it was before that retry.
+    """
+    newest = None
+    for record in reversed(chain):
+        row = next((row for row in record.targets if row.place == place), None)
+        if row is not None and row.outcome is not None:
+            outcome = parse(row.outcome)
+            if outcome.status not in _NOTHING_STARTED:
+                return outcome
+            newest = newest or outcome
+        if record.root == since:
+            break
+    return newest
+
+
+def _last_refresh(chain: Sequence[RootRecord], place: int) -> list[StoredCall]:
+    """The calls of the newest refresh that may have started something for a target; empty if there is none."""
+    last: list[StoredCall] = []
+    mine: list[StoredCall] = []
+    for call in sorted((c for record in chain for c in record.calls if place in c.served), key=lambda c: c.id):
+        if mine:
+            before = mine[-1]
+            another = (before.root, before.sender) != (call.root, call.sender)
+            if another or (call.part == 0 and (before.part or before.fate not in (Fate.REFUSED, Fate.INTENDED))):
+                mine = []
         mine.append(call)
-    return {s: mine for s, mine in by_sender.items() if any(c.fate is not Fate.REFUSED for c in mine)}
+        if any(one.fate is not Fate.REFUSED for one in mine):
+            last = mine
+    return last
 
 
 def _recall(
     entries: Mapping[int, Entry],
     rows: Sequence[StoredTarget],
-    calls: Mapping[int, list[StoredCall]],
+    chain: Sequence[RootRecord],
+    parse: Parse,
     kept: Mapping[int, Outcome],
     *,
-    again: bool,
+    own: str | None,
 ) -> Recalled:
+    """`own` is the plan that is resumed: its calls are gone on with as they are; those of other plans are checked first and
+    their targets are refreshed anew if they did not succeed.
+    """
     targets = {
         row.place: Target(
             entry=entries[row.place] if row.narrowed is None else row.narrowed.applied_to(entries[row.place]),
@@ -114,35 +145,56 @@ def _recall(
         for row in rows
         if row.lane is not None and row.model_id is not None and row.place in entries and row.place not in kept
     }
+    begun: dict[int, tuple[list[StoredCall], list[int]]] = {}
+    for place in targets:
+        calls = _last_refresh(chain, place)
+        if calls and (calls[-1].root == own or _decides(calls[-1], chain, place, parse)):
+            begun.setdefault(calls[-1].id, (calls, []))[1].append(place)
     underway, numbers = [], {}
-    for sender, mine in calls.items():
-        if sender in targets and (begun := _underway(targets, mine, again=again)) is not None:
-            underway.append(begun)
-            numbers[sender, begun.part] = mine[-1].id
+    for calls, places in begun.values():
+        served = [targets[place] for place in calls[-1].served if place in places]
+        one = _underway(served, calls, again=calls[-1].root != own)
+        if one is not None:
+            underway.append(one)
+            numbers[one.refresh.sender.entry.index, one.part] = one.call
     warnings = {row.place: row.warnings for row in rows}
     before = Before(outcomes=kept, targets=targets, warnings=warnings, underway=tuple(underway))
     return Recalled(before=before, calls=numbers)
 
 
-def _underway(targets: Mapping[int, Target], calls: Sequence[StoredCall], *, again: bool) -> Underway | None:
+def _decides(last: StoredCall, chain: Sequence[RootRecord], place: int, parse: Parse) -> bool:
+    """Whether a call of another plan decides what becomes of a target: its job ended well or may still do so, and the
+    newest outcome of the target does not say more.
+    """
+    if last.fate is not Fate.SUCCEEDED and last.fate is not Fate.ACCEPTED:
+        return False
+    result = _newest_result(chain, place, parse, since=last.root)
+    if result is None or result.status in _NOTHING_STARTED:
+        return True
+    return result.status in _END_NOT_SEEN and (last.fate is Fate.SUCCEEDED or last.job_id is not None)
+
+
+def _underway(served: Sequence[Target], calls: Sequence[StoredCall], *, again: bool) -> Underway | None:
     last = calls[-1]
     # a call that was answered 429 was no attempt: the next one has its number again
     first = next(
         c for c, then in zip(calls, (*calls[1:], None), strict=True) if then is None or then.attempt > c.attempt
     )
     if last.fate in (Fate.REFUSED, Fate.LOST) and not last.part:
-        # it started nothing, or nobody will ever know more: it is sent anew where that is wanted at all
+        # it started nothing, or its job is out of sight: it is sent anew if it is wanted at all
         return None
-    sender = targets[last.sender]
     part, fate = last.part, last.fate
     if fate is Fate.REFUSED:
         # the part before it was the last that was accepted
         part, fate = part - 1, Fate.SUCCEEDED
+    # if the target that sent it is not among those that are gone on with, one that it covered stands for it
+    sender, *covered = served
     entry = sender.entry
     return Underway(
+        call=last.id,
         refresh=Refresh(
             sender=sender,
-            covered=tuple(targets[place] for place in last.served[1:] if place in targets),
+            covered=tuple(covered),
             asks=tuple(
                 RefreshAsk(
                     model_id=sender.model_id,

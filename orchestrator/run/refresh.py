@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 
 from orchestrator.errors import OmniRefreshError
-from orchestrator.journal.stored import Fate, LeftJob
+from orchestrator.journal.stored import Fate, LeftRefresh
 from orchestrator.manifest.manifest import OnAmbiguous
 from orchestrator.omni.answers import JobState, RefreshAsk
 from orchestrator.omni.errors import CallError, FateUnknown, Kind, Refused, Throttled, Unsent
@@ -21,7 +21,7 @@ from orchestrator.quota.choice import Ask, Job, Purpose
 from orchestrator.quota.door import Closing, DoorClosed
 from orchestrator.run.before import Underway
 from orchestrator.run.calls import Calls
-from orchestrator.run.failure import CLOSED_WORDS, JOB_LEFT, RunKind, failure_of_call, make_failure
+from orchestrator.run.failure import CLOSED_WORDS, JOB_IN_THE_WAY, JOB_LEFT, RunKind, failure_of_call, make_failure
 from orchestrator.run.gate import Gate, GateShut
 from orchestrator.run.life import Ending, Life, Phase
 from orchestrator.run.outcome import Asked, Status
@@ -33,6 +33,8 @@ NEW_JOB_S = 30.0
 LOST_AFTER = 3
 # A poll harms nobody: after a failed one the next comes soon, so that a short outage costs a job no time.
 LONGEST_POLL_BACKOFF_S = 5.0
+# A connection that is busy stays so for a while: about 9 s in all with the default of three retries.
+CONFLICT_BACKOFF = 2.0
 
 _NOT_REACHED = frozenset({Status.NOT_STARTED, Status.THROTTLED})
 _UNSENT = _NOT_REACHED | {Status.REJECTED, Status.ERROR}
@@ -116,7 +118,7 @@ class Refreshing:
         if begun.fate is Fate.SUCCEEDED:
             return Ending(status=Status.SUCCEEDED)
         if begun.fate is Fate.FAILED:
-            return self._job_failed(life)
+            return replace(self._job_failed(life), again=begun.again)
         if begun.fate is Fate.INTENDED:
             if entry.on_ambiguous is OnAmbiguous.RESEND:
                 return await self._part(life, part, ask, follow=follow)
@@ -129,9 +131,7 @@ class Refreshing:
             return Ending(status=Status.ACCEPTED, may_run=True, open_job=begun.job_id)
         until = now + life.refresh.timeout_s if begun.again else None
         ending = await self.follow(life, part, begun.job_id, now - begun.age_s, until=until)
-        if begun.again and ending.status in (Status.FAILED, Status.UNKNOWN):
-            return await self._part(life, part, ask, follow=follow)
-        return ending
+        return replace(ending, again=begun.again and ending.status in (Status.FAILED, Status.UNKNOWN))
 
     async def _submit(self, life: Life, part: int, ask: RefreshAsk) -> Ending | tuple[str, float]:
         """Send one refresh call until it is accepted or it is decided that it will not be; a job's id and when it was
@@ -139,11 +139,10 @@ class Refreshing:
         """
         refresh, entry, client = life.refresh, life.refresh.sender.entry, self._calls.client
         not_before, attempt = 0.0, 0
-        done: frozenset[int] = frozenset()
         while True:
-            for job in await self._gate.wait():
-                await self._ask_after(life, part, job)
-                done |= {job.call}
+            in_the_way = await self._open_lane(life, part)
+            if in_the_way is not None:
+                return in_the_way
             expected_s = self._calls.door.durations.known_s(refresh.sender.model_id)
             wish = Ask(purpose=Purpose.SUBMIT, rank=(-(expected_s or 0.0), float(entry.index)), not_before=not_before)
             life.phase = Phase.WAITING
@@ -153,7 +152,7 @@ class Refreshing:
                     wish,
                     lambda key: client.refresh(ask, key),
                     life.spent,
-                    leaving=partial(self._leave, life, part, done),
+                    leaving=partial(self._leave, life, part),
                     turned_away=partial(self._turned_away, life, part),
                 )
             except GateShut:
@@ -167,12 +166,16 @@ class Refreshing:
                 life.log.failed(self._calls.clock.now(), error)
                 ambiguous = isinstance(error, FateUnknown)
                 life.ambiguous |= ambiguous
-                again = error.may_be_tried_again or (ambiguous and entry.on_ambiguous is OnAmbiguous.RESEND)
+                # a server may refuse for a moment after a job has ended; it says that it started nothing
+                conflict = error.kind is Kind.CONFLICT
+                resend = ambiguous and entry.on_ambiguous is OnAmbiguous.RESEND
+                again = error.may_be_tried_again or conflict or resend
                 if not ambiguous:
                     self._recorder.refused(refresh, part, failure_of_call(error))
                 if not again or attempt > entry.retries:
                     return self._refused(error)
-                not_before = self._calls.clock.now() + retry_s(error.retry_after_s, attempt, self._rng)
+                wait_s = retry_s(error.retry_after_s, attempt, self._rng)
+                not_before = self._calls.clock.now() + (CONFLICT_BACKOFF * wait_s if conflict else wait_s)
                 continue
             life.spent.attempts += 1
             life.last_error = None
@@ -191,8 +194,8 @@ class Refreshing:
                 return self._accepted_without_id(life)
             return answer.job_id, accepted_at
 
-    async def _leave(self, life: Life, part: int, done: frozenset[int]) -> None:
-        self._gate.enter(done)
+    async def _leave(self, life: Life, part: int) -> None:
+        self._gate.enter()
         self._recorder.intended(life.refresh, part, life.spent.attempts + 1)
         try:
             await self._recorder.kept()
@@ -215,16 +218,35 @@ class Refreshing:
         if not life.spent.attempts:
             life.left_at = life.submitted_at = None
 
-    async def _ask_after(self, life: Life, part: int, job: LeftJob) -> None:
-        """Follow a job that another run left on this lane until it has ended, or for its timeout."""
-        watch, now = Life(life.refresh), self._calls.clock.now()
-        accepted_at = now - job.age_s
-        until = max(now, accepted_at + job.timeout_s)
-        ending = await self.follow(watch, part, job.job_id, accepted_at, until=until, told=lambda _: None)
+    async def _open_lane(self, life: Life, part: int) -> Ending | None:
+        """Wait until nothing that another run left may run on the lane; the ending if that takes too long."""
+        began_at = self._calls.clock.now()
+        while jobs := await self._gate.wait():
+            for job in jobs:
+                longest_s = self._gate.patience_s(job, life.refresh.timeout_s)
+                self._gate.tell(job, longest_s)
+                ending = await self._gate.unless_over(self._check(life, part, job, began_at + longest_s))
+                if ending is None or ending.status is Status.INTERRUPTED:
+                    # nothing more is submitted: the door says why
+                    return None
+                if ending.status is Status.TIMED_OUT and self._gate.still_runs(job):
+                    message = f"job {job.job_id} of run {job.run} on the same connection still runs"
+                    failure = make_failure(RunKind.LANE_CLOSED, message, last_status=None, hint=JOB_IN_THE_WAY)
+                    return Ending(status=Status.NOT_STARTED, failure=failure)
+        return None
+
+    async def _check(self, life: Life, part: int, job: LeftRefresh, until: float) -> Ending:
+        """Follow a job that another run left on this lane until it has ended, or until a moment (the loop's clock)."""
+        accepted_at = self._calls.clock.now() - job.age_s
+        job_id = job.job_id or ""
+        ending = await self.follow(Life(life.refresh), part, job_id, accepted_at, until=until, told=lambda _: None)
         if not ending.may_run:
-            self._gate.asked_after(job, Fate.SUCCEEDED if ending.status is Status.SUCCEEDED else Fate.FAILED)
+            self._gate.checked(job, Fate.SUCCEEDED if ending.status is Status.SUCCEEDED else Fate.FAILED)
+        elif ending.failure is not None and ending.failure.kind == RunKind.JOB_LOST:
+            self._gate.checked(job, Fate.LOST)
         elif ending.status is Status.UNKNOWN:
-            self._gate.asked_after(job, Fate.LOST)
+            self._gate.cannot_check(job)
+        return ending
 
     @staticmethod
     def _accepted_without_id(life: Life) -> Ending:

@@ -65,7 +65,7 @@ def settle(
             target,
             ending.status,
             covered_by=None if is_sender else refresh.sender.entry.name,
-            job_ids=tuple(life.job_ids),
+            job_ids=(*life.earlier_jobs, *life.job_ids),
             job_status=life.last_word,
             submitted_at=life.submitted_at,
             finished_at=clock.stamp(ended_at) if sent else None,

@@ -1,13 +1,13 @@
 """The journal keeps runs, their plans, steps and outcomes, and forgets them whole."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from orchestrator.clock import Clock
+from orchestrator.journal.connections import instance_address, model_name
 from orchestrator.journal.database import Database, JournalError, Layout
 from orchestrator.journal.journal import FILE, Journal
 from orchestrator.journal.layout import JOURNAL
@@ -19,6 +19,7 @@ from tests.rehearsal import manifest_text, model, read_manifest
 START = datetime(2026, 3, 1, tzinfo=UTC)
 MANIFEST = read_manifest(manifest_text(model(1), model(2), model(3)))
 URL = "http://127.0.0.1:1"
+ADDRESS = instance_address(URL)
 
 
 class Desk:
@@ -175,23 +176,54 @@ def test_ages_follow_the_clock_that_nobody_sets(desk: Desk) -> None:
     unknown.close()
 
 
-def test_jobs_that_others_left(desk: Desk) -> None:
-    """On the same lane of the same instance, accepted less than a day ago, not known to have ended, and not one's own."""
+def left(steps: Steps, *names: str, address: str = ADDRESS) -> list[str | None]:
+    """The jobs (None: not known) of refreshes that may still run under these names, seen from another lane."""
+    found = steps.left_refreshes(address, frozenset(names), own=(), taken=())
+    return [one.job_id for one in found]
+
+
+def test_refreshes_that_others_left(desk: Desk) -> None:
+    """On the same connection of the same instance, with a job or without, and neither the lane's own nor continued ones."""
     first = desk.begin("r1")
     call = intend(first)
     first.answered(call, job_id="j1", word=None, fate=Fate.ACCEPTED)
     intend(first)
     second = desk.begin("r2")
-    assert first.left_jobs(URL, "connection c") == ()
-    (job,) = second.left_jobs(URL, "connection c")
-    assert (job.job_id, job.run, job.timeout_s) == ("j1", "r1", 60)
-    assert second.left_jobs(URL, "connection d") == ()
-    assert second.left_jobs("http://other", "connection c") == ()
+    assert left(second, "label c") == ["j1", None]
+    assert left(second, model_name(str(target(0).model_id))) == ["j1", None]
+    assert left(second, "label d") == left(second, "label c", address="other:443") == []
+    (one,) = second.left_refreshes(ADDRESS, frozenset({"label c"}), own=(), taken=(call + 1,))
+    assert (one.job_id, one.run, one.timeout_s) == ("j1", "r1", 60)
+    assert first.left_refreshes(ADDRESS, frozenset({"label c"}), own=(0,), taken=()) == ()
+    second.left_over(call, Fate.FAILED)
+    assert left(second, "label c") == [None]
+
+
+def test_what_was_left_leaves_the_list_only_for_certain(desk: Desk) -> None:
+    """A call without a job after its timeout, a job after a day, by the monotonic clock: a stepped wall clock hides nothing."""
+    steps = desk.begin("r1")
+    steps.answered(intend(steps), job_id="j1", word=None, fate=Fate.ACCEPTED)
+    intend(steps)
     desk.at += timedelta(hours=25)
-    assert second.left_jobs(URL, "connection c") == ()
-    desk.at -= timedelta(hours=2)
-    second.left_job_over(job.call, Fate.FAILED)
-    assert second.left_jobs(URL, "connection c") == ()
+    assert left(steps, "label c") == ["j1", None]
+    desk.now_s += 61
+    assert left(steps, "label c") == ["j1"]
+    desk.now_s += 86_400
+    assert left(steps, "label c") == []
+
+
+@pytest.mark.parametrize("hours, up_s, listed", [(25, 5, True), (25, 86_401, False), (73, 5, False), (-400, 5, True)])
+def test_after_a_restart_the_wall_clock_is_not_taken_at_its_word(
+    desk: Desk, hours: int, up_s: int, listed: bool
+) -> None:
+    """A job leaves the list a day after the restart, or when the wall clock has moved by two days more than that."""
+    steps = desk.begin("r1")
+    steps.answered(intend(steps), job_id="j1", word=None, fate=Fate.ACCEPTED)
+    desk.at += timedelta(hours=hours)
+    desk.now_s = up_s
+    other = desk.open(boot="b2")
+    assert (left(other.steps(other.run("r1")), "label c") == ["j1"]) is listed
+    other.close()
 
 
 def test_a_job_out_of_sight_is_not_asked_after_again(desk: Desk) -> None:
@@ -226,6 +258,7 @@ def test_pruning_forgets_whole_runs(desk: Desk) -> None:
         if n != 2:
             desk.finish(f"r{n}")
         desk.at += timedelta(days=10)
+        desk.now_s += 864_000
     desk.begin("r5b", root="r5")
     desk.finish("r5b")
     assert desk.journal.prune(keep_days=55) == 1
@@ -268,6 +301,18 @@ def test_days_beyond_the_calendar_keep_everything(desk: Desk) -> None:
         assert desk.journal.prune(keep_days=days) == 0
 
 
+def test_what_may_still_run_is_not_pruned(desk: Desk) -> None:
+    """A run whose refresh may still run stays, however old the wall clock makes it: its connection is closed by it."""
+    steps = desk.begin("r1")
+    call = intend(steps)
+    steps.answered(call, job_id="j1", word=None, fate=Fate.ACCEPTED)
+    desk.finish("r1")
+    desk.at += timedelta(days=400)
+    assert desk.journal.prune(keep_days=0) == 0
+    steps.left_over(call, Fate.SUCCEEDED)
+    assert desk.journal.prune(keep_days=0) == 1
+
+
 def test_what_cannot_be_read_back_is_an_error(desk: Desk) -> None:
     """Orders or a document of another kind: told, and not taken for nothing."""
     desk.begin("r1")
@@ -282,39 +327,53 @@ def test_what_cannot_be_read_back_is_an_error(desk: Desk) -> None:
         desk.journal.document("r1")
 
 
-def test_a_run_takes_over_what_another_left(desk: Desk) -> None:
-    """Calls move to the run that asks after them, and the other's plan is not gone on with any more: in one step."""
+def test_a_chain_of_retries_is_known_from_each_of_its_runs(desk: Desk) -> None:
+    """Calls stay with the run that made them; the others' plans are not gone on with any more."""
     first = desk.begin("r1")
     call = intend(first)
     first.answered(call, job_id="j1", word=None, fate=Fate.ACCEPTED)
-    new = replace(desk.journal.run("r1"), id="r2", root="r2")
+    desk.begin("r2", root="r1")
+    new = {f: getattr(desk.journal.run("r1"), f) for f in NewRun.__dataclass_fields__}
     second = desk.journal.begin(
-        NewRun(**{f: getattr(new, f) for f in NewRun.__dataclass_fields__}),
+        NewRun(**{**new, "id": "r3", "root": "r3", "origin": "r2"}),
         desk.journal.orders("r1"),
         [NewTarget(place=0, name="m1", model_id="x", lane="connection c", warnings=("w",))],
-        takes=[call],
-        instead_of="r1",
+        instead_of=["r1"],
     )
-    assert [c.job_id for c in second.calls()] == ["j1"]
-    assert first.calls() == ()
-    assert second.left_jobs(URL, "connection c") == ()
-    assert not desk.journal.run("r1").unfinished
-    (stored,) = desk.journal.targets("r2")
+    intend(second)
+    desk.begin("other")
+    for root in ("r1", "r3"):
+        chain = desk.journal.chain(root)
+        assert [(one.root, len(one.targets), [c.job_id for c in one.calls]) for one in chain] == [
+            ("r1", 3, ["j1"]),
+            ("r3", 1, [None]),
+        ]
+    assert [one.root for one in desk.journal.chain("other")] == ["other"]
+    assert [r.id for r in desk.journal.runs() if r.unfinished] == ["other", "r3"]
+    (stored,) = desk.journal.targets("r3")
     assert (stored.model_id, stored.lane, stored.warnings) == ("x", "connection c", ("w",))
 
 
 def test_a_journal_of_the_first_version_opens(tmp_path: Path) -> None:
-    """Its runs keep their history under the manifest's path; their working directory is unknown."""
+    """Its runs keep their history under the manifest's path; their working directory is unknown, and their open jobs known."""
     first = Layout(application_id=JOURNAL.application_id, migrations=JOURNAL.migrations[:1], durable=True)
     old = Database.open(tmp_path / FILE, first)
     old.change(
         "INSERT INTO runs (id, root, trigger, manifest_path, manifest_file, manifest_sha256, lock, began_at)"
         " VALUES ('r0', 'r0', 'run', 'm.yaml', '/m.yaml', '', 'l', '2026-11-25T02:00:00+00:00')"
     )
-    old.change("INSERT INTO targets (root, place, name, status) VALUES ('r0', 0, 't0', 'failed')")
+    old.change("INSERT INTO targets (root, place, name, status, model_id) VALUES ('r0', 0, 't0', 'failed', 'M0')")
+    for fate in ("accepted", "lost"):
+        old.change(
+            "INSERT INTO calls (root, run, sender, part, attempt, base_url, lane, refresh, timeout_s, fate, left_at, boot,"
+            " left_s, queued_s, accepted_at, accepted_s, job_id) VALUES ('r0', 'r0', 0, 0, 1, ?, 'connection WH', '{}',"
+            " 60, ?, '2026-02-28T20:00:00+00:00', '', 0, 0, '2026-02-28T20:00:00+00:00', 0, 'j0')",
+            (URL, fate),
+        )
     old.close()
     desk = Desk(tmp_path)
-    desk.begin("r1", file="/m.yaml")
+    steps = desk.begin("r1", file="/m.yaml")
+    assert left(steps, "label wh") == left(steps, "model m0") == ["j0"]
     (_, before) = desk.journal.runs()
     assert (before.id, before.manifest_identity, before.directory) == ("r0", "/m.yaml", None)
     assert desk.journal.earlier("/m.yaml", before="r1", names=["t0"])["t0"].status == "failed"

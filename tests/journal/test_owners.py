@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.journal.database import JournalError
-from orchestrator.journal.locks import Locks, lane_lock, root_lock, run_lock
+from orchestrator.journal.locks import Locks, lane_prefix, root_lock, run_lock
 from orchestrator.journal.owners import Owner
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -140,7 +140,7 @@ def test_the_roots_at_work(tmp_path: Path) -> None:
     one, two = enter(tmp_path, "run-1"), enter(tmp_path, "run-2")
     assert Locks(one).take(root_lock("r1"), since=AT) is None
     assert Locks(two).take(root_lock("r2"), since=AT) is None
-    assert Locks(two).take(lane_lock("http://h", "c"), since=AT) is None
+    assert Locks(two).take(lane_prefix("h") + "c", since=AT) is None
     assert Locks(one).locked_roots() == {"r1", "r2"}
     die(two)
     assert Locks(one).locked_roots() == {"r1"}
@@ -155,5 +155,5 @@ def test_names_of_locks() -> None:
         == 4
     )
     assert run_lock("/m\udce4.yaml", [])
-    assert root_lock("r") != lane_lock("r", "")
-    assert lane_lock("http://h", "connection c\ud800").isascii()
+    assert root_lock("r") != lane_prefix("r")
+    assert lane_prefix("h\ud800").isascii()

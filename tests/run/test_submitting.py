@@ -47,7 +47,6 @@ def test_a_scope_is_sent_soft() -> None:
         (400, "bad_request"),
         (403, "forbidden"),
         (404, "not_found"),
-        (409, "conflict"),
         (414, "uri_too_long"),
         (407, "refused"),
         (418, "refused"),
@@ -70,6 +69,23 @@ def test_a_refusal_ends_its_own_target_alone(status: int, kind: str) -> None:
     assert first.error.hint
     assert run.of("m2").status is Status.SUCCEEDED
     assert all(call.method == "POST" for call in run.calls if call.path.endswith("/refresh"))
+
+
+def test_a_connection_that_is_busy_for_a_moment_is_tried_again() -> None:
+    """409 started nothing: it is sent again within `retries`, slowly; a server that stays busy ends it `rejected`."""
+    busy = {"path": f"{uuid(1)}/refresh", "nth": [1, 2], "status": 409, "message": "already running"}
+    run = rehearse(manifest_text(model(1)), make_scenario(default_model={"duration": 2}, faults=[busy]))
+    assert (run.outcome.status, run.outcome.attempts, len(run.posts)) == (Status.SUCCEEDED, 3, 3)
+    first, second, third = (post.t_s for post in run.posts)
+    assert second - first >= 1
+    assert third - second >= 2
+    always = {"path": f"{uuid(1)}/refresh", "always": True, "status": 409}
+    stays = rehearse(manifest_text(model(1, retries=2)), make_scenario(faults=[always]))
+    assert (stays.outcome.status, len(stays.posts)) == (Status.REJECTED, 3)
+    assert stays.outcome.error is not None
+    assert (stays.outcome.error.kind, stays.outcome.error.http_status) == ("conflict", 409)
+    never = rehearse(manifest_text(model(1, retries=0)), make_scenario(faults=[always]))
+    assert (never.outcome.status, len(never.posts)) == (Status.REJECTED, 1)
 
 
 AMBIGUOUS = [

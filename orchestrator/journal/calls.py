@@ -1,0 +1,138 @@
+"""Reads refresh calls: those of plans, and those whose refresh may still run, with ages that no clock's step can spoil."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from orchestrator.clock import Clock
+from orchestrator.journal.connections import instance_address, names_of_old_call
+from orchestrator.journal.database import Database, Row
+from orchestrator.journal.stored import Fate, StoredCall
+
+JOB_LISTED_S: Final = timedelta(days=1).total_seconds()
+"""A job whose end was not seen is checked for at least so long."""
+CLOCK_MARGIN_S: Final = timedelta(days=2).total_seconds()
+"""How far the wall clock may have been stepped while the machine was off."""
+
+
+class Ages:
+    """How long ago a moment was, by the clocks and the start of this machine."""
+
+    def __init__(self, clock: Clock, boot: str) -> None:
+        self._clock = clock
+        self._boot = boot
+
+    def likely_s(self, at: str, boot: str, moment_s: float) -> float:
+        """Return the age by the monotonic clock if the machine was not restarted since, else by the wall clock."""
+        if boot and boot == self._boot:
+            return max(0.0, self._clock.now() - moment_s)
+        return self._wall_s(at)
+
+    def certain_s(self, at: str, boot: str, moment_s: float) -> float:
+        """Return an age that the moment has at least, even if the wall clock was stepped.
+
+        After a restart that is the time since then, or the wall clock's word less a margin of two days. A machine that does
+        not tell its restarts has only the wall clock.
+        """
+        if not boot or not self._boot:
+            return self._wall_s(at)
+        if boot == self._boot:
+            return max(0.0, self._clock.now() - moment_s)
+        return max(0.0, self._clock.now(), self._wall_s(at) - CLOCK_MARGIN_S)
+
+    def _wall_s(self, at: str) -> float:
+        return max(0.0, (self._clock.utcnow() - datetime.fromisoformat(at)).total_seconds())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCall:
+    """A call whose refresh may still run, on an instance's address, under the names of its connection."""
+
+    call: int
+    root: str
+    run: str
+    sender: int
+    address: str
+    names: frozenset[str]
+    job_id: str | None
+    age_s: float
+    timeout_s: float
+
+
+def read_calls(database: Database, ages: Ages, roots: Sequence[str]) -> tuple[StoredCall, ...]:
+    """Return every refresh call of some plans, oldest first."""
+    rows = database.read(
+        "SELECT id, root, sender, part, attempt, refresh, timeout_s, fate, left_at, boot, left_s, queued_s, accepted_at,"
+        " accepted_s, job_id, word FROM calls WHERE root IN (SELECT value FROM json_each(?)) ORDER BY id",
+        (json.dumps(list(roots)),),
+    )
+    return tuple(_stored_call(ages, row) for row in rows)
+
+
+def read_left(database: Database, ages: Ages) -> tuple[OpenCall, ...]:
+    """Return the calls whose refresh may still run, oldest first; those that cannot any more are marked so.
+
+    A job leaves the list when its end was seen, or when its timeout and a day have passed for certain; a call without a
+    job to check when its timeout has passed for certain.
+    """
+    rows = database.read(
+        "SELECT calls.id, calls.root, run, sender, base_url, calls.lane, names, targets.model_id, job_id, fate, timeout_s, left_at,"
+        " boot, left_s, accepted_at, accepted_s FROM calls LEFT JOIN targets ON targets.root = calls.root"
+        " AND targets.place = calls.sender WHERE may_run = 1 ORDER BY calls.id"
+    )
+    left, over = [], []
+    for row in rows:
+        (call, root, run, sender, base_url, lane, names, model_id, job_id, fate, timeout_s, left_at, boot, left_s) = (
+            row[:14]
+        )
+        known = fate == Fate.ACCEPTED and job_id is not None
+        at, moment_s = row[14:] if known else (left_at, left_s)
+        age_s = ages.certain_s(at, boot, moment_s)
+        if age_s >= (max(timeout_s, JOB_LISTED_S) if known else timeout_s):
+            over.append((call,))
+            continue
+        left.append(
+            OpenCall(
+                call=call,
+                root=root,
+                run=run,
+                sender=sender,
+                address=instance_address(base_url),
+                names=names_of_old_call(lane, model_id) if names is None else frozenset(json.loads(names)),
+                job_id=job_id if known else None,
+                age_s=age_s,
+                timeout_s=timeout_s,
+            )
+        )
+    if over:
+        with database.write(soon=True) as connection:
+            connection.executemany("UPDATE calls SET may_run = 0 WHERE id = ?", over)
+    return tuple(left)
+
+
+def _stored_call(ages: Ages, row: Row) -> StoredCall:
+    (call, root, sender, part, attempt, packed, timeout_s, fate, left_at, boot, left_s) = row[:11]
+    queued_s, accepted_at, accepted_s, job_id, word = row[11:]
+    refresh = json.loads(packed)
+    at, moment_s = (left_at, left_s) if accepted_at is None else (accepted_at, accepted_s)
+    return StoredCall(
+        id=call,
+        root=root,
+        sender=sender,
+        part=part,
+        attempt=attempt,
+        served=tuple(refresh["served"]),
+        scopes=tuple((tuple(schemas), tuple(tables)) for schemas, tables in refresh["scopes"]),
+        timeout_s=timeout_s,
+        wait=refresh["wait"],
+        fate=Fate(fate),
+        left_at=datetime.fromisoformat(left_at),
+        queued_s=queued_s,
+        job_id=job_id,
+        word=word,
+        age_s=ages.likely_s(at, boot, moment_s),
+    )

@@ -1,0 +1,151 @@
+"""The names under which a connection is known, and what runs learned about which names mean the same connection.
+
+A lane has a name for each of its models, its connection's id and its labels. Two lanes meet if one of their names is the
+same, or if the journal knows that two of them mean the same connection. What was learned decides only who waits for whom,
+never what is refreshed: a fact that is out of date costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from sqlite3 import Connection
+from urllib.parse import urlsplit
+
+from orchestrator.journal.database import Database, fit
+from orchestrator.plan.inventory import is_id
+from orchestrator.plan.plan import Plan, Target
+
+_ID = "connection "
+_LABEL = "label "
+_MODEL = "model "
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneNames:
+    """The names that a lane holds while its refresh runs, and those that nobody else may hold then (these and more)."""
+
+    held: frozenset[str]
+    checked: frozenset[str]
+
+
+def instance_address(base_url: str) -> str:
+    """Return one spelling for all spellings of an instance's address. Names of this machine are one host."""
+    parts = urlsplit(base_url.strip())
+    host = (parts.hostname or "").rstrip(".")
+    if host in {"localhost", "::1"} or host.startswith("127."):
+        host = "loopback"
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    path = parts.path.rstrip("/").removesuffix("/v1").removesuffix("/api").rstrip("/")
+    return f"{host}:{port}{path}"
+
+
+def model_name(model_id: str) -> str:
+    """Return a model's name among those of a lane."""
+    return _MODEL + _plain(model_id)
+
+
+def connection_name(text: str) -> str:
+    """Return the name of a connection that is given by its id or by a label; case and blanks make no difference."""
+    return (_ID if is_id(text.strip()) else _LABEL) + _plain(text)
+
+
+def names_of(targets: Iterable[Target]) -> LaneNames:
+    """Return what the targets themselves say. Labels are not held beside an id: another connection may carry them, too."""
+    models, ids, labels = set(), set(), set()
+    for target in targets:
+        models.add(model_name(target.model_id))
+        for text in (target.connection, target.entry.connection):
+            name = None if text is None else connection_name(text)
+            if name is not None and name.startswith(_LABEL):
+                labels.add(name)
+            elif name is not None and text is target.connection:
+                ids.add(name)
+    return LaneNames(held=frozenset(models | (ids or labels)), checked=frozenset(models | ids | labels))
+
+
+def names_of_old_call(lane: str, model_id: str | None) -> frozenset[str]:
+    """Return the names of a call that an earlier version stored with its lane's key alone."""
+    names = {model_name(model_id)} if model_id is not None else set()
+    kind, _, name = lane.partition(" ")
+    names.add(connection_name(name) if kind == "connection" else model_name(name))
+    return frozenset(names)
+
+
+class Connections:
+    """What the journal knows of names of connections: a model's connection or label, and a label's connections."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def lane_names(self, address: str, targets: Sequence[Target]) -> LaneNames:
+        """Return a lane's names, with those that the journal adds if the lane does not know its connection's id."""
+        names = names_of(targets)
+        if any(name.startswith(_ID) for name in names.held):
+            return names
+        held = names.held.union(*self._meanings(address, names.held).values())
+        return LaneNames(held=held, checked=held | names.checked)
+
+    def meeting(self, address: str, names: Iterable[str], checked: frozenset[str]) -> frozenset[str]:
+        """Return those of `names` that mean a connection of `checked`."""
+        names = frozenset(names)
+        meanings = self._meanings(address, names - checked)
+        return frozenset(n for n in names if n in checked or not checked.isdisjoint(meanings.get(n, ())))
+
+    def _meanings(self, address: str, names: Iterable[str]) -> dict[str, set[str]]:
+        """Return what models and labels mean: a connection's id as far as it is known, else a label and its ids."""
+        first = self._stored(address, [n for n in names if not n.startswith(_ID)])
+        labels = {m for means in first.values() for m in means if m.startswith(_LABEL)}
+        second = self._stored(address, labels)
+        for name, means in first.items():
+            ids = {m for m in means if m.startswith(_ID)}
+            if ids and name.startswith(_MODEL):
+                first[name] = ids
+            else:
+                first[name] = means.union(*(second.get(m, ()) for m in means))
+        return first
+
+    def _stored(self, address: str, names: Iterable[str]) -> dict[str, set[str]]:
+        wanted = json.dumps(sorted(names))
+        rows = self._database.read(
+            "SELECT name, means FROM connection_names WHERE address = ? AND name IN (SELECT value FROM json_each(?))",
+            (fit(address), wanted),
+        )
+        found: dict[str, set[str]] = {}
+        for name, means in rows:
+            found.setdefault(name, set()).add(means)
+        return found
+
+
+def learn(connection: Connection, plan: Plan, at: datetime) -> None:
+    """Keep what a plan shows of its models' connections. The newest id of a model replaces the one before."""
+    for lane in plan.lanes:
+        address = fit(instance_address(plan.manifest.instances[lane.instance].base_url))
+        facts: dict[tuple[str, str], None] = {}
+        for target in lane.targets:
+            if target.connection is None:
+                continue
+            model, means = model_name(target.model_id), connection_name(target.connection)
+            facts[model, means] = None
+            if means.startswith(_ID):
+                connection.execute(
+                    "DELETE FROM connection_names WHERE address = ? AND name = ? AND means != ?"
+                    " AND substr(means, 1, ?) = ?",
+                    (address, model, means, len(_ID), _ID),
+                )
+            label = target.entry.connection
+            if label is not None and means.startswith(_ID) and not is_id(label):
+                facts[connection_name(label), means] = None
+        connection.executemany(
+            "INSERT OR REPLACE INTO connection_names (address, name, means, seen_at) VALUES (?, ?, ?, ?)",
+            [(address, name, means, at.isoformat()) for name, means in facts],
+        )
+
+
+def _plain(text: str) -> str:
+    folded = unicodedata.normalize("NFC", " ".join(text.split())).casefold()
+    return folded.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
@@ -18,15 +17,19 @@ from orchestrator.changes.dbt_artifacts import (
     load_manifest,
     load_results,
 )
+from orchestrator.changes.dbt_state import StateComparison, compare_with_state
 from orchestrator.changes.dialects import DIALECTS, Dialect, Folding
 from orchestrator.changes.errors import ChangesError, TemplatedError
 from orchestrator.changes.names import fold, parse_name
 
 COLUMNS_MAY_STAY: Final = "a column that dbt no longer builds may stay in its model; --dbt-state DIR, the artifacts of the run before, tells which nodes changed"
-_BUILT: Final = frozenset({"success", "partial success"})
-_QUIET: Final = frozenset({"no-op", "reused", "pass", "warn"})
+_BUILT: Final = frozenset({"success", "partial success", "warn"})
+_QUIET: Final = frozenset({"no-op", "reused", "pass"})
 """Statuses of nodes that were neither built nor meant to be."""
 _KINDS: Final = frozenset({"model", "seed", "snapshot"})
+_TEST_ENDED: Final = frozenset({"pass", "warn", "fail"})
+"""Statuses of tests that ran to their end: one that stores its failures has then built a table for them."""
+_KEEP: Final = "run this step right after the build, or keep the build's artifacts with --target-path"
 _DIALECTS: Final = {
     "spark": "databricks",
     "sqlserver": "tsql",
@@ -37,31 +40,31 @@ _DIALECTS: Final = {
 
 
 def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> ChangeSet:
-    """What the invocation whose artifacts lie in `target_dir` built: models, seeds and snapshots, each as a change.
+    """Return what the invocation whose artifacts lie in `target_dir` built, each table and view as a change.
 
-    Without `state_dir` all are additive, and a warning says what that may miss. With it (a folder with the `manifest.json` of the run
-    before) a node is destructive if its own definition or one upstream of it changed, and its materialization can drop columns.
-    Raises `ChangesError` if a file is missing, cut short or another one, or if another command left `run_results.json`.
+    Models, seeds and snapshots count, and the tables of tests that store their failures. Without `state_dir` all are additive, and a
+    warning says what that may miss. With it (the artifacts of the run before) a node is destructive if its own definition or one
+    upstream of it changed, or if the state cannot prove that it did not, and if its materialization can drop columns. Raises
+    `ChangesError` if a file is missing, cut short or another one, if another command left `run_results.json`, if the two files are of
+    two invocations, or if the state is the target folder itself.
     """
     folder = Path(target_dir)
     results = load_results(folder)
     warnings = _check_command(results, folder)
     manifest = load_manifest(folder)
     warnings += _check_version(manifest, folder)
-    changed: frozenset[str] | None = None
-    if state_dir is not None:
-        state = load_manifest(Path(state_dir))
-        warnings += _check_version(state, Path(state_dir))
-        changed = changed_nodes(manifest, state)
+    _check_invocation(results, manifest, folder)
+    state = _load_state(Path(state_dir), folder, results, manifest, warnings) if state_dir is not None else None
     source = str(folder / "run_results.json")
     changes: list[Change] = []
     lost: list[NotUnderstood] = []
     failed: list[NotRefreshed] = []
+    destructive: list[str] = []
     for result in results.results:
         node = manifest.nodes.get(result.node)
-        if not _is_eligible(result, node):
+        if not _is_eligible(result, node, results):
             continue
-        if result.status not in _BUILT:
+        if result.status not in _BUILT and not _stores_failures(result, node, results):
             failed.append(NotRefreshed(node=result.node, reason=_reason(result)))
             continue
         if result.status == "partial success":
@@ -71,12 +74,16 @@ def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> 
             reason = "manifest.json does not say which table this node is"
             lost.append(NotUnderstood(source=source, line=0, text=shorten(result.node), reason=reason))
             continue
-        effect = _effect(result.node, node, changed, full_refresh=results.full_refresh)
+        effect = _effect(result.node, node, state, full_refresh=results.full_refresh)
         changes.append(
-            Change(name=name, effect=effect, source=source, line=0, reason=_why(result, node, effect, results))
+            Change(name=name, effect=effect, source=source, line=0, reason=_why(result, node, effect, results, state))
         )
-    if changes and changed is None:
+        if effect is Effect.DESTRUCTIVE:
+            destructive.append(result.node)
+    if changes and state is None:
         warnings.append(COLUMNS_MAY_STAY)
+    if state is not None:
+        warnings += state.doubts_about(destructive)
     return ChangeSet(
         changes=tuple(changes), not_understood=tuple(lost), not_refreshed=tuple(failed), warnings=tuple(warnings)
     )
@@ -88,13 +95,53 @@ def _check_command(results: RunResults, folder: Path) -> list[str]:
         return [f"{path}: does not say which command left it; read as if dbt had built what it lists"]
     if results.command not in BUILDS:
         raise ChangesError(
-            f"was left by dbt {results.command}, which builds nothing: dbt overwrites this file each time; "
-            "run this step right after the build, or keep the build's artifacts with --target-path",
+            f"was left by dbt {results.command}, which builds nothing: dbt overwrites this file each time; {_KEEP}",
             source=str(path),
         )
     if results.command == "retry":
         return [f"{path}: dbt retry lists only what it ran again; what the run before it built is not in this file"]
     return []
+
+
+def _check_invocation(results: RunResults, manifest: Manifest, folder: Path) -> None:
+    """Raise `ChangesError` if the two files are of two invocations: names and settings would be those of another build."""
+    what = "so they are not of one invocation: another dbt command has overwritten one of them"
+    if results.invocation and manifest.invocation and results.invocation != manifest.invocation:
+        ids = f"run_results.json is of invocation {results.invocation} and manifest.json of {manifest.invocation}"
+        raise ChangesError(f"{ids}, {what}; {_KEEP}", source=str(folder))
+    for result in results.results:
+        node = manifest.nodes.get(result.node)
+        if node is None or not node.relation or not result.relation:
+            continue
+        dialect = _dialect(manifest.adapter)
+        if _stored(result.relation, dialect) != _stored(node.relation, dialect):
+            names = f"run_results.json has {result.node} as {result.relation} and manifest.json as {node.relation}"
+            raise ChangesError(f"{shorten(names)}, {what}; {_KEEP}", source=str(folder))
+
+
+def _load_state(
+    folder: Path, target: Path, results: RunResults, manifest: Manifest, warnings: list[str]
+) -> StateComparison:
+    """Compare with the artifacts in the state folder. Raises `ChangesError` if it is the target folder."""
+    if folder.is_dir() and folder.samefile(target):
+        raise ChangesError(
+            "is the target folder itself, so no change can be seen; give the artifacts of the run before, copied to another folder",
+            source=str(folder),
+        )
+    state = load_manifest(folder)
+    warnings += _check_version(state, folder)
+    before = load_results(folder) if (folder / "run_results.json").is_file() else None
+    if before is None:
+        warnings.append(
+            f"{folder / 'run_results.json'}: is not there, so a node whose build failed in that run counts as built; keep both files"
+        )
+    built_before = None if before is None else _built(before)
+    return compare_with_state(manifest, state, built=_built(results), built_before=built_before)
+
+
+def _built(results: RunResults) -> frozenset[str]:
+    """The models, seeds and snapshots that were built."""
+    return frozenset(r.node for r in results.results if r.status in _BUILT and r.node.partition(".")[0] in _KINDS)
 
 
 def _check_version(manifest: Manifest, folder: Path) -> list[str]:
@@ -107,11 +154,20 @@ def _check_version(manifest: Manifest, folder: Path) -> list[str]:
     ]
 
 
-def _is_eligible(result: Result, node: Node | None) -> bool:
+def _is_eligible(result: Result, node: Node | None, results: RunResults) -> bool:
     """Whether the result is of a node that is a table or view of its own."""
+    if _stores_failures(result, node, results):
+        return True
     kind = node.kind if node is not None and node.kind else result.node.partition(".")[0]
     ephemeral = node is not None and node.materialized == "ephemeral"
     return kind in _KINDS and not ephemeral and result.status not in _QUIET
+
+
+def _stores_failures(result: Result, node: Node | None, results: RunResults) -> bool:
+    """Whether the result is of a test that has left a table of its failures, which dbt builds whether there are any or not."""
+    if node is None or node.kind != "test" or node.relation is None or result.status not in _TEST_ENDED:
+        return False
+    return results.store_failures if node.store_failures is None else node.store_failures
 
 
 def _reason(result: Result) -> str:
@@ -121,27 +177,40 @@ def _reason(result: Result) -> str:
     return shorten(f"{status}: {result.message}" if result.message else status)
 
 
-def _why(result: Result, node: Node, effect: Effect, results: RunResults) -> str:
+def _why(result: Result, node: Node, effect: Effect, results: RunResults, state: StateComparison | None) -> str:
     what = node.materialized or node.kind
-    also = "; its definition or one upstream of it changed" if effect is Effect.DESTRUCTIVE else ""
+    also = ""
+    if effect is Effect.DESTRUCTIVE and state is not None:
+        verb = "changed" if result.node in state.certain else "may have changed"
+        also = f"; its definition or one upstream of it {verb}"
     return f"dbt {results.command or 'run'} built {result.node} ({what}){also}"
 
 
 def _name(node: Node, adapter: str) -> Name | None:
     """The node's table as the warehouse stores it."""
-    dialect = DIALECTS.get(_DIALECTS.get(adapter, adapter), DIALECTS["duckdb"])
-    if node.relation:
-        try:
-            parts = parse_name(node.relation, dialect)
-        except TemplatedError:
-            parts = None
-        if parts is not None and len(parts) <= 3:
-            stored = [fold(part, dialect) for part in parts]
-            return Name(*([None] * (3 - len(stored))), *stored)
+    dialect = _dialect(adapter)
+    if node.relation and (stored := _stored(node.relation, dialect)) is not None:
+        return stored
     if node.schema is None or node.table is None:
         return None
     catalog = _kept(node.database, dialect) if node.database else None
     return Name(catalog, _kept(node.schema, dialect), _kept(node.table, dialect))
+
+
+def _dialect(adapter: str) -> Dialect:
+    return DIALECTS.get(_DIALECTS.get(adapter, adapter), DIALECTS["duckdb"])
+
+
+def _stored(relation: str, dialect: Dialect) -> Name | None:
+    """A relation that dbt writes, as the warehouse stores its name; None if it is no name."""
+    try:
+        parts = parse_name(relation, dialect)
+    except TemplatedError:
+        return None
+    if parts is None or len(parts) > 3:
+        return None
+    stored = [fold(part, dialect) for part in parts]
+    return Name(*([None] * (3 - len(stored))), *stored)
 
 
 def _kept(part: str, dialect: Dialect) -> str:
@@ -151,8 +220,8 @@ def _kept(part: str, dialect: Dialect) -> str:
     return part.lower() if dialect.folding is Folding.ALL_LOWER else part
 
 
-def _effect(key: str, node: Node, changed: frozenset[str] | None, *, full_refresh: bool) -> Effect:
-    if changed is None or key not in changed:
+def _effect(key: str, node: Node, state: StateComparison | None, *, full_refresh: bool) -> Effect:
+    if state is None or key not in state.changed:
         return Effect.ADDITIVE
     fresh = node.full_refresh if node.full_refresh is not None else full_refresh
     if node.kind == "snapshot" or (
@@ -160,32 +229,3 @@ def _effect(key: str, node: Node, changed: frozenset[str] | None, *, full_refres
     ):
         return Effect.ADDITIVE
     return Effect.DESTRUCTIVE
-
-
-def changed_nodes(manifest: Manifest, state: Manifest) -> frozenset[str]:
-    """The nodes whose own definition, or that of a node, source or macro upstream, is another one than in `state`.
-
-    A node that is new there is none of them, unless a node of another id had its table: nothing that it built before can be gone. The
-    macros of dbt itself and of its adapter are not looked at: they change with each upgrade.
-    """
-    own = {key for key, node in manifest.nodes.items() if _differs(key, node, state, manifest.adapter)}
-    children: dict[str, list[str]] = defaultdict(list)
-    for key, node in manifest.nodes.items():
-        for parent in node.parents:
-            children[parent].append(key)
-    reached = set(own)
-    waiting = list(own)
-    while waiting:
-        for child in children[waiting.pop()]:
-            if child not in reached:
-                reached.add(child)
-                waiting.append(child)
-    taken = {node.relation for node in state.nodes.values() if node.relation}
-    return frozenset(key for key in reached if key in state.nodes or manifest.nodes[key].relation in taken)
-
-
-def _differs(key: str, node: Node, state: Manifest, adapter: str) -> bool:
-    if node.kind == "macro" and key.split(".")[1:2] in (["dbt"], [f"dbt_{adapter}"]):
-        return False
-    before = state.nodes.get(key)
-    return before is None or before.fingerprint != node.fingerprint

@@ -17,6 +17,7 @@ KNOWN_VERSIONS: Final = range(9, 13)
 """The manifest's versions whose fields are known: dbt 1.5 to 1.10."""
 BUILDS: Final = frozenset({"run", "build", "seed", "snapshot", "retry", "clone"})
 """The commands after which `run_results.json` says what was built."""
+_COMMANDS: Final = BUILDS | {"test", "compile", "docs", "run-operation", "source", "show", "list", "ls", "parse"}
 
 _REMARKS: Final = frozenset(
     {"meta", "tags", "docs", "description", "grants", "persist_docs", "group", "access", "event_time", "freshness"}
@@ -31,6 +32,8 @@ class Result:
     node: str
     status: str
     message: str
+    relation: str | None
+    """The table or view that dbt built, as dbt writes it; None if dbt does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,11 @@ class RunResults:
     """One invocation's results."""
 
     command: str | None
-    """None where the file does not say."""
+    """The command, such as `build`; None if the file does not say."""
+    invocation: str | None
     full_refresh: bool
+    store_failures: bool
+    """Whether every test that does not say otherwise stores its failures."""
     results: tuple[Result, ...]
 
 
@@ -55,8 +61,13 @@ class Node:
     materialized: str
     on_schema_change: str
     full_refresh: bool | None
+    store_failures: bool | None
     parents: tuple[str, ...]
     fingerprint: bytes
+    is_known_by_path: bool
+    """Whether dbt's checksum is of the file's path and not of its content: a seed that is larger than 1 MiB."""
+    compiled: bytes | None
+    """A digest of the compiled code; None if this invocation did not compile the node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +76,7 @@ class Manifest:
 
     adapter: str
     version: int | None
+    invocation: str | None
     nodes: Mapping[str, Node]
 
 
@@ -76,15 +88,17 @@ def load_results(folder: Path) -> RunResults:
     if not isinstance(results, list) or "nodes" in document:
         raise ChangesError("is not what dbt writes as run_results.json: it has no results", source=str(path))
     arguments = _mapping(document.get("args"))
-    command = arguments.get("which")
     return RunResults(
-        command=command if isinstance(command, str) else None,
+        command=_command(arguments),
+        invocation=_text(_mapping(document.get("metadata")).get("invocation_id")),
         full_refresh=arguments.get("full_refresh") is True,
+        store_failures=arguments.get("store_failures") is True,
         results=tuple(
             Result(
                 node=_text(each.get("unique_id")) or "",
                 status=(_text(each.get("status")) or "").lower(),
                 message=_text(each.get("message")) or "",
+                relation=_text(each.get("relation_name")),
             )
             for each in map(_mapping, results)
         ),
@@ -106,8 +120,16 @@ def load_manifest(folder: Path) -> Manifest:
     return Manifest(
         adapter=(_text(metadata.get("adapter_type")) or "").lower(),
         version=int(version[1]) if version else None,
+        invocation=_text(metadata.get("invocation_id")),
         nodes=nodes,
     )
+
+
+def _command(arguments: dict[str, Any]) -> str | None:
+    """The command that ran. After `dbt retry`, `which` holds the command that was retried: the words typed tell."""
+    words = (_text(arguments.get("invocation_command")) or "").split()
+    typed = next((word for word in words[1:] if word in _COMMANDS), None)
+    return typed if typed == "retry" else _text(arguments.get("which"))
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -156,9 +178,20 @@ def _node(value: dict[str, Any], section: str) -> Node:
         materialized=_text(config.get("materialized")) or "",
         on_schema_change=_text(config.get("on_schema_change")) or "",
         full_refresh=full_refresh if isinstance(full_refresh, bool) else None,
+        store_failures=_stores(config),
         parents=(*_texts(depends.get("nodes")), *_texts(depends.get("macros"))),
         fingerprint=_fingerprint(value, config),
+        is_known_by_path=_mapping(value.get("checksum")).get("name") == "path",
+        compiled=_digest(compiled) if (compiled := value.get("compiled_code") or value.get("compiled_sql")) else None,
     )
+
+
+def _stores(config: dict[str, Any]) -> bool | None:
+    """Whether a test stores its failures by its own settings; None if they do not say."""
+    stored_as, stores = config.get("store_failures_as"), config.get("store_failures")
+    if isinstance(stored_as, str):
+        return stored_as in {"table", "view"}
+    return stores if isinstance(stores, bool) else None
 
 
 def _fingerprint(value: dict[str, Any], config: dict[str, Any]) -> bytes:
@@ -172,4 +205,8 @@ def _fingerprint(value: dict[str, Any], config: dict[str, Any]) -> bytes:
         {key: each for key, each in config.items() if key not in _REMARKS},
         columns,
     ]
-    return hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=16).digest()
+    return _digest(said)
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16).digest()

@@ -47,14 +47,16 @@ class Place:
         (self.folder / name).write_text(json.dumps(document), encoding="utf-8")
         return name
 
-    def start(self, *args: str, state: str = "state", key: str = "bench-key") -> subprocess.Popen[bytes]:
+    def start(
+        self, *args: str, state: str = "state", key: str = "bench-key", stdout: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
         """Start a command; it talks to nobody."""
         return subprocess.Popen(
             [sys.executable, "-m", "orchestrator", *args],
             cwd=self.folder,
             env={**_environment(), "OMNI_REFRESH_STATE_DIR": str(self.folder / state), "BENCH_KEY": key},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=subprocess.PIPE,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,6 @@ class Signals:
 
     def __init__(self) -> None:
         self.caught: list[int] = []
-        self._stop: Callable[[int], object] = lambda _: None
         self._watched = tuple(n for n in STOPPING if signal.getsignal(n) is not signal.SIG_IGN)
 
     @contextmanager
@@ -37,13 +36,13 @@ class Signals:
 
         `caught` grows as soon as a signal comes, also while the loop is blocked: what blocks it can look there.
         """
-        self._stop = lambda number: loop.call_soon_threadsafe(stop, number)
+        for number in self._watched:
+            # the loop is woken and calls `stop`; Python's own handler runs even while the loop is blocked
+            loop.add_signal_handler(number, stop, number)
+            signal.signal(number, self._keep)
         for early in tuple(self.caught):
             stop(early)
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.caught.append(number)
-        with suppress(RuntimeError):
-            # the loop may be closed already
-            self._stop(number)

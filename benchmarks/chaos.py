@@ -1,0 +1,317 @@
+"""`python -m benchmarks.chaos`: four runs that share a state folder, a key and connections, killed and stopped at random.
+
+Each episode has a simulated instance and a state folder of its own; most folders were left by an earlier command. Four
+manifests name the same models and spell their connections differently. Each is run, killed, stopped, resumed and retried
+at random, other commands run beside, and at the end each is led to its end. The instance's own call log is the judge:
+
+- twice: a refresh was sent again although its target was not `unknown` and no kill cut its call off;
+- at once: two jobs of one connection ran at the same time;
+- over budget: more calls in a window than the key's limit, or a call answered 429;
+- lost: a target without a good end, or `succeeded` without a job that completed;
+- broken: an exit code that is not one of a run, or a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from benchmarks.processes import Place, model_id, place
+from orchestrator.simulator.calls import Call
+
+CHAINS: Final = 4
+MODELS: Final = 6
+CONNECTIONS: Final = 3
+REQUESTS, PER_S = 20, 2.0
+ROUNDS: Final = 12
+GRACE_S: Final = 0.3
+SLACK_S: Final = 0.5
+"""How long after its answer a call may still have been cut off by a kill: a busy machine is slow to read and write."""
+
+CODES: Final = {0, 1, 4, 130, 143, -signal.SIGKILL}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command that was run: when it ended, on the machine's monotonic clock, and whether it was killed or stopped."""
+
+    words: str
+    code: int
+    ended_s: float
+    cut: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Chain:
+    """One manifest, and all that was done with it. `unknown` counts a target's outcomes of that word."""
+
+    number: int
+    manifest: str
+    models: dict[str, str]
+    commands: list[Command] = field(default_factory=list)
+    statuses: dict[str, str] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def scope(self) -> str:
+        """The schema that its refreshes name, by which the instance's log tells them from others'."""
+        return f"chain_{self.number}"
+
+
+class Episode:
+    """Four chains of runs in one place."""
+
+    def __init__(self, where: Place, seed: str) -> None:
+        self._where = where
+        self._rng = Random(seed)
+        self._over = threading.Event()
+        self._origin_s = 0.0
+        self.chains = [self._chain(number) for number in range(CHAINS)]
+
+    def run(self) -> list[str]:
+        """Everything, to the end; what was wrong."""
+        self._mark()
+        if self._rng.random() < 0.7:
+            self._where.run("history")
+        with ThreadPoolExecutor(CHAINS + 1) as pool:
+            beside = pool.submit(self._beside, Random(self._rng.random()))
+            for work in [pool.submit(self._live, chain, Random(self._rng.random())) for chain in self.chains]:
+                work.result()
+            self._over.set()
+            beside.result()
+        return self._judge(self._where.calls)
+
+    def _mark(self) -> None:
+        """Send one call, so that the log's clock can be told from the machine's."""
+        before_s = time.monotonic()
+        request = urllib.request.Request(f"{self._where.url}/api/v1/models", headers={"Authorization": "Bearer marker"})
+        with suppress(OSError), urllib.request.urlopen(request, timeout=10):
+            pass
+        self._origin_s = before_s - self._where.calls[0].t_s
+
+    def _chain(self, number: int) -> Chain:
+        models, entries = {}, []
+        for n in self._rng.sample(range(MODELS), 4):
+            name = f"m{n}"
+            connection = n % CONNECTIONS
+            entry: dict[str, object] = {"id": model_id(n), "name": name, "schemas": [f"chain_{number}"]}
+            spelled = self._rng.choice(
+                [connection_id(connection), connection_id(connection).upper(), f"warehouse {connection}", "", "mine"]
+            )
+            if spelled:
+                entry["connection"] = f"mine {number} {connection}" if spelled == "mine" else spelled
+            models[name] = model_id(n)
+            entries.append(entry)
+        manifest = self._where.manifest(
+            f"chain{number}.yaml",
+            entries,
+            rate_limit={"requests": REQUESTS, "per": f"{PER_S}s"},
+            defaults={"poll": {"min": "100ms", "max": "500ms"}, "timeout": "4s", "collapse": False},
+        )
+        return Chain(number=number, manifest=manifest, models=models)
+
+    def _live(self, chain: Chain, rng: Random) -> None:
+        time.sleep(rng.uniform(0, 0.5))
+        self._command(chain, rng, "run", chain.manifest, cut=rng.choice(["kill", "kill", "stop", None]))
+        for _ in range(rng.choice([0, 1, 1, 2, 3])):
+            words = self._next(chain, rng)
+            if words is None:
+                break
+            self._command(chain, rng, *words, cut=rng.choice(["kill", "stop", None]))
+        for _ in range(ROUNDS):
+            words = self._next(chain, rng)
+            if words is None:
+                return
+            self._command(chain, rng, *words, cut=None)
+        chain.faults.append(f"no end after {ROUNDS} rounds: {chain.statuses}")
+
+    def _next(self, chain: Chain, rng: Random) -> Sequence[str] | None:
+        """What to do after the last command of the chain; None where there is nothing left to do."""
+        runs = [r for r in self._history() if Path(r["manifest"]).name == chain.manifest]
+        if not runs:
+            return ("run", chain.manifest)
+        if runs[0]["state"] == "unfinished":
+            again = ("run", chain.manifest, "--resume")
+            return rng.choice([("resume", runs[0]["id"]), ("resume", runs[0]["id"]), ("retry", runs[0]["id"]), again])
+        if runs[0]["exit_code"] == 0:
+            return None
+        # now and then an older run of the chain is retried once more
+        return ("retry", rng.choice([runs[0]["id"]] * 3 + [r["id"] for r in runs]))
+
+    def _history(self) -> list[dict[str, Any]]:
+        with self._where.start("history", "--json", "--limit", "200", stdout=subprocess.PIPE) as process:
+            out, err = process.communicate()
+        if process.returncode:
+            self.chains[0].faults.append(f"history: exit code {process.returncode}: {err[-300:].decode()}")
+            return []
+        runs: list[dict[str, Any]] = json.loads(out)["runs"]
+        return runs
+
+    def _command(self, chain: Chain, rng: Random, *words: str, cut: str | None) -> None:
+        report = self._where.folder / f"r{chain.number}-{len(chain.commands)}.json"
+        args = [*words, "--report", report.name, "--grace", f"{GRACE_S}s", "--on-overlap", "wait"]
+        process = self._where.start(*args)
+        if cut is not None:
+            time.sleep(rng.uniform(0.3, 2.5))
+            process.send_signal(signal.SIGKILL if cut == "kill" else rng.choice([signal.SIGTERM, signal.SIGINT]))
+        _, err = process.communicate()
+        code, text = process.returncode, err.decode(errors="replace")
+        ended = Command(
+            words=" ".join(words), code=code, ended_s=time.monotonic() - self._origin_s, cut=cut is not None
+        )
+        chain.commands.append(ended)
+        if code not in CODES or "Traceback" in text:
+            chain.faults.append(f"broken: {ended.words}: exit code {code}: {text[-500:]}")
+        if report.exists():
+            for outcome in json.loads(report.read_bytes())["outcomes"]:
+                chain.statuses[outcome["name"]] = outcome["status"]
+                chain.unknown[outcome["name"]] += outcome["status"] == "unknown"
+
+    def _beside(self, rng: Random) -> None:
+        """Other commands, as people type them while runs are at work."""
+        while not self._over.is_set():
+            manifest = rng.choice(self.chains).manifest
+            words = rng.choice(
+                [["history"], ["plan", manifest], ["check", manifest], ["report"], ["history", "--prune"]]
+            )
+            with self._where.start(*words) as process:
+                _, err = process.communicate()
+            if b"Traceback" in err or process.returncode not in (0, 1, 2):
+                self.chains[0].faults.append(
+                    f"broken: {' '.join(words)}: exit code {process.returncode}: {err[-500:]!r}"
+                )
+            if b"damaged" in err or b"malformed" in err:
+                self.chains[0].faults.append(f"broken: {' '.join(words)}: {err[-500:]!r}")
+            self._over.wait(rng.uniform(0.1, 0.6))
+
+    def _judge(self, calls: Sequence[Call]) -> list[str]:
+        mine = [call for call in calls if call.key != calls[0].key]
+        faults = [f"chain {chain.number}: {fault}" for chain in self.chains for fault in chain.faults]
+        for chain in self.chains:
+            faults += [f"chain {chain.number}: {fault}" for fault in self._judge_chain(chain, mine)]
+        return faults + _at_once(mine) + _over_budget(mine)
+
+    def _judge_chain(self, chain: Chain, calls: Sequence[Call]) -> list[str]:
+        faults = []
+        for name, model in chain.models.items():
+            sent = [c for c in calls if c.accepted and c.model_id == model and c.query.get("schemas") == chain.scope]
+            excused = chain.unknown[name] + sum(self._was_cut_off(chain, call) for call in sent)
+            if len(sent) - 1 > excused:
+                course = ", ".join(f"{c.words} -> {c.code} at {c.ended_s:.2f}" for c in chain.commands)
+                at = ", ".join(f"{call.t_s:.2f}" for call in sent)
+                faults.append(f"twice: {name} at {at}; {course}")
+            status = chain.statuses.get(name)
+            ended = {c.job_id for c in calls if c.tells_end and c.job_status == "COMPLETED"}
+            if status != "succeeded":
+                faults.append(f"lost: {name} ended {status}")
+            elif not any(call.job_id in ended for call in sent):
+                faults.append(f"lost: {name} succeeded, but no job of it was seen to complete")
+        return faults
+
+    @staticmethod
+    def _was_cut_off(chain: Chain, call: Call) -> bool:
+        until_s = call.t_s + call.answer_after_s + SLACK_S
+        return any(c.cut and call.t_s - SLACK_S <= c.ended_s <= until_s for c in chain.commands)
+
+
+def _at_once(calls: Sequence[Call]) -> list[str]:
+    jobs: defaultdict[str | None, list[Call]] = defaultdict(list)
+    for call in calls:
+        if call.accepted:
+            jobs[call.connection_id].append(call)
+    faults = []
+    for connection, started in jobs.items():
+        started.sort(key=lambda call: call.started_s or 0.0)
+        for one, two in pairwise(started):
+            if (two.started_s or 0.0) < (one.finished_s or float("inf")):
+                faults.append(
+                    f"at once: connection {connection}: {one.model_id} {dict(one.query)} from {one.started_s:.2f} until"
+                    f" {one.finished_s:.2f}, {two.model_id} {dict(two.query)} from {two.started_s:.2f}"
+                )
+    return faults
+
+
+def _over_budget(calls: Sequence[Call]) -> list[str]:
+    faults = [
+        f"over budget: {call.method} {call.path} at {call.t_s:.2f} answered 429" for call in calls if call.limited
+    ]
+    for call in calls:
+        within = sum(call.t_s - PER_S < other.t_s <= call.t_s for other in calls)
+        if within > REQUESTS:
+            faults.append(f"over budget: {within} calls in the window until {call.t_s:.2f}")
+    return faults[:3]
+
+
+def connection_id(number: int) -> str:
+    """The id of the `number`-th connection."""
+    return model_id(1_000_000 + number)
+
+
+def episode(number: int, seed: int) -> list[str]:
+    """One episode; what was wrong."""
+    rng = Random(f"{seed} {number}")
+    faults: list[dict[str, object]] = []
+    if rng.random() < 0.3:
+        faults.append({"method": "POST", "nth": [rng.randint(1, 8)], "drop": "reset", "effect": "before"})
+    scenario = {
+        "seed": number,
+        "connections": [{"id": connection_id(n), "name": f"warehouse {n}"} for n in range(CONNECTIONS)],
+        "models": [
+            {"id": model_id(n), "name": f"model {n}", "connection": f"warehouse {n % CONNECTIONS}"}
+            | {"duration": [0.1, 1.0]}
+            for n in range(MODELS)
+        ],
+        "limit": {"kind": "sliding", "requests": REQUESTS, "per": PER_S, "count_refused": True},
+        "latency": [0.005, 0.05],
+        "faults": faults,
+    }
+    with place(**scenario) as where:
+        return Episode(where, f"{seed} {number}").run()
+
+
+def main() -> int:
+    """Run the episodes, and tell."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--episodes", type=int, default=20, help="how many [20]")
+    parser.add_argument("--first", type=int, default=1, help="the number of the first one, to repeat a bad one [1]")
+    parser.add_argument("--seed", type=int, default=0, help="what all chance starts from [0]")
+    parser.add_argument("--at-once", type=int, default=1, help="how many at a time [1]")
+    chosen = parser.parse_args()
+    kinds: Counter[str] = Counter()
+    began_at = time.monotonic()
+    numbers = range(chosen.first, chosen.first + chosen.episodes)
+    bad = 0
+    with ThreadPoolExecutor(chosen.at_once) as pool:
+        for number, faults in zip(numbers, pool.map(lambda n: episode(n, chosen.seed), numbers), strict=True):
+            bad += bool(faults)
+            kinds.update(kind for fault in faults for kind in KINDS if kind in fault)
+            for fault in faults:
+                print(f"episode {number}: {fault}", flush=True)
+    print(f"{chosen.episodes} episodes of {CHAINS} runs, {time.monotonic() - began_at:.0f} s: {bad} with faults")
+    print(*(f"  {kinds[kind]:4} {kind}" for kind in KINDS), sep="\n")
+    return 1 if bad else 0
+
+
+KINDS: Final = ("twice", "at once", "over budget", "lost", "broken", "no end")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -37,7 +36,7 @@ from orchestrator.omni.answers import (
     WhoAmI,
 )
 from orchestrator.omni.content_answers import read_issues, read_schemas, read_views
-from orchestrator.omni.errors import FateUnknown, KeyRefused, Kind, Refused
+from orchestrator.omni.errors import KeyRefused, Kind, Refused
 from orchestrator.omni.fields import UnreadableAnswer
 from orchestrator.omni.inventory_answers import (
     read_connection,
@@ -48,7 +47,7 @@ from orchestrator.omni.inventory_answers import (
     read_whoami,
 )
 from orchestrator.omni.job_answers import read_job, read_refresh
-from orchestrator.omni.verdict import make_error
+from orchestrator.omni.verdict import make_error, make_unreadable
 from orchestrator.omni.wire import Wire
 
 T = TypeVar("T")
@@ -94,12 +93,14 @@ class OmniClient:
         await self._wire.__aexit__(kind, error, traceback)
 
     async def refresh(self, ask: RefreshAsk, key: Secret) -> RefreshAnswer:
-        """Start one refresh. FateUnknown means that it may have started; a 2xx without a job id is an answer."""
-        return await self._ask(lambda: refresh_target(ask), key, read_refresh, method="POST", alone=True, of_job=True)
+        """Start one refresh. FateUnknown means that it may have started: a 2xx that says neither that nor how it ended, too."""
+        read = partial(read_refresh, redact=self._redactor(key).without_known)
+        return await self._ask(lambda: refresh_target(ask), key, read, method="POST", alone=True, of_job=True)
 
     async def job(self, job_id: str, key: Secret) -> JobAnswer:
         """Ask how a job is doing."""
-        return await self._ask(lambda: job_target(job_id), key, read_job, of_job=True)
+        read = partial(read_job, job_id=job_id, redact=self._redactor(key).without_known)
+        return await self._ask(lambda: job_target(job_id), key, read, of_job=True)
 
     async def models(self, query: ModelsQuery, key: Secret) -> ModelsPage:
         """Read one page of models."""
@@ -159,8 +160,8 @@ class OmniClient:
     ) -> T:
         """Send one question and read its answer; status first, body second. Errors are raised without a context.
 
-        The key is taken out of what the server says, before any of it is cut. Only the ids in an answer `of_job` stay as
-        they are, because a job is polled by its id: what shows or stores one redacts it.
+        The key is taken out of what the server says, before any of it is cut. The reader of an answer `of_job` does that by
+        itself: a job is polled by its id, so the id stays as it is, and what shows or stores one redacts it.
         """
         problem: Exception
         try:
@@ -172,32 +173,25 @@ class OmniClient:
                 raise KeyRefused(Kind.KEY_REFUSED, "the key holds characters that no header may carry")
             max_bytes = min(max_bytes, self._max_answer_bytes)
             reply = await self._wire.exchange(method, where, key, max_bytes=max_bytes, alone=alone)
-            redactor = self._redactors.setdefault(key, Redactor((key,)))
+            redactor = self._redactor(key)
             if not reply.is_success:
                 raise make_error(reply, now=self._utcnow(), redact=redactor.redact)
             try:
-                body = _without_key(reply.body, redactor)
-                answer = read(body)
-                return _with_ids(answer, read(reply.body)) if of_job and body != reply.body else answer
+                return read(reply.body if of_job else _without_key(reply.body, redactor))
             except UnreadableAnswer as error:
                 # it may be another request's answer, and then the next one on this connection is so, too
                 reply.close_connection()
-                problem = FateUnknown(Kind.UNREADABLE, str(error), http_status=reply.status)
+                problem = make_unreadable(str(error), reply, redact=redactor.redact)
         raise problem
+
+    def _redactor(self, key: Secret) -> Redactor:
+        return self._redactors.setdefault(key, Redactor((key,)))
 
 
 def _without_key(body: bytes, redactor: Redactor) -> bytes:
     text = body.decode("utf-8", "surrogateescape")
     shown = redactor.without_known(text)
     return body if shown == text else shown.encode("utf-8", "surrogateescape")
-
-
-def _with_ids(answer: T, whole: T) -> T:
-    """The answer with the ids of the whole one."""
-    assert is_dataclass(answer)
-    assert not isinstance(answer, type)
-    ids = {field.name: getattr(whole, field.name) for field in fields(answer) if field.name.endswith("_id")}
-    return replace(answer, **ids)
 
 
 def _can_be_a_header(key: Secret) -> bool:

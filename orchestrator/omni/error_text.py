@@ -19,15 +19,16 @@ _FIELDS = ("detail", "message", "error", "error_description", "msg", "title", "e
 _DEPTH = 4
 _ITEMS = 5
 _BLANKS = re.compile(r"\s+")
+_API_FIELDS = frozenset({"error", "message", "detail", "status", "schemas", "code", "statusCode"})
 _HIDDEN_TAGS = ("script", "style")
 
 _KEY = r"(?:(?:bearer|access|auth\w*|personal|organi[sz]ation|org|omni|api)[ -]){0,3}(?:token|api[ -]?keys?|bearer|credentials?)"
 _BAD = r"(?:invalid|expired|revoked|disabled|deactivated|deleted|malformed|unknown|unrecogni[sz]ed|incorrect|bad)"
 _KEY_IS_BAD = re.compile(
-    rf"\b{_BAD}[ ]{_KEY}\b"
-    rf"|(?<!csrf )(?<!xsrf )\b{_KEY}[ ](?:(?:is|are|was|were|has|have|been|already|no|longer|not|or|and)[ ]){{0,5}}"
+    rf"\b{_BAD}[ ]{_KEY}\b(?![ ]in[ ](?:the[ ])?(?:url|uri|query|path|body|request)\b)"
+    rf"|(?<!csrf )(?<!xsrf )(?<!if your )(?<!if the )\b{_KEY}[ ](?:(?:is|are|was|were|has|have|been|already|no|longer|not|or|and)[ ]){{0,5}}"
     rf"(?:{_BAD}|(?<=not )(?:valid|recogni[sz]ed|active)|(?<=no longer )(?:valid|active))\b"
-    r"(?![ ](?:for|on)\b)"
+    r"(?![ ](?:for|on|in)\b)"
 )
 
 
@@ -43,13 +44,22 @@ def server_words(status: int, body: bytes) -> str:
 
 
 def says_that_the_key_is_bad(body: bytes) -> bool:
-    """Whether the words of a 403 refuse the key itself, not what it asked for: "Invalid bearer token" and its kin."""
+    """Return whether a 403 refuses the key itself, not what it asked for: "Invalid bearer token" and its kin.
+
+    Only the API's own error shapes count. A firewall's page, plain text and other JSON may quote such words, and do not come
+    from the server that knows the key.
+    """
     value = _value(body)
-    if isinstance(value, dict):
-        text = " | ".join(words for field in _FIELDS if (words := _words(value.get(field), _DEPTH)))
-    else:
-        text = server_words(403, body)
-    return _KEY_IS_BAD.search(_BLANKS.sub(" ", text[:READ_BYTES].replace("_", " ")).lower()) is not None
+    if not isinstance(value, dict) or not value.keys() <= _API_FIELDS:
+        return False
+    error, message, detail = value.get("error"), value.get("message"), value.get("detail")
+    if detail is not None and value.get("status") != 403:
+        return False
+    texts = [text for text in (error, message, detail) if text is not None]
+    if not (error or detail) or not all(isinstance(text, str) for text in texts):
+        return False
+    words = " | ".join(texts)[:READ_BYTES].replace("_", " ")
+    return _KEY_IS_BAD.search(_BLANKS.sub(" ", words).lower()) is not None
 
 
 def _value(body: bytes) -> object:

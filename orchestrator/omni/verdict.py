@@ -1,8 +1,8 @@
 """What an answer that is no success means: which error, and what it keeps for whoever decides the next step.
 
     3xx                        Refused(REDIRECT)      never followed: the key goes to the base URL's origin alone
-    401                        KeyRefused
-    403                        KeyRefused where its words refuse the token, else Refused(FORBIDDEN)
+    401                        KeyRefused            whatever the body is: a login page says the same
+    403                        KeyRefused if the API's own error refuses the token, else Refused(FORBIDDEN)
     408                        FateUnknown(TIMEOUT)   a gateway says it, too, when the server behind it was slow
     414, 431                   Refused(URI_TOO_LONG)  some servers count the target among the header's bytes
     429                        Throttled              whatever the body is
@@ -54,6 +54,12 @@ def make_error(reply: Reply, *, now: datetime, redact: Callable[[str], str]) -> 
         words = server_words(status, reply.body)
     error, kind = _kind(status, reply.body, wait_s)
     return error(kind, redact(words)[:MESSAGE_CHARACTERS], http_status=status, retry_after_s=wait_s)
+
+
+def make_unreadable(why: str, reply: Reply, *, redact: Callable[[str], str]) -> FateUnknown:
+    """Return the error for a 2xx whose body does not say what was asked for: `why`, and the server's words."""
+    words = redact(f"{why}: {server_words(reply.status, reply.body)}")
+    return FateUnknown(Kind.UNREADABLE, words[:MESSAGE_CHARACTERS], http_status=reply.status)
 
 
 def _kind(status: int, body: bytes, wait_s: float | None) -> tuple[type[CallError], Kind]:

@@ -180,7 +180,7 @@ class Refreshing:
             life.spent.attempts += 1
             life.last_error = None
             answer, accepted_at = got.answer, self._calls.clock.now()
-            life.last_word = answer.word.upper() if answer.word else None
+            life.last_word = answer.word
             life.log.answered(accepted_at, life.last_word)
             if answer.job_id is not None:
                 life.job_ids.append(answer.job_id)
@@ -250,7 +250,7 @@ class Refreshing:
 
     @staticmethod
     def _accepted_without_id(life: Life) -> Ending:
-        life.warnings.append("the server gave no job id: nobody knows how this refresh ended")
+        life.warnings.append("the server gave no job id: how this refresh ends is not known")
         return Ending(status=Status.ACCEPTED, may_run=True)
 
     def _not_sent(self, life: Life, reason: Closing) -> Ending:

@@ -18,7 +18,7 @@ from tests.omni.raw_server import KEY, MODEL, Behaviour, Exchange, RawServer, cl
 
 T = TypeVar("T")
 ASK = RefreshAsk(model_id=MODEL, hard=True)
-RUNNING = b'{"job_id": "j", "status": "RUNNING"}'
+RUNNING = b'{"job_type": "refresh_schema", "status": "RUNNING"}'
 
 
 def _with(behave: Behaviour, use: Callable[[OmniClient, RawServer], Awaitable[T]]) -> T:

@@ -58,9 +58,38 @@ def test_hostile_pages_take_no_time(piece: bytes) -> None:
     ],
 )
 def test_a_refused_key(text: str) -> None:
-    """Words that say that the token itself is bad are told from a missing permission."""
-    for body in (json.dumps({"error": text}), json.dumps({"error": "Forbidden", "message": text}), text):
-        assert says_that_the_key_is_bad(body.encode())
+    """Words that say that the token itself is bad are told from a missing permission, in each of the API's error shapes."""
+    for body in _errors(text):
+        assert says_that_the_key_is_bad(json.dumps(body).encode())
+
+
+def _errors(text: str) -> tuple[dict[str, object], ...]:
+    """The API's own error shapes with this text."""
+    scim = ["urn:ietf:params:scim:api:messages:2.0:Error"]
+    return (
+        {"error": text},
+        {"error": "Forbidden", "message": text},
+        {"detail": text, "status": 403},
+        {"detail": text, "schemas": scim, "status": 403},
+    )
+
+
+@pytest.mark.parametrize("text", ["Invalid bearer token", "Your credentials are invalid", "The API key has expired"])
+def test_only_the_apis_own_shape_speaks_for_the_key(text: str) -> None:
+    """A firewall's page, plain text or another JSON that quotes such words does not refuse the key."""
+    others = (
+        {"message": text},
+        {"title": "Forbidden", "detail": text, "status": 403},
+        {"detail": text, "status": 400},
+        {"detail": text},
+        {"error": {"message": text}},
+        {"error": "Forbidden", "message": text, "support_id": "18"},
+        {"errors": [text]},
+        [text],
+        text,
+    )
+    for body in (text, f"<html><p>{text}</p></html>", f"{text}: {{}}", *map(json.dumps, others)):
+        assert not says_that_the_key_is_bad(body.encode())
 
 
 @pytest.mark.parametrize(
@@ -70,7 +99,8 @@ def test_a_refused_key(text: str) -> None:
         *("Your token does not have permission to refresh", "API key lacks scope", "Invalid CSRF token"),
         *("CSRF token is invalid", "Invalid model; use a token with more rights", "The key column is invalid"),
         *("Job type not supported for status checks", "The API key is not valid for this connection"),
-        *("Token valid, permission expired", "invalid tokenizer"),
+        *("Token valid, permission expired", "invalid tokenizer", "Request blocked: invalid token in URL"),
+        *("If your credentials are invalid, contact support", "Invalid token in the query"),
     ],
 )
 def test_a_missing_permission(text: str) -> None:

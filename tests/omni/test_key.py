@@ -132,7 +132,7 @@ def test_credentials_in_the_base_url_are_not_sent() -> None:
 
     async def behave(exchange: Exchange) -> None:
         heads.append(exchange.head)
-        await exchange.answer(200)
+        await exchange.answer(200, b'{"jobId": "j", "status": "running"}')
 
     async def main() -> None:
         async with serving(behave) as server:

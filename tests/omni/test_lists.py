@@ -264,7 +264,16 @@ JSON = st.recursive(
     max_leaves=20,
 )
 READERS = (
-    *(read_refresh, read_job, read_models, read_connections, read_connection, read_schemas, read_issues, read_views),
+    *(
+        read_refresh,
+        lambda body: read_job(body, job_id="J"),
+        read_models,
+        read_connections,
+        read_connection,
+        read_schemas,
+        read_issues,
+        read_views,
+    ),
     *(read_schedules, read_environments, read_whoami),
 )
 

@@ -32,6 +32,31 @@ def test_a_refused_key_stops_its_instance(form: str) -> None:
     assert not any(call.accepted for call in run.calls)
 
 
+BLOCKED = "<html><body>Request blocked: invalid token. If your API credentials are invalid, call support.</body></html>"
+
+
+@pytest.mark.parametrize("raw", [BLOCKED, "Forbidden: invalid token", '{"message": "invalid token", "support_id": 18}'])
+def test_a_firewalls_403_is_its_targets_own(raw: str) -> None:
+    """A 403 that is not the API's own error never sets the key aside, whatever words it quotes; they stand in the outcome."""
+    rule = {"method": "POST", "nth": [2], "count": "rule", "status": 403, "raw": raw}
+    run = rehearse(
+        manifest_text(*(model(n) for n in range(1, 5))), make_scenario(default_model={"duration": 2}, faults=[rule])
+    )
+    assert sorted(run.statuses.values()) == [Status.REJECTED, *[Status.SUCCEEDED] * 3]
+    assert run.result.refused_instances == ()
+    (blocked,) = [o.error for o in run.outcomes if o.error is not None]
+    assert (blocked.kind, blocked.http_status) == ("forbidden", 403)
+    assert "invalid token" in blocked.message
+
+
+def test_any_401_sets_the_key_aside() -> None:
+    """401 refuses the key, also in the page of a proxy: nothing more is sent with it, exit 3."""
+    rule = {"method": "POST", "always": True, "status": 401, "raw": "<html>Sign in</html>"}
+    run = rehearse(manifest_text(model(1), model(2)), make_scenario(default_model={}, faults=[rule]))
+    assert set(run.statuses.values()) == {Status.NOT_STARTED}
+    assert run.result.refused_instances == ("sim",)
+
+
 def test_another_403_is_its_targets_own() -> None:
     """A 403 for want of permission ends one target; the key is kept, the others go on, exit 1."""
     staged = make_scenario(

@@ -146,7 +146,7 @@ UNSETTLED = [
     pytest.param({"duration": 40}, ({"method": "POST", "nth": [1], "count": "rule", "status": 502},), {}, Status.UNKNOWN, id="unknown"),
     pytest.param(
         {"duration": 40},
-        ({"method": "POST", "nth": [1], "count": "rule", "status": 200, "body": {"modelId": "x"}},),
+        ({"method": "POST", "nth": [1], "count": "rule", "status": 200, "body": {"modelId": "x", "status": "running"}},),
         {},
         Status.ACCEPTED,
         id="no-job-id",

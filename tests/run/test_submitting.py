@@ -179,29 +179,6 @@ def test_every_refresh_call_has_a_connection_of_its_own() -> None:
     assert len(run.posts) == 10
 
 
-ANSWERS = [
-    pytest.param({"status": 202, "raw": ""}, Status.ACCEPTED, id="202-empty"),
-    pytest.param({"status": 204, "raw": ""}, Status.ACCEPTED, id="204"),
-    pytest.param({"status": 200, "body": {}}, Status.ACCEPTED, id="no-fields"),
-    pytest.param({"status": 200, "body": {"modelId": "x", "status": "running"}}, Status.ACCEPTED, id="no-job-id"),
-    pytest.param({"status": 200, "body": {"jobId": "", "status": "running"}}, Status.ACCEPTED, id="empty-job-id"),
-    pytest.param({"status": 200, "body": {"jobId": None}}, Status.ACCEPTED, id="null-job-id"),
-    pytest.param({"status": 200, "body": {"status": "completed"}}, Status.SUCCEEDED, id="completed-without-id"),
-    pytest.param({"status": 200, "body": {"jobId": "j", "status": "COMPLETE"}}, Status.SUCCEEDED, id="completed"),
-    pytest.param({"status": 200, "body": {"jobId": "j", "status": "failed"}}, Status.FAILED, id="failed"),
-    pytest.param({"status": 200, "body": {"jobId": "j", "status": "cancelled"}}, Status.FAILED, id="cancelled"),
-]
-
-
-@pytest.mark.parametrize("answer, status", ANSWERS)
-def test_a_2xx_says_what_it_says(answer: dict[str, object], status: Status) -> None:
-    """Without an id a refresh is `accepted` with a warning and never followed; a final word is taken at once; one call."""
-    run = one(scenario({"always": True, **answer}))
-    assert (run.outcome.status, len(run.calls)) == (status, 1)
-    if status is Status.ACCEPTED:
-        assert any("no job id" in warning for warning in run.outcome.warnings)
-
-
 @pytest.mark.parametrize(
     "job_id, path", [("a/b?c#d", "a%2Fb%3Fc%23d"), (123, "123"), ("..", "%2E%2E"), ("ü", "%C3%BC")]
 )

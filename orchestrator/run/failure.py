@@ -48,7 +48,7 @@ _HINTS: dict[str, str] = {
     Kind.TIMEOUT: "the refresh may have been started: look in Omni before it is sent again, or raise request_timeout",
     Kind.CUT_OFF: "the refresh may have been started: look in Omni before it is sent again",
     Kind.SERVER_ERROR: "the refresh may have been started: look in Omni before it is sent again",
-    Kind.UNREADABLE: "the answer does not say what was started: read the server's words, check base_url, and check in Omni whether a refresh runs",
+    Kind.UNREADABLE: "the answer does not say what was started: read the server's words, check base_url, and look in Omni whether a refresh runs",
     RunKind.JOB_FAILED: "the API gives no reason; Omni shows it under the connection's schema refreshes",
     RunKind.NO_EFFECT: "a name that matches nothing is no error to the server: check how it is written, and whether it is there yet",
     RunKind.TIMED_OUT: "the job may still run; look in Omni, raise `timeout`, or retry: a retry asks after the job first",

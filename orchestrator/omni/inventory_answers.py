@@ -32,7 +32,7 @@ def read_models(body: bytes) -> ModelsPage:
     cursor = info.get("nextCursor")
     next_cursor = str(cursor) if as_count(cursor) is not None else as_text(cursor)
     more = as_flag(info.get("hasNextPage"))
-    if more and next_cursor is None:
+    if next_cursor is None and (more or (cursor not in (None, "") and more is not False)):
         raise UnreadableAnswer("the answer has a next page and does not say where")
     return ModelsPage(
         records=tuple(record for item in objects(items) if (record := _model(item)) is not None),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.manifest.manifest import Entry
@@ -78,7 +79,8 @@ def is_id(text: str) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """What look-ups showed of one instance. `records` by model id. `branches` by model id holds (id, name) pairs of
-    the models whose branches were read. `whole` names the kinds of which every model was read.
+    the models whose branches were read to the end. `whole` holds the kinds of which every model was read, `searched` the
+    names that were looked up one by one, to the end.
 
     `failure` says why the instance could not be read, or is empty; `refused`, by a model's id or name, why this one
     could not.
@@ -87,13 +89,20 @@ class Inventory:
     records: Mapping[str, ModelRecord] = field(default_factory=dict)
     branches: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     whole: frozenset[str] = frozenset()
+    searched: frozenset[str] = frozenset()
     failure: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
     asked: bool = False
 
-    def named(self, name: str) -> list[ModelRecord]:
-        """The models of exactly this name, of the first kind that has any."""
-        return list(by_name(r for r in self.records.values() if r.name == name).get(name, ()))
+    def named(self, name: str) -> tuple[ModelRecord, ...]:
+        """Return the models of this name, of the first kind that has any."""
+        wanted = canonical(name)
+        records = (r for r in self.records.values() if r.name is not None and _is_canonically(r.name, wanted))
+        return same_named(by_name(records), name)
+
+    def is_settled(self, name: str, found: Sequence[ModelRecord]) -> bool:
+        """Return whether no other model can have this name than those `found`: all that may have it were read."""
+        return name in self.searched or is_whole(found, self.whole)
 
     def why(self, *keys: str | None) -> str:
         """Why a model of this id or name could not be read, as the end of a sentence; empty where it could."""
@@ -101,13 +110,34 @@ class Inventory:
         return f": {reason}" if reason else ""
 
 
+def canonical(name: str) -> str:
+    """Return the name in one Unicode form: what people see and type as one text may come composed or decomposed."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _is_canonically(name: str, wanted: str) -> bool:
+    return name == wanted or (not name.isascii() and canonical(name) == wanted)
+
+
 def by_name(records: Iterable[ModelRecord]) -> dict[str, tuple[ModelRecord, ...]]:
-    """Models by their exact names: of the first kind that has any of that name, without those in the trash."""
+    """Models by their names in canonical form: of the first kind that has any of that name, without those in the trash."""
     found: dict[str, dict[str, list[ModelRecord]]] = {}
     for record in records:
         if record.name is not None and record.kind in KINDS and not record.deleted:
-            found.setdefault(record.name, {}).setdefault(record.kind, []).append(record)
+            found.setdefault(canonical(record.name), {}).setdefault(record.kind, []).append(record)
     return {name: _first_kind(kinds) for name, kinds in found.items()}
+
+
+def same_named(names: Mapping[str, tuple[ModelRecord, ...]], name: str) -> tuple[ModelRecord, ...]:
+    """Return those of `by_name` that have exactly this name; if none has, those whose name differs in its Unicode form alone."""
+    same = names.get(canonical(name), ())
+    return tuple(record for record in same if record.name == name) or same
+
+
+def is_whole(found: Sequence[ModelRecord], whole: Collection[str]) -> bool:
+    """Return whether every model was read of the kind of those `found`, and of the kinds that go before it."""
+    kind = found[0].kind if found else KINDS[-1]
+    return all(k in whole for k in KINDS[: KINDS.index(kind) + 1 if kind in KINDS else len(KINDS)])
 
 
 def _first_kind(kinds: Mapping[str, Sequence[ModelRecord]]) -> tuple[ModelRecord, ...]:

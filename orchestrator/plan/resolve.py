@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 
 from orchestrator.manifest.manifest import Entry
 from orchestrator.omni.answers import ModelRecord
-from orchestrator.plan.inventory import Inventory, by_name, is_id
+from orchestrator.plan.inventory import Inventory, by_name, canonical, is_id, same_named
 from orchestrator.plan.plan import Unresolved
 
 # Near names are looked for this often: among thousands of names each search takes a while, and one typo is soon seen.
 MOST_SEARCHES = 50
 _LONGEST_NAME = 200
+
+_NOT_WHOLE = ": the list of models was not read to its end"
 
 
 class Resolver:
@@ -31,6 +33,12 @@ class Resolver:
         if model_id is None:
             name = entry.model_name or entry.name
             found = self.named(name)
+            if len(found) < 2 and not self._inventory.is_settled(name, found):
+                return Unresolved(
+                    entry=entry,
+                    message=f"the model {name!r} could not be looked up{self._inventory.why(name) or _NOT_WHOLE}",
+                    hint="write the model's id, or run again when the instance answers",
+                )
             if len(found) != 1:
                 return self._no_model(entry, name, found)
             model_id = found[0].id
@@ -46,6 +54,8 @@ class Resolver:
                 hint="write the branch's id instead of its name, or run again when the instance answers",
             )
         matches = [branch_id for branch_id, name in branches if name == entry.branch]
+        if not matches:
+            matches = [branch_id for branch_id, name in branches if canonical(name) == canonical(entry.branch)]
         if len(matches) == 1:
             return model_id, matches[0]
         if matches:
@@ -62,10 +72,10 @@ class Resolver:
         )
 
     def named(self, name: str) -> tuple[ModelRecord, ...]:
-        """The models of exactly this name, of the first kind that has any."""
+        """Return the models of this name, of the first kind that has any."""
         if self._by_name is None:
             self._by_name = by_name(self._inventory.records.values())
-        return self._by_name.get(name, ())
+        return same_named(self._by_name, name)
 
     def near(self, name: str, known: Iterable[str]) -> str:
         """Which of the known names may be meant, as a question; empty where none is near."""
@@ -83,13 +93,6 @@ class Resolver:
                 entry=entry,
                 message=f"{len(found)} models are named {name!r}",
                 hint=f"write the id of the one that is meant: {ids}",
-            )
-        why = self._inventory.why(name)
-        if why:
-            return Unresolved(
-                entry=entry,
-                message=f"the model {name!r} could not be looked up{why}",
-                hint="write the model's id, or run again when the instance answers",
             )
         return Unresolved(
             entry=entry,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from typing import TypeVar
@@ -11,7 +13,17 @@ from typing import TypeVar
 from orchestrator.manifest.manifest import Entry, Secret
 from orchestrator.omni.answers import ModelRecord, ModelsPage, ModelsQuery
 from orchestrator.omni.errors import CallError, FateUnknown
-from orchestrator.plan.inventory import KINDS, Inventory, Needs, by_name, is_id, make_needs
+from orchestrator.plan.inventory import (
+    KINDS,
+    Inventory,
+    Needs,
+    by_name,
+    canonical,
+    is_id,
+    is_whole,
+    make_needs,
+    same_named,
+)
 from orchestrator.quota.backoff import retry_s
 from orchestrator.quota.choice import Ask, Purpose
 from orchestrator.run.calls import Calls
@@ -79,12 +91,9 @@ class LookUp:
         if not needs.count:
             return Inventory()
         search = Search(self, needs)
-        try:
-            # who asks after everything wants to know of the others as well: names that are near, models that share
-            await search.run(few=0 if everything else FEW_NAMES)
-            await search.read_branches(entries, by_id=everything)
-        except CannotRead as error:
-            search.failure = str(error)
+        # a look-up of everything is also used for near names, and for models that share a connection
+        await search.run(few=0 if everything else FEW_NAMES)
+        await search.read_branches(entries, by_id=everything)
         return search.inventory()
 
     async def schemas(self, model_id: str, branch_id: str | None) -> tuple[str, ...]:
@@ -104,10 +113,7 @@ class LookUp:
     async def find(self, needs: Needs) -> Inventory:
         """These models alone. Raises `DoorClosed`."""
         search = Search(self, needs)
-        try:
-            await search.run()
-        except CannotRead as error:
-            search.failure = str(error)
+        await search.run()
         return search.inventory()
 
     async def page(self, query: ModelsQuery) -> ModelsPage:
@@ -127,6 +133,7 @@ class Search:
         self._records: dict[str, ModelRecord] = {}
         self._branches: dict[str, tuple[tuple[str, str], ...]] = {}
         self._whole: set[str] = set()
+        self._searched: set[str] = set()
         self._paged = False
         self._refused: dict[str, str] = {}
         self.failure = ""
@@ -137,6 +144,7 @@ class Search:
             records=self._records,
             branches=self._branches,
             whole=frozenset(self._whole),
+            searched=frozenset(self._searched),
             failure=self.failure,
             refused=self._refused,
             asked=True,
@@ -146,14 +154,35 @@ class Search:
         return [i for i in self._needs.ids if i not in self._records]
 
     def _open_names(self) -> list[str]:
-        """Names that are not known to be one model's alone: not all models of the kind that has them were read."""
-        kinds = {name: records[0].kind for name, records in by_name(self._records.values()).items()}
-        return [name for name in self._needs.names if kinds.get(name) not in self._whole]
+        """The names that another model may have as well: not all models were read that may have it."""
+        names = by_name(self._records.values())
+        return [
+            name
+            for name in self._needs.names
+            if name not in self._searched and not is_whole(same_named(names, name), self._whole)
+        ]
 
     async def run(self, *, few: int = FEW_NAMES) -> None:
-        """Pages where they are fewer, then a call for each that is left; `few` are asked for one by one at once. Raises
-        `CannotRead` and `DoorClosed`.
+        """Read pages if they are fewer, then make a call for each model that is left; `few` are looked up one by one at once.
+
+        If a page cannot be read, the names that depend on it stay open, and `failure` says why. Raises `DoorClosed`.
         """
+        try:
+            await self._read_pages(few)
+        except CannotRead as error:
+            self.failure = str(error)
+            return
+        ids_left, names_left = self._missing_ids(), self._open_names()
+        await together(
+            *(self._single(self._query(model_id=model_id), model_id) for model_id in ids_left),
+            *(self._by_name(name) for name in names_left),
+        )
+        if not self.failure and self._unseen() and not self._paged:
+            # the names of other models help to correct a wrong one
+            with suppress(CannotRead):
+                self._add(await self._look_up.page(self._query(kind=KINDS[0])), set())
+
+    async def _read_pages(self, few: int) -> None:
         for kind in KINDS:
             ids, names = len(self._missing_ids()), len(self._open_names())
             # an id that a page shows costs no call of its own, so that one page is worth its call sooner
@@ -161,25 +190,25 @@ class Search:
                 break
             if not await self.read_kind(kind, or_singles=True):
                 break
-        ids_left, names_left = self._missing_ids(), self._open_names()
-        await together(
-            *(self._single(self._query(model_id=model_id), model_id) for model_id in ids_left),
-            *(self._by_name(name) for name in names_left),
-        )
-        if not self.failure and self._unseen() and not self._paged:
-            # whoever mistyped a name is helped by those that there are
-            self._add(await self._look_up.page(self._query(kind=KINDS[0])), set())
 
     def _unseen(self) -> bool:
-        known = {record.name for record in self._records.values()}
-        return any(name not in known and name not in self._refused for name in self._needs.names)
+        names = by_name(self._records.values())
+        return any(not same_named(names, name) and name not in self._refused for name in self._needs.names)
 
     async def _by_name(self, name: str) -> None:
+        """Look for a name in each kind until one has it; in its other Unicode forms too, since a server's filter may be exact."""
         for kind in KINDS:
-            if kind not in self._whole:
-                await self._single(self._query(kind=kind, name=name), name)
-            if name in self._refused or any(r.kind == kind for r in self.inventory().named(name)):
-                return
+            for spelled in _unicode_forms(name) if kind not in self._whole else ():
+                if not await self._single(self._query(kind=kind, name=spelled), name):
+                    return
+                if self._is_named(name, kind):
+                    break
+            if self._is_named(name, kind):
+                break
+        self._searched.add(name)
+
+    def _is_named(self, name: str, kind: str) -> bool:
+        return any(record.kind == kind for record in self.inventory().named(name))
 
     def _query(self, *, kind: str | None = None, name: str | None = None, model_id: str | None = None) -> ModelsQuery:
         return ModelsQuery(
@@ -221,27 +250,32 @@ class Search:
                 self._branches[record.id] = record.branches
         return len(shown) > before
 
-    async def _single(self, query: ModelsQuery, key: str) -> None:
-        """A look-up for one thing alone; where the server refuses it, the others go on without."""
+    async def _single(self, query: ModelsQuery, key: str) -> bool:
+        """Look for one thing alone; return whether its pages were read to the end. A failure costs this one alone."""
         try:
             await self._all_pages(query)
         except CannotRead as error:
             self._refused[key] = str(error)
             if not error.is_ones_own:
                 self.failure = self.failure or str(error)
+            return False
+        return True
 
     async def _all_pages(self, query: ModelsQuery) -> tuple[ModelRecord, ...]:
+        """Read all pages of a question. Raises `CannotRead`, also if the pages do not end."""
         found: list[ModelRecord] = []
         seen, shown = {""}, set[str]()
         for _ in range(MOST_PAGES):
             page = await self._look_up.page(query)
             found += page.records
             is_news = self._add(page, shown)
-            if page.next_cursor is None or page.next_cursor in seen or not is_news:
+            if page.next_cursor is None:
+                return tuple(found)
+            if page.next_cursor in seen or not is_news:
                 break
             seen.add(page.next_cursor)
             query = replace(query, cursor=page.next_cursor)
-        return tuple(found)
+        raise CannotRead("the pages of the list do not end", is_ones_own=True)
 
     async def read_branches(self, entries: Iterable[Entry], *, by_id: bool = False) -> None:
         """Branches of models that did not show theirs: a call for a name, and all of them where that fails; `by_id`
@@ -253,8 +287,9 @@ class Search:
                 continue
             model_id = entry.model_id
             if model_id is None:
-                same = self.inventory().named(entry.model_name or entry.name)
-                model_id = same[0].id if len(same) == 1 else None
+                name, inventory = entry.model_name or entry.name, self.inventory()
+                same = inventory.named(name)
+                model_id = same[0].id if len(same) == 1 and inventory.is_settled(name, same) else None
             if model_id is not None and model_id not in self._branches:
                 wanted.setdefault(model_id, {})[entry.branch] = None
         await together(*(self._branches_of(model_id, tuple(names)) for model_id, names in wanted.items()))
@@ -265,7 +300,7 @@ class Search:
         try:
             if len(wanted) == 1 and not is_id(wanted[0]):
                 found = await self._listed_branches(model_id, wanted[0])
-            if not any(name in wanted for _, name in found):
+            if not any(canonical(name) in map(canonical, wanted) for _, name in found):
                 found = await self._listed_branches(model_id, None)
         except CannotRead as error:
             self._refused[model_id] = str(error)
@@ -283,6 +318,11 @@ class Search:
         ]
 
 
+def _unicode_forms(name: str) -> Iterable[str]:
+    """The name as it is written, and in the other forms that look the same."""
+    return dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))))
+
+
 def _pages_left(page: ModelsPage, shown: int, read: int) -> int:
     """How many pages follow; where the server does not say it, as many as there were."""
     if page.total is None:
@@ -290,7 +330,7 @@ def _pages_left(page: ModelsPage, shown: int, read: int) -> int:
     return -(-(page.total - shown) // max(1, len(page.records)))
 
 
-async def together(*work: Awaitable[None]) -> None:
+async def together(*work: Awaitable[object]) -> None:
     """Do all of this side by side, to its end; raises the first error only then."""
     for result in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(result, BaseException):

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.omni.answers import ModelRecord
-from orchestrator.plan.inventory import Inventory, Needs, by_name
+from orchestrator.plan.inventory import Inventory, Needs, by_name, same_named
 from orchestrator.quota.door import DoorClosed
 from orchestrator.survey.stock import CannotTell, Stock
 from orchestrator.survey.survey import Survey
@@ -38,7 +38,7 @@ async def find_difference(survey: Survey, manifest: Manifest, instance: str, sto
         ids=tuple(
             dict.fromkeys(e.model_id for e in entries if e.model_id and e.model_id not in stock.inventory.records)
         ),
-        names=tuple(dict.fromkeys(_name(e) for e in entries if e.model_id is None and _name(e) not in names)),
+        names=tuple(dict.fromkeys(_name(e) for e in entries if e.model_id is None and not same_named(names, _name(e)))),
     )
     rest = Inventory()
     if needs.count:
@@ -69,7 +69,7 @@ def _models(
     entry: Entry, records: Mapping[str, ModelRecord], names: Mapping[str, tuple[ModelRecord, ...]]
 ) -> Sequence[ModelRecord]:
     if entry.model_id is None:
-        return names.get(_name(entry), ())
+        return same_named(names, _name(entry))
     return [records[entry.model_id]] if entry.model_id in records else []
 
 

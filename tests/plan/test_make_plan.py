@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.manifest.manifest import Entry, ManifestWarning, Mode, Place
 from orchestrator.omni.answers import ModelRecord
-from orchestrator.plan.inventory import Inventory, Needs, make_needs
+from orchestrator.plan.inventory import KINDS, Inventory, Needs, make_needs
 from orchestrator.plan.make_plan import coverage_warnings, make_plan
 from orchestrator.plan.plan import Plan
 from tests.plan.targets import BRANCHES, CONNECTIONS, entry, manifest, record
@@ -22,7 +22,13 @@ def plan(
     failure: str = "",
 ) -> Plan:
     """The plan for these entries on one instance that showed this."""
-    inventory = Inventory(records={r.id: r for r in records}, branches=branches or {}, failure=failure, asked=True)
+    inventory = Inventory(
+        records={r.id: r for r in records},
+        branches=branches or {},
+        whole=frozenset(() if failure else KINDS),
+        failure=failure,
+        asked=True,
+    )
     return make_plan(manifest(*entries), entries, {"sim": inventory})
 
 

@@ -20,7 +20,7 @@ from orchestrator.quota.door import Closing
 from orchestrator.quota.time_left import LaneLeft
 from orchestrator.run.before import Underway
 from orchestrator.run.calls import Calls
-from orchestrator.run.failure import RunKind, make_failure
+from orchestrator.run.failure import CLOSED_WORDS, RunKind, make_failure
 from orchestrator.run.gate import Gate, Keeper
 from orchestrator.run.life import Ending, Life, Phase
 from orchestrator.run.outcome import Failure, Outcome, Status
@@ -101,7 +101,7 @@ class Pool:
         self._keeper = keeper
         self._underway = tuple(underway)
         self._over = asyncio.Event()
-        self._is_cut = False
+        self._cut_by: Closing | None = None
         self._warnings = dict(plan.warnings)
         self._settled: dict[int, Outcome] = {}
         self._bad = failed
@@ -119,8 +119,8 @@ class Pool:
             work = self._work(lane)
             self._works.append(work)
             self._begin(self._lane(work), partial(self._lane_over, work))
-        if self._is_cut:
-            self.cut()
+        if self._cut_by is not None:
+            self.cut(self._cut_by)
         while self._tasks:
             # what a refresh brought is read back beside its lane, in tasks that are begun meanwhile
             await asyncio.wait(set(self._tasks))
@@ -189,9 +189,9 @@ class Pool:
         for calls in self._calls.values():
             calls.door.close(reason, SUBMITTING)
 
-    def cut(self) -> None:
-        """Stop following: every target settles at once from what is known of it."""
-        self._is_cut = True
+    def cut(self, reason: Closing) -> None:
+        """Stop following, for this reason: every target settles at once from what is known of it."""
+        self._cut_by = self._cut_by or reason
         for task in self._tasks:
             task.cancel()
 
@@ -243,17 +243,18 @@ class Pool:
         error = None if task.cancelled() else task.exception()
         life = work.life if work.life is not None and work.life.phase is not Phase.ENDED else None
         if task.cancelled() or isinstance(error, OmniRefreshError):
+            reason = Closing.STOPPED if error is not None else self._cut_by or Closing.STOPPED
             if life is not None:
-                self._settle(work, life, cut_off(life))
+                self._settle(work, life, cut_off(life, reason))
             while work.begun:
                 life = Life.going_on(work.begun.popleft(), self._clock)
-                self._settle(work, life, cut_off(life))
+                self._settle(work, life, cut_off(life, reason))
             if isinstance(error, OmniRefreshError):
                 # not a call's end but the run's own ground giving way (the journal): nothing more may be sent
                 self.abort = self.abort or error
                 self.end_submits(Closing.STOPPED)
-            failure = make_failure(RunKind.STOPPED, str(error or "the run was stopped"))
-            self._give_up(work.pending, Status.NOT_STARTED, failure)
+            kind, words = CLOSED_WORDS[reason]
+            self._give_up(work.pending, Status.NOT_STARTED, make_failure(kind, str(error or words)))
         elif error is not None:
             # a fault of this program costs the targets of one lane at most, and says so
             self._watcher.lane_broke(work.lane, error)

@@ -155,7 +155,7 @@ class Run:
             if self._ended is not None:
                 pool.end_submits(self._ended)
             if self._stops > 1:
-                pool.cut()
+                pool.cut(Closing.STOPPED)
             outcomes += await pool.run()
             outcomes += self._before.outcomes.values()
             spending.take()
@@ -191,12 +191,12 @@ class Run:
             self._end_submits(Closing.STOPPED)
             self._background.spawn(self._grace())
         else:
-            self._cut()
+            self._cut(Closing.STOPPED)
 
-    def _cut(self) -> None:
+    def _cut(self, reason: Closing) -> None:
         """Settle what is known, at once."""
         if self._pool is not None:
-            self._pool.cut()
+            self._pool.cut(reason)
         elif self._planning is not None:
             self._planning.cancel()
 
@@ -210,14 +210,14 @@ class Run:
 
     async def _grace(self) -> None:
         await asyncio.sleep(self._settings.grace_s)
-        self._cut()
+        self._cut(Closing.STOPPED)
 
     async def _deadline(self, deadline_s: float) -> None:
         await asyncio.sleep(deadline_s)
         self._end_submits(Closing.DEADLINE)
         # those who waited for a turn are told first, so that they end as not started and not as cut
         await asyncio.sleep(0)
-        self._cut()
+        self._cut(Closing.STOPPED if self._stops else Closing.DEADLINE)
 
     def _open(self, instance: Instance, client: OmniClient, wire: Wire) -> Calls:
         around = self._around
@@ -255,7 +255,9 @@ class Run:
         settled = [(e, _unplanned(e, reason)) for e in self._open_entries if e.index not in begun]
         for underway in self._before.underway:
             life = Life.going_on(underway, self._around.clock)
-            pairs = settle(life, cut_off(life), began_at=0.0, clock=self._around.clock, warnings=self._before.warnings)
+            pairs = settle(
+                life, cut_off(life, reason), began_at=0.0, clock=self._around.clock, warnings=self._before.warnings
+            )
             settled += [(target.entry, outcome) for outcome, target in pairs]
         return self._settle(settled)
 

@@ -13,8 +13,9 @@ from orchestrator.manifest.manifest import Entry
 from orchestrator.omni.errors import Kind
 from orchestrator.plan.make_plan import coverage_warnings
 from orchestrator.plan.plan import Skip, Target, Unresolved
+from orchestrator.quota.door import Closing
 from orchestrator.run.before import Past
-from orchestrator.run.failure import JOB_LEFT, RunKind, make_failure
+from orchestrator.run.failure import CLOSED_WORDS, JOB_LEFT, RunKind, make_failure
 from orchestrator.run.life import Ending, Life, Phase
 from orchestrator.run.outcome import CallMade, Failure, Outcome, Status, Validation
 
@@ -83,16 +84,16 @@ def settle(
     return tuple(outcomes)
 
 
-def cut_off(life: Life) -> Ending:
-    """How a refresh ends that the run stopped waiting for, by how far it had come."""
+def cut_off(life: Life, reason: Closing) -> Ending:
+    """Return the ending of a refresh that the run no longer waits for, for this reason, by how far it had come."""
+    kind, words = CLOSED_WORDS[reason]
     if life.phase is Phase.SENDING or (life.ambiguous and not life.job_ids):
-        failure = make_failure(Kind.CUT_OFF, "the run was stopped while the refresh call was under way")
+        failure = make_failure(Kind.CUT_OFF, f"{words} while the refresh call was under way")
         return Ending(status=Status.UNKNOWN, failure=failure, may_run=True)
     if life.job_ids:
-        message = "the run was stopped before the job ended"
-        failure = make_failure(RunKind.STOPPED, message, last_status=life.last_word, hint=JOB_LEFT)
+        failure = make_failure(kind, f"{words} before the job ended", last_status=life.last_word, hint=JOB_LEFT)
         return Ending(status=Status.INTERRUPTED, failure=failure, may_run=True, open_job=life.job_ids[-1])
-    return Ending(status=Status.NOT_STARTED, failure=make_failure(RunKind.STOPPED, "the run was stopped"))
+    return Ending(status=Status.NOT_STARTED, failure=make_failure(kind, words))
 
 
 def not_sent(target: Target, failure: Failure, status: Status, warnings: tuple[str, ...] = ()) -> Outcome:

@@ -43,6 +43,9 @@ def test_a_deadline_ends_everything() -> None:
     sent = [o for o in run.outcomes if o.attempts]
     assert {o.status for o in sent} == {Status.SUCCEEDED, Status.INTERRUPTED}
     assert all(o.job_ids for o in sent)
+    cut = [o.error for o in sent if o.error is not None]
+    assert {error.kind for error in cut} == {"deadline"}
+    assert all("deadline" in error.message and "before the job ended" in error.message for error in cut)
     unsent = [o for o in run.outcomes if not o.attempts]
     assert len(unsent) == 120 - 60
     assert {o.status for o in unsent} == {Status.NOT_STARTED}
@@ -58,6 +61,7 @@ def test_a_deadline_amid_a_call() -> None:
     assert (run.outcome.status, run.outcome.attempts) == (Status.UNKNOWN, 0)
     assert run.outcome.error is not None
     assert "look in Omni" in run.outcome.error.hint
+    assert "deadline" in run.outcome.error.message
     assert run.result.duration_s == pytest.approx(10, abs=1)
 
 

@@ -97,11 +97,16 @@ class ConnectionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """One finding of a model's validation; equal issues are the same issue before and after."""
+    """One finding of a model's validation; equal issues are the same issue before and after.
+
+    `yaml_path` says where it is in the reference pages' form, `view` and `field` in that of the vendor's CLI.
+    """
 
     message: str
     is_warning: bool
-    yaml_path: str | None
+    yaml_path: str | None = None
+    view: str | None = None
+    field: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

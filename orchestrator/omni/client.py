@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -114,9 +114,13 @@ class OmniClient:
         """Read one connection."""
         return await self._ask(lambda: connection_target(connection_id), key, read_connection)
 
-    async def schemas(self, model_id: str, key: Secret, branch_id: str | None = None) -> tuple[str, ...]:
-        """List a model's schemas, catalog-scoped where the connection has several catalogs."""
-        target = partial(model_target, model_id, "schemas", branchId=branch_id)
+    async def schemas(self, model_id: str, key: Secret, branch: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """List a model's schemas, catalog-scoped if the connection has several catalogs.
+
+        `branch` holds the branch's id by the name of its parameter: `branchId` in the reference pages, `branch_id` in the
+        vendor's CLI.
+        """
+        target = partial(model_target, model_id, "schemas", **(branch or {}))
         return await self._ask(target, key, read_schemas, max_bytes=LIST_ANSWER_BYTES)
 
     async def views(

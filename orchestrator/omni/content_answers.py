@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from orchestrator.omni.answers import Issue, View
-from orchestrator.omni.fields import UnreadableAnswer, as_flag, as_text, objects, read_list, read_object
+from orchestrator.omni.fields import UnreadableAnswer, as_flag, as_text, read_list, read_object
 
 _VIEW_SUFFIXES = (".view", ".view.yaml", ".view.yml", ".yaml", ".yml")
 _NOT_VIEWS = ("model", "relationships")
@@ -15,27 +15,50 @@ _HEAD = re.compile(
     re.MULTILINE,
 )
 _HEAD_CHARACTERS = 8192
+_NO_ERRORS = frozenset({"warning", "warn", "info", "information", "notice", "hint", "note"})
 _ESCAPED = re.compile(r"\\(.)")
 
 
 def read_schemas(body: bytes) -> tuple[str, ...]:
-    """The names of a model's schemas: text, or objects with a name. Raises UnreadableAnswer."""
+    """Read the names of a model's schemas: text, or objects with a name. Raises UnreadableAnswer.
+
+    The list must be whole, since a name that is not in it counts as missing.
+    """
     _, items = read_list(body, "schemas", "records", "data")
-    names = (as_text(item.get("name") if isinstance(item, dict) else item) for item in items)
-    return tuple(name for name in names if name is not None)
+    names = tuple(as_text(item.get("name") if isinstance(item, dict) else item) for item in items)
+    whole = tuple(name for name in names if name is not None)
+    if len(whole) < len(names):
+        raise UnreadableAnswer("the answer holds schemas without a name")
+    return whole
 
 
 def read_issues(body: bytes) -> tuple[Issue, ...]:
-    """What a model's validation finds. Raises UnreadableAnswer."""
-    _, items = read_list(body, "issues", "data")
-    return tuple(
-        Issue(
-            message=as_text(item.get("message")) or "",
-            is_warning=as_flag(item.get("is_warning", item.get("isWarning"))) is True,
-            yaml_path=as_text(item.get("yaml_path", item.get("yamlPath"))),
-        )
-        for item in objects(items)
+    """Read what a model's validation finds: a bare list, or `{issues, valid}`. Raises UnreadableAnswer."""
+    answer, items = read_list(body, "issues", "data")
+    if not items and as_flag(answer.get("valid")) is False:
+        raise UnreadableAnswer("the answer says that the model is not valid, and does not say why")
+    return tuple(_issue(item) for item in items)
+
+
+def _issue(item: object) -> Issue:
+    if isinstance(item, str):
+        return Issue(message=item, is_warning=False)
+    if not isinstance(item, dict):
+        raise UnreadableAnswer("the answer holds an issue that cannot be read")
+    severity = as_text(item.get("severity"))
+    is_warning = as_flag(item.get("is_warning", item.get("isWarning"))) is True
+    return Issue(
+        message=as_text(item.get("message")) or "",
+        is_warning=is_warning if severity is None else severity.strip().lower() in _NO_ERRORS,
+        yaml_path=as_text(item.get("yaml_path", item.get("yamlPath"))),
+        view=_name(item.get("view")),
+        field=_name(item.get("field")),
     )
+
+
+def _name(value: object) -> str | None:
+    """A name in text, or that of an object."""
+    return as_text(value.get("name") if isinstance(value, dict) else value)
 
 
 def read_views(body: bytes) -> tuple[View, ...]:

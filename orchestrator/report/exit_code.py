@@ -24,7 +24,7 @@ def exit_code(
 ) -> int:
     """The exit code of a run that came to its end (contract: section 2); where several apply: signal, 3, 1, 5, 0.
 
-    `signal` is the number of the signal that stopped the run. `new_issues_fail` counts a validation issue that a refresh
+    `signal` is the number of the signal that stopped the run. `new_issues_fail` counts a validation error that a refresh
     brought as a target that did not succeed (`--fail-on-new-issues`). 2 and 4 belong to runs that never began.
     """
     if signal is not None:
@@ -37,4 +37,4 @@ def exit_code(
 
 
 def _has_new_issues(outcome: Outcome) -> bool:
-    return outcome.validation is not None and bool(outcome.validation.new)
+    return outcome.validation is not None and outcome.validation.has_new_errors

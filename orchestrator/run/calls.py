@@ -67,6 +67,8 @@ class Calls:
         self.clock = clock
         # how long a request target may be, in bytes; a 414 teaches less
         self.url_limit = URL_LIMIT
+        # what the list of schemas calls the branch: the vendor's documents differ; a 400 teaches which
+        self.branch_parameters: tuple[str, ...] = ("branchId", "branch_id")
         self._tally = tally
         self._watcher = watcher
         self._spawn = spawn

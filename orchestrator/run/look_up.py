@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -38,6 +40,9 @@ READ_RETRIES = 3
 # Only a page tells how many pages there are, and on a big instance it answers nothing else: so few names are asked for
 # one by one at once.
 FEW_NAMES = 10
+
+
+_UNKNOWN_PARAMETER = re.compile(r"unrecogni[sz]ed|unknown|unexpected|not allowed|additional propert", re.IGNORECASE)
 
 
 class CannotRead(Exception):
@@ -97,8 +102,21 @@ class LookUp:
         return search.inventory()
 
     async def schemas(self, model_id: str, branch_id: str | None) -> tuple[str, ...]:
-        """A model's schemas, as the instance names them. Raises `CallError` or `DoorClosed`."""
-        return await self.read(lambda key: self._calls.client.schemas(model_id, key, branch_id))
+        """Read a model's schemas, as the instance names them. Raises `CallError` or `DoorClosed`.
+
+        A server that does not know the parameter for the branch may ignore it and answer for the shared model. So both names
+        are sent, and a server that refuses one of them is asked with the other.
+        """
+        while True:
+            names = () if branch_id is None else self._calls.branch_parameters
+            question = partial(self._calls.client.schemas, model_id, branch=dict.fromkeys(names, branch_id or ""))
+            try:
+                return await self.read(question)
+            except CallError as error:
+                left = _known_parameters(names, error)
+                if not left:
+                    raise
+                self._calls.branch_parameters = left
 
     async def all_models(self, kinds: Sequence[str]) -> Inventory:
         """Every model of these kinds, with its branches. Raises `DoorClosed`."""
@@ -316,6 +334,13 @@ class Search:
             for r in await self._all_pages(query)
             if r.base_model_id == model_id and r.kind == "BRANCH" and not r.deleted
         ]
+
+
+def _known_parameters(sent: tuple[str, ...], error: CallError) -> tuple[str, ...]:
+    """The parameter to send alone after an error that refuses one of several; empty if it says nothing of the kind."""
+    if len(sent) < 2 or error.http_status != 400 or not _UNKNOWN_PARAMETER.search(error.message):
+        return ()
+    return tuple(name for name in sent if not re.search(rf"\b{name}\b", error.message))[:1]
 
 
 def _unicode_forms(name: str) -> Iterable[str]:

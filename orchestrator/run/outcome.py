@@ -46,12 +46,21 @@ class Failure:
     last_status: str | None = None
 
 
+WARNING: Final = "warning: "
+"""How the line of a validation issue begins that is no error."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """The model's validation issues that a refresh brought and those that it mended, as one line of text each."""
+    """The model's validation issues that a refresh brought and those that it fixed, as one line of text each."""
 
     new: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+
+    @property
+    def has_new_errors(self) -> bool:
+        """Whether the refresh brought an issue that is more than a warning."""
+        return any(not line.startswith(WARNING) for line in self.new)
 
 
 ANSWERED: Final = "answered"

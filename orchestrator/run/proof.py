@@ -7,6 +7,7 @@ read that shows an absence proves it; what may hide the name from sight leaves t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,7 @@ from enum import StrEnum
 from orchestrator.manifest.manifest import Entry
 from orchestrator.omni.answers import Issue, View
 from orchestrator.plan.names import Pattern, may_be, patterns_of_schemas, patterns_of_tables, split_name
-from orchestrator.run.outcome import Validation
+from orchestrator.run.outcome import WARNING, Validation
 from orchestrator.text import clean
 
 Place = tuple[str, str | None]
@@ -178,21 +179,29 @@ def _viewed(part: str | None) -> str | None:
 
 
 def compare_issues(before: Iterable[Issue], after: Iterable[Issue]) -> Validation:
-    """The issues that are new and those that are gone, each as one line, at most `MOST_ISSUES` of each."""
-    old, new = dict.fromkeys(before), dict.fromkeys(after)
-    return Validation(
-        new=_lines(issue for issue in new if issue not in old), fixed=_lines(issue for issue in old if issue not in new)
-    )
+    """Return the issues that are new and those that are gone: one line each, errors first, at most `MOST_ISSUES` of each.
+
+    Equal issues are told apart by their number: a second one like the first is new.
+    """
+    old, new = Counter(before), Counter(after)
+    return Validation(new=_lines(new - old), fixed=_lines(old - new))
 
 
 def _lines(issues: Iterable[Issue]) -> tuple[str, ...]:
-    lines = [_line(issue) for issue in issues]
-    if len(lines) > MOST_ISSUES:
-        lines[MOST_ISSUES:] = [f"and {len(lines) - MOST_ISSUES} more"]
+    ordered = sorted(issues, key=lambda issue: issue.is_warning)
+    lines = [_line(issue) for issue in ordered[:MOST_ISSUES]]
+    if (left := ordered[MOST_ISSUES:]) and left[0].is_warning:
+        lines.append(f"{WARNING}and {len(left)} more")
+    elif left:
+        lines.append(f"and {len(left)} more")
     return tuple(lines)
 
 
 def _line(issue: Issue) -> str:
-    where = f"{issue.yaml_path}: " if issue.yaml_path else ""
-    text = clean(f"{where}{'warning: ' if issue.is_warning else ''}{issue.message}")
+    where = issue.yaml_path or ".".join(part for part in (issue.view, issue.field) if part)
+    text = clean(f"{where}: {issue.message}" if where else issue.message)
+    if issue.is_warning:
+        text = WARNING + text
+    elif text.startswith(WARNING):
+        text = f"error: {text}"
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -114,7 +115,8 @@ class _After:
     async def _validate(self, outcome: Outcome, place: Place, before: Issues) -> Outcome:
         if place not in before:
             return unproven(outcome, NO_BASELINE)
-        after = await self._read(self._issues, place, _validation(self._client, place))
+        read = partial(self._look_up.read, _validation(self._client, place))
+        after = await self._read(self._issues, place, read)
         return replace(outcome, validation=compare_issues(before[place], after))
 
     async def _read_back(self, entry: Entry, place: Place) -> ReadBack:
@@ -127,7 +129,7 @@ class _After:
             reads = replace(reads, views=await self._read_views(place, None))
             if judge_scope(entry, reads).is_proven:
                 return reads
-        schemas = await self._read(self._schemas, place, lambda key: self._client.schemas(model, key, branch))
+        schemas = await self._read(self._schemas, place, partial(self._look_up.schemas, model, branch))
         reads = replace(reads, schemas=schemas)
         unclear = judge_scope(entry, reads).unclear
         lost = [name for name in entry.tables if name in unclear]
@@ -140,14 +142,13 @@ class _After:
 
     async def _read_views(self, place: Place, schema: str | None) -> tuple[View, ...]:
         model, branch = place
-        return await self._read(
-            self._views, (place, schema), lambda key: self._client.views(model, key, branch, schema)
-        )
+        question = partial(self._client.views, model, branch_id=branch, schema=schema)
+        return await self._read(self._views, (place, schema), partial(self._look_up.read, question))
 
-    async def _read(self, kept: dict[K, T | _CannotTell], what: K, question: Callable[[Secret], Awaitable[T]]) -> T:
+    async def _read(self, kept: dict[K, T | _CannotTell], what: K, read: Callable[[], Awaitable[T]]) -> T:
         if what not in kept:
             try:
-                kept[what] = await self._look_up.read(question)
+                kept[what] = await read()
             except CallError as error:
                 kept[what] = _CannotTell(error.message or error.kind.value)
             except DoorClosed as closed:

@@ -97,9 +97,7 @@ class _Check:
         calls, reader = await survey.calls(self._name), await survey.look_up(self._name)
         self._branch_mode()
         try:
-            await together(
-                self._connections(calls, reader), self._scopes(calls, reader), self._permissions(calls, reader)
-            )
+            await together(self._connections(calls, reader), self._scopes(reader), self._permissions(calls, reader))
         except DoorClosed as closed:
             words = f"the instance {self._name} could not be asked for everything: {survey.why(closed)}"
             self._findings.append(_of_instance(self._entries, self._name, Severity.ERROR, words))
@@ -224,19 +222,19 @@ class _Check:
             for r in self._inventory.records.values()
         )
 
-    async def _scopes(self, calls: Calls, reader: LookUp) -> None:
+    async def _scopes(self, reader: LookUp) -> None:
         """Whether each name and pattern of a scope fits any schema that the model shows."""
         scoped: dict[tuple[str, str | None], list[Target]] = defaultdict(list)
         for target in self._targets:
             if target.entry.schemas or target.entry.tables:
                 place = self._inventory.records[target.model_id].connection_id or target.model_id
                 scoped[place, target.branch_id].append(target)
-        await together(*(self._scope(calls, reader, targets) for targets in scoped.values()))
+        await together(*(self._scope(reader, targets) for targets in scoped.values()))
 
-    async def _scope(self, calls: Calls, reader: LookUp, targets: Sequence[Target]) -> None:
+    async def _scope(self, reader: LookUp, targets: Sequence[Target]) -> None:
         first = targets[0]
         try:
-            schemas = await reader.read(lambda key: calls.client.schemas(first.model_id, key, first.branch_id))
+            schemas = await reader.schemas(first.model_id, first.branch_id)
         except CallError as error:
             self._say(first.entry, Severity.WARNING, f"its schemas could not be read: {error.message}")
             return

@@ -136,9 +136,16 @@ def test_connections() -> None:
 
 def test_schemas() -> None:
     """A model's schemas come bare or wrapped, as text or objects."""
-    for value in (["A", "b.c", ""], {"schemas": ["A", {"name": "b.c"}, {"x": 1}, None]}):
-        target, answer = _ask(value, lambda omni: omni.schemas("m", KEY, "br"))
-        assert (target, answer) == ("/api/v1/models/m/schemas?branchId=br", ("A", "b.c"))
+    for value in (["A", "b.c"], {"schemas": ["A", {"name": "b.c"}]}):
+        target, answer = _ask(value, lambda omni: omni.schemas("m", KEY, {"branchId": "br", "branch_id": "br"}))
+        assert (target, answer) == ("/api/v1/models/m/schemas?branchId=br&branch_id=br", ("A", "b.c"))
+
+
+@pytest.mark.parametrize("item", ["", None, {"x": 1}, 7])
+def test_a_schema_without_a_name_makes_the_list_unreadable(item: object) -> None:
+    """A list of which an item cannot be read does not show what is missing."""
+    with pytest.raises(UnreadableAnswer):
+        read_schemas(json.dumps(["A", item]).encode())
 
 
 def test_issues() -> None:
@@ -148,7 +155,28 @@ def test_issues() -> None:
     for value in ([item], {"issues": [item], "valid": False}):
         target, answer = _ask(value, lambda omni: omni.validate("m", KEY))
         assert (target, answer) == ("/api/v1/models/m/validate", (issue,))
-    assert read_issues(b'[{"isWarning": "true"}]') == (Issue(message="", is_warning=True, yaml_path=None),)
+    assert read_issues(b'[{"isWarning": "true"}, "text"]') == (
+        Issue(message="", is_warning=True),
+        Issue(message="text", is_warning=False),
+    )
+
+
+@pytest.mark.parametrize(
+    "severity, is_warning",
+    [("error", False), ("ERROR", False), ("warning", True), (" Warning ", True), ("info", True), ("fatal", False)],
+)
+def test_issues_of_the_vendors_command_line(severity: str, is_warning: bool) -> None:
+    """The vendor's CLI describes issues by view and field, and their severity by a word; a word that is not known is an error."""
+    item = {"message": "no such column", "severity": severity, "view": "orders", "field": {"name": "total"}}
+    (issue,) = read_issues(json.dumps({"issues": [item], "valid": is_warning}).encode())
+    assert issue == Issue(message="no such column", is_warning=is_warning, view="orders", field="total")
+
+
+@pytest.mark.parametrize("value", [{"issues": [], "valid": False}, {"valid": True}, [7], [["no"]], {"error": "boom"}])
+def test_issues_that_cannot_be_read(value: object) -> None:
+    """An answer of which a finding cannot be read does not show that there is none."""
+    with pytest.raises(UnreadableAnswer):
+        read_issues(json.dumps(value).encode())
 
 
 def test_views() -> None:

@@ -153,9 +153,34 @@ def test_new_and_fixed_issues_are_listed() -> None:
     kept = Issue(message="kept", is_warning=True, yaml_path=None)
     new = Issue(message="no\nview", is_warning=True, yaml_path="b.topic")
     found = compare_issues([old, kept], [kept, new, new])
-    assert found.new == ("b.topic: warning: no view",)
+    assert found.new == ("warning: b.topic: no view",)
     assert found.fixed == ("a.view: gone",)
     assert compare_issues([kept], [kept]) == compare_issues([], [])
+
+
+def test_the_same_message_elsewhere_is_another_issue() -> None:
+    """An issue is known by its message, severity, file, view and field, and by how often it is there."""
+    here = Issue(message="no such column", is_warning=False, view="orders", field="total")
+    for other in (
+        Issue(message="no such column", is_warning=False, view="returns", field="total"),
+        Issue(message="no such column", is_warning=False, view="orders", field="tax"),
+        Issue(message="no such column", is_warning=True, view="orders", field="total"),
+        Issue(message="no such column", is_warning=False, view="orders", field="total", yaml_path="orders.view"),
+    ):
+        assert len(compare_issues([here], [here, other]).new) == 1
+        assert len(compare_issues([here, other], [here]).fixed) == 1
+    assert compare_issues([here], [here, here]).new == ("orders.total: no such column",)
+
+
+def test_a_warning_is_told_from_an_error() -> None:
+    """Errors come first, a warning's line says so, and an error cannot pass for one by its words."""
+    error = Issue(message="warning: not really", is_warning=False)
+    found = compare_issues([], [Issue(message="unused", is_warning=True), error])
+    assert found.new == ("error: warning: not really", "warning: unused")
+    assert found.has_new_errors
+    many = [Issue(message=f"{n}", is_warning=True) for n in range(MOST_ISSUES + 7)]
+    assert not compare_issues([], many).has_new_errors
+    assert compare_issues([], [*many, error]).has_new_errors
 
 
 def test_issues_are_bounded() -> None:

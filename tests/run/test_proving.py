@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from orchestrator.quota.choice import Purpose
+from orchestrator.report.exit_code import exit_code
 from orchestrator.run.outcome import Status, Validation
 from orchestrator.run.run import Run
 from orchestrator.run.settings import Settings
@@ -186,6 +187,83 @@ def test_a_branch_is_read_back_as_the_branch() -> None:
     assert BRANCH in str(proofs(good)[0])
     bad = one(staged, branch=BRANCH, schemas=["finnance"], verify="scope").outcome
     assert (bad.status, bad.promotion_pending) == (Status.NO_EFFECT, False)
+
+
+def schemas_on_branch(*words: str) -> Rehearsal:
+    """A refresh of a branch whose first reads of its schemas are answered 400 with these words."""
+    faults = [
+        {"method": "GET", "path": "/schemas$", "nth": [number], "status": 400, "message": said}
+        for number, said in enumerate(words, 1)
+    ]
+    staged = warehouse(*faults, branch_based=True, traits={"branches": [{"name": "b", "id": BRANCH}]})
+    return one(staged, branch=BRANCH, schemas=["finance"], verify="scope")
+
+
+def parameters(run: Rehearsal) -> list[set[str]]:
+    """What the reads of schemas were sent for the branch."""
+    return [set(read.query) for read in proofs(run) if read.path.endswith("/schemas")]
+
+
+@pytest.mark.parametrize(
+    "words, sent",
+    [
+        ("", [{"branchId", "branch_id"}]),
+        ("Unrecognized key(s) in object: 'branch_id'", [{"branchId", "branch_id"}, {"branchId"}]),
+        ("Bad Request: Unrecognized key(s) in object: 'branchId'", [{"branchId", "branch_id"}, {"branch_id"}]),
+        ("unexpected query parameter", [{"branchId", "branch_id"}, {"branchId"}]),
+    ],
+)
+def test_the_schemas_of_a_branch_are_read_under_either_name(words: str, sent: list[set[str]]) -> None:
+    """The vendor's documents disagree on the parameter's name: both are sent, and the one that a server refuses is left out."""
+    run = schemas_on_branch(*filter(None, [words]))
+    assert parameters(run) == sent
+    assert (run.outcome.status, run.outcome.verified) == (Status.SUCCEEDED, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("Unrecognized key(s) in object: 'branchId', 'branch_id'",),
+        ("Unrecognized key(s) in object: 'branchId'", "Unrecognized key(s) in object: 'branch_id'"),
+        ("Schema models do not have branches",),
+    ],
+)
+def test_a_branch_that_cannot_be_read_proves_nothing(words: tuple[str, ...]) -> None:
+    """If the schemas of the branch cannot be read, those of the shared model are not taken for them."""
+    run = schemas_on_branch(*words)
+    assert len(parameters(run)) == len(words)
+    assert all(parameters(run))
+    assert (run.outcome.status, run.outcome.verified) == (Status.SUCCEEDED, None)
+    assert any(words[-1] in warning for warning in run.outcome.warnings)
+
+
+def validated(before: list[object], after: list[object]) -> Rehearsal:
+    """A refresh whose validation finds this before and after it, in the form of the vendor's command line."""
+    faults = [
+        {"path": "/validate$", "nth": [n], "status": 200, "body": {"issues": found, "valid": not found}}
+        for n, found in ((1, before), (2, after))
+    ]
+    return one(warehouse(*faults), verify="validate", mode="hard")
+
+
+def test_issues_of_the_vendors_command_line() -> None:
+    """A new error with an old message in another view is new; a warning is listed as one, and does not fail a run."""
+    error = {"message": "no such column", "severity": "error", "view": "orders", "field": "total"}
+    elsewhere = {**error, "view": "returns"}
+    warning = {"message": "unused", "severity": "warning", "view": "orders"}
+    brought = validated([error], [error, elsewhere]).outcome
+    assert brought.validation == Validation(new=("returns.total: no such column",))
+    warned = validated([error], [error, warning]).outcome
+    assert warned.validation == Validation(new=("warning: orders: unused",))
+    turned = validated([{**error, "severity": "warning"}], [error]).outcome
+    assert turned.validation == Validation(
+        new=("orders.total: no such column",), fixed=("warning: orders.total: no such column",)
+    )
+    codes = [
+        exit_code([outcome], signal=None, refused_instances=(), report_failed=False, new_issues_fail=True)
+        for outcome in (brought, warned, turned)
+    ]
+    assert codes == [1, 0, 1]
 
 
 def test_new_and_fixed_issues_are_listed() -> None:

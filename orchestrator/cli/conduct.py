@@ -15,6 +15,7 @@ from signal import Signals
 
 from orchestrator import __version__
 from orchestrator.cli.access import USER_AGENT, earlier_durations, make_ledgers, make_length, make_opener, with_rate
+from orchestrator.cli.advice import next_commands
 from orchestrator.cli.aftermath import tell_others, write_metrics
 from orchestrator.cli.deliver import append_job_summary, grow, open_growing, print_report, write_reports
 from orchestrator.cli.desk import Desk
@@ -111,14 +112,15 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
             ):
                 report = replace(report, exit_code=_code(report, order, report_failed=True))
             append_job_summary(report)
-            command = _finish(stage, report)
+            commands = _finish(stage, report)
+            command = "; ".join(commands) or None
             get_logger().info(
                 Event.RUN_FINISHED,
                 exit_code=report.exit_code,
                 duration_s=round(report.run.duration_s, 3),
                 **({} if command is None else {"next": command}),
             )
-            print_report(report, as_json=order.as_json, console=desk.console, paths=paths, next_command=command)
+            print_report(report, as_json=order.as_json, console=desk.console, paths=paths, next_commands=commands)
             await tell_others(report, order, desk, paths=paths, next_command=command, user_agent=USER_AGENT)
             return report.exit_code
 
@@ -210,8 +212,8 @@ def _code(report: Report, order: Order, *, report_failed: bool) -> int:
     )
 
 
-def _finish(stage: _Stage, report: Report) -> str | None:
-    """Keep how the run ended; the command that goes on from there, where there is anything left to do."""
+def _finish(stage: _Stage, report: Report) -> tuple[str, ...]:
+    """Keep how the run ended; the commands that come next."""
     unfinished = any(map(is_open, report.outcomes))
     counts = {status.value: count for status, count in count_statuses(report.outcomes).items() if count}
     journal = stage.desk.state.journal
@@ -228,7 +230,5 @@ def _finish(stage: _Stage, report: Report) -> str | None:
         get_logger().error(Event.JOURNAL_BROKE, error=str(error))
     if stage.order.simulated:
         # its state goes with it
-        return None
-    if unfinished:
-        return f"omni-refresh resume {stage.begun.run.id}"
-    return None if all(o.status.is_good for o in report.outcomes) else f"omni-refresh retry {stage.begun.run.id}"
+        return ()
+    return next_commands(stage.begun.run, report.outcomes, selection=stage.order.selection)

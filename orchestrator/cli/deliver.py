@@ -99,7 +99,7 @@ def append_job_summary(report: Report) -> None:
 
 
 def print_report(
-    report: Report, *, as_json: bool, console: Console, paths: Sequence[str] = (), next_command: str | None = None
+    report: Report, *, as_json: bool, console: Console, paths: Sequence[str] = (), next_commands: Sequence[str] = ()
 ) -> None:
     """The result on stdout: the summary, or exactly one JSON document."""
     if as_json:
@@ -107,7 +107,7 @@ def print_report(
     else:
         print_result(
             render_summary(
-                report, width=console.width, color=console.color, report_paths=paths, next_command=next_command
+                report, width=console.width, color=console.color, report_paths=paths, next_commands=next_commands
             )
         )
 

@@ -54,7 +54,7 @@ def make_message(
     report: Report, *, report_paths: Sequence[str] = (), next_command: str | None = None
 ) -> dict[str, Any]:
     """What a webhook is sent: the report's `run` and `summary`, the failed targets (the first 50), the recovered ones, a
-    text for people, where the reports are, and the command that resumes or retries.
+    text for people, where the reports are, and the commands that come next.
     """
     document = make_document(report)
     bad = bad_outcomes(report.outcomes)
@@ -110,7 +110,7 @@ def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command:
     counted = ", ".join(f"{n} {_word(status.value)}" for status, n in count_statuses(outcomes).items() if n)
     after = [f"{counted or 'no targets'}; took {took(report.run.duration_s)}; exit code {report.exit_code}"]
     after += [f"Report: {_plain(path, _WORDS)}" for path in report_paths[:2]]
-    if next_command:
+    if next_command and len(next_command) <= _WORDS:
         after.append(f"Next: {_plain(next_command, _WORDS)}")
     return Text(title=title, body=_fit(lines, after))
 

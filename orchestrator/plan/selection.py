@@ -41,9 +41,10 @@ def select_some(
 
 def _expression(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
     whole = text.strip()
-    if any(e.name == whole for e in manifest.entries):
-        # a name may hold a comma or a colon itself
-        return lambda e: e.name == whole
+    # a name may hold a comma or a colon itself, and blanks around it
+    exact = next((name for name in (text, whole) if any(e.name == name for e in manifest.entries)), None)
+    if exact is not None:
+        return lambda e: e.name == exact
     parts = [_term(manifest, part.strip()) for part in whole.split(",")]
     return lambda e: all(part(e) for part in parts)
 

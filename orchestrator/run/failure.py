@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
 from orchestrator.omni.errors import CallError, Kind
 from orchestrator.quota.door import Closing
-from orchestrator.run.outcome import Failure, Outcome
+from orchestrator.run.outcome import Failure, Outcome, Status
 
 MESSAGE_LIMIT = 2000
 
@@ -103,6 +104,32 @@ def make_failure(
     return Failure(
         kind=kind, message=message[:MESSAGE_LIMIT], hint=hint, http_status=http_status, last_status=last_status
     )
+
+
+_MISCONFIGURED: frozenset[str] = frozenset(
+    {
+        *(Kind.DNS, Kind.TLS, Kind.PROXY, Kind.REDIRECT, Kind.KEY_REFUSED, Kind.FORBIDDEN, Kind.BAD_REQUEST),
+        *(Kind.NOT_FOUND, Kind.URI_TOO_LONG, Kind.REFUSED, RunKind.UNRESOLVED, RunKind.NO_EFFECT),
+    }
+)
+_MISCONFIGURED_IF_UNANSWERED: frozenset[str] = frozenset({Kind.CONNECT, Kind.TIMEOUT, RunKind.INSTANCE_DOWN})
+_NOTHING_RUNS: frozenset[Status] = frozenset({Status.REJECTED, Status.ERROR, Status.NOT_STARTED, Status.NO_EFFECT})
+
+
+def is_misconfigured(outcome: Outcome, outcomes: Sequence[Outcome]) -> bool:
+    """Whether a target failed because of the configuration: address, name, branch, scope, key, or a refused request.
+
+    An instance that did not answer counts if none of the run's `outcomes` shows an answer of it.
+    """
+    if outcome.error is None or outcome.status not in _NOTHING_RUNS:
+        return False
+    if outcome.error.kind in _MISCONFIGURED_IF_UNANSWERED:
+        return not any(other.instance == outcome.instance and _was_answered(other) for other in outcomes)
+    return outcome.error.kind in _MISCONFIGURED
+
+
+def _was_answered(outcome: Outcome) -> bool:
+    return bool(outcome.job_ids) or (outcome.error is not None and outcome.error.http_status is not None)
 
 
 def in_rehearsal(outcome: Outcome) -> Outcome:

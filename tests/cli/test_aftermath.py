@@ -137,7 +137,7 @@ def test_whoever_wants_to_know_is_told(
     assert [message["summary"]["rejected"] for message in hook.received] == [1, 1]
     (failure,) = hook.received[0]["failures"]
     assert (failure["name"], failure["message"]) == ("m2", "no, never")
-    assert hook.received[0]["next"].startswith("omni-refresh retry ")
+    assert hook.received[0]["next"] == f"omni-refresh run {tmp_path / 'm.yaml'} --select m2"
     assert hook.received[0]["reports"] == [str(tmp_path / "omni-refresh-report.json")]
     assert "notification_failed" in done.err
     assert CANARY not in done.err + done.out

@@ -1,0 +1,152 @@
+"""Which command a run advises: the one that does not repeat what went wrong."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cli.advice import next_commands
+from orchestrator.journal.stored import NewRun
+from orchestrator.manifest.manifest import absolute_path
+from orchestrator.omni.errors import Kind
+from orchestrator.plan.selection import select
+from orchestrator.run.failure import RunKind, make_failure
+from orchestrator.run.outcome import Outcome, Status
+from tests.cli.commands import call, write_manifest
+from tests.cli.live import Omni, manifest_for
+from tests.rehearsal import manifest_text, model, read_manifest, uuid
+from tests.report.reports import make_outcome
+
+
+def run(path: str = "m.yaml") -> NewRun:
+    """A run of a manifest that was given by this path."""
+    return NewRun(
+        id="R1", root="R1", origin=None, trigger="run", manifest_path=path, manifest_file=absolute_path("m.yaml"),
+        manifest_identity="m", manifest_sha256="", lock="l", began_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+
+
+def bad(name: str, status: Status, kind: str, http_status: int | None = None) -> Outcome:
+    """A target that did not succeed."""
+    error = make_failure(kind, "x", http_status=http_status)
+    return replace(make_outcome(1, status), name=name, error=error, job_ids=())
+
+
+GOOD = replace(make_outcome(1), name="good")
+FAILED = bad("b", Status.FAILED, RunKind.JOB_FAILED)
+
+
+@pytest.mark.parametrize(
+    "status, kind, http_status",
+    [
+        (Status.REJECTED, RunKind.UNRESOLVED, None),
+        (Status.REJECTED, Kind.BAD_REQUEST, 400),
+        (Status.REJECTED, Kind.FORBIDDEN, 403),
+        (Status.REJECTED, Kind.NOT_FOUND, 404),
+        (Status.REJECTED, Kind.REDIRECT, 301),
+        (Status.NOT_STARTED, Kind.KEY_REFUSED, 401),
+        (Status.NO_EFFECT, RunKind.NO_EFFECT, None),
+        (Status.ERROR, Kind.DNS, None),
+        (Status.ERROR, Kind.TLS, None),
+        (Status.ERROR, Kind.PROXY, None),
+    ],
+)
+def test_a_wrong_configuration_needs_a_new_run(status: Status, kind: str, http_status: int | None) -> None:
+    """Address, name, branch, scope, key, a refused request: the corrected manifest is run, for these targets alone."""
+    wrong = bad("a", status, kind, http_status)
+    assert next_commands(run(), [GOOD, wrong]) == ("omni-refresh run m.yaml --select a",)
+    assert next_commands(run(), [wrong, FAILED]) == (
+        "omni-refresh retry R1 --select b",
+        "omni-refresh run m.yaml --select a",
+    )
+
+
+@pytest.mark.parametrize(
+    "status, kind",
+    [
+        (Status.FAILED, RunKind.JOB_FAILED),
+        (Status.TIMED_OUT, RunKind.TIMED_OUT),
+        (Status.UNKNOWN, Kind.CUT_OFF),
+        (Status.REJECTED, Kind.CONFLICT),
+        (Status.THROTTLED, Kind.THROTTLED),
+        (Status.NOT_STARTED, RunKind.LANE_CLOSED),
+        (Status.UNKNOWN, RunKind.POLL_REFUSED),
+    ],
+)
+def test_what_no_manifest_can_mend_is_retried(status: Status, kind: str) -> None:
+    """A job that failed, or whose end is not known, is retried: a retry checks the job first."""
+    assert next_commands(run(), [GOOD, bad("a", status, kind)]) == ("omni-refresh retry R1",)
+
+
+def test_an_instance_that_never_answered_has_a_wrong_address() -> None:
+    """One that answered before was down: its targets are retried."""
+    silent = [bad(name, Status.ERROR, kind) for name, kind in (("a", Kind.CONNECT), ("b", RunKind.INSTANCE_DOWN))]
+    assert next_commands(run(), silent) == ("omni-refresh run m.yaml --select a --select b",)
+    assert next_commands(run(), [*silent, FAILED, make_outcome(2)]) == ("omni-refresh retry R1",)
+
+
+def test_what_was_cut_off_is_resumed_first() -> None:
+    """Whatever else went wrong; and a run that is all good advises nothing."""
+    stopped = bad("c", Status.INTERRUPTED, RunKind.STOPPED)
+    wrong = bad("a", Status.REJECTED, RunKind.UNRESOLVED)
+    assert next_commands(run(), [stopped, wrong, FAILED]) == ("omni-refresh resume R1",)
+    assert next_commands(run(), [GOOD]) == ()
+
+
+def test_names_are_quoted_and_select_themselves() -> None:
+    """A shell gives the names back, and each of them selects its own target and no other."""
+    names = ["plain", "two words", "it's", "a,b", "tag:x", "m*", "$HOME", "-v", " blank ", "x;y", 'say "hi"']
+    wrong = [bad(name, Status.REJECTED, RunKind.UNRESOLVED) for name in names]
+    (command,) = next_commands(run(), [GOOD, *wrong])
+    words = shlex.split(command)
+    assert words[:3] == ["omni-refresh", "run", "m.yaml"]
+    told, rest = [], words[3:]
+    while rest:
+        option, _, value = rest.pop(0).partition("=")
+        assert option == "--select"
+        told.append(value or rest.pop(0))
+    assert told == names
+    manifest = read_manifest(manifest_text(*(model(n, name=name) for n, name in enumerate(["m1", *names], 1))))
+    for name in names:
+        assert [e.name for e in select(manifest, [name])] == [name]
+
+
+def test_many_targets_are_the_runs_own_selection() -> None:
+    """When all of many targets failed by one mistake, the command is the one that was given, not a list of names."""
+    wrong = [bad(f"m{n}", Status.ERROR, Kind.DNS) for n in range(20)]
+    selection = ("select tag:a b", "exclude x", "touched 9f")
+    assert next_commands(run("/else/m.yaml"), wrong, selection=selection) == (
+        f"omni-refresh run {absolute_path('m.yaml')} --select 'tag:a b' --exclude x",
+    )
+
+
+def test_a_mistake_is_not_repeated(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
+    """The command that is advised, given after the manifest was corrected, does what was meant."""
+    instance = omni(models=[{"name": "Sales", "duration": 0.05}, {"id": uuid(2), "duration": 0.05}])
+    manifest = manifest_for(instance, tmp_path, models=1)
+    instances = {"sim": {"base_url": instance.url, "api_keys": ["${OMNI_API_TOKEN}"]}}
+    models = [{"model": "Sale", "name": "the sales"}, {"id": uuid(2), "name": "stock"}]
+    manifest = write_manifest(tmp_path, *models, instances=instances)
+    done = call(capfd, "run", "m.yaml")
+    assert done.code == 1
+    (line,) = [line for line in done.out.splitlines() if line.startswith("Next: ")]
+    assert line == "Next: omni-refresh run m.yaml --select 'the sales'"
+    write_manifest(tmp_path, {**models[0], "model": "Sales"}, models[1], instances=instances)
+    done = call(capfd, *shlex.split(line)[2:], "--json")
+    assert [(o["name"], o["status"]) for o in done.document["outcomes"]] == [("the sales", "succeeded")]
+    assert manifest == str(tmp_path / "m.yaml")
+
+
+def test_a_retry_belongs_to_the_run_it_retries(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
+    """`retried_from` names the run, also after the retry itself was read back from the journal."""
+    faults = [{"method": "POST", "path": uuid(2), "nth": [1], "status": 403}]
+    manifest = manifest_for(omni(default_model={"duration": 0.05}, faults=faults), tmp_path, models=2)
+    first = call(capfd, "run", manifest, "--json").document["run"]
+    assert (first["retried_from"], first["simulated"]) == (None, False)
+    again = call(capfd, "retry", "--json").document["run"]
+    assert (again["trigger"], again["retried_from"], again["resumed_from"]) == ("retry", first["id"], None)
+    assert call(capfd, "report", again["id"], "--json").document["run"] == again

@@ -39,7 +39,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
         document = journal.document(record.id)
     if document is None:
         raise UsageError(
-            f"run {record.id} was cut off or is still at work: its report comes with `omni-refresh resume`"
+            f"run {record.id} was cut off or is still at work: its report comes with `omni-refresh resume {record.id}`"
         )
     earlier = parse_document(document)
     good = write_reports(earlier, paths)

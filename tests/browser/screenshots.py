@@ -103,7 +103,9 @@ def main() -> None:
             render_progress(a_nightly_s_moment(), width), "omni-refresh run nightly.yaml"[:width], width
         )
         (FOLDER / f"progress-{width}.svg").write_text(drawn, encoding="utf-8")
-    summary = Text.from_ansi(render_summary(report, width=100, color=True, report_paths=("omni-refresh-report.json",)))
+    summary = Text.from_ansi(
+        render_summary(report, width=100, color=True, report_paths=("omni-refresh-report.simulated.json",))
+    )
     drawn = draw_terminal(list(summary.split("\n")), "omni-refresh run configs/demo.yaml --simulate", 100)
     (FOLDER / "summary.svg").write_text(drawn, encoding="utf-8")
 

@@ -161,3 +161,19 @@ def test_any_report_makes_a_message(report: Report) -> None:
     assert len(text.body) <= TEXT_LIMIT
     shown = f"{text.title}\n{text.body}".replace("\u2060", "")
     assert clean(shown, keep_newlines=True) == shown
+
+
+def test_a_rehearsal_is_marked() -> None:
+    """The report of a simulated run says SIMULATED in the title, and `simulated: true` to programs."""
+    report = replace(STILL_BAD, run=replace(STILL_BAD.run, simulated=True))
+    message = make_message(report)
+    assert message["title"].startswith("omni-refresh SIMULATED: ")
+    assert message["run"]["simulated"] is True
+    assert "SIMULATED" not in make_text(STILL_BAD).title
+
+
+def test_a_command_is_told_whole_or_not_at_all() -> None:
+    """A text never holds half a command."""
+    command = "omni-refresh run m.yaml" + " --select x" * 50
+    assert "Next:" not in make_text(STILL_BAD, next_command=command).body
+    assert make_message(STILL_BAD, next_command=command)["next"] == command

@@ -175,7 +175,7 @@ def going_on_options(command: F) -> F:
         option(
             "--fail-on-new-issues",
             is_flag=True,
-            help="Exit code 1 where a model that is verified by its validation has issues that it had not before its refresh.",
+            help="Exit 1 if a refresh brought new validation errors (models with `verify: validate`); new warnings are only listed.",
         ),
         option("--fail-fast", is_flag=True, help="Stop submitting after the first target that did not succeed."),
         option("--no-wait", is_flag=True, help="Submit only; do not follow the jobs."),

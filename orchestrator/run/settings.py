@@ -18,7 +18,7 @@ class Overlap(StrEnum):
 class Settings:
     """`wait` False submits only. `max_failures` stops submitting after so many targets that did not succeed.
     `deadline_s` bounds the whole run and `grace_s` what is still followed after a signal, both in seconds. `fail_on_new_issues` makes
-    a validation issue that a refresh brought count as a target that did not succeed, in the exit code alone.
+    a validation error that a refresh brought count as a target that did not succeed, in the exit code alone.
     `overlap` decides how long a lane waits for a job that an earlier run left.
     """
 

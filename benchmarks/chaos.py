@@ -176,7 +176,9 @@ class Episode:
             words=" ".join(words), code=code, ended_s=time.monotonic() - self._origin_s, cut=cut is not None
         )
         chain.commands.append(ended)
-        if code not in CODES or "Traceback" in text:
+        # a signal that comes while the interpreter still starts ends it as it ends any program
+        early = code in (-signal.SIGINT, -signal.SIGTERM) and "started" not in text
+        if not early and (code not in CODES or "Traceback" in text):
             chain.faults.append(f"broken: {ended.words}: exit code {code}: {text[-500:]}")
         if report.exists():
             for outcome in json.loads(report.read_bytes())["outcomes"]:

@@ -1,8 +1,10 @@
 """`python -m benchmarks.chaos`: four runs that share a state folder, a key and connections, killed and stopped at random.
 
-Each episode has a simulated instance and a state folder of its own; most folders were left by an earlier command. Four
-manifests name the same models and spell their connections differently. Each is run, killed, stopped, resumed and retried
-at random, other commands run beside, and at the end each is led to its end. The instance's own call log is the judge:
+Each episode has a simulated instance and a state folder of its own. Most folders were left by an earlier run, which looked
+all connections up: there the four manifests call them by id, by name or by a label of their own. In a new folder, where
+nobody could know that such names mean the same, they say the id or nothing. Each manifest is run, killed, stopped, resumed
+and retried at random, other commands run beside, and at the end each is led to its end. The instance's own call log is the
+judge:
 
 - twice: a refresh was sent again although its target was not `unknown` and no kill cut its call off;
 - at once: two jobs of one connection ran at the same time;
@@ -22,7 +24,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -82,13 +84,16 @@ class Episode:
         self._rng = Random(seed)
         self._over = threading.Event()
         self._origin_s = 0.0
+        self._is_old = self._rng.random() < 0.7
         self.chains = [self._chain(number) for number in range(CHAINS)]
 
     def run(self) -> list[str]:
         """Everything, to the end; what was wrong."""
         self._mark()
-        if self._rng.random() < 0.7:
-            self._where.run("history")
+        if self._is_old and (
+            code := self._where.run("run", self._manifest("before.yaml", range(MODELS)), "--report", "b.json")
+        ):
+            return [f"broken: the run before: exit code {code}"]
         with ThreadPoolExecutor(CHAINS + 1) as pool:
             beside = pool.submit(self._beside, Random(self._rng.random()))
             for work in [pool.submit(self._live, chain, Random(self._rng.random())) for chain in self.chains]:
@@ -106,25 +111,29 @@ class Episode:
         self._origin_s = before_s - self._where.calls[0].t_s
 
     def _chain(self, number: int) -> Chain:
-        models, entries = {}, []
-        for n in self._rng.sample(range(MODELS), 4):
-            name = f"m{n}"
-            connection = n % CONNECTIONS
-            entry: dict[str, object] = {"id": model_id(n), "name": name, "schemas": [f"chain_{number}"]}
-            spelled = self._rng.choice(
-                [connection_id(connection), connection_id(connection).upper(), f"warehouse {connection}", "", "mine"]
-            )
-            if spelled:
-                entry["connection"] = f"mine {number} {connection}" if spelled == "mine" else spelled
-            models[name] = model_id(n)
-            entries.append(entry)
-        manifest = self._where.manifest(
-            f"chain{number}.yaml",
+        chosen = self._rng.sample(range(MODELS), 4)
+        manifest = self._manifest(f"chain{number}.yaml", chosen, scope=f"chain_{number}")
+        models = {f"m{n}": model_id(n) for n in chosen}
+        return Chain(number=number, manifest=manifest, models=models)
+
+    def _manifest(self, name: str, models: Iterable[int], *, scope: str | None = None) -> str:
+        entries = []
+        for n in models:
+            entry: dict[str, object] = {"id": model_id(n), "name": f"m{n}"}
+            if scope is not None:
+                entry["schemas"] = [scope]
+                connection = n % CONNECTIONS
+                names: list[str | None] = [None, connection_id(connection), connection_id(connection).upper()]
+                if self._is_old:
+                    names += [f"warehouse {connection}", f"{scope} {connection}"]
+                entry["connection"] = self._rng.choice(names)
+            entries.append({key: value for key, value in entry.items() if value is not None})
+        return self._where.manifest(
+            name,
             entries,
             rate_limit={"requests": REQUESTS, "per": f"{PER_S}s"},
             defaults={"poll": {"min": "100ms", "max": "500ms"}, "timeout": "4s", "collapse": False},
         )
-        return Chain(number=number, manifest=manifest, models=models)
 
     def _live(self, chain: Chain, rng: Random) -> None:
         time.sleep(rng.uniform(0, 0.5))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -19,7 +19,7 @@ from orchestrator.journal.journal import FILE, Journal
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.locks import Locks
 from orchestrator.journal.owners import Owner
-from orchestrator.journal.stored import NewRun, Orders
+from orchestrator.journal.stored import NewRun, Orders, RootRecord
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.address import request_target_bytes
 from orchestrator.omni.client import OmniClient
@@ -211,6 +211,21 @@ class Machine:
         return await self._night(
             new, orders, recalled=recalled, death=death, settings=settings, act=act, instead_of=past
         )
+
+    def wanted(self, root: str) -> frozenset[int]:
+        """The places of a run's targets that a retry would take."""
+        with closing(self._journal(Death(), "")) as journal:
+            return wanted_by_retry(root, journal.chain(root), parse_row)
+
+    def unfinished(self) -> str | None:
+        """The root of the latest run that can be resumed."""
+        with closing(self._journal(Death(), "")) as journal:
+            return next((r.root for r in journal.runs() if r.unfinished and r.targets), None)
+
+    def chain(self, root: str) -> tuple[RootRecord, ...]:
+        """What the journal knows of a run and of all that retried it."""
+        with closing(self._journal(Death(), "")) as journal:
+            return journal.chain(root)
 
     def _id(self) -> str:
         self._count += 1

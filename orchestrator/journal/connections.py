@@ -144,6 +144,18 @@ def learn(connection: Connection, plan: Plan, at: datetime) -> None:
             "INSERT OR REPLACE INTO connection_names (address, name, means, seen_at) VALUES (?, ?, ?, ?)",
             [(address, name, means, at.isoformat()) for name, means in facts],
         )
+        # a model that one manifest labels and another run looked up tells which connection the label means
+        connection.execute(
+            "INSERT OR REPLACE INTO connection_names (address, name, means, seen_at)"
+            " SELECT label.address, label.means, id.means, ? FROM connection_names AS label JOIN connection_names AS id"
+            " ON id.address = label.address AND id.name = label.name WHERE label.address = ?"
+            " AND label.name IN (SELECT value FROM json_each(?))"
+            " AND substr(label.means, 1, ?) = ? AND substr(id.means, 1, ?) = ?",
+            (
+                *(at.isoformat(), address, json.dumps(sorted(name for name, _ in facts if name.startswith(_MODEL)))),
+                *(len(_LABEL), _LABEL, len(_ID), _ID),
+            ),
+        )
 
 
 def _plain(text: str) -> str:

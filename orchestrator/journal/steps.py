@@ -17,6 +17,8 @@ from orchestrator.plan.plan import Plan, Target
 
 KEPT_DURATIONS: Final = 20
 
+_WORDS: Final = {Fate.SUCCEEDED: "COMPLETED", Fate.FAILED: "FAILED"}
+
 
 class Steps:
     """Writes and reads the steps of a run. Each outlives this process when its method returns, and the machine's power once
@@ -165,4 +167,7 @@ class Steps:
     def left_over(self, call: int, fate: Fate) -> None:
         """What became of a refresh that another run left. A lost one cannot be checked again and has its timeout left."""
         with self._database.write(soon=True) as connection:
-            connection.execute("UPDATE calls SET fate = ?, may_run = ? WHERE id = ?", (fate.value, fate.may_run, call))
+            connection.execute(
+                "UPDATE calls SET fate = ?, may_run = ?, word = coalesce(?, word) WHERE id = ?",
+                (fate.value, fate.may_run, _WORDS.get(fate), call),
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.journal.stored import Fate, Narrowed, NewTarget, RootRecord, StoredCall, StoredTarget
@@ -134,6 +134,7 @@ def _recall(
     """`own` is the plan that is resumed: its calls are gone on with as they are; those of other plans are checked first and
     their targets are refreshed anew if they did not succeed.
     """
+    rows = [_resolved(row, chain) for row in rows]
     targets = {
         row.place: Target(
             entry=entries[row.place] if row.narrowed is None else row.narrowed.applied_to(entries[row.place]),
@@ -160,6 +161,15 @@ def _recall(
     warnings = {row.place: row.warnings for row in rows}
     before = Before(outcomes=kept, targets=targets, warnings=warnings, underway=tuple(underway))
     return Recalled(before=before, calls=numbers)
+
+
+def _resolved(row: StoredTarget, chain: Sequence[RootRecord]) -> StoredTarget:
+    """The target as another plan of the chain resolved it, if its own run ended before it did."""
+    if row.lane is not None:
+        return row
+    others = (other for record in reversed(chain) for other in record.targets)
+    found = next((other for other in others if other.place == row.place and other.lane is not None), row)
+    return replace(found, outcome=row.outcome)
 
 
 def _decides(last: StoredCall, chain: Sequence[RootRecord], place: int, parse: Parse) -> bool:

@@ -120,3 +120,39 @@ def test_a_retry_that_was_killed_can_be_resumed() -> None:
     for at in range(1, 10):
         with quick_folder() as folder:
             virtual.run(main(folder, at))
+
+
+def test_a_retry_of_a_killed_retry_sends_nothing_again() -> None:
+    """Whatever was killed in between, the newest knowledge decides: what the killed retry started is followed, not sent."""
+
+    async def main(folder: Path, at: int) -> None:
+        text = manifest_text(*(model(n, timeout="10s") for n in range(1, 4)))
+        async with Machine(folder, text, make_scenario(default_model={"duration": 50})) as machine:
+            night = await machine.run()
+            assert set(night.statuses.values()) == {Status.TIMED_OUT}
+            await machine.retry(night.root, death=Death(at=at, after=True))
+            await asyncio.sleep(60)
+            again = await machine.retry(night.root)
+            assert set(again.statuses.values()) == {Status.SUCCEEDED}
+            assert len(machine.started) == 3
+
+    for at in (1, 2, 3, 5):
+        with quick_folder() as folder:
+            virtual.run(main(folder, at))
+
+
+def test_what_a_later_retry_brought_to_success_is_not_retried() -> None:
+    """`retry RUN1` after a retry of RUN1 that succeeded: there is nothing left, though RUN1's own outcomes say otherwise."""
+
+    async def main(folder: Path) -> None:
+        faults = [{"method": "POST", "path": uuid(n), "nth": [1], "status": 400} for n in (1, 2)]
+        text = manifest_text(model(1), model(2))
+        async with Machine(folder, text, make_scenario(default_model={"duration": 5}, faults=faults)) as machine:
+            night = await machine.run()
+            assert machine.wanted(night.root) == {0, 1}
+            again = await machine.retry(night.root)
+            assert set(again.statuses.values()) == {Status.SUCCEEDED}
+            assert machine.wanted(night.root) == frozenset()
+
+    with quick_folder() as folder:
+        virtual.run(main(folder))

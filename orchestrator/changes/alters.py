@@ -39,7 +39,8 @@ def alter(reading: Reading, cursor: Cursor) -> bool:
         return _catalog(reading, cursor, kind)
     if cursor.word == "ALL" and cursor.peek(1).upper == "IN":
         return True
-    within = cursor.take("ONLY") and cursor.take("(")
+    only = cursor.take("ONLY")
+    within = only and cursor.take("(")
     parts = read_name(cursor, reading.dialect)
     if parts is None or (within and not cursor.take(")")):
         return False
@@ -52,7 +53,7 @@ def alter(reading: Reading, cursor: Cursor) -> bool:
     if kind.startswith("VIEW") and cursor.word != "RENAME" and cursor.find("AS") >= 0:
         reading.touch_table(parts, Effect.DESTRUCTIVE, "replaces the view's query")
         return True
-    return alter_clauses(reading, cursor, parts)
+    return alter_clauses(reading, cursor, parts, only=only)
 
 
 def _schema(reading: Reading, cursor: Cursor, parts: tuple[Part, ...]) -> bool:

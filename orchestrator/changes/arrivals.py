@@ -63,8 +63,23 @@ def refresh(reading: Reading, cursor: Cursor) -> bool:
     return _touch(reading, cursor, kind, Effect.DESTRUCTIVE, "takes over what is there by now")
 
 
+def add_rows(reading: Reading, cursor: Cursor) -> bool:
+    """Reads what follows INSERT or MERGE: data, but with Databricks' schema evolution also the columns that are missing."""
+    if not cursor.take("WITH", "SCHEMA", "EVOLUTION") and not reading.session.evolves:
+        return True
+    cursor.take_any(frozenset({"INTO", "OVERWRITE"}))
+    cursor.take("TABLE")
+    return _touch(reading, cursor, "TABLE", Effect.ADDITIVE, "may add columns: schema evolution")
+
+
 def copy(reading: Reading, cursor: Cursor) -> bool:
-    """Reads what follows COPY: data, but for DuckDB's COPY FROM DATABASE a TO b."""
+    """Reads what follows COPY: data, but for loads that add columns, and for DuckDB's COPY FROM DATABASE a TO b."""
+    if cursor.take("INTO"):
+        text = reading.text.replace(" ", "").replace("'", "").lower()
+        may_add = "mergeschema=true" in text or (
+            "match_by_column_name=" in text and "match_by_column_name=none" not in text
+        )
+        return not may_add or _touch(reading, cursor, "TABLE", Effect.ADDITIVE, "may add columns: schema evolution")
     if not cursor.take("FROM", "DATABASE"):
         return True
     read_name(cursor, reading.dialect)

@@ -47,6 +47,10 @@ class Body:
         self._depth = 0
         self._declaring = False
         self._parens = 0
+        self._compound = False
+        """Whether the token before began a compound statement."""
+        self._calls: list[int] = []
+        """How many parentheses are open around each `IF (` and its kin that may be a function's call."""
 
     def feed(self, token: Token) -> None:
         """Takes the next token, semicolons too."""
@@ -56,14 +60,28 @@ class Body:
         elif before.upper == "BEGIN" and word not in _TRANSACTION:
             self._depth += 1
             self._declaring = False
-        if token.kind is Kind.SIGN and word in {"(", ")"}:
-            self._parens = max(0, self._parens + (1 if word == "(" else -1))
+        if token.kind is Kind.SIGN and word in {"(", ")", ","}:
+            self._sign(word, before.upper)
         if before.upper != "END":
-            if word == "CASE" or (word in _COMPOUND and before.upper in _BEFORE_STATEMENT):
+            self._compound = word in _COMPOUND and before.upper in _BEFORE_STATEMENT
+            if word == "CASE" or self._compound:
                 self._depth += 1
             elif word == "DECLARE" and not self._depth:
                 self._declaring = True
         self._before = token
+
+    def _sign(self, sign: str, before: str) -> None:
+        if sign == "(":
+            if before in _COMPOUND and self._compound:
+                self._calls.append(self._parens)
+            self._parens += 1
+        elif sign == ")":
+            self._parens = max(0, self._parens - 1)
+            if self._calls and self._calls[-1] >= self._parens:
+                self._calls.pop()
+        elif self._calls and self._calls[-1] == self._parens - 1:
+            self._calls.pop()  # `IF (a, b, c)` is a function, and opens nothing
+            self._depth = max(0, self._depth - 1)
 
     def is_open(self) -> bool:
         """Whether a semicolon that comes now belongs to the body."""

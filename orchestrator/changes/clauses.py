@@ -7,12 +7,14 @@ from typing import Final
 
 from orchestrator.changes.change_set import Effect, Name
 from orchestrator.changes.clause import Clause, Found
+from orchestrator.changes.column_types import written_type
 from orchestrator.changes.columns import alter_column, change_column, modify_column
 from orchestrator.changes.creates import history_table
 from orchestrator.changes.cursor import Cursor, split_commas
 from orchestrator.changes.drops import renamed, swapped
 from orchestrator.changes.lexer import Kind
 from orchestrator.changes.names import Part, read_name
+from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.reading import Reading
 
 _SETTINGS: Final = frozenset(
@@ -28,7 +30,6 @@ _SETTINGS: Final = frozenset(
             "NO",
             "VALIDATE",
             "REPLICA",
-            "INHERIT",
             "OF",
         ),
         *("NOT", "OPTIONS", "SUSPEND", "RESUME", "REFRESH", "RECLUSTER", "RECOVER", "REBUILD", "SWITCH", "CHECK"),
@@ -67,11 +68,14 @@ _SETTINGS: Final = frozenset(
 )
 """First words of clauses about storage, rights, rows and the like: the columns stay as they are."""
 
-_ADDS_NOTHING: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE"})
-_DROPS_NOTHING: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "ALL"})
+_CONSTRAINTS: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK"})
+_KEYS: Final = frozenset({"PRIMARY", "UNIQUE", "FOREIGN"})
+"""Constraints that say how tables are related."""
+_INHERITED: Final = frozenset({"ADD", "DROP", "RENAME", "ALTER", "MODIFY", "CHANGE"})
+"""What changes the columns of a table's partitions as well."""
 _PAIRS: Final = frozenset(
     {
-        *(("FOREIGN", "KEY"), ("CHECK", "("), ("PERIOD", "FOR"), ("SEARCH", "OPTIMIZATION"), ("ROW", "ACCESS")),
+        *(("CHECK", "("), ("PERIOD", "FOR"), ("SEARCH", "OPTIMIZATION"), ("ROW", "ACCESS")),
         *(("ROW", "FILTER"), ("DATA", "METRIC"), ("DATA", "PRIVACY"), ("SYSTEM", "VERSIONING"), ("JOIN", "POLICY")),
         *(("AGGREGATION", "POLICY"), ("CLUSTERING", "KEY"), ("STORAGE", "LIFECYCLE"), ("CONTACT", "(")),
     }
@@ -84,13 +88,16 @@ _ALSO_NOTHING: Final = {
     "redshift": frozenset({"PARTITION"}),
     "tsql": frozenset({"INDEX", "DEFAULT", "STATISTICS"}),
     "databricks": frozenset({"FEATURE", "SCHEDULE", "TRIGGER", "PARTITION"}),
-    "snowflake": frozenset({"FILES", "SCHEDULE"}),
+    "snowflake": frozenset({"FILES", "SCHEDULE", "PARTITION"}),
 }
 """Words that are kept for other things in one dialect, and are columns' names in another."""
 
 
-def alter_clauses(reading: Reading, cursor: Cursor, table: tuple[Part, ...]) -> bool:
-    """Reads the clauses that follow the table's name; always understood: an unknown one counts as destructive."""
+def alter_clauses(reading: Reading, cursor: Cursor, table: tuple[Part, ...], *, only: bool = False) -> bool:
+    """Reads the clauses that follow the table's name; always understood: an unknown one counts as destructive.
+
+    `only` says that the table's partitions are left as they are.
+    """
     if cursor.word == "WITH" and cursor.peek(1).upper in {"CHECK", "NOCHECK"}:
         cursor.at += 2
     if cursor.word == "PARTITION" and cursor.peek(1).upper == "(":
@@ -98,6 +105,8 @@ def alter_clauses(reading: Reading, cursor: Cursor, table: tuple[Part, ...]) -> 
     verb = ""
     found: Found = None
     temporary = reading.session.is_temporary(table)
+    if any(MARK in token.text for token in cursor.rest() if token.kind is not Kind.STRING):
+        return _composed(reading, cursor, table)
     for tokens in split_commas(cursor.rest()):
         inner = Cursor(tokens)
         word = inner.word
@@ -111,9 +120,21 @@ def alter_clauses(reading: Reading, cursor: Cursor, table: tuple[Part, ...]) -> 
         listed = verb == "DROP" or (verb == "ADD" and not reading.dialect.batches)
         if not (goes_on and listed and word not in {"COLUMN", "CONSTRAINT"}):
             found = _clause(verb, Clause(reading, inner, table))
+        if verb in {"ADD", "MODIFY", "CHANGE"}:
+            reading.touch_referred(tokens)
         if found is not None:
-            reading.touch_table(table, *found)
+            name = reading.touch_table(table, *found)
+            if name is not None and verb in _INHERITED and not only:
+                for heir in reading.known.heirs(name):
+                    reading.touch(heir, found[0], f"is a part of {name}: {found[1]}")
     return True
+
+
+def _composed(reading: Reading, cursor: Cursor, table: tuple[Part, ...]) -> bool:
+    """SQL that is put together when it runs: its head says which table it is about. False if it may give the table a new name."""
+    reading.touch_table(table, Effect.DESTRUCTIVE, "is altered by SQL that is put together when it runs")
+    moves = cursor.holds("RENAME") and not cursor.holds("COLUMN")
+    return not (moves or cursor.holds("SWAP") or cursor.holds("SCHEMA") or cursor.holds("EXCHANGE"))
 
 
 def _pass_partition(cursor: Cursor) -> None:
@@ -138,50 +159,85 @@ def _clause(verb: str, clause: Clause) -> Found:
 
 
 def _add(clause: Clause) -> Found:
-    added: Found = (Effect.ADDITIVE, "adds a column")
-    if clause.cursor.take_any(frozenset({"COLUMN", "COLUMNS"})):
-        return added
+    is_column = clause.cursor.take_any(frozenset({"COLUMN", "COLUMNS"}))
     clause.cursor.take("IF", "NOT", "EXISTS")
-    return None if _names_no_column(clause, _ADDS_NOTHING) else added
+    if not is_column:
+        if constraint := _constraint(clause.cursor):
+            return (Effect.ADDITIVE, "adds a key") if constraint in _KEYS else None
+        if _names_no_column(clause):
+            return None
+    _remember_column(clause)
+    return Effect.ADDITIVE, "adds a column"
 
 
-def _names_no_column(clause: Clause, words: frozenset[str]) -> bool:
+def _constraint(cursor: Cursor) -> str:
+    """Which constraint is named next: PRIMARY, UNIQUE, FOREIGN, another word for one that is no key; empty for none."""
+    word, following = cursor.word, cursor.peek(1).upper
+    if word == "CONSTRAINT":
+        inner = Cursor(cursor.tokens, cursor.at + 1)
+        if inner.word not in _KEYS | {"CHECK"}:
+            inner.next()
+        return inner.word or "CONSTRAINT"
+    if word == "FOREIGN":
+        return word if following == "KEY" else ""
+    return word if word in _CONSTRAINTS and word != "CHECK" else ""
+
+
+def _names_no_column(clause: Clause) -> bool:
     word = clause.cursor.word
-    if word in words or (word, clause.cursor.peek(1).upper) in _PAIRS:
+    if (word, clause.cursor.peek(1).upper) in _PAIRS:
         return True
     return word in _ALSO_NOTHING.get(clause.reading.dialect.name, frozenset())
 
 
+def _remember_column(clause: Clause) -> None:
+    """The type that a new column is given: a later statement of the same text may widen it."""
+    reading, cursor = clause.reading, Cursor(clause.cursor.tokens, clause.cursor.at)
+    columns = reading.session.columns.get(reading.session.table(clause.table))
+    column = read_name(cursor, reading.dialect) if columns is not None else None
+    if columns is not None and column is not None:
+        columns.give(column[-1].text, written_type(cursor), reading.dialect)
+
+
 def _drop(clause: Clause) -> Found:
+    if clause.cursor.tokens[-1].upper == "CASCADE":
+        clause.reading.touch_dependents(clause.reading.session.table(clause.table))
     if not clause.cursor.take_any(frozenset({"COLUMN", "COLUMNS"})):
         clause.cursor.take("IF", "EXISTS")
         # SQL Server: DROP without COLUMN drops a constraint.
-        if clause.reading.dialect.name == "tsql" or _names_no_column(clause, _DROPS_NOTHING):
+        if clause.reading.dialect.name == "tsql" or _constraint(clause.cursor):
+            return Effect.ADDITIVE, "drops a constraint"
+        if clause.cursor.word in {"CHECK", "ALL"} or _names_no_column(clause):
             return None
-    return _forget(clause, "drops a column")
-
-
-def _forget(clause: Clause, what: str) -> Found:
-    """From here on the table's definition does not say what its columns are."""
-    clause.reading.session.definitions.pop(clause.reading.session.table(clause.table), None)
-    return Effect.DESTRUCTIVE, what
+    return Effect.DESTRUCTIVE, "drops a column"
 
 
 def _rename(clause: Clause) -> Found:
     reading, cursor, table = clause
     following = cursor.peek(1)
     if cursor.word == "COLUMN" and following.kind is not Kind.END and following.upper != "TO":
-        return _forget(clause, "renames a column")
+        cursor.next()
+        return _renamed_column(clause)
     if cursor.word in {"CONSTRAINT", "INDEX", "KEY", "PARTITION"} and cursor.find("TO") > 1:
         return None
     table_follows = cursor.take("TO") or cursor.take("AS") or cursor.take("=")
     if not table_follows and cursor.find("TO") >= 0:
-        return _forget(clause, "renames a column")
+        return _renamed_column(clause)
     new = read_name(cursor, reading.dialect)
     if new is None:
         return Effect.DESTRUCTIVE, "renames it"
     renamed(reading, table, new)
     return None
+
+
+def _renamed_column(clause: Clause) -> Found:
+    reading, cursor, table = clause
+    columns = reading.session.columns.get(reading.session.table(table))
+    if columns is not None:
+        cursor.take("IF", "EXISTS")
+        old, _, new = cursor.next().text, cursor.take("TO") or cursor.take("AS"), cursor.next().text
+        columns.rename(old, new, reading.dialect)
+    return Effect.DESTRUCTIVE, "renames a column"
 
 
 def _swap(clause: Clause) -> Found:
@@ -196,6 +252,8 @@ def _swap(clause: Clause) -> Found:
 def _set(clause: Clause) -> Found:
     reading, cursor, table = clause
     history_table(reading, cursor)
+    if cursor.word == "ENABLE_SCHEMA_EVOLUTION" and cursor.peek(2).upper == "TRUE":
+        reading.known.evolving.add(reading.session.table(table))
     if not cursor.take("SCHEMA") or reading.session.is_temporary(table):
         return None
     new = read_name(cursor, reading.dialect)
@@ -225,8 +283,19 @@ def _partition(clause: Clause, effect: Effect, reason: str) -> Found:
     clause.cursor.take("PARTITION")
     part = read_name(clause.cursor, clause.reading.dialect)
     if part is not None:
-        clause.reading.touch_table(part, effect, "becomes a partition, or was one")
+        child = clause.reading.touch_table(part, effect, "becomes a partition, or was one")
+        if child is not None:
+            clause.reading.known.add_child(clause.reading.session.table(clause.table), child, is_partition=True)
     return effect, reason
+
+
+def _inherit(clause: Clause) -> Found:
+    """PostgreSQL: the table becomes a child of another one."""
+    parent = read_name(clause.cursor, clause.reading.dialect)
+    if parent is not None:
+        session = clause.reading.session
+        clause.reading.known.add_child(session.table(parent), session.table(clause.table), is_partition=False)
+    return None
 
 
 def _exchange(clause: Clause) -> Found:
@@ -251,4 +320,5 @@ _RULES: Final[dict[str, Callable[[Clause], Found]]] = {
     "ATTACH": _attach,
     "DETACH": _detach,
     "EXCHANGE": _exchange,
+    "INHERIT": _inherit,
 }

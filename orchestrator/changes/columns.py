@@ -7,10 +7,9 @@ from typing import Final
 
 from orchestrator.changes.change_set import Effect
 from orchestrator.changes.clause import Clause, Found
+from orchestrator.changes.column_types import Step, compare_types, written_type
 from orchestrator.changes.cursor import Cursor, split_commas
-from orchestrator.changes.lexer import Kind
 from orchestrator.changes.names import Part, read_name
-from orchestrator.changes.widening import old_type, widens
 
 _NO_COLUMN: Final = frozenset(
     {"CONSTRAINT", "INDEX", "CHECK", "DISTSTYLE", "DISTKEY", "SORTKEY", "COMPOUND", "ENCODE", "SCHEDULE", "PARTITION"}
@@ -27,25 +26,6 @@ _HOLDS: Final = frozenset(
 
 _REMARKS: Final = frozenset(
     {"COMMENT", "RESET", "UNSET", "ADD", "DROP", "ENCODE", "SYNC", "RESTART", "OPTIONS", "VISIBLE", "INVISIBLE", "SET"}
-)
-_AFTER_TYPE: Final = frozenset(
-    {
-        *(
-            "USING",
-            "COLLATE",
-            "NOT",
-            "NULL",
-            "DEFAULT",
-            "COMMENT",
-            "AFTER",
-            "FIRST",
-            "CONSTRAINT",
-            "CHARACTER",
-            "CHARSET",
-        ),
-        *("AUTO_INCREMENT", "PRIMARY", "UNIQUE", "KEY", "CHECK", "REFERENCES", "GENERATED", "AS", "WITH", "SPARSE"),
-        *("MASKED", "ENCRYPTED", "CASCADE", "RESTRICT", "ON", "INVISIBLE", "VISIBLE", "IDENTITY", "ENCODE"),
-    }
 )
 
 
@@ -87,7 +67,7 @@ def _action(clause: Clause, column: tuple[Part, ...]) -> Found:
         return _type(clause, column)
     after = cursor.peek(1).upper
     if cursor.word == "NULL" or (cursor.word, after) in _HOLDS:
-        return Effect.ADDITIVE, "changes what a column may hold"
+        return None
     if cursor.word in {"FIRST", "AFTER"}:
         return Effect.ADDITIVE, "moves a column"
     is_type = cursor.word == "SET" and after == "(" and clause.reading.dialect.name == "mysql"
@@ -97,30 +77,18 @@ def _action(clause: Clause, column: tuple[Part, ...]) -> Found:
 
 
 def _type(clause: Clause, column: tuple[Part, ...]) -> Found:
-    reading = clause.reading
-    new = _written(clause.cursor)
-    before, name = None, column[-1].text
-    definition = reading.session.definitions.get(reading.session.table(clause.table))
-    if definition is not None:
-        before = old_type(definition, name, reading.dialect.name)
-        definition.retyped[name.lower()] = new
-    if new and widens(before, new, reading.dialect.name):
-        return Effect.ADDITIVE, "widens a column"
-    return Effect.DESTRUCTIVE, "changes a column's type"
-
-
-def _written(cursor: Cursor) -> str:
-    """The type that comes next, in plain words: `VARCHAR ( 50 )`; empty if it is no plain type."""
-    words: list[str] = []
-    depth = 0
-    for token in cursor.rest():
-        if not depth and token.upper in _AFTER_TYPE:
-            break
-        if token.kind is Kind.QUOTED:
-            return ""
-        depth += (token.upper == "(") - (token.upper == ")")
-        words.append("'" + token.text.replace("'", "''") + "'" if token.kind is Kind.STRING else token.text)
-    return " ".join(words)
+    reading, name, new = clause.reading, column[-1].text, written_type(clause.cursor)
+    before = ""
+    columns = reading.session.columns.get(reading.session.table(clause.table))
+    if columns is not None:
+        before = columns.type_of(name, reading.dialect)
+        columns.give(name, new, reading.dialect)
+    step = compare_types(before, new, reading.dialect)
+    if step is Step.SAME:
+        return None
+    return (
+        (Effect.ADDITIVE, "widens a column") if step is Step.WIDER else (Effect.DESTRUCTIVE, "changes a column's type")
+    )
 
 
 def change_column(clause: Clause) -> Found:
@@ -133,7 +101,11 @@ def change_column(clause: Clause) -> Found:
         return Effect.DESTRUCTIVE, "changes a column"
     if cursor.word in {"COMMENT", "SET", "DROP", "TYPE", "FIRST", "AFTER"} and clause.reading.dialect.name != "mysql":
         return _action(clause, column)
-    if cursor.peek().text.lower() == column[-1].text.lower():
-        cursor.next()
+    new = cursor.next().text
+    if new.lower() == column[-1].text.lower():
         return _type(clause, column)
+    columns = clause.reading.session.columns.get(clause.reading.session.table(clause.table))
+    if columns is not None:
+        columns.rename(column[-1].text, new, clause.reading.dialect)
+        columns.give(new, written_type(cursor), clause.reading.dialect)
     return Effect.DESTRUCTIVE, "changes a column's name or type"

@@ -50,7 +50,7 @@ def pass_control(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
         if word == "BEGIN":
             session.declaring = False
             cursor.next()
-            if cursor.word in _TRANSACTION:
+            if cursor.word in _TRANSACTION or (cursor.word == "NAME" and cursor.peek(2).kind is Kind.END):
                 return False
             cursor.take("NOT", "ATOMIC")
             cursor.take_any(frozenset({"ATOMIC", "TRY", "CATCH"}))
@@ -120,7 +120,7 @@ def _pass_label(cursor: Cursor) -> bool:
     if cursor.word == "<<" and cursor.peek(2).upper == ">>":
         cursor.at += 3
         return True
-    if cursor.peek().kind is Kind.WORD and cursor.peek(1).upper == ":" and cursor.peek(2).kind is Kind.WORD:
+    if cursor.peek().kind is Kind.WORD and cursor.peek(1).upper == ":" and cursor.peek(2).kind in {Kind.WORD, Kind.END}:
         cursor.at += 2
         return True
     return False

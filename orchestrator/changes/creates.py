@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from orchestrator.changes.change_set import Effect, Name
+from orchestrator.changes.column_types import Columns
 from orchestrator.changes.cursor import Cursor, split_commas
 from orchestrator.changes.kinds import TEMPORARY, Level, take_kind
-from orchestrator.changes.lexer import NOTHING, Kind, Token
+from orchestrator.changes.lexer import NOTHING, Kind, Token, tokens_of
 from orchestrator.changes.names import Part, read_name
 from orchestrator.changes.reading import Reading
-from orchestrator.changes.session import Definition
+from orchestrator.changes.session import Routine
 
 _BODIES: Final = frozenset({"BEGIN", "CREATE", "ALTER", "DROP", "RENAME", "CALL", "EXEC", "IF"})
 _DATA: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
@@ -19,6 +21,9 @@ _DATA: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
 _WHOEVER: Final = frozenset({"CURRENT_ROLE", "CURRENT_USER", "SESSION_USER", "USER"})
 """Users whose name is known only when the statement runs."""
 _OPTIONS: Final = frozenset({"DEFINER", "ALGORITHM"})
+_REFERENCES: Final = re.compile(r"\breferences\b", re.IGNORECASE)
+_EVOLVING: Final = re.compile(r"\benable_schema_evolution\s*=\s*true\b", re.IGNORECASE)
+_MODES: Final = frozenset({"IN", "OUT", "INOUT", "VARIADIC"})
 
 
 def replace(reading: Reading, cursor: Cursor) -> bool:
@@ -41,7 +46,7 @@ def _make(reading: Reading, cursor: Cursor, replaces: str) -> bool:
     if level is Level.NOTHING:
         return True
     if level is Level.ROUTINE:
-        _remember_routine(reading, cursor)
+        _remember_routine(reading, cursor, kind)
         return True
     cursor.take("IF", "NOT", "EXISTS")
     effect = Effect.DESTRUCTIVE if replaces else Effect.ADDITIVE
@@ -63,9 +68,37 @@ def _make(reading: Reading, cursor: Cursor, replaces: str) -> bool:
     made = reading.session.table(parts)
     reading.touch(made, effect, reason)
     if kind == "TABLE":
-        reading.session.definitions[made] = Definition(reading.text)
-        history_table(reading, cursor)
+        _remember_table(reading, cursor, made)
+    elif reading.dialect.views_depend:
+        reading.known.add_view(made, reading.text, reading.session)
     return True
+
+
+def _remember_table(reading: Reading, cursor: Cursor, made: Name) -> None:
+    """Keeps what a table's definition says of its columns, and of other tables."""
+    reading.session.columns[made] = Columns(reading.text)
+    history_table(reading, cursor)
+    _ancestors(reading, cursor, made)
+    if _REFERENCES.search(reading.text):
+        reading.touch_referred(tokens_of(reading.text, reading.dialect))
+    if _EVOLVING.search(reading.text):
+        reading.known.evolving.add(made)
+
+
+def _ancestors(reading: Reading, cursor: Cursor, made: Name) -> None:
+    """PostgreSQL: the table that the new one is a partition of, or those that it inherits from."""
+    at = next((at for at, token in enumerate(cursor.rest()) if token.upper in {"INHERITS", "PARTITION"}), -1)
+    if at < 0:
+        return
+    inner = Cursor(cursor.tokens, cursor.at + at)
+    is_partition = inner.take("PARTITION", "OF")
+    if not is_partition and not inner.take("INHERITS", "("):
+        return
+    for item in [inner.rest()] if is_partition else split_commas(inner.rest()):
+        parent = read_name(Cursor(item), reading.dialect)
+        if parent is None:
+            return
+        reading.known.add_child(reading.session.table(parent), made, is_partition=is_partition)
 
 
 def skip_options(cursor: Cursor) -> str:
@@ -133,18 +166,37 @@ def history_table(reading: Reading, cursor: Cursor) -> None:
                 reading.touch_table(parts, Effect.ADDITIVE, "creates the table of former rows")
 
 
-def _remember_routine(reading: Reading, cursor: Cursor) -> None:
+def _remember_routine(reading: Reading, cursor: Cursor, kind: str) -> None:
     """Keeps a routine's body, for it may be called further down in the same text."""
     cursor.take("IF", "NOT", "EXISTS")
     parts = read_name(cursor, reading.dialect)
-    if parts is None:
+    if parts is None or parts[-1].placeholder:
         return
-    cursor.skip_parens()
+    if kind in {"PROCEDURE", "PROC", "FUNCTION"}:
+        reading.known.routines.add(reading.session.stored(parts[-1]).lower())
+    parameters = _parameters(cursor)
     body = _body(cursor)
     if body and is_sql(cursor):
         text = body[0].text if body[0].kind is Kind.STRING else reading.lexer.text[body[0].start : body[-1].end]
         line = reading.lexer.line(body[0].body or body[0].start)
-        reading.session.routines[reading.session.stored(parts[-1]).lower()] = (text, line)
+        reading.session.routines[reading.session.stored(parts[-1]).lower()] = Routine(text, line, parameters)
+
+
+def _parameters(cursor: Cursor) -> tuple[str, ...]:
+    """The names of a routine's parameters, in lower case; in T-SQL they may stand without parentheses."""
+    begin = cursor.at
+    if cursor.word == "(":
+        cursor.skip_parens()
+        listed = cursor.tokens[begin + 1 : cursor.at - 1]
+    else:
+        end = cursor.find("AS", "RETURNS", "BEGIN")
+        listed = cursor.rest()[:end] if end > 0 and cursor.peek().kind is Kind.VARIABLE else ()
+    found: list[str] = []
+    for each in split_commas(listed):
+        inner = Cursor(each)
+        inner.take_any(_MODES)
+        found.append(inner.next().text.lower())
+    return tuple(found)
 
 
 def is_sql(cursor: Cursor) -> bool:

@@ -59,6 +59,8 @@ class Dialect:
     """A temporary table is in a schema like any other, and hides what has its name there."""
     temporary_signs: tuple[str, ...] = ()
     """How the name of a table begins that goes with its session, quoted or not."""
+    views_depend: bool = False
+    """CASCADE drops the views that read what is dropped."""
     renames_into_session: bool = False
     """A new name without a schema is one of the session's schema, wherever the old name was (seen on MariaDB; for Snowflake
     dbt-core found it out, pull request 1324).
@@ -66,7 +68,12 @@ class Dialect:
 
 
 _POSTGRES: Final = Dialect(
-    name="postgres", folding=Folding.LOWER, escape_strings=True, nested_comments=True, select_into=True
+    name="postgres",
+    folding=Folding.LOWER,
+    escape_strings=True,
+    nested_comments=True,
+    select_into=True,
+    views_depend=True,
 )
 
 DIALECTS: Final[dict[str, Dialect]] = {
@@ -96,6 +103,7 @@ DIALECTS: Final[dict[str, Dialect]] = {
         Dialect(
             name="redshift",
             folding=Folding.ALL_LOWER,
+            views_depend=True,
             backslash=True,
             escape_strings=True,
             nested_comments=True,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from orchestrator.changes.change_set import Effect
+from orchestrator.changes.change_set import Effect, Name
 from orchestrator.changes.creates import named
 from orchestrator.changes.cursor import Cursor, split_commas
 from orchestrator.changes.kinds import TEMPORARY, Level, take_kind
 from orchestrator.changes.names import Part, read_name
+from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.reading import Reading
 
 _TAKES_ALONG: Final = frozenset({"TYPE", "DOMAIN", "EXTENSION", "SERVER", "OWNED", "DATA"})
@@ -25,24 +26,40 @@ def drop(reading: Reading, cursor: Cursor) -> bool:
         if kind == "OWNED" or (kind in _TAKES_ALONG and cursor.holds("CASCADE")):
             reading.widen(f"drops what depends on the {kind.lower()}, and does not name it")
         elif level is Level.ROUTINE and kind != "TRIGGER" and cursor.holds("CASCADE"):
-            reading.warn("views that use this function, and columns made by it, go with it and are not named")
+            reading.notices.add(
+                "CASCADE also drops the views that use a function and the columns made by it; they are not named",
+                reading.place(),
+            )
         return True
     cursor.take("IF", "EXISTS")
+    cascade = cursor.holds("CASCADE")
     for item in split_commas(cursor.rest()):
         inner = Cursor(item)
         parts = read_name(inner, reading.dialect)
         if parts is None:
             return False
         if level is not Level.TABLE:
-            reading.touch(named(reading, level, kind, parts), Effect.DESTRUCTIVE, f"drops the {kind.lower()}")
+            dropped = named(reading, level, kind, parts)
+            reading.touch(dropped, Effect.DESTRUCTIVE, f"drops the {kind.lower()}")
+            if cascade and level is Level.SCHEMA:
+                reading.touch_dependents(dropped)
             continue
         if adjectives & TEMPORARY or reading.session.is_temporary(parts):
             reading.session.drop_temporary(parts)
             continue
-        name = reading.session.table(parts)
-        reading.touch(name, Effect.DESTRUCTIVE, f"drops the {kind.lower().removesuffix('s')}")
-        reading.session.definitions.pop(name, None)
+        if inner.word == MARK:
+            return False  # more may be dropped: the list is put together when it runs
+        _drop_table(reading, reading.session.table(parts), kind, cascade=cascade)
     return True
+
+
+def _drop_table(reading: Reading, name: Name, kind: str, *, cascade: bool) -> None:
+    reading.touch(name, Effect.DESTRUCTIVE, f"drops the {kind.lower().removesuffix('s')}")
+    reading.session.columns.pop(name, None)
+    for heir in reading.known.heirs(name, partitions_only=not cascade):
+        reading.touch(heir, Effect.DESTRUCTIVE, f"goes with {name}, which it is a part of")
+    if cascade:
+        reading.touch_dependents(name)
 
 
 def rename(reading: Reading, cursor: Cursor) -> bool:
@@ -80,8 +97,10 @@ def renamed(reading: Reading, old: tuple[Part, ...], new: tuple[Part, ...]) -> N
     reading.touch(before, Effect.DESTRUCTIVE, f"renames it to {' or '.join(map(str, after))}")
     for name in after:
         reading.touch(name, Effect.DESTRUCTIVE, f"was {before}")
-    if (definition := session.definitions.pop(before, None)) is not None:
-        session.definitions[after[0]] = definition
+    if (columns := session.columns.pop(before, None)) is not None:
+        session.columns[after[0]] = columns
+    for name in after:
+        reading.known.rename(before, name)
 
 
 def exchange(reading: Reading, cursor: Cursor) -> bool:

@@ -2,12 +2,16 @@
 
 UsageError                          2   orchestrator.errors
 └── ChangesError                    2   a file, a folder or a name cannot be read as what it was given for
-    ├── TemplatedError              2   the SQL holds placeholders of a template engine: nobody can say what will run
-    └── MissingExtraError           2   a library of an extra of this program is not installed
+    └── TemplatedError              2   the SQL holds a placeholder whose value is not known
+
+Within the room, `UnknownNameError` stops the reading of one statement: a name in it is not known.
 """
 
 from __future__ import annotations
 
+import re
+
+from orchestrator.changes.placeholders import QUOTED_PLACEHOLDER
 from orchestrator.errors import UsageError
 from orchestrator.text import clean
 
@@ -24,8 +28,28 @@ class ChangesError(UsageError):
 
 
 class TemplatedError(ChangesError):
-    """Placeholders stand where SQL should: the statement that will run is not in the file."""
+    """A placeholder stands where SQL should: the statement that will run is not in the file."""
+
+    def __init__(self, placeholder: str, *, source: str, line: int) -> None:
+        """The message names the placeholder and says how to fill it."""
+        shown = " ".join(placeholder.split())[:60]
+        inner = QUOTED_PLACEHOLDER.search(shown)
+        simple = re.fullmatch(
+            r"[^\w\s]+\s*([^\W\d][\w.\-]*)\s*(?:[^\w\s]*|\)[sd])", inner[0] if inner is not None else shown
+        )
+        name = simple[1] if simple else "'" + shown + "'"
+        advice = f"fill it with --set {name}=VALUE, or give the SQL as it is run"
+        if placeholder.startswith(("{{", "{%", "{#", "<%")):
+            compiled = "give the compiled SQL (dbt: target/run), or --dbt-target for what dbt built"
+            advice = f"fill it with --set {name}=VALUE, or {compiled}" if simple else compiled
+        super().__init__(f"a placeholder ({shown}) has no known value; {advice}", source=source, line=line)
 
 
-class MissingExtraError(ChangesError):
-    """A library is missing that comes with an extra."""
+class UnknownNameError(Exception):
+    """A part of a name is a placeholder, or comes from SQL that is put together when it runs."""
+
+    def __init__(self, placeholder: str, at: int) -> None:
+        """`at` is the placeholder's place in the text; -1 if that is not known."""
+        super().__init__(placeholder)
+        self.placeholder = placeholder
+        self.at = at

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from orchestrator.changes.change_set import ChangeSet, merge
+from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import ChangesError
-from orchestrator.changes.marks import forward_only
+from orchestrator.changes.known import Known
+from orchestrator.changes.notices import Notices
 from orchestrator.changes.reader import read_sql
+from orchestrator.changes.session import open_session
 
 STDIN: Final = "<stdin>"
 MAX_BYTES: Final = 512 * 1024 * 1024
@@ -20,10 +24,15 @@ MAX_SHOWN: Final = 5
 """So many of a list stand in a message."""
 
 _SUFFIXES: Final = frozenset({".sql", ".ddl", ".psql", ".pgsql", ".tsql", ".mysql", ".hql", ".bqsql"})
-_UNDO_NAME: Final = re.compile(
-    r"U\d[\d._]*__.*|(?![VB]\d|[RA]__)(?:.*[._-])?(?:down|undo|rollback)\.sql|\d+\.undo\..*", re.IGNORECASE | re.DOTALL
+_FLYWAY_UNDO: Final = re.compile(r"U\d[\d._]*__.*", re.IGNORECASE | re.DOTALL)
+_OTHER_UNDO: Final = re.compile(
+    r"(?![VB]\d|[RA]__)(?P<before>.*?)(?:down|undo|rollback)(?P<after>\.sql|(?<=\d\.undo)\..*)",
+    re.IGNORECASE | re.DOTALL,
 )
-"""Flyway's U files; golang-migrate, Diesel, db-migrate, Postgrator and their kin."""
+"""golang-migrate, Diesel, db-migrate, Postgrator and their kin. A dot before the word leaves no doubt; else the forward migration
+must lie beside the file, for `spread_top_down.sql` takes nothing back.
+"""
+_FORWARD: Final = ("up", "do", "deploy", "forward", "apply", "migrate", "migration")
 _OTHER_MIGRATION: Final = re.compile(
     r"(?:[VRB]\d*[\d._]*__.*\.(?:java|kt|py|class)|.*changelog.*\.(?:xml|ya?ml|json))", re.IGNORECASE
 )
@@ -41,21 +50,31 @@ def read_ddl(
     default_schema: str | None = None,
     stdin: Callable[[], bytes],
     strict: bool = False,
+    lists: Sequence[str] = (),
+    values: Mapping[str, str] | None = None,
 ) -> ChangeSet:
-    """What the migrations at `paths` touch: files, folders (all SQL below them), globs, or `-` for standard input.
+    """What the migrations at `paths` touch: files, folders (all SQL below them), globs, `@LIST`, or `-` for standard input.
 
-    Each file is a session of its own. Undo migrations are left out, with a warning. With `strict`, what is not understood raises.
-    Raises `ChangesError` for a path that is not there, cannot be read or holds no text, and what `read_sql` raises.
+    `lists` are files, or `-`, that name files, one a line or each ended by a NUL. Each file is a session of its own, and no content
+    of two files is ever put together. Undo migrations are left out, with a warning. `values` fill placeholders. With `strict`, what
+    is not understood raises. Raises `ChangesError` for a path that is not there, cannot be read or holds no text, and what
+    `read_sql` raises.
     """
-    warnings: list[str] = []
+    notices, known = Notices(), Known()
+    open_session(dialect_named(dialect), default_schema)
     sets = [
-        read_sql(forward_only(each.text), source=each.source, dialect=dialect, default_schema=default_schema)
-        for each in _texts(paths, stdin, warnings)
+        read_sql(
+            each.text,
+            source=each.source,
+            dialect=dialect,
+            default_schema=default_schema,
+            values=values,
+            known=known,
+            notices=notices,
+        )
+        for each in _texts(paths, lists, stdin, notices)
     ]
-    if not sets:
-        sets = [read_sql("", source="", dialect=dialect, default_schema=default_schema)]
-    found = merge(*sets)
-    found = replace(found, warnings=(*found.warnings, *dict.fromkeys(warnings)))
+    found = replace(merge(*sets), warnings=notices.render())
     if strict and found.not_understood:
         _refuse(found)
     return found
@@ -74,38 +93,83 @@ def _refuse(found: ChangeSet) -> None:
     )
 
 
-def _texts(paths: Sequence[str], stdin: Callable[[], bytes], warnings: list[str]) -> Iterator[_Text]:
-    seen: set[Path] = set()
-    asked = False
+def _texts(paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: Notices) -> Iterator[_Text]:
+    seen: set[Path | None] = set()
+    for file in _sources(paths, lists, stdin, notices):
+        real = file.resolve() if file is not None else None
+        if real in seen:
+            continue
+        seen.add(real)
+        if file is None:
+            yield _Text(STDIN, decode(stdin(), STDIN, notices))
+        elif _is_undo(file):
+            notices.add(
+                "files that take a migration back were left out; give one as - on standard input to read it", str(file)
+            )
+        else:
+            yield _Text(str(file), decode(read_bytes(file), str(file), notices))
+
+
+def _sources(
+    paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: Notices
+) -> Iterator[Path | None]:
+    """The files that are meant, in order; None is standard input."""
     for path in paths:
         if path == "-":
-            if not asked:
-                asked = True
-                yield _Text(STDIN, decode(stdin(), STDIN, warnings))
+            yield None
+        elif path.startswith("@") and not Path(path).exists():
+            yield from _listed(path[1:], stdin, notices)
+        else:
+            yield from _files(path, notices)
+    for each in lists:
+        yield from _listed(each, stdin, notices)
+
+
+def _listed(source: str, stdin: Callable[[], bytes], notices: Notices) -> list[Path]:
+    """The files that a list names: one a line, or each ended by a NUL as `git diff -z` and `find -print0` write them."""
+    shown = STDIN if source == "-" else source
+    data = stdin() if source == "-" else read_bytes(Path(source))
+    is_nul = b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = os.fsdecode(data) if is_nul else decode(data, shown, notices)
+    files: list[Path] = []
+    for number, line in enumerate(text.split("\0") if is_nul else text.splitlines(), start=1):
+        name = line if is_nul else line.strip()
+        if not name:
             continue
-        for file in _files(path, warnings):
-            real = file.resolve()
-            if real in seen:
-                continue
-            seen.add(real)
-            if _UNDO_NAME.fullmatch(file.name):
-                warnings.append(
-                    f"{file}: left out, for it takes a migration back; give it as - on standard input to read it"
-                )
-                continue
-            yield _Text(str(file), decode(read_bytes(file), str(file), warnings))
+        file = Path(name)
+        if not file.exists():
+            raise ChangesError(f"no such file or folder: {name}", source=shown, line=0 if is_nul else number)
+        files += _folder(file, notices) if file.is_dir() else [file]
+    if not files:
+        notices.add("a list names no file, so nothing was read from it", shown)
+    return files
 
 
-def _files(path: str, warnings: list[str]) -> list[Path]:
+def _is_undo(file: Path) -> bool:
+    """Whether the file takes a migration back: its name says so, and the forward migration lies beside it."""
+    if _FLYWAY_UNDO.fullmatch(file.name):
+        return True
+    found = _OTHER_UNDO.fullmatch(file.name)
+    if found is None or (found["before"] and found["before"][-1] not in "._-"):
+        return False
+    before, after = found["before"], found["after"]
+    if before.endswith("."):
+        return True
+    forward = {f"{before}{word}{after}".lower() for word in _FORWARD}
+    forward |= {f"{before.rstrip('._-')}{after}".lower()} if before else set()
+    return any(each.name.lower() in forward for each in file.parent.iterdir())
+
+
+def _files(path: str, notices: Notices) -> list[Path]:
     """The files that one argument means, in the order of their names."""
     file = Path(path)
     if file.is_dir():
-        return _folder(file, warnings)
+        return _folder(file, notices)
     if file.exists():
         return [file]
     if any(sign in path for sign in "*?["):
         if matched := _matching(file):
-            return [each for one in matched for each in (_folder(one, warnings) if one.is_dir() else [one])]
+            return [each for one in matched for each in (_folder(one, notices) if one.is_dir() else [one])]
         raise ChangesError("no file matches this pattern", source=path)
     raise ChangesError("no such file or folder", source=path)
 
@@ -120,7 +184,7 @@ def _matching(pattern: Path) -> list[Path]:
     return sorted(each for each in seen if pattern.suffix or each.is_dir() or each.suffix.lower() in _SUFFIXES)
 
 
-def _folder(folder: Path, warnings: list[str]) -> list[Path]:
+def _folder(folder: Path, notices: Notices) -> list[Path]:
     """Every SQL file below `folder`, but for hidden folders and Sqitch's revert and verify."""
     files: list[Path] = []
     others: list[str] = []
@@ -132,13 +196,12 @@ def _folder(folder: Path, warnings: list[str]) -> list[Path]:
             files.append(file)
         elif _OTHER_MIGRATION.fullmatch(file.name):
             others.append(str(file))
-    if others:
-        shown = ", ".join(others[:MAX_SHOWN]) + (", ..." if len(others) > MAX_SHOWN else "")
-        warnings.append(
-            f"migrations that are not SQL were not read: {shown}; give the SQL that they run (dry run, updateSQL, --sql)"
+    for other in others:
+        notices.add(
+            "migrations that are not SQL were not read; give the SQL that they run (dry run, updateSQL, --sql)", other
         )
     if not files:
-        warnings.append(f"{folder}: no SQL files are in this folder")
+        notices.add("no SQL files are in a folder", str(folder))
     return files
 
 
@@ -161,15 +224,24 @@ def read_bytes(file: Path) -> bytes:
         raise ChangesError(f"cannot be read: {failed.strerror or failed}", source=str(file)) from failed
 
 
-def decode(data: bytes, source: str, warnings: list[str]) -> str:
-    """The bytes as text: UTF-8, with or without its mark; else Windows-1252, with a warning. Raises `ChangesError` for UTF-16."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4096]:
-        raise ChangesError("is UTF-16 or no text at all; save it as UTF-8", source=source)
+def decode(data: bytes, source: str, notices: Notices) -> str:
+    """The bytes as text: UTF-8, or UTF-16 with its byte order mark; else Windows-1252, with a warning.
+
+    Raises `ChangesError` if it is neither: UTF-16 without a mark, or no text at all.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) and data[2:4] != b"\0\0":
+        try:
+            return data.decode("utf-16")
+        except UnicodeDecodeError as wrong:
+            raise ChangesError(f"is damaged UTF-16: {wrong.reason}", source=source) from wrong
+    if b"\0" in data[:4096]:
+        raise ChangesError("is UTF-16 without a byte order mark, or no text at all; save it as UTF-8", source=source)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as wrong:
         line = data.count(b"\n", 0, wrong.start) + 1
-        warnings.append(
-            f"{source}:{line}: not UTF-8; read as Windows-1252, so names with other letters than English ones may be wrong"
+        notices.add(
+            "not UTF-8; read as Windows-1252, so names with other letters than English ones may be wrong",
+            f"{source}:{line}",
         )
         return data.decode("cp1252", errors="replace")

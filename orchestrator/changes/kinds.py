@@ -37,6 +37,7 @@ ADJECTIVES: Final = frozenset(
             "EDITIONABLE",
             "NONEDITIONABLE",
             "PROTECTED",
+            "VERSIONED",
         ),
     }
 )
@@ -121,7 +122,7 @@ _NOTHING: Final = frozenset(
             "COMPONENT",
         ),
         *("FLOW", "DICTIONARY", "QUOTA", "SETTINGS", "WORKSPACE", "EXPERIMENT", "AGENT", "MCP"),
-        *("SCHEDULE", "LISTING", "ARTIFACT", "BUDGET", "ANOMALY", "DBT", "GATEWAY", "CODE"),
+        *("WIDGET", "LOCATION", "SCHEDULE", "LISTING", "ARTIFACT", "BUDGET", "ANOMALY", "DBT", "GATEWAY", "CODE"),
     }
 )
 _AFTER: Final = {
@@ -129,6 +130,11 @@ _AFTER: Final = {
     "CATALOG": frozenset({"INTEGRATION"}),
     "TABLE": frozenset({"FUNCTION"}),
 }
+
+
+def is_kind(word: str) -> bool:
+    """Return whether the word names a kind of thing, or stands before one."""
+    return word in _LEVELS or word in _NOTHING or word in ADJECTIVES
 
 
 def take_kind(cursor: Cursor) -> tuple[Level, str, frozenset[str]] | None:

@@ -191,16 +191,7 @@ class Lexer:
         raise self._refusal(shown[0], start)
 
     def _refusal(self, placeholder: str, at: int) -> TemplatedError:
-        shown = " ".join(placeholder.split())[:60]
-        if placeholder.startswith(("$", "&")):
-            advice = "give the SQL as it is run, with the placeholder's value in its place"
-        else:
-            advice = "give the compiled SQL (dbt: target/run), or --dbt-target for what dbt built"
-        return TemplatedError(
-            f"this SQL is a template ({shown}), and nobody can say from it what will run; {advice}",
-            source=self.source,
-            line=self.line(at),
-        )
+        return TemplatedError(placeholder, source=self.source, line=self.line(at))
 
     def skip(self) -> Token:
         """Goes to the end of the statement without looking at its words.
@@ -256,6 +247,16 @@ class Lexer:
             self.pos = start + 2
             return None
         return self.next()
+
+
+def tokens_of(text: str, dialect: Dialect, *, source: str = "", limit: int = 0) -> list[Token]:
+    """Return the text's tokens, up to its end or to something that never closes; at most `limit` of them if that is not 0."""
+    lexer, tokens = Lexer(text, dialect, source=source), list[Token]()
+    while (token := lexer.next()).kind not in {Kind.END, Kind.BROKEN}:
+        tokens.append(token)
+        if len(tokens) == limit:
+            break
+    return tokens
 
 
 def _string(text: str, start: int, end: int, dialect: Dialect) -> Token:

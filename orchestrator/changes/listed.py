@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.files import STDIN, decode, read_bytes
+from orchestrator.changes.notices import Notices
 
 OPTION: Final = "--changed"
 ADDITIVE_ONLY: Final = (
@@ -31,7 +32,7 @@ def read_names(names: Sequence[str], *, stdin: Callable[[], bytes]) -> ChangeSet
     `@FILE` and `-` (standard input) hold one name a line; empty lines and lines that begin with `#` are passed. Names are taken as
     written, without the quotes around a part. The effect is additive, and a warning says so. Raises `ChangesError`.
     """
-    warnings: list[str] = []
+    notices = Notices()
     changes = [
         Change(
             name=parse_listed(each.text, source=each.source, line=each.line),
@@ -40,20 +41,20 @@ def read_names(names: Sequence[str], *, stdin: Callable[[], bytes]) -> ChangeSet
             line=each.line,
             reason="is listed",
         )
-        for each in _lines(names, stdin, warnings)
+        for each in _lines(names, stdin, notices)
     ]
     if changes:
-        warnings.append(ADDITIVE_ONLY)
-    return ChangeSet(changes=tuple(changes), warnings=tuple(warnings))
+        notices.add(ADDITIVE_ONLY)
+    return ChangeSet(changes=tuple(changes), warnings=notices.render())
 
 
-def _lines(names: Sequence[str], stdin: Callable[[], bytes], warnings: list[str]) -> Iterator[_Listed]:
+def _lines(names: Sequence[str], stdin: Callable[[], bytes], notices: Notices) -> Iterator[_Listed]:
     for name in names:
         if name == "-":
-            yield from _file(decode(stdin(), STDIN, warnings), STDIN)
+            yield from _file(decode(stdin(), STDIN, notices), STDIN)
         elif name.startswith("@"):
             path = Path(name[1:])
-            yield from _file(decode(read_bytes(path), str(path), warnings), str(path))
+            yield from _file(decode(read_bytes(path), str(path), notices), str(path))
         else:
             yield _Listed(OPTION, 0, name.strip())
 

@@ -9,10 +9,9 @@ from typing import Final
 
 from orchestrator.changes.cursor import Cursor, split_commas
 from orchestrator.changes.lexer import Kind, Token
+from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import Session
 
-MARK: Final = "\0"
-"""Stands where the SQL is not known before it runs."""
 MAX_WAYS: Final = 16
 """So many texts may an expression come to: IF and CASE have several. With more of them it counts as not known."""
 MAX_LENGTH: Final = 1_000_000
@@ -145,7 +144,7 @@ def _format(arguments: list[Sequence[Token]], session: Session, depth: int) -> t
             place = int(match[1]) if match[1] else place + 1
             value = values[place - 1] if 0 < place <= len(values) else _UNKNOWN
             if len(value) != 1 or MARK in value[0]:
-                return MARK
+                return f"'{MARK}'" if match[2] == "L" else MARK
             if match[2] == "L":
                 return "'" + value[0].replace("'", "''") + "'"
             return value[0] if match[2] != "I" or re.fullmatch("[a-z_][a-z0-9_]*", value[0]) else f'"{value[0]}"'

@@ -1,83 +1,107 @@
-"""What migration tools write around SQL: which part of a file takes a migration back, and what ends a statement."""
+"""What migration tools write around SQL: where one piece ends and the next begins, and which pieces take a migration back.
+
+A border is a line that ends a statement whatever it holds: a change set, a part, a cell, a breakpoint. A text is divided at its
+borders before anything in it is read, so that no quote, comment or body reaches over one.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from pathlib import PurePath
+from typing import Final, NamedTuple
 
-_UNDO: Final = re.compile(
-    r"^[ \t]*(?:"
-    r"--[ \t]*migrate:down\b"  # dbmate
-    r"|--[ \t]*\+(?:goose|migrate|micrate)[ \t]+down\b"
-    r"|(?:--|\#)[ \t]*(?:---)?[ \t]*!Downs\b"  # Play evolutions
-    r"|--[ \t]*(?://)?[ \t]*@UNDO\b"  # MyBatis, dbdeploy
-    r"|--[ \t]*rambler[ \t]+down\b"
-    r"|--[ \t]*down[ \t]+migration\b"  # node-pg-migrate
-    r"|----[ \t]*create above[ \t]*/[ \t]*drop below[ \t]*----"  # tern
-    r").*$",
+
+class Segment(NamedTuple):
+    """SQL between two borders."""
+
+    line: int
+    """The number of its first line."""
+    text: str
+    delimiter: str = ";"
+    """What ends a statement in it."""
+
+
+_MARK: Final = re.compile(
+    r"\n[ \t]*(?:"
+    r"(?P<undo>--[ \t]*migrate:down(?:[ \t]+\w+:\w+)*[ \t]*$"  # dbmate
+    r"|--[ \t]*\+(?:goose|migrate|micrate)[ \t]+down(?:[ \t]+no[ \t]?transaction)?[ \t]*$"
+    r"|(?:--|\#)[ \t]*(?:---)?[ \t]*!Downs[ \t-]*$"  # Play evolutions
+    r"|--[ \t]*(?://)?[ \t]*@UNDO[ \t]*$"  # MyBatis, dbdeploy
+    r"|--[ \t]*rambler[ \t]+down[ \t]*$"
+    r"|----[ \t]*create above[ \t]*/[ \t]*drop below[ \t]*----[ \t]*$)"  # tern
+    r"|(?P<revert>--[ \t]*(?:Revert|Verify)[ \t]+\S+[ \t]+(?:from|on)[ \t]+\w+[ \t]*$)"  # Sqitch, in a file's first line
+    r"|(?P<do>--[ \t]*migrate:up\b|--[ \t]*\+(?:goose|migrate|micrate)[ \t]+up\b"
+    r"|(?:--|\#)[ \t]*(?:---)?[ \t]*!Ups\b|--[ \t]*rambler[ \t]+up\b"
+    r"|--[ \t]*Deploy[ \t]+\S+[ \t]+to[ \t]+\w+[ \t]*$)"
+    r"|(?P<down>--[ \t-]*down(?:[ \t]+migration)?[ \t-]*$)"  # node-pg-migrate, node-sqlite: see `_is_paired`
+    r"|(?P<up>--[ \t-]*up(?:[ \t]+migration)?[ \t-]*$)"
+    r"|(?P<changeset>--[ \t]*changeset[ \t]+[^\s:]+:)"  # Liquibase
+    r"|(?P<border>--[ \t]*\+(?:goose|migrate|micrate)[ \t]+statement(?:begin|end)\b"
+    r"|-- COMMAND -{5,}[ \t]*$|--[ \t]*bun:split\b|--;;[ \t]*$))[^\n]*",
     re.IGNORECASE | re.MULTILINE,
 )
-_DO: Final = re.compile(
-    r"^[ \t]*(?:--[ \t]*migrate:up\b|--[ \t]*\+(?:goose|migrate|micrate)[ \t]+up\b|(?:--|\#)[ \t]*(?:---)?[ \t]*!Ups\b"
-    r"|--[ \t]*rambler[ \t]+up\b|--[ \t]*up[ \t]+migration\b).*$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_BARE_UP: Final = re.compile(r"^[ \t]*--[ \t]*up[ \t]*$", re.IGNORECASE | re.MULTILINE)
-_BARE_DOWN: Final = re.compile(r"^[ \t]*--[ \t]*down[ \t]*$", re.IGNORECASE | re.MULTILINE)
-_NOTEBOOK_CELL: Final = re.compile(r"^-- COMMAND -{5,}[ \t]*$", re.MULTILINE)
+_BREAKPOINT: Final = re.compile(r"-->[ \t]*statement-breakpoint[^\n]*")
+"""Drizzle's border, which may stand behind a statement."""
 _ATLAS: Final = re.compile(r"^--[ \t]*atlas:delimiter[ \t]+(.+)$", re.MULTILINE)
-_CHANGESET: Final = re.compile(r"^[ \t]*--[ \t]*changeset[ \t][^\n]*$", re.IGNORECASE | re.MULTILINE)
-_SQLCMD: Final = re.compile(
-    r"^[ \t]*:setvar[ \t]+(?P<name>\w+)[ \t]+(?:\"(?P<quoted>[^\"\n]*)\"|(?P<bare>[^\s\"]+))[^\n]*$|\$\((?P<used>\w+)\)",
-    re.IGNORECASE | re.MULTILINE,
-)
 _END_DELIMITER: Final = re.compile(r"endDelimiter:\"?([^\s\"]+)", re.IGNORECASE)
+_COMMENTS: Final = re.compile(r"(?:\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*+\*/)*+")
+_FLYWAY: Final = re.compile(r"(?:[VBU]\d[\d._]*|[RA])__", re.IGNORECASE)
 
 
-def forward_only(text: str) -> str:
-    """The text without what takes its migration back, and with each tool's own separators as ones that every client knows.
+def divide(text: str, source: str) -> tuple[list[Segment], list[int]]:
+    """Return the text's segments without what takes its migration back, and the line of each part that is left out.
 
-    Lines stay where they are: what is left out leaves empty lines. Understood are the marks of dbmate, goose, sql-migrate, micrate,
-    Play, MyBatis, rambler, node-pg-migrate, tern, Atlas, Liquibase's formatted SQL and Databricks notebooks; what Liquibase
-    rolls back stands in comments already. Variables that sqlcmd is told to set are set.
+    Understood are the marks of dbmate, goose, sql-migrate, micrate, Play, MyBatis, rambler, node-pg-migrate, node-sqlite, tern,
+    Sqitch, Atlas, Liquibase's formatted SQL, Drizzle, bun, migratus and Databricks notebooks. What Liquibase rolls back stands in
+    comments already.
     """
-    text = _without_undo(text)
-    if "-- COMMAND" in text:
-        text = _NOTEBOOK_CELL.sub(";", text)
     if "atlas:delimiter" in text:
         text = _atlas(text)
-    if "endDelimiter" in text:
-        text = _CHANGESET.sub(_delimited, text)
-    return _with_variables(text) if ":setvar" in text.lower() else text
-
-
-def _with_variables(text: str) -> str:
-    """Variables of sqlcmd that the text sets itself, each put in its place."""
-    known: dict[str, str] = {}
-
-    def put(match: re.Match[str]) -> str:
-        if match["used"] is not None:
-            return known.get(match["used"].lower(), match[0])
-        known[match["name"].lower()] = match["quoted"] if match["quoted"] is not None else match["bare"]
-        return ""
-
-    return _SQLCMD.sub(put, text)
-
-
-def _without_undo(text: str) -> str:
-    undo = list(_UNDO.finditer(text))
-    up = _BARE_UP.search(text)
-    if not undo and up is not None:
-        undo = [down for down in _BARE_DOWN.finditer(text) if down.start() > up.start()]
-    kept, here = [], 0
-    for mark in undo:
-        if mark.start() < here:
-            continue
-        again = _DO.search(text, mark.end())
-        end = again.start() if again else len(text)
-        kept += [text[here : mark.start()], "\n" * text.count("\n", mark.start(), end)]
+    marks = list(_MARK.finditer("\n" + text))
+    is_paired = _is_paired(marks, text, source)
+    cuts = [
+        (max(mark.start() - 1, 0), mark.end() - 1, mark.lastgroup or "", mark[0])
+        for mark in marks
+        if is_paired or mark.lastgroup not in {"up", "down"}
+        if mark.lastgroup != "revert" or not mark.start()
+    ]
+    if "statement-breakpoint" in text:
+        cuts += [(found.start(), found.end(), "border", "") for found in _BREAKPOINT.finditer(text)]
+        cuts.sort()
+    segments: list[Segment] = []
+    left_out: list[int] = []
+    line, here, delimiter, is_undo = 1, 0, ";", False
+    for begin, end, kind, mark in [*cuts, (len(text), len(text), "", "")]:
+        piece = text[here:begin]
+        if is_undo:
+            if _COMMENTS.sub("", piece):
+                left_out.append(line)
+        elif piece:
+            segments.append(Segment(line, piece, delimiter))
+        line += text.count("\n", here, end)
         here = end
-    return "".join([*kept, text[here:]])
+        if kind in {"undo", "down", "revert", "do", "up"}:
+            is_undo = kind not in {"do", "up"}
+        elif kind == "changeset":
+            delimiter = _delimiter(mark)
+    return segments, left_out
+
+
+def _is_paired(marks: list[re.Match[str]], text: str, source: str) -> bool:
+    """Whether `-- Up` and `-- Down` are a tool's marks here, and not headings of somebody's own.
+
+    They are if Up comes before any SQL and Down later, and the file's name is one of such a tool's: it begins with a number. The
+    longer `-- Up Migration` needs no name but one that is not Flyway's.
+    """
+    paired = [mark for mark in marks if mark.lastgroup in {"up", "down"}]
+    if len(paired) < 2 or paired[0].lastgroup != "up" or paired[1].lastgroup != "down":
+        return False
+    comments = _COMMENTS.match(text)
+    if comments is None or paired[0].start() > comments.end():
+        return False
+    name = PurePath(source).name
+    is_named = name[:1].isdigit() or "migration" in paired[0][0].lower()
+    return is_named and not _FLYWAY.match(name)
 
 
 def _atlas(text: str) -> str:
@@ -93,9 +117,9 @@ def _atlas(text: str) -> str:
     return f"{before}DELIMITER {delimiter}{after}"
 
 
-def _delimited(changeset: re.Match[str]) -> str:
-    """A line that says what ends the statements of one Liquibase change set; a slash and GO end them anyway, in lines of their own."""
-    named = _END_DELIMITER.search(changeset[0])
+def _delimiter(changeset: str) -> str:
+    """What ends the statements of one Liquibase change set; a slash and GO end them anyway, in lines of their own."""
+    named = _END_DELIMITER.search(changeset)
     if named is None or named[1].upper().removeprefix("\\N") in {"/", "GO", ";"} or "\\" in named[1]:
-        return "DELIMITER ;"
-    return f"DELIMITER {named[1]}"
+        return ";"
+    return named[1]

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.dialects import Dialect, Folding
-from orchestrator.changes.lexer import Kind, Lexer, Token
+from orchestrator.changes.lexer import NOTHING, Kind, Token, tokens_of
+from orchestrator.changes.placeholders import MARK, QUOTED_PLACEHOLDER, SIGNS
 
 MAX_PARTS: Final = 4
 """Server, catalog, schema, object: nothing has more."""
@@ -18,6 +19,10 @@ class Part(NamedTuple):
 
     text: str
     quoted: bool
+    placeholder: str = ""
+    """What stands in the part for text that is not known: a tool's placeholder, or `MARK`."""
+    at: int = -1
+    """Where the placeholder begins in the lexer's text; -1 if that is not known."""
 
 
 def fold(part: Part, dialect: Dialect, *, ignore_quotes: bool = False) -> str:
@@ -67,25 +72,68 @@ def _identifier(cursor: Cursor, dialect: Dialect, before: int) -> tuple[Part, ..
 
 def _part(cursor: Cursor, dialect: Dialect, *, inner: bool) -> list[Part] | None:
     token = cursor.peek()
-    if token.kind is Kind.QUOTED:
+    if _begins_placeholder(cursor):
+        return [_placeholder(cursor, token.start)]
+    if token.kind is Kind.QUOTED or (token.kind is Kind.STRING and token.quote == '"'):
+        cursor.next()  # a server may be told to take double quotes for names
+        parts = _divided(token.text) if dialect.dashes_in_names and token.quote == "`" else [_quoted(token)]
+    elif token.kind is Kind.WORD or (token.kind is Kind.NUMBER and (inner or not token.text.isdigit())):
         cursor.next()
-        if dialect.dashes_in_names and token.quote == "`":
-            return _divided(token.text)
-        return [Part(token.text, quoted=True)]
-    if token.kind is Kind.STRING and token.quote == '"':  # where a server is told to take double quotes for names
-        cursor.next()
-        return [Part(token.text, quoted=True)]
-    if token.kind is not Kind.WORD and (token.kind is not Kind.NUMBER or (token.text.isdigit() and not inner)):
+        text, end = token.text, token.end
+        while dialect.dashes_in_names and cursor.word == "-" and cursor.peek().start == end:
+            following = cursor.peek(1)
+            if following.kind not in {Kind.WORD, Kind.NUMBER} or following.start != cursor.peek().end:
+                break
+            text, end = f"{text}-{following.text}", following.end
+            cursor.at += 2
+        held = re.search(r"\$[^\W\d]\w*\$", text)
+        parts = [Part(text, quoted=False, placeholder=held[0] if held else "", at=token.start)]
+    else:
         return None
+    if cursor.peek().start == cursor.tokens[cursor.at - 1].end and _begins_placeholder(cursor):
+        return [_placeholder(cursor, token.start)]
+    return parts
+
+
+def _quoted(token: Token) -> Part:
+    held = QUOTED_PLACEHOLDER.search(token.text)
+    return Part(token.text, quoted=True, placeholder=held[0] if held else "", at=token.start)
+
+
+def _begins_placeholder(cursor: Cursor) -> bool:
+    """Whether what comes next stands for a name that a tool puts there: `:x`, `$x$`, `{x}`, `%(x)s`, `@x.`, `#{x}`."""
+    token, following = cursor.peek(), cursor.peek(1)
+    if token.upper == MARK or (token.kind is Kind.STRING and token.quote == "$"):
+        return True
+    if following is NOTHING or following.start != token.end:
+        return False
+    if token.kind is Kind.VARIABLE:
+        return following.upper in {".", "@"}
+    if token.upper not in SIGNS:
+        return False
+    if following.kind in {Kind.WORD, Kind.QUOTED, Kind.VARIABLE, Kind.STRING}:
+        return True
+    return following.upper in {"{", "(", "<", "%", "&", "$"} or (token.upper in "$:" and following.kind is Kind.NUMBER)
+
+
+def _placeholder(cursor: Cursor, begin: int) -> Part:
+    """Goes past a part of a name that holds a placeholder: everything up to a blank, a dot, a comma or a parenthesis."""
+    first = cursor.at
+    while first and cursor.tokens[first - 1].end > begin:
+        first -= 1
     cursor.next()
-    text, end = token.text, token.end
-    while dialect.dashes_in_names and cursor.word == "-" and cursor.peek().start == end:
-        following = cursor.peek(1)
-        if following.kind not in {Kind.WORD, Kind.NUMBER} or following.start != cursor.peek().end:
-            break
-        text, end = f"{text}-{following.text}", following.end
-        cursor.at += 2
-    return [Part(text, quoted=False)]
+    end = cursor.tokens[cursor.at - 1].end
+    while (token := cursor.peek()).start == end and token.upper not in {".", ",", ")", ";"}:
+        if token.upper == "(":
+            if cursor.tokens[cursor.at - 1].upper not in {"%", "$"}:
+                break
+            cursor.skip_parens()
+        else:
+            cursor.next()
+        end = cursor.tokens[min(cursor.at, len(cursor.tokens)) - 1].end
+    held = cursor.tokens[first : cursor.at]
+    shown = "".join("$...$" if token.quote == "$" else token.text for token in held)
+    return Part(shown, quoted=True, placeholder=MARK if MARK in shown else shown, at=begin)
 
 
 def _divided(text: str) -> list[Part]:
@@ -94,20 +142,18 @@ def _divided(text: str) -> list[Part]:
     pieces = rest.split(".")
     if colon:
         pieces[0] = f"{domain}:{pieces[0]}"
-    return [Part(piece, quoted=True) for piece in pieces]
+    held = [QUOTED_PLACEHOLDER.search(piece) for piece in pieces]
+    return [
+        Part(piece, quoted=True, placeholder=each[0] if each else "") for piece, each in zip(pieces, held, strict=True)
+    ]
 
 
 def parse_name(text: str, dialect: Dialect) -> tuple[Part, ...] | None:
-    """The name that `text` holds, all of it; None if it holds something else."""
-    lexer = Lexer(text, dialect, source="")
-    tokens: list[Token] = []
-    while (token := lexer.next()).kind is not Kind.END:
-        tokens.append(token)
-        if len(tokens) > 3 * MAX_PARTS:
-            break
-    cursor = Cursor(tokens)
+    """The name that `text` holds, all of it; None if it holds something else, or a placeholder."""
+    cursor = Cursor(tokens_of(text, dialect, limit=3 * MAX_PARTS))
     parts = read_name(cursor, dialect)
-    return parts if parts is not None and cursor.done() else None
+    is_whole = parts is not None and cursor.done() and not any(part.placeholder for part in parts)
+    return parts if is_whole else None
 
 
 def is_temporary(parts: tuple[Part, ...], dialect: Dialect) -> bool:

@@ -58,6 +58,8 @@ def system_procedure(reading: Reading, parts: tuple[Part, ...], cursor: Cursor) 
         return _change_owner(reading, arguments)
     if name in {"sp_refreshview", "sp_refreshsqlmodule"}:
         return _refresh(reading, arguments)
+    if len(parts) > 2 and parts[-3].text.lower() == "msdb":
+        return True  # jobs, mail and backups
     own = len(parts) == 1 or parts[-2].text.lower() in {"sys", "dbo", "", "msdb"}
     return True if own and name.startswith(_CHANGE_NOTHING) else None
 
@@ -91,17 +93,39 @@ def _rename(reading: Reading, arguments: dict[str, str | None]) -> bool:
     parts = parse_name(old, reading.dialect) if old else None
     if parts is None or not new:
         return False
-    if kind == "COLUMN":
+    is_column = kind == "COLUMN" or (not kind and len(parts) > 1 and _may_be_column(reading, parts))
+    if is_column:
         if len(parts) < 2:
             return False
         reading.touch_table(parts[:-1], Effect.DESTRUCTIVE, "renames a column")
-        return True
+        if kind or not _may_be_table(reading, parts):
+            return True
     before = reading.session.table(parts)
     # The new name is taken letter by letter: dots and brackets in it become part of it.
     after = before._replace(table=new)
     reading.touch(before, Effect.DESTRUCTIVE, f"renames it to {after}")
     reading.touch(after, Effect.DESTRUCTIVE, f"was {before}")
     return True
+
+
+def _may_be_column(reading: Reading, parts: tuple[Part, ...]) -> bool:
+    """Whether what sp_rename is given without a type may be a column of a table: `t.c` where `t` is no schema that is known."""
+    session = reading.session
+    if len(parts) > 2:
+        return session.stored(parts[-3]) != session.catalog
+    schema = session.stored(parts[0])
+    return schema.lower() not in {"", "dbo", (session.schema or "").lower()} and schema not in _schemas(reading)
+
+
+def _may_be_table(reading: Reading, parts: tuple[Part, ...]) -> bool:
+    """Whether it may be a table as well: `s.t` where the text knows no table `s`. A table of another database it cannot be."""
+    tables = {change.name.table for change in reading.changes} | {name.table for name in reading.session.columns}
+    return len(parts) == 2 and reading.session.stored(parts[0]) not in tables
+
+
+def _schemas(reading: Reading) -> set[str | None]:
+    """The schemas that the text has spoken of."""
+    return {change.name.schema for change in reading.changes}
 
 
 def _rename_database(reading: Reading, arguments: dict[str, str | None]) -> bool:
@@ -130,5 +154,6 @@ def _refresh(reading: Reading, arguments: dict[str, str | None]) -> bool:
     parts = parse_name(text, reading.dialect) if text else None
     if parts is None:
         return False
-    reading.touch_table(parts, Effect.DESTRUCTIVE, "reads the view's columns anew")
+    if reading.session.stored(parts[-1]).lower() not in reading.known.routines:
+        reading.touch_table(parts, Effect.DESTRUCTIVE, "reads the view's columns anew")
     return True

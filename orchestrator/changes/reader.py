@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace as replace_fields
 from itertools import pairwise
 from typing import Final
 
 from orchestrator.changes.alters import alter
-from orchestrator.changes.arrivals import attach, convert, copy, load, refresh, restore, sync
+from orchestrator.changes.arrivals import add_rows, attach, convert, copy, load, refresh, restore, sync
 from orchestrator.changes.blocks import begins_routine
 from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.control import pass_control
@@ -15,10 +17,13 @@ from orchestrator.changes.creates import create, import_schema, replace, select_
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.drops import drop, exchange, rename
-from orchestrator.changes.grammar import require
+from orchestrator.changes.errors import TemplatedError, UnknownNameError
+from orchestrator.changes.known import Known
 from orchestrator.changes.lexer import Kind, Lexer
 from orchestrator.changes.literals import remember_all, with_identifiers
-from orchestrator.changes.opinion import second_opinion
+from orchestrator.changes.marks import divide
+from orchestrator.changes.notices import Notices
+from orchestrator.changes.placeholders import MARK, fill
 from orchestrator.changes.reading import MAX_DEPTH, Reading
 from orchestrator.changes.runs import (
     anonymous_procedure,
@@ -35,6 +40,8 @@ from orchestrator.changes.settings import end_transaction, reset, set_value, use
 from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement
 from orchestrator.changes.verbs import HARMLESS
 
+_TAG: Final = re.compile(r"\$\w*\$")
+_COMPOSED: Final = "runs SQL that is put together when it runs"
 _RUNS_FILES: Final = (
     "\\i",
     "\\ir",
@@ -50,30 +57,48 @@ _RUNS_FILES: Final = (
 """Commands to a client that run SQL which is not in this text."""
 
 
-def read_sql(text: str, *, source: str, dialect: str, default_schema: str | None = None) -> ChangeSet:
+def read_sql(
+    text: str,
+    *,
+    source: str,
+    dialect: str,
+    default_schema: str | None = None,
+    values: Mapping[str, str] | None = None,
+    known: Known | None = None,
+    notices: Notices | None = None,
+) -> ChangeSet:
     """What the SQL in `text` touches. Names are folded as the dialect's warehouse stores them.
 
-    `source` stands in the changes for the file's name. Raises `ChangesError` for an unknown dialect or a `default_schema` that is
-    none, `TemplatedError` if the text holds a template's placeholders, `MissingExtraError` without sqlglot.
+    `source` stands in the changes for the file's name. `values` fill placeholders, by their names. `known` is what earlier files
+    showed of the database; `notices` takes the warnings, which are part of the answer if it is left out. Raises `ChangesError` for
+    an unknown dialect or a `default_schema` that is none, and `TemplatedError` if a placeholder's value is not known.
     """
-    require()
-    reading = Reading(open_session(dialect_named(dialect), default_schema), source=source)
+    warnings = notices or Notices()
+    session = open_session(dialect_named(dialect), default_schema)
+    reading = Reading(session, source=source, known=known or Known(), notices=warnings)
     reading.run_text = lambda sql, line, in_body: _run(reading, sql, line, in_body=in_body)
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    _run(reading, text, 1, in_body=False)
-    return reading.result()
+    segments, left_out = divide(fill(text, values or {}), source)
+    for segment in segments:
+        _run(reading, segment.text, segment.line, in_body=False, delimiter=segment.delimiter)
+    for line in left_out:
+        warnings.add("a part that takes a migration back was left out, from this line on", f"{source}:{line}")
+    found = reading.result()
+    return found if notices else replace_fields(found, warnings=warnings.render())
 
 
-def _run(reading: Reading, text: str, first_line: int, *, in_body: bool) -> None:
+def _run(reading: Reading, text: str, first_line: int, *, in_body: bool, delimiter: str = ";") -> None:
     if reading.depth >= MAX_DEPTH:
         reading.widen("SQL within SQL within SQL, too deep to be read", line=first_line, text=text)
         return
     outer_lexer, outer_declaring = reading.lexer, reading.session.declaring
     reading.lexer = Lexer(text, reading.dialect, source=reading.source, first_line=first_line)
+    reading.lexer.delimiter = delimiter
     reading.depth += 1
     reading.session.declaring = False
     end = 0
-    for statement in Splitter(reading.lexer).statements():
+    splitter = Splitter(reading.lexer)
+    for statement in splitter.statements():
         around = reading.session.around
         if around is not None and text[end : statement.start].strip():
             # T-SQL: what follows CREATE SCHEMA without a semicolon or GO is made in the new schema, and nothing else is
@@ -81,6 +106,7 @@ def _run(reading: Reading, text: str, first_line: int, *, in_body: bool) -> None
             reading.session.around = None
         end = statement.end
         _statement(reading, statement, in_body=in_body)
+        splitter.evolves = reading.session.evolves
     reading.lexer, reading.session.declaring = outer_lexer, outer_declaring
     reading.depth -= 1
 
@@ -104,16 +130,27 @@ def _one(reading: Reading, statement: Statement, *, in_body: bool) -> None:
     cursor = Cursor(with_identifiers(statement.tokens, reading.session))
     if not pass_control(cursor, reading.session, in_body=in_body):
         return
-    if _read(reading, cursor, in_body=in_body) or statement.broken:
-        return
-    if not second_opinion(reading):
-        reading.widen("a form of statement that is not known")
+    try:
+        if not _read(reading, cursor, in_body=in_body) and not statement.broken:
+            composed = any(MARK in token.text for token in cursor.tokens if token.kind is not Kind.STRING)
+            reading.widen(_COMPOSED if composed else "a form of statement that is not known")
+    except UnknownNameError as unknown:
+        if unknown.placeholder == MARK:
+            reading.widen(_COMPOSED)
+        elif reading.is_quoted:
+            reading.widen("a part of a name is not known before it runs")
+        else:
+            line = reading.lexer.line(unknown.at) if unknown.at >= 0 else reading.line
+            tag = _TAG.match(reading.lexer.text, max(unknown.at, 0)) if unknown.placeholder.startswith("$...") else None
+            raise TemplatedError(tag[0] if tag else unknown.placeholder, source=reading.source, line=line) from unknown
 
 
 def _read(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
     token = cursor.peek()
     verb = token.upper
     after = cursor.peek(1).upper
+    if after in {"=", ":="} and any(each.kind is Kind.STRING for each in cursor.rest()):
+        calls_of(reading, cursor.rest())
     if token.kind is Kind.VARIABLE or after == ":=" or (after == "=" and token.kind is Kind.WORD and verb != "CALL"):
         remember_all(reading.session, cursor.rest())
         return True
@@ -203,6 +240,8 @@ _RULES: Final[dict[str, Callable[[Reading, Cursor], bool]]] = {
     "RESTORE": restore,
     "ATTACH": attach,
     "COPY": copy,
+    "INSERT": add_rows,
+    "MERGE": add_rows,
     "REFRESH": refresh,
     "CONVERT": convert,
     "SYNC": sync,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name, NotUnderstood, shorten
-from orchestrator.changes.lexer import Lexer
-from orchestrator.changes.names import Part
+from orchestrator.changes.cursor import Cursor
+from orchestrator.changes.known import Known
+from orchestrator.changes.lexer import Lexer, Token
+from orchestrator.changes.names import Part, read_name
+from orchestrator.changes.notices import Notices
 from orchestrator.changes.session import Session
 
 MAX_DEPTH: Final = 12
@@ -17,9 +20,11 @@ MAX_DEPTH: Final = 12
 class Reading:
     """One text being read: what was found, and the session that it runs in."""
 
-    def __init__(self, session: Session, *, source: str) -> None:
-        """Nothing has been found."""
+    def __init__(self, session: Session, *, source: str, known: Known, notices: Notices) -> None:
+        """Nothing has been found. `known` and `notices` are shared with the other files."""
         self.session = session
+        self.known = known
+        self.notices = notices
         self.dialect = session.dialect
         self.source = source
         self.depth = 0
@@ -27,8 +32,12 @@ class Reading:
         self.text = ""
         """The statement that is being read, as it is written."""
         self.changes: list[Change] = []
-        self.not_understood: list[NotUnderstood] = []
-        self.warnings: list[str] = []
+        self.not_understood: dict[tuple[int, str], NotUnderstood] = {}
+        """What was not understood, by its line and text: each place once."""
+        self.run_length = 0
+        """How much of routines' bodies was read for calls of them, in characters."""
+        self.is_quoted = False
+        """Whether the SQL being read is an argument of a function: what it holds in place of a name is that function's own."""
         self.run_text: Callable[[str, int, bool], None] = _unset
         """Reads SQL that runs at once: its text, its first line, whether it is a block of the procedural language."""
         self.lexer = Lexer("", session.dialect, source=source)
@@ -51,15 +60,34 @@ class Reading:
         self.touch(name, effect, reason)
         return name
 
-    def widen(self, reason: str, *, text: str = "", line: int = 0) -> None:
-        """Writes down that the present statement may touch anything."""
-        self.not_understood.append(
-            NotUnderstood(source=self.source, line=line or self.line, text=shorten(text or self.text), reason=reason)
+    def touch_referred(self, tokens: Sequence[Token]) -> None:
+        """Record the tables that foreign keys in a definition refer to: relationships to them come or go."""
+        for at, token in enumerate(tokens):
+            if token.upper == "REFERENCES":
+                parts = read_name(Cursor(tokens, at + 1), self.dialect)
+                if parts is not None:
+                    self.touch_table(parts, Effect.ADDITIVE, "a foreign key refers to it")
+
+    def touch_dependents(self, dropped: Name) -> None:
+        """Record what CASCADE takes along: the views that are known to read what is dropped. Others may go as well."""
+        if not self.dialect.views_depend:
+            return
+        for view in self.known.dependents(dropped):
+            self.touch(view, Effect.DESTRUCTIVE, f"goes with {dropped}, which it reads")
+        self.notices.add(
+            "CASCADE also drops the views and foreign keys that depend on what is dropped; of these, only views that the given "
+            "SQL creates are known",
+            self.place(),
         )
 
-    def warn(self, what: str) -> None:
-        """Writes down what a person should know of the present statement."""
-        self.warnings.append(f"{self.source}:{self.line}: {what}: {shorten(self.text)}")
+    def widen(self, reason: str, *, text: str = "", line: int = 0) -> None:
+        """Writes down that the present statement may touch anything."""
+        lost = NotUnderstood(source=self.source, line=line or self.line, text=shorten(text or self.text), reason=reason)
+        self.not_understood.setdefault((lost.line, lost.text), lost)
+
+    def place(self) -> str:
+        """The present statement, as a warning names it."""
+        return f"{self.source}:{self.line} ({shorten(self.text)})"
 
     def begin(self, line: int, text: str) -> tuple[int, str, dict[Name, tuple[Effect, list[str]]]]:
         """Begins a statement, maybe within another; the answer is for `finish`."""
@@ -77,9 +105,7 @@ class Reading:
 
     def result(self) -> ChangeSet:
         """All that was found."""
-        return ChangeSet(
-            changes=tuple(self.changes), not_understood=tuple(self.not_understood), warnings=tuple(self.warnings)
-        )
+        return ChangeSet(changes=tuple(self.changes), not_understood=tuple(self.not_understood.values()))
 
 
 def _unset(*_: object) -> None:

@@ -2,25 +2,86 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
+from orchestrator.changes.change_set import Effect
 from orchestrator.changes.creates import is_sql
-from orchestrator.changes.cursor import Cursor
-from orchestrator.changes.kinds import TEMPORARY, Level, take_kind
-from orchestrator.changes.lexer import Kind, Lexer, Token
-from orchestrator.changes.literals import MARK, literal_sql, remember_all
-from orchestrator.changes.names import read_name
+from orchestrator.changes.cursor import Cursor, split_commas
+from orchestrator.changes.kinds import is_kind
+from orchestrator.changes.lexer import Kind, Token
+from orchestrator.changes.literals import literal_sql, remember_all
+from orchestrator.changes.names import Part, read_name
 from orchestrator.changes.procedures import system_procedure
 from orchestrator.changes.reading import Reading
-from orchestrator.changes.verbs import HARMLESS
 
 _NOT_SQL: Final = frozenset({"TASK", "ALERT", "AS", "SERVICE", "JOB", "NOTEBOOK", "STREAMLIT", "PROJECT"})
 _OTHERS_PROCEDURES: Final = frozenset(
     {"bq", "sys", "mysql", "system", "information_schema", "aws_commons", "snowflake"}
 )
 """Schemas of the vendors' own procedures: they change no table of ours."""
+_CHANGE_NOTHING: Final = frozenset(
+    {"refresh_continuous_aggregate", "run_job", "compress_chunk", "decompress_chunk", "recompress_chunk", "move_chunk"}
+    | {"convert_to_columnstore", "convert_to_rowstore", "add_columnstore_policy", "remove_columnstore_policy"}
+)
+"""Procedures of TimescaleDB."""
+_DDL: Final = re.compile(
+    r"\s*+(?:CREATE|ALTER|DROP|RENAME|UNDROP|EXCHANGE)\s++(?:OR\s++\w++\s++)?(\w++)\s++\S", re.IGNORECASE
+)
+"""How SQL begins that a function may be given as text; the group is what is made, changed or dropped."""
+_BUILT_IN: Final = frozenset(
+    {
+        *("IN", "VALUES", "ANY", "ALL", "SOME", "EXISTS", "AND", "OR", "NOT", "ON", "WHEN", "THEN", "ELSE", "AS", "BY"),
+        *("WHERE", "SELECT", "FROM", "JOIN", "HAVING", "LIMIT", "OVER", "FILTER", "INTERVAL", "ARRAY", "ROW", "CAST"),
+        *("CONCAT", "CONCAT_WS", "FORMAT", "COALESCE", "NULLIF", "IF", "IFNULL", "IIF", "NVL", "ISNULL", "DECODE"),
+        *("LOWER", "UPPER", "INITCAP", "LENGTH", "CHAR_LENGTH", "LEN", "REPLACE", "REGEXP_REPLACE", "REGEXP_MATCHES"),
+        *("REGEXP_LIKE", "SUBSTRING", "SUBSTR", "LEFT", "RIGHT", "POSITION", "STRPOS", "INSTR", "CHARINDEX", "TRIM"),
+        *("BTRIM", "LTRIM", "RTRIM", "MD5", "SHA1", "SHA2", "SHA256", "QUOTE_LITERAL", "QUOTE_NULLABLE", "QUOTE"),
+        *("STRING_AGG", "GROUP_CONCAT", "TO_TSVECTOR", "TO_TSQUERY", "PLAINTO_TSQUERY", "TO_JSON", "TO_JSONB"),
+        *("JSON_BUILD_OBJECT", "JSONB_BUILD_OBJECT", "JSON_OBJECT", "JSON_BUILD_ARRAY", "JSONB_BUILD_ARRAY", "TO_CHAR"),
+        *(
+            "PG_NOTIFY",
+            "STARTS_WITH",
+            "LIKE",
+            "GREATEST",
+            "LEAST",
+            "SPLIT_PART",
+            "STRING_TO_ARRAY",
+            "UNNEST",
+            "CONVERT",
+        ),
+        *(
+            "TRANSLATE",
+            "REVERSE",
+            "REPEAT",
+            "LPAD",
+            "RPAD",
+            "NVL2",
+            "MAX",
+            "MIN",
+            "COUNT",
+            "SCHEDULE",
+            "RAISE_APPLICATION_ERROR",
+        ),
+    }
+)
+"""Functions, and words before a parenthesis, that run no text that they are given; `cron.schedule` runs it later."""
+_GEOMETRY: Final = {
+    "ADDGEOMETRYCOLUMN": (Effect.ADDITIVE, "adds a column", 1),
+    "ADDRASTERCOLUMN": (Effect.ADDITIVE, "adds a column", 1),
+    "ADDTOPOGEOMETRYCOLUMN": (Effect.ADDITIVE, "adds a column", 1),
+    "UPDATEGEOMETRYSRID": (Effect.ADDITIVE, "changes a column's reference system", 1),
+    "DROPGEOMETRYCOLUMN": (Effect.DESTRUCTIVE, "drops a column", 1),
+    "DROPRASTERCOLUMN": (Effect.DESTRUCTIVE, "drops a column", 1),
+    "DROPTOPOGEOMETRYCOLUMN": (Effect.DESTRUCTIVE, "drops a column", 1),
+    "DROPGEOMETRYTABLE": (Effect.DESTRUCTIVE, "drops the table", 0),
+    "DROPRASTERTABLE": (Effect.DESTRUCTIVE, "drops the table", 0),
+}
+"""PostGIS: what each function does to its table, why, and how many texts come behind the table's name."""
+MAX_RUN: Final = 20_000_000
+"""So much of routines' bodies is read for the calls of one file, in characters."""
 
 
 def do_block(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
@@ -46,7 +107,7 @@ def execute(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
         return cursor.word != "FROM" and _run_expression(reading, cursor)
     if reading.dialect.batches:
         return _exec(reading, cursor)
-    if in_body:
+    if in_body and reading.dialect.name != "mysql":
         return _run_expression(reading, cursor)
     name = cursor.next()
     ways = reading.session.prepared.get(name.text.lower(), () if reading.dialect.select_into else None)
@@ -61,33 +122,10 @@ def _run_expression(reading: Reading, cursor: Cursor) -> bool:
 
 
 def _run_ways(reading: Reading, ways: tuple[str, ...], line: int) -> bool:
-    """Reads each text that may run; one that is known in part must at least begin with what changes nothing."""
+    """Reads each text that may run. What is not known in one is a mark, and a statement is read as far as the mark lets it."""
     for way in ways:
-        if MARK not in way:
-            reading.run_text(way, line, False)
-        elif not _is_harmless(reading, way.partition(MARK)[0]):
-            reading.widen("runs SQL that is put together when it runs")
+        reading.run_text(way, line, False)
     return True
-
-
-def _is_harmless(reading: Reading, head: str) -> bool:
-    """Whether SQL that begins so changes nothing, however it goes on."""
-    lexer = Lexer(head, reading.dialect, source=reading.source)
-    tokens: list[Token] = []
-    while len(tokens) < 12 and (token := lexer.next()).kind is not Kind.END:
-        tokens.append(token)
-    cursor = Cursor(tokens)
-    if cursor.word in HARMLESS or cursor.word in {"SELECT", "WITH"}:
-        return True
-    verb = cursor.next().upper
-    if verb not in {"CREATE", "ALTER", "DROP"} or head.rstrip() == head:
-        return False
-    cursor.take("OR", "REPLACE")
-    taken = take_kind(cursor)
-    if taken is None:
-        return False
-    level, _, adjectives = taken
-    return level in {Level.NOTHING, Level.ROUTINE} or (verb == "CREATE" and bool(adjectives & TEMPORARY))
 
 
 def _exec(reading: Reading, cursor: Cursor) -> bool:
@@ -120,7 +158,7 @@ def procedure(reading: Reading, cursor: Cursor) -> bool:
         known = _executesql(reading, cursor) if name == "sp_executesql" else system_procedure(reading, parts, cursor)
     if known is not None:
         return known
-    return run_routine(reading, reading.session.stored(parts[-1]).lower())
+    return run_routine(reading, reading.session.stored(parts[-1]).lower(), split_commas(cursor.rest()))
 
 
 def _executesql(reading: Reading, cursor: Cursor) -> bool:
@@ -132,16 +170,66 @@ def _executesql(reading: Reading, cursor: Cursor) -> bool:
     return _run_ways(reading, literal_sql(tokens, reading.session), line)
 
 
-def run_routine(reading: Reading, name: str) -> bool:
-    """Reads the body of a routine that this text defined, as if it stood here; False if it did not define it."""
+def run_routine(reading: Reading, name: str, arguments: Sequence[Sequence[Token]]) -> bool:
+    """Reads the body of a routine that this text defined, as if it stood here, with its arguments in their places.
+
+    What is not understood in it counts once, at the place of the call. Without a body, SQL that an argument holds is read. False
+    if neither is there.
+    """
     known = reading.session.routines.get(name)
     if known is None:
-        return False
-    if name not in reading.session.running:
-        reading.session.running.add(name)
-        reading.run_text(*known, True)
-        reading.session.running.discard(name)
+        return _run_arguments(reading, arguments)
+    reading.run_length += len(known.text)
+    if reading.run_length > MAX_RUN:
+        reading.widen("calls a routine, and too much of routines was read by then")
+        return True
+    if name in reading.session.running:
+        return True
+    variables = reading.session.variables
+    reading.session.variables = variables | _bound(reading, known.parameters, arguments)
+    reading.session.running.add(name)
+    outside = reading.not_understood
+    reading.not_understood = {}
+    reading.run_text(known.text, known.line, True)
+    lost, reading.not_understood = reading.not_understood, outside
+    reading.session.running.discard(name)
+    reading.session.variables = variables
+    if lost and not _run_arguments(reading, arguments):
+        first = next(iter(lost.values()))
+        reading.widen(f"calls a routine, whose line {first.line} is not understood: {first.reason}")
     return True
+
+
+def _bound(
+    reading: Reading, parameters: tuple[str, ...], arguments: Sequence[Sequence[Token]]
+) -> dict[str, tuple[str, ...]]:
+    """What each parameter may hold, by its name and by its number."""
+    bound: dict[str, tuple[str, ...]] = {}
+    for number, argument in enumerate(arguments):
+        cursor = Cursor(argument)
+        name = parameters[number] if number < len(parameters) else ""
+        if cursor.peek(1).upper in {"=", "=>", ":="}:
+            name = cursor.next().text.lower()
+            cursor.next()
+        bound[name] = literal_sql(cursor.rest(), reading.session)
+        bound[f"${number + 1}"] = bound[name]
+    return bound
+
+
+def _run_arguments(reading: Reading, arguments: Sequence[Sequence[Token]]) -> bool:
+    """Reads SQL that a function is given as text; False if there is none."""
+    ran = False
+    for argument in arguments:
+        begin = 2 if len(argument) > 2 and argument[1].upper in {"=", "=>", ":="} else 0
+        if not any(token.kind is Kind.STRING for token in argument[begin:]):
+            continue
+        for way in literal_sql(argument[begin:], reading.session):
+            found = _DDL.match(way)
+            if found is not None and is_kind(found[1].upper()):
+                ran, outer, reading.is_quoted = True, reading.is_quoted, True
+                reading.run_text(way, reading.lexer.line(argument[begin].start), False)
+                reading.is_quoted = outer
+    return ran
 
 
 def anonymous_procedure(reading: Reading, cursor: Cursor) -> bool:
@@ -160,9 +248,12 @@ def call(reading: Reading, cursor: Cursor) -> bool:
     parts = read_name(cursor, reading.dialect)
     if parts is None:
         return False
-    if parts[0].text.lower() in _OTHERS_PROCEDURES or parts[-1].text.upper().startswith("SYSTEM$"):
+    name = reading.session.stored(parts[-1]).lower()
+    if parts[0].text.lower() in _OTHERS_PROCEDURES or name.startswith("system$") or name in _CHANGE_NOTHING:
         return True
-    return run_routine(reading, reading.session.stored(parts[-1]).lower())
+    begin = cursor.at
+    cursor.skip_parens()
+    return run_routine(reading, name, split_commas(cursor.tokens[begin + 1 : cursor.at - 1]))
 
 
 def prepare(reading: Reading, cursor: Cursor) -> bool:
@@ -174,13 +265,39 @@ def prepare(reading: Reading, cursor: Cursor) -> bool:
 
 
 def calls_of(reading: Reading, tokens: Sequence[Token]) -> None:
-    """Reads the bodies of the functions that a query calls, of those that this text defined."""
+    """Reads what the functions run that a query calls: those that this text defines, and those that are given SQL as text."""
     routines = reading.session.routines
-    if not routines:
+    is_told = any(token.kind is Kind.STRING and _DDL.match(token.text) for token in tokens)
+    for at, (token, following) in enumerate(pairwise(tokens)):
+        if following.upper != "(" or token.kind not in {Kind.WORD, Kind.QUOTED}:
+            continue
+        name = token.text.lower()
+        if name in routines or token.upper in _GEOMETRY or (is_told and token.upper not in _BUILT_IN):
+            cursor = Cursor(tokens, at + 1)
+            cursor.skip_parens()
+            arguments = split_commas(tokens[at + 2 : cursor.at - 1])
+            if token.upper in _GEOMETRY:
+                _geometry(reading, token.upper, arguments)
+            else:
+                run_routine(reading, name, arguments)
+
+
+def _geometry(reading: Reading, name: str, arguments: Sequence[Sequence[Token]]) -> None:
+    """Reads a function of PostGIS that alters or drops a table: `(catalog, schema, table, column, ...)`, the first two at will."""
+    effect, reason, behind = _GEOMETRY[name]
+    texts: list[str] = []
+    for argument in arguments:
+        if len(argument) not in {1, 3} or argument[0].kind is not Kind.STRING:  # `'x'` or `'x'::name`
+            break
+        texts.append(argument[0].text)
+    if name == "ADDTOPOGEOMETRYCOLUMN":
+        texts = texts[1:4]
+    place = texts[: len(texts) - behind][-3:]
+    if not place:
+        reading.widen(f"{reason} of a table that is not known")
         return
-    for token, following in pairwise(tokens):
-        if following.upper == "(" and token.kind in {Kind.WORD, Kind.QUOTED} and token.text.lower() in routines:
-            run_routine(reading, token.text.lower())
+    parts = tuple(Part(text, quoted=True) for text in place if text)
+    reading.touch_table(parts, effect, reason)
 
 
 def query_sets(reading: Reading, tokens: Sequence[Token]) -> None:

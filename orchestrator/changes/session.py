@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from orchestrator.changes.change_set import Name
+from orchestrator.changes.column_types import Columns
 from orchestrator.changes.dialects import Dialect
-from orchestrator.changes.errors import ChangesError
+from orchestrator.changes.errors import ChangesError, UnknownNameError
 from orchestrator.changes.names import Part, fold, is_temporary, parse_name
 
 
-@dataclass(slots=True)
-class Definition:
-    """A table that was created on the way: by which statement, and what types its columns were given since."""
+class Routine(NamedTuple):
+    """A routine that was defined on the way."""
 
     text: str
-    retyped: dict[str, str] = field(default_factory=dict)
-    """The new type by the column's name in lower case, as it is written."""
+    """Its body."""
+    line: int
+    """The line of the body's beginning."""
+    parameters: tuple[str, ...]
+    """The names of its parameters, in lower case."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,17 +45,21 @@ class Session:
     variables: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Every text that a variable may hold."""
     prepared: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    routines: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """The bodies of routines that were defined on the way, each with its first line."""
+    routines: dict[str, Routine] = field(default_factory=dict)
+    """The routines that were defined on the way."""
     running: set[str] = field(default_factory=set)
-    definitions: dict[Name, Definition] = field(default_factory=dict)
-    """How tables were created on the way."""
+    columns: dict[Name, Columns] = field(default_factory=dict)
+    """The columns of the tables that were created on the way."""
+    evolves: bool = False
+    """Databricks: data statements may add columns to their table."""
     around: tuple[str | None, str | None] | None = None
     """Catalog and schema to go back to behind the elements of T-SQL's CREATE SCHEMA."""
     declaring: bool = False
 
     def stored(self, part: Part) -> str:
-        """The part as the warehouse stores it."""
+        """The part as the warehouse stores it. Raises `UnknownNameError` if it holds a placeholder."""
+        if part.placeholder:
+            raise UnknownNameError(part.placeholder, part.at)
         if self.keep_quoted_case and part.quoted:
             return part.text
         return fold(part, self.dialect, ignore_quotes=self.ignore_quotes)
@@ -99,6 +107,8 @@ class Session:
 
     def says_temporary(self, parts: tuple[Part, ...]) -> bool:
         """Whether the name itself, as written, is one of a temporary table."""
+        if parts[-1].placeholder:
+            return False
         inside = self.dialect.name == "duckdb" and len(parts) > 1 and parts[0].text.lower() == "temp"
         return inside or is_temporary(parts, self.dialect)
 
@@ -110,7 +120,8 @@ class Session:
 
     def make_temporary(self, parts: tuple[Part, ...]) -> None:
         """Remembers that the name means a temporary table from here on."""
-        self.temporary |= self._known_as(parts)
+        if not any(part.placeholder for part in parts):
+            self.temporary |= self._known_as(parts)
 
     def drop_temporary(self, parts: tuple[Part, ...]) -> None:
         """Forgets a temporary table."""

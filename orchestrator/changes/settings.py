@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from orchestrator.changes.cursor import Cursor
-from orchestrator.changes.lexer import Kind, Token
+from orchestrator.changes.cursor import Cursor, split_commas
+from orchestrator.changes.lexer import NOTHING, Kind, Token
 from orchestrator.changes.literals import remember_all, remember_each
 from orchestrator.changes.names import Part, read_name
 from orchestrator.changes.reading import Reading
@@ -58,6 +58,9 @@ def set_value(reading: Reading, cursor: Cursor) -> bool:
         local = word == "LOCAL"
     if cursor.word == "(":
         remember_each(reading.session, cursor)
+        return True
+    if cursor.word == "SPARK" and any(token.upper == "AUTOMERGE" for token in cursor.rest()):
+        reading.session.evolves = cursor.tokens[-1].upper == "TRUE"
         return True
     if cursor.peek().kind is Kind.VARIABLE or (
         cursor.peek().kind is Kind.WORD and cursor.peek(1).upper in {"=", "+=", ":="}
@@ -111,13 +114,14 @@ def _path(reading: Reading, tokens: Sequence[Token]) -> None:
     if tokens and tokens[0].upper == "DEFAULT":
         session.move(*session.home)
         return
-    for token in tokens:
-        if token.kind is Kind.STRING:
-            read: list[Part] = [Part(each.strip().strip('"'), quoted=True) for each in token.text.split(",")]
-        elif token.kind in {Kind.WORD, Kind.QUOTED}:
-            read = [Part(token.text, quoted=token.kind is Kind.QUOTED)]
-        else:
+    for item in split_commas(tokens):
+        token = item[0] if item else NOTHING
+        if token.kind is Kind.STRING and token.quote == "'":
+            read: Sequence[Part] = [Part(each.strip().strip('"'), quoted=True) for each in token.text.split(",")]
+        elif token.upper == "$":
             continue
+        else:
+            read = read_name(Cursor(item), reading.dialect) or ()
         for part in read:
             if part.text and part.text != "$user" and not part.text.lower().startswith("pg_"):
                 session.move(session.catalog, session.stored(part))

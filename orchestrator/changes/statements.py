@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from orchestrator.changes.batches import Starters
 from orchestrator.changes.blocks import BATCH_ROUTINES, ROUTINES, Body, begins_routine
+from orchestrator.changes.borders import begins_statement
 from orchestrator.changes.lexer import Kind, Lexer, Token
 from orchestrator.changes.verbs import SKIPPED
 
@@ -20,6 +21,19 @@ _REST: Final = re.compile(r"[^\n]*")
 
 _LINES: Final = frozenset({"GO", "/", "DELIMITER", "\\"})
 """What ends a statement by itself, first in a line."""
+_VERBS: Final = frozenset({"CREATE", "ALTER", "DROP", "RENAME", "DO", "EXECUTE", "USE", "SET"})
+"""First words, in a line, that may begin a statement although the one before has no semicolon."""
+_RIGHTS: Final = frozenset({"GRANT", "REVOKE", "DENY"})
+_GIVEN: Final = re.compile(r"\b(?:TO|FROM)\b", re.IGNORECASE)
+_FILE_COMMANDS: Final = frozenset({"PUT", "GET", "LIST", "LS", "REMOVE", "RM"})
+_FILE_ARGUMENTS: Final = re.compile(r"(?:\s+(?:'(?:[^'\\]|\\.)*'|(?:file:|@|snow:)[^\s;]*))+", re.IGNORECASE)
+"""Paths behind SnowSQL's PUT and its kin: what looks like a comment in one is a part of it."""
+_COLUMNS_MAY_COME: Final = re.compile(
+    r"(?:merge|insert)\s+(?:overwrite\s+)?with\s+schema\s+evolution\b|copy\s+from\s+database\b|load\s+data\b"
+    r"|copy\s+into\s[^;]*?(?:mergeSchema|match_by_column_name)",
+    re.IGNORECASE,
+)
+"""Data statements that may make a table or add columns to it."""
 _LINE_WORDS: Final = {"mysql": frozenset({"USE", "SOURCE"})}
 """First words, in a line, of what the client takes without a semicolon: the line's end ends it."""
 _CLIENTS: Final = {"tsql": ":", "duckdb": ".", "snowflake": "!"}
@@ -50,6 +64,7 @@ class Splitter:
         self._tokens: list[Token] = []
         self._body: Body | None = None
         self._several = False
+        self._parens = 0
         self._line_end: int | None = None
         self._line_words = _LINE_WORDS.get(lexer.dialect.name, frozenset())
         self._routines = BATCH_ROUTINES if lexer.dialect.batches else ROUTINES
@@ -57,6 +72,8 @@ class Splitter:
         self._client = _CLIENTS.get(lexer.dialect.name, "\\")
         self._enders = _LINES | {";", self._client}
         self._starters = Starters() if lexer.dialect.batches else None
+        self.evolves = False
+        """Databricks: data statements may add columns, as a setting of the session says."""
 
     def statements(self) -> Iterator[Statement]:
         """Each statement that is not known to be harmless by its first word alone."""
@@ -72,6 +89,8 @@ class Splitter:
                 if ended is not None:
                     yield from ended
                     continue
+            if starters is None and token.upper in _VERBS and self._tokens and self._is_border(token):
+                yield from self._finish(token.start)
             if starters is not None and self._body is None and starters.starts(self._tokens, token, self._following):
                 yield from self._finish(token.start)
                 starters.starts([], token, self._following)
@@ -89,7 +108,7 @@ class Splitter:
     def _skip_columns(self) -> None:
         """Passes over what a new table's columns are: they are read only if need be, from the text."""
         head = [token.upper for token in self._tokens]
-        if self._body is None and "TABLE" in head and head.count("(") == 1 and head[-2] != "IDENTIFIER":
+        if self._body is None and "TABLE" in head and head.count("(") == 1 and head[-2] not in {"IDENTIFIER", "%", "$"}:
             before = self._lexer.pos
             if self._lexer.skip_parens():
                 end = self._lexer.pos
@@ -130,6 +149,16 @@ class Splitter:
     def _begins_line(self, token: Token) -> bool:
         return not self._text[self._text.rfind("\n", 0, token.start) + 1 : token.start].strip()
 
+    def _is_border(self, token: Token) -> bool:
+        """Whether a statement begins here, at the beginning of a line, although nothing ended the one before."""
+        if self._parens > 0 or self._lexer.delimiter != ";" or not self._begins_line(token):
+            return False
+        if self._body is not None and self._body.is_open():
+            return False
+        return begins_statement(
+            self._tokens, token, self._following(), self._lexer.dialect, routine=self._body is not None
+        )
+
     def _line(self, token: Token) -> Iterator[Statement] | None:
         """A line that ends the statement before it by itself."""
         if token.upper == "DELIMITER":
@@ -154,6 +183,8 @@ class Splitter:
 
     def _add(self, token: Token) -> None:
         self._tokens.append(token)
+        if token.upper in {"(", ")"}:
+            self._parens += 1 if token.upper == "(" else -1
         if self._body is not None:
             self._body.feed(token)
         elif token.upper in self._routines and len(self._tokens) <= MAX_HEAD and begins_routine(self._tokens):
@@ -166,11 +197,21 @@ class Splitter:
         if self._lexer.delimiter != ";" or self._body is not None:
             return
         if len(self._tokens) == 1:
+            if token.upper in _FILE_COMMANDS and self._lexer.dialect.name == "snowflake":
+                paths = _FILE_ARGUMENTS.match(self._text, token.end)
+                self._lexer.pos = paths.end() if paths else token.end
             if token.upper not in SKIPPED or self._wants_a_look(token):
                 return
         elif self._tokens[0].upper != "CREATE" or self._starters is not None or self._tokens[1].upper == "SCHEMA":
             return
+        begin = self._lexer.pos
         ending = self._lexer.skip()
+        while (
+            ending.upper == "\n"
+            and self._tokens[0].upper in _RIGHTS
+            and not _GIVEN.search(self._text, begin, ending.start)
+        ):
+            ending = self._lexer.skip()  # a right that is called CREATE TABLE
         if ending.kind is Kind.BROKEN:
             yield from self._finish(ending.start, broken=f"{ending.text[:2].strip()} is never closed")
         elif ending.kind is not Kind.WORD:
@@ -180,12 +221,16 @@ class Splitter:
         """Whether a statement that begins with a harmless word is to be read all the same; data behind COPY is passed."""
         if self._starters is not None and token.upper in {"GRANT", "REVOKE", "DENY"}:
             return True
-        if token.upper not in {"COPY", "LOAD"}:
+        if token.upper not in {"COPY", "LOAD", "MERGE", "INSERT"}:
             return False
+        if self.evolves and token.upper in {"MERGE", "INSERT"}:
+            return True
         head = self._text[token.start : token.start + 5000]
+        if token.upper in {"MERGE", "INSERT"}:
+            return _COLUMNS_MAY_COME.match(head) is not None
         data = re.match(r"copy\b[^;]*?\bfrom\s+stdin\b[^;]*;[^\n]*\n", head, re.IGNORECASE)
         if data is None:
-            return re.match(r"copy\s+from\s+database|load\s+data\b", head, re.IGNORECASE) is not None
+            return _COLUMNS_MAY_COME.match(head) is not None
         closing = re.compile(r"^\\\.[ \t]*$", re.MULTILINE).search(self._text, token.start + data.end() - 1)
         self._lexer.pos = closing.end() if closing else len(self._text)
         self._tokens.clear()
@@ -193,7 +238,7 @@ class Splitter:
 
     def _finish(self, end: int, *, broken: str = "") -> Iterator[Statement]:
         tokens, several = self._tokens, self._several
-        self._tokens, self._body, self._several, self._line_end = [], None, False, None
+        self._tokens, self._body, self._several, self._line_end, self._parens = [], None, False, None, 0
         if self._starters is not None:
             self._starters.begin()
         if tokens and (broken or tokens[0].upper not in SKIPPED or len(tokens) > 1):

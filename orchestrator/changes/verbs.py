@@ -61,7 +61,7 @@ HARMLESS: Final = SKIPPED | frozenset(
             "SHUTDOWN",
         ),
         *("STOP", "RESUME", "SUSPEND", "CANCEL", "AWAIT", "UNINSTALL", "AUDIT", "NOAUDIT"),
-        *("ADD", "QUIT", "PROMPT", "WHENEVER", "SPOOL"),
+        *("APPLY", "AUTO", "ADD", "QUIT", "PROMPT", "WHENEVER", "SPOOL"),
     }
 )
 """First words of statements that neither make, change nor remove a table, a view or a column."""

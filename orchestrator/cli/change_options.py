@@ -13,7 +13,7 @@ DIALECTS: Final = ("snowflake", "postgres", "bigquery", "redshift", "databricks"
 
 
 def change_options(command: F) -> F:
-    """--ddl, --dialect, --default-schema, --strict, --dbt-target, --dbt-state, --changed."""
+    """--ddl, --ddl-list, --dialect, --default-schema, --set, --strict, --dbt-target, --dbt-state, --changed."""
     for decorate in (
         option(
             "--changed",
@@ -38,6 +38,14 @@ def change_options(command: F) -> F:
             is_flag=True,
             help="A statement that is not understood ends the command with exit code 2, instead of counting as touching everything.",
         ),
+        option(
+            "--set",
+            "set_values",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Fill a placeholder of the migrations, in any tool's form: ${NAME}, {{ NAME }}, $(NAME), :NAME, %NAME% and others. "
+            "Repeatable. A placeholder without a value is exit code 2.",
+        ),
         option("--default-schema", metavar="SCHEMA", help="The schema of names that stand in the SQL without one."),
         option(
             "--dialect",
@@ -48,7 +56,14 @@ def change_options(command: F) -> F:
             "--ddl",
             multiple=True,
             metavar="FILE",
-            help="What these SQL migrations touched; repeatable; a file, a folder, a glob, or - for stdin.",
+            help="What these SQL migrations touched; repeatable; a file, a folder, a glob, @LIST for a file that names files, or - "
+            "for SQL on stdin.",
+        ),
+        option(
+            "--ddl-list",
+            multiple=True,
+            metavar="FILE",
+            help="The migrations that this file names, one a line or each ended by a NUL; - for a list on stdin; repeatable.",
         ),
     ):
         command = decorate(command)

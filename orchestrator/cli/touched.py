@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,13 +18,14 @@ NO_DIALECT = "no --dialect is given: the migrations were read as PostgreSQL's; l
 
 
 def read_touched(options: Mapping[str, Any]) -> Touched | None:
-    """What `--ddl`, `--dbt-target` and `--changed` tell, all together; None where none of them is given.
+    """What `--ddl`, `--ddl-list`, `--dbt-target` and `--changed` tell, all together; None where none of them is given.
 
     Raises `UsageError` for what cannot be read, and for an option that belongs to one that is not given.
     """
-    ddl, target, names = options["ddl"], options["dbt_target"], options["changed"]
+    ddl, lists = options["ddl"], options["ddl_list"]
+    target, names = options["dbt_target"], options["changed"]
     _check(options)
-    if not ddl and target is None and not names:
+    if not ddl and not lists and target is None and not names:
         return None
     from dataclasses import replace
 
@@ -36,9 +37,11 @@ def read_touched(options: Mapping[str, Any]) -> Touched | None:
 
     nothing = ChangeSet()
     migrated = built = nothing
-    if ddl:
+    if ddl or lists:
         migrated = read_ddl(
             ddl,
+            lists=lists,
+            values=_values(options["set_values"]),
             dialect=options["dialect"] or "postgres",
             default_schema=options["default_schema"],
             stdin=_stdin,
@@ -64,13 +67,35 @@ def fingerprint(touched: Touched) -> str:
 def _check(options: Mapping[str, Any]) -> None:
     """What stands on the command line must fit together; a variable that is set for many commands may have nothing to say."""
     context = click.get_current_context()
-    needs = {"dialect": "ddl", "default_schema": "ddl", "strict": "ddl", "dbt_state": "dbt_target"}
+    needs = {
+        "dialect": ("ddl", "ddl_list"),
+        "default_schema": ("ddl", "ddl_list"),
+        "strict": ("ddl", "ddl_list"),
+        "set_values": ("ddl", "ddl_list"),
+        "dbt_state": ("dbt_target",),
+    }
     for name, needed in needs.items():
         is_said = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if is_said and not options[needed]:
-            raise UsageError(f"--{name.replace('_', '-')} belongs to --{needed.replace('_', '-')}, which is not given")
-    if "-" in options["ddl"] and "-" in options["changed"]:
-        raise UsageError("--ddl - and --changed - both read standard input, which can be read only once")
+        if is_said and not any(options[each] for each in needed):
+            raise UsageError(f"{_flag(name)} belongs to {_flag(needed[0])}, which is not given")
+    readers = [_flag(name) for name in ("ddl", "ddl_list", "changed") if "-" in options[name]]
+    if len(readers) > 1:
+        raise UsageError(f"{' - and '.join(readers)} - both read standard input, which can be read only once")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.removesuffix("_values").replace("_", "-")
+
+
+def _values(assignments: Sequence[str]) -> dict[str, str]:
+    """Placeholders and their values, from `NAME=VALUE`. Raises `UsageError` for one without a name or without a sign."""
+    values: dict[str, str] = {}
+    for each in assignments:
+        name, sign, value = each.partition("=")
+        if not name or not sign:
+            raise UsageError(f"--set {each}: write NAME=VALUE")
+        values[name] = value
+    return values
 
 
 def _stdin() -> bytes:

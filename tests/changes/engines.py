@@ -83,7 +83,9 @@ _POSTGRES_LOOK = """
 SELECT json_build_array(current_database(), n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
     concat_ws('|', c.relkind, a.attnum, a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid),
         CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END, pg_get_partkeydef(c.oid),
-        (SELECT string_agg(inhparent::text, ',') FROM pg_inherits WHERE inhrelid IN (c.oid) OR inhparent IN (c.oid))))
+        (SELECT string_agg(inhparent::text, ',') FROM pg_inherits WHERE inhrelid IN (c.oid) OR inhparent IN (c.oid)),
+        (SELECT string_agg(conname || pg_get_constraintdef(k.oid), ',' ORDER BY conname) FROM pg_constraint k
+            WHERE c.oid IN (conrelid, confrelid) AND contype IN ('p', 'u', 'f'))))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
@@ -188,7 +190,9 @@ _MARIADB_OWN = "('mysql', 'sys', 'information_schema', 'performance_schema')"
 
 _MARIADB_LOOK = f"""
 SELECT JSON_ARRAY(t.table_schema, t.table_name, c.column_name, c.column_type,
-    CONCAT_WS('|', t.table_type, c.ordinal_position, c.is_nullable, c.column_default, c.extra, c.generation_expression,
+    CONCAT_WS('|', (SELECT GROUP_CONCAT(CONCAT(k.constraint_name, k.column_name) ORDER BY 1)
+            FROM information_schema.key_column_usage k WHERE t.table_name IN (k.table_name, k.referenced_table_name)
+            AND t.table_schema IN (k.table_schema, k.referenced_table_schema)), t.table_type, c.ordinal_position, c.is_nullable, c.column_default, c.extra, c.generation_expression,
         c.character_set_name, c.collation_name, c.column_comment, v.view_definition))
 FROM information_schema.tables t
 LEFT JOIN information_schema.columns c ON c.table_schema = t.table_schema AND c.table_name = t.table_name
@@ -270,6 +274,9 @@ _DUCKDB_LOOK = """
 SELECT database_name, schema_name, table_name, column_name, data_type,
     concat_ws('|', column_index, is_nullable, column_default)
 FROM duckdb_columns() WHERE NOT internal AND database_name NOT IN ('system', 'temp')
+UNION ALL
+SELECT database_name, schema_name, table_name, NULL, NULL, string_agg(constraint_text, ',' ORDER BY constraint_text)
+FROM duckdb_constraints() WHERE constraint_type IN ('PRIMARY KEY', 'UNIQUE', 'FOREIGN KEY') GROUP BY ALL
 UNION ALL
 SELECT database_name, schema_name, view_name, NULL, NULL, sql
 FROM duckdb_views() WHERE NOT internal AND database_name NOT IN ('system', 'temp')

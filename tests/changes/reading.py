@@ -1,13 +1,12 @@
 """Shorthand for tests: SQL in, names with signs out."""
 
 from orchestrator.changes.change_set import ChangeSet, Effect
-from orchestrator.changes.marks import forward_only
 from orchestrator.changes.reader import read_sql
 
 
 def read(sql: str, dialect: str = "postgres", *, default_schema: str | None = None) -> ChangeSet:
     """What the SQL touches, read as a file's text would be."""
-    return read_sql(forward_only(sql), source="x.sql", dialect=dialect, default_schema=default_schema)
+    return read_sql(sql, source="x.sql", dialect=dialect, default_schema=default_schema)
 
 
 def told(found: ChangeSet) -> list[str]:

@@ -10,7 +10,6 @@ import yaml
 
 from orchestrator.changes.change_set import ChangeSet, Effect
 from orchestrator.changes.dialects import DIALECTS
-from orchestrator.changes.marks import forward_only
 from orchestrator.changes.reader import read_sql
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -29,8 +28,7 @@ def entries() -> tuple[tuple[str, dict[str, Any]], ...]:
 
 def read(dialect: str, entry: dict[str, Any]) -> ChangeSet:
     """What the reader finds in one entry's SQL."""
-    sql = forward_only(entry["sql"]) if entry.get("marks") else entry["sql"]
-    return read_sql(sql, source="x.sql", dialect=dialect, default_schema=entry.get("default_schema"))
+    return read_sql(entry["sql"], source="x.sql", dialect=dialect, default_schema=entry.get("default_schema"))
 
 
 def test_the_corpus_is_large_and_covers_every_dialect() -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.changes.change_set import ChangeSet
-from orchestrator.changes.errors import ChangesError, MissingExtraError
+from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.files import read_ddl
+from orchestrator.changes.reader import read_sql
 from tests.changes.reading import told, touched
 
 
@@ -48,7 +49,7 @@ def test_a_session_ends_with_its_file(tmp_path: Path) -> None:
     "name",
     [
         *(
-            "U3__undo",
+            "U3__x",
             "U1.2.3__x",
             "20260101_x.down",
             "x-down",
@@ -61,13 +62,52 @@ def test_a_session_ends_with_its_file(tmp_path: Path) -> None:
     ],
 )
 def test_undo_migrations_are_left_out(tmp_path: Path, name: str) -> None:
-    """Flyway's U files, `.down.sql` and their kin are named in a warning, in a folder and by themselves."""
+    """Flyway's U files, `.down.sql` and their kin, beside their forward migration, are left out with a warning."""
     write(tmp_path, V1__a="DROP TABLE s.a")
     (tmp_path / f"{name}.sql").write_text("DROP TABLE s.ghost")
+    forward = name.replace("U", "V").replace("down", "up").replace("rollback", "up").replace("undo.x", "do.x")
+    (tmp_path / f"{forward}.sql").touch()
     for found in (ddl(tmp_path), ddl(tmp_path / "V1__a.sql", tmp_path / f"{name}.sql")):
         assert told(found) == ["-s.a"]
         assert len(found.warnings) == 1
         assert name in found.warnings[0]
+
+
+@pytest.mark.parametrize("name", ["5533460_spread_limits_top_down", "shut-down", "down", "undo"])
+def test_a_name_that_ends_in_down_takes_nothing_back_by_itself(tmp_path: Path, name: str) -> None:
+    """Without its forward migration beside it, a file whose name ends in `_down.sql` is a forward one."""
+    (tmp_path / f"{name}.sql").write_text("DROP TABLE s.a")
+    (tmp_path / "other.sql").touch()
+    found = ddl(tmp_path)
+    assert (told(found), found.warnings) == (["-s.a"], ())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\0"], ids=["lf", "crlf", "nul"])
+def test_lists_name_files(tmp_path: Path, end: str) -> None:
+    """`--ddl-list FILE`, `--ddl-list -` and `--ddl @FILE` read the files that a list names, in its order, each by itself."""
+    write(tmp_path, V10__b="DROP TABLE s.b", V2__a="CREATE TABLE s.a (x int)")
+    names = [str(tmp_path / "V2__a.sql"), str(tmp_path / "V10__b.sql"), str(tmp_path / "V2__a.sql")]
+    text = end.join([*names, ""]).encode()
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(text)
+    for found in (
+        ddl(f"@{listed}"),
+        read_ddl([], lists=[str(listed)], dialect="postgres", stdin=bytes),
+        read_ddl([], lists=["-"], dialect="postgres", stdin=lambda: text),
+    ):
+        assert [(str(each.name), each.source) for each in found.changes] == [("s.a", names[0]), ("s.b", names[1])]
+
+
+def test_a_list_is_checked(tmp_path: Path) -> None:
+    """A name that is not there is an error with its line; a list without names is said to be empty."""
+    listed = tmp_path / "list.txt"
+    listed.write_text("\nnowhere.sql\n")
+    with pytest.raises(ChangesError, match=r"list\.txt:2: no such file or folder: nowhere\.sql"):
+        ddl(f"@{listed}")
+    listed.write_text("\n")
+    found = ddl(f"@{listed}")
+    assert found.changes == ()
+    assert "names no file" in found.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -125,15 +165,26 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pyt
         ddl(file)
 
 
-def test_encodings(tmp_path: Path) -> None:
-    """UTF-8 with its mark is fine, UTF-16 is refused with advice, and anything else is read with a warning."""
-    assert told(ddl("-", stdin="\ufeffDROP TABLE s.ä".encode())) == ["-s.ä"]
-    for encoded in ("DROP TABLE a".encode("utf-16"), "DROP TABLE a".encode("utf-16-le")):
-        with pytest.raises(ChangesError, match="save it as UTF-8"):
-            ddl("-", stdin=encoded)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_byte_order_mark_names_the_encoding(encoding: str) -> None:
+    """UTF-8 and UTF-16 with a byte order mark are decoded, as SQL Server Management Studio saves files."""
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    assert told(ddl("-", stdin=f"{mark}DROP TABLE s.ä".encode(encoding))) == ["-s.ä"]
+
+
+@pytest.mark.parametrize("data", ["DROP TABLE a".encode("utf-16-le"), b"\xff\xfea", "DROP TABLE a".encode("utf-32")])
+def test_what_is_no_text_is_refused(data: bytes) -> None:
+    """UTF-16 without a byte order mark, or cut short, and other encodings with zeros are refused."""
+    with pytest.raises(ChangesError, match="UTF-16"):
+        ddl("-", stdin=data)
+
+
+def test_other_encodings_are_read_with_a_warning() -> None:
+    """What is not UTF-8 is read as Windows-1252, and the warning names the first line that is not."""
     found = ddl("-", stdin="-- Größe\nDROP TABLE s.ä".encode("cp1252"))
     assert told(found) == ["-s.ä"]
-    assert found.warnings[0].startswith("<stdin>:1: not UTF-8")
+    assert found.warnings[0].startswith("not UTF-8")
+    assert "<stdin>:1" in found.warnings[0]
 
 
 def test_strict_refuses_what_is_not_understood() -> None:
@@ -148,15 +199,6 @@ def test_strict_refuses_what_is_not_understood() -> None:
     with pytest.raises(ChangesError, match="FROBNICATE x; say"):
         ddl("-", stdin=b"FROBNICATE x", strict=True)
     assert told(ddl("-", stdin=b"DROP TABLE s.a", strict=True)) == ["-s.a"]
-
-
-def test_without_sqlglot_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the library the message says what to install, also when there is nothing to read."""
-    monkeypatch.setitem(__import__("sys").modules, "sqlglot", None)
-    with pytest.raises(MissingExtraError, match=r'pip install "omni-refresh\[ddl\]"'):
-        ddl("-", stdin=b"")
-    with pytest.raises(MissingExtraError):
-        read_ddl([], dialect="postgres", stdin=bytes)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +222,10 @@ def test_without_sqlglot_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_takes_a_migration_back_is_left_out(up: str, down: str, dialect: str) -> None:
     """The down part of a file touches nothing, and what follows it keeps its line."""
     sql = f"{up}\nCREATE TABLE S.A (x int);\n{down}\nDROP TABLE S.GHOST;\n"
-    assert touched(sql.replace("#", "--") if dialect == "snowflake" else sql, dialect) == ["+S.A"]
+    found = read_sql(sql, source="migrations/001-a.sql", dialect=dialect)
+    assert (told(found), found.not_understood) == (["+S.A"], ())
+    (warning,) = found.warnings
+    assert "migrations/001-a.sql:3" in warning
 
 
 def test_up_may_follow_down() -> None:

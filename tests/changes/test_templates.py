@@ -3,7 +3,8 @@
 import pytest
 
 from orchestrator.changes.errors import TemplatedError
-from tests.changes.reading import read, touched
+from orchestrator.changes.reader import read_sql
+from tests.changes.reading import read, told, touched
 
 
 @pytest.mark.parametrize(
@@ -13,15 +14,15 @@ from tests.changes.reading import read, touched
         ("{% if x %}\nDROP TABLE a;\n{% endif %}", "postgres", "{% if x %}", "--dbt-target"),
         ("{# note #}\nDROP TABLE a;", "postgres", "{# note #}", "--dbt-target"),
         ("INSERT INTO {{ ref('x') }} SELECT 1", "bigquery", "{{ ref('x') }}", "--dbt-target"),
-        ("CREATE TABLE ${schema}.t (a int)", "postgres", "${schema}", "in its place"),
-        ("DELETE FROM ${schema}.t", "mysql", "${schema}", "in its place"),
+        ("CREATE TABLE ${schema}.t (a int)", "postgres", "${schema}", "--set"),
+        ("DELETE FROM ${schema}.t", "mysql", "${schema}", "--set"),
         ("CREATE TABLE `{{ project }}.ds.t` (a INT64)", "bigquery", "{{ project }}", "--dbt-target"),
-        ("INSERT INTO `${p}.ds.t` VALUES (1)", "bigquery", "${p}", "in its place"),
-        ('DROP TABLE "${schema}".t', "postgres", "${schema}", "in its place"),
-        ("CREATE TABLE [$(Schema)].t (a int)", "tsql", "$(Schema)", "--dbt-target|in its place"),
-        ("CREATE TABLE $(Schema).t (a int)", "tsql", "$(Schema)", "in its place"),
+        ("INSERT INTO `${p}.ds.t` VALUES (1)", "bigquery", "${p}", "--set"),
+        ('DROP TABLE "${schema}".t', "postgres", "${schema}", "--set"),
+        ("CREATE TABLE [$(Schema)].t (a int)", "tsql", "$(Schema)", "--set"),
+        ("CREATE TABLE $(Schema).t (a int)", "tsql", "$(Schema)", "--set"),
         ("CREATE TABLE <% schema %>.t (a int)", "snowflake", "<% schema %>", "--dbt-target"),
-        ("CREATE TABLE &{schema}.t (a int)", "snowflake", "&{schema}", "in its place"),
+        ("CREATE TABLE &{schema}.t (a int)", "snowflake", "&{schema}", "--set"),
         ("EXECUTE IMMEDIATE 'DROP TABLE {{ x }}'", "snowflake", "{{ x }}", "--dbt-target"),
         ("SELECT 1 {{", "postgres", "{{", "--dbt-target"),
     ],
@@ -55,3 +56,72 @@ def test_templates_are_refused_with_advice(sql: str, dialect: str, shown: str, a
 def test_braces_in_strings_comments_and_literals_are_no_template(sql: str, dialect: str) -> None:
     """Braces and dollars where SQL itself has them are read as SQL."""
     assert touched(sql, dialect) == []
+
+
+@pytest.mark.parametrize(
+    "area, dialect",
+    [
+        *((":area", "postgres"), (':"area"', "postgres"), ("@area", "mysql"), ("@area", "tsql"), ("$area", "postgres")),
+        *(("$area$", "tsql"), ("$area$", "postgres"), ("%(area)s", "postgres"), ("{area}", "snowflake")),
+        *(
+            ("#{area}", "tsql"),
+            ("[#{area}]", "tsql"),
+            ("%area%", "mysql"),
+            ("`%area%`", "mysql"),
+            ("&area.", "snowflake"),
+        ),
+        *(("${area}", "postgres"), ("$(area)", "tsql"), ("{{ area }}", "snowflake"), ("<%= area %>", "postgres")),
+        *(("@area@", "tsql"), ('"{area}"', "postgres"), ("&{area}", "snowflake"), ("`${area}`", "bigquery")),
+    ],
+)
+def test_placeholders_are_filled_or_refused(area: str, dialect: str) -> None:
+    """A placeholder of any tool is filled from a value that is given, and refused without one; it is never part of a name."""
+    for sql in (f"CREATE TABLE {area}.t (a int)", f"SELECT 1;\nDROP VIEW {area}.t", f"ALTER TABLE {area}.t ADD a int"):
+        (change,) = read_sql(sql, source="x.sql", dialect=dialect, values={"area": "plant"}).changes
+        assert str(change.name).lower() == "plant.t"
+        with pytest.raises(TemplatedError, match="--set area=VALUE") as refused:
+            read(sql, dialect)
+        assert refused.value.line == 1 + sql.count("\n")
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, values, expected",
+    [
+        ("CREATE TABLE pre_{x}_t (a int)", "postgres", {"x": "q"}, "+?.pre_q_t"),
+        ("CREATE TABLE %s.t (a int)", "postgres", {"%s": "q"}, "+q.t"),
+        ("SET search_path TO :area; CREATE TABLE t (a int)", "postgres", {"area": "q"}, "+q.t"),
+        ("CREATE TABLE ${db-name}.t (a int)", "postgres", {"db-name": "q"}, "+q.t"),
+        ("CREATE TABLE ${A}.${B} (a int)", "postgres", {"A": "q", "B": "x"}, "+q.x"),
+    ],
+)
+def test_values_stand_anywhere_in_a_name(sql: str, dialect: str, values: dict[str, str], expected: str) -> None:
+    """A value may be a part of a name, a session's schema, or stand for a placeholder that is given as it is written."""
+    assert told(read_sql(sql, source="x.sql", dialect=dialect, values=values)) == [expected]
+    with pytest.raises(TemplatedError):
+        read(sql, dialect)
+
+
+def test_the_text_itself_sets_variables() -> None:
+    """psql's and sqlcmd's variables are those that the text sets, from that line on; a given value wins."""
+    psql = "\\set area plant\nCREATE TABLE :area.t (a int);\n\\set area 'other'\nDROP TABLE :\"area\".t;"
+    assert touched(psql) == ["+plant.t", "-other.t"]
+    assert told(read_sql(psql, source="x", dialect="postgres", values={"area": "q"})) == ["+q.t", "-q.t"]
+    assert touched(':setvar area "plant"\nCREATE TABLE $(Area).t (a int)\nGO', "tsql") == ["+plant.t"]
+    assert touched("!define area=plant\nCREATE TABLE &area..t (a int);", "snowflake") == ["+PLANT.T"]
+    for early in ("DROP TABLE :area.t;\n\\set area plant\n", "\\set area `date`\nDROP TABLE :area.t;"):
+        with pytest.raises(TemplatedError):
+            read(early)
+
+
+@pytest.mark.parametrize(
+    "sql, dialect",
+    [
+        ("ALTER TABLE s.t ADD COLUMN {c} int", "postgres"),
+        ("ALTER TABLE s.t ALTER COLUMN {c} SET STATISTICS 5, ADD {d} int", "postgres"),
+        ("CREATE TABLE s.t (a int DEFAULT :x, {c} text)", "postgres"),
+    ],
+)
+def test_placeholders_elsewhere_do_no_harm(sql: str, dialect: str) -> None:
+    """A placeholder that is no part of a table's name need not be filled."""
+    assert touched(sql, dialect) == ["+s.t"]
+    assert touched("CREATE INDEX i ON {s}.t (a); INSERT INTO {s}.t VALUES (1); TRUNCATE :t") == []

@@ -1,7 +1,6 @@
 """`changes`: what was touched, for people and as JSON, without a manifest."""
 
 import io
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -73,6 +72,17 @@ def test_people_read_a_line_for_each_change(here: Here, migration: str) -> None:
     assert done.err == ""
 
 
+def test_lists_and_values(here: Here, tmp_path: Path, migration: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--ddl-list reads the files that a list names, and --set fills their placeholders."""
+    (tmp_path / "V4__y.sql").write_text("DROP TABLE ${schema}.t", encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"V4__y.sql\n")))
+    done = here("changes", "--ddl-list", "-", "--dialect", "postgres", "--set", "schema=plant", "--strict")
+    assert (done.code, done.out.splitlines()[0]) == (0, "- plant.t  V4__y.sql:1  drops the table")
+    refused = here("changes", "--ddl", "V4__y.sql", "--dialect", "postgres")
+    assert refused.code == 2
+    assert "--set schema=VALUE" in refused.err
+
+
 def test_nothing_touched_is_no_error(here: Here, tmp_path: Path) -> None:
     """Migrations that change nothing give an empty answer and exit code 0."""
     (tmp_path / "x.sql").write_text("GRANT SELECT ON t TO r", encoding="utf-8")
@@ -111,6 +121,9 @@ def test_the_help_names_every_dialect() -> None:
         (["--default-schema", "s", "--changed", "a"], "--default-schema belongs to --ddl"),
         (["--dbt-state", "x", "--changed", "a"], "--dbt-state belongs to --dbt-target"),
         (["--ddl", "-", "--changed", "-"], "can be read only once"),
+        (["--ddl", "-", "--ddl-list", "-"], "can be read only once"),
+        (["--set", "a=b", "--changed", "a"], "--set belongs to --ddl"),
+        (["--ddl", "-", "--set", "a"], "write NAME=VALUE"),
         (["--ddl", "missing.sql"], "no such file or folder"),
         (["--dbt-target", "missing"], "missing"),
         (["--changed", "a..b"], "is no name"),
@@ -129,15 +142,6 @@ def test_variables_for_many_commands_disturb_none(here: Here, monkeypatch: pytes
     monkeypatch.setenv("OMNI_REFRESH_DIALECT", "snowflake")
     monkeypatch.setenv("OMNI_REFRESH_DEFAULT_SCHEMA", "PUBLIC")
     assert here("changes", "--changed", "a").code == 0
-
-
-def test_a_missing_extra_is_named(here: Here, migration: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without sqlglot the message names the extra that brings it; dbt and lists need none."""
-    monkeypatch.setitem(sys.modules, "sqlglot", None)
-    done = here("changes", "--ddl", migration, "--dialect", "postgres")
-    assert done.code == 2
-    assert "omni-refresh[ddl]" in done.err
-    assert here("changes", "--changed", "a.b").code == 0
 
 
 def test_dbt_and_standard_input(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

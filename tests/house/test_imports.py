@@ -57,7 +57,6 @@ OWNERS: dict[str, set[str]] = {
     "pydantic": {"manifest", "simulator"},  # both read what people write
     "pydantic_core": {"manifest", "simulator"},
     "rich": {"report", "cli"},
-    "sqlglot": {"changes"},
     "sqlite3": {"journal"},
     "structlog": {"log"},
     "yaml": {"manifest"},

@@ -13,7 +13,6 @@ HEAVY = {
     "jinja2",
     "pydantic",
     "rich",
-    "sqlglot",
     "sqlite3",
     "ssl",
     "structlog",

@@ -80,6 +80,7 @@ def test_what_alembic_really_writes(file: str, dialect: str) -> None:
         "+?.alembic_version",
         "+billing.invoices",
         "+billing.payments",
+        "+billing.invoices",  # a foreign key of the new table refers to it
         "+billing.invoices",
         "-billing.payments",
         "-billing.receipts",
@@ -100,7 +101,8 @@ def test_files_that_are_piped_together(tool: str) -> None:
 def test_an_undo_migration_is_left_out_aloud() -> None:
     """Flyway's undo file lies beside the others and is not read; a warning names it."""
     (warning,) = migrations("flyway/migrations").warnings
-    assert "U13__drop_notes.sql: left out" in warning
+    assert "take a migration back were left out" in warning
+    assert "U13__drop_notes.sql" in warning
 
 
 def test_a_templated_migration_is_refused_with_advice() -> None:

@@ -1,0 +1,217 @@
+"""Types of columns: how they are written, what a table's definition says of them, and whether one holds all that another did."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from orchestrator.changes.cursor import Cursor, split_commas
+from orchestrator.changes.dialects import Dialect
+from orchestrator.changes.lexer import Kind, tokens_of
+
+MAX_DEFINITION: Final = 200_000
+"""Longer definitions of tables are not read for their columns' types, in characters."""
+
+
+class Step(Enum):
+    """What a change of type does to what the column holds."""
+
+    SAME = auto()
+    WIDER = auto()
+    """Nothing that the column held can be lost, and it stays of its sort."""
+    OTHER = auto()
+
+
+class _Type(NamedTuple):
+    sort: str
+    sizes: tuple[int, ...]
+    values: frozenset[str]
+    """Those of a type that lists its values."""
+
+
+_AFTER_TYPE: Final = frozenset(
+    {
+        *("USING", "COLLATE", "NOT", "NULL", "DEFAULT", "COMMENT", "AFTER", "FIRST", "CONSTRAINT", "CHARACTER"),
+        *("CHARSET", "AUTO_INCREMENT", "AUTOINCREMENT", "PRIMARY", "UNIQUE", "KEY", "CHECK", "REFERENCES"),
+        *("GENERATED", "AS", "WITH", "SPARSE", "MASKED", "ENCRYPTED", "CASCADE", "RESTRICT", "ON", "INVISIBLE"),
+        *("VISIBLE", "IDENTITY", "ENCODE", "ENABLE", "TAG", "MASKING", "OPTIONS", "DISTKEY", "SORTKEY", "STORAGE"),
+    }
+)
+_INTEGERS: Final = ("TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT")
+_UNSIGNED: Final = tuple(f"{each} UNSIGNED" for each in _INTEGERS)
+_FLOATS: Final = ("FLOAT", "DOUBLE")
+_TEXTS: Final = ("CHAR", "NCHAR", "VARCHAR", "NVARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT")
+_LISTS: Final = frozenset({"ENUM", "SET"})
+_ALSO: Final = {
+    **dict.fromkeys(("BYTE", "INT1"), "TINYINT"),
+    **dict.fromkeys(("SHORT", "INT2", "SMALLSERIAL"), "SMALLINT"),
+    **dict.fromkeys(("INTEGER", "INT4", "SERIAL", "SIGNED"), "INT"),
+    **dict.fromkeys(("LONG", "INT8", "INT64", "BIGSERIAL", "BYTEINT"), "BIGINT"),
+    "UTINYINT": "TINYINT UNSIGNED",
+    "USMALLINT": "SMALLINT UNSIGNED",
+    "UINTEGER": "INT UNSIGNED",
+    "UBIGINT": "BIGINT UNSIGNED",
+    **dict.fromkeys(("REAL", "FLOAT4"), "FLOAT"),
+    **dict.fromkeys(("DOUBLE PRECISION", "FLOAT8", "FLOAT64"), "DOUBLE"),
+    **dict.fromkeys(("NUMERIC", "DEC", "NUMBER", "FIXED"), "DECIMAL"),
+    **dict.fromkeys(("CHARACTER", "BPCHAR"), "CHAR"),
+    **dict.fromkeys(("CHARACTER VARYING", "CHAR VARYING", "STRING"), "VARCHAR"),
+    "NATIONAL CHARACTER VARYING": "NVARCHAR",
+    "BOOL": "BOOLEAN",
+    "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE",
+    "TIMESTAMP WITHOUT TIME ZONE": "TIMESTAMP",
+}
+_BOUNDLESS: Final = 16_777_216
+"""Snowflake's longest text: so long is one without a length."""
+_MAX: Final = 2**31 - 1
+"""What `varchar(max)` comes to."""
+_NO_LIMIT: Final = frozenset({"postgres", "snowflake", "duckdb", "databricks"})
+"""Where VARCHAR without a length takes any text; elsewhere it may mean a single letter."""
+_ONLY_WIDER: Final = {"databricks": frozenset({"BIGINT", "DOUBLE"})}
+"""Types that a column can only be widened to: the warehouse refuses every other change that would end in them."""
+_WRITTEN: Final = re.compile(
+    r"([A-Z][\w ]*?) ?(?:\( ?([^()]*?) ?\))? ?((?:UNSIGNED|ZEROFILL|SIGNED|WITH|WITHOUT|TIME|ZONE| )*)"
+)
+_VALUE: Final = re.compile(r"'(?:[^']|'')*'")
+
+
+class Columns:
+    """The columns of one table: as they were created, and as they were changed since."""
+
+    def __init__(self, text: str) -> None:
+        """`text` is the statement that creates the table."""
+        self._text = text
+        self._types: dict[str, str] | None = None
+
+    def type_of(self, name: str, dialect: Dialect) -> str:
+        """Return the type that the column has now, as it is written; an empty string if that is not known."""
+        return self._known(dialect).get(name.lower(), "")
+
+    def give(self, name: str, written: str, dialect: Dialect) -> None:
+        """Record a column's new type; an empty one means that it is not known."""
+        self._known(dialect)[name.lower()] = written
+
+    def rename(self, old: str, new: str, dialect: Dialect) -> None:
+        """Record a column's new name."""
+        types = self._known(dialect)
+        types[new.lower()] = types.pop(old.lower(), "")
+
+    def _known(self, dialect: Dialect) -> dict[str, str]:
+        if self._types is None:
+            self._types = _defined(self._text, dialect) if len(self._text) <= MAX_DEFINITION else {}
+        return self._types
+
+
+def _defined(text: str, dialect: Dialect) -> dict[str, str]:
+    """The type of each column that a CREATE TABLE defines, by name in lower case."""
+    tokens = tokens_of(text, dialect)
+    cursor = Cursor(tokens)
+    opening = cursor.find("(", "AS")
+    if opening < 0 or cursor.peek(opening).upper == "AS":
+        return {}
+    cursor.at = opening
+    cursor.skip_parens()
+    found: dict[str, str] = {}
+    for column in split_commas(tokens[opening + 1 : cursor.at - 1]):
+        if column and column[0].kind in {Kind.WORD, Kind.QUOTED, Kind.STRING}:
+            found[column[0].text.lower()] = written_type(Cursor(column, 1))
+    return found
+
+
+def written_type(cursor: Cursor) -> str:
+    """Return the type that comes next, in plain words: `VARCHAR ( 50 )`; an empty string if it is no plain type."""
+    words: list[str] = []
+    depth = 0
+    tokens = cursor.rest()
+    for at, token in enumerate(tokens):
+        zoned = (
+            token.upper in {"WITH", "WITHOUT"} and at + 1 < len(tokens) and tokens[at + 1].upper in {"TIME", "LOCAL"}
+        )
+        if words and not depth and token.upper in _AFTER_TYPE and not zoned:
+            break
+        if token.kind is Kind.QUOTED:
+            return ""
+        depth += (token.upper == "(") - (token.upper == ")")
+        words.append("'" + token.text.replace("'", "''") + "'" if token.kind is Kind.STRING else token.text)
+    return " ".join(words)
+
+
+def compare_types(before: str, after: str, dialect: Dialect) -> Step:
+    """Return what the change does, as far as it is known; in doubt `OTHER`. An empty text is a type that is not known.
+
+    BigQuery's SET DATA TYPE allows nothing but wider types. Delta's type widening, and Snowflake's rule that a text stays a text and
+    is not made shorter, tell the same of the widest types.
+    """
+    new = _parse(after, dialect.name)
+    if new is None:
+        return Step.OTHER
+    old = _parse(before, dialect.name)
+    if old is not None:
+        if old == new:
+            return Step.SAME
+        return Step.WIDER if _wider(old, new, dialect.name) else Step.OTHER
+    if dialect.name == "bigquery":
+        return Step.WIDER
+    is_widest = (
+        _widest_in_snowflake(new) if dialect.name == "snowflake" else new.sort in _ONLY_WIDER.get(dialect.name, ())
+    )
+    return Step.WIDER if is_widest else Step.OTHER
+
+
+def _parse(written: str, dialect: str) -> _Type | None:
+    if not written:
+        return None
+    upper = _VALUE.sub("?", written).upper()
+    found = _WRITTEN.fullmatch(upper)
+    if found is None:
+        return _Type(upper, (), frozenset(_VALUE.findall(written)))
+    words, inside, behind = found[1], found[2] or "", found[3].split()
+    sort = " ".join([words, *(each for each in behind if each not in {"ZEROFILL", "SIGNED"})])
+    sort = _ALSO.get(sort, sort)
+    sort = {("float", "postgres"): "DOUBLE", ("float", "tsql"): "DOUBLE", ("real", "mysql"): "DOUBLE"}.get(
+        (words.lower(), dialect), sort
+    )
+    sizes = tuple(_MAX if size == "MAX" else int(size) for size in re.findall(r"\d+|MAX", inside))
+    if sort in _INTEGERS or sort in _UNSIGNED or sort in _FLOATS:
+        sizes = ()  # a width for display
+    if dialect == "bigquery" and sort == "BIGNUMERIC":
+        return _Type(sort, sizes, frozenset())
+    return _Type(sort, sizes, frozenset(_VALUE.findall(written)))
+
+
+def _widest_in_snowflake(new: _Type) -> bool:
+    if new.sort in _TEXTS:
+        return new.sort in {"VARCHAR", "TEXT"} and (not new.sizes or new.sizes[0] >= _BOUNDLESS)
+    return new.sort == "DECIMAL" and new.sizes[:1] == (38,)
+
+
+def _wider(old: _Type, new: _Type, dialect: str) -> bool:
+    for ladder in (_INTEGERS, _UNSIGNED, _FLOATS):
+        if old.sort in ladder:
+            return new.sort in ladder and ladder.index(new.sort) >= ladder.index(old.sort)
+    if old.sort in _TEXTS and new.sort in _TEXTS:
+        return _longer(old, new, dialect)
+    if old.sort == new.sort == "DECIMAL":
+        return _more_digits(old.sizes, new.sizes)
+    return old.sort == new.sort and old.sort in _LISTS and old.values <= new.values
+
+
+def _longer(old: _Type, new: _Type, dialect: str) -> bool:
+    """Whether a text may be at least as long, and is not padded if it was not."""
+    if "CHAR" in {new.sort, new.sort.removeprefix("N")} and new.sort != old.sort:
+        return False
+    if old.sort.startswith("N") and not new.sort.startswith("N") and new.sort != "TEXT":
+        return False
+    if not new.sizes:
+        is_boundless = new.sort in {"TEXT", "LONGTEXT"}
+        return is_boundless or (new.sort == old.sort and (not old.sizes or dialect in _NO_LIMIT))
+    return bool(old.sizes) and new.sizes[0] >= old.sizes[0]
+
+
+def _more_digits(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
+    """Whether there are as many digits before the point, and after it."""
+    if not old or not new:
+        return old == new
+    scale, wanted = (old[1] if len(old) > 1 else 0), (new[1] if len(new) > 1 else 0)
+    return wanted >= scale and new[0] - wanted >= old[0] - scale

@@ -1,0 +1,379 @@
+"""Migrations as people and tools write them: borders without semicolons, helper functions, what the database takes along."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.changes.files import read_ddl
+from tests.changes.reading import read, told, touched, unclear
+
+
+@pytest.mark.parametrize("dialect", ["postgres", "mysql", "snowflake", "databricks", "bigquery", "duckdb", "redshift"])
+@pytest.mark.parametrize(
+    "border",
+    [
+        "--changeset ann:2\n",
+        "-- changeset ann:2 labels:x\n",
+        "-- +goose StatementEnd\n-- +goose StatementBegin\n",
+        "-- +migrate Up\n",
+        "-- migrate:up\n",
+        "-- COMMAND ----------\n",
+        "--bun:split\n",
+        "--> statement-breakpoint\n",
+        "",
+    ],
+)
+def test_a_border_ends_a_statement(dialect: str, border: str) -> None:
+    """A tool's border, and a DDL verb that begins a line, end a statement that has no semicolon."""
+    sql = f"CREATE TABLE S.A (x int)\n{border}ALTER TABLE S.B DROP COLUMN y\n{border}DROP VIEW S.C\n"
+    assert [name.upper() for name in touched(sql, dialect)] == ["+S.A", "-S.B", "-S.C"]
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, expected",
+    [
+        ("INSERT INTO s.t VALUES ('a\nDROP TABLE ghost')\nDROP TABLE s.a", "postgres", ["-s.a"]),
+        ("GRANT\n  CREATE TABLE,\n  CREATE VIEW\nON SCHEMA s TO ROLE r\nDROP TABLE s.a", "snowflake", ["-S.A"]),
+        (
+            "SELECT 1\nDO $$ BEGIN DROP TABLE s.a; END $$\nDO $$ BEGIN DROP TABLE s.b; END $$",
+            "postgres",
+            ["-s.a", "-s.b"],
+        ),
+        ("CREATE TABLE s.a (x int)\nSET search_path TO s;\nDROP TABLE b", "postgres", ["+s.a", "-s.b"]),
+        ("CREATE TABLE a (x int)\nUSE s\nDROP TABLE b", "mysql", ["+?.a", "-s.b"]),
+        ("CREATE TABLE s.a (x int)\nRENAME TABLE s.b TO s.c", "mysql", ["+s.a", "-s.b", "-s.c"]),
+        (
+            "CREATE FUNCTION f() RETURNS int AS $$ DROP TABLE ghost $$ LANGUAGE sql\nDROP TABLE s.a",
+            "postgres",
+            ["-s.a"],
+        ),
+        ("CREATE PROCEDURE p()\nBEGIN\n  DROP TABLE ghost;\nEND\nDROP TABLE s.a", "mysql", ["-s.a"]),
+        (
+            "CREATE TRIGGER g AFTER INSERT ON s.t FOR EACH ROW\nEXECUTE FUNCTION f()\nDROP TABLE s.a",
+            "postgres",
+            ["-s.a"],
+        ),
+    ],
+)
+def test_a_statement_may_begin_where_one_could_end(sql: str, dialect: str, expected: list[str]) -> None:
+    """What follows a complete statement on a line of its own is read, whatever the first one is."""
+    assert touched(sql, dialect) == expected
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, expected",
+    [
+        ("ALTER TABLE s.t\n  ADD a int,\n  DROP type,\n  ALTER COLUMN b TYPE text\n", "postgres", ["-s.t"]),
+        ("ALTER TABLE s.t\nDROP TABLE_NAME", "postgres", ["-s.t"]),
+        ("ALTER PUBLICATION p\nDROP TABLE s.t", "postgres", []),
+        ("ALTER EXTENSION e\nDROP VIEW s.v", "postgres", []),
+        ("CREATE SCHEMA s\nCREATE TABLE t (a int)\nCREATE VIEW v AS SELECT 1", "postgres", ["+s.*", "+s.t", "+s.v"]),
+        ("CREATE PROCEDURE p()\nDROP TABLE ghost;", "mysql", []),
+        ("CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO\nDROP TABLE ghost", "mysql", []),
+        ("CREATE TASK s.t SCHEDULE = '1 minute' AS\nCREATE TABLE ghost (a int)", "snowflake", []),
+        ("EXPLAIN\nCREATE TABLE ghost AS SELECT 1", "postgres", []),
+    ],
+)
+def test_a_verb_within_a_statement_begins_none(sql: str, dialect: str, expected: list[str]) -> None:
+    """A DDL verb at the beginning of a line that continues a statement does not divide it."""
+    assert touched(sql, dialect) == expected
+
+
+def test_a_heading_hides_nothing() -> None:
+    """Prose and headings that look like a tool's mark leave nothing out; a tool's own marks do, with the line in a warning."""
+    prose = "CREATE TABLE s.a (x int);\n-- Down migration of the old prices is done by the nightly job\nDROP TABLE s.b;"
+    assert touched(prose) == ["+s.a", "-s.b"]
+    assert touched("-- up\nCREATE TABLE s.a (x int);\n-- down\nDROP TABLE s.b;") == ["+s.a", "-s.b"]
+    assert touched("-- migrate:down is not supported here\nDROP TABLE s.b;") == ["-s.b"]
+    assert touched("DROP TABLE s.a;\n-- Revert users from backup\nDROP TABLE s.b;") == ["-s.a", "-s.b"]
+    found = read("-- migrate:up\nDROP TABLE s.a;\n-- migrate:down\nCREATE TABLE s.a (x int);")
+    assert told(found) == ["-s.a"]
+    assert found.warnings == ("a part that takes a migration back was left out, from this line on: x.sql:3",)
+
+
+def test_one_warning_for_each_kind(tmp_path: Path) -> None:
+    """Many files with the same trait give one warning, with the first places and how many more there are."""
+    for number in range(20):
+        (tmp_path / f"V{number:02}.sql").write_text("-- migrate:up\nSELECT 1;\n-- migrate:down\nDROP TABLE x;")
+    (warning,) = read_ddl([str(tmp_path)], dialect="postgres", stdin=bytes).warnings
+    assert warning.count(".sql:3") == 5
+    assert warning.endswith("and 15 more")
+
+
+@pytest.mark.parametrize(
+    "sql, expected",
+    [
+        ("SELECT run_ddl('t', 'ALTER TABLE s.t DROP COLUMN a');", ["-s.t"]),
+        ("DO $$ BEGIN PERFORM util.run('CREATE TABLE s.a (x int)'); END $$;", ["+s.a"]),
+        ("DO $$ DECLARE r int; BEGIN r := util.run('DROP TABLE s.a'); END $$;", ["-s.a"]),
+        ("CALL run_it(1, 'DROP VIEW s.v')", ["-s.v"]),
+        ("SELECT pglogical.replicate_ddl_command('CREATE TABLE s.a (x int)', ARRAY['x']);", ["+s.a"]),
+        ("SELECT run_ddl(format('ALTER TABLE %I.%I ADD x int', 's', 't'));", ["+s.t"]),
+        ("SELECT replace('DROP TABLE x', 'x', 'y'), upper('drop table s.t'), 1 WHERE a IN ('CREATE TABLE x', 'b')", []),
+        ("SELECT note('Create indexes first', 'drop it'), f('ALTER the thing')", []),
+        ("SELECT cron.schedule('x', '0 0 * * *', 'DROP TABLE s.t')", []),
+    ],
+)
+def test_functions_that_run_text(sql: str, expected: list[str]) -> None:
+    """SQL that a function is given as text is read, unless the function is built in or the text is no statement."""
+    assert touched(sql) == expected
+
+
+def test_text_for_a_function_of_tsql() -> None:
+    """EXEC of a procedure that nobody knows is understood if an argument is SQL."""
+    assert touched("EXEC dbo.RunDdl @note = 'x', @sql = N'DROP TABLE dbo.t'", "tsql") == ["-dbo.t"]
+    assert unclear("EXEC dbo.RunDdl 'x'", "tsql")
+
+
+@pytest.mark.parametrize(
+    "sql, expected",
+    [
+        ("SELECT AddGeometryColumn('roads', 'geom', 4326, 'POINT', 2)", ["+?.roads"]),
+        ("SELECT public.AddGeometryColumn('gis', 'Roads', 'geom', 4326, 'POINT', 2, false)", ["+gis.Roads"]),
+        ("SELECT DropGeometryColumn('db', 'gis', 'roads', 'geom')", ["-db.gis.roads"]),
+        ("SELECT DropGeometryTable('gis', 'roads')", ["-gis.roads"]),
+        ("SELECT UpdateGeometrySRID('gis', 'roads', 'geom', 3857)", ["+gis.roads"]),
+        ("DO $$ BEGIN PERFORM AddGeometryColumn('', 'roads', 'geom', 4326, 'POINT', 2); END $$", ["+?.roads"]),
+    ],
+)
+def test_functions_of_postgis(sql: str, expected: list[str]) -> None:
+    """PostGIS' functions that add and drop columns touch the table that they name."""
+    assert touched(sql) == expected
+    assert unclear("SELECT AddGeometryColumn(t, 'geom', 4326, 'POINT', 2) FROM x")
+
+
+@pytest.mark.parametrize(
+    "verb", ["PUT file:///a/*.csv @loads", "PUT 'file:///a/*.csv' @~/x/*", "GET @loads/a/* file:///b/", "LIST @s/*"]
+)
+def test_a_path_opens_no_comment(verb: str) -> None:
+    """What looks like a comment in a path of SnowSQL's file commands hides nothing."""
+    assert touched(f"{verb};\nDROP TABLE s.a;\n/* note */\nDROP TABLE s.b;", "snowflake") == ["-S.A", "-S.B"]
+
+
+@pytest.mark.parametrize(
+    "sql, expected",
+    [
+        ("EXEC sp_rename 'dbo.t', 'u'", ["-dbo.t", "-dbo.u"]),
+        ("EXEC sp_rename @newname = 'u', @objname = 'dbo.t'", ["-dbo.t", "-dbo.u"]),
+        ("EXEC sp_rename 'dbo.t.c', 'd'", ["-dbo.t"]),
+        ("EXEC sp_rename '[dbo].[t].[c]', 'd', 'COLUMN'", ["-dbo.t"]),
+        ("CREATE TABLE Depots (Phone int)\nEXEC sp_rename 'Depots.Phone', 'Fax'", ["+dbo.Depots", "-dbo.Depots"]),
+        (
+            "EXEC sp_rename @objname = N'Depots.Phone', @newname = N'Fax'",
+            ["-dbo.Depots", "-Depots.Phone", "-Depots.Fax"],
+        ),
+        ('EXEC sp_rename "Depots.Phone", "Fax"', ["-dbo.Depots", "-Depots.Phone", "-Depots.Fax"]),
+        ("CREATE SCHEMA sales\nGO\nEXEC sp_rename 'sales.t', 'u'", ["+sales.*", "-sales.t", "-sales.u"]),
+        ("EXEC sp_rename 't.i', 'j', 'INDEX'", []),
+    ],
+)
+def test_what_is_renamed_without_a_type(sql: str, expected: list[str]) -> None:
+    """sp_rename finds columns by itself: where the text leaves open whether a table is meant, both readings are named."""
+    assert touched(sql, "tsql", default_schema="dbo") == expected
+
+
+def test_cascade_names_what_the_text_shows() -> None:
+    """CASCADE takes the views along that the given SQL creates over what is dropped, in any file, and a warning says that there may be more."""
+    views = "CREATE VIEW s.v AS SELECT * FROM s.t JOIN s.u ON true; CREATE MATERIALIZED VIEW s.w AS SELECT a FROM s.v;"
+    for dropped in (
+        "DROP TABLE s.t CASCADE",
+        "ALTER TABLE s.t DROP COLUMN a CASCADE",
+        "DROP TABLE IF EXISTS s.t, s.q CASCADE",
+    ):
+        found = read(f"{views} {dropped}")
+        assert set(told(found)) >= {"-s.t", "-s.v", "-s.w"}
+        (warning,) = found.warnings
+        assert "CASCADE" in warning
+        assert dropped in warning
+    assert "-s.v" not in told(read(f"{views} DROP TABLE s.t"))
+    assert "-s.v" not in told(read(f"{views} DROP TABLE s.other CASCADE"))
+    assert "-r.v" in told(read("CREATE VIEW r.v AS SELECT 1 FROM s.t; DROP SCHEMA s CASCADE"))
+    assert read("DROP TABLE s.t CASCADE CONSTRAINTS", "snowflake").warnings == ()
+    assert read("ALTER TABLE s.t ADD FOREIGN KEY (a) REFERENCES s.u ON DELETE CASCADE").warnings == ()
+
+
+def test_cascade_reaches_over_files(tmp_path: Path) -> None:
+    """A view that one file creates goes with what another file drops."""
+    (tmp_path / "V1.sql").write_text("CREATE VIEW s.v AS SELECT * FROM s.t;")
+    (tmp_path / "V2.sql").write_text("DROP TABLE s.t CASCADE;")
+    assert told(read_ddl([str(tmp_path)], dialect="postgres", stdin=bytes)) == ["+s.v", "-s.t", "-s.v"]
+
+
+@pytest.mark.parametrize(
+    "child",
+    [
+        "CREATE TABLE s.c PARTITION OF s.p FOR VALUES FROM (1) TO (2)",
+        "CREATE TABLE s.c (b int) INHERITS (s.p)",
+        "ALTER TABLE s.p ATTACH PARTITION s.c DEFAULT",
+        "ALTER TABLE s.c INHERIT s.p",
+    ],
+)
+def test_partitions_and_heirs_share_the_effect(child: str) -> None:
+    """What happens to a table's columns happens to its partitions and to the tables that inherit from it, unless it says ONLY."""
+    assert told(read(f"{child}; ALTER TABLE s.p RENAME COLUMN a TO b"))[-2:] == ["-s.p", "-s.c"]
+    assert told(read(f"{child}; ALTER TABLE s.p ADD a int"))[-2:] == ["+s.p", "+s.c"]
+    assert told(read(f"{child}; ALTER TABLE ONLY s.p ADD a int"))[-1] == "+s.p"
+    assert told(read(f"{child}; ALTER TABLE s.p RENAME TO q; ALTER TABLE s.q DROP a"))[-2:] == ["-s.q", "-s.c"]
+    dropped = told(read(f"{child}; DROP TABLE s.p CASCADE"))
+    assert dropped[-2:] == ["-s.p", "-s.c"]
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, expected",
+    [
+        ("EXEC(N'ALTER TABLE [dbo].[T] DROP CONSTRAINT [' + @v + ']')", "tsql", ["-dbo.T"]),
+        (
+            "DECLARE @s nvarchar(max)\nSELECT @s = N'ALTER TABLE dbo.T DROP CONSTRAINT ' + QUOTENAME(n) FROM x\nEXEC sp_executesql @s",
+            "tsql",
+            ["-dbo.T"],
+        ),
+        ("DO $$ BEGIN EXECUTE 'ALTER TABLE s.t DROP CONSTRAINT ' || quote_ident(x); END $$", "postgres", ["-s.t"]),
+        ("DO $$ BEGIN EXECUTE format('ALTER TABLE s.t ADD a text DEFAULT %L', x); END $$", "postgres", ["+s.t"]),
+        ("DO $$ BEGIN EXECUTE format('DROP INDEX IF EXISTS i_%s', x); END $$", "postgres", []),
+        ("DO $$ BEGIN EXECUTE format('CREATE INDEX i ON %I (a)', x); END $$", "postgres", []),
+        ("DO $$ BEGIN EXECUTE 'CREATE TABLE s.t (a int) PARTITION BY ' || x; END $$", "postgres", ["+s.t"]),
+        ("EXECUTE IMMEDIATE 'CREATE TEMP TABLE ' || x || ' (a int)'", "snowflake", []),
+    ],
+)
+def test_the_known_head_decides(sql: str, dialect: str, expected: list[str]) -> None:
+    """SQL that is put together when it runs touches the table that its head names, and nothing if it makes no table."""
+    assert touched(sql, dialect) == expected
+
+
+@pytest.mark.parametrize(
+    "sql, dialect",
+    [
+        ("EXEC('DROP TABLE dbo.a' + @x)", "tsql"),
+        ("DO $$ BEGIN EXECUTE format('ALTER TABLE %I ADD a int', x); END $$", "postgres"),
+        ("DO $$ BEGIN EXECUTE 'ALTER TABLE s.t RENAME TO ' || x; END $$", "postgres"),
+        ("DO $$ BEGIN EXECUTE 'DROP TABLE s.t, ' || x; END $$", "postgres"),
+        ("DO $$ BEGIN EXECUTE x || ' TABLE s.t'; END $$", "postgres"),
+        ("DO $$ BEGIN EXECUTE 'SELECT 1; ' || x; END $$", "postgres"),
+    ],
+)
+def test_an_unknown_head_widens(sql: str, dialect: str) -> None:
+    """SQL whose verb, kind or name is put together when it runs is not understood."""
+    assert unclear(sql, dialect)
+
+
+def test_literal_arguments_are_put_in() -> None:
+    """A routine's parameters hold what the call gives them; a call that cannot be read is named once, where it stands."""
+    routine = (
+        "DELIMITER //\nCREATE PROCEDURE add_note(IN tab varchar(64))\nBEGIN\n"
+        "  SET @q = CONCAT('ALTER TABLE ', tab, ' ADD COLUMN note int');\n  PREPARE s FROM @q; EXECUTE s;\n"
+        "  PREPARE s FROM @other; EXECUTE s;\nEND //\nDELIMITER ;\n"
+    )
+    known = routine.replace("  PREPARE s FROM @other; EXECUTE s;\n", "")
+    assert touched(known + "CALL add_note('a'); CALL add_note('s.b');", "mysql") == ["+?.a", "+s.b"]
+    assert unclear(routine + "CALL add_note('a');\nCALL add_note('b');", "mysql") == [
+        (9, "CALL add_note('a')"),
+        (10, "CALL add_note('b')"),
+    ]
+    function = "CREATE FUNCTION f(t text) RETURNS void AS $$ BEGIN EXECUTE 'DROP TABLE ' || t; END $$ LANGUAGE plpgsql;"
+    assert touched(function + "SELECT f('s.a'), f(t => 's.b')") == ["-s.a", "-s.b"]
+    procedure = (
+        "CREATE PROCEDURE p @t sysname AS BEGIN EXEC('DROP TABLE ' + @t) END\nGO\nEXEC p 'dbo.a'\nEXEC p @t = 'dbo.b'"
+    )
+    assert touched(procedure, "tsql") == ["-dbo.a", "-dbo.b"]
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, expected",
+    [
+        (
+            "CREATE FUNCTION d.f(a STRING) AS (CASE a WHEN 'x' THEN IF(a = 'y', 'p', 'q') ELSE IF(a = 'z', 1, 2) END);\nDROP TABLE d.t",
+            "bigquery",
+            ["-d.t"],
+        ),
+        (
+            "CREATE FUNCTION f() RETURNS int RETURN CASE WHEN 1 THEN REPEAT('a', 2) ELSE IF(1, 2, 3) END; DROP TABLE s.t;",
+            "mysql",
+            ["-s.t"],
+        ),
+        (
+            "CREATE PROCEDURE p() BEGIN IF (a > 1) THEN SELECT 1; ELSE IF (b) THEN SELECT 2; END IF; END IF; END; DROP TABLE s.t;",
+            "mysql",
+            ["-s.t"],
+        ),
+        ("IF @@ERROR <> 0 GOTO done;\nALTER TABLE dbo.t ADD a int;\ndone:\nPRINT 'x'", "tsql", ["+dbo.t"]),
+        ("EXEC msdb.dbo.sp_purge_jobhistory @job = 'x'; EXEC msdb.dbo.mine", "tsql", []),
+        (
+            "CREATE WIDGET TEXT area DEFAULT 'x'; REMOVE WIDGET area; CREATE EXTERNAL LOCATION l URL 's3://x'",
+            "databricks",
+            [],
+        ),
+        ("APPLY CHANGES INTO live.t FROM stream(live.s) KEYS (id) SEQUENCE BY ts", "databricks", []),
+        ("BEGIN NAME t1; DROP TABLE s.t; COMMIT", "snowflake", ["-S.T"]),
+        ("CREATE OR ALTER VERSIONED SCHEMA s", "snowflake", ["-S.*"]),
+        ("CALL refresh_continuous_aggregate('x', NULL, NULL)", "postgres", []),
+        ("CREATE OR ALTER PROCEDURE dbo.P AS SELECT 1;\nGO\nEXEC sp_refreshsqlmodule N'[dbo].[P]'", "tsql", []),
+        (
+            "ALTER EXTERNAL TABLE s.t DROP PARTITION LOCATION 'a/b'; ALTER EXTERNAL TABLE s.t ADD PARTITION (d = '1') LOCATION 'x'",
+            "snowflake",
+            [],
+        ),
+        (
+            "CREATE TABLE s.t (a varchar(20), b int(11)); ALTER TABLE s.t MODIFY a VARCHAR(20) NOT NULL, MODIFY b INT",
+            "mysql",
+            ["+s.t"],
+        ),
+        (
+            "CREATE TABLE s.t (a int); ALTER TABLE s.t ADD b int; ALTER TABLE s.t CHANGE b c int; ALTER TABLE s.t MODIFY c int",
+            "mysql",
+            ["+s.t", "+s.t", "-s.t"],
+        ),
+        ("ALTER TABLE s.t ALTER a SET DEFAULT 1, ALTER a SET NOT NULL, ALTER b DROP NOT NULL", "postgres", []),
+    ],
+)
+def test_nothing_is_refreshed_in_vain(sql: str, dialect: str, expected: list[str]) -> None:
+    """What changes no table is understood, and hides nothing behind it."""
+    assert touched(sql, dialect) == expected
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, expected",
+    [
+        ("ALTER TABLE s.t ADD PRIMARY KEY (a)", "postgres", ["+s.t"]),
+        ("ALTER TABLE s.t ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES s.u (b)", "postgres", ["+s.u", "+s.t"]),
+        ("ALTER TABLE s.t ADD COLUMN a int REFERENCES s.u", "postgres", ["+s.u", "+s.t"]),
+        ("CREATE TABLE s.t (a int REFERENCES s.u (b))", "postgres", ["+s.t", "+s.u"]),
+        ("ALTER TABLE s.t DROP CONSTRAINT f", "postgres", ["+s.t"]),
+        ("ALTER TABLE s.t DROP FOREIGN KEY f, DROP PRIMARY KEY", "mysql", ["+s.t"]),
+        ("ALTER TABLE s.t ADD UNIQUE INDEX u (a)", "mysql", ["+s.t"]),
+        ("ALTER TABLE s.t ADD CONSTRAINT c CHECK (a > 0), ADD INDEX i (a)", "mysql", []),
+        ("ALTER TABLE dbo.t ADD CONSTRAINT d DEFAULT 1 FOR a", "tsql", []),
+        ("CREATE UNIQUE INDEX i ON s.t (a)", "postgres", []),
+        ("CREATE TEMP TABLE t (a int); ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES s.u", "postgres", []),
+    ],
+)
+def test_keys_are_additive(sql: str, dialect: str, expected: list[str]) -> None:
+    """Primary keys, foreign keys and unique constraints are additive for their table and for the one referred to."""
+    assert touched(sql, dialect) == expected
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, expected",
+    [
+        (
+            "MERGE WITH SCHEMA EVOLUTION INTO m.s.t t USING m.s.u u ON t.a = u.a WHEN MATCHED THEN UPDATE SET *",
+            "databricks",
+            ["+m.s.t"],
+        ),
+        ("INSERT WITH SCHEMA EVOLUTION INTO s.t SELECT * FROM s.u", "databricks", ["+s.t"]),
+        ("COPY INTO s.t FROM '/x' FILEFORMAT = PARQUET COPY_OPTIONS ('mergeSchema' = 'true')", "databricks", ["+s.t"]),
+        (
+            "SET spark.databricks.delta.schema.autoMerge.enabled = true; INSERT INTO s.t SELECT 1",
+            "databricks",
+            ["+s.t"],
+        ),
+        ("COPY INTO s.t FROM @x MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE", "snowflake", ["+S.T"]),
+        (
+            "COPY INTO s.t FROM @x; INSERT INTO s.t SELECT 1; MERGE INTO s.t USING s.u ON 1 WHEN MATCHED THEN DELETE",
+            "snowflake",
+            [],
+        ),
+    ],
+)
+def test_data_that_adds_columns(sql: str, dialect: str, expected: list[str]) -> None:
+    """Data statements that may add columns to their table are additive; the others are no changes."""
+    assert touched(sql, dialect) == expected

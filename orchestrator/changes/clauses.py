@@ -196,7 +196,7 @@ def _remember_column(clause: Clause) -> None:
     columns = reading.session.columns.get(reading.session.table(clause.table))
     column = read_name(cursor, reading.dialect) if columns is not None else None
     if columns is not None and column is not None:
-        columns.give(column[-1].text, written_type(cursor), reading.dialect)
+        columns.give(column[-1].text, written_type(cursor))
 
 
 def _drop(clause: Clause) -> Found:

@@ -82,25 +82,26 @@ class Columns:
     def __init__(self, text: str) -> None:
         """`text` is the statement that creates the table."""
         self._text = text
-        self._types: dict[str, str] | None = None
+        self._defined: dict[str, str] | None = None
+        self._given: dict[str, str] = {}
 
     def type_of(self, name: str, dialect: Dialect) -> str:
         """Return the type that the column has now, as it is written; an empty string if that is not known."""
-        return self._known(dialect).get(name.lower(), "")
+        given = self._given.get(name.lower())
+        if given is not None:
+            return given
+        if self._defined is None:
+            self._defined = _defined(self._text, dialect) if len(self._text) <= MAX_DEFINITION else {}
+        return self._defined.get(name.lower(), "")
 
-    def give(self, name: str, written: str, dialect: Dialect) -> None:
+    def give(self, name: str, written: str) -> None:
         """Record a column's new type; an empty one means that it is not known."""
-        self._known(dialect)[name.lower()] = written
+        self._given[name.lower()] = written
 
     def rename(self, old: str, new: str, dialect: Dialect) -> None:
         """Record a column's new name."""
-        types = self._known(dialect)
-        types[new.lower()] = types.pop(old.lower(), "")
-
-    def _known(self, dialect: Dialect) -> dict[str, str]:
-        if self._types is None:
-            self._types = _defined(self._text, dialect) if len(self._text) <= MAX_DEFINITION else {}
-        return self._types
+        self._given[new.lower()] = self.type_of(old, dialect)
+        self._given[old.lower()] = ""
 
 
 def _defined(text: str, dialect: Dialect) -> dict[str, str]:

@@ -82,7 +82,7 @@ def _type(clause: Clause, column: tuple[Part, ...]) -> Found:
     columns = reading.session.columns.get(reading.session.table(clause.table))
     if columns is not None:
         before = columns.type_of(name, reading.dialect)
-        columns.give(name, new, reading.dialect)
+        columns.give(name, new)
     step = compare_types(before, new, reading.dialect)
     if step is Step.SAME:
         return None
@@ -107,5 +107,5 @@ def change_column(clause: Clause) -> Found:
     columns = clause.reading.session.columns.get(clause.reading.session.table(clause.table))
     if columns is not None:
         columns.rename(column[-1].text, new, clause.reading.dialect)
-        columns.give(new, written_type(cursor), clause.reading.dialect)
+        columns.give(new, written_type(cursor))
     return Effect.DESTRUCTIVE, "changes a column's name or type"

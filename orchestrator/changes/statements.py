@@ -72,6 +72,8 @@ class Splitter:
         self._client = _CLIENTS.get(lexer.dialect.name, "\\")
         self._enders = _LINES | {";", self._client}
         self._starters = Starters() if lexer.dialect.batches else None
+        self._has_paths = lexer.dialect.name == "snowflake"
+        self._may_matter = {"COPY", "LOAD"} | ({"MERGE", "INSERT"} if lexer.dialect.name == "databricks" else set())
         self.evolves = False
         """Databricks: data statements may add columns, as a setting of the session says."""
 
@@ -197,7 +199,7 @@ class Splitter:
         if self._lexer.delimiter != ";" or self._body is not None:
             return
         if len(self._tokens) == 1:
-            if token.upper in _FILE_COMMANDS and self._lexer.dialect.name == "snowflake":
+            if self._has_paths and token.upper in _FILE_COMMANDS:
                 paths = _FILE_ARGUMENTS.match(self._text, token.end)
                 self._lexer.pos = paths.end() if paths else token.end
             if token.upper not in SKIPPED or self._wants_a_look(token):
@@ -221,13 +223,11 @@ class Splitter:
         """Whether a statement that begins with a harmless word is to be read all the same; data behind COPY is passed."""
         if self._starters is not None and token.upper in {"GRANT", "REVOKE", "DENY"}:
             return True
-        if token.upper not in {"COPY", "LOAD", "MERGE", "INSERT"}:
+        if token.upper not in self._may_matter:
             return False
-        if self.evolves and token.upper in {"MERGE", "INSERT"}:
-            return True
-        head = self._text[token.start : token.start + 5000]
         if token.upper in {"MERGE", "INSERT"}:
-            return _COLUMNS_MAY_COME.match(head) is not None
+            return self.evolves or _COLUMNS_MAY_COME.match(self._text, token.start) is not None
+        head = self._text[token.start : token.start + 5000]
         data = re.match(r"copy\b[^;]*?\bfrom\s+stdin\b[^;]*;[^\n]*\n", head, re.IGNORECASE)
         if data is None:
             return _COLUMNS_MAY_COME.match(head) is not None

@@ -39,6 +39,8 @@ _STANDING: Final = frozenset(
     | {"TEMPORARY", "TEMP", "DYNAMIC", "EXTERNAL", "CATALOG"}
 )
 """What ALTER and DROP are said of behind an ALTER: the other kinds (a column, an index) are parts of what it alters."""
+_HEAD: Final = 200
+"""So many tokens of a routine are looked at for its body."""
 _PLACES: Final = frozenset({"CREATE", "ALTER", "DROP"})
 
 
@@ -91,4 +93,4 @@ def _is_whole(tokens: Sequence[Token], dialect: Dialect) -> bool:
     """Whether a routine's definition has its body: a string, a block that has ended, or the name of a function that runs."""
     if dialect.escape_strings or "END" in {tokens[-1].upper, tokens[-2].upper if len(tokens) > 1 else ""}:
         return True
-    return any(each.kind is Kind.STRING and before.upper == "AS" for before, each in pairwise(tokens))
+    return any(each.kind is Kind.STRING and before.upper == "AS" for before, each in pairwise(tokens[:_HEAD]))

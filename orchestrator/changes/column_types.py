@@ -94,6 +94,11 @@ class Columns:
             self._defined = _defined(self._text, dialect) if len(self._text) <= MAX_DEFINITION else {}
         return self._defined.get(name.lower(), "")
 
+    def mentions(self, word: str) -> bool:
+        """Return whether the table's definition, or a column that it got since, holds the word."""
+        texts = (self._text, *self._given.values())
+        return any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for text in texts)
+
     def give(self, name: str, written: str) -> None:
         """Record a column's new type; an empty one means that it is not known."""
         self._given[name.lower()] = written

@@ -12,7 +12,7 @@ from orchestrator.changes.names import Part, read_name
 from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.reading import Reading
 
-_TAKES_ALONG: Final = frozenset({"TYPE", "DOMAIN", "EXTENSION", "SERVER", "OWNED", "DATA"})
+_TAKES_ALONG: Final = frozenset({"TYPE", "DOMAIN", "EXTENSION", "SERVER", "DATA"})
 """What columns, views and foreign tables hang on: with CASCADE they go as well, and the statement does not name them."""
 
 
@@ -23,8 +23,10 @@ def drop(reading: Reading, cursor: Cursor) -> bool:
         return False
     level, kind, adjectives = taken
     if level in {Level.NOTHING, Level.ROUTINE}:
-        if kind == "OWNED" or (kind in _TAKES_ALONG and cursor.holds("CASCADE")):
-            reading.widen(f"drops what depends on the {kind.lower()}, and does not name it")
+        if kind == "OWNED":
+            reading.widen("drops what somebody owns, and does not name it")
+        elif kind in _TAKES_ALONG and cursor.holds("CASCADE"):
+            _take_columns(reading, cursor, kind)
         elif level is Level.ROUTINE and kind != "TRIGGER" and cursor.holds("CASCADE"):
             reading.notices.add(
                 "CASCADE also drops the views that use a function and the columns made by it; they are not named",
@@ -51,6 +53,23 @@ def drop(reading: Reading, cursor: Cursor) -> bool:
             return False  # more may be dropped: the list is put together when it runs
         _drop_table(reading, reading.session.table(parts), kind, cascade=cascade)
     return True
+
+
+def _take_columns(reading: Reading, cursor: Cursor, kind: str) -> None:
+    """CASCADE drops the columns of a type as well: they are named if the text creates their tables, and warned of."""
+    cursor.take("IF", "EXISTS")
+    parts = read_name(cursor, reading.dialect)
+    if parts is not None and kind in {"TYPE", "DOMAIN"}:
+        for table, columns in reading.session.columns.items():
+            if columns.mentions(parts[-1].text):
+                reading.touch(
+                    table, Effect.DESTRUCTIVE, f"its columns of the {kind.lower()} {parts[-1].text} go with it"
+                )
+    reading.notices.add(
+        f"CASCADE also drops what depends on the {kind.lower()} (columns, tables, views); of this, only tables that the same "
+        "file creates are known",
+        reading.place(),
+    )
 
 
 def _drop_table(reading: Reading, name: Name, kind: str, *, cascade: bool) -> None:

@@ -108,7 +108,7 @@ def _run(dialect: Dialect, strings: list[str], comments: list[str], *, inside: b
         signs.append(r"\[")
     ending = (
         r"[ \t]*+(?:[gG][oO]\b[ \t]*+\d*+[ \t]*+;?+[ \t]*+$|/[ \t]*+$|[dD][eE][lL][iI][mM][iI][tT][eE][rR]\s|\\"
-        r"|(?i:CREATE|ALTER|DROP)\s++(?i:OR|TABLE|VIEW|SCHEMA|DATABASE|MATERIALIZED|TEMP|TEMPORARY|FUNCTION|PROCEDURE|"
+        r"|(?:/\*(?:[^*]++|\*(?!/))*+\*/[ \t]*+)?(?i:CREATE|ALTER|DROP)\s++(?i:OR|TABLE|VIEW|SCHEMA|DATABASE|MATERIALIZED|TEMP|TEMPORARY|FUNCTION|PROCEDURE|"
         r"UNIQUE|INDEX|TYPE|EXTERNAL|TRANSIENT|DYNAMIC|UNLOGGED|FOREIGN|SEQUENCE|TRIGGER|EXTENSION|DOMAIN)\s"
         r"|(?i:RENAME\s++TABLE)\s|(?i:DO)\s++\$|(?i:EXECUTE\s++IMMEDIATE)\s)"
     )

@@ -18,6 +18,8 @@ MAX_LENGTH: Final = 1_000_000
 
 _UNKNOWN: Final = (MARK,)
 _JOINS: Final = frozenset({"||", "+"})
+_ENDS: Final = frozenset({"FROM", "WHERE", "INTO", "LIMIT", "ORDER", "SEPARATOR"})
+"""What ends an expression in a query."""
 
 
 def literal_sql(tokens: Sequence[Token], session: Session, depth: int = 0) -> tuple[str, ...]:
@@ -31,7 +33,7 @@ def literal_sql(tokens: Sequence[Token], session: Session, depth: int = 0) -> tu
         ways = tuple(dict.fromkeys(one + other for one, other in product(ways, term)))
         if len(ways) > MAX_WAYS or len(ways[0]) > MAX_LENGTH:
             return _UNKNOWN
-        if cursor.done():
+        if cursor.done() or cursor.word in _ENDS:
             return ways
         if not cursor.take_any(_JOINS):
             return tuple(way + MARK for way in ways)
@@ -109,6 +111,8 @@ def _call(name: str, arguments: list[Sequence[Token]], session: Session, depth: 
     if name in {"IF", "IIF"} and len(arguments) == 3:
         ways = tuple(way for each in arguments[1:] for way in literal_sql(each, session, depth + 1))
         return tuple(dict.fromkeys(ways))
+    if name in {"STRING_AGG", "GROUP_CONCAT", "LISTAGG"} and arguments:
+        return literal_sql(arguments[0], session, depth + 1)  # each row's text has the same known pieces
     if name in {"COALESCE", "IFNULL", "ISNULL", "NVL"}:
         return tuple(dict.fromkeys(way for each in arguments for way in literal_sql(each, session, depth + 1)))
     if name == "FORMAT" and arguments:

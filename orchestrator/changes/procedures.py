@@ -114,18 +114,12 @@ def _may_be_column(reading: Reading, parts: tuple[Part, ...]) -> bool:
     if len(parts) > 2:
         return session.stored(parts[-3]) != session.catalog
     schema = session.stored(parts[0])
-    return schema.lower() not in {"", "dbo", (session.schema or "").lower()} and schema not in _schemas(reading)
+    return schema.lower() not in {"", "dbo", (session.schema or "").lower()} and schema not in reading.schemas
 
 
 def _may_be_table(reading: Reading, parts: tuple[Part, ...]) -> bool:
     """Whether it may be a table as well: `s.t` where the text knows no table `s`. A table of another database it cannot be."""
-    tables = {change.name.table for change in reading.changes} | {name.table for name in reading.session.columns}
-    return len(parts) == 2 and reading.session.stored(parts[0]) not in tables
-
-
-def _schemas(reading: Reading) -> set[str | None]:
-    """The schemas that the text has spoken of."""
-    return {change.name.schema for change in reading.changes}
+    return len(parts) == 2 and reading.session.stored(parts[0]) not in reading.tables
 
 
 def _rename_database(reading: Reading, arguments: dict[str, str | None]) -> bool:

@@ -26,6 +26,7 @@ from orchestrator.changes.notices import Notices
 from orchestrator.changes.placeholders import MARK, fill
 from orchestrator.changes.reading import MAX_DEPTH, Reading
 from orchestrator.changes.runs import (
+    COMPOSED,
     anonymous_procedure,
     call,
     calls_of,
@@ -41,7 +42,6 @@ from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement
 from orchestrator.changes.verbs import HARMLESS
 
 _TAG: Final = re.compile(r"\$\w*\$")
-_COMPOSED: Final = "runs SQL that is put together when it runs"
 _RUNS_FILES: Final = (
     "\\i",
     "\\ir",
@@ -133,10 +133,10 @@ def _one(reading: Reading, statement: Statement, *, in_body: bool) -> None:
     try:
         if not _read(reading, cursor, in_body=in_body) and not statement.broken:
             composed = any(MARK in token.text for token in cursor.tokens if token.kind is not Kind.STRING)
-            reading.widen(_COMPOSED if composed else "a form of statement that is not known")
+            reading.widen(COMPOSED if composed else "a form of statement that is not known")
     except UnknownNameError as unknown:
         if unknown.placeholder == MARK:
-            reading.widen(_COMPOSED)
+            reading.widen(COMPOSED)
         elif reading.is_quoted:
             reading.widen("a part of a name is not known before it runs")
         else:
@@ -203,9 +203,9 @@ def _query(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
         return anonymous_procedure(reading, cursor)
     _set_config(reading, cursor)
     if reading.dialect.select_into and not (in_body and not reading.dialect.batches):
-        query_sets(reading, cursor.rest())
+        query_sets(reading, cursor.rest(), in_body=in_body)
         return select_into(reading, cursor)
-    query_sets(reading, cursor.rest())
+    query_sets(reading, cursor.rest(), in_body=in_body)
     return True
 
 

@@ -11,6 +11,7 @@ from orchestrator.changes.known import Known
 from orchestrator.changes.lexer import Lexer, Token
 from orchestrator.changes.names import Part, read_name
 from orchestrator.changes.notices import Notices
+from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import Session
 
 MAX_DEPTH: Final = 12
@@ -34,6 +35,9 @@ class Reading:
         self.changes: list[Change] = []
         self.not_understood: dict[tuple[int, str], NotUnderstood] = {}
         """What was not understood, by its line and text: each place once."""
+        self.schemas: set[str | None] = set()
+        self.tables: set[str | None] = set()
+        """The schemas and the tables that the text has spoken of so far."""
         self.run_length = 0
         """How much of routines' bodies was read for calls of them, in characters."""
         self.is_quoted = False
@@ -82,7 +86,12 @@ class Reading:
 
     def widen(self, reason: str, *, text: str = "", line: int = 0) -> None:
         """Writes down that the present statement may touch anything."""
-        lost = NotUnderstood(source=self.source, line=line or self.line, text=shorten(text or self.text), reason=reason)
+        lost = NotUnderstood(
+            source=self.source,
+            line=line or self.line,
+            text=shorten((text or self.text).replace(MARK, "...")),
+            reason=reason,
+        )
         self.not_understood.setdefault((lost.line, lost.text), lost)
 
     def place(self) -> str:
@@ -98,6 +107,8 @@ class Reading:
     def finish(self, outer: tuple[int, str, dict[Name, tuple[Effect, list[str]]]]) -> None:
         """Ends a statement: what it touched is listed."""
         for name, (effect, reasons) in self._found.items():
+            self.schemas.add(name.schema)
+            self.tables.add(name.table)
             self.changes.append(
                 Change(name=name, effect=effect, source=self.source, line=self.line, reason="; ".join(reasons))
             )

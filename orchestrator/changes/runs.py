@@ -14,6 +14,7 @@ from orchestrator.changes.kinds import is_kind
 from orchestrator.changes.lexer import Kind, Token
 from orchestrator.changes.literals import literal_sql, remember_all
 from orchestrator.changes.names import Part, read_name
+from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.procedures import system_procedure
 from orchestrator.changes.reading import Reading
 
@@ -27,6 +28,7 @@ _CHANGE_NOTHING: Final = frozenset(
     | {"convert_to_columnstore", "convert_to_rowstore", "add_columnstore_policy", "remove_columnstore_policy"}
 )
 """Procedures of TimescaleDB."""
+COMPOSED: Final = "runs SQL that is put together when it runs"
 _DDL: Final = re.compile(
     r"\s*+(?:CREATE|ALTER|DROP|RENAME|UNDROP|EXCHANGE)\s++(?:OR\s++\w++\s++)?(\w++)\s++\S", re.IGNORECASE
 )
@@ -80,7 +82,9 @@ _GEOMETRY: Final = {
     "DROPRASTERTABLE": (Effect.DESTRUCTIVE, "drops the table", 0),
 }
 """PostGIS: what each function does to its table, why, and how many texts come behind the table's name."""
-MAX_RUN: Final = 20_000_000
+MAX_CALLS: Final = 200
+"""So many calls of one statement are read."""
+MAX_RUN: Final = 2_000_000
 """So much of routines' bodies is read for the calls of one file, in characters."""
 
 
@@ -124,7 +128,10 @@ def _run_expression(reading: Reading, cursor: Cursor) -> bool:
 def _run_ways(reading: Reading, ways: tuple[str, ...], line: int) -> bool:
     """Reads each text that may run. What is not known in one is a mark, and a statement is read as far as the mark lets it."""
     for way in ways:
-        reading.run_text(way, line, False)
+        if not way.replace(MARK, "").strip():
+            reading.widen(COMPOSED)
+        else:
+            reading.run_text(way, line, False)
     return True
 
 
@@ -267,12 +274,17 @@ def prepare(reading: Reading, cursor: Cursor) -> bool:
 def calls_of(reading: Reading, tokens: Sequence[Token]) -> None:
     """Reads what the functions run that a query calls: those that this text defines, and those that are given SQL as text."""
     routines = reading.session.routines
+    calls = 0
     is_told = any(token.kind is Kind.STRING and _DDL.match(token.text) for token in tokens)
     for at, (token, following) in enumerate(pairwise(tokens)):
         if following.upper != "(" or token.kind not in {Kind.WORD, Kind.QUOTED}:
             continue
         name = token.text.lower()
         if name in routines or token.upper in _GEOMETRY or (is_told and token.upper not in _BUILT_IN):
+            calls += 1
+            if calls > MAX_CALLS:
+                reading.widen("calls more functions than are read in one statement")
+                return
             cursor = Cursor(tokens, at + 1)
             cursor.skip_parens()
             arguments = split_commas(tokens[at + 2 : cursor.at - 1])
@@ -300,12 +312,17 @@ def _geometry(reading: Reading, name: str, arguments: Sequence[Sequence[Token]])
     reading.touch_table(parts, effect, reason)
 
 
-def query_sets(reading: Reading, tokens: Sequence[Token]) -> None:
+def query_sets(reading: Reading, tokens: Sequence[Token], *, in_body: bool) -> None:
     """Keeps what a query puts into variables: `SELECT @a = '...'`, `SELECT '...' INTO @a`, `SELECT @a := '...'`."""
     cursor = Cursor(tokens)
     if cursor.peek().kind is Kind.VARIABLE and cursor.peek(1).upper in {"=", ":=", "+="}:
         remember_all(reading.session, tokens)
         return
     into = cursor.find("INTO")
-    if into > 0 and cursor.peek(into + 1).kind is Kind.VARIABLE:
-        reading.session.variables[cursor.peek(into + 1).text.lower()] = literal_sql(tokens[:into], reading.session)
+    if into > 0:
+        target = cursor.peek(into + 1)
+        if target.upper == "STRICT":
+            target = cursor.peek(into + 2)
+        if target.kind is Kind.VARIABLE or (in_body and target.kind is Kind.WORD):
+            end = cursor.find("FROM", "INTO")
+            reading.session.variables[target.text.lower()] = literal_sql(tokens[:end], reading.session)

@@ -21,7 +21,7 @@ _REST: Final = re.compile(r"[^\n]*")
 
 _LINES: Final = frozenset({"GO", "/", "DELIMITER", "\\"})
 """What ends a statement by itself, first in a line."""
-_VERBS: Final = frozenset({"CREATE", "ALTER", "DROP", "RENAME", "DO", "EXECUTE", "USE", "SET"})
+_VERBS: Final = frozenset({"CREATE", "ALTER", "DROP", "RENAME", "UNDROP", "DO", "EXECUTE", "USE", "SET"})
 """First words, in a line, that may begin a statement although the one before has no semicolon."""
 _RIGHTS: Final = frozenset({"GRANT", "REVOKE", "DENY"})
 _GIVEN: Final = re.compile(r"\b(?:TO|FROM)\b", re.IGNORECASE)
@@ -153,7 +153,9 @@ class Splitter:
 
     def _is_border(self, token: Token) -> bool:
         """Whether a statement begins here, at the beginning of a line, although nothing ended the one before."""
-        if self._parens > 0 or self._lexer.delimiter != ";" or not self._begins_line(token):
+        if self._parens > 0 or self._lexer.delimiter != ";":
+            return False
+        if self._text.find("\n", self._tokens[-1].end, token.start) < 0:
             return False
         if self._body is not None and self._body.is_open():
             return False
@@ -213,6 +215,7 @@ class Splitter:
             and self._tokens[0].upper in _RIGHTS
             and not _GIVEN.search(self._text, begin, ending.start)
         ):
+            begin = ending.start
             ending = self._lexer.skip()  # a right that is called CREATE TABLE
         if ending.kind is Kind.BROKEN:
             yield from self._finish(ending.start, broken=f"{ending.text[:2].strip()} is never closed")

@@ -22,6 +22,9 @@ EXAMPLE = "https://blobsrus.omniapp.co"
 QUICK_POLLS = "defaults: {poll: {min: 20ms, max: 200ms}}\n"
 
 
+pytestmark = pytest.mark.timeout(120)
+
+
 def codes(typed: list[Typed]) -> list[tuple[str, int]]:
     """Each command of the program with its exit code; no other command may fail."""
     assert [each for each in typed if each.code and not each.command.startswith("omni-refresh")] == []

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -89,20 +90,25 @@ def walk(
             typed.append(command)
             lines += [edit(command), 'printf "\\n\\0%s\\n\\0" "$?"']
     (folder / "walk.sh").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    done = subprocess.run(
+    with subprocess.Popen(
         ["bash", "walk.sh"],
         cwd=folder,
-        input="a-key\n",
         env={**_clean(), **(environ or {})},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-    )
-    said = done.stdout.split("\0")
+        start_new_session=True,
+    ) as shell:
+        try:
+            printed = shell.communicate("a-key\n")[0].split("\0")
+        except BaseException:
+            # a test that has run out of time: what the shell started must end with it
+            os.killpg(shell.pid, signal.SIGKILL)
+            raise
     return [
-        Typed(command=command, code=int(code), printed=printed)
-        for command, printed, code in zip(typed, said[::2], said[1::2], strict=False)
+        Typed(command=command, code=int(code), printed=text)
+        for command, text, code in zip(typed, printed[::2], printed[1::2], strict=False)
     ]
 
 

@@ -16,6 +16,10 @@ _LEFT_OUT = {
 }
 
 
+_REPORT = "omni-refresh-report."
+"""What runs leave in the working directory, as .gitignore has it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Import:
     """One imported module: its dotted name in full, the name taken from it (None for `import x`), its line."""
@@ -82,7 +86,7 @@ def files() -> tuple[Path, ...]:
         found = [Path(name) for name in listed.stdout.decode().split("\0") if name]
     else:
         found = [path.relative_to(ROOT) for path in ROOT.rglob("*")]
-        found = [path for path in found if not _LEFT_OUT.intersection(path.parts)]
+        found = [path for path in found if not _LEFT_OUT.intersection(path.parts) and not path.name.startswith(_REPORT)]
     return tuple(sorted(path for path in found if (ROOT / path).is_file()))
 
 

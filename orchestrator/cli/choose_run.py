@@ -49,6 +49,15 @@ class Choice:
         """The latest of them."""
         return self.runs[0] if self.runs else None
 
+    def to_retry(self, journal: Journal) -> RunRecord | None:
+        """The run to retry: the one that was named, or the first of the latest one's chain of retries.
+
+        A retry holds only some of the targets; the newest result of each target of the first run decides what is left.
+        """
+        if self.by_id or self.latest is None:
+            return self.latest
+        return journal.run(journal.chain(self.latest.root)[0].root)
+
     def unfinished(self, state: State) -> RunRecord | None:
         """The latest of them that was cut off and that no process works on now. A run that was named is that run."""
         if self.by_id:

@@ -20,7 +20,8 @@ def command(
     """Run again every target of an earlier run that is not succeeded, accepted or skipped.
 
     RUN_ID is the beginning of a run's id; MANIFEST means its latest run. Without either: the latest run that was started
-    from this working directory; the command never picks another directory's run by itself. A job that may still run is polled first, and its refresh sent again only if it did not succeed.
+    from this working directory; the command never picks another directory's run by itself. If that run is itself a retry,
+    what the first run and all its retries left is retried. A job that may still run is polled first, and its refresh sent again only if it did not succeed.
     Plan, instances and options are those of the run; the report is omni-refresh-report.retry.json unless --report names
     another. Nothing to retry: exit code 0, no calls.
     """
@@ -30,11 +31,12 @@ def command(
 
     with open_desk(options, talk(options)) as desk:
         choice = choose_runs(desk.state.journal, run, command="retry")
-        if choice.latest is None:
+        record = choice.to_retry(desk.state.journal)
+        if record is None:
             return say_nothing_to_do("retry", choice.no_runs)
         try:
             return retry(
-                choice.latest,
+                record,
                 desk,
                 read_changes(options, include=select, exclude=exclude),
                 allow_empty=allow_empty,

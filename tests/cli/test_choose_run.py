@@ -90,6 +90,24 @@ def test_what_was_retried_from_elsewhere_is_not_sent_again(
     assert len(instance.posts) == posts
 
 
+def test_a_retry_after_a_narrowed_retry_takes_what_is_left(
+    omni: Callable[..., Omni], tmp_path: Path, capfd: Any
+) -> None:
+    """After `retry --select A`, a retry without a run id takes B, which failed in the run before, and no other target."""
+    faults = [{"method": "POST", "path": uuid(n), "nth": [1], "status": 403} for n in (2, 3)]
+    instance = omni(default_model={"duration": 0.05}, faults=faults)
+    manifest = manifest_for(instance, tmp_path, models=3)
+    first = call(capfd, "run", manifest, "--json").document["run"]["id"]
+    assert call(capfd, "retry", "--select", "m2").code == 0
+    done = call(capfd, "retry", "--select", "m2")
+    assert (done.code, "what did not succeed: m3" in done.err) == (2, True)
+    document = call(capfd, "retry", "--json").document
+    assert [(o["name"], o["status"]) for o in document["outcomes"]] == [("m3", "succeeded")]
+    assert document["run"]["retried_from"] == first
+    done = call(capfd, "retry")
+    assert (done.code, f"every target of run {first} is good" in done.err) == (0, True)
+
+
 def test_a_manifest_that_never_ran(own_state: None, tmp_path: Path, capfd: Any) -> None:
     """There is nothing to resume or to retry (exit code 0); a file that is not there is exit code 2."""
     manifest = write_manifest(tmp_path)

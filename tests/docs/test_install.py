@@ -36,3 +36,25 @@ def test_the_search_finds_lock_installs() -> None:
     for line in ("$ .venv/bin/pip install -r requirements/dev.txt", "run: pip install \\\n  --requirement x.txt"):
         assert len(_lock_installs(line)) == 1
     assert not _lock_installs("$ pip install --no-deps .")
+
+
+_UNPUBLISHED = re.compile(r"pip3?\b[^\n`]*\binstall\b[^\n`]*?(?<![\w./-])[\"']?omni-refresh(?![\w/.-])")
+
+
+def test_nothing_installs_the_program_from_an_index() -> None:
+    """No page and no message says `pip install omni-refresh`: the program is on no public index, and another's might be."""
+    found = [f"{path}: {match[0]}" for path, text in _TEXTS.items() for match in _UNPUBLISHED.finditer(text)]
+    assert not found, "\n".join(found)
+
+
+def test_the_search_finds_installs_from_an_index() -> None:
+    """An install by the program's name is found in each way to write it; one from a folder is none."""
+    name = "omni-" + "refresh"
+    for line in (f"pip install {name}", f'pip install "{name}[notify]"', f"$ .venv/bin/pip install -U {name}==1"):
+        assert _UNPUBLISHED.search(line)
+    for line in (
+        "pip install --no-deps ./omni-refresh",
+        "pip install .",
+        "pip install -r omni-refresh/requirements/runtime.txt",
+    ):
+        assert not _UNPUBLISHED.search(line)

@@ -314,8 +314,7 @@ def main() -> int:
         for number, faults in zip(numbers, pool.map(lambda n: episode(n, chosen.seed), numbers), strict=True):
             bad += bool(faults)
             kinds.update(kind for fault in faults for kind in KINDS if kind in fault)
-            for fault in faults:
-                print(f"episode {number}: {fault}", flush=True)
+            print(f"episode {number}: {len(faults)} faults", *faults, sep="\n  ", flush=True)
     print(f"{chosen.episodes} episodes of {CHAINS} runs, {time.monotonic() - began_at:.0f} s: {bad} with faults")
     print(*(f"  {kinds[kind]:4} {kind}" for kind in KINDS), sep="\n")
     return 1 if bad else 0

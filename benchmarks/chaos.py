@@ -175,18 +175,20 @@ class Episode:
     def _command(self, chain: Chain, rng: Random, *words: str, cut: str | None) -> None:
         report = self._where.folder / f"r{chain.number}-{len(chain.commands)}.json"
         args = [*words, "--report", report.name, "--grace", f"{GRACE_S}s", "--on-overlap", "wait"]
-        process = self._where.start(*args)
+        process, heard = self._where.start(*args), b""
         if cut is not None:
-            time.sleep(rng.uniform(0.3, 2.5))
+            if rng.random() < 0.85:
+                heard = _until_begun(process)
+            time.sleep(rng.uniform(0, 2))
             process.send_signal(signal.SIGKILL if cut == "kill" else rng.choice([signal.SIGTERM, signal.SIGINT]))
         _, err = process.communicate()
-        code, text = process.returncode, err.decode(errors="replace")
+        code, text = process.returncode, (heard + err).decode(errors="replace")
         ended = Command(
             words=" ".join(words), code=code, ended_s=time.monotonic() - self._origin_s, cut=cut is not None
         )
         chain.commands.append(ended)
         # a signal that comes while the interpreter still starts ends it as it ends any program
-        early = code in (-signal.SIGINT, -signal.SIGTERM) and "started" not in text
+        early = "started" not in text and (code == -signal.SIGTERM or "KeyboardInterrupt" in text)
         if not early and (code not in CODES or "Traceback" in text):
             chain.faults.append(f"broken: {ended.words}: exit code {code}: {text[-500:]}")
         if report.exists():
@@ -239,6 +241,15 @@ class Episode:
     def _was_cut_off(chain: Chain, call: Call) -> bool:
         until_s = call.t_s + call.answer_after_s + SLACK_S
         return any(c.cut and call.t_s - SLACK_S <= c.ended_s <= until_s for c in chain.commands)
+
+
+def _until_begun(process: subprocess.Popen[bytes]) -> bytes:
+    """What a command says until its run has begun, or until its end."""
+    assert process.stderr is not None
+    heard = b""
+    while b"started" not in heard and (line := process.stderr.readline()):
+        heard += line
+    return heard
 
 
 def _at_once(calls: Sequence[Call]) -> list[str]:

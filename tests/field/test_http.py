@@ -148,9 +148,9 @@ def test_a_certificate_that_is_not_trusted(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     "answer, status",
     [
-        ({"status": 202, "raw": ""}, Status.ACCEPTED),
-        ({"status": 204, "raw": ""}, Status.ACCEPTED),
-        ({"status": 200, "body": {}}, Status.ACCEPTED),
+        ({"status": 202, "raw": ""}, Status.UNKNOWN),
+        ({"status": 204, "raw": ""}, Status.UNKNOWN),
+        ({"status": 200, "body": {}}, Status.UNKNOWN),
         ({"status": 200, "body": {"modelId": "x", "status": "running"}}, Status.ACCEPTED),
         ({"status": 200, "body": {"jobId": "", "status": "running"}}, Status.ACCEPTED),
         ({"status": 200, "body": {"jobId": "j", "status": "completed"}}, Status.SUCCEEDED),

@@ -19,6 +19,7 @@ class Event(StrEnum):
     RUN_FINISHED = "run_finished"
     SUBMITS_ENDED = "submits_ended"
     TARGET_SETTLED = "target_settled"
+    PROXY_EXCEPTION_IGNORED = "proxy_exception_ignored"
     CALL_ENDED = "call_ended"
     KEY_HELD = "key_held"
     KEY_REFUSED = "key_refused"

@@ -13,7 +13,20 @@ from aiohttp.http_exceptions import LineTooLong
 
 from orchestrator.omni.errors import FateUnknown, Kind, Unsent
 
-_TLS_HINT = "a private authority is named with ca_file in the manifest or with SSL_CERT_FILE"
+_CA_HINT = "name a private authority with ca_file in the manifest or with SSL_CERT_FILE"
+
+_DISTRUST = {
+    **dict.fromkeys((9,), "it is not valid yet; check this machine's clock, or have the server's certificate renewed"),
+    **dict.fromkeys((10,), "it has expired; have the server's certificate renewed, or check this machine's clock"),
+    **dict.fromkeys((18,), f"it is self-signed; {_CA_HINT}"),
+    **dict.fromkeys((19,), f"its authority is not trusted (a self-signed one is in its chain); {_CA_HINT}"),
+    **dict.fromkeys(
+        (2, 20, 21),
+        f"its issuer is not known; {_CA_HINT}, or let the server send its intermediate certificates",
+    ),
+    **dict.fromkeys((62, 64), "it is for another host; check base_url, or have the server's certificate corrected"),
+}
+"""Why a certificate is not trusted, and what to do, by OpenSSL's verification codes (X509_V_ERR_...)."""
 
 
 def explain_unsent(error: BaseException, *, peer: str, proxy: str | None, connect_timeout_s: float) -> Unsent:
@@ -22,9 +35,10 @@ def explain_unsent(error: BaseException, *, peer: str, proxy: str | None, connec
     `peer` and `proxy` are host and port, fit to be shown.
     """
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return Unsent(Kind.TLS, f"the certificate of {peer} is not trusted: {_why(error)}; {_TLS_HINT}")
+        whose = f"the proxy {proxy}" if proxy == f"{error.host}:{error.port}" else peer
+        return Unsent(Kind.TLS, f"the certificate of {whose} is not trusted: {_distrust(error.certificate_error)}")
     if isinstance(error, aiohttp.ClientSSLError):
-        return Unsent(Kind.TLS, f"no TLS connection to {peer}: {_why(error)}; {_TLS_HINT}")
+        return Unsent(Kind.TLS, f"no TLS connection to {peer}: {_why(error)}; {_CA_HINT}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return Unsent(Kind.PROXY, f"the proxy {proxy} refused to connect to {peer}: it answered {error.status}")
     if isinstance(error, TimeoutError):
@@ -53,6 +67,13 @@ def explain_cut(error: BaseException, *, request_timeout_s: float, status: int |
     return FateUnknown(kind, text, http_status=status)
 
 
+def _distrust(error: Exception) -> str:
+    """Why a certificate is not trusted, in OpenSSL's words, ours, and what to do."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return _CA_HINT
+    return f"{error.verify_message}: {_DISTRUST.get(error.verify_code, _CA_HINT)}"
+
+
 def _parser_error(error: BaseException) -> BaseException:
     """What the parser of answers raised: the first cause of `error`."""
     while error.__cause__ is not None:
@@ -63,12 +84,8 @@ def _parser_error(error: BaseException) -> BaseException:
 def _why(error: BaseException) -> str:
     """The system's reason in few words; never the exception's own text, which may hold addresses with credentials."""
     cause: BaseException = error
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        cause = error.certificate_error
-    elif isinstance(error, aiohttp.ClientConnectorError):
+    if isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return str(cause.verify_message)
     if isinstance(cause, ssl.SSLError):
         return str(getattr(cause, "reason", None) or "handshake failed").replace("_", " ").lower()
     if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:

@@ -13,7 +13,7 @@ from yarl import URL
 from orchestrator.omni.breakdown import explain_cut, explain_unsent
 from orchestrator.omni.error_text import READ_BYTES, server_words
 from orchestrator.omni.errors import MESSAGE_CHARACTERS, CallError, Kind, Refused, Unsent
-from orchestrator.omni.proxy import proxy_for, shown
+from orchestrator.omni.proxy import STRAIGHT, route_to
 from orchestrator.omni.trust import make_tls_context
 
 
@@ -27,7 +27,7 @@ async def post_json(
     address, and `UsageError` where certificates or proxies cannot be used.
     """
     target = _target(url)
-    proxy = None if direct else proxy_for(url)
+    proxy = (STRAIGHT if direct else route_to(url)).proxy
     body = json.dumps(document, ensure_ascii=True).encode("ascii")
     peer = target.host_port_subcomponent or ""
     context = make_tls_context(None) if target.scheme == "https" else True
@@ -46,7 +46,8 @@ async def post_json(
                 data=body,
                 headers={"Content-Type": "application/json", "User-Agent": user_agent, "Accept": "application/json"},
                 allow_redirects=False,
-                proxy=proxy,
+                proxy=None if proxy is None else proxy.url,
+                proxy_headers=None if proxy is None else proxy.headers,
             ) as response,
         ):
             status = response.status
@@ -54,7 +55,9 @@ async def post_json(
                 return status
             failure = _refused(status, await response.content.read(READ_BYTES))
     except (aiohttp.ClientConnectorError, aiohttp.ClientSSLError, aiohttp.ClientHttpProxyError) as error:
-        failure = explain_unsent(error, peer=peer, proxy=proxy and shown(proxy), connect_timeout_s=timeout_s)
+        failure = explain_unsent(
+            error, peer=peer, proxy=None if proxy is None else proxy.shown, connect_timeout_s=timeout_s
+        )
     except (aiohttp.ClientError, OSError, ValueError) as error:
         failure = explain_cut(error, request_timeout_s=timeout_s, status=status)
     # raised here, so that no library's exception, which holds the address, is its context

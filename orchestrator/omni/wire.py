@@ -17,12 +17,13 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
+from orchestrator.log import Event, get_logger
 from orchestrator.manifest.manifest import Instance, Secret
 from orchestrator.omni.breakdown import explain_cut, explain_unsent
 from orchestrator.omni.content_coding import ACCEPTED, Decoder, UndecodableBody
 from orchestrator.omni.error_text import READ_BYTES
 from orchestrator.omni.errors import CallError, FateUnknown, Kind
-from orchestrator.omni.proxy import proxy_for, shown
+from orchestrator.omni.proxy import STRAIGHT, Route, route_to
 from orchestrator.omni.trust import make_tls_context
 
 KEEP_ALIVE_S = 4.0
@@ -195,7 +196,7 @@ class Wire:
         self._direct = direct
         self._base = ""
         self._peer = ""
-        self._proxy: str | None = None
+        self._route = STRAIGHT
         self._reads: aiohttp.ClientSession
         self._refreshes: aiohttp.ClientSession
 
@@ -203,7 +204,7 @@ class Wire:
         url = URL(self._instance.base_url).with_user(None)
         self._base = str(url).rstrip("/")
         self._peer = url.host_port_subcomponent or ""
-        self._proxy = None if self._direct else proxy_for(self._base)
+        self._route = STRAIGHT if self._direct else _told_route(self._base)
         context = make_tls_context(self._instance) if url.scheme == "https" else None
         self._reads = self._make_session(context, alone=False)
         self._refreshes = self._make_session(context, alone=True)
@@ -237,6 +238,7 @@ class Wire:
         limit = asyncio.timeout_at(started_at_s + self._connect_timeout_s)
         call = _Call(limit, started_at_s + self._request_timeout_s)
         failure: CallError | None = None
+        proxy = self._route.proxy
         _CALL.set(call)
         try:
             async with (
@@ -246,7 +248,8 @@ class Wire:
                     URL(self._base + target, encoded=True),
                     headers={"Authorization": f"Bearer {key.reveal()}"},
                     allow_redirects=False,
-                    proxy=self._proxy,
+                    proxy=None if proxy is None else proxy.url,
+                    proxy_headers=None if proxy is None else proxy.headers,
                 ) as response,
             ):
                 call.status, headers = response.status, response.headers
@@ -290,7 +293,7 @@ class Wire:
         return explain_unsent(
             error,
             peer=self._peer,
-            proxy=self._proxy and shown(self._proxy),
+            proxy=None if self._route.proxy is None else self._route.proxy.shown,
             connect_timeout_s=self._connect_timeout_s,
         )
 
@@ -314,6 +317,14 @@ class Wire:
             max_headers=HEADER_LINES,
             middlewares=(_once,),
         )
+
+
+def _told_route(base_url: str) -> Route:
+    """The way to an instance; warns of what was not understood."""
+    route = route_to(base_url)
+    if route.not_understood:
+        get_logger().warning(Event.PROXY_EXCEPTION_IGNORED, entries=list(route.not_understood))
+    return route
 
 
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

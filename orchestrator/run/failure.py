@@ -34,7 +34,7 @@ class RunKind(StrEnum):
 _HINTS: dict[str, str] = {
     Kind.DNS: "check base_url and this machine's name resolution",
     Kind.CONNECT: "check base_url, the network and the proxy settings; nothing was started",
-    Kind.TLS: "name the certificate authority in the instance's ca_file or in SSL_CERT_FILE; nothing was started",
+    Kind.TLS: "trust a private authority with the instance's ca_file or with SSL_CERT_FILE; nothing was started",
     Kind.PROXY: "check HTTPS_PROXY and NO_PROXY; nothing was started",
     Kind.REDIRECT: "set base_url to where the redirect points; redirects are not followed, so that the key stays at home",
     Kind.BAD_REQUEST: "the server did not take the call as it is; correct the manifest's entry",

@@ -139,16 +139,18 @@ def test_certificates_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_proxies_are_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment's proxy is asked, without credentials in an error; `direct` leaves it out."""
-    monkeypatch.setenv("HTTP_PROXY", "http://me:canary@127.0.0.1:1")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:canary@127.0.0.1:1")
 
     async def accept(exchange: Exchange) -> None:
         await _body(exchange)
         await exchange.answer(200)
 
-    assert _fails(accept).kind is Kind.PROXY
+    address = "https://me:canary@hooks.invalid/hook?token=canary"
+    assert _fails(accept, address).kind is Kind.PROXY
 
     async def main() -> int:
-        async with serving(accept) as server:
-            return await post_json(f"http://127.0.0.1:{server.port}/", DOCUMENT, timeout_s=5, direct=True)
+        return await post_json(address, DOCUMENT, timeout_s=5, direct=True)
 
-    assert virtual.run(main(), debug=True) == 200
+    with pytest.raises(Unsent) as caught:
+        virtual.run(main(), debug=True)
+    assert caught.value.kind is Kind.DNS

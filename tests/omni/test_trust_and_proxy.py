@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UsageError
+from orchestrator.omni import proxy as proxies
 from orchestrator.omni.answers import RefreshAsk
-from orchestrator.omni.errors import CallError, FateUnknown, Kind, Unsent
-from orchestrator.omni.proxy import proxy_for, shown
+from orchestrator.omni.errors import CallError, Kind, Unsent
+from orchestrator.omni.proxy import route_to
 from orchestrator.omni.trust import make_tls_context
 from orchestrator.simulator import virtual
 from tests.omni.certificates import make_server_context, write_authority
@@ -136,50 +137,145 @@ def test_verification_is_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
+OMNI = "https://omni.example"
+
+
+def _proxy_of(base_url: str, **environment: str) -> str | None:
+    proxy = route_to(base_url, environment).proxy
+    return None if proxy is None else proxy.url
+
+
 @pytest.mark.parametrize(
     "base_url, environment, proxy",
     [
-        ("https://omni.example", {}, None),
-        ("https://omni.example", {"HTTPS_PROXY": "http://p:3128"}, "http://p:3128"),
-        ("https://omni.example", {"https_proxy": "http://u:w@p:3128"}, "http://u:w@p:3128"),
-        ("https://omni.example", {"HTTP_PROXY": "http://p:3128"}, None),
-        ("http://127.0.0.1:8080", {"HTTP_PROXY": "p:3128"}, "http://p:3128"),
-        ("https://omni.example", {"ALL_PROXY": "http://p:3128"}, "http://p:3128"),
-        ("https://omni.example", {"ALL_PROXY": "socks5://p", "HTTPS_PROXY": "http://p:1"}, "http://p:1"),
-        ("https://omni.example", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": ".example"}, None),
-        ("https://omni.example", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "omni.example:443"}, None),
-        ("https://omni.example:8443", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "omni.example:443"}, "http://p:1"),
-        ("http://[::1]:8080", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "::1"}, None),
-        ("https://omni.example", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "*"}, None),
-        ("https://omni.example", {"HTTPS_PROXY": ""}, None),
+        (OMNI, {}, None),
+        (OMNI, {"HTTPS_PROXY": "http://p:3128"}, "http://p:3128"),
+        (OMNI, {"https_proxy": "http://u:w@p:3128"}, "http://p:3128"),
+        (OMNI, {"https_proxy": "p", "HTTPS_PROXY": "q"}, "http://p"),
+        (OMNI, {"https_proxy": "", "HTTPS_PROXY": "q"}, None),
+        (OMNI, {"HTTPS_PROXY": "HTTPS://[::1]:3128/"}, "https://[::1]:3128"),
+        (OMNI, {"HTTP_PROXY": "http://p:3128"}, None),
+        (OMNI, {"ALL_PROXY": "http://p:3128"}, "http://p:3128"),
+        (OMNI, {"ALL_PROXY": "socks5://p", "HTTPS_PROXY": "http://p:1"}, "http://p:1"),
+        (OMNI, {"HTTPS_PROXY": ""}, None),
     ],
 )
-def test_which_proxy(
-    base_url: str, environment: dict[str, str], proxy: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The usual variables name the proxy and the hosts that need none."""
-    for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name.lower(), raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert proxy_for(base_url) == proxy
+def test_which_proxy(base_url: str, environment: dict[str, str], proxy: str | None) -> None:
+    """The usual variables name the proxy; lower case wins."""
+    assert _proxy_of(base_url, **environment) == proxy
 
 
-@pytest.mark.parametrize("proxy", ["socks5://me:pw@p:1080", "http://", "://x"])
-def test_a_proxy_that_cannot_be_used(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy of another kind is an error that says so, without its credentials: not a silent way around it."""
-    monkeypatch.setenv("ALL_PROXY", proxy)
-    with pytest.raises(UsageError, match=r"proxy") as caught:
-        proxy_for("https://omni.example")
-    assert "pw" not in str(caught.value)
+@pytest.mark.parametrize(
+    "base_url",
+    ["http://127.0.0.1:8080", "http://localhost", "https://localhost", "https://127.9.9.9", "http://[::1]:80"],
+)
+def test_this_machine_is_reached_without_a_proxy(base_url: str) -> None:
+    """Loopback never goes through a proxy, nor does any address without TLS: the key would be seen."""
+    proxies_of_all = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://p:1")
+    assert _proxy_of(base_url, **proxies_of_all) is None
+    assert _proxy_of("http://omni.example", **proxies_of_all) is None
+
+
+@pytest.mark.parametrize(
+    "entries, base_url, is_straight",
+    [
+        ("*", OMNI, True),
+        (".example", OMNI, True),
+        ("example", OMNI, True),
+        ("ample", OMNI, False),
+        ("OMNI.example", OMNI, True),
+        ("omni.example.", OMNI, True),
+        ("omni.example:443", OMNI, True),
+        ("omni.example:443", OMNI + ":8443", False),
+        ("a.example, omni.example", OMNI, True),
+        ("a.example omni.example", OMNI, True),
+        ("*.example", OMNI, True),
+        ("*.omni.example", OMNI, False),
+        (".omni.example", OMNI, True),
+        ("10.1.2.3", "https://10.1.2.3", True),
+        ("10.1.2.3:443", "https://10.1.2.3", True),
+        ("10.1.2.3:80", "https://10.1.2.3", False),
+        ("10.0.0.0/8", "https://10.1.2.3", True),
+        ("10.0.0.1/8", "https://10.1.2.3", True),
+        ("192.168.0.0/16", "https://10.1.2.3", False),
+        ("10.0.0.0/8", OMNI, False),
+        ("fd00::5", "https://[fd00::5]", True),
+        ("[fd00::5]", "https://[fd00::5]", True),
+        ("[fd00:0::5]:443", "https://[fd00::5]", True),
+        ("[fd00::5]:80", "https://[fd00::5]", False),
+        ("fd00::/8", "https://[fd00::5]", True),
+    ],
+)
+def test_which_hosts_need_no_proxy(entries: str, base_url: str, is_straight: bool) -> None:
+    """`NO_PROXY` names hosts, domains, addresses, networks and ports."""
+    route = route_to(base_url, {"HTTPS_PROXY": "http://p:1", "NO_PROXY": entries})
+    assert (route.proxy is None) is is_straight
+    assert route.not_understood == ()
+
+
+def test_an_entry_of_no_proxy_that_is_not_understood() -> None:
+    """What `NO_PROXY` says in a form that nobody knows is told, without what may be a password, and only if it matters."""
+    entries = "10.0.0.*,https://me:pw@x,a.example,<local>,10.0.0.0/99"
+    route = route_to(OMNI, {"HTTPS_PROXY": "http://p:1", "NO_PROXY": entries})
+    assert route.not_understood == ("10.0.0.*", "x", "<local>", "10.0.0.0/99")
+    assert route_to(OMNI, {"NO_PROXY": entries}).not_understood == ()
+
+
+SECRETS = ("Sup3r", "Secret", "svc")
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    "value, words",
+    [
+        ("http://svc:Sup3r#Secret@p:3128", "percent-encode the password"),
+        ("http://svc:Sup3r/Secret@p:3128", "percent-encode the password"),
+        ("http://svc:Sup3r?Secret@p:3128", "percent-encode the password"),
+        ("svc:Sup3r\\Secret@p:3128", "percent-encode the password"),
+        ("http://svc:Sup3r Secret@p:3128", "percent-encode"),
+        ("http://svc:Sup3rSecret", "no proxy's address"),
+        ("http://[::1:3128", "no proxy's address"),
+        ("http://[svc]:3128", "no proxy's address"),
+        ("http://[::1]3128", "no proxy's address"),
+        ("http://p:0", "no proxy's address"),
+        ("http://p:99999", "no proxy's address"),
+        ("http://p:", "no proxy's address"),
+        ("http://p:3128:1", "no proxy's address"),
+        ("http://", "no proxy's address"),
+        ("://p", "no proxy's address"),
+        ("http://-p-:1", "no proxy's address"),
+        ("http://p q:1", "no proxy's address"),
+        ("http://p%41:1", "no proxy's address"),
+    ],
+)
+@pytest.mark.parametrize("base_url", [OMNI, "http://127.0.0.1:1"])
+def test_a_malformed_proxy_variable(variable: str, value: str, words: str, base_url: str) -> None:
+    """A proxy variable that holds no address is an error of one line that names the variable and shows nothing of it."""
+    with pytest.raises(UsageError, match=words) as caught:
+        route_to(base_url, {variable: value})
+    text = str(caught.value)
+    assert variable in text
+    assert "\n" not in text
+    assert not any(secret in text for secret in SECRETS)
+
+
+def test_a_proxy_of_another_kind() -> None:
+    """A SOCKS proxy is an error that says so, without its credentials: not a silent way around it."""
+    with pytest.raises(UsageError, match=r"socks5h proxy") as caught:
+        route_to(OMNI, {"ALL_PROXY": "socks5h://svc:Sup3rSecret@p:1080"})
+    assert not any(secret in str(caught.value) for secret in SECRETS)
 
 
 def test_credentials_of_a_proxy_are_not_shown() -> None:
-    """What is shown of a proxy is its host and port."""
-    assert shown("http://me:p@ss@proxy.example:3128") == "proxy.example:3128"
+    """What is shown of a proxy is its host and port; its credentials are decoded for the header that needs them."""
+    proxy = route_to(OMNI, {"HTTPS_PROXY": "http://svc:Sup3r%23S%C3%A9@proxy.example:3128"}).proxy
+    assert proxy is not None
+    assert proxy.shown == "proxy.example:3128"
+    assert not any(secret in repr(proxy) for secret in SECRETS)
+    assert base64.b64decode(proxy.headers["Proxy-Authorization"].split()[1]).decode("utf-8") == "svc:Sup3r#Sé"
 
 
-def _refresh_through(status: int, scheme: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Exchange, CallError | None]:
+def _refresh_through(status: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Exchange, CallError | None]:
     """Refresh at another address through a proxy that answers `status` to whatever it is asked."""
 
     async def behave(exchange: Exchange) -> None:
@@ -187,8 +283,8 @@ def _refresh_through(status: int, scheme: str, monkeypatch: pytest.MonkeyPatch) 
 
     async def main() -> tuple[Exchange, CallError | None]:
         async with serving(behave) as server:
-            monkeypatch.setenv(f"{scheme}_proxy", server.base_url().replace("//", "//me:p%40ss@"))
-            async with client(f"{scheme}://127.0.0.1:9/bi") as omni:
+            monkeypatch.setenv("https_proxy", server.base_url().replace("//", "//me:p%40ss@"))
+            async with client(f"{OMNI}/bi") as omni:
                 try:
                     await omni.refresh(ASK, KEY)
                 except CallError as error:
@@ -198,20 +294,11 @@ def _refresh_through(status: int, scheme: str, monkeypatch: pytest.MonkeyPatch) 
     return virtual.run(main(), debug=True)
 
 
-def test_a_proxy_passes_the_call_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plain call goes to the proxy whole, with the proxy's credentials and ours, each in its own header."""
-    exchange, error = _refresh_through(200, "http", monkeypatch)
-    assert error is None
-    assert exchange.target == f"http://127.0.0.1:9/bi/api/v1/models/{MODEL}/refresh?hard_refresh=true"
-    assert CREDENTIALS in exchange.head.decode()
-    assert "Authorization: Bearer SECRETKEY123" in exchange.head.decode()
-
-
 @pytest.mark.parametrize("status", [403, 407, 502, 503])
 def test_a_proxy_that_refuses_a_tunnel(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tunnel that the proxy does not open was never a request; the proxy never sees our key, nor a log its password."""
-    exchange, error = _refresh_through(status, "https", monkeypatch)
-    assert exchange.head.startswith(b"CONNECT 127.0.0.1:9 ")
+    exchange, error = _refresh_through(status, monkeypatch)
+    assert exchange.head.startswith(b"CONNECT omni.example:443 ")
     assert CREDENTIALS in exchange.head.decode()
     assert "SECRETKEY123" not in exchange.head.decode()
     assert isinstance(error, Unsent)
@@ -238,6 +325,8 @@ def test_a_tunnel_carries_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
             async with serving(join) as proxy:
                 monkeypatch.setenv("https_proxy", proxy.base_url())
+                # both stand on this machine, which is never reached through a proxy
+                monkeypatch.setattr(proxies, "is_loopback", lambda _: False)
                 async with client(server.base_url("https"), ca_file=write_authority(tmp_path)) as omni:
                     return (await omni.refresh(ASK, KEY)).job_id
 
@@ -249,13 +338,12 @@ def test_a_tunnel_carries_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert virtual.run(main(), debug=True) == "j"
 
 
-@pytest.mark.parametrize("target", ["http", "https"])
-def test_a_proxy_that_is_not_there(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that nobody listens at is named, without its credentials."""
-    monkeypatch.setenv(f"{target}_proxy", "http://me:pw@127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://me:pw@127.0.0.1:9")
 
     async def main() -> None:
-        async with client(f"{target}://127.0.0.1:8") as omni:
+        async with client(OMNI) as omni:
             await omni.refresh(ASK, KEY)
 
     with pytest.raises(Unsent, match=r"through the proxy 127\.0\.0\.1:9: connection refused") as caught:
@@ -264,28 +352,37 @@ def test_a_proxy_that_is_not_there(target: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_proxy_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that closes the connection: unsent while the tunnel was asked for, unknown once the call was."""
+    """A proxy that closes the connection while the tunnel is asked for let nothing through."""
 
     async def hang_up(exchange: Exchange) -> None:
         exchange.close()
 
-    async def main(scheme: str) -> None:
+    async def main() -> None:
         async with serving(hang_up) as proxy:
-            monkeypatch.setenv(f"{scheme}_proxy", proxy.base_url())
-            async with client(f"{scheme}://127.0.0.1:8") as omni:
+            monkeypatch.setenv("https_proxy", proxy.base_url())
+            async with client(OMNI) as omni:
                 await omni.refresh(ASK, KEY)
 
     with pytest.raises(Unsent) as unsent:
-        virtual.run(main("https"), debug=True)
+        virtual.run(main(), debug=True)
     assert unsent.value.kind is Kind.PROXY
-    with pytest.raises(FateUnknown) as unknown:
-        virtual.run(main("http"), debug=True)
-    assert unknown.value.kind is Kind.CUT_OFF
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTPS_PROXY", "all_proxy"])
+def test_a_key_for_this_machine_stays_on_it(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call to loopback goes straight, whatever the variables say: a proxy would see the key."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+
+    async def main() -> str | None:
+        async with serving(_accept) as server, client(server.base_url()) as omni:
+            return (await omni.refresh(ASK, KEY)).job_id
+
+    assert virtual.run(main(), debug=True) == "j"
 
 
 def test_a_stand_in_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that is told to go straight does, whatever the variables say."""
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    """A client that is told to go straight does not even look at the variables."""
+    monkeypatch.setenv("http_proxy", "http://[::1:3128")
 
     async def main() -> str | None:
         async with serving(_accept) as server, client(server.base_url(), direct=True) as omni:

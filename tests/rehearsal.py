@@ -93,7 +93,7 @@ class Witness:
     def instance_answers(self, instance: str) -> None:
         self._note("instance_answers", instance)
 
-    def instance_given_up(self, instance: str) -> None:
+    def instance_given_up(self, instance: str, error: CallError) -> None:
         self._note("instance_given_up", instance)
 
     def key_held(self, key: KeyQuota, wait_s: float) -> None:

@@ -21,6 +21,8 @@ from orchestrator.journal.values import as_data, from_data
 from orchestrator.log import Event, get_logger
 from orchestrator.manifest.api_keys import api_key_again
 from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_path
+from orchestrator.omni.proxy import route_to
+from orchestrator.omni.trust import make_tls_context
 from orchestrator.plan.selection import select
 from orchestrator.plan.touched import touched_as_data, touched_from_data
 from orchestrator.report.earlier import parse_row
@@ -85,6 +87,7 @@ def resume(record: RunRecord, desk: Desk, changes: Changes) -> int:
     entries = {entry.index: entry for entry in order.selected}
     recalled = recall_for_resume(entries, record.root, journal.chain(record.root), parse_row)
     _announce(run, record, order, recalled)
+    _check_ways(order)
     steps = journal.begin(run)
     begun = Begun(run=run, recalled=recalled)
     return _conduct(order, begun, desk, steps, paths)
@@ -163,6 +166,7 @@ def _begin(order: Order, desk: Desk, begun: Begun, paths: Sequence[str], *, inst
         metrics=order.metrics,
         touched=None if order.touched is None else touched_as_data(order.touched),
     )
+    _check_ways(order)
     take_root(state, begun.run.root)
     steps = state.journal.begin(
         begun.run,
@@ -171,6 +175,19 @@ def _begin(order: Order, desk: Desk, begun: Begun, paths: Sequence[str], *, inst
         instead_of=instead_of,
     )
     return _conduct(order, begun, desk, steps, paths)
+
+
+def _check_ways(order: Order) -> None:
+    """Look at what leads to the instances before there is a run. Raises `UsageError` for certificates or proxies that cannot
+    be used.
+    """
+    if order.scenario is not None:
+        return
+    for name in dict.fromkeys(entry.instance for entry in order.selected if entry.enabled):
+        instance = order.manifest.instances[name]
+        route_to(instance.base_url)
+        if instance.base_url.startswith("https:"):
+            make_tls_context(instance)
 
 
 def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: Sequence[str]) -> int:

@@ -108,9 +108,9 @@ class Narrator:
         """The breaker closed."""
         self._log.info(Event.INSTANCE_FOUND, instance=instance)
 
-    def instance_given_up(self, instance: str) -> None:
-        """The breaker stays open."""
-        self._log.error(Event.INSTANCE_GIVEN_UP, instance=instance)
+    def instance_given_up(self, instance: str, error: CallError) -> None:
+        """The instance is silent for too long, or was never reached; `error` was heard last."""
+        self._log.error(Event.INSTANCE_GIVEN_UP, instance=instance, kind=error.kind.value, error=error.message)
 
     def progress(self, elapsed_s: float, left_s: float | None = None) -> None:
         """A sign of life, with what is believed of the time left."""

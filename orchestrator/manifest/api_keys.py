@@ -93,6 +93,13 @@ def api_key_again(source: KeySource, environ: Mapping[str, str], read_file: Read
         raise UsageError(f"an API key cannot be read again{where}: {error}") from None
 
 
+def name_of(source: KeySource) -> str:
+    """What a key is called in messages: its file, or its variables; empty if it has none."""
+    if source.file is not None:
+        return str(source.file)
+    return " and ".join(name for name, _ in placeholders(source.text or ""))
+
+
 def reason(error: OSError | ValueError) -> str:
     """Why a file cannot be read, in few words that do not repeat its path."""
     if not isinstance(error, OSError):

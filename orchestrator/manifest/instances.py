@@ -52,10 +52,12 @@ def make_instance(reading: Reading, name: str, settings: Settings) -> Instance |
     if base_url is None or not keys:
         return None
     limit = settings.get("rate_limit", Settings) or NO_SETTINGS
+    at = settings.place("base_url")
     fallback = RateLimit()
     return Instance(
         name=name,
         base_url=base_url,
+        base_url_place=f"base_url in {reading.path}:{at.line}:{at.column}",
         keys=_once(reading, keys),
         rate_limit=RateLimit(
             requests=limit.get("requests", int) or fallback.requests, per_s=limit.get("per", float) or fallback.per_s
@@ -93,7 +95,12 @@ def environment_instance(reading: Reading) -> Instance | None:
             return None
     if base_url is None:
         return None
-    return Instance(name=DEFAULT_INSTANCE, base_url=base_url, keys=(ApiKey(source=source, secret=secret),))
+    return Instance(
+        name=DEFAULT_INSTANCE,
+        base_url=base_url,
+        base_url_place=f"the variable {BASE_URL_VARIABLE}",
+        keys=(ApiKey(source=source, secret=secret),),
+    )
 
 
 def _once(reading: Reading, keys: list[tuple[ApiKey, Place]]) -> tuple[ApiKey, ...]:

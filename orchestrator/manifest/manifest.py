@@ -91,11 +91,15 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One Omni organization's API. `base_url` is normalized: origin and path without a trailing slash or `/api`."""
+    """One Omni organization's API. `base_url` is normalized: origin and path without a trailing slash or `/api`.
+
+    `base_url_place` is where it is written, in words for a message; empty if that is not known.
+    """
 
     name: str
     base_url: str
     keys: tuple[ApiKey, ...]
+    base_url_place: str = ""
     rate_limit: RateLimit = RateLimit()
     request_timeout_s: float = 30.0
     ca_file: Path | None = None

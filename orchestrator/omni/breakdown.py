@@ -6,6 +6,7 @@ A library's exception carries the request with its headers, the key among them; 
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 
 import aiohttp
@@ -32,22 +33,35 @@ _DISTRUST = {
 def explain_unsent(error: BaseException, *, peer: str, proxy: str | None, connect_timeout_s: float) -> Unsent:
     """The error for a request that never left: `error` came before there was a connection to `peer`.
 
-    `peer` and `proxy` are host and port, fit to be shown.
+    `peer` and `proxy` are fit to be shown: host and port, and where they are written.
     """
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        whose = f"the proxy {proxy}" if proxy == f"{error.host}:{error.port}" else peer
-        return Unsent(Kind.TLS, f"the certificate of {whose} is not trusted: {_distrust(error.certificate_error)}")
+        is_proxys = proxy is not None and proxy.startswith(f"{error.host}:{error.port}")
+        whose = f"the proxy {proxy}" if is_proxys else peer
+        words = f"the certificate of {whose} is not trusted: {_distrust(error.certificate_error)}"
+        return Unsent(Kind.TLS, words, is_lasting=True)
     if isinstance(error, aiohttp.ClientSSLError):
-        return Unsent(Kind.TLS, f"no TLS connection to {peer}: {_why(error)}; {_CA_HINT}")
+        return Unsent(Kind.TLS, f"no TLS connection to {peer}: {_why(error)}; {_CA_HINT}", is_lasting=True)
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return Unsent(Kind.PROXY, f"the proxy {proxy} refused to connect to {peer}: it answered {error.status}")
+        words = f"the proxy {proxy} refused to connect to {peer}: it answered {error.status}"
+        return Unsent(Kind.PROXY, words, is_lasting=400 <= error.status < 500)
     if isinstance(error, TimeoutError):
         return Unsent(Kind.CONNECT, f"no connection to {proxy or peer} within {connect_timeout_s:g} s")
     if proxy is not None:
-        return Unsent(Kind.PROXY, f"no connection to {peer} through the proxy {proxy}: {_why(error)}")
+        words = f"no connection to {peer} through the proxy {proxy}: {_why(error)}"
+        return Unsent(Kind.PROXY, words, is_lasting=_is_lasting(error))
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Unsent(Kind.DNS, f"the host name of {peer} is not known: {_why(error)}")
-    return Unsent(Kind.CONNECT, f"no connection to {peer}: {_why(error)}")
+        words = f"the host name of {peer} is not known: {_why(error)}"
+        return Unsent(Kind.DNS, words, is_lasting=_is_lasting(error))
+    return Unsent(Kind.CONNECT, f"no connection to {peer}: {_why(error)}", is_lasting=_is_lasting(error))
+
+
+def _is_lasting(error: BaseException) -> bool:
+    """Whether nobody listens, or the name is not known. A resolver that cannot say so now is another matter."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, socket.gaierror):
+        return cause.errno != socket.EAI_AGAIN
+    return isinstance(cause, ConnectionRefusedError)
 
 
 def explain_cut(error: BaseException, *, request_timeout_s: float, status: int | None) -> FateUnknown:

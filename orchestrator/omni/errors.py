@@ -66,7 +66,15 @@ class CallError(OmniRefreshError):
 
 
 class Unsent(CallError):
-    """The request never left this machine; a certificate that is not trusted does not heal by waiting."""
+    """The request never left this machine.
+
+    `is_lasting` is whether waiting rarely cures the cause: a host that is not found, a refused connection, a certificate
+    that is not trusted, a proxy that refuses.
+    """
+
+    def __init__(self, kind: Kind, message: str, *, is_lasting: bool = False) -> None:
+        super().__init__(kind, message)
+        self.is_lasting = is_lasting
 
     @property
     def may_be_tried_again(self) -> bool:

@@ -56,7 +56,10 @@ async def post_json(
             failure = _refused(status, await response.content.read(READ_BYTES))
     except (aiohttp.ClientConnectorError, aiohttp.ClientSSLError, aiohttp.ClientHttpProxyError) as error:
         failure = explain_unsent(
-            error, peer=peer, proxy=None if proxy is None else proxy.shown, connect_timeout_s=timeout_s
+            error,
+            peer=peer,
+            proxy=None if proxy is None else f"{proxy.shown} ({proxy.variable})",
+            connect_timeout_s=timeout_s,
         )
     except (aiohttp.ClientError, OSError, ValueError) as error:
         failure = explain_cut(error, request_timeout_s=timeout_s, status=status)

@@ -28,12 +28,13 @@ _SHOWN_CHARACTERS: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """A proxy: its address without credentials, its host and port as they may be shown, and the header that holds the
-    credentials, if there are any.
+    """A proxy: its address without credentials, its host and port as they may be shown, the variable that names it, and
+    the header that holds the credentials, if there are any.
     """
 
     url: str
     shown: str
+    variable: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -107,12 +108,12 @@ def _read(variable: str, text: str) -> Proxy:
             " and percent-encode a user name and password"
         )
     if scheme.lower() not in _SCHEMES:
-        return Proxy(url="", shown=scheme.lower())
+        return Proxy(url="", shown=scheme.lower(), variable=variable)
     user, _, password = userinfo.partition(":")
     credentials = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode("ascii")
     headers = {"Proxy-Authorization": f"Basic {credentials}"} if has_userinfo else {}
     shown = host[0] if host[1] is None else f"{host[0]}:{host[1]}"
-    return Proxy(url=f"{scheme.lower()}://{shown}", shown=shown, headers=headers)
+    return Proxy(url=f"{scheme.lower()}://{shown}", shown=shown, variable=variable, headers=headers)
 
 
 def _host_and_port(text: str) -> tuple[str, int | None] | None:

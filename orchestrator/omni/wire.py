@@ -290,10 +290,11 @@ class Wire:
     def _explain(self, error: BaseException, call: _Call) -> CallError:
         if call.left:
             return explain_cut(error, request_timeout_s=self._request_timeout_s, status=call.status)
+        proxy, place = self._route.proxy, self._instance.base_url_place
         return explain_unsent(
             error,
-            peer=self._peer,
-            proxy=None if self._route.proxy is None else self._route.proxy.shown,
+            peer=f"{self._peer} ({place})" if place else self._peer,
+            proxy=None if proxy is None else f"{proxy.shown} ({proxy.variable})",
             connect_timeout_s=self._connect_timeout_s,
         )
 

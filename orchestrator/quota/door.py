@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from orchestrator.manifest.manifest import Secret
-from orchestrator.quota.choice import SUBMITTING, Ask, Purpose, poll_spacing_s
+from orchestrator.quota.choice import Ask, Purpose, poll_spacing_s
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.time_left import Budget
@@ -32,14 +32,19 @@ class Closing(StrEnum):
     THROTTLED = "throttled"
     DOWN = "instance_down"
     STATE_LOST = "state_lost"
+    UNREACHABLE = "unreachable"
 
 
 class DoorClosed(Exception):
-    """The door gives no turn for this purpose any more; `reason` says why."""
+    """The door gives no turn for this purpose any more. `reason` says why; `detail` is what was heard last, and `kind` the
+    word for it, if they are known.
+    """
 
-    def __init__(self, reason: Closing) -> None:
+    def __init__(self, reason: Closing, *, kind: str | None = None, detail: str = "") -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.kind = kind
+        self.detail = detail
 
 
 class Watcher(Protocol):
@@ -77,8 +82,13 @@ class Turn:
         """When the turn was given: the loop's clock."""
         return self._left_at
 
+    def lost(self) -> None:
+        """The call left and was given up without any answer."""
+        if self._end():
+            self._key.lost(self._call, self._door.now())
+
     def answered(self) -> None:
-        """Any answer but a 429, or the call was given up after it may have left."""
+        """Any answer but a 429, or the call was cut off after it may have left."""
         if self._end() and self._key.answered(self._call, self._door.now()):
             self._door.watcher.limit_learned(self._key)
 
@@ -131,8 +141,9 @@ class Door:
         self._waiting = Waiting(durations.expect)
         self._turns: dict[Waiter, asyncio.Future[Turn]] = {}
         self._wake = asyncio.Event()
-        self._closed: dict[Purpose, Closing] = {}
-        self._submits_paused = False
+        self._closed: dict[Purpose, DoorClosed] = {}
+        self._paused: frozenset[Purpose] = frozenset()
+        self._polls_let_pass = 0
         self._spacing_s = 0.0
         self._spaced_at = float("-inf")
         wire.register(self._wake.set)
@@ -157,21 +168,43 @@ class Door:
     def check(self, purpose: Purpose) -> None:
         """Raise `DoorClosed` where nothing may be sent for `purpose` any more."""
         if purpose in self._closed:
-            raise DoorClosed(self._closed[purpose])
+            raise self._closing(purpose)
 
-    def close(self, reason: Closing, purposes: frozenset[Purpose] = frozenset(Purpose)) -> None:
+    def close(
+        self,
+        reason: Closing,
+        purposes: frozenset[Purpose] = frozenset(Purpose),
+        *,
+        kind: str | None = None,
+        detail: str = "",
+    ) -> None:
         """Give no turn for `purposes` any more; those who wait for one are told at once. The first reason stays."""
         for purpose in purposes:
-            self._closed.setdefault(purpose, reason)
+            self._closed.setdefault(purpose, DoorClosed(reason, kind=kind, detail=detail))
+        self.turn_away(purposes, self._closing)
+
+    def pause(self, purposes: frozenset[Purpose]) -> None:
+        """Hold back `purposes` until the next call of this method; those that were held back before go on."""
+        self._paused = purposes
+        self._polls_let_pass = 0
+        self._wake.set()
+
+    def let_a_poll_pass(self) -> None:
+        """Give one turn to a poll although polls are held back."""
+        self._polls_let_pass = 1
+        self._wake.set()
+
+    def turn_away(self, purposes: frozenset[Purpose], make_error: Callable[[Purpose], Exception]) -> None:
+        """Raise an error to those who wait for `purposes`; they may come again."""
         for waiter in self._waiting.drain(purposes):
             turn = self._turns.get(waiter)
             if turn is not None and not turn.done():
-                turn.set_exception(DoorClosed(self._closed[waiter.ask.purpose]))
+                turn.set_exception(make_error(waiter.ask.purpose))
 
-    def pause_submits(self, paused: bool) -> None:
-        """Hold back submits and look-ups while an instance seems to be down; polls and probes go on."""
-        self._submits_paused = paused
-        self._wake.set()
+    def _closing(self, purpose: Purpose) -> DoorClosed:
+        """Why `purpose` is closed, as an error of its own for each that waits."""
+        closed = self._closed[purpose]
+        return DoorClosed(closed.reason, kind=closed.kind, detail=closed.detail)
 
     def hold(self, key: KeyQuota, call: int, left_at: float, retry_after_s: float | None) -> None:
         """`call` was answered 429: the whole key pauses."""
@@ -193,7 +226,7 @@ class Door:
         left = sum(1 for k in self.keys if not k.refused)
         self.watcher.key_refused(key, left=left)
         if not left:
-            self.close(Closing.KEYS_REFUSED)
+            self.close(Closing.KEYS_REFUSED, detail=", ".join(k.label for k in self.keys))
         self._wake.set()
 
     def budget(self) -> Budget:
@@ -247,12 +280,14 @@ class Door:
                 return now + _LOOK_AGAIN_S
             self._waiting.remove(waiter)
             if call is not None:
+                if waiter.ask.purpose is Purpose.POLL:
+                    self._polls_let_pass = 0
                 self._wire.take()
                 turn.set_result(Turn(self, key, call, now))
         return float("inf")
 
     def _may(self, purpose: Purpose) -> bool:
-        return not (self._submits_paused and purpose in SUBMITTING)
+        return purpose not in self._paused or (purpose is Purpose.POLL and self._polls_let_pass > 0)
 
     def _soonest_key(self, now: float) -> tuple[KeyQuota | None, float]:
         best, best_at = None, float("inf")

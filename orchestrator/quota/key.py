@@ -23,7 +23,16 @@ class KeyQuota:
     ones drip at the limit's rate, and while calls are left over it fills again by itself.
     """
 
-    def __init__(self, *, label: str, secret: Secret, limit: RateLimit, ledger: Ledger, rng: Random) -> None:
+    def __init__(
+        self,
+        *,
+        label: str,
+        secret: Secret,
+        limit: RateLimit,
+        ledger: Ledger,
+        rng: Random,
+        request_timeout_s: float = 0.0,
+    ) -> None:
         self.label = label
         self.secret = secret
         self.per_s = limit.per_s
@@ -33,6 +42,8 @@ class KeyQuota:
         self.holds = 0
         self.throttled_since: float | None = None
         self._ledger = ledger
+        # until when a call that was given up may still reach the server's counter
+        self._late_s = max(limit.per_s, request_timeout_s)
         self._rng = rng
         self._bucket = AsyncLimiter(limit.requests, limit.per_s)
         self._drain_due = False
@@ -96,8 +107,17 @@ class KeyQuota:
         """The call never left the machine."""
         self._ledger.unsent(call)
 
+    def lost(self, call: int, now: float) -> None:
+        """The call was given up without an answer; it counts for two windows, or for one and the request timeout if that
+        is longer.
+
+        A server that stalls leaves calls in its queue and counts them when it wakes. For so long, nobody knows whether it
+        has: the first window is the time in which it may still count the call, the second the one in which it then does.
+        """
+        self._ledger.answered(call, now + self._late_s)
+
     def answered(self, call: int, now: float) -> bool:
-        """The call was answered with anything but a 429, or given up. True where more was learned to be allowed."""
+        """The call was answered with anything but a 429. True where more was learned to be allowed."""
         self._ledger.answered(call, now)
         self._streak = 0
         self.throttled_since = None

@@ -100,8 +100,10 @@ class Waiting:
                 break
             else:
                 held.append(heapq.heappop(self._ready))
-        if chosen is None:
-            chosen = self._best_poll(now)
+        # also if polls may not go: those that are due must not be looked at again at once
+        poll = self._best_poll(now)
+        if chosen is None and may(Purpose.POLL):
+            chosen = poll
         if chosen is None and self._ready and may(self._ready[0][3].ask.purpose):
             chosen = self._ready[0][3]
         for item in held:

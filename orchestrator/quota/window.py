@@ -1,7 +1,8 @@
 """The exact log of one key's calls: the promise that no window of the server's ever holds more than the limit.
 
 A call counts from the moment it leaves until one window after its answer, because the server counts it somewhere between
-the two. Whatever the server counts with (sliding log, fixed window, token bucket of that capacity) and however long the
+the two. A call that was given up without an answer counts longer (`orchestrator.quota.key.KeyQuota.lost`): the server may
+still take it from its queue. Whatever the server counts with (sliding log, fixed window, token bucket of that capacity) and however long the
 network takes, it then sees at most `requests` calls in any `per_s` seconds.
 """
 
@@ -40,7 +41,7 @@ class Ledger(Protocol):
         """A call leaves now; its number, or None where somebody else was quicker and there is no room any more."""
 
     def answered(self, call: int, now: float) -> None:
-        """The call was answered or given up now; it counts for one window more."""
+        """The call was answered; it counts for one window more. `now` may lie ahead: then it counts as answered there."""
 
     def unsent(self, call: int) -> None:
         """The call never left: it does not count."""
@@ -89,7 +90,11 @@ class Window:
 
     def answered(self, call: int, now: float) -> None:
         self._on_wire.discard(call)
-        self._free_at.append(now + self._span_s)
+        at, later = now + self._span_s, []
+        while self._free_at and self._free_at[-1] > at:
+            later.append(self._free_at.pop())
+        self._free_at.append(at)
+        self._free_at.extend(reversed(later))
 
     def unsent(self, call: int) -> None:
         self._on_wire.discard(call)

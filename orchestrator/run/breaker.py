@@ -10,6 +10,8 @@ FAILURES_IN_A_ROW = 5
 FIRST_PROBE_S = 5.0
 LONGEST_PROBE_S = 60.0
 GIVE_UP_S = 120.0
+UNREACHABLE_S = 15.0
+"""How long an instance that was never reached is tried if waiting rarely cures the cause (contract: section 5)."""
 
 
 def is_silence(error: CallError) -> bool:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from orchestrator.clock import Clock
 from orchestrator.manifest.manifest import Secret
 from orchestrator.omni.client import OmniClient
-from orchestrator.omni.errors import CallError, KeyRefused, Refused, Throttled, Unsent
+from orchestrator.omni.errors import CallError, KeyRefused, Kind, Refused, Throttled, Unsent
 from orchestrator.plan.scope import URL_LIMIT
 from orchestrator.quota.choice import SUBMITTING, Ask, Purpose
 from orchestrator.quota.door import Closing, Door, DoorClosed, Turn
-from orchestrator.run.breaker import GIVE_UP_S, Breaker, is_silence, next_probe_s
+from orchestrator.run.breaker import FIRST_PROBE_S, GIVE_UP_S, UNREACHABLE_S, Breaker, is_silence, next_probe_s
 from orchestrator.run.tally import UNSENT, Spent, Tally
 
 T = TypeVar("T")
+
+_BUT_PROBES = frozenset(Purpose) - {Purpose.PROBE}
+_FOLLOWING = _BUT_PROBES - SUBMITTING
 
 Leaving = Callable[[], Awaitable[None] | None]
 """What must happen between a turn and its call, and may have to be waited for."""
@@ -35,8 +39,8 @@ class InstanceWatcher(Protocol):
     def instance_answers(self, instance: str) -> None:
         """Submitting goes on."""
 
-    def instance_given_up(self, instance: str) -> None:
-        """The instance stayed silent; what was not sent ends here."""
+    def instance_given_up(self, instance: str, error: CallError) -> None:
+        """The instance stayed silent or was never reached, which `error` showed last; what was not sent ends here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,12 @@ class Calls:
         self._watcher = watcher
         self._spawn = spawn
         self._breaker = Breaker()
+        # while no call has reached the instance: why the latest did not, if waiting rarely cures that
+        self._was_reached = False
+        self._unreached: Unsent | None = None
+        self._watches_reach = False
+        self._is_given_up = False
+        self._silences = 0
 
     async def send(
         self,
@@ -116,6 +126,8 @@ class Calls:
                 raise
             except CallError as error:
                 end = str(error.http_status or error.kind)
+                if error.kind is Kind.TIMEOUT and error.http_status is None:
+                    turn.lost()
                 if isinstance(error, Refused) and error.http_status is None:
                     # refused on this side, before anything left
                     end = UNSENT
@@ -132,33 +144,79 @@ class Calls:
                 self._watcher.call_ended(self.instance, ask.purpose, end, self.clock.now() - turn.left_at)
 
     def _heard(self, error: CallError | None) -> None:
+        self._heard_of_reach(error)
         if error is None or not is_silence(error):
             if self._breaker.answered():
-                self.door.pause_submits(False)
+                self.door.pause(frozenset())
                 self._watcher.instance_answers(self.instance)
         elif self._breaker.failed():
-            self.door.pause_submits(True)
+            self.door.pause(_BUT_PROBES)
             self._watcher.instance_silent(self.instance, error)
-            self._spawn(self._probe())
+            self._silences += 1
+            self._spawn(self._probe(error, self._silences))
 
-    async def _probe(self) -> None:
-        """Ask something small now and then until the instance answers or has been silent for too long."""
+    def _heard_of_reach(self, error: CallError | None) -> None:
+        """Give the instance up if it was never reached and waiting rarely cures the cause: after a while, and at once if
+        its certificate is not trusted.
+        """
+        if isinstance(error, Refused) and error.http_status is None:
+            # refused on this side
+            return
+        self._was_reached |= not isinstance(error, Unsent)
+        self._unreached = None
+        if isinstance(error, Unsent) and error.is_lasting and not self._was_reached:
+            self._unreached = error
+        if self._unreached is None:
+            return
+        if not self._unreached.may_be_tried_again:
+            self._give_up_unreached()
+        elif not self._watches_reach:
+            self._watches_reach = True
+            self._spawn(self._watch_reach())
+
+    async def _watch_reach(self) -> None:
+        await asyncio.sleep(UNREACHABLE_S)
+        self._watches_reach = False
+        self._give_up_unreached()
+
+    def _give_up_unreached(self) -> None:
+        error = self._unreached
+        if error is not None and not self._is_given_up:
+            self._is_given_up = True
+            self.door.close(Closing.UNREACHABLE, kind=error.kind.value, detail=error.message)
+            self._watcher.instance_given_up(self.instance, error)
+
+    async def _probe(self, error: CallError, silence: int) -> None:
+        """Ask something small now and then until the instance answers, which ends this `silence`. After two minutes what was not sent is given up;
+        jobs are followed on, at the same pace.
+
+        Meanwhile nothing else is sent but one poll after each probe. The polls and reads that wait share the probe's
+        failure, so that an instance that is gone costs one call and not one for each job.
+        """
         began_at = self.clock.now()
         probes = 0
-        while self._breaker.is_open:
+        while self._breaker.is_open and silence == self._silences:
             left_s = began_at + GIVE_UP_S - self.clock.now()
-            if left_s <= 0:
-                self.door.close(Closing.DOWN, SUBMITTING)
-                self._watcher.instance_given_up(self.instance)
-                return
-            await asyncio.sleep(min(next_probe_s(probes), left_s))
+            if left_s <= 0 and probes and not self._is_given_up:
+                self._is_given_up = True
+                self.door.close(Closing.DOWN, SUBMITTING, detail=error.message)
+                self._watcher.instance_given_up(self.instance, error)
+            wait_s = next_probe_s(0 if self._unreached is not None else probes)
+            await asyncio.sleep(wait_s if self._is_given_up else min(wait_s, max(left_s, FIRST_PROBE_S)))
             probes += 1
             try:
                 await self.send(Ask(purpose=Purpose.PROBE), self.client.ping, Spent())
-            except CallError:
-                continue
+            except CallError as failed:
+                error = failed
+                self.door.turn_away(_FOLLOWING, partial(_not_sent, failed))
+                self.door.let_a_poll_pass()
             except DoorClosed:
                 return
+
+
+def _not_sent(error: CallError, _: Purpose) -> Unsent:
+    """For a read that waited while another call showed that the instance does not answer."""
+    return Unsent(error.kind, error.message)
 
 
 async def _prepare(turn: Turn, leaving: Leaving) -> None:

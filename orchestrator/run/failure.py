@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from orchestrator.omni.errors import CallError, Kind
-from orchestrator.quota.door import Closing
+from orchestrator.quota.door import Closing, DoorClosed
 from orchestrator.run.outcome import Failure, Outcome, Status
 
 MESSAGE_LIMIT = 2000
@@ -149,6 +149,7 @@ CLOSED_WORDS: dict[Closing, tuple[str, str]] = {
     Closing.KEYS_REFUSED: (Kind.KEY_REFUSED, "the instance refused every key"),
     Closing.THROTTLED: (Kind.THROTTLED, "every key got nothing but 429 for half an hour"),
     Closing.DOWN: (RunKind.INSTANCE_DOWN, "the instance did not answer"),
+    Closing.UNREACHABLE: (Kind.CONNECT, "no call ever reached the instance"),
     Closing.STOPPED: (RunKind.STOPPED, "the run was stopped"),
     Closing.STATE_LOST: (
         RunKind.STOPPED,
@@ -158,3 +159,9 @@ CLOSED_WORDS: dict[Closing, tuple[str, str]] = {
     Closing.DEADLINE: (RunKind.DEADLINE, "the run's deadline came"),
     Closing.LANES_CLOSED: (RunKind.LANE_CLOSED, "an earlier refresh of the same connection may still run"),
 }
+
+
+def closed_words(closed: DoorClosed) -> tuple[str, str]:
+    """The kind and the message for what a closed door kept from being sent."""
+    kind, message = CLOSED_WORDS[closed.reason]
+    return closed.kind or kind, f"{message}: {closed.detail}" if closed.detail else message

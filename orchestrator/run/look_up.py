@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from orchestrator.manifest.manifest import Entry, Secret
 from orchestrator.omni.answers import ModelRecord, ModelsPage, ModelsQuery
-from orchestrator.omni.errors import CallError, FateUnknown
+from orchestrator.omni.errors import CallError, FateUnknown, Unsent
 from orchestrator.plan.inventory import (
     KINDS,
     Inventory,
@@ -77,12 +77,14 @@ class LookUp:
                 ask = Ask(purpose=self._purpose, rank=self._rank, not_before=not_before)
                 return (await self._calls.send(ask, question, Spent())).answer
             except CallError as error:
-                attempt += 1
+                self._calls.door.check(self._purpose)
+                # what was never sent is sent again until the instance is given up
+                attempt += not (isinstance(error, Unsent) and self._purpose is Purpose.LOOK_UP)
                 # a read that was cut off or answered 5xx has done no harm
                 again = error.may_be_tried_again or isinstance(error, FateUnknown)
                 if not again or attempt > READ_RETRIES:
                     raise
-                not_before = self._calls.clock.now() + retry_s(error.retry_after_s, attempt, self._rng)
+                not_before = self._calls.clock.now() + retry_s(error.retry_after_s, max(1, attempt), self._rng)
 
     async def inventory(self, entries: Iterable[Entry], *, everything: bool = False) -> Inventory:
         """What these entries of the instance leave open, as far as the instance shows it; `everything` asks after each

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, Protocol
 
 from orchestrator.clock import Clock
+from orchestrator.manifest.api_keys import name_of
 from orchestrator.manifest.manifest import ApiKey, Instance, Secret
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.door import Door, Watcher
@@ -76,11 +77,12 @@ def open_calls(
     """
     keys = [
         KeyQuota(
-            label=f"key {number} of {len(instance.keys)}",
+            label=name_of(key.source) or f"key {number} of {len(instance.keys)}",
             secret=key.secret if key.secret is not None else Secret(""),
             limit=instance.rate_limit,
             ledger=access.ledger(instance, key),
             rng=access.rng,
+            request_timeout_s=instance.request_timeout_s,
         )
         for number, key in enumerate(instance.keys, 1)
     ]

@@ -16,7 +16,7 @@ from orchestrator.plan.make_plan import make_plan
 from orchestrator.plan.narrow import narrow, set_apart
 from orchestrator.plan.plan import Plan, Target
 from orchestrator.plan.touched import Touched
-from orchestrator.quota.door import Closing, DoorClosed
+from orchestrator.quota.door import DoorClosed
 from orchestrator.run.calls import Calls
 from orchestrator.run.look_up import LookUp
 
@@ -26,7 +26,7 @@ class Planned:
     """A plan, and the entries whose instance gave no turn any more before it was made."""
 
     plan: Plan
-    closed: tuple[tuple[Entry, Closing], ...] = ()
+    closed: tuple[tuple[Entry, DoorClosed], ...] = ()
 
 
 async def plan_entries(
@@ -39,14 +39,14 @@ async def plan_entries(
     skipped = {one.entry.index for one in apart}
     entries = [entry for entry in entries if entry.index not in skipped]
     inventories: dict[str, Inventory] = {}
-    closed: dict[str, Closing] = {}
+    closed: dict[str, DoorClosed] = {}
 
     async def look_up(name: str) -> None:
         try:
             mine = [e for e in entries if e.instance == name and e.enabled]
             inventories[name] = await LookUp(calls[name], rng).inventory(mine)
         except DoorClosed as door:
-            closed[name] = door.reason
+            closed[name] = door
 
     async with asyncio.TaskGroup() as group:
         for name in calls:

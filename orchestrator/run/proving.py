@@ -17,7 +17,7 @@ from orchestrator.plan.plan import Refresh, Target
 from orchestrator.quota.choice import Purpose
 from orchestrator.quota.door import DoorClosed
 from orchestrator.run.calls import Calls
-from orchestrator.run.failure import CLOSED_WORDS, RunKind, make_failure
+from orchestrator.run.failure import RunKind, closed_words, make_failure
 from orchestrator.run.life import Life
 from orchestrator.run.look_up import LookUp
 from orchestrator.run.outcome import Outcome, Status
@@ -152,7 +152,7 @@ class _After:
             except CallError as error:
                 kept[what] = _CannotTell(error.message or error.kind.value)
             except DoorClosed as closed:
-                kept[what] = _CannotTell(CLOSED_WORDS[closed.reason][1])
+                kept[what] = _CannotTell(closed_words(closed)[1])
         answer = kept[what]
         if isinstance(answer, _CannotTell):
             raise _CannotTell(str(answer))

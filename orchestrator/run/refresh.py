@@ -21,7 +21,7 @@ from orchestrator.quota.choice import Ask, Job, Purpose
 from orchestrator.quota.door import Closing, DoorClosed
 from orchestrator.run.before import Underway
 from orchestrator.run.calls import Calls
-from orchestrator.run.failure import CLOSED_WORDS, JOB_IN_THE_WAY, JOB_LEFT, RunKind, failure_of_call, make_failure
+from orchestrator.run.failure import JOB_IN_THE_WAY, JOB_LEFT, RunKind, closed_words, failure_of_call, make_failure
 from orchestrator.run.gate import Gate, GateShut
 from orchestrator.run.life import Ending, Life, Phase
 from orchestrator.run.outcome import Asked, Status
@@ -158,7 +158,7 @@ class Refreshing:
             except GateShut:
                 continue
             except DoorClosed as closed:
-                return self._not_sent(life, closed.reason)
+                return self._not_sent(life, closed)
             except CallError as error:
                 life.spent.attempts += 1
                 attempt += 1
@@ -253,13 +253,12 @@ class Refreshing:
         life.warnings.append("the server gave no job id: how this refresh ends is not known")
         return Ending(status=Status.ACCEPTED, may_run=True)
 
-    def _not_sent(self, life: Life, reason: Closing) -> Ending:
-        kind, message = CLOSED_WORDS[reason]
+    def _not_sent(self, life: Life, closed: DoorClosed) -> Ending:
+        reason, (kind, message) = closed.reason, closed_words(closed)
         if reason is Closing.THROTTLED:
             return Ending(status=Status.THROTTLED, failure=make_failure(kind, message, http_status=429))
-        if reason is Closing.DOWN:
-            words = f"{message}: {life.last_error.message}" if life.last_error is not None else message
-            return Ending(status=Status.ERROR, failure=make_failure(kind, words))
+        if reason in (Closing.DOWN, Closing.UNREACHABLE):
+            return Ending(status=Status.ERROR, failure=make_failure(kind, message))
         if reason is Closing.DEADLINE and life.spent.throttled and life.last_error is None:
             return Ending(
                 status=Status.THROTTLED,
@@ -320,9 +319,9 @@ class Refreshing:
                     turned_away=lambda error: life.log.failed(clock.now(), error),
                 )
             except DoorClosed as closed:
-                return self._lost_sight(life, job_id, closed.reason)
+                return self._lost_sight(life, job_id, closed)
             except CallError as error:
-                life.spent.polls += 1
+                life.spent.polls += not isinstance(error, Unsent)
                 asked_at = clock.now()
                 life.log.failed(asked_at, error)
                 failures += 1
@@ -375,8 +374,8 @@ class Refreshing:
         return Ending(status=Status.UNKNOWN, failure=failure, may_run=True, open_job=job_id)
 
     @staticmethod
-    def _lost_sight(life: Life, job_id: str, reason: Closing) -> Ending:
-        kind, message = CLOSED_WORDS[reason]
+    def _lost_sight(life: Life, job_id: str, closed: DoorClosed) -> Ending:
+        reason, (kind, message) = closed.reason, closed_words(closed)
         status = Status.UNKNOWN if reason is Closing.THROTTLED else Status.INTERRUPTED
         hint = JOB_LEFT if reason in (Closing.STOPPED, Closing.DEADLINE) else None
         failure = make_failure(kind, message, last_status=life.last_word, hint=hint)

@@ -16,13 +16,13 @@ from orchestrator.plan.lanes import Length
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.touched import Touched
 from orchestrator.quota.choice import SUBMITTING
-from orchestrator.quota.door import THROTTLED_FOR_S, Closing, Door
+from orchestrator.quota.door import THROTTLED_FOR_S, Closing, Door, DoorClosed
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.time_left import estimate_time_left
 from orchestrator.quota.wire import Wire
 from orchestrator.run.before import NO_PAST, NOTHING, Before, Past
 from orchestrator.run.calls import Calls
-from orchestrator.run.failure import CLOSED_WORDS, make_failure
+from orchestrator.run.failure import closed_words, make_failure
 from orchestrator.run.gate import Keeper, NoKeeper
 from orchestrator.run.life import Life
 from orchestrator.run.opening import Access, AccessWatcher, Background, open_calls, refused_instances
@@ -250,7 +250,7 @@ class Run:
 
     def _cut_short(self) -> list[Outcome]:
         """The outcomes of a run that was stopped before there was a plan."""
-        reason = self._ended or Closing.STOPPED
+        reason = DoorClosed(self._ended or Closing.STOPPED)
         begun = {t.entry.index for u in self._before.underway for t in u.refresh.served}
         settled = [(e, _unplanned(e, reason)) for e in self._open_entries if e.index not in begun]
         for underway in self._before.underway:
@@ -274,9 +274,16 @@ class Run:
         return compared(redacted(outcome, self._around.redact), self._around.past, durations)
 
 
-def _unplanned(entry: Entry, reason: Closing) -> Outcome:
-    kind, message = CLOSED_WORDS[reason]
-    status = {Closing.DOWN: Status.ERROR, Closing.THROTTLED: Status.THROTTLED}.get(reason, Status.NOT_STARTED)
+_UNPLANNED = {
+    Closing.DOWN: Status.ERROR,
+    Closing.UNREACHABLE: Status.ERROR,
+    Closing.THROTTLED: Status.THROTTLED,
+}
+
+
+def _unplanned(entry: Entry, closed: DoorClosed) -> Outcome:
+    kind, message = closed_words(closed)
+    status = _UNPLANNED.get(closed.reason, Status.NOT_STARTED)
     return unplanned(entry, make_failure(kind, message), status)
 
 

@@ -25,6 +25,7 @@ _CLOSED_WORDS = {
     Closing.KEYS_REFUSED: "it refused every key",
     Closing.THROTTLED: f"every key got nothing but 429 for {PATIENCE_S / 60:.0f} minutes",
     Closing.DOWN: "it did not answer",
+    Closing.UNREACHABLE: "no call ever reached it",
 }
 
 
@@ -74,7 +75,8 @@ class Survey:
     @staticmethod
     def why(error: DoorClosed) -> str:
         """Why an instance gives no turn any more, in words."""
-        return _CLOSED_WORDS.get(error.reason, error.reason.value)
+        words = _CLOSED_WORDS.get(error.reason, error.reason.value)
+        return f"{words}: {error.detail}" if error.detail else words
 
     @property
     def refused(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """A simulated instance beside the commands under test, in a thread of its own."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -12,13 +13,13 @@ from orchestrator.simulator.server import Simulator
 
 
 @contextmanager
-def serving(scenario: Scenario) -> Iterator[Simulator]:
-    """The simulator, which serves until the block ends."""
+def serving(scenario: Scenario, tls: ssl.SSLContext | None = None) -> Iterator[Simulator]:
+    """The simulator, which serves until the block ends; over https with `tls`."""
     up: Future[tuple[Simulator, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def serve() -> None:
         over = asyncio.Event()
-        async with Simulator(scenario, utcnow=lambda: datetime.now(UTC)) as simulator:
+        async with Simulator(scenario, utcnow=lambda: datetime.now(UTC), tls=tls) as simulator:
             up.set_result((simulator, asyncio.get_running_loop(), over))
             await over.wait()
 

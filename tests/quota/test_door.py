@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from orchestrator.manifest.manifest import RateLimit, Secret
-from orchestrator.quota.choice import Ask, Purpose
+from orchestrator.quota.choice import SUBMITTING, Ask, Job, Purpose
 from orchestrator.quota.door import Closing, Door, DoorClosed
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
@@ -177,20 +177,75 @@ def test_the_wire_is_shared_by_all_doors() -> None:
     virtual.run(main())
 
 
-def test_submits_pause_and_go_on() -> None:
-    """While an instance seems to be down look-ups and submits wait; polls, probes and proof reads go through."""
+def test_purposes_pause_and_go_on() -> None:
+    """What is paused waits; the others go through."""
 
     async def main() -> None:
         async with door(100) as (opened, _):
-            opened.pause_submits(True)
+            opened.pause(SUBMITTING)
             held = [asyncio.create_task(opened.turn(Ask(purpose=p))) for p in (Purpose.SUBMIT, Purpose.LOOK_UP)]
             for purpose in (Purpose.PROBE, Purpose.PROOF):
                 (await opened.turn(Ask(purpose=purpose))).answered()
             await asyncio.sleep(30)
             assert not any(h.done() for h in held)
-            opened.pause_submits(False)
+            opened.pause(frozenset())
             for turn in await asyncio.gather(*held):
                 turn.answered()
+
+    virtual.run(main())
+
+
+def _due_poll() -> Ask:
+    """A poll of a job that is past its timeout: it may go at once."""
+    now = asyncio.get_running_loop().time()
+    job = Job(
+        model="m", accepted_at=now - 9, unfinished_at=now - 9, asked_at=now - 9, min_s=1, max_s=1, timeout_at=now - 1
+    )
+    return Ask(purpose=Purpose.POLL, job=job)
+
+
+def test_polls_pause_and_one_is_let_pass() -> None:
+    """Paused polls wait without busy loops; one passes if it is let, and the others can be turned away."""
+
+    async def main() -> None:
+        async with door(100) as (opened, _):
+            opened.pause(frozenset(Purpose) - {Purpose.PROBE})
+            polls = [asyncio.create_task(opened.turn(_due_poll())) for _ in range(3)]
+            await asyncio.sleep(30)
+            assert not any(poll.done() for poll in polls)
+            opened.let_a_poll_pass()
+            await asyncio.sleep(30)
+            assert sum(poll.done() for poll in polls) == 1
+            opened.turn_away(frozenset({Purpose.POLL}), lambda purpose: ValueError(purpose.name))
+            ends = await asyncio.gather(*polls, return_exceptions=True)
+            assert sum(isinstance(end, ValueError) for end in ends) == 2
+            (await opened.turn(Ask(purpose=Purpose.PROBE))).answered()
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("request_timeout_s, counts_s", [(0.0, 120.0), (30.0, 120.0), (300.0, 360.0)])
+def test_a_call_that_was_given_up_counts_longer(request_timeout_s: float, counts_s: float) -> None:
+    """A call that got no answer counts for two windows, or for one and the request timeout: a stalled server may still
+    count it. Those that were answered meanwhile leave the window first.
+    """
+    key = KeyQuota(
+        label="k",
+        secret=Secret("k"),
+        limit=RateLimit(requests=2, per_s=60.0),
+        ledger=Window(60.0),
+        rng=Random(0),
+        request_timeout_s=request_timeout_s,
+    )
+
+    async def main() -> None:
+        lost, answered = await key.leave(0.0), await key.leave(0.0)
+        assert lost is not None
+        assert answered is not None
+        key.lost(lost, 1.0)
+        key.answered(answered, 2.0)
+        assert key.ready_at(2.0) == pytest.approx(62.0, abs=0.1)
+        assert [key.counted(at) for at in (61.0, 63.0, counts_s + 0.9, counts_s + 1.1)] == [2, 1, 1, 0]
 
     virtual.run(main())
 

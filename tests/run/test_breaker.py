@@ -77,6 +77,38 @@ def test_a_port_that_refuses_counts_as_well() -> None:
     assert rehearsal.result.tally.requests == len(rehearsal.calls)
 
 
+def test_a_stalled_server_sees_no_more_than_the_limit_when_it_wakes() -> None:
+    """What a stalled server still holds when it wakes, and what comes then, is within the limit: calls that were given up
+    count on.
+    """
+    stalled_until_s = 125.0
+    stall = {"from": 10.0, "until": stalled_until_s, "delay": 10_000.0, "status": 502}
+    limit = {"requests": 8, "per": "60s"}
+    text = manifest_text(
+        *(model(n) for n in range(1, 21)), instance={"rate_limit": limit, "request_timeout": "10s"}, workers=16
+    )
+    run = rehearse(text, make_scenario(default_model={"duration": 40}, faults=[stall]))
+    counted = [call for call in run.calls if 10.0 <= call.t_s < stalled_until_s + 60]
+    assert 5 <= len(counted) <= 8
+
+
+def test_an_instance_that_is_gone_costs_few_calls() -> None:
+    """While nothing is answered, jobs are followed by one poll after each probe, not by a poll each: then each ends
+    `unknown` soon after its timeout.
+    """
+    many = 50
+    models = [model(n, timeout="5m") for n in range(1, many + 1)]
+    staged = make_scenario(default_model={"duration": 3600}, faults=[{"from": 20.0, "always": True, "status": 502}])
+    run = rehearse(manifest_text(*models), staged)
+    assert set(run.statuses.values()) == {Status.UNKNOWN}
+    assert {o.error.kind for o in run.outcomes if o.error} == {"poll_failed"}
+    silent_s = run.witness.moments("instance_silent")[0]
+    later = [call.t_s for call in run.calls if call.t_s > silent_s + 60]
+    assert len(later) <= 20
+    assert run.result.duration_s < 5 * 60 + 6 * 60
+    assert all(outcome.polls < 20 for outcome in run.outcomes)
+
+
 def test_polls_go_on_meanwhile() -> None:
     """Jobs that run are followed while submits are held back."""
     faults = [{"method": "POST", "from": 0.05, "until": 90, "status": 500}]

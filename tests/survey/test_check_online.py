@@ -196,7 +196,7 @@ def test_models_that_could_not_be_looked_up_are_errors() -> None:
 def test_a_refused_key_is_one_finding() -> None:
     """A key that the instance does not accept is one error, and the rest is not asked for."""
     findings, calls = check({"model": "Sales"}, {"model": "HR"}, staged=scenario(keys=["another"]))
-    assert said(findings, Severity.ERROR) == ["the instance sim could not be asked: it refused every key"]
+    assert said(findings, Severity.ERROR) == ["the instance sim could not be asked: it refused every key: KEY_1"]
     assert len(calls) == 1
 
 
@@ -215,7 +215,7 @@ def test_two_instances_are_checked_side_by_side() -> None:
     staged = {"one": scenario(keys=["another"]), "two": scenario()}
     findings, _ = survey(loaded, staged, lambda opened: check_online(loaded, opened))
     errors = said(findings, Severity.ERROR)
-    assert errors == ["the instance one could not be asked: it refused every key", "no model is named 'Slaes'"]
+    assert errors == ["the instance one could not be asked: it refused every key: KEY_1", "no model is named 'Slaes'"]
 
 
 def test_a_model_in_the_trash_is_told() -> None:

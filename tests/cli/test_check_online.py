@@ -62,7 +62,7 @@ def test_a_refused_key_is_exit_3(tmp_path: Path, capfd: Any) -> None:
     """Where no key is accepted nothing else can be said."""
     done = check(tmp_path, capfd, {"model": "Sales"}, staged=make_scenario(keys=["another"]))
     assert done.code == 3
-    assert "refused every key" in done.out
+    assert "refused every key: OMNI_API_TOKEN" in done.out
 
 
 def test_json(tmp_path: Path, capfd: Any) -> None:

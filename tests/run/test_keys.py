@@ -26,7 +26,6 @@ def test_a_refused_key_stops_its_instance(form: str) -> None:
     run = rehearse(manifest_text(*(model(n) for n in range(1, 31))), staged)
     assert set(run.statuses.values()) == {Status.NOT_STARTED}
     assert {o.error.kind for o in run.outcomes if o.error} == {"key_refused"}
-    assert all(o.error.message.endswith("refused every key: KEY_1") for o in run.outcomes if o.error)
     assert run.result.refused_instances == ("sim",)
     assert code(run) == 3
     assert len(run.calls) <= 16

@@ -250,9 +250,9 @@ class Run:
 
     def _cut_short(self) -> list[Outcome]:
         """The outcomes of a run that was stopped before there was a plan."""
-        reason = DoorClosed(self._ended or Closing.STOPPED)
+        reason = self._ended or Closing.STOPPED
         begun = {t.entry.index for u in self._before.underway for t in u.refresh.served}
-        settled = [(e, _unplanned(e, reason)) for e in self._open_entries if e.index not in begun]
+        settled = [(e, _unplanned(e, DoorClosed(reason))) for e in self._open_entries if e.index not in begun]
         for underway in self._before.underway:
             life = Life.going_on(underway, self._around.clock)
             pairs = settle(

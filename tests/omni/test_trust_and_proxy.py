@@ -210,7 +210,7 @@ def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         async with client(OMNI) as omni:
             await omni.refresh(ASK, KEY)
 
-    with pytest.raises(Unsent, match=r"through the proxy 127\.0\.0\.1:9: connection refused") as caught:
+    with pytest.raises(Unsent, match=r"through the proxy 127\.0\.0\.1:9 \(https_proxy\): connection refused") as caught:
         virtual.run(main(), debug=True)
     assert caught.value.kind is Kind.PROXY
 

@@ -63,12 +63,12 @@ def open_console(
     )
 
 
-def print_json(value: object) -> bool:
-    """Write one JSON document to stdout, in escapes where its encoding cannot hold the text; False where nobody reads it."""
+def print_json(value: object) -> None:
+    """Write one JSON document to stdout, in escapes where its encoding cannot hold the text."""
     from orchestrator.report.as_json import dump
 
     text = dump(value, indent=2)
-    return print_result((text if can_print(text) else dump(value, ascii_only=True, indent=2)) + "\n")
+    print_result((text if can_print(text) else dump(value, ascii_only=True, indent=2)) + "\n")
 
 
 def can_print(text: str) -> bool:
@@ -80,18 +80,12 @@ def can_print(text: str) -> bool:
     return True
 
 
-def print_result(text: str) -> bool:
-    """Write the result to stdout, whatever its encoding; False where nobody reads it any more."""
-    try:
-        encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode(encoding, "backslashreplace"))
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        # a closed pipe must not end in a complaint at the interpreter's exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+def print_result(text: str) -> None:
+    """Write the result to stdout, whatever its encoding. `main` reports a stdout that does not take it."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode(encoding, "backslashreplace"))
+    sys.stdout.flush()
 
 
 def _is_terminal(descriptor: int) -> bool:

@@ -14,6 +14,7 @@ from orchestrator.cli.launch import Changes
 from orchestrator.cli.main import say
 from orchestrator.cli.signals import Signals
 from orchestrator.cli.state import open_state
+from orchestrator.cli.streams import end_result_when
 from orchestrator.log import Redactor
 from orchestrator.manifest.addresses import userinfo_secrets
 from orchestrator.manifest.manifest import Secret
@@ -42,7 +43,9 @@ def talk(options: Mapping[str, Any]) -> Talk:
         redactor=redactor,
         progress=options["progress"],
     )
-    return Talk(console, redactor, Signals())
+    signals = Signals()
+    end_result_when(signals.is_impatient)
+    return Talk(console, redactor, signals)
 
 
 def proxy_secrets(environ: Mapping[str, str]) -> list[Secret]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
 import click
 
 from orchestrator import __version__
-from orchestrator.errors import OmniRefreshError
+from orchestrator.cli.streams import opened_streams
+from orchestrator.errors import OmniRefreshError, UsageError
+
+_INTERRUPTED = 130
+_RESULT_LOST = 5
 
 # command: (module under orchestrator.cli, what the list of commands says of it)
 COMMANDS = {
@@ -69,26 +75,31 @@ def cli() -> None:
     """Refresh the schemas of many Omni models within the API's budget, and say truthfully what became of each.
 
     Exit codes: 0 all is well, 1 some target did not succeed, 2 wrong command line, manifest or settings (nothing was
-    sent), 3 an instance refused its keys, 4 another run holds the lock, 5 a report could not be written, 129/130/143
+    sent), 3 an instance refused its keys, 4 another run holds the lock, 5 a report or the result could not be written, 129/130/143
     stopped by a signal.
     """
+    try:
+        Path.cwd()
+    except OSError:
+        raise UsageError("the working directory does not exist any more: change to one that does") from None
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the program and exit with its code; what it raises on purpose is one line on stderr and never a traceback."""
-    _open_streams()
-    sys.exit(run(args))
-
-
-def _open_streams() -> None:
-    """A program that is started with a closed stdout or stderr writes into nothing."""
-    for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        if getattr(sys, name) is None:
-            opened = os.open(os.devnull, os.O_WRONLY)
-            if opened != descriptor:
-                os.dup2(opened, descriptor)
-                os.close(opened)
-            setattr(sys, name, os.fdopen(descriptor, "w", encoding="utf-8"))
+    code = OmniRefreshError.exit_code
+    with opened_streams() as (results, log):
+        with ExitStack() as stack:
+            stack.push(_say_internal_error)
+            code = run(args)
+        if code == _INTERRUPTED:
+            results.discard()
+        sys.stdout.flush()
+        if results.problem is not None:
+            say(f"omni-refresh: the result was not written to stdout: {results.problem}")
+            code = code or _RESULT_LOST
+        sys.stderr.flush()
+        log.finish()
+    sys.exit(code)
 
 
 def run(args: Sequence[str] | None = None) -> int:
@@ -101,15 +112,31 @@ def run(args: Sequence[str] | None = None) -> int:
         _say(error)
         return error.exit_code
     except click.Abort:
-        return 130
+        return _INTERRUPTED
     except OmniRefreshError as error:
         say(str(error))
         return error.exit_code
-    except SystemExit:
-        # click's answer to a pipe whose reader has left; nothing more can be said, not even at the interpreter's exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
     return code if isinstance(code, int) else 0
+
+
+def _say_internal_error(
+    kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+) -> bool:
+    """Show an error that the program did not foresee: on one line, with its place, and without text that may hold a key.
+
+    Returns whether there was one.
+    """
+    if not isinstance(error, Exception):
+        return False
+    import traceback
+
+    del kind
+    frames = traceback.extract_tb(trace)
+    own = [frame for frame in frames if "orchestrator" in Path(frame.filename).parts] or frames
+    place = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "an unknown place"
+    words = error.strerror if isinstance(error, OSError) and error.strerror else "please report it"
+    say(f"omni-refresh: internal error: {type(error).__name__} in {place}: {words}")
+    return True
 
 
 def _say(error: click.ClickException) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+PATIENCE_S: Final = 2.0
+"""A result that nobody reads is waited for so long after a signal."""
+
 
 class Signals:
     """Those that have come, in their order. One that was ignored at the start (`nohup`) stays ignored."""
 
     def __init__(self) -> None:
         self.caught: list[int] = []
+        self._caught_at_s = 0.0
         self._watched = tuple(n for n in STOPPING if signal.getsignal(n) is not signal.SIG_IGN)
 
     @contextmanager
@@ -43,6 +48,11 @@ class Signals:
         for early in tuple(self.caught):
             stop(early)
 
+    def is_impatient(self) -> bool:
+        """Whether a signal came, and what was under way then has had its time to end."""
+        return bool(self.caught) and time.monotonic() - self._caught_at_s > PATIENCE_S
+
     def _keep(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.caught.append(number)
+        self._caught_at_s = time.monotonic()

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.cli.main import COMMANDS, main
 from orchestrator.errors import LockedError, OmniRefreshError, UsageError
-from tests.cli.commands import call
+from tests.cli.commands import KEY, call
 
 
 def test_help_lists_every_command(capfd: Any) -> None:
@@ -83,6 +83,23 @@ def test_main_exits_with_the_code() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["check", "nowhere.yaml"])
     assert ended.value.code == 2
+
+
+def test_an_internal_error_is_one_line(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that the program did not foresee is one line without the error's own text, which may hold a key."""
+
+    def broken(args: object) -> int:
+        del args
+        raise ValueError(KEY)
+
+    monkeypatch.setattr("orchestrator.cli.main.run", broken)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    out, err = capfd.readouterr()
+    assert (ended.value.code, out) == (1, "")
+    assert err.startswith("omni-refresh: internal error: ValueError in ")
+    assert err.count("\n") == 1
+    assert KEY not in err
 
 
 def test_exit_codes_stand_on_the_errors() -> None:

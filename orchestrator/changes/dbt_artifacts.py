@@ -19,6 +19,8 @@ BUILDS: Final = frozenset({"run", "build", "seed", "snapshot", "retry", "clone"}
 """The commands after which `run_results.json` says what was built."""
 _COMMANDS: Final = BUILDS | {"test", "compile", "docs", "run-operation", "source", "show", "list", "ls", "parse"}
 
+_LONGEST_INTEGER: Final = 100
+
 _REMARKS: Final = frozenset(
     {"meta", "tags", "docs", "description", "grants", "persist_docs", "group", "access", "event_time", "freshness"}
 )
@@ -139,7 +141,8 @@ def _document(path: Path) -> dict[str, Any]:
         )
     data = read_bytes(path)
     try:
-        document = json.loads(data)
+        # an integer of thousands of digits is no number that anybody wants
+        document = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) < _LONGEST_INTEGER else 0)
     except UnicodeDecodeError as wrong:
         raise ChangesError("is no JSON: not UTF-8", source=str(path)) from wrong
     except json.JSONDecodeError as wrong:

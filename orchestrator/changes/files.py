@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from orchestrator.changes.known import Known
 from orchestrator.changes.notices import Notices
 from orchestrator.changes.reader import read_sql
 from orchestrator.changes.session import open_session
+from orchestrator.input_file import read_input
 
 STDIN: Final = "<stdin>"
 MAX_BYTES: Final = 512 * 1024 * 1024
@@ -95,7 +97,11 @@ def _refuse(found: ChangeSet) -> None:
 
 def _texts(paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: Notices) -> Iterator[_Text]:
     seen: set[Path | None] = set()
-    for file in _sources(paths, lists, stdin, notices):
+    try:
+        files = list(_sources(paths, lists, stdin, notices))
+    except OSError as failed:
+        raise ChangesError(f"cannot be read: {failed.strerror or failed}", source=str(failed.filename or "")) from failed
+    for file in files:
         real = file.resolve() if file is not None else None
         if real in seen:
             continue
@@ -215,12 +221,12 @@ def _is_sqitch_check(folder: Path, inner: tuple[str, ...]) -> bool:
 def read_bytes(file: Path) -> bytes:
     """The file's bytes. Raises `ChangesError` if it cannot be read or is too large."""
     try:
-        if file.stat().st_size > MAX_BYTES:
+        return read_input(file, MAX_BYTES)
+    except OSError as failed:
+        if failed.errno == errno.EFBIG:
             raise ChangesError(
                 f"larger than {MAX_BYTES // 1024 // 1024} MiB; give the migrations, not a dump", source=str(file)
-            )
-        return file.read_bytes()
-    except OSError as failed:
+            ) from failed
         raise ChangesError(f"cannot be read: {failed.strerror or failed}", source=str(file)) from failed
 
 

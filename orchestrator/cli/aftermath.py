@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator.cli.desk import Desk
 from orchestrator.cli.order import Order
 from orchestrator.errors import UsageError
+from orchestrator.input_file import read_input
 from orchestrator.log import Event, get_logger
 from orchestrator.manifest.manifest import Manifest, Notice
 from orchestrator.manifest.notices import notice_secrets, notice_url_again
@@ -50,9 +51,8 @@ def write_metrics(path: str, report: Report, *, manifest: Manifest, tally: Tally
 
 def _earlier(path: str) -> str:
     try:
-        with Path(path).open("rb") as file:
-            return file.read(EARLIER_BYTES).decode("utf-8", "replace")
-    except OSError:
+        return read_input(path, EARLIER_BYTES).decode("utf-8", "replace")
+    except (OSError, ValueError):
         return ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from orchestrator.cli.options import option
+from orchestrator.cli.options import NAME_OR_FILE, PATH, option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -17,6 +17,7 @@ def change_options(command: F) -> F:
     for decorate in (
         option(
             "--changed",
+            type=NAME_OR_FILE,
             multiple=True,
             metavar="NAME",
             help="What reads this schema, schema.table or catalog.schema.table; repeatable; @FILE or - for a list of them, one a "
@@ -24,12 +25,14 @@ def change_options(command: F) -> F:
         ),
         option(
             "--dbt-state",
+            type=PATH,
             metavar="DIR",
             help="The artifacts of the dbt run before, with --dbt-target: tells which nodes changed, so that a column that dbt no "
             "longer builds is not left behind.",
         ),
         option(
             "--dbt-target",
+            type=PATH,
             metavar="DIR",
             help="What this dbt invocation built: the folder with its run_results.json and manifest.json.",
         ),
@@ -54,6 +57,7 @@ def change_options(command: F) -> F:
         ),
         option(
             "--ddl",
+            type=PATH,
             multiple=True,
             metavar="FILE",
             help="What these SQL migrations touched; repeatable; a file, a folder, a glob, @LIST for a file that names files, or - "

@@ -105,7 +105,8 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
             finally:
                 life.cancel()
             report = _make_report(stage, result, result.abort or recorder.broken)
-            if not write_reports(report, paths, growing) and order.named:
+            written = write_reports(report, paths, growing)
+            if len(written) < len(paths):
                 report = replace(report, exit_code=_code(report, order, report_failed=True))
             if order.metrics is not None and not write_metrics(
                 order.metrics, report, manifest=order.manifest, tally=result.tally, doors=narrator.doors
@@ -120,8 +121,8 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
                 duration_s=round(report.run.duration_s, 3),
                 **({} if command is None else {"next": command}),
             )
-            print_report(report, as_json=order.as_json, console=desk.console, paths=paths, next_commands=commands)
-            await tell_others(report, order, desk, paths=paths, next_command=command, user_agent=USER_AGENT)
+            print_report(report, as_json=order.as_json, console=desk.console, paths=written, next_commands=commands)
+            await tell_others(report, order, desk, paths=written, next_command=command, user_agent=USER_AGENT)
             return report.exit_code
 
 

@@ -62,8 +62,15 @@ def _check_replaceable(path: str) -> None:
 
 
 def open_growing(paths: Sequence[str], earlier: Sequence[Outcome], *, simulated: bool = False) -> list[JsonLines]:
-    """The reports that grow during the run, with what is known already."""
-    return [JsonLines(path, earlier, simulated=simulated) for path in paths if format_of(path) is Format.JSONL]
+    """The reports that grow during the run, with what is known already. One that cannot be begun is written at the end."""
+    found = []
+    for path in paths:
+        if format_of(path) is Format.JSONL:
+            try:
+                found.append(JsonLines(path, earlier, simulated=simulated))
+            except ReportError as error:
+                get_logger().warning(Event.REPORT_FAILED, path=path, error=str(error))
+    return found
 
 
 def grow(growing: Sequence[JsonLines]) -> Callable[[Outcome], None]:
@@ -79,16 +86,18 @@ def grow(growing: Sequence[JsonLines]) -> Callable[[Outcome], None]:
     return append
 
 
-def write_reports(report: Report, paths: Sequence[str], growing: Sequence[JsonLines] = ()) -> bool:
-    """Write every report that can be written; whether all could be."""
-    good = True
-    for lines in growing:
-        good &= _try(partial(lines.close, report.outcomes), lines.path)
-    grown = {str(lines.path) for lines in growing}
+def write_reports(report: Report, paths: Sequence[str], growing: Sequence[JsonLines] = ()) -> list[str]:
+    """Write every report that can be written; the paths of those that were."""
+    grown = {str(lines.path): lines for lines in growing}
+    written = []
     for path in paths:
-        if path not in grown:
-            good &= _try(partial(_write, report, path, format_of(path)), path)
-    return good
+        lines = grown.get(path)
+        write = (
+            partial(_write, report, path, format_of(path)) if lines is None else partial(lines.close, report.outcomes)
+        )
+        if _try(write, path):
+            written.append(path)
+    return written
 
 
 def append_job_summary(report: Report) -> None:

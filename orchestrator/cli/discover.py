@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import log_options, option
+from orchestrator.cli.options import PATH, log_options, option
 
 if TYPE_CHECKING:
     from orchestrator.manifest.manifest import Instance, Manifest
@@ -24,7 +24,7 @@ _BARE = 'models: [{id: "00000000-0000-4000-8000-000000000000"}]'
 @option(
     "--base-url", metavar="URL", help="The instance's address, instead of OMNI_BASE_URL; the key is OMNI_API_TOKEN's."
 )
-@option("--like", metavar="MANIFEST", help="Take address and keys from an instance of this manifest.")
+@option("--like", type=PATH, metavar="MANIFEST", help="Take address and keys from an instance of this manifest.")
 @option("--instance", metavar="NAME", help="Which instance of that manifest, where it has several.")
 @option(
     "--connection", multiple=True, metavar="C", help="Only models on this connection, by its name or id; repeatable."
@@ -37,8 +37,15 @@ _BARE = 'models: [{id: "00000000-0000-4000-8000-000000000000"}]'
     default=("SHARED",),
     help="Only models of this kind; repeatable. [SHARED]",
 )
-@option("--diff", metavar="MANIFEST", help="Write no manifest: tell which models this one lacks, and which are gone.")
-@option("--output", metavar="PATH", help="Write to PATH instead of stdout; a file that is there stays as it is.")
+@option(
+    "--diff",
+    type=PATH,
+    metavar="MANIFEST",
+    help="Write no manifest: tell which models this one lacks, and which are gone.",
+)
+@option(
+    "--output", type=PATH, metavar="PATH", help="Write to PATH instead of stdout; a file that is there stays as it is."
+)
 @option("--force", is_flag=True, help="With --output: overwrite the file.")
 @option("--json", "as_json", is_flag=True, help="With --diff: one JSON document on stdout.")
 @log_options
@@ -65,6 +72,7 @@ def command(
     from datetime import UTC, datetime
 
     from orchestrator.cli.console import print_json, print_result
+    from orchestrator.cli.destinations import NamedFile, check_destinations, manifest_files
     from orchestrator.cli.going_on import talk
     from orchestrator.report.writer import write_report
     from orchestrator.survey.difference import make_difference_document
@@ -76,6 +84,8 @@ def command(
     manifest, own = _source(base_url, like or diff, instance)
     for secret in manifest.secrets:
         talking.redactor.add(secret)
+    if output is not None:
+        check_destinations([NamedFile("the manifest", output)], inputs=[*manifest_files(manifest)][1:])
     wanted = Wanted(kinds=tuple(dict.fromkeys(k.upper() for k in kind)), connections=connection, names=name)
     try:
         stock, difference = asyncio.run(_discover(manifest, own, wanted, compare=diff is not None))
@@ -85,9 +95,9 @@ def command(
     if difference is not None:
         if as_json:
             document = make_difference_document(difference, manifest, stock)
-            print_json(document)
+            print_json(talking.redactor.redact(document))
         else:
-            print_result(_render(difference, manifest, stock))
+            print_result(talking.redactor.redact(_render(difference, manifest, stock)))
         return 1 if difference else 0
     if not stock.models:
         _say("no model fits; nothing was written")
@@ -95,9 +105,9 @@ def command(
     named = _from_anywhere(own) if like else replace(own, name="omni")
     text = render_manifest(stock, named, at=datetime.now(UTC))
     if output is None:
-        print_result(text)
+        print_result(talking.redactor.redact(text))
     else:
-        write_report(output, text)
+        write_report(output, talking.redactor.redact(text))
         _say(f"{len(stock.models)} models written to {output}")
     return 0
 

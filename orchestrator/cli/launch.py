@@ -11,15 +11,18 @@ from orchestrator.cli.aftermath import metrics_path, notices_again
 from orchestrator.cli.choose_run import working_directory
 from orchestrator.cli.deliver import DEFAULT_REPORT, RETRY_REPORT, check_reports
 from orchestrator.cli.desk import Desk, take_lock
+from orchestrator.cli.destinations import NamedFile, check_destinations, manifest_files, report_files
 from orchestrator.cli.order import Begun, Order
 from orchestrator.cli.state import State, take_root
 from orchestrator.errors import UsageError
+from orchestrator.input_file import read_input
 from orchestrator.journal.locks import run_lock
 from orchestrator.journal.steps import Steps
 from orchestrator.journal.stored import NewRun, Orders, RootRecord, RunRecord
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.log import Event, get_logger
 from orchestrator.manifest.api_keys import api_key_again
+from orchestrator.manifest.encoding import MAX_BYTES
 from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_path
 from orchestrator.omni.proxy import route_to
 from orchestrator.omni.trust import make_tls_context
@@ -57,7 +60,7 @@ def report_paths(named: Sequence[str], *, default: str = DEFAULT_REPORT) -> tupl
 def launch(order: Order, desk: Desk) -> int:
     """Run something new; the exit code. Raises `LockedError` where another run is at work on the same."""
     state, manifest = desk.state, order.manifest
-    paths = check_reports(order.reports, named=order.named, simulated=order.simulated)
+    paths = _check_outputs(order, desk)
     run = NewRun(
         id=state.run,
         root=state.run,
@@ -82,7 +85,7 @@ def resume(record: RunRecord, desk: Desk, changes: Changes) -> int:
     take_lock(desk, record.lock)
     orders = journal.orders(record.root)
     order = _order_again(orders, record, changes, Trigger.RESUME, desk)
-    paths = check_reports(order.reports, named=order.named)
+    paths = _check_outputs(order, desk)
     run = _new_run(record, state, Trigger.RESUME, root=record.root)
     entries = {entry.index: entry for entry in order.selected}
     recalled = recall_for_resume(entries, record.root, journal.chain(record.root), parse_row)
@@ -119,7 +122,7 @@ def retry(record: RunRecord, desk: Desk, changes: Changes, *, allow_empty: bool 
         reports=report_paths(changes.reports, default=RETRY_REPORT),
         named=bool(changes.reports),
     )
-    paths = check_reports(order.reports, named=order.named)
+    paths = _check_outputs(order, desk)
     entries = {entry.index: entry for entry in order.selected}
     run = _new_run(record, state, Trigger.RETRY, root=state.run)
     recalled = recall_for_retry(entries, record.root, chain, parse_row, wanted)
@@ -151,6 +154,17 @@ def _wanted(
             raise NothingToRetry(words)
         raise UsageError(f"{words}. Nothing was sent; --allow-empty makes that no error")
     return wanted
+
+
+def _check_outputs(order: Order, desk: Desk) -> list[str]:
+    """The report paths that can be written. Raises UsageError for an output that would replace something else."""
+    outputs = [*report_files(order.reports)]
+    if order.metrics is not None:
+        outputs.append(NamedFile("the metrics file", order.metrics))
+    if summary := desk.environ.get("GITHUB_STEP_SUMMARY"):
+        outputs.append(NamedFile("the job summary", summary))
+    check_destinations(outputs, inputs=(*manifest_files(order.manifest), *order.inputs), state=desk.state.folder)
+    return check_reports(order.reports, named=order.named, simulated=order.simulated)
 
 
 def _begin(order: Order, desk: Desk, begun: Begun, paths: Sequence[str], *, instead_of: Sequence[str] = ()) -> int:
@@ -236,8 +250,8 @@ def _order_again(orders: Orders, record: RunRecord, changes: Changes, trigger: T
 def _changed(record: RunRecord) -> tuple[str, ...]:
     """A warning where the manifest is not any more what the run was planned from."""
     try:
-        now = hashlib.sha256(Path(record.manifest_file).read_bytes()).hexdigest()
-    except OSError:
+        now = hashlib.sha256(read_input(record.manifest_file, MAX_BYTES)).hexdigest()
+    except (OSError, ValueError):
         return ()
     if now == record.manifest_sha256:
         return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -29,6 +30,49 @@ class Seconds(click.ParamType[float]):
 
 DURATION = Seconds()
 
+
+class FilePath(click.ParamType[str]):
+    """A path that may be one: neither empty nor too long, without control characters, in folders that can be searched."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The path as it was given, or a usage error on one line."""
+        text = str(value)
+        shown = repr(text if len(text) <= _PATH_SHOWN else text[:_PATH_SHOWN] + "...")
+        if not text.strip():
+            self.fail("the path is empty", param, ctx)
+        if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
+            self.fail(f"{shown} holds a control character", param, ctx)
+        try:
+            os.lstat(text)
+        except (FileNotFoundError, NotADirectoryError):
+            return text
+        except OSError as error:
+            self.fail(f"{shown}: {error.strerror}", param, ctx)
+        except ValueError:
+            self.fail(f"{shown} cannot be a path", param, ctx)
+        return text
+
+
+class NameOrFile(FilePath):
+    """A name, or `@` and the path of a file that lists names."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text as it was given, or a usage error on one line."""
+        text = str(value)
+        if text.startswith("@"):
+            super().convert(text[1:], param, ctx)
+        return text
+
+
+PATH = FilePath()
+NAME_OR_FILE = NameOrFile()
+
+_PATH_SHOWN = 200
+
 _PROGRESS_HELP = (
     "A live display on a terminal. auto: not with --quiet, a JSON log, or in CI. Without it a line every 30 s."
 )
@@ -42,7 +86,7 @@ def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
 
 def manifest_argument(command: F) -> F:
     """The manifest's path."""
-    return click.argument("manifest", metavar="MANIFEST")(command)
+    return click.argument("manifest", metavar="MANIFEST", type=PATH)(command)
 
 
 def selection_options(command: F) -> F:
@@ -84,7 +128,7 @@ def log_options(command: F) -> F:
 
 def run_or_manifest_argument(command: F) -> F:
     """Which earlier run is meant."""
-    return click.argument("run", metavar="[RUN_ID|MANIFEST]", required=False)(command)
+    return click.argument("run", metavar="[RUN_ID|MANIFEST]", type=PATH, required=False)(command)
 
 
 def report_options(command: F) -> F:
@@ -94,6 +138,7 @@ def report_options(command: F) -> F:
         option(
             "--report",
             multiple=True,
+            type=PATH,
             metavar="PATH",
             help="Write the report; repeatable; the suffix says the format.",
         ),
@@ -108,6 +153,7 @@ def simulate_options(command: F) -> F:
         option(
             "--scenario",
             callback=_with_simulate,
+            type=PATH,
             metavar="FILE",
             help="With --simulate: what goes wrong. It extends the manifest's models; `only: true` in it replaces them. "
             "[NAME.scenario.yaml beside NAME.yaml]",
@@ -161,6 +207,7 @@ def going_on_options(command: F) -> F:
         ),
         option(
             "--metrics-file",
+            type=PATH,
             metavar="PATH",
             help="Write the run's metrics there, in Prometheus' text format, when it has ended.",
         ),

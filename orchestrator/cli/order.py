@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from orchestrator.cli.destinations import NamedFile
 from orchestrator.journal.stored import NewRun
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.plan.touched import Touched
@@ -22,7 +23,7 @@ class Order:
 
     `reports` are where reports go, `named` is whether somebody asked for them. `rate` is the run's share of each key's
     calls. `selection` is what was selected, as it was said. `warnings` go into the report. `metrics` is where metrics go.
-    `touched` is the change that the run follows.
+    `touched` is the change that the run follows. `inputs` are files that the command line names beside the manifest.
     """
 
     manifest: Manifest
@@ -39,6 +40,7 @@ class Order:
     warnings: tuple[str, ...] = ()
     metrics: str | None = None
     touched: Touched | None = None
+    inputs: tuple[NamedFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
     """
     from orchestrator.cli.choose_run import choose_runs
     from orchestrator.cli.deliver import check_reports, print_report, write_reports
+    from orchestrator.cli.destinations import check_destinations, report_files
     from orchestrator.cli.going_on import talk
     from orchestrator.cli.state import open_state
     from orchestrator.errors import UsageError
@@ -31,6 +32,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
     console = talk(log).console
     paths = check_reports(report, named=True)
     with open_state() as state:
+        check_destinations(report_files(paths), state=state.folder)
         journal = state.journal
         choice = choose_runs(journal, run, command="report")
         record = choice.latest
@@ -42,7 +44,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
             f"run {record.id} was cut off or is still at work: its report comes with `omni-refresh resume {record.id}`"
         )
     earlier = parse_document(document)
-    good = write_reports(earlier, paths)
+    written = write_reports(earlier, paths)
     if as_json or not paths:
         print_report(earlier, as_json=as_json, console=console)
-    return 0 if good else REPORT_FAILED
+    return 0 if len(written) == len(paths) else REPORT_FAILED

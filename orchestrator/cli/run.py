@@ -37,6 +37,7 @@ def command(
     from orchestrator.cli.aftermath import metrics_path
     from orchestrator.cli.choose_run import unfinished_run
     from orchestrator.cli.deliver import DEFAULT_REPORT, SIMULATED_REPORT
+    from orchestrator.cli.destinations import change_files
     from orchestrator.cli.going_on import open_desk, read_changes, talk
     from orchestrator.cli.launch import launch, lock_of, report_paths, resume
     from orchestrator.cli.order import Order
@@ -77,6 +78,7 @@ def command(
         metrics=metrics_path(changes.metrics),
         trigger=Trigger.RUN if touched is None else Trigger.CHANGE,
         touched=touched,
+        inputs=tuple(change_files({**options, "scenario": scenario})),
     )
     with open_desk(options, talking, simulated=simulate) as desk:
         if options["resume"]:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import option
+from orchestrator.cli.options import PATH, option
 
 
 @click.command("simulate")
-@click.argument("scenario", required=False)
+@click.argument("scenario", type=PATH, required=False)
 @option("--port", type=click.IntRange(0, 65535), default=0, help="The port on 127.0.0.1; 0: any that is free. [0]")
-@option("--calls", type=click.Path(dir_okay=False), metavar="PATH", help="Write each call as a JSON line to PATH.")
+@option("--calls", type=PATH, metavar="PATH", help="Write each call as a JSON line to PATH.")
 def command(scenario: str | None, port: int, calls: str | None) -> int:
     """Serve a simulated Omni instance on 127.0.0.1 until stopped; its address is the first line on stdout.
 
@@ -23,12 +23,19 @@ def command(scenario: str | None, port: int, calls: str | None) -> int:
     from contextlib import suppress
     from datetime import UTC, datetime
 
+    from orchestrator.cli.destinations import NamedFile, check_destinations
     from orchestrator.cli.simulation import read_scenario
+    from orchestrator.report.writer import check_writable
     from orchestrator.simulator.reading import make_scenario
     from orchestrator.simulator.server import serve
 
     staged = read_scenario(scenario) if scenario else make_scenario(default_model={})
     path = Path(calls) if calls else None
+    if path is not None:
+        check_writable(path)
+        check_destinations(
+            [NamedFile("the call log", str(path))], inputs=[NamedFile("the scenario", scenario)] if scenario else []
+        )
     with suppress(KeyboardInterrupt):
         asyncio.run(serve(staged, utcnow=lambda: datetime.now(UTC), port=port, log_path=path, ready=click.echo))
     return 0

@@ -99,4 +99,12 @@ def _values(assignments: Sequence[str]) -> dict[str, str]:
 
 
 def _stdin() -> bytes:
-    return sys.stdin.buffer.read()
+    from orchestrator.changes.files import MAX_BYTES
+
+    # a program may be started without it
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UsageError(
+            f"standard input holds more than {MAX_BYTES // 1024 // 1024} MiB: give the migrations, not a dump"
+        )
+    return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,12 +44,12 @@ class JsonLines:
         if outcome.name in self._written:
             return
         line = render_jsonl([outcome], simulated=self._simulated).encode()
-        size = os.fstat(self._descriptor).st_size
         try:
+            size = os.fstat(self._descriptor).st_size
             if os.write(self._descriptor, line) < len(line):
-                raise OSError(0, "No space left on device")
+                os.ftruncate(self._descriptor, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            os.ftruncate(self._descriptor, size)
             raise self._error(error) from None
         self._written.add(outcome.name)
 

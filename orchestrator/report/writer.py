@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -30,7 +31,7 @@ def check_writable(path: str | Path) -> None:
     try:
         target = _target(path)
         _try_folder(target.parent)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"a report cannot be written to {path}: {_reason(error)}; choose another path") from None
 
 
@@ -42,26 +43,37 @@ def write_report(path: str | Path, content: str | bytes) -> None:
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     try:
         _replace(_target(path), data)
-    except (OSError, UsageError) as error:
-        reason = _reason(error) if isinstance(error, OSError) else str(error)
+    except (OSError, ValueError, UsageError) as error:
+        reason = str(error) if isinstance(error, UsageError) else _reason(error)
         raise ReportError(f"the report {path} was not written: {reason}") from None
 
 
 def append_step_summary(path: str | Path, text: str) -> None:
     """Append Markdown to a job summary (`GITHUB_STEP_SUMMARY`), which a CI system drops when it is above 1 MiB.
 
-    What does not fit is cut at a line's end, with a note. Raises ReportError with the reason.
+    What does not fit is cut at a line's end, with a note. A pipe or a folder is refused. Raises ReportError with the
+    reason.
     """
     try:
-        with Path(path).open("ab") as file:
+        with os.fdopen(_open_summary(path), "ab") as file:
             room = STEP_SUMMARY_LIMIT - file.tell() - 1
             data = ("\n" * bool(file.tell()) + text).encode("utf-8", "backslashreplace")
             if len(data) > room:
                 kept = data[: max(0, room - len(_CUT_NOTE.encode()))].rpartition(b"\n")[0]
                 data = kept + _CUT_NOTE.encode() if kept else b""
             file.write(data)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ReportError(f"the job summary {path} was not written: {_reason(error)}") from None
+
+
+def _open_summary(path: str | Path) -> int:
+    """A descriptor for appending; opening a pipe that nobody reads fails at once."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    descriptor = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
+    return descriptor
 
 
 def _target(path: str | Path) -> Path:
@@ -134,5 +146,5 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+def _reason(error: OSError | ValueError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

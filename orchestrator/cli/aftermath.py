@@ -39,6 +39,7 @@ def write_metrics(path: str, report: Report, *, manifest: Manifest, tally: Tally
         calls={(purpose.name.lower(), end): count for (purpose, end), count in tally.calls.items()},
         holds={name: sum(key.holds for key in door.keys) for name, door in doors.items()},
         models={(entry.instance, entry.name) for entry in manifest.entries},
+        unfollowed={(e.instance, e.name) for e in manifest.entries if not (e.enabled and e.wait)},
     )
     try:
         write_report(path, render_metrics(metrics, earlier=_earlier(path)))

@@ -37,7 +37,7 @@ METRICS: Final = {
     "omni_refresh_budget_used_average_ratio": "The share of the request budget that was in use on average.",
     "omni_refresh_model_success": "Whether the model's latest refresh succeeded (1) or not (0).",
     "omni_refresh_model_duration_seconds": "How long the model's latest refresh took, from the call until its end.",
-    LAST_SUCCESS: "When the model was last refreshed with success.",
+    LAST_SUCCESS: "When the model was last refreshed with success; 0 if it never was.",
 }
 """Every metric, in the file's order, with its help; each is a gauge."""
 
@@ -53,14 +53,17 @@ Model = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMetrics:
-    """What a run's metrics are made of. `calls` counts by purpose and end, `holds` by instance. `models` are all targets
-    of the manifest, selected or not: what is known of the others' last success is kept, of any other model it is dropped.
+    """What a run's metrics are made of. `calls` counts by purpose and end, `holds` by instance.
+
+    `models` are all targets of the manifest, selected or not: their last success is kept, any other model's is dropped.
+    `unfollowed` are those of which no run sees a success: disabled ones, and those with `wait: false`.
     """
 
     report: Report
     calls: Mapping[tuple[str, str], int] = field(default_factory=dict)
     holds: Mapping[str, int] = field(default_factory=dict)
     models: Collection[Model] = ()
+    unfollowed: Collection[Model] = ()
 
 
 def render_metrics(metrics: RunMetrics, *, earlier: str = "") -> str:
@@ -70,8 +73,7 @@ def render_metrics(metrics: RunMetrics, *, earlier: str = "") -> str:
     # a name that stands twice would make the whole file unreadable
     seen: set[tuple[str, str]] = set()
     for name, labels, value in _samples(metrics, earlier):
-        own = () if name == "omni_refresh_build_info" else (("manifest", manifest),)
-        written = ",".join(f'{label}="{_escape(text)}"' for label, text in (*own, *labels))
+        written = ",".join(f'{label}="{_escape(text)}"' for label, text in (("manifest", manifest), *labels))
         if (name, written) not in seen:
             seen.add((name, written))
             series[name] += f"{name}{{{written}}} {_number(value)}\n"
@@ -121,6 +123,10 @@ def _of_models(metrics: RunMetrics, earlier: str) -> Iterator[tuple[str, Labels,
             kept[model] = at
         elif model in last:
             kept[model] = last[model]
+    unfollowed = {(_label(instance), _label(name)) for instance, name in metrics.unfollowed}
+    unfollowed |= {(_label(o.instance), _label(o.name)) for o in report.outcomes if o.status is Status.ACCEPTED}
+    for model in named - unfollowed:
+        kept.setdefault(model, 0.0)
     for model, at in sorted(kept.items()):
         yield LAST_SUCCESS, _labels(model), at
 

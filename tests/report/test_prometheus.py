@@ -131,6 +131,30 @@ def test_the_last_success_is_remembered() -> None:
     assert value(series, "omni_refresh_model_success", model="model_0002") is None
 
 
+def test_files_of_two_manifests_lie_in_one_folder() -> None:
+    """Each series carries its manifest, so that two files have none in common, whatever paths the manifests were given by."""
+    report = make_report(20, budget=True)
+    there = replace(report, run=replace(report.run, manifest_identity="/there/nightly.yaml"))
+    here = replace(report, run=replace(report.run, manifest_identity="/here/nightly.yaml"))
+    first, second = (set(parse(render_metrics(metrics_of(each)))) for each in (there, here))
+    assert first
+    assert not first & second
+    assert all(any(label == "manifest" for label, _ in labels) for _, labels in first)
+
+
+def test_a_model_that_never_succeeded() -> None:
+    """Its last success is 0, selected or not, so that an alert on its age fires; one that no run follows has none."""
+    outcomes = (make_outcome(0, Status.FAILED), make_outcome(1, Status.ACCEPTED))
+    names = [f"model_000{n}" for n in range(4)]
+    models = {("prod", name) for name in names}
+    metrics = RunMetrics(
+        report=Report(run=make_facts(), outcomes=outcomes, exit_code=1), models=models, unfollowed={("prod", names[3])}
+    )
+    series = parse(render_metrics(metrics))
+    assert [value(series, LAST_SUCCESS, model=name) for name in names] == [0, None, 0, None]
+    assert parse(render_metrics(metrics, earlier=render_metrics(metrics))) == series
+
+
 def test_names_survive_from_file_to_file() -> None:
     """The last success of a model with quotes, backslashes and line breaks in its name is found again."""
     name = 'a "b" \\n c\\ d\ne é'
@@ -184,7 +208,7 @@ def test_promtool_reads_the_rules() -> None:
     checked = subprocess.run(["promtool", "check", "rules", str(rules)], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     tested = subprocess.run(
-        ["promtool", "test", "rules", str(ROOT / "tests" / "report" / "alerts.test.yaml")],
+        ["promtool", "test", "rules", *map(str, sorted((ROOT / "tests" / "report").glob("*.test.yaml")))],
         capture_output=True,
         text=True,
         check=False,

@@ -33,19 +33,16 @@ def read_names(names: Sequence[str], *, stdin: Callable[[], bytes]) -> ChangeSet
     written, without the quotes around a part. The effect is additive, and a warning says so. Raises `ChangesError`.
     """
     notices = Notices()
-    changes = [
-        Change(
-            name=parse_listed(each.text, source=each.source, line=each.line),
-            effect=Effect.ADDITIVE,
-            source=each.source,
-            line=each.line,
-            reason="is listed",
+    changes: dict[Name, Change] = {}
+    for each in _lines(names, stdin, notices):
+        name = parse_listed(each.text, source=each.source, line=each.line)
+        # what is listed twice is one change
+        changes.setdefault(
+            name, Change(name=name, effect=Effect.ADDITIVE, source=each.source, line=each.line, reason="is listed")
         )
-        for each in _lines(names, stdin, notices)
-    ]
     if changes:
         notices.add(ADDITIVE_ONLY)
-    return ChangeSet(changes=tuple(changes), warnings=notices.render())
+    return ChangeSet(changes=tuple(changes.values()), warnings=notices.render())
 
 
 def _lines(names: Sequence[str], stdin: Callable[[], bytes], notices: Notices) -> Iterator[_Listed]:

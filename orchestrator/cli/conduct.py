@@ -189,6 +189,7 @@ def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | No
         signal=caught[0] if caught else None,
         resumed_from=run.root if run.root != run.id else None,
         simulated=order.simulated,
+        new_issues_fail=order.settings.fail_on_new_issues,
         retried_from=root.origin if root.trigger == Trigger.RETRY else None,
         requests=result.tally.requests,
         polls=result.tally.polls,

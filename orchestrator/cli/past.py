@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from statistics import median
 from typing import Any, Final
 
 from orchestrator.cli.state import State
+from orchestrator.journal.database import JournalError
 from orchestrator.journal.past import PastTarget
 from orchestrator.journal.stored import RunRecord
 from orchestrator.report.document import format_stamp
@@ -60,7 +62,7 @@ def _run_row(state: State, record: RunRecord) -> dict[str, Any]:
         "directory": record.directory,
         "started_at": format_stamp(record.began_at),
         "finished_at": None if ended_at is None else format_stamp(ended_at),
-        "duration_s": None if ended_at is None else round(max(0.0, (ended_at - record.began_at).total_seconds()), 3),
+        "duration_s": _duration_s(state, record),
         "state": "running" if holder is not None else "unfinished" if record.unfinished else "finished",
         "exit_code": record.exit_code,
         "resumed_from": record.root if record.root != record.id else None,
@@ -68,6 +70,17 @@ def _run_row(state: State, record: RunRecord) -> dict[str, Any]:
         "targets": record.targets,
         "statuses": dict(record.counts),
     }
+
+
+def _duration_s(state: State, record: RunRecord) -> float | None:
+    """How long a run took by its report, which has it from a monotonic clock; without one, by the wall clock."""
+    if record.ended_at is None:
+        return None
+    with suppress(JournalError):
+        run = (state.journal.document(record.id) or {}).get("run") or {}
+        if isinstance(run.get("duration_s"), int | float):
+            return float(run["duration_s"])
+    return round(max(0.0, (record.ended_at - record.began_at).total_seconds()), 3)
 
 
 def _outcome_row(target: PastTarget) -> dict[str, Any]:

@@ -75,6 +75,7 @@ def _manifest(reading: Reading, text: str | bytes) -> Manifest | None:
     document = read_yaml(text, path=reading.path, faults=reading.faults)
     if document is None:
         return None
+    reading.commented = document.commented
     root = document.root
     if root is None or (isinstance(root, Scalar) and root.is_null):
         reading.fault(_TOP, "there is nothing in this file: a manifest needs at least `models`")

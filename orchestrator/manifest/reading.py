@@ -44,6 +44,7 @@ class Reading:
         self.with_keys: Final = with_keys
         self.read_file: Final = read_file
         self.faults: Final = faults
+        self.commented: MappingOf[int, str] = {}
         self._key_variables: set[str] = set()
         self._notice_variables: set[str] = set()
         self._keys: set[str] = set()
@@ -121,8 +122,22 @@ class Reading:
         elif not any_character and (odd := control_character(text)):
             self.fault(node.place, f"`{key}` holds {odd}: {self.show(text)}")
         else:
+            self._warn_of_comment(node, key)
             return text
         return None
+
+    def _warn_of_comment(self, node: Node, key: str) -> None:
+        """A `#` after a blank ends a text without quotes: `Sales #1` is `Sales`."""
+        line = self.commented.get(node.line)
+        if line is None or not isinstance(node, Scalar) or not node.plain:
+            return
+        rest = line[node.column - 1 :]
+        if rest.startswith(f"{node.text} #") and rest[len(node.text) + 2 :].strip():
+            self.faults.warn(
+                node.place,
+                f"`{key}` is {self.show(node.text)}, for what follows it is a comment: if {self.show(rest.strip())} is meant, "
+                "put it in quotes",
+            )
 
     def names(self, node: Node, key: str) -> tuple[str, ...] | None:
         """A list of names, or one name alone; no commas, each once."""

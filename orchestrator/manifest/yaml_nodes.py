@@ -82,10 +82,14 @@ Node: TypeAlias = Scalar | Sequence | Mapping
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One YAML file. `root` is None where it holds nothing but comments."""
+    """One YAML file. `root` is None where it holds nothing but comments.
+
+    `commented` are the lines, by their numbers, in which a comment stands so close to a text that it may be meant as a part.
+    """
 
     path: str
     root: Node | None
+    commented: dict[int, str] = field(default_factory=dict)
 
     def plain(self) -> PlainData:
         """The whole as dictionaries, lists and the scalars of YAML 1.2's core schema."""

@@ -28,6 +28,8 @@ _COLLECTION_TAGS: Final = {Sequence: "seq", Mapping: "map"}
 _LOST: Final = Scalar("", False, 0, 0)
 """Stands for a key that is no text."""
 
+# A comment that is meant as one has a blank behind its `#`, or stands further off.
+_CLOSE_COMMENT: Final = re.compile(r"[^\s#] #[^\s#!]")
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -66,7 +68,15 @@ def read_yaml(text: str | bytes, *, path: str, faults: FaultList, use_libyaml: b
         return None
     except _UnreadableError:
         return None
-    return Document(path=path, root=root)
+    return Document(path=path, root=root, commented=_commented(clean))
+
+
+def _commented(text: str) -> dict[int, str]:
+    """By their numbers, the lines in which a comment stands right behind something, as in `model: Sales #1`."""
+    if _CLOSE_COMMENT.search(text) is None:
+        return {}
+    lines = enumerate(re.split(r"\r\n|\r|\n", text), start=1)
+    return {number: line for number, line in lines if _CLOSE_COMMENT.search(line)}
 
 
 def _parser(text: str, *, use_libyaml: bool) -> _Parser:
@@ -185,7 +195,11 @@ class _Composer:
         name = event.anchor or ""
         shown = self._faults.show(name)
         if name not in self._anchors:
-            raise self._unreadable(event, f"the alias {shown} has no anchor of that name before it")
+            raise self._unreadable(
+                event,
+                f"the alias {shown} has no anchor of that name before it; a text that begins with `*`, such as a pattern, "
+                f"needs quotes: {self._faults.show('*' + name)}",
+            )
         anchored = self._anchors[name]
         if anchored is None:
             raise self._unreadable(event, f"the alias {shown} stands inside of what it means")

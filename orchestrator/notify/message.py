@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from orchestrator.manifest.manifest import NotifyOn
-from orchestrator.report.causes import group_causes, short
-from orchestrator.report.counts import bad_outcomes, count_statuses, is_new_failure, is_recovered
+from orchestrator.report.causes import causes_of, short
+from orchestrator.report.counts import bad_outcomes, count_statuses, is_new_failure, is_recovered, issue_outcomes
 from orchestrator.report.document import format_stamp, make_document
 from orchestrator.report.headline import SIMULATED
 from orchestrator.report.report import Report
@@ -69,6 +69,7 @@ def make_message(
         "summary": document["summary"],
         "failures": [_failure(outcome) for outcome in bad[:FAILURES_SENT]],
         "failures_not_listed": max(0, len(bad) - FAILURES_SENT),
+        "new_issues": [_issues(outcome) for outcome in issue_outcomes(report)[:FAILURES_SENT]],
         "recovered": recovered[:FAILURES_SENT],
         "reports": list(report_paths),
         "next": next_command,
@@ -91,19 +92,28 @@ def _failure(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _issues(outcome: Outcome) -> dict[str, Any]:
+    new = outcome.validation.new if outcome.validation else ()
+    return {
+        "name": outcome.name[:_WORDS],
+        "instance": outcome.instance,
+        "count": len(new),
+        "issues": [text[:_MESSAGE] for text in new[:_CAUSES_TOLD]],
+    }
+
+
 def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command: str | None = None) -> Text:
     """The run in a few lines: which targets failed, why, what to do, what has recovered. It steers no chat service."""
     outcomes = report.outcomes
     bad = sum(not outcome.status.is_good for outcome in outcomes)
+    causes = causes_of(report)
     title = f"omni-refresh{f' {SIMULATED}' if report.run.simulated else ''}: {_headline(report, bad)}"
     lines = [
-        line
-        for cause in group_causes(outcomes)[:_CAUSES_TOLD]
-        for line in _cause(cause.outcomes, cause.words, cause.failure.hint)
+        line for cause in causes[:_CAUSES_TOLD] for line in _cause(cause.outcomes, cause.words, cause.failure.hint)
     ]
-    told = sum(len(cause.outcomes) for cause in group_causes(outcomes)[:_CAUSES_TOLD])
-    if bad > told:
-        lines.append(f"and {bad - told} more")
+    more = sum(len(cause.outcomes) for cause in causes[_CAUSES_TOLD:])
+    if more:
+        lines.append(f"and {more} more")
     recovered = [outcome for outcome in outcomes if is_recovered(outcome)]
     if recovered:
         lines.append(f"Recovered: {_names(recovered)}")
@@ -118,11 +128,14 @@ def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command:
 def _headline(report: Report, bad: int) -> str:
     total = len(report.outcomes)
     manifest = _plain(report.run.manifest_path.rpartition("/")[2], _NAME)
+    issues = len(issue_outcomes(report))
     new = sum(map(is_new_failure, report.outcomes))
     recovered = sum(map(is_recovered, report.outcomes))
     changes = [f"{new} newly"] * bool(new and new != bad) + [f"{recovered} recovered"] * bool(recovered)
     if bad:
-        words = f"{bad} of {total} failed"
+        words = f"{bad} of {total} failed" + (f", {issues} brought new validation issues" if issues else "")
+    elif issues:
+        words = f"{issues} of {total} brought new validation issues"
     elif report.exit_code:
         words = f"exit code {report.exit_code}, though no target failed"
     elif all(outcome.status is Status.SKIPPED for outcome in report.outcomes):

@@ -17,7 +17,7 @@ COLUMNS: Final = (
     *("status", "covered_by", "job_ids", "job_status", "submitted_at", "finished_at", "duration_s", "queued_s"),
     *("attempts", "polls", "throttled", "promotion_pending", "verified", "new_issues", "fixed_issues"),
     *("previous_status", "error_kind", "http_status", "message", "hint", "warnings", "usual_s", "failing_since"),
-    "simulated",
+    *("simulated", "counts_as_failed"),
 )
 
 # A spreadsheet takes a cell that begins so for a formula; the wide forms are what East Asian input methods type.
@@ -25,16 +25,19 @@ _FORMULA_STARTS: Final = tuple("=+-@＝＋－＠")
 _LIST_LIMIT: Final = 30_000
 
 
-def render_csv(outcomes: Iterable[Outcome], *, simulated: bool = False) -> str:
+def render_csv(outcomes: Iterable[Outcome], *, simulated: bool = False, new_issues_fail: bool = False) -> str:
     """A header and one row for each outcome. Lists are joined by commas, warnings by ` | `; unknown values are empty.
 
-    The last column holds the word SIMULATED in a rehearsal's rows, and else nothing.
+    `simulated` holds the word SIMULATED in a rehearsal's rows, and else nothing. `counts_as_failed` is true for what makes
+    the run's exit code 1: with `new_issues_fail` also for a target with new validation issues.
     """
     out = io.StringIO()
     rows = csv.writer(out)
     rows.writerow(COLUMNS)
     for outcome in outcomes:
-        cells = (*_values(outcome), SIMULATED if simulated else None)
+        has_new = outcome.validation is not None and bool(outcome.validation.new)
+        failed = not outcome.status.is_good or (new_issues_fail and has_new)
+        cells = (*_values(outcome), SIMULATED if simulated else None, _word(failed))
         rows.writerow([value if isinstance(value, int | float) else _cell(value) for value in cells])
     return out.getvalue()
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import __version__
 from orchestrator.report.against import against_before, slow_outcomes
-from orchestrator.report.causes import group_causes, group_warnings
+from orchestrator.report.causes import causes_of, group_warnings
 from orchestrator.report.counts import bad_outcomes, count_statuses
-from orchestrator.report.headline import SIMULATED, SIMULATED_NOTE, capitalized, has_new_issues, headline
+from orchestrator.report.headline import SIMULATED, SIMULATED_NOTE, capitalized, headline, is_bad
 from orchestrator.report.report import Report
 from orchestrator.report.rows import CHANGES, changes_of, id_of, make_rows, name_of, say, text_of
 from orchestrator.report.timeline import budget_words, make_budget_chart, make_timeline
@@ -35,7 +35,7 @@ def render_html(report: Report) -> str:
     run, outcomes = report.run, report.outcomes
     timeline = make_timeline(report)
     length_s = timeline.length_s if timeline else run.duration_s
-    causes, remarks = group_causes(outcomes), group_warnings(run.warnings, outcomes)
+    causes, remarks = causes_of(report), group_warnings(run.warnings, outcomes)
     numbers = {id(outcome): number for number, outcome in enumerate(outcomes)}
     told = {
         id(outcome): number for number, cause in enumerate(causes[:_CAUSES_SHOWN], 1) for outcome in cause.outcomes[1:]
@@ -49,7 +49,7 @@ def render_html(report: Report) -> str:
         headline=(f"{SIMULATED}: " if run.simulated else "") + capitalized(headline(report)),
         simulated_note=SIMULATED_NOTE if run.simulated else "",
         bad=len(bad_outcomes(outcomes)),
-        is_bad=bool(bad_outcomes(outcomes)) or has_new_issues(report),
+        is_bad=is_bad(report),
         total=len(outcomes),
         counts=[(status, count) for status, count in count_statuses(outcomes).items() if count],
         against=against,

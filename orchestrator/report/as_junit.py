@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC
 from typing import Final
 from xml.etree import ElementTree as ET
 
 from orchestrator.report.against import against_before
-from orchestrator.report.causes import short, skip_reason
+from orchestrator.report.causes import issue_failure, short, skip_reason
+from orchestrator.report.counts import issue_outcomes
 from orchestrator.report.document import MESSAGE_LIMIT, format_stamp
 from orchestrator.report.headline import SIMULATED_NOTE
 from orchestrator.report.report import Report
@@ -19,13 +21,17 @@ from orchestrator.text import clean
 
 FAILURES: Final = frozenset({Status.FAILED, Status.NO_EFFECT, Status.REJECTED})
 
-_NAME_LIMIT: Final = 300
+_TEXT_LIMIT: Final = 300
+_NAME_LIMIT: Final = 255
+"""So many characters of a name are kept by CI servers; a longer one is cut, and told from others by a digest."""
+
 _WARNINGS_SHOWN: Final = 20
 
 
 def render_junit(report: Report) -> str:
     r"""The run as one test suite. Names are unique and readable; what XML cannot hold is spelled out: `\x1b`."""
-    kinds = [_element_of(outcome.status) for outcome in report.outcomes]
+    issues = set(map(id, issue_outcomes(report)))
+    kinds = ["failure" if id(outcome) in issues else _element_of(outcome.status) for outcome in report.outcomes]
     numbers = {
         "tests": str(len(kinds)),
         "failures": str(kinds.count("failure")),
@@ -38,8 +44,8 @@ def render_junit(report: Report) -> str:
     suite = ET.SubElement(root, "testsuite", {"name": "omni-refresh", **numbers, "timestamp": stamp})
     _add_properties(suite, report)
     taken: set[str] = set()
-    for outcome in report.outcomes:
-        _add_case(suite, outcome, _unique(outcome.name, taken))
+    for outcome, element in zip(report.outcomes, kinds, strict=True):
+        _add_case(suite, outcome, element, _unique(outcome.name, taken))
     if report.run.warnings:
         ET.SubElement(suite, "system-err").text = _lines(report.run.warnings)
     ET.indent(root)
@@ -96,19 +102,21 @@ def _fill(properties: ET.Element, facts: dict[str, str]) -> None:
         ET.SubElement(properties, "property", {"name": name, "value": clean(value)})
 
 
-def _add_case(suite: ET.Element, outcome: Outcome, name: str) -> None:
-    attributes = {"name": name, "classname": short(outcome.instance, _NAME_LIMIT)}
+def _add_case(suite: ET.Element, outcome: Outcome, element: str | None, name: str) -> None:
+    attributes = {"name": name, "classname": _cut(outcome.instance)}
     attributes["time"] = f"{outcome.duration_s or 0:.3f}"
     case = ET.SubElement(suite, "testcase", attributes)
     _add_case_properties(case, outcome)
-    element, error = _element_of(outcome.status), outcome.error
+    new = outcome.validation.new if outcome.validation else ()
     if element == "skipped":
-        ET.SubElement(case, element, {"message": short(skip_reason(outcome) or "skipped", _NAME_LIMIT)})
+        ET.SubElement(case, element, {"message": short(skip_reason(outcome) or "skipped", _TEXT_LIMIT)})
     elif element is not None:
-        _add_failure(case, element, outcome.status, error)
+        counts = outcome.status.is_good and new
+        _add_failure(case, element, outcome.status, issue_failure(new) if counts else outcome.error)
     facts = [f"status: {outcome.status}", *(f"job: {job}" for job in outcome.job_ids)]
     if outcome.covered_by is not None:
         facts.append(f"covered by: {outcome.covered_by}")
+    facts += [f"new validation issue: {text}" for text in new[:_WARNINGS_SHOWN]]
     if outcome.warnings:
         facts += [f"warning: {text}" for text in outcome.warnings[:_WARNINGS_SHOWN]]
     ET.SubElement(case, "system-out").text = _lines(facts)
@@ -116,7 +124,7 @@ def _add_case(suite: ET.Element, outcome: Outcome, name: str) -> None:
 
 def _add_failure(case: ET.Element, element: str, status: Status, error: Failure | None) -> None:
     error = error or Failure(kind=status.value, message=status.value, hint="")
-    attributes = {"message": f"{status}: {short(error.message, _NAME_LIMIT)}", "type": clean(error.kind)}
+    attributes = {"message": f"{status}: {short(error.message, _TEXT_LIMIT)}", "type": clean(error.kind)}
     child = ET.SubElement(case, element, attributes)
     number = f"HTTP {error.http_status}\n" if error.http_status else ""
     hint = f"\n{clean(error.hint)}" if error.hint else ""
@@ -127,12 +135,22 @@ def _lines(texts: tuple[str, ...] | list[str]) -> str:
     return "\n".join(clean(text[:MESSAGE_LIMIT]) for text in texts)
 
 
+def _cut(name: str) -> str:
+    """The name on one line, at most `_NAME_LIMIT` characters; the same for the same name in every run."""
+    shown = " ".join(clean(name[:MESSAGE_LIMIT]).split()) or "(no name)"
+    if len(shown) <= _NAME_LIMIT and len(name) <= MESSAGE_LIMIT:
+        return shown
+    mark = f"... {hashlib.sha256(name.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
+    return shown[: _NAME_LIMIT - len(mark)] + mark
+
+
 def _unique(name: str, taken: set[str]) -> str:
-    """The name cleaned, and numbered where cleaning made it equal to another."""
-    shown = base = short(name, _NAME_LIMIT) or "(no name)"
+    """The name, numbered if cleaning made it equal to another."""
+    shown = base = _cut(name)
     number = 1
     while shown in taken:
         number += 1
-        shown = f"{base} ({number})"
+        end = f" ({number})"
+        shown = base[: _NAME_LIMIT - len(end)] + end
     taken.add(shown)
     return shown

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from orchestrator.report.against import against_before, is_slow, slow_outcomes, still_since
-from orchestrator.report.causes import Cause, group_causes, group_warnings, short
+from orchestrator.report.causes import Cause, causes_of, group_warnings, short
 from orchestrator.report.counts import bad_outcomes, count_statuses
-from orchestrator.report.headline import SIMULATED, SIMULATED_NOTE, has_new_issues, headline
+from orchestrator.report.headline import SIMULATED, SIMULATED_NOTE, headline, is_bad
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
 from orchestrator.run.outcome import Outcome, Status
@@ -55,7 +55,7 @@ def _blocks(report: Report) -> Iterator[str]:
         yield f"Against the run before: {against.words}.\n"
         if against.recovered:
             yield f"Recovered: {_names(against.recovered)}.\n"
-    causes = group_causes(outcomes)
+    causes = causes_of(report)
     yield from map(_cause, causes[:_CAUSES_SHOWN])
     if len(causes) > _CAUSES_SHOWN:
         yield f"- … and {len(causes) - _CAUSES_SHOWN} more causes.\n"
@@ -66,8 +66,7 @@ def _blocks(report: Report) -> Iterator[str]:
 
 def heading(report: Report) -> str:
     """The run in one line, for a heading."""
-    is_bad = has_new_issues(report) or not all(outcome.status.is_good for outcome in report.outcomes)
-    sign, end = "❌" if is_bad else "✅", headline(report)
+    sign, end = "❌" if is_bad(report) else "✅", headline(report)
     if report.run.signal is not None:
         sign, end = "⏹️", f"stopped; {end}"
     return f"{sign} omni-refresh{f' {SIMULATED}' if report.run.simulated else ''}: {end}"

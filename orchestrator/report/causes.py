@@ -7,10 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.report.counts import bad_outcomes
+from orchestrator.report.counts import bad_outcomes, issue_outcomes
+from orchestrator.report.report import Report
 from orchestrator.run.outcome import Failure, Outcome, Status
 from orchestrator.text import clean
 
+NEW_ISSUES: Final = "new_issues"
+"""The kind of failure that new validation issues are, where they count."""
+
+_ISSUES_HINT: Final = (
+    "the refresh itself succeeded; fix what refers to the fields that are gone, or run without --fail-on-new-issues"
+)
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 _NO_FAILURE: Final = Failure(kind="", message="", hint="")
 
@@ -37,6 +44,26 @@ class Remark:
     text: str
     where: str | None
     count: int
+
+
+def causes_of(report: Report) -> tuple[Cause, ...]:
+    """Why a run's exit code is 1: the causes of what did not succeed, then the new validation issues that count."""
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    for outcome in issue_outcomes(report):
+        groups.setdefault(outcome.validation.new if outcome.validation else (), []).append(outcome)
+    return (
+        *group_causes(report.outcomes),
+        *(
+            Cause(status=group[0].status, failure=issue_failure(issues), outcomes=tuple(group))
+            for issues, group in groups.items()
+        ),
+    )
+
+
+def issue_failure(issues: Sequence[str]) -> Failure:
+    """The failure that these new validation issues stand for."""
+    more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
+    return Failure(kind=NEW_ISSUES, message=f"new validation issue: {issues[0]}{more}", hint=_ISSUES_HINT)
 
 
 def group_causes(outcomes: Sequence[Outcome]) -> tuple[Cause, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orchestrator.report.report import Report
 from orchestrator.run.outcome import Outcome, Status
 
 
@@ -19,6 +20,13 @@ def bad_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
     """The outcomes that somebody must look at, worst first; within a status in the report's order."""
     order = {status: rank for rank, status in enumerate(Status)}
     return tuple(sorted((o for o in outcomes if not o.status.is_good), key=lambda o: order[o.status]))
+
+
+def issue_outcomes(report: Report) -> tuple[Outcome, ...]:
+    """The good outcomes whose new validation issues make the exit code 1 (`--fail-on-new-issues`), in the report's order."""
+    if not report.run.new_issues_fail:
+        return ()
+    return tuple(o for o in report.outcomes if o.status.is_good and o.validation is not None and o.validation.new)
 
 
 def has_run_before(outcomes: Sequence[Outcome]) -> bool:

@@ -51,6 +51,8 @@ def _make_run(run: RunFacts) -> dict[str, Any]:
         "retried_from": run.retried_from,
         "simulated": run.simulated,
     }
+    if run.new_issues_fail:
+        document["new_issues_fail"] = True
     if run.quota:
         document["quota"] = {instance: dict(learned) for instance, learned in run.quota.items()}
     if run.refused_instances:

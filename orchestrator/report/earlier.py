@@ -61,6 +61,7 @@ def _parse_run(fields: _Fields, summary: _Fields) -> RunFacts:
         signal=code - SIGNAL_BASE if fields.flag("interrupted") and code > SIGNAL_BASE else None,
         resumed_from=fields.maybe("resumed_from", fields.text),
         simulated=fields.flag("simulated"),
+        new_issues_fail=fields.flag("new_issues_fail"),
         retried_from=fields.maybe("retried_from", fields.text),
         requests=summary.count("requests"),
         polls=summary.count("polls"),

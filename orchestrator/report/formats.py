@@ -19,6 +19,7 @@ class Format(StrEnum):
     MARKDOWN = ".md"
     HTML = ".html"
     CSV = ".csv"
+    EXCEL_CSV = ".excel.csv"
 
 
 SUFFIXES: Final = {suffix.value: suffix for suffix in Format}
@@ -26,7 +27,8 @@ SUFFIXES: Final = {suffix.value: suffix for suffix in Format}
 
 def format_of(path: str | PurePath) -> Format:
     """The format that a report path's suffix asks for, in any case of its letters. Raises UsageError naming those there are."""
-    suffix = PurePath(path).suffix.lower()
+    name = PurePath(path).name.lower()
+    suffix = Format.EXCEL_CSV if name.endswith(Format.EXCEL_CSV) else PurePath(path).suffix.lower()
     if suffix not in SUFFIXES:
         what = f"has the suffix {suffix!r}" if suffix else "has no suffix"
         raise UsageError(f"the report path {str(path)!r} {what}: the format follows it, one of {', '.join(SUFFIXES)}")
@@ -56,7 +58,11 @@ def render(report: Report, wanted: Format) -> str:
             from orchestrator.report.as_html import render_html
 
             return render_html(report)
-        case Format.CSV:
+        case Format.CSV | Format.EXCEL_CSV:
             from orchestrator.report.as_csv import render_csv
 
-            return render_csv(report.outcomes, simulated=report.run.simulated)
+            # Excel takes a file without the mark for the system's own encoding
+            mark = "\ufeff" if wanted is Format.EXCEL_CSV else ""
+            return mark + render_csv(
+                report.outcomes, simulated=report.run.simulated, new_issues_fail=report.run.new_issues_fail
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from orchestrator.report.counts import issue_outcomes
 from orchestrator.report.report import Report
 from orchestrator.run.outcome import Status
 
@@ -21,17 +22,20 @@ def headline(report: Report) -> str:
     bad = sum(not outcome.status.is_good for outcome in report.outcomes)
     if not total:
         return "nothing to do: no targets"
+    issues = len(issue_outcomes(report))
     if bad:
-        return f"{bad:,} of {total:,} {targets} did not succeed"
+        also = f", {issues:,} brought new validation issues" if issues else ""
+        return f"{bad:,} of {total:,} {targets} did not succeed{also}"
+    if issues:
+        return f"{issues:,} of {total:,} {targets} brought new validation issues"
     if all(outcome.status is Status.SKIPPED for outcome in report.outcomes):
         return "nothing to do: " + ("the target was skipped" if total == 1 else f"all {total:,} targets were skipped")
-    good = "the target is good" if total == 1 else f"all {total:,} targets are good"
-    return f"{good}, but there are new validation issues" if has_new_issues(report) else good
+    return "the target is good" if total == 1 else f"all {total:,} targets are good"
 
 
-def has_new_issues(report: Report) -> bool:
-    """Whether new validation issues alone make the exit code 1."""
-    return report.exit_code == 1 and all(outcome.status.is_good for outcome in report.outcomes)
+def is_bad(report: Report) -> bool:
+    """Whether some target did not succeed, or brought validation issues that count."""
+    return bool(issue_outcomes(report)) or not all(outcome.status.is_good for outcome in report.outcomes)
 
 
 def capitalized(phrase: str) -> str:

@@ -50,6 +50,7 @@ class RunFacts:
     manifest_identity: str = ""
     retried_from: str | None = None
     simulated: bool = False
+    new_issues_fail: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

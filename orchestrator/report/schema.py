@@ -80,6 +80,9 @@ def _run() -> dict[str, Any]:
         },
         {
             "simulated": _told(_FLAG, "Whether the run was a rehearsal against the simulator."),
+            "new_issues_fail": _told(
+                _FLAG, "Whether new validation issues made the exit code 1 (`--fail-on-new-issues`); left out if not."
+            ),
             "retried_from": _nullable(
                 _TEXT, "The id of the run whose targets this one, or the run it resumed, retried."
             ),

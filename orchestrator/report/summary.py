@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.report.against import against_before, slow_outcomes, still_since
-from orchestrator.report.causes import Cause, group_causes, group_warnings, short, skip_reason
-from orchestrator.report.counts import count_statuses
-from orchestrator.report.headline import SIMULATED_NOTE, capitalized, has_new_issues, headline
+from orchestrator.report.causes import Cause, causes_of, group_warnings, short, skip_reason
+from orchestrator.report.counts import count_statuses, issue_outcomes
+from orchestrator.report.headline import SIMULATED_NOTE, capitalized, headline, is_bad
 from orchestrator.report.report import Report
 from orchestrator.report.text_console import text_console
 from orchestrator.report.timeline import budget_words
@@ -81,16 +81,15 @@ def _headline(report: Report) -> Text:
     words = headline(report)
     if report.run.signal is not None:
         words = f"stopped by a signal: {words}"
-    is_bad = has_new_issues(report) or not all(outcome.status.is_good for outcome in report.outcomes)
     text = Text(f"{SIMULATED_NOTE}\n" if report.run.simulated else "", style="bold magenta")
-    return text.append(capitalized(words), style="bold red" if is_bad else "bold green")
+    return text.append(capitalized(words), style="bold red" if is_bad(report) else "bold green")
 
 
 def _rows(report: Report, width: int) -> Group | None:
     """The bad ones by cause, then the good ones where they are few."""
     from rich.console import Group
 
-    causes = group_causes(report.outcomes)
+    causes = causes_of(report)
     rows: list[_Row] = []
     room = _BAD_ROWS
     for cause in causes:
@@ -102,7 +101,8 @@ def _rows(report: Report, width: int) -> Group | None:
     if len(causes) > len(rows):
         hidden = sum(len(cause.outcomes) for cause in causes[len(rows) :])
         rows.append(_Row(None, (f"and {hidden} more {_targets(hidden)}",), "the report names them all", None))
-    good = [outcome for outcome in report.outcomes if outcome.status.is_good]
+    told = set(map(id, issue_outcomes(report)))
+    good = [outcome for outcome in report.outcomes if outcome.status.is_good and id(outcome) not in told]
     if len(good) <= _GOOD_ROWS:
         rows += map(_Row.of_good, good)
     if not rows:

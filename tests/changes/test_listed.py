@@ -129,3 +129,15 @@ def test_dialects_have_other_names() -> None:
     """The names that people know a warehouse's SQL by lead to it."""
     assert dialect_named(" PostgreSQL ").name == "postgres"
     assert dialect_named("mssql").name == "tsql"
+
+
+def test_a_name_that_is_listed_twice_is_one_change(tmp_path: Path) -> None:
+    """Repeats in one list, or in several, are merged; the first place is kept."""
+    (tmp_path / "names").write_text("a.b\nc.d\na.b\n")
+    found = read_names(["a.b", f"@{tmp_path / 'names'}", "e"], stdin=bytes)
+    assert [change.name for change in found.changes] == [
+        Name(None, "a", "b"),
+        Name(None, "c", "d"),
+        Name(None, "e", None),
+    ]
+    assert found.changes[0].line == 0

@@ -79,5 +79,5 @@ def start(*args: str, cwd: Path, environ: Mapping[str, str] | None = None, **opt
 def spawn(args: Sequence[str], *, cwd: Path, environ: Mapping[str, str] | None = None) -> Done:
     """Run the program in a process of its own, to its end."""
     with start(*args, cwd=cwd, environ=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     return Done(code=process.returncode, out=out.decode(), err=err.decode())

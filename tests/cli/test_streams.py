@@ -25,7 +25,7 @@ def test_nobody_reads_stdout(tmp_path: Path) -> None:
         os.close(gone)
         with start(*args, cwd=tmp_path, stdout=written, stderr=subprocess.PIPE) as process:
             os.close(written)
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, b""), args
     shell = 'exec "$@" >&-'
     argv = ["sh", "-c", shell, "sh", sys.executable, "-m", "orchestrator"]
@@ -34,7 +34,7 @@ def test_nobody_reads_stdout(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.PIPE,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
@@ -50,7 +50,7 @@ def test_colour_is_for_terminals_that_want_it(environ: dict[str, str], tmp_path:
     with start(
         "run", manifest, "--simulate", "-q", cwd=tmp_path, environ=environ, stdout=slave, stderr=slave
     ) as process:
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
         shown = os.read(master, 1 << 20).decode()
     os.close(slave)
     os.close(master)

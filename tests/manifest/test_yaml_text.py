@@ -307,3 +307,9 @@ def test_characters_that_libyaml_misunderstands(char: str) -> None:
         "b": f"x{char}y",
         "c": "\ue002",
     }
+
+
+def test_a_pattern_that_is_read_as_an_alias() -> None:
+    """A text that begins with a star and stands without quotes is an alias to YAML: the fault says to quote it."""
+    with pytest.raises(ManifestError, match=r'needs quotes: "\*_raw"'):
+        load_yaml("tables: [*_raw]\n", path="m.yaml")

@@ -17,6 +17,7 @@ STARTS = {
     Format.MARKDOWN: "## ",
     Format.HTML: '<!doctype html>\n<html lang="en">',
     Format.CSV: "name,instance,model_id,",
+    Format.EXCEL_CSV: "\ufeffname,instance,model_id,",
 }
 
 

@@ -197,7 +197,7 @@ def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | No
         refused_instances=result.refused_instances,
         quota=result.quota or None,
         budget=result.budget,
-        warnings=warnings,
+        warnings=tuple(map(stage.desk.redactor.redact, warnings)),
     )
     outcomes = tuple(map(in_rehearsal, result.outcomes)) if order.simulated else result.outcomes
     report = Report(run=facts, outcomes=outcomes, exit_code=0)

@@ -398,30 +398,3 @@ def test_defaults_know_no_single_model() -> None:
     assert faults(entry().replace("models:", "defaults:\nmodels:")) == [
         "m.yaml:6:10: `defaults` is empty: write `instance: prod` and the like under it"
     ]
-
-
-@pytest.mark.parametrize(
-    "line, meant",
-    [
-        ("model: Sales #1", '"Sales #1"'),
-        ("branch: feature #12", '"feature #12"'),
-        ("connection: wh #2", '"wh #2"'),
-        ("model: Sales # the big one", None),
-        ("model: Sales  #1", None),
-        ("model: 'Sales #1'", None),
-        ("model: Sales#1", None),
-        ("timeout: 5m #1", None),
-    ],
-)
-def test_a_comment_close_to_a_name(line: str, meant: str | None) -> None:
-    """A comment that stands right behind a name without quotes may be meant as a part of it: that is a warning."""
-    manifest = load(f"{TOP}models:\n  - name: m\n    {line}\n")
-    warnings = [warning.message for warning in manifest.warnings]
-    assert len(warnings) == (meant is not None)
-    assert meant is None or (meant in warnings[0] and "put it in quotes" in warnings[0])
-
-
-def test_a_comment_close_to_a_listed_name() -> None:
-    """The same holds in a list, for each name with its own line."""
-    manifest = load(f"{TOP}models:\n  - name: m\n    tags:\n      - a #1\n      - b\n")
-    assert [(w.place.line, w.place.column) for w in manifest.warnings] == [(9, 9)]

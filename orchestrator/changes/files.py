@@ -100,7 +100,9 @@ def _texts(paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes
     try:
         files = list(_sources(paths, lists, stdin, notices))
     except OSError as failed:
-        raise ChangesError(f"cannot be read: {failed.strerror or failed}", source=str(failed.filename or "")) from failed
+        raise ChangesError(
+            f"cannot be read: {failed.strerror or failed}", source=str(failed.filename or "")
+        ) from failed
     for file in files:
         real = file.resolve() if file is not None else None
         if real in seen:

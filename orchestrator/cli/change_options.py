@@ -65,6 +65,7 @@ def change_options(command: F) -> F:
         ),
         option(
             "--ddl-list",
+            type=PATH,
             multiple=True,
             metavar="FILE",
             help="The migrations that this file names, one a line or each ended by a NUL; - for a list on stdin; repeatable.",

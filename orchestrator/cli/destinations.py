@@ -57,10 +57,14 @@ def manifest_files(manifest: Manifest) -> Iterator[NamedFile]:
 
 
 def change_files(options: Mapping[str, object]) -> Iterator[NamedFile]:
-    """The files that `--ddl`, `--changed`, `--dbt-target`, `--dbt-state` and `--scenario` name."""
+    """The files that `--ddl`, `--ddl-list`, `--changed`, `--dbt-target`, `--dbt-state` and `--scenario` name."""
     for name in _texts(options.get("ddl")):
         if name != "-":
             yield NamedFile("the migration", name)
+            yield NamedFile("the list of migrations", name.removeprefix("@"))
+    for name in _texts(options.get("ddl_list")):
+        if name != "-":
+            yield NamedFile("the list of migrations", name)
     for name in _texts(options.get("changed")):
         if name.startswith("@"):
             yield NamedFile("the list of changes", name[1:])

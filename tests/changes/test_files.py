@@ -157,10 +157,11 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pyt
         ddl(file)
     monkeypatch.undo()
 
-    def refuse(_: Path) -> bytes:
+    def refuse(path: Path, limit: int) -> bytes:
+        del path, limit
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("orchestrator.changes.files.read_input", refuse)
     with pytest.raises(ChangesError, match="Permission denied"):
         ddl(file)
 

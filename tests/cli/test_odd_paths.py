@@ -21,6 +21,7 @@ INPUTS = {
     "check --online": ["check", "{}", "--online"],
     "--scenario": ["run", "m.yaml", "--simulate", "--scenario", "{}"],
     "--ddl": ["changes", "--ddl", "{}"],
+    "--ddl-list": ["changes", "--ddl-list", "{}"],
     "--dbt-target": ["changes", "--dbt-target", "{}"],
     "--dbt-state": ["changes", "--dbt-target", "target", "--dbt-state", "{}"],
     "--changed": ["changes", "--changed", "@{}"],

@@ -61,7 +61,8 @@ def change_files(options: Mapping[str, object]) -> Iterator[NamedFile]:
     for name in _texts(options.get("ddl")):
         if name != "-":
             yield NamedFile("the migration", name)
-            yield NamedFile("the list of migrations", name.removeprefix("@"))
+        if name.startswith("@"):
+            yield NamedFile("the list of migrations", name[1:])
     for name in _texts(options.get("ddl_list")):
         if name != "-":
             yield NamedFile("the list of migrations", name)

@@ -185,7 +185,8 @@ def _make_report(stage: _Stage, result: RunResult, broken: OmniRefreshError | No
         manifest_identity=run.manifest_identity,
         started_at=stage.at,
         finished_at=stage.clock.utcnow(),
-        duration_s=result.duration_s,
+        # as the document keeps it: a report that is rendered again says the same
+        duration_s=round(result.duration_s, 3),
         signal=caught[0] if caught else None,
         resumed_from=run.root if run.root != run.id else None,
         simulated=order.simulated,

@@ -75,6 +75,11 @@ class Chain:
         """The schema that its refreshes name, by which the instance's log tells them from others'."""
         return f"chain_{self.number}"
 
+    @property
+    def course(self) -> str:
+        """What was done, for a fault."""
+        return ", ".join(f"{c.words} -> {c.code} at {c.ended_s:.2f}" for c in self.commands)
+
 
 class Episode:
     """Four chains of runs in one place."""
@@ -146,7 +151,7 @@ class Episode:
             if words is None:
                 return
             self._command(chain, rng, *words, cut=None)
-        chain.faults.append(f"no end after {ROUNDS} rounds: {chain.statuses}")
+        chain.faults.append(f"no end after {ROUNDS} rounds: {chain.statuses}; {chain.course}")
 
     def _next(self, chain: Chain, rng: Random) -> Sequence[str] | None:
         """What to do after the last command of the chain; None where there is nothing left to do."""
@@ -188,7 +193,7 @@ class Episode:
         )
         chain.commands.append(ended)
         # a signal that comes while the interpreter still starts ends it as it ends any program
-        early = "started" not in text and (code == -signal.SIGTERM or "KeyboardInterrupt" in text)
+        early = "started" not in text and (code in (-signal.SIGTERM, -signal.SIGINT) or "KeyboardInterrupt" in text)
         if not early and (code not in CODES or "Traceback" in text):
             chain.faults.append(f"broken: {ended.words}: exit code {code}: {text[-500:]}")
         if report.exists():
@@ -226,13 +231,12 @@ class Episode:
             sent = [c for c in calls if c.accepted and c.model_id == model and c.query.get("schemas") == chain.scope]
             excused = chain.unknown[name] + sum(self._was_cut_off(chain, call) for call in sent)
             if len(sent) - 1 > excused:
-                course = ", ".join(f"{c.words} -> {c.code} at {c.ended_s:.2f}" for c in chain.commands)
                 at = ", ".join(f"{call.t_s:.2f}" for call in sent)
-                faults.append(f"twice: {name} at {at}; {course}")
+                faults.append(f"twice: {name} at {at}; {chain.course}")
             status = chain.statuses.get(name)
             ended = {c.job_id for c in calls if c.tells_end and c.job_status == "COMPLETED"}
             if status != "succeeded":
-                faults.append(f"lost: {name} ended {status}")
+                faults.append(f"lost: {name} ended {status}; {chain.course}")
             elif not any(call.job_id in ended for call in sent):
                 faults.append(f"lost: {name} succeeded, but no job of it was seen to complete")
         return faults

@@ -92,7 +92,7 @@ async def _conduct(order: Order, begun: Begun, desk: Desk, steps: Steps, paths: 
                 get_logger().warning(Event.RUN_STOPPED, signal=Signals(number).name)
                 run.stop()
 
-            desk.signals.hand_over(asyncio.get_running_loop(), stop)
+            stack.enter_context(desk.signals.handed_over(asyncio.get_running_loop(), stop))
             get_logger().info(
                 Event.RUN_STARTED, manifest=manifest.path, targets=len(order.selected), version=__version__
             )

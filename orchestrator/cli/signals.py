@@ -28,7 +28,7 @@ class Signals:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Within the block signals are kept, and nothing else happens to them unless `hand_over` was called."""
+        """Within the block signals are kept, and nothing else happens to them but what `handed_over` says."""
         before = {number: signal.signal(number, self._keep) for number in self._watched}
         try:
             yield
@@ -36,8 +36,9 @@ class Signals:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def hand_over(self, loop: asyncio.AbstractEventLoop, stop: Callable[[int], None]) -> None:
-        """From now on call `stop` for each signal, in the loop; at once for those that were kept.
+    @contextmanager
+    def handed_over(self, loop: asyncio.AbstractEventLoop, stop: Callable[[int], None]) -> Iterator[None]:
+        """Within the block call `stop` for each signal, in the loop; at once for those that were kept. Then keep them again.
 
         `caught` grows as soon as a signal comes, also while the loop is blocked: what blocks it can look there.
         """
@@ -47,6 +48,13 @@ class Signals:
             signal.signal(number, self._keep)
         for early in tuple(self.caught):
             stop(early)
+        try:
+            yield
+        finally:
+            # a loop that closes would leave the default: a late signal would end a run that has its result already
+            for number in self._watched:
+                loop.remove_signal_handler(number)
+                signal.signal(number, self._keep)
 
     def is_impatient(self) -> bool:
         """Whether a signal came, and what was under way then has had its time to end."""

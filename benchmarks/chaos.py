@@ -155,27 +155,29 @@ class Episode:
 
     def _next(self, chain: Chain, rng: Random) -> Sequence[str] | None:
         """What to do after the last command of the chain; None where there is nothing left to do."""
-        runs = [r for r in self._history() if Path(r["manifest"]).name == chain.manifest]
+        history = self._history()
+        runs = [r for r in history["runs"] if Path(r["manifest"]).name == chain.manifest]
         if not runs:
             return ("run", chain.manifest)
+        # an outcome that a kill kept from the report is in the journal
+        told = [m for m in history["models"] if Path(m["manifest"]).name == chain.manifest]
+        chain.statuses |= {m["name"]: m["last_status"] for m in told if m["last_status"]}
         if runs[0]["state"] == "unfinished":
             again = ("run", chain.manifest, "--resume")
             return rng.choice([("resume", runs[0]["id"]), ("resume", runs[0]["id"]), ("retry", runs[0]["id"]), again])
-        if runs[0]["exit_code"] == 0:
-            # the last run may have been a retry of some of the targets
-            is_good = all(chain.statuses.get(name) == "succeeded" for name in chain.models)
-            return None if is_good else ("retry", runs[-1]["id"])
+        if all(chain.statuses.get(name) == "succeeded" for name in chain.models):
+            return None
         # now and then an older run of the chain is retried once more
         return ("retry", rng.choice([runs[0]["id"]] * 3 + [r["id"] for r in runs]))
 
-    def _history(self) -> list[dict[str, Any]]:
+    def _history(self) -> dict[str, list[dict[str, Any]]]:
         with self._where.start("history", "--json", "--limit", "200", stdout=subprocess.PIPE) as process:
             out, err = process.communicate()
         if process.returncode:
             self.chains[0].faults.append(f"history: exit code {process.returncode}: {err[-300:].decode()}")
-            return []
-        runs: list[dict[str, Any]] = json.loads(out)["runs"]
-        return runs
+            return {"runs": [], "models": []}
+        history: dict[str, list[dict[str, Any]]] = json.loads(out)
+        return history
 
     def _command(self, chain: Chain, rng: Random, *words: str, cut: str | None) -> None:
         report = self._where.folder / f"r{chain.number}-{len(chain.commands)}.json"

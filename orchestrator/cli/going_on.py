@@ -79,7 +79,8 @@ def read_changes(options: Mapping[str, Any], *, include: Sequence[str] = (), exc
 def open_desk(options: Mapping[str, Any], talking: Talk, *, simulated: bool = False) -> Iterator[Desk]:
     """Open the state (a simulated run has one of its own), and keep signals from now on until the run takes them."""
     signals = talking.signals
-    with signals.watched(), open_state(simulated=simulated, stopped=lambda: bool(signals.caught)) as state:
+    signals.watch()
+    with open_state(simulated=simulated, stopped=lambda: bool(signals.caught)) as state:
         yield Desk(
             state=state,
             console=talking.console,

@@ -26,15 +26,13 @@ class Signals:
         self._caught_at_s = 0.0
         self._watched = tuple(n for n in STOPPING if signal.getsignal(n) is not signal.SIG_IGN)
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Within the block signals are kept, and nothing else happens to them but what `handed_over` says."""
-        before = {number: signal.signal(number, self._keep) for number in self._watched}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def watch(self) -> None:
+        """Keep signals from now on, to the end of the process; nothing else happens to them but what `handed_over` says.
+
+        So a signal that comes when the result is there does not change the exit code.
+        """
+        for number in self._watched:
+            signal.signal(number, self._keep)
 
     @contextmanager
     def handed_over(self, loop: asyncio.AbstractEventLoop, stop: Callable[[int], None]) -> Iterator[None]:

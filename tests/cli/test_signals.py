@@ -14,7 +14,7 @@ def send() -> None:
 
 def test_a_signal_before_amid_and_after_a_run() -> None:
     """One that comes early stops the run at its start, one amid it in the loop, and one after it ends nothing any more:
-    the command has its result, and ends with its own exit code. Afterwards the handlers are as they were.
+    the command has its result, and ends with its own exit code.
     """
     before, told = signal.getsignal(signal.SIGTERM), list[int]()
 
@@ -29,11 +29,13 @@ def test_a_signal_before_amid_and_after_a_run() -> None:
             assert len(told) == 2
 
     signals = Signals()
-    with signals.watched():
+    try:
+        signals.watch()
         send()
         assert signals.caught == [signal.SIGTERM]
         asyncio.run(run(signals))
         send()
         assert len(signals.caught) == 3
         assert len(told) == 2
-    assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -19,8 +19,8 @@ from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.dbt import read_dbt
 from orchestrator.changes.files import read_ddl
 from orchestrator.manifest.load import make_manifest
-from orchestrator.plan.concern import concern
-from orchestrator.plan.touched import Touched, make_touched
+from orchestrator.planning.concern import concern
+from orchestrator.planning.touched import Touched, make_touched
 
 FILES = 5_000
 BYTES = 50_000_000

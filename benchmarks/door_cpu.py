@@ -22,14 +22,6 @@ from orchestrator.quota.wire import Wire
 from orchestrator.simulator import virtual
 
 
-class _Silence:
-    def key_held(self, key: KeyQuota, wait_s: float) -> None: ...
-
-    def key_refused(self, key: KeyQuota, *, left: int) -> None: ...
-
-    def limit_learned(self, key: KeyQuota) -> None: ...
-
-
 async def _follow(door: Door, number: int, duration_s: float) -> None:
     loop = asyncio.get_running_loop()
     model, accepted_at = f"model {number}", loop.time()
@@ -58,7 +50,7 @@ async def _run(jobs: int, minutes: float) -> tuple[float, int]:
     loop = asyncio.get_running_loop()
     limit = RateLimit(requests=60, per_s=60.0)
     key = KeyQuota(label="key", secret=Secret("key"), limit=limit, ledger=Window(60.0), rng=Random(0))
-    door = Door(keys=[key], wire=Wire(16), durations=DurationModel(), watcher=_Silence(), clock=loop.time)
+    door = Door(keys=[key], wire=Wire(16), durations=DurationModel(), observer=lambda _: None, clock=loop.time)
     serving = asyncio.create_task(door.serve())
     follows = [asyncio.create_task(_follow(door, n, d)) for n, d in enumerate(lognormal(jobs, Random(0)))]
     await asyncio.sleep(0)

@@ -13,9 +13,12 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.measure import stage
-from benchmarks.programs import INSTANCE, Setting, make_run
+from benchmarks.programs import INSTANCE, Setting, ignore, make_run
 from benchmarks.workloads import Workload, all_equal
 from orchestrator.clock import Clock
+from orchestrator.engine.journal_recorder import JournalRecorder
+from orchestrator.engine.lane_keeper import LaneKeeper
+from orchestrator.engine.run import RunResult, Surroundings
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import Locks
 from orchestrator.journal.owners import Owner
@@ -25,9 +28,6 @@ from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.quota.window import Window
 from orchestrator.report.document import make_document, make_row
 from orchestrator.report.report import Report, RunFacts, Trigger
-from orchestrator.run.journal_recorder import JournalRecorder
-from orchestrator.run.lane_keeper import LaneKeeper
-from orchestrator.run.run import RunResult, Surroundings
 from orchestrator.simulator import virtual
 from orchestrator.simulator.server import Simulator
 
@@ -69,6 +69,7 @@ class Ground:
                 began_at=self.clock.now(),
                 calls={},
                 redact=str,
+                observe=ignore,
             ),
             keeper=LaneKeeper(Locks(self.owner), steps, base_urls=base_urls, clock=self.clock),
             ledger=lambda i, key: SharedWindow(

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
-from benchmarks.programs import Silence
+from benchmarks.programs import ignore
 from orchestrator.clock import Clock
+from orchestrator.engine.opening import Access
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import Window
-from orchestrator.run.opening import Access
 from orchestrator.simulator import virtual
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
@@ -70,7 +70,7 @@ def measure(manifest: Manifest) -> tuple[Counter[str], int]:
             access = Access(
                 clock=clock,
                 rng=Random(0),
-                watcher=Silence(),
+                observer=ignore,
                 open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="benchmark", direct=True),
                 ledger=lambda i, _: Window(i.rate_limit.per_s),
             )

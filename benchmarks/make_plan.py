@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from orchestrator.manifest.manifest import Entry, Instance, Manifest, Mode
 from orchestrator.omni.address import request_target_bytes
 from orchestrator.omni.answers import ModelRecord
-from orchestrator.plan.inventory import Inventory
-from orchestrator.plan.lanes import refreshes
-from orchestrator.plan.make_plan import make_plan
+from orchestrator.planning.inventory import Inventory
+from orchestrator.planning.lanes import refreshes
+from orchestrator.planning.make_plan import make_plan
 from orchestrator.simulator.terms import derive_id
 
 TARGETS, MODELS, CONNECTIONS = 100_000, 52_000, 4_000

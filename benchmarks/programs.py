@@ -13,13 +13,13 @@ from aiolimiter import AsyncLimiter
 
 from benchmarks.workloads import Workload
 from orchestrator.clock import Clock
+from orchestrator.engine.recorder import SilentRecorder
+from orchestrator.engine.run import Run, Surroundings
+from orchestrator.engine.settings import Settings
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, PollBounds, RateLimit, Secret
 from orchestrator.omni.address import request_target_bytes
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import Window
-from orchestrator.run.recorder import SilentRecorder
-from orchestrator.run.run import Run, Surroundings
-from orchestrator.run.settings import Settings
 from orchestrator.simulator.virtual import VirtualLoop
 
 INSTANCE = "bench"
@@ -48,14 +48,9 @@ class Setting:
 Program = Callable[[Setting], Awaitable[None]]
 
 
-class Silence:
-    """A watcher that takes no notice of anything."""
-
-    def door_watcher(self, *_: object) -> Silence:
-        return self
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_, **__: None
+def ignore(event: object) -> None:
+    """Observe nothing."""
+    del event
 
 
 async def ours(setting: Setting) -> None:
@@ -94,7 +89,7 @@ def make_run(setting: Setting, adapt: Adapt | None = None) -> Run:
     surroundings = Surroundings(
         clock=Clock(loop.time, loop.utcnow),
         rng=Random(setting.seed),
-        watcher=Silence(),
+        observer=ignore,
         recorder=SilentRecorder(),
         open_client=lambda i: OmniClient(i, utcnow=loop.utcnow, user_agent="benchmark", direct=True),
         ledger=lambda i, _: Window(i.rate_limit.per_s),

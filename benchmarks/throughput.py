@@ -17,14 +17,14 @@ from tempfile import TemporaryDirectory
 
 import aiohttp
 
-from benchmarks.programs import Silence, model_id
+from benchmarks.programs import ignore, model_id
 from orchestrator.clock import real_clock
+from orchestrator.engine.recorder import SilentRecorder
+from orchestrator.engine.run import Run, Surroundings
+from orchestrator.engine.settings import Settings
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, PollBounds, RateLimit, Secret
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import Window
-from orchestrator.run.recorder import SilentRecorder
-from orchestrator.run.run import Run, Surroundings
-from orchestrator.run.settings import Settings
 
 WORKERS = 16
 SCENARIO = "limit: {kind: none}\ndefault_model: {duration: 0}\n"
@@ -60,7 +60,7 @@ async def _ours(url: str, models: int) -> float:
     surroundings = Surroundings(
         clock=clock,
         rng=Random(0),
-        watcher=Silence(),
+        observer=ignore,
         recorder=SilentRecorder(),
         open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="benchmark", direct=True),
         ledger=lambda i, _: Window(i.rate_limit.per_s),

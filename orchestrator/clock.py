@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,5 +21,5 @@ class Clock:
 
 
 def real_clock() -> Clock:
-    """The running loop's clock and the machine's; only the command line calls it."""
-    return Clock(asyncio.get_running_loop().time, lambda: datetime.now(UTC))
+    """The machine's monotonic clock and its time of day."""
+    return Clock(time.monotonic, lambda: datetime.now(UTC))

@@ -14,6 +14,20 @@ from sqlite3 import Connection
 from typing import Self
 
 from orchestrator.clock import Clock
+from orchestrator.engine.before import NOTHING
+from orchestrator.engine.journal_recorder import JournalRecorder
+from orchestrator.engine.lane_keeper import LaneKeeper
+from orchestrator.engine.outcome import Outcome, Status
+from orchestrator.engine.recall import (
+    Recalled,
+    is_open,
+    new_targets,
+    recall_for_resume,
+    recall_for_retry,
+    wanted_by_retry,
+)
+from orchestrator.engine.run import Run, RunResult, Surroundings
+from orchestrator.engine.settings import Settings
 from orchestrator.journal.database import Database, JournalError
 from orchestrator.journal.journal import FILE, Journal
 from orchestrator.journal.layout import JOURNAL
@@ -23,18 +37,11 @@ from orchestrator.journal.stored import NewRun, Orders, RootRecord
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.address import request_target_bytes
 from orchestrator.omni.client import OmniClient
-from orchestrator.plan.selection import select
-from orchestrator.plan.touched import Touched, touched_as_data, touched_from_data
+from orchestrator.planning.selection import select
+from orchestrator.planning.touched import Touched, touched_as_data, touched_from_data
 from orchestrator.quota.window import Window
 from orchestrator.report.document import make_row
 from orchestrator.report.earlier import parse_row
-from orchestrator.run.before import NOTHING
-from orchestrator.run.journal_recorder import JournalRecorder
-from orchestrator.run.lane_keeper import LaneKeeper
-from orchestrator.run.outcome import Outcome, Status
-from orchestrator.run.recall import Recalled, is_open, new_targets, recall_for_resume, recall_for_retry, wanted_by_retry
-from orchestrator.run.run import Run, RunResult, Surroundings
-from orchestrator.run.settings import Settings
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.scenario import Scenario
@@ -291,6 +298,7 @@ class Machine:
                 began_at=clock.now(),
                 calls=recalled.calls,
                 redact=str,
+                observe=witness,
             )
             run = Run(
                 manifest,
@@ -299,7 +307,7 @@ class Machine:
                 Surroundings(
                     clock=clock,
                     rng=Random(0),
-                    watcher=witness,
+                    observer=witness,
                     recorder=recorder,
                     open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="machine", direct=True),
                     ledger=lambda i, _: Window(i.rate_limit.per_s),

@@ -11,25 +11,23 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import TypeVar
 
 from orchestrator.clock import Clock
+from orchestrator.engine.events import RunEvent
+from orchestrator.engine.outcome import Outcome, Status
+from orchestrator.engine.recorder import Recorder, SilentRecorder
+from orchestrator.engine.run import Run, RunResult, Surroundings
+from orchestrator.engine.settings import Settings
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, Secret
 from orchestrator.omni.address import UnsendableName, request_target_bytes
 from orchestrator.omni.answers import RefreshAsk
 from orchestrator.omni.client import OmniClient
-from orchestrator.omni.errors import CallError
-from orchestrator.plan.plan import Lane, Plan
-from orchestrator.plan.selection import select
-from orchestrator.plan.touched import Touched
-from orchestrator.quota.choice import Purpose
-from orchestrator.quota.door import Closing, Door
-from orchestrator.quota.key import KeyQuota
+from orchestrator.planning.selection import select
+from orchestrator.planning.touched import Touched
+from orchestrator.quota.events import LimiterEvent
 from orchestrator.quota.window import Window
-from orchestrator.run.outcome import Outcome, Status
-from orchestrator.run.recorder import Recorder, SilentRecorder
-from orchestrator.run.run import Run, RunResult, Surroundings
-from orchestrator.run.settings import Settings
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.scenario import Scenario
@@ -41,69 +39,27 @@ ENVIRON = {"OMNI_BASE_URL": "http://127.0.0.1:1", **{f"KEY_{n}": f"rehearsal-key
 Act = Callable[[Run], Awaitable[None]]
 
 
+E = TypeVar("E")
+
+
 @dataclass(slots=True)
 class Witness:
-    """A run's watcher that keeps everything it is told, each with its moment (seconds since the run began)."""
+    """An observer that keeps every event with its moment (seconds since the run began)."""
 
     clock: Callable[[], float] = lambda: 0.0
-    told: list[tuple[float, str, object]] = field(default_factory=list)
-    doors: dict[str, Door] = field(default_factory=dict)
+    events: list[tuple[float, RunEvent | LimiterEvent]] = field(default_factory=list)
 
-    def _note(self, event: str, about: object) -> None:
-        self.told.append((self.clock(), event, about))
+    def moments(self, kind: type[object]) -> list[float]:
+        """Return when events of a kind came."""
+        return [at for at, event in self.events if isinstance(event, kind)]
 
-    def moments(self, event: str) -> list[float]:
-        """When this was told."""
-        return [at for at, name, _ in self.told if name == event]
+    def of(self, kind: type[E]) -> list[E]:
+        """Return the events of a kind."""
+        return [event for _, event in self.events if isinstance(event, kind)]
 
-    def about(self, event: str) -> list[object]:
-        """What was told with this."""
-        return [about for _, name, about in self.told if name == event]
-
-    def door_opened(self, instance: Instance, door: Door) -> None:
-        self.doors[instance.name] = door
-
-    def door_watcher(self, instance: Instance) -> "Witness":
-        return self
-
-    def planned(self, plan: Plan) -> None:
-        self._note("planned", plan)
-
-    def target_settled(self, outcome: Outcome) -> None:
-        self._note("target_settled", outcome)
-
-    def submits_ended(self, reason: Closing) -> None:
-        self._note("submits_ended", reason)
-
-    def lane_broke(self, lane: Lane, error: BaseException) -> None:
-        self._note("lane_broke", error)
-
-    def lane_waits(self, lane: Lane, what: str, at_most_s: float | None) -> None:
-        self._note("lane_waits", (what, at_most_s))
-
-    def lane_closed(self, lane: Lane) -> None:
-        self._note("lane_closed", lane.key)
-
-    def call_ended(self, instance: str, purpose: Purpose, end: str, took_s: float) -> None:
-        self._note("call_ended", (instance, purpose, end, took_s))
-
-    def instance_silent(self, instance: str, error: CallError) -> None:
-        self._note("instance_silent", instance)
-
-    def instance_answers(self, instance: str) -> None:
-        self._note("instance_answers", instance)
-
-    def instance_given_up(self, instance: str, error: CallError) -> None:
-        self._note("instance_given_up", instance)
-
-    def key_held(self, key: KeyQuota, wait_s: float) -> None:
-        self._note("key_held", wait_s)
-
-    def key_refused(self, key: KeyQuota, *, left: int) -> None:
-        self._note("key_refused", left)
-
-    def limit_learned(self, key: KeyQuota) -> None:
-        self._note("limit_learned", key.learned)
+    def __call__(self, event: RunEvent | LimiterEvent) -> None:
+        """Keep an event."""
+        self.events.append((self.clock(), event))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +196,7 @@ async def _run(
             Surroundings(
                 clock=clock,
                 rng=Random(seed),
-                watcher=witness,
+                observer=witness,
                 recorder=recorder,
                 open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="rehearsal", direct=True),
                 ledger=lambda i, _: Window(i.rate_limit.per_s),

@@ -19,13 +19,14 @@ def command(*, as_json: bool, **options: Any) -> int:
 
     Needs no manifest, no key and no network, and refreshes nothing.
     """
+    from orchestrator.app.read_change import read_change
     from orchestrator.cli.changes_table import render_changes
+    from orchestrator.cli.command_setup import quiet_context, read_change_request
     from orchestrator.cli.console import print_json, print_result
     from orchestrator.cli.main import say
-    from orchestrator.cli.touched import read_touched
     from orchestrator.errors import UsageError
 
-    touched = read_touched(options)
+    touched = read_change(read_change_request(options), quiet_context())
     if touched is None:
         raise UsageError("nothing to look at: give --ddl FILE, --dbt-target DIR or --changed NAME")
     for warning in touched.changes.warnings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from orchestrator.changes.change_set import Change, ChangeSet, Effect
-from orchestrator.plan.concern import place_of
+from orchestrator.planning.concern import place_of
 from orchestrator.survey.cautions import some
 from orchestrator.text import clean
 

@@ -30,28 +30,19 @@ def command(*, manifest: str, online: bool, as_json: bool, **log: Any) -> int:
     Exit code 2 where anything is wrong; warnings alone are 0. With --online the instances are asked as well whether the
     manifest is true, with reads alone: 1 where something is not as it says, 3 where the keys are refused.
     """
-    from orchestrator.cli.going_on import talk
+    import asyncio
+
+    from orchestrator.app.check import check
+    from orchestrator.cli.command_setup import set_up
     from orchestrator.manifest.load import load_manifest
 
-    talking = talk(log)
+    setup = set_up(log)
     loaded = load_manifest(manifest, environ=os.environ, with_keys=online)
-    for secret in loaded.secrets:
-        talking.redactor.add(secret)
     if not online and not as_json:
         return _say_offline(loaded)
-    from orchestrator.survey.finding import found_in_manifest
-
-    findings: Sequence[Finding] = found_in_manifest(loaded)
-    calls, refused = 0, False
-    if online:
-        import asyncio
-
-        asked, calls, refused = asyncio.run(_ask(loaded))
-        findings = sorted((*findings, *asked), key=lambda finding: finding.place)
-    _print(loaded, findings, calls=calls, as_json=as_json, redact=talking.redactor.redact)
-    if refused:
-        return 3
-    return 1 if any(finding.severity == "error" for finding in findings) else 0
+    result = asyncio.run(check(loaded, setup.context, online=online))
+    _print(loaded, result.findings, calls=result.calls, as_json=as_json, redact=setup.context.redactor.redact)
+    return result.exit_code
 
 
 def _say_offline(loaded: Manifest) -> int:
@@ -68,20 +59,6 @@ def _say_offline(loaded: Manifest) -> int:
 def _counts(loaded: Manifest) -> str:
     count, instances = len(loaded.entries), len(loaded.instances)
     return f"{count} model{'s' if count != 1 else ''} on {instances} instance{'s' if instances != 1 else ''}"
-
-
-async def _ask(manifest: Manifest) -> tuple[Sequence[Finding], int, bool]:
-    """What the instances say, how many calls that took, and whether one of them refused its keys."""
-    from orchestrator.cli.access import make_access, state_for_reading
-    from orchestrator.clock import real_clock
-    from orchestrator.survey.check_online import check_online
-    from orchestrator.survey.survey import Survey
-
-    with state_for_reading() as state:
-        access = make_access(manifest.instances, state, real_clock())
-        async with Survey(manifest.instances, access) as survey:
-            findings = await check_online(manifest, survey)
-        return findings, survey.tally.requests, bool(survey.refused)
 
 
 def _print(

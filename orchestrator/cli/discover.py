@@ -14,10 +14,7 @@ from orchestrator.cli.options import PATH, log_options, option
 if TYPE_CHECKING:
     from orchestrator.manifest.manifest import Instance, Manifest
     from orchestrator.survey.difference import Difference
-    from orchestrator.survey.stock import Stock, Wanted
-
-# the smallest manifest that takes its instance from the environment
-_BARE = 'models: [{id: "00000000-0000-4000-8000-000000000000"}]'
+    from orchestrator.survey.stock import Stock
 
 
 @click.command("discover")
@@ -71,43 +68,51 @@ def command(
     import asyncio
     from datetime import UTC, datetime
 
+    from orchestrator.app.destinations import NamedFile, check_destinations, manifest_files
+    from orchestrator.app.discover import discover, environment_manifest
+    from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.console import print_json, print_result
-    from orchestrator.cli.destinations import NamedFile, check_destinations, manifest_files
-    from orchestrator.cli.going_on import talk
+    from orchestrator.errors import UsageError
+    from orchestrator.manifest.load import load_manifest
     from orchestrator.report.writer import write_report
     from orchestrator.survey.difference import make_difference_document
     from orchestrator.survey.manifest_text import render_manifest
     from orchestrator.survey.stock import CannotTell, Wanted
 
-    talking = talk(log)
+    setup = set_up(log)
     _check_words(base_url, like, diff, output, force=force, as_json=as_json)
-    manifest, own = _source(base_url, like or diff, instance)
-    for secret in manifest.secrets:
-        talking.redactor.add(secret)
+    path = like or diff
+    if path is not None:
+        manifest = load_manifest(path, environ=os.environ)
+    elif instance is not None:
+        raise UsageError("--instance goes with --like or --diff")
+    else:
+        manifest = environment_manifest(setup.context, base_url)
     if output is not None:
         check_destinations([NamedFile("the manifest", output)], inputs=[*manifest_files(manifest)][1:])
     wanted = Wanted(kinds=tuple(dict.fromkeys(k.upper() for k in kind)), connections=connection, names=name)
     try:
-        stock, difference = asyncio.run(_discover(manifest, own, wanted, compare=diff is not None))
+        found = asyncio.run(discover(manifest, wanted, setup.context, instance=instance, compare=diff is not None))
     except CannotTell as error:
-        _say(talking.redactor.redact(str(error)))
+        _say(setup.context.redactor.redact(str(error)))
         return 3 if error.refused else 1
+    stock, difference = found.stock, found.difference
     if difference is not None:
         if as_json:
             document = make_difference_document(difference, manifest, stock)
-            print_json(talking.redactor.redact(document))
+            print_json(setup.context.redactor.redact(document))
         else:
-            print_result(talking.redactor.redact(_render(difference, manifest, stock)))
+            print_result(setup.context.redactor.redact(_render(difference, manifest, stock)))
         return 1 if difference else 0
     if not stock.models:
         _say("no model fits; nothing was written")
         return 1
-    named = _from_anywhere(own) if like else replace(own, name="omni")
+    named = _from_anywhere(found.instance) if like else replace(found.instance, name="omni")
     text = render_manifest(stock, named, at=datetime.now(UTC))
     if output is None:
-        print_result(talking.redactor.redact(text))
+        print_result(setup.context.redactor.redact(text))
     else:
-        write_report(output, talking.redactor.redact(text))
+        write_report(output, setup.context.redactor.redact(text))
         _say(f"{len(stock.models)} models written to {output}")
     return 0
 
@@ -131,31 +136,6 @@ def _check_words(
         check_writable(output)
 
 
-def _source(base_url: str | None, path: str | None, name: str | None) -> tuple[Manifest, Instance]:
-    """The manifest whose instance is asked, and that instance: of a file, or the one that the environment says."""
-    from orchestrator.errors import UsageError
-    from orchestrator.manifest.faults import ManifestError
-    from orchestrator.manifest.load import load_manifest, make_manifest
-
-    if path is not None:
-        manifest = load_manifest(path, environ=os.environ)
-        names = list(manifest.instances)
-        if name is None and len(names) > 1:
-            raise UsageError(f"{path} has several instances: say which with --instance ({', '.join(names[:20])})")
-        if name is not None and name not in names:
-            raise UsageError(f"{path} has no instance {name!r}; there is: {', '.join(names[:20])}")
-        return manifest, manifest.instances[name or names[0]]
-    if name is not None:
-        raise UsageError("--instance goes with --like or --diff")
-    environ = {**os.environ, **({} if base_url is None else {"OMNI_BASE_URL": base_url})}
-    try:
-        manifest = make_manifest(_BARE, path="the environment", environ=environ)
-    except ManifestError as error:
-        words = "; ".join(fault.message.removeprefix("there are no `instances` here, and ") for fault in error.faults)
-        raise UsageError(f"{words}. Or take the instance of a manifest: --like MANIFEST") from None
-    return manifest, next(iter(manifest.instances.values()))
-
-
 def _from_anywhere(instance: Instance) -> Instance:
     """The instance with its files' whole paths: the manifest may be written to another folder."""
     keys = tuple(
@@ -163,23 +143,6 @@ def _from_anywhere(instance: Instance) -> Instance:
         for key in instance.keys
     )
     return replace(instance, keys=keys, ca_file=instance.ca_file and instance.ca_file.absolute())
-
-
-async def _discover(
-    manifest: Manifest, own: Instance, wanted: Wanted, *, compare: bool
-) -> tuple[Stock, Difference | None]:
-    from orchestrator.cli.access import make_access, state_for_reading
-    from orchestrator.clock import real_clock
-    from orchestrator.survey.difference import find_difference
-    from orchestrator.survey.stock import take_stock
-    from orchestrator.survey.survey import Survey
-
-    with state_for_reading() as state:
-        access = make_access(manifest.instances, state, real_clock())
-        async with Survey(manifest.instances, access) as survey:
-            stock = await take_stock(survey, own.name, wanted)
-            difference = await find_difference(survey, manifest, own.name, stock) if compare else None
-    return stock, difference
 
 
 def _render(difference: Difference, manifest: Manifest, stock: Stock) -> str:

@@ -38,14 +38,15 @@ def command(
     With --model NAME: that target's outcome and duration in each run, as a chart. With --flaky: who fails now and then.
     With --prune: forget what is old.
     """
+    from orchestrator.app.history import make_history
+    from orchestrator.app.state import open_state
+    from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.console import can_print, print_json, print_result
-    from orchestrator.cli.going_on import talk
     from orchestrator.cli.history_table import render_history
-    from orchestrator.cli.past import make_history
-    from orchestrator.cli.state import open_state
 
-    console = talk(log).console
-    with open_state() as state:
+    setup = set_up(log)
+    console = setup.console
+    with open_state(setup.context) as state:
         if prune:
             gone = state.prune(keep_runs=keep_runs, keep_days=keep_days)
             click.echo(f"{gone} run{'' if gone == 1 else 's'} forgotten", err=True)

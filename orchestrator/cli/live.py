@@ -5,43 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Final
 
 from orchestrator.cli.console import Console
-from orchestrator.cli.narrator import Narrator
+from orchestrator.cli.log_observer import LogObserver
 from orchestrator.cli.pane import Pane, terminal_size
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress
 from orchestrator.clock import Clock
+from orchestrator.engine.run import Run
 from orchestrator.quota.door import Door
-from orchestrator.run.run import Run
 
 DRAW_EVERY_S: Final = 0.25
 LOOK_EVERY_S: Final = 1.0
-"""What costs more with more targets is looked at no more often than this."""
-
-"""Of the run's time at most so much goes into guesses of how long it still takes."""
-
-
-def quieter(console: Console) -> AbstractContextManager[None]:
-    """Where a run is shown live its log is for warnings and worse: what goes as it should is seen. All of it with `-v`."""
-    return console.log.quieter(logging.WARNING) if console.live and not console.verbose else nullcontext()
+"""How often to sample what costs more with more targets."""
 
 
 @asynccontextmanager
-async def show_live(
-    console: Console, narrator: Narrator, run: Run, *, title: str, selected: int, clock: Clock
-) -> AsyncIterator[None]:
-    """Within the block the run is shown on stderr, where that is a terminal and nobody wants otherwise."""
+async def show_live(console: Console, log: LogObserver, run: Run, *, title: str, clock: Clock) -> AsyncIterator[None]:
+    """Within the block the run is shown on stderr, if the console is live. The log then holds warnings, all of it with `-v`."""
     if not console.live:
         yield
         return
     import sys
 
     pane = Pane(sys.stderr, color=console.color_err, size=lambda: terminal_size(sys.stderr.fileno()))
-    sampler = Sampler(narrator, run, title=title, selected=selected, clock=clock)
-    with console.log.borrowed(pane.write_above):
+    sampler = Sampler(log, run, title=title, clock=clock)
+    quieter = nullcontext() if console.verbose else console.log.quieter(logging.WARNING)
+    with quieter, console.log.borrowed(pane.write_above):
         drawing = asyncio.create_task(
             keep_drawing(pane, sampler.look, ascii_only=not _shows_blocks(sys.stderr.encoding))
         )
@@ -65,32 +57,31 @@ async def keep_drawing(pane: Pane, look: Callable[[], Progress], *, ascii_only: 
 class Sampler:
     """Looks at a run: at the cheap things each time, at the others as often as they are worth it."""
 
-    def __init__(self, narrator: Narrator, run: Run, *, title: str, selected: int, clock: Clock) -> None:
-        self._narrator = narrator
+    def __init__(self, log: LogObserver, run: Run, *, title: str, clock: Clock) -> None:
+        self._log = log
         self._run = run
         self._clock = clock
         self._began_at = clock.now()
-        self._seen = Progress(title=title, elapsed_s=0.0, selected=selected)
+        self._seen = Progress(title=title, elapsed_s=0.0, selected=run.selected)
         self._look_at = float("-inf")
 
     def look(self) -> Progress:
         """The run as it is now."""
         now = self._clock.now()
-        narrator = self._narrator
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY_S
             self._seen = replace(
                 self._seen,
-                budgets=tuple(_budget(name, door, now) for name, door in narrator.doors.items()),
+                budgets=tuple(_budget(name, door, now) for name, door in self._run.doors.items()),
                 lanes=self._run.under_way(),
                 left_s=self._run.time_left_s(),
             )
         self._seen = replace(
             self._seen,
             elapsed_s=now - self._began_at,
-            total=narrator.total,
-            settled=dict(narrator.settled),
-            ended=narrator.ended,
+            total=self._log.total,
+            settled=dict(self._log.statuses),
+            ended=self._log.ended,
         )
         return self._seen
 

@@ -182,6 +182,12 @@ def run_options(command: F) -> F:
     for decorate in (
         simulate_options,
         option(
+            "--key",
+            metavar="NAME",
+            help="Name the run for a scheduler: continue this key's unfinished run, retry its finished run with failures, "
+            "or start a new run.",
+        ),
+        option(
             "--resume",
             is_flag=True,
             help="Go on with this manifest's and selection's latest run if it was cut off, else start a new one.",

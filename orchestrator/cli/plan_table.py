@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from orchestrator.changes.change_set import Change
 from orchestrator.cli.changes_table import concern_lines, other_lines
 from orchestrator.cli.console import Console
-from orchestrator.plan.inventory import is_id
-from orchestrator.plan.plan import Plan
+from orchestrator.planning.inventory import is_id
+from orchestrator.planning.plan import Plan
 from orchestrator.report.text_console import text_console
 from orchestrator.report.took import took
 from orchestrator.survey.cautions import some

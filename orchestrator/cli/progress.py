@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.engine.outcome import Status
+from orchestrator.engine.under_way import LaneUnderWay
 from orchestrator.quota.door import Closing
 from orchestrator.report.took import took
-from orchestrator.run.outcome import Status
-from orchestrator.run.under_way import LaneUnderWay
 from orchestrator.text import clean
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ _FULL_ASCII, _EMPTY_ASCII = "#", "."
 _SLOW: Final = 1.5
 _NO_MORE: Final = ": nothing more is submitted"
 _ENDED: Final = {
-    Closing.STOPPED: "stopping",
-    Closing.FAIL_FAST: "too many failed",
-    Closing.DEADLINE: "deadline",
+    Closing.STOPPED.value: "stopping",
+    Closing.FAIL_FAST.value: "too many failed",
+    Closing.DEADLINE.value: "deadline",
 }
 
 
@@ -62,7 +62,7 @@ class Progress:
     left_s: float | None = None
     budgets: Sequence[BudgetUse] = ()
     lanes: Sequence[LaneUnderWay] = ()
-    ended: Closing | None = None
+    ended: str | None = None
 
     @property
     def done(self) -> int:

@@ -20,21 +20,23 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
     from this working directory.
     With --report it is written to files, else the summary (or with --json the document) goes to stdout.
     """
-    from orchestrator.cli.choose_run import choose_runs
-    from orchestrator.cli.deliver import check_reports, print_report, write_reports
-    from orchestrator.cli.destinations import check_destinations, report_files
-    from orchestrator.cli.going_on import talk
-    from orchestrator.cli.state import open_state
+    from orchestrator.app.choose_run import choose_runs
+    from orchestrator.app.deliver import check_reports, write_reports
+    from orchestrator.app.destinations import check_destinations, report_files
+    from orchestrator.app.state import open_state
+    from orchestrator.cli.command_setup import set_up
+    from orchestrator.cli.run_command import print_report
     from orchestrator.errors import UsageError
     from orchestrator.report.earlier import parse_document
     from orchestrator.report.exit_code import REPORT_FAILED
 
-    console = talk(log).console
-    paths = check_reports(report, named=True)
-    with open_state() as state:
+    setup = set_up(log)
+    context = setup.context
+    paths = check_reports(report, context.observe, named=True)
+    with open_state(context) as state:
         check_destinations(report_files(paths), state=state.folder)
         journal = state.journal
-        choice = choose_runs(journal, run, command="report")
+        choice = choose_runs(journal, run, command="report", environ=context.environ)
         record = choice.latest
         if record is None:
             raise UsageError(choice.no_runs)
@@ -44,7 +46,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
             f"run {record.id} was cut off or is still at work: its report comes with `omni-refresh resume {record.id}`"
         )
     earlier = parse_document(document)
-    written = write_reports(earlier, paths)
+    written = write_reports(earlier, paths, context.observe)
     if as_json or not paths:
-        print_report(earlier, as_json=as_json, console=console)
+        print_report(earlier, as_json=as_json, console=setup.console)
     return 0 if len(written) == len(paths) else REPORT_FAILED

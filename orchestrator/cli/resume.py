@@ -21,13 +21,11 @@ def command(*, run: str | None, **options: Any) -> int:
     is submitted. Plan, instances, options and reports are those of the run, whatever the manifest says by now; keys are
     read again from their variables or files. Nothing to resume: exit code 0, no calls.
     """
-    from orchestrator.cli.choose_run import choose_runs
-    from orchestrator.cli.going_on import open_desk, read_changes, say_nothing_to_do, talk
-    from orchestrator.cli.launch import resume
+    from orchestrator.app.requests import EarlierRunRequest
+    from orchestrator.app.runs import resume_run
+    from orchestrator.cli.command_setup import read_run_options, set_up
+    from orchestrator.cli.run_command import execute
 
-    with open_desk(options, talk(options)) as desk:
-        choice = choose_runs(desk.state.journal, run, command="resume")
-        record = choice.unfinished(desk.state)
-        if record is None:
-            return say_nothing_to_do("resume", choice.nothing_unfinished)
-        return resume(record, desk, read_changes(options))
+    setup = set_up(options)
+    request = EarlierRunRequest(run=run, options=read_run_options(options))
+    return execute(setup, lambda context: resume_run(request, context), as_json=options["as_json"])

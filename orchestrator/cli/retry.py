@@ -25,21 +25,13 @@ def command(
     Plan, instances and options are those of the run; the report is omni-refresh-report.retry.json unless --report names
     another. Nothing to retry: exit code 0, no calls.
     """
-    from orchestrator.cli.choose_run import choose_runs
-    from orchestrator.cli.going_on import open_desk, read_changes, say_nothing_to_do, talk
-    from orchestrator.cli.launch import NothingToRetry, retry
+    from orchestrator.app.requests import EarlierRunRequest
+    from orchestrator.app.runs import retry_run
+    from orchestrator.cli.command_setup import read_run_options, set_up
+    from orchestrator.cli.run_command import execute
 
-    with open_desk(options, talk(options)) as desk:
-        choice = choose_runs(desk.state.journal, run, command="retry")
-        record = choice.to_retry(desk.state.journal)
-        if record is None:
-            return say_nothing_to_do("retry", choice.no_runs)
-        try:
-            return retry(
-                record,
-                desk,
-                read_changes(options, include=select, exclude=exclude),
-                allow_empty=allow_empty,
-            )
-        except NothingToRetry as nothing:
-            return say_nothing_to_do("retry", str(nothing))
+    setup = set_up(options)
+    request = EarlierRunRequest(
+        run=run, select=select, exclude=exclude, allow_empty=allow_empty, options=read_run_options(options)
+    )
+    return execute(setup, lambda context: retry_run(request, context), as_json=options["as_json"])

@@ -16,8 +16,8 @@ from sqlite3 import Connection
 from urllib.parse import urlsplit
 
 from orchestrator.journal.database import Database, fit
-from orchestrator.plan.inventory import is_id
-from orchestrator.plan.plan import Plan, Target
+from orchestrator.planning.inventory import is_id
+from orchestrator.planning.plan import Plan, Target
 
 _ID = "connection "
 _LABEL = "label "

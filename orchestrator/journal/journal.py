@@ -68,10 +68,10 @@ class Journal:
         with self._database.write() as connection:
             connection.execute(
                 "INSERT INTO runs (id, root, origin, trigger, manifest_path, manifest_file, manifest_identity,"
-                " manifest_sha256, directory, lock, began_at, orders) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " manifest_sha256, directory, key, lock, began_at, orders) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(run.id, run.root, run.origin, run.trigger, fit(run.manifest_path), fit(run.manifest_file)),
-                    *(fit(run.manifest_identity), run.manifest_sha256, fit(run.directory), run.lock),
+                    *(fit(run.manifest_identity), run.manifest_sha256, fit(run.directory), fit(run.key), run.lock),
                     *(run.began_at.isoformat(), packed),
                 ),
             )
@@ -129,6 +129,11 @@ class Journal:
         )
         runs = tuple(map(_record, found))
         return tuple(r for r in runs if r.id == prefix) or runs
+
+    def latest_with_key(self, key: str) -> RunRecord | None:
+        """Return the latest run that has this key."""
+        rows = self._database.read("SELECT * FROM run_records WHERE key = ? ORDER BY number DESC LIMIT 1", (fit(key),))
+        return _record(rows[0]) if rows else None
 
     def latest_of(self, root: str) -> RunRecord:
         """The last run that worked on a root's plan."""
@@ -262,7 +267,7 @@ def _unpack(packed: bytes) -> Any:
 
 
 def _record(row: Row) -> RunRecord:
-    run, root, origin, trigger, path, file, identity, sha256, directory, *rest = row
+    run, root, origin, trigger, path, file, identity, sha256, directory, key, *rest = row
     lock, began_at, ended_at, unfinished, code, counts, targets, _ = rest
     return RunRecord(
         id=run,
@@ -274,6 +279,7 @@ def _record(row: Row) -> RunRecord:
         manifest_identity=identity,
         manifest_sha256=sha256,
         directory=directory,
+        key=key,
         lock=lock,
         began_at=datetime.fromisoformat(began_at),
         ended_at=None if ended_at is None else datetime.fromisoformat(ended_at),

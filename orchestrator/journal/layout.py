@@ -122,4 +122,16 @@ CREATE TABLE connection_names (
 ) WITHOUT ROWID
 """
 
-JOURNAL: Final = Layout(application_id=0x6F6D6E69, migrations=(_FIRST, _WHOSE, _LEFT), durable=True)
+_KEYS: Final = """
+-- the name that a scheduler gave a run, so that starting it again continues it; a run that continues another has its key
+ALTER TABLE runs ADD COLUMN key TEXT;
+CREATE INDEX runs_by_key ON runs (key, number) WHERE key IS NOT NULL;
+DROP VIEW run_records;
+CREATE VIEW run_records AS
+    SELECT id, root, origin, trigger, manifest_path, manifest_file, manifest_identity, manifest_sha256, directory, key, lock,
+        began_at, ended_at, unfinished, exit_code, counts,
+        (SELECT count(*) FROM targets WHERE targets.root = runs.root) AS target_count, number
+    FROM runs
+"""
+
+JOURNAL: Final = Layout(application_id=0x6F6D6E69, migrations=(_FIRST, _WHOSE, _LEFT, _KEYS), durable=True)

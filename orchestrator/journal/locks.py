@@ -31,6 +31,11 @@ def run_lock(manifest_identity: str, selection: Sequence[str]) -> str:
     return f"run {hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
+def key_lock(key: str) -> str:
+    """Return the lock of a run's key: only one process starts or continues the run with this key."""
+    return f"key {hashlib.sha256(key.encode('utf-8', 'backslashreplace')).hexdigest()[:32]}"
+
+
 def root_lock(root: str) -> str:
     """The lock of one run's plan: only one process works on it."""
     return f"root {root}"

@@ -13,7 +13,7 @@ from orchestrator.journal.database import Database, fit
 from orchestrator.journal.stored import Fate, LeftRefresh, Narrowed, Scope, StoredCall
 from orchestrator.journal.syncing import Syncing
 from orchestrator.journal.values import as_data
-from orchestrator.plan.plan import Plan, Target
+from orchestrator.planning.plan import Plan, Target
 
 KEPT_DURATIONS: Final = 20
 

@@ -36,7 +36,7 @@ class Orders:
 
     `selected` are the places of its entries in the manifest. `settings` are those of the command line, by their names.
     `reports` and `metrics` are absolute paths; `named` is whether the reports were asked for. `rate` is the share of each
-    key's calls. `touched` is the change that it follows (`orchestrator.plan.touched`), None: it follows none.
+    key's calls. `touched` is the change that it follows (`orchestrator.planning.touched`), None: it follows none.
     """
 
     manifest: Manifest
@@ -55,7 +55,8 @@ class NewRun:
 
     `origin` is the run that it resumes or retries. `lock` is the name under which no other process may run the same.
     `manifest_path` is as it was given, `manifest_file` absolute, `manifest_identity` what tells the manifest from others.
-    `directory` is the working directory the run was started from; None if it is unknown.
+    `directory` is the working directory the run was started from; None if it is unknown. `key` is the name that a scheduler
+    gave the run.
     """
 
     id: str
@@ -69,6 +70,7 @@ class NewRun:
     lock: str
     began_at: datetime
     directory: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from orchestrator.manifest.faults import show
+from orchestrator.manifest.manifest import Secret
 
 _MAX_URL: Final = 2_000
 _LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -102,3 +103,9 @@ def _is_loopback_host(host: str) -> bool:
     except ValueError:
         return False
     return address in _LOOPBACK_V4 if address.version == 4 else address == ipaddress.IPv6Address("::1")
+
+
+def proxy_secrets(environ: Mapping[str, str]) -> list[Secret]:
+    """Return the credentials in the environment's proxy variables."""
+    urls = [value for name, value in environ.items() if name.lower().endswith("_proxy")]
+    return [Secret(text) for url in urls for text in userinfo_secrets(url if "://" in url else f"http://{url}")]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.manifest.manifest import NotifyOn
 from orchestrator.report.causes import causes_of, short
 from orchestrator.report.counts import bad_outcomes, count_statuses, is_new_failure, is_recovered, issue_outcomes
@@ -14,7 +15,6 @@ from orchestrator.report.document import format_stamp, make_document
 from orchestrator.report.headline import SIMULATED
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
-from orchestrator.run.outcome import Outcome, Status
 
 FAILURES_SENT: Final = 50
 """A webhook gets so many failed targets, and the number of the others."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from orchestrator.engine.events import NotificationFailed, NotificationSent, Observer
 from orchestrator.errors import OmniRefreshError
-from orchestrator.log import Event, Redactor, get_logger
+from orchestrator.log.redaction import Redactor
 from orchestrator.manifest.manifest import Channel, Notice
 from orchestrator.notify.by_apprise import send_by_apprise
 from orchestrator.notify.message import is_due, make_message, make_text
@@ -21,15 +22,16 @@ async def send_notices(
     notices: Sequence[Notice],
     report: Report,
     *,
+    observe: Observer,
     redactor: Redactor,
     report_paths: Sequence[str] = (),
     next_command: str | None = None,
     user_agent: str = "omni-refresh",
     patience_s: float = PATIENCE_S,
 ) -> int:
-    """Tell of a run those who want to be told of such a one; how many of them were. Never raises for a messenger's fault.
+    """Send the notifications whose condition the run meets; return how many were sent.
 
-    Each may take `patience_s`. Whatever is sent has no secret in it that `redactor` knows.
+    Never raises for a notification that fails. Each may take `patience_s`. `redactor` takes secrets out of what is sent.
     """
     due = [notice for notice in notices if is_due(notice.on, report)]
     if not due:
@@ -40,16 +42,15 @@ async def send_notices(
 
     async def send(notice: Notice) -> bool:
         url = "" if notice.url is None else notice.url.reveal()
-        log = get_logger()
         try:
             if notice.channel is Channel.WEBHOOK:
                 await post_json(url, document, timeout_s=patience_s, user_agent=user_agent)
             else:
                 await send_by_apprise(url, title=title, body=body, timeout_s=patience_s)
         except OmniRefreshError as error:
-            log.warning(Event.NOTIFICATION_FAILED, channel=notice.channel.value, on=notice.on.value, error=str(error))
+            observe(NotificationFailed(channel=notice.channel.value, condition=notice.on.value, message=str(error)))
             return False
-        log.info(Event.NOTIFICATION_SENT, channel=notice.channel.value, on=notice.on.value)
+        observe(NotificationSent(channel=notice.channel.value, condition=notice.on.value))
         return True
 
     return sum(await asyncio.gather(*map(send, due)))

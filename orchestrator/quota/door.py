@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Protocol
 
 from orchestrator.manifest.manifest import Secret
 from orchestrator.quota.choice import Ask, Purpose, poll_spacing_s
 from orchestrator.quota.duration_model import DurationModel
+from orchestrator.quota.events import KeyHeld, KeySetAside, LimitChanged, LimiterEvent
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.time_left import Budget
 from orchestrator.quota.waiting import Waiter, Waiting
@@ -47,19 +47,6 @@ class DoorClosed(Exception):
         self.detail = detail
 
 
-class Watcher(Protocol):
-    """Told of what happens at a door; for logs, progress and reports."""
-
-    def key_held(self, key: KeyQuota, wait_s: float) -> None:
-        """A key began to pause."""
-
-    def key_refused(self, key: KeyQuota, *, left: int) -> None:
-        """A key was set aside; `left` others of the instance still work."""
-
-    def limit_learned(self, key: KeyQuota) -> None:
-        """What is believed of a key's limit has changed."""
-
-
 class Turn:
     """The right to send one call now. Exactly one of its methods must be called, when the call has ended."""
 
@@ -90,7 +77,7 @@ class Turn:
     def answered(self) -> None:
         """Any answer but a 429, or the call was cut off after it may have left."""
         if self._end() and self._key.answered(self._call, self._door.now()):
-            self._door.watcher.limit_learned(self._key)
+            self._door.report_limit(self._key)
 
     def unsent(self) -> None:
         """The call is proven not to have left; it costs nothing."""
@@ -128,13 +115,15 @@ class Door:
         keys: Sequence[KeyQuota],
         wire: Wire,
         durations: DurationModel,
-        watcher: Watcher,
+        observer: Callable[[LimiterEvent], None],
+        instance: str = "",
         clock: Callable[[], float],
         patience_s: float = THROTTLED_FOR_S,
     ) -> None:
         self.keys = tuple(keys)
         self.durations = durations
-        self.watcher = watcher
+        self._observe = observer
+        self._instance = instance
         self.now = clock
         self._wire = wire
         self._patience_s = patience_s
@@ -211,12 +200,19 @@ class Door:
         now = self.now()
         before = key.learned
         if key.throttled(call, left_at, now, retry_after_s):
-            self.watcher.key_held(key, key.not_before - now)
+            self._observe(KeyHeld(instance=self._instance, key=key.label, wait_s=key.not_before - now))
             if key.learned != before:
-                self.watcher.limit_learned(key)
+                self.report_limit(key)
         since = [k.throttled_since for k in self.keys if not k.refused]
         if all(s is not None and now - s >= self._patience_s for s in since):
             self.close(Closing.THROTTLED)
+
+    def report_limit(self, key: KeyQuota) -> None:
+        """Report that the observed limit of `key` has changed."""
+        now = key.learned
+        self._observe(
+            LimitChanged(instance=self._instance, key=key.label, configured=now.told, limit=now.limit, burst=now.burst)
+        )
 
     def refuse(self, key: KeyQuota) -> None:
         """Set `key` aside; without another one the door closes."""
@@ -224,7 +220,7 @@ class Door:
             return
         key.refused = True
         left = sum(1 for k in self.keys if not k.refused)
-        self.watcher.key_refused(key, left=left)
+        self._observe(KeySetAside(instance=self._instance, key=key.label, keys_left=left))
         if not left:
             self.close(Closing.KEYS_REFUSED, detail=", ".join(k.label for k in self.keys))
         self._wake.set()
@@ -255,7 +251,7 @@ class Door:
             except LedgerLost:
                 self.close(Closing.STATE_LOST)
                 return
-            timer = None if at == float("inf") else loop.call_at(at, self._wake.set)
+            timer = None if at == float("inf") else loop.call_later(max(0.0, at - self.now()), self._wake.set)
             try:
                 await self._wake.wait()
             finally:

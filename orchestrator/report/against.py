@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from orchestrator.engine.outcome import Outcome
 from orchestrator.report.counts import bad_outcomes, has_run_before, is_new_failure, is_recovered
-from orchestrator.run.outcome import Outcome
 
 SLOW_FACTOR: Final = 2.0
 SLOW_BY_S: Final = 5.0

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterable
 from typing import Final
 
+from orchestrator.engine.outcome import Outcome
 from orchestrator.report.document import MESSAGE_LIMIT, format_stamp
 from orchestrator.report.headline import SIMULATED
-from orchestrator.run.outcome import Outcome
 from orchestrator.text import clean
 
 COLUMNS: Final = (

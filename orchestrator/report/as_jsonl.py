@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from orchestrator.engine.outcome import Outcome
 from orchestrator.report.as_json import dump
 from orchestrator.report.document import make_row
 from orchestrator.report.writer import ReportError, write_report
-from orchestrator.run.outcome import Outcome
 
 
 def render_jsonl(outcomes: Iterable[Outcome], *, simulated: bool = False) -> str:

@@ -10,13 +10,13 @@ from datetime import UTC
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from orchestrator.engine.outcome import Failure, Outcome, Status
 from orchestrator.report.against import against_before
 from orchestrator.report.causes import issue_failure, short, skip_reason
 from orchestrator.report.counts import issue_outcomes
 from orchestrator.report.document import MESSAGE_LIMIT, format_stamp
 from orchestrator.report.headline import SIMULATED_NOTE
 from orchestrator.report.report import Report
-from orchestrator.run.outcome import Failure, Outcome, Status
 from orchestrator.text import clean
 
 FAILURES: Final = frozenset({Status.FAILED, Status.NO_EFFECT, Status.REJECTED})

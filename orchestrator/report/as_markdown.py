@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.report.against import against_before, is_slow, slow_outcomes, still_since
 from orchestrator.report.causes import Cause, causes_of, group_warnings, short
 from orchestrator.report.counts import bad_outcomes, count_statuses
 from orchestrator.report.headline import SIMULATED, SIMULATED_NOTE, headline, is_bad
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
-from orchestrator.run.outcome import Outcome, Status
 
 # A comment on GitHub holds 65,536 characters.
 MARKDOWN_LIMIT: Final = 60_000

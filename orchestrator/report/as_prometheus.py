@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator import __version__
+from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.report.counts import count_statuses, has_run_before, is_new_failure, is_recovered
 from orchestrator.report.report import Report
-from orchestrator.run.outcome import Outcome, Status
 from orchestrator.text import clean
 
 EARLIER_BYTES: Final = 32 << 20

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from orchestrator.engine.outcome import Failure, Outcome, Status
 from orchestrator.report.counts import bad_outcomes, issue_outcomes
 from orchestrator.report.report import Report
-from orchestrator.run.outcome import Failure, Outcome, Status
 from orchestrator.text import clean
 
 NEW_ISSUES: Final = "new_issues"

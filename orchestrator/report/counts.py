@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.report.report import Report
-from orchestrator.run.outcome import Outcome, Status
 
 
 def count_statuses(outcomes: Sequence[Outcome]) -> dict[Status, int]:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from orchestrator import __version__
+from orchestrator.engine.outcome import CallMade, Failure, Outcome
 from orchestrator.report.against import against_before
 from orchestrator.report.counts import count_statuses
 from orchestrator.report.report import Report, RunFacts
-from orchestrator.run.outcome import CallMade, Failure, Outcome
 
 SCHEMA_VERSION: Final = 1
 MESSAGE_LIMIT: Final = 2000

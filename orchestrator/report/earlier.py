@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
+from orchestrator.engine.outcome import Asked, CallMade, Failure, Outcome, Status, Validation
+from orchestrator.engine.spending import BudgetSample
 from orchestrator.errors import UsageError
 from orchestrator.manifest.manifest import Mode
 from orchestrator.report.document import SCHEMA_VERSION
 from orchestrator.report.exit_code import SIGNAL_BASE
 from orchestrator.report.report import Report, RunFacts, Trigger
-from orchestrator.run.outcome import Asked, CallMade, Failure, Outcome, Status, Validation
-from orchestrator.run.spending import BudgetSample
 
 _Part = TypeVar("_Part")
 _Word = TypeVar("_Word", bound=StrEnum)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from orchestrator.run.outcome import Outcome
+from orchestrator.engine.outcome import Outcome
 
 OK: Final = 0
 SOME_FAILED: Final = 1

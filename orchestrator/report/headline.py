@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from orchestrator.engine.outcome import Status
 from orchestrator.report.counts import issue_outcomes
 from orchestrator.report.report import Report
-from orchestrator.run.outcome import Status
 
 SIMULATED: Final = "SIMULATED"
 """The word that marks everything a rehearsal writes."""

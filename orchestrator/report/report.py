@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from orchestrator.run.outcome import Outcome
-from orchestrator.run.spending import BudgetSample
+from orchestrator.engine.outcome import Outcome
+from orchestrator.engine.spending import BudgetSample
 
 
 class Trigger(StrEnum):
@@ -60,3 +61,9 @@ class Report:
     run: RunFacts
     outcomes: tuple[Outcome, ...]
     exit_code: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON data, the same document as `--json`."""
+        from orchestrator.report.document import make_document
+
+        return make_document(self)

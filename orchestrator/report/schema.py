@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from orchestrator.engine.outcome import Asked, Status
 from orchestrator.manifest.manifest import Mode
 from orchestrator.report.document import MESSAGE_LIMIT, SCHEMA_VERSION
 from orchestrator.report.report import Trigger
-from orchestrator.run.outcome import Asked, Status
 
 _STAMP: Final = {
     "type": "string",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.report.against import against_before, slow_outcomes, still_since
 from orchestrator.report.causes import Cause, causes_of, group_warnings, short, skip_reason
 from orchestrator.report.counts import count_statuses, issue_outcomes
@@ -16,7 +17,6 @@ from orchestrator.report.report import Report
 from orchestrator.report.text_console import text_console
 from orchestrator.report.timeline import budget_words
 from orchestrator.report.took import took
-from orchestrator.run.outcome import Outcome, Status
 from orchestrator.text import clean
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from orchestrator.engine.outcome import ANSWERED, Asked, Outcome, Status
+from orchestrator.engine.spending import BudgetSample
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
-from orchestrator.run.outcome import ANSWERED, Asked, Outcome, Status
-from orchestrator.run.spending import BudgetSample
 
 EXPANDED_UP_TO: Final = 60
 """So many refreshes have a row each; with more, a lane has one row."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.manifest.manifest import Entry, Mode
-from orchestrator.plan.inventory import KINDS, Inventory
-from orchestrator.plan.make_plan import coverage_warnings
-from orchestrator.plan.plan import Plan
+from orchestrator.planning.inventory import KINDS, Inventory
+from orchestrator.planning.make_plan import coverage_warnings
+from orchestrator.planning.plan import Plan
 from orchestrator.survey.steps import Step
 
 _REMOVES = (

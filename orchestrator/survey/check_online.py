@@ -11,16 +11,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+from orchestrator.engine.calls import Calls
+from orchestrator.engine.look_up import LookUp, together
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.omni.answers import ConnectionRecord, ModelsQuery
 from orchestrator.omni.errors import CallError
-from orchestrator.plan.inventory import KINDS, Inventory, is_id
-from orchestrator.plan.make_plan import make_plan
-from orchestrator.plan.names import may_be, patterns_of_schemas, patterns_of_tables, split_name
-from orchestrator.plan.plan import Target
+from orchestrator.planning.inventory import KINDS, Inventory, is_id
+from orchestrator.planning.make_plan import make_plan
+from orchestrator.planning.names import may_be, patterns_of_schemas, patterns_of_tables, split_name
+from orchestrator.planning.plan import Target
 from orchestrator.quota.door import DoorClosed
-from orchestrator.run.calls import Calls
-from orchestrator.run.look_up import LookUp, together
 from orchestrator.survey.finding import Finding, Severity, found_in
 from orchestrator.survey.preview import look_up
 from orchestrator.survey.schedule_words import describe

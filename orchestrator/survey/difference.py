@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.omni.answers import ModelRecord
-from orchestrator.plan.inventory import Inventory, Needs, by_name, same_named
+from orchestrator.planning.inventory import Inventory, Needs, by_name, same_named
 from orchestrator.quota.door import DoorClosed
 from orchestrator.survey.stock import CannotTell, Stock
 from orchestrator.survey.survey import Survey

@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.engine.proving import wants_proof
 from orchestrator.manifest.manifest import Instance, Verify
-from orchestrator.plan.plan import Refresh
+from orchestrator.planning.plan import Refresh
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.time_left import Budget, LaneLeft, estimate_time_left
-from orchestrator.run.proving import wants_proof
 from orchestrator.survey.steps import Step
 
 # Measured in virtual time over workloads of 60 to 1,000 models: 2.2 calls a model with no history, of which one submits.

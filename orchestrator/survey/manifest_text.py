@@ -9,7 +9,7 @@ from datetime import datetime
 from orchestrator.durations import render_duration
 from orchestrator.manifest.manifest import Instance, RateLimit
 from orchestrator.omni.answers import ModelRecord
-from orchestrator.plan.inventory import is_id
+from orchestrator.planning.inventory import is_id
 from orchestrator.survey.stock import Stock
 from orchestrator.text import clean
 

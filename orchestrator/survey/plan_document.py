@@ -9,7 +9,7 @@ from orchestrator import __version__
 from orchestrator.manifest.manifest import Entry
 from orchestrator.omni.address import UnsendableName, refresh_target
 from orchestrator.omni.answers import RefreshAsk
-from orchestrator.plan.touched import Touched
+from orchestrator.planning.touched import Touched
 from orchestrator.survey.preview import Preview
 from orchestrator.survey.steps import Step
 

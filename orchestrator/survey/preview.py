@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from orchestrator.engine.look_up import together
+from orchestrator.engine.planning import ask_schemas
 from orchestrator.manifest.manifest import Entry, Manifest
-from orchestrator.plan.concern import concern, must_ask
-from orchestrator.plan.inventory import Inventory, make_needs
-from orchestrator.plan.lanes import Length
-from orchestrator.plan.make_plan import make_plan
-from orchestrator.plan.narrow import narrow, set_apart
-from orchestrator.plan.plan import Plan, Unresolved
-from orchestrator.plan.touched import Touched
+from orchestrator.planning.concern import concern, must_ask
+from orchestrator.planning.inventory import Inventory, make_needs
+from orchestrator.planning.lanes import Length
+from orchestrator.planning.make_plan import make_plan
+from orchestrator.planning.narrow import narrow, set_apart
+from orchestrator.planning.plan import Plan, Unresolved
+from orchestrator.planning.touched import Touched
 from orchestrator.quota.door import DoorClosed
 from orchestrator.quota.duration_model import DurationModel
-from orchestrator.run.look_up import together
-from orchestrator.run.planning import ask_schemas
 from orchestrator.survey.cautions import Caution, make_cautions
 from orchestrator.survey.forecast import Forecast, make_forecast
 from orchestrator.survey.steps import Step, make_steps

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator.plan.lanes import Length, refreshes
-from orchestrator.plan.plan import Lane, Plan, Refresh
+from orchestrator.planning.lanes import Length, refreshes
+from orchestrator.planning.plan import Lane, Plan, Refresh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

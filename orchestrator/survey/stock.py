@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from orchestrator.errors import OmniRefreshError
 from orchestrator.omni.answers import ConnectionRecord, ModelRecord
 from orchestrator.omni.errors import CallError
-from orchestrator.plan.inventory import Inventory
+from orchestrator.planning.inventory import Inventory
 from orchestrator.quota.door import DoorClosed
 from orchestrator.survey.survey import Survey
 

@@ -7,14 +7,14 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+from orchestrator.engine.calls import Calls
+from orchestrator.engine.look_up import LookUp
+from orchestrator.engine.opening import Access, Background, open_calls, refused_instances
+from orchestrator.engine.tally import Tally
 from orchestrator.manifest.manifest import Instance
 from orchestrator.quota.door import Closing, DoorClosed
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.wire import Wire
-from orchestrator.run.calls import Calls
-from orchestrator.run.look_up import LookUp
-from orchestrator.run.opening import Access, Background, open_calls, refused_instances
-from orchestrator.run.tally import Tally
 
 PATIENCE_S = 300.0
 """A person waits for the answer: keys that get nothing but 429 for so long are given up."""

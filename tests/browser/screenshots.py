@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress
+from orchestrator.engine.outcome import Status
+from orchestrator.engine.under_way import LaneUnderWay
 from orchestrator.report.earlier import parse_document
 from orchestrator.report.summary import render_summary
-from orchestrator.run.outcome import Status
-from orchestrator.run.under_way import LaneUnderWay
 from tests.browser.chromium import chromium, open_page
 from tests.house.tree import ROOT
 

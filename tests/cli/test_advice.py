@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli.advice import next_commands
+from orchestrator.app.advice import next_commands
+from orchestrator.engine.failure import RunKind, make_failure
+from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.journal.stored import NewRun
 from orchestrator.manifest.manifest import absolute_path
 from orchestrator.omni.errors import Kind
-from orchestrator.plan.selection import select
-from orchestrator.run.failure import RunKind, make_failure
-from orchestrator.run.outcome import Outcome, Status
+from orchestrator.planning.selection import select
 from tests.cli.commands import call, write_manifest
 from tests.cli.live import Omni, manifest_for
 from tests.rehearsal import manifest_text, model, read_manifest, uuid

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli import aftermath
+from orchestrator.app import after_run
 from orchestrator.report.writer import ReportError
 from tests.cli.commands import Done, call, start, write_manifest, write_scenario
 from tests.cli.live import Omni, manifest_for
@@ -119,7 +119,7 @@ def test_metrics_that_cannot_be_written(
     def full(path: str, content: str) -> None:
         raise ReportError(f"{path} was not written: no space left on device")
 
-    monkeypatch.setattr(aftermath, "write_report", full)
+    monkeypatch.setattr(after_run, "write_report", full)
     done = here("run", manifest, "--metrics-file", str(tmp_path / "m.prom"))
     assert done.code == 5
     assert "no space left" in done.err

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli.deliver import write_reports
+from orchestrator.app.deliver import write_reports
+from orchestrator.engine.events import Observer
 from orchestrator.report.as_jsonl import JsonLines
 from orchestrator.report.report import Report
 from tests.cli.commands import KEY, call, write_manifest, write_scenario
@@ -94,11 +95,13 @@ def test_what_was_not_written_is_not_listed(capfd: Any, files: Path, monkeypatch
     """A report that could not be written at the end is exit code 5, also the default one, and the summary does not name it."""
     gone = files / "sub" / "gone"
 
-    def lost(report: Report, paths: Sequence[str], growing: Sequence[JsonLines] = ()) -> list[str]:
+    def lost(
+        report: Report, paths: Sequence[str], observe: Observer, growing: Sequence[JsonLines] = ()
+    ) -> tuple[str, ...]:
         gone.rename(files / "elsewhere")
-        return write_reports(report, paths, growing)
+        return write_reports(report, paths, observe, growing)
 
-    monkeypatch.setattr("orchestrator.cli.conduct.write_reports", lost)
+    monkeypatch.setattr("orchestrator.app.execute.write_reports", lost)
     monkeypatch.chdir(files)
     gone.mkdir()
     done = call(capfd, "run", "m.json", "--simulate", "--report", "sub/gone/r.json", "--report", "sub/r.md")

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from orchestrator.app.history import make_history
+from orchestrator.app.state import State, open_state
 from orchestrator.cli.console import Console
 from orchestrator.cli.history_table import render_history
-from orchestrator.cli.past import make_history
-from orchestrator.cli.state import State, open_state
+from orchestrator.engine.outcome import Failure, Outcome, Status
 from orchestrator.journal.stored import NewRun, NewTarget
 from orchestrator.log import Redactor, set_up_logging
 from orchestrator.log.setup import LogFormat
 from orchestrator.report.document import make_row
-from orchestrator.run.outcome import Failure, Outcome, Status
+from tests.app.contexts import make_context
 from tests.report.reports import EVIL
 
 FIRST = datetime(2026, 11, 1, 2, tzinfo=UTC)
@@ -28,7 +29,7 @@ WORDS = {".": Status.SUCCEEDED, "x": Status.FAILED, "-": Status.SKIPPED, "i": St
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[State]:
-    with open_state({"OMNI_REFRESH_STATE_DIR": str(tmp_path / "state")}) as opened:
+    with open_state(make_context(tmp_path / "state")) as opened:
         yield opened
 
 

@@ -9,7 +9,7 @@ from orchestrator.cli.plan_table import render_preview
 from orchestrator.log import Redactor, set_up_logging
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.survey.preview import Preview
-from tests.plan.targets import CONNECTIONS
+from tests.planning.targets import CONNECTIONS
 from tests.rehearsal import manifest_text, model, uuid
 from tests.survey.previews import preview
 

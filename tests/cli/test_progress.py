@@ -19,9 +19,9 @@ from rich.text import Text
 from orchestrator.cli.live import keep_drawing
 from orchestrator.cli.pane import Pane, terminal_size
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress, say_left
+from orchestrator.engine.outcome import Status
+from orchestrator.engine.under_way import LaneUnderWay
 from orchestrator.quota.door import Closing
-from orchestrator.run.outcome import Status
-from orchestrator.run.under_way import LaneUnderWay
 from orchestrator.simulator import virtual
 from tests.cli.commands import start, write_manifest, write_scenario
 from tests.cli.screen import Screen

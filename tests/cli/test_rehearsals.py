@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.engine.failure import JOB_LEFT, RunKind, in_rehearsal, make_failure
+from orchestrator.engine.outcome import Status
 from orchestrator.omni.errors import Kind
-from orchestrator.run.failure import JOB_LEFT, RunKind, in_rehearsal, make_failure
-from orchestrator.run.outcome import Status
 from tests.cli.commands import KEY, call, write_manifest, write_scenario
 from tests.rehearsal import uuid
 from tests.report.reports import make_outcome

@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 
-from orchestrator.cli.signals import Signals
+from orchestrator.app.context import StopRequests
+from orchestrator.cli.signals import stop_on_signals
 
 
 def send() -> None:
@@ -16,26 +17,26 @@ def test_a_signal_before_amid_and_after_a_run() -> None:
     """One that comes early stops the run at its start, one amid it in the loop, and one after it ends nothing any more:
     the command has its result, and ends with its own exit code.
     """
-    before, told = signal.getsignal(signal.SIGTERM), list[int]()
+    before, stops = signal.getsignal(signal.SIGTERM), list[int]()
 
-    async def run(signals: Signals) -> None:
-        with signals.handed_over(asyncio.get_running_loop(), told.append):
-            assert told == [signal.SIGTERM]
+    async def run(stop: StopRequests) -> None:
+        with stop.connected(lambda: stops.append(1)):
+            assert stops == [1]
             send()
             # it is noticed also by what blocks the loop
-            assert len(signals.caught) == 2
+            assert len(stop.signals) == 2
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert len(told) == 2
+            assert len(stops) == 2
 
-    signals = Signals()
+    stop = StopRequests()
     try:
-        signals.watch()
+        stop_on_signals(stop)
         send()
-        assert signals.caught == [signal.SIGTERM]
-        asyncio.run(run(signals))
+        assert stop.signals == [signal.SIGTERM]
+        asyncio.run(run(stop))
         send()
-        assert len(signals.caught) == 3
-        assert len(told) == 2
+        assert len(stop.signals) == 3
+        assert len(stops) == 2
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.going_on import proxy_secrets
+from orchestrator.manifest.addresses import proxy_secrets
 from tests.cli.commands import KEY, spawn, start, write_manifest, write_scenario
 from tests.rehearsal import uuid
 

@@ -154,15 +154,16 @@ def test_many_changes_are_cut_in_a_plan(here: Here, manifest: str, tmp_path: Pat
 
 def test_resume_is_for_the_same_change(manifest: str) -> None:
     """`run --resume` starts a new run where another change is given than the one that was cut off."""
-    from orchestrator.cli.launch import lock_of
-    from orchestrator.cli.touched import fingerprint
+    from orchestrator.app.requests import RunRequest
+    from orchestrator.app.runs import selection_of
     from orchestrator.manifest.load import load_manifest
-    from tests.plan.changing import touched
+    from tests.planning.changing import touched
 
     loaded = load_manifest(manifest, environ={}, with_keys=False)
-    one, other = fingerprint(touched("+finance.paid")), fingerprint(touched("-finance.paid"))
-    assert one != other == fingerprint(touched("-finance.paid"))
-    assert lock_of(loaded, [f"touched {one}"]) != lock_of(loaded, [f"touched {other}"]) != lock_of(loaded, [])
+    request = RunRequest(manifest=loaded)
+    one, other = (selection_of(request, touched(change)) for change in ("+finance.paid", "-finance.paid"))
+    assert one != other == selection_of(request, touched("-finance.paid"))
+    assert selection_of(request, None) == ()
 
 
 def test_new_issues_fail_where_that_is_asked(here: Here, tmp_path: Path, manifest: str) -> None:
@@ -193,7 +194,7 @@ def test_made_up_instances_hold_what_a_scope_names(here: Here, tmp_path: Path) -
     ]
     path = write_manifest(tmp_path, *({"verify": "scope", **m} for m in models), name="own.yaml")
     Path("own.scenario.yaml").unlink()
-    from orchestrator.cli.simulation import stage
+    from orchestrator.app.simulation import stage
     from orchestrator.manifest.load import load_manifest
 
     (staged,) = stage(load_manifest(path, environ={}, with_keys=False)).values()

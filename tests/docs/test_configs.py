@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from orchestrator.cli.simulation import stage
+from orchestrator.app.simulation import stage
+from orchestrator.engine.outcome import Status
 from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.manifest import Manifest
-from orchestrator.run.outcome import Status
 from orchestrator.simulator.judging import most_in_window, overlaps, posts_per_model
 from orchestrator.simulator.reading import load_scenario
 from orchestrator.simulator.scenario import Scenario

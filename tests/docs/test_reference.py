@@ -1,22 +1,30 @@
 """The reference pages hold what the program has: every command, option, variable, status, error kind, exit code, event."""
 
-import ast
 import inspect
+import io
+import json
+import logging
 import re
 import signal
+from datetime import UTC, datetime
+from typing import get_args
 
 import click
 
 from orchestrator import errors
+from orchestrator.cli.log_observer import LogObserver
+from orchestrator.engine import events as e
+from orchestrator.engine.failure import RunKind
+from orchestrator.engine.outcome import Status
 from orchestrator.errors import OmniRefreshError
-from orchestrator.log import Event
+from orchestrator.log import Event, LogFormat, Redactor, set_up_logging
 from orchestrator.omni.errors import Kind
+from orchestrator.quota.events import KeyHeld, KeySetAside, LimitChanged
 from orchestrator.report import exit_code
-from orchestrator.run.failure import RunKind
-from orchestrator.run.outcome import Status
 from tests.docs.cli_reference import PAGE, program, render_commands, split_page
 from tests.docs.pages import PAGES, read_page, rows, words
 from tests.house.tree import modules
+from tests.report.reports import make_outcome
 
 
 def test_every_command_and_option_is_told() -> None:
@@ -88,31 +96,64 @@ def test_every_exit_code_is_told() -> None:
     assert told == sorted(of_runs | of_errors | of_signals)
 
 
+EVENTS: tuple[e.RunEvent, ...] = (
+    e.RunStarted(run_id="r", manifest="m", targets=1),
+    e.RunContinued(run_id="r", origin="o", trigger="retry", manifest="m", targets=2, to_send=1, to_check=1),
+    e.RunWaiting(holder="h"),
+    e.ManifestChanged(manifest="m"),
+    e.RunPlanned(targets=1, lanes=1, skipped=0, unresolved=0, remarks=("w",)),
+    e.RunProgress(elapsed_s=1.0, done=0, total=1, left_s=9.0),
+    e.TargetFinished(outcome=make_outcome(0, Status.FAILED)),
+    e.SubmitsEnded(reason="stopped"),
+    e.RunStopping(signal=15),
+    e.LaneFailed(instance="i", lane="l", error=ValueError()),
+    e.LaneClosed(instance="i", lane="l"),
+    e.LaneWaiting(instance="i", lane="l", holder="h", at_most_s=9.0),
+    e.CallEnded(instance="i", purpose="poll", end="2xx", took_s=0.1),
+    e.InstanceSilent(instance="i", kind="k", message="w"),
+    e.InstanceAnswers(instance="i"),
+    e.InstanceGivenUp(instance="i", kind="k", message="w"),
+    e.StateFailed(what="journal", message="w"),
+    e.StateFailed(what="budget", message="w"),
+    e.ReportWritten(path="p"),
+    e.ReportFailed(path="p", message="w"),
+    e.NotificationSent(channel="webhook", condition="always"),
+    e.NotificationFailed(channel="webhook", condition="always", message="w"),
+    e.RunFinished(run_id="r", exit_code=1, duration_s=1.0, next_commands=("c",)),
+    KeyHeld(instance="i", key="k", wait_s=1.0),
+    KeySetAside(instance="i", key="k", keys_left=0),
+    LimitChanged(instance="i", key="k", configured=60, limit=30, burst=1),
+)
+"""One of each event, with every value that it can have."""
+
+
 def _logged() -> dict[str, set[str]]:
-    """The values that the program gives each event, read from its source."""
-    found: dict[str, set[str]] = {}
-    for module in modules():
-        for call in ast.walk(module.syntax):
-            if not (isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Attribute)):
-                continue
-            event = call.args[0]
-            if isinstance(event.value, ast.Name) and event.value.id == "Event":
-                values = found.setdefault(Event[event.attr].value, set())
-                values.update(keyword.arg for keyword in call.keywords if keyword.arg)
-                for spread in (keyword.value for keyword in call.keywords if keyword.arg is None):
-                    for node in ast.walk(spread):
-                        if isinstance(node, ast.Dict):
-                            values.update(
-                                k.value for k in node.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)
-                            )
-    return found
+    """The values that the program logs for each event."""
+    stream = io.StringIO()
+    set_up_logging(
+        stream=stream,
+        utcnow=lambda: datetime(2026, 11, 30, tzinfo=UTC),
+        redactor=Redactor(()),
+        log_format=LogFormat.JSON,
+        level=logging.DEBUG,
+    )
+    observe = LogObserver()
+    for event in EVENTS:
+        observe(event)
+    everywhere = {"timestamp", "level", "event", "run_id"}
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    return {line["event"]: {"exc_info" if k == "exception" else k for k in line} - everywhere for line in lines}
+
+
+def test_every_event_has_an_example() -> None:
+    """The examples above hold each type of event."""
+    assert {type(event) for event in EVENTS} == set(get_args(e.RunEvent))
 
 
 def test_every_log_event_is_told() -> None:
     """The table of log events holds each of them once, with the values that the program logs."""
-    told = {words(row[0])[0]: row for row in rows("docs/reference/log-events.md")}
-    assert sorted(told) == sorted(event.value for event in Event)
+    told = [(words(row[0])[0], row) for row in rows("docs/reference/log-events.md")]
+    assert sorted(name for name, _ in told) == sorted(event.value for event in Event)
     logged = _logged()
-    wrong = {event: sorted(logged[event] ^ set(words(row[3]))) for event, row in told.items() if event in logged}
+    wrong = {event: sorted(logged[event] ^ set(words(row[3]))) for event, row in told if event in logged}
     assert not {event: names for event, names in wrong.items() if names}
-    assert {event for event, row in told.items() if row[2].endswith("not logged.")} == set(told) - set(logged)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.engine.outcome import Status
+from orchestrator.engine.run import Run
 from orchestrator.report.exit_code import exit_code
-from orchestrator.run.outcome import Status
-from orchestrator.run.run import Run
 from orchestrator.simulator.reading import make_scenario
 from tests.cli.commands import call, write_manifest, write_scenario
 from tests.rehearsal import manifest_text, model, rehearse, uuid

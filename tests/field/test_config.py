@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.outcome import Status
 from orchestrator.manifest.faults import ManifestError
 from orchestrator.manifest.load import load_manifest, make_manifest
-from orchestrator.run.outcome import Status
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, rehearse, uuid
 

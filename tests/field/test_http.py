@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.engine.outcome import Status
 from orchestrator.errors import UsageError
-from orchestrator.run.outcome import Status
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.staging import branch_id
 from tests.omni.certificates import make_server_context, write_authority

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from orchestrator.run.outcome import Status
-from orchestrator.run.settings import Settings
+from orchestrator.engine.outcome import Status
+from orchestrator.engine.settings import Settings
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import manifest_text, model, rehearse, uuid
 

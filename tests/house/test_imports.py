@@ -1,5 +1,6 @@
 """Who may import whom: data goes one way, and each library has one owner."""
 
+import ast
 import re
 import sys
 import tomllib
@@ -23,25 +24,56 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The API: one question, one answer. It knows of addresses and keys, not of plans.
     "omni": {"errors", "clock", "durations", "text", "log", "manifest"},
     # What will be done, as a value: questions to the API, and answers of it that were handed in. It asks nothing itself.
-    "plan": {"errors", "durations", "text", "manifest", "changes", "omni"},
+    "planning": {"errors", "durations", "text", "manifest", "changes", "omni"},
     # The door: who goes next. It knows a key and its limit, and nothing of what is called.
     "quota": {"errors", "clock", "durations", "log", "manifest"},
     # What was sent and what came of it, in its own words: the run records into it, not the other way round.
-    "journal": {"errors", "clock", "durations", "text", "log", "manifest", "plan", "quota"},
+    "journal": {"errors", "clock", "durations", "text", "log", "manifest", "planning", "quota"},
     # The life of a refresh: the one place where plan, API, door and journal meet.
-    "run": {"errors", "clock", "durations", "text", "log", "manifest", "plan", "omni", "quota", "journal"},
+    "engine": {"errors", "clock", "durations", "text", "log", "manifest", "planning", "omni", "quota", "journal"},
     # What is known of an instance without refreshing anything: it reads as a run does, and sends no refresh.
-    "survey": {"errors", "clock", "durations", "text", "log", "manifest", "plan", "omni", "quota", "run"},
+    "survey": {"errors", "clock", "durations", "text", "log", "manifest", "planning", "omni", "quota", "engine"},
     # Outcomes to text. It reads values, and sends nothing.
-    "report": {"errors", "durations", "text", "input_file", "manifest", "changes", "plan", "run"},
+    "report": {"errors", "durations", "text", "input_file", "manifest", "changes", "planning", "engine"},
     # Who is told of a report. It sends, to anybody but an Omni instance.
-    "notify": {"errors", "log", "text", "manifest", "omni", "run", "report"},
+    "notify": {"errors", "log", "text", "manifest", "omni", "engine", "report"},
     # The stand-in must not share the client's idea of the API: it would make the same mistakes. YAML it reads as all do.
     "simulator": {"errors", "clock", "durations", "text", "input_file", "log", "manifest"},
-    # Wires the rooms.
+    # The use cases: one request in, one value out. It wires the rooms, prints nothing, and knows of no command line.
+    "app": {
+        *("errors", "clock", "durations", "text", "input_file", "log"),
+        *(
+            "manifest",
+            "changes",
+            "omni",
+            "planning",
+            "quota",
+            "journal",
+            "engine",
+            "survey",
+            "report",
+            "notify",
+            "simulator",
+        ),
+    },
+    # The public functions: arguments to requests. An adapter like the command line.
+    "api": {"durations", "errors", "log", "manifest", "report", "engine", "app"},
+    # The command line: arguments to requests, values to text, and exit codes.
     "cli": {
         *("errors", "clock", "durations", "text", "input_file", "log"),
-        *("manifest", "changes", "omni", "plan", "quota", "journal", "run", "survey", "report", "notify", "simulator"),
+        *(
+            "manifest",
+            "changes",
+            "omni",
+            "planning",
+            "quota",
+            "journal",
+            "engine",
+            "survey",
+            "report",
+            "simulator",
+            "app",
+        ),
     },
 }
 """The rooms in their order: each may import only from rooms that stand before it."""
@@ -92,9 +124,16 @@ def test_imports_go_one_way() -> None:
 
 
 def test_the_package_itself_imports_nothing() -> None:
-    """`import orchestrator` pulls in no room and no library; only `__main__` reaches for the command line."""
+    """`import orchestrator` imports no room and no library; its names are imported when they are used, or for types."""
     (package,) = [module for module in modules() if module.path.name == "__init__.py" and len(module.path.parts) == 2]
-    assert not package.imports
+    tree = ast.parse((ROOT / package.path).read_text(encoding="utf-8"))
+    at_once = {
+        name
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert at_once == {"__future__", "importlib", "typing"}
 
 
 def test_imports_are_absolute() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from tests.house.tree import PACKAGE, ROOT, files, modules
 
-MAX_LINES = 400
+MAX_LINES = 600
 DRAWERS = {"util", "utils", "helper", "helpers", "common", "misc", "models", "types", "base", "tools", "stuff", "lib"}
 
 CLOCKS = {
@@ -27,7 +27,7 @@ OPEN_ENDS = ("TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK", "NotImplemented
 
 
 def test_no_file_is_two_rooms() -> None:
-    """A Python file has at most 400 lines; what is longer is two things under one name."""
+    """A Python file has at most 600 lines; what is longer is two things under one name."""
     long = {str(m.path): n for m in modules(PACKAGE, "tests", "benchmarks") if (n := m.text.count("\n")) > MAX_LINES}
     assert not long
 

@@ -13,7 +13,7 @@ from orchestrator.journal.journal import FILE, Journal
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.steps import KEPT_DURATIONS, Steps
 from orchestrator.journal.stored import Fate, NewRun, NewTarget, Orders
-from orchestrator.plan.plan import Target
+from orchestrator.planning.plan import Target
 from tests.rehearsal import manifest_text, model, read_manifest
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

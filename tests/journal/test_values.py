@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.settings import Settings
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.manifest import Manifest, Secret
-from orchestrator.run.settings import Settings
 from tests.rehearsal import ENVIRON, manifest_text, model, read_manifest
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
+from orchestrator.engine.outcome import Failure, Status
 from orchestrator.manifest.manifest import NotifyOn
 from orchestrator.notify.message import FAILURES_SENT, TEXT_LIMIT, is_due, make_message, make_text
 from orchestrator.report.report import Report
-from orchestrator.run.outcome import Failure, Status
 from orchestrator.text import clean
 from tests.report.reports import ANY_REPORT, EVIL, HALF, START, make_evil_report, make_facts, make_outcome, make_report
 

@@ -11,12 +11,13 @@ from io import StringIO
 
 import pytest
 
+from orchestrator.cli.log_observer import LogObserver
+from orchestrator.engine.outcome import Failure, Status
 from orchestrator.log import LogFormat, Redactor, set_up_logging
 from orchestrator.manifest.manifest import Channel, Notice, NotifyOn, Secret
 from orchestrator.notify.by_apprise import MessengerError, send_by_apprise
 from orchestrator.notify.send import send_notices
 from orchestrator.report.report import Report
-from orchestrator.run.outcome import Failure, Status
 from orchestrator.simulator import virtual
 from tests.notify.test_message import GOOD, NEWLY_BAD
 from tests.omni.raw_server import Exchange, serving
@@ -76,6 +77,7 @@ def send(report: Report, *notices: tuple[str, NotifyOn]) -> tuple[int, Receiver,
             told = await send_notices(
                 [webhook(server.port, path, on) for path, on in notices],
                 report,
+                observe=LogObserver(),
                 redactor=Redactor((Secret("canary-token"),)),
                 report_paths=("/r/nightly.json",),
             )
@@ -123,7 +125,7 @@ def test_nothing_secret_is_sent(log: StringIO) -> None:
 def test_an_address_without_its_variable_is_told(log: StringIO) -> None:
     """An address that was never read (its variables were not asked for) is a warning and no crash."""
     notice = Notice(channel=Channel.WEBHOOK, source="${HOOK}")
-    assert virtual.run(send_notices([notice], NEWLY_BAD, redactor=Redactor(())), debug=True) == 0
+    assert virtual.run(send_notices([notice], NEWLY_BAD, observe=LogObserver(), redactor=Redactor(())), debug=True) == 0
     assert [line["event"] for line in lines(log)] == ["notification_failed"]
 
 
@@ -138,7 +140,7 @@ def test_apprise_is_an_extra(log: StringIO, monkeypatch: pytest.MonkeyPatch) -> 
     notice = Notice(channel=Channel.APPRISE, source="${X}", url=Secret("json://127.0.0.1/canary-token"))
 
     async def main() -> int:
-        return await send_notices([notice], NEWLY_BAD, redactor=Redactor(()))
+        return await send_notices([notice], NEWLY_BAD, observe=LogObserver(), redactor=Redactor(()))
 
     assert asyncio.run(main()) == 0
     (line,) = lines(log)

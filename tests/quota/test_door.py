@@ -11,6 +11,7 @@ from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.choice import SUBMITTING, Ask, Job, Purpose
 from orchestrator.quota.door import Closing, Door, DoorClosed
 from orchestrator.quota.duration_model import DurationModel
+from orchestrator.quota.events import KeyHeld, KeySetAside
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import LedgerLost, Window
 from orchestrator.quota.wire import Wire
@@ -40,7 +41,7 @@ async def door(
         ],
         wire=wire or Wire(workers),
         durations=DurationModel(),
-        watcher=witness,
+        observer=witness,
         clock=loop.time,
     )
     serving = asyncio.create_task(opened.serve())
@@ -95,7 +96,7 @@ def test_a_turn_ends_once() -> None:
             turn.unsent()
             turn.throttled(9.0)
             turn.refused()
-            assert witness.about("key_held") == [3.0]
+            assert [held.wait_s for held in witness.of(KeyHeld)] == [3.0]
             assert not opened.keys[0].refused
             assert opened.keys[0].counted(opened.now()) == 1
 
@@ -136,7 +137,7 @@ def test_a_refused_key_is_set_aside() -> None:
             assert {name: len(of) for name, of in by_key.items()} == {"k0": 3, "k1": 3}
             for turn in by_key["k0"]:
                 turn.refused()
-            assert witness.about("key_refused") == [1]
+            assert [aside.keys_left for aside in witness.of(KeySetAside)] == [1]
             for turn in by_key["k1"]:
                 turn.answered()
             began_at = opened.now()
@@ -150,7 +151,7 @@ def test_a_refused_key_is_set_aside() -> None:
             refused = [t for t in told if isinstance(t, DoorClosed)]
             assert refused
             assert {t.reason for t in refused} == {Closing.KEYS_REFUSED}
-            assert witness.about("key_refused") == [1, 0]
+            assert [aside.keys_left for aside in witness.of(KeySetAside)] == [1, 0]
 
     virtual.run(main())
 

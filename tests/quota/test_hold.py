@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.run.outcome import Status
-from orchestrator.run.settings import Settings
+from orchestrator.engine.outcome import Status
+from orchestrator.engine.settings import Settings
+from orchestrator.quota.events import KeyHeld
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse
 
@@ -27,9 +28,9 @@ def test_nobody_goes_during_a_hold(retry_after: str, latency: float) -> None:
         40, latency=latency, limit={"spells": [{"from": latency, "until": 5.3}], "retry_after": retry_after}
     )
     refused = [c for c in rehearsal.calls if c.limited]
-    held_s = rehearsal.witness.moments("key_held")
+    held_s = rehearsal.witness.moments(KeyHeld)
     assert 1 <= len(refused) <= 20 + len(held_s) - 1
-    waits = [float(str(w)) for w in rehearsal.witness.about("key_held")]
+    waits = [held.wait_s for held in rehearsal.witness.of(KeyHeld)]
     for at_s, wait_s in zip(held_s, waits, strict=True):
         until_s = at_s + wait_s
         during = [c for c in rehearsal.calls if at_s + 2 * latency + 0.001 < c.t_s < until_s - 0.001]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.run.outcome import Status
-from orchestrator.run.settings import Settings
+from orchestrator.engine.outcome import Status
+from orchestrator.engine.settings import Settings
 from orchestrator.simulator.judging import budget_share, most_in_window
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse

@@ -10,8 +10,8 @@ from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.dbt import COLUMNS_MAY_STAY, read_dbt
 from orchestrator.changes.errors import ChangesError, TemplatedError
 from orchestrator.changes.files import read_ddl
-from orchestrator.plan.touched import Touched, make_touched
-from orchestrator.run.outcome import Status
+from orchestrator.engine.outcome import Status
+from orchestrator.planning.touched import Touched, make_touched
 from orchestrator.simulator.reading import make_scenario
 from tests.changes.reading import told
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse

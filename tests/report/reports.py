@@ -8,10 +8,10 @@ from random import Random
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from orchestrator.engine.outcome import Asked, CallMade, Failure, Outcome, Status, Validation
+from orchestrator.engine.spending import BudgetSample
 from orchestrator.manifest.manifest import Mode
 from orchestrator.report.report import Report, RunFacts, Trigger
-from orchestrator.run.outcome import Asked, CallMade, Failure, Outcome, Status, Validation
-from orchestrator.run.spending import BudgetSample
 
 START = datetime(2026, 11, 25, 2, 0, 0, 123456, tzinfo=UTC)
 

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.report.against import Against, against_before, is_slow, slow_outcomes, still_since
 from orchestrator.report.as_csv import render_csv
 from orchestrator.report.as_html import render_html
@@ -16,7 +17,6 @@ from orchestrator.report.as_markdown import render_markdown
 from orchestrator.report.document import make_document
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
-from orchestrator.run.outcome import Outcome, Status
 from tests.report.reports import START, make_facts, make_outcome
 
 

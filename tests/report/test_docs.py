@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.failure import RunKind
+from orchestrator.engine.outcome import Status
 from orchestrator.omni.errors import Kind
 from orchestrator.report.as_csv import COLUMNS
 from orchestrator.report.formats import Format
 from orchestrator.report.report import Trigger
 from orchestrator.report.schema import report_json_schema
-from orchestrator.run.failure import RunKind
-from orchestrator.run.outcome import Status
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 SCHEMA = report_json_schema()

@@ -11,13 +11,13 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from orchestrator import __version__
+from orchestrator.engine.outcome import Failure, Status
 from orchestrator.errors import UsageError
 from orchestrator.report.as_json import dump, render_json
 from orchestrator.report.document import format_stamp, make_document, make_row
 from orchestrator.report.earlier import parse_document, parse_row
 from orchestrator.report.report import Report
 from orchestrator.report.schema import report_json_schema
-from orchestrator.run.outcome import Failure, Status
 from tests.report.reports import ANY_REPORT, HALF, START, make_evil_report, make_facts, make_outcome, make_report
 
 VALIDATOR = Draft202012Validator(report_json_schema())

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.engine.outcome import Status, Validation
 from orchestrator.report.exit_code import exit_code
-from orchestrator.run.outcome import Status, Validation
 from tests.report.reports import make_outcome
 
 GOOD = [Status.SUCCEEDED, Status.ACCEPTED, Status.SKIPPED]

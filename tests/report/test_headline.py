@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.engine.outcome import Status
 from orchestrator.report.as_html import render_html
 from orchestrator.report.as_markdown import render_markdown
 from orchestrator.report.headline import headline
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
-from orchestrator.run.outcome import Status
 from tests.report.reports import make_facts, make_outcome
 
 

@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 
+from orchestrator.engine.outcome import Asked, CallMade, Failure, Status, Validation
 from orchestrator.report.as_html import render_html
 from orchestrator.report.report import Report, Trigger
-from orchestrator.run.outcome import Asked, CallMade, Failure, Status, Validation
 from tests.report.reports import ANY_REPORT, EVIL, HALF, START, make_evil_report, make_facts, make_outcome, make_report
 
 VOID = {"meta", "link", "input"}

@@ -6,9 +6,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given
 
+from orchestrator.engine.outcome import Failure, Status
 from orchestrator.report.as_junit import render_junit
 from orchestrator.report.report import Report
-from orchestrator.run.outcome import Failure, Status
 from tests.report.reports import ANY_REPORT, HALF, make_evil_report, make_facts, make_outcome, make_report
 
 ELEMENTS = {

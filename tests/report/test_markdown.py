@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from orchestrator.engine.outcome import Failure, Status
 from orchestrator.report.as_markdown import MARKDOWN_LIMIT, code, render_markdown
 from orchestrator.report.causes import short
 from orchestrator.report.report import Report
-from orchestrator.run.outcome import Failure, Status
 from tests.report.reports import ANY_REPORT, ANY_TEXT, HALF, make_evil_report, make_facts, make_outcome
 
 OURS = {

@@ -8,13 +8,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from orchestrator.engine.outcome import Status, Validation
 from orchestrator.notify.message import make_message
 from orchestrator.report.document import make_document
 from orchestrator.report.earlier import parse_document
 from orchestrator.report.formats import Format, render
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
-from orchestrator.run.outcome import Status, Validation
 from tests.report.reports import make_facts, make_outcome
 
 ISSUES = ("Field `orders.total` does not exist", "View `x` is empty")

@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 
+from orchestrator.engine.outcome import Status
 from orchestrator.report.as_prometheus import LAST_SUCCESS, METRICS, RunMetrics, render_metrics
 from orchestrator.report.report import Report
-from orchestrator.run.outcome import Status
 from tests.house.tree import ROOT
 from tests.report.reports import (
     ANY_REPORT,

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from orchestrator.engine.outcome import Failure, Status
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
-from orchestrator.run.outcome import Failure, Status
 from tests.report.reports import ANY_REPORT, HALF, make_evil_report, make_facts, make_outcome, make_report
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.engine.outcome import Asked, CallMade, Outcome, Status
+from orchestrator.engine.spending import BudgetSample
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import LANES_SHOWN, Timeline, make_budget_chart, make_timeline
-from orchestrator.run.outcome import Asked, CallMade, Outcome, Status
-from orchestrator.run.spending import BudgetSample
 from tests.report.reports import ANY_REPORT, HALF, START, make_facts, make_outcome, make_report
 
 

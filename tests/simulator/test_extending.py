@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli.simulation import stage
+from orchestrator.app.simulation import stage
+from orchestrator.engine.outcome import Status
 from orchestrator.errors import UsageError
 from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.manifest import Manifest
-from orchestrator.run.outcome import Status
 from orchestrator.simulator.extending import extend
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario

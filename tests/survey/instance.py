@@ -8,10 +8,10 @@ from random import Random
 from typing import TypeVar
 
 from orchestrator.clock import Clock
+from orchestrator.engine.opening import Access
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import Window
-from orchestrator.run.opening import Access
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.scenario import Scenario
@@ -40,7 +40,7 @@ def survey(
             access = Access(
                 clock=clock,
                 rng=Random(0),
-                watcher=Witness(),
+                observer=Witness(),
                 open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="survey", direct=True),
                 ledger=lambda i, _: Window(i.rate_limit.per_s),
             )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from orchestrator.omni.address import request_target_bytes
-from orchestrator.plan.selection import select
+from orchestrator.planning.selection import select
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.survey.preview import NOTHING_ASKED, Preview, look_up, make_preview, needs_look_ups

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.engine.outcome import Status
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import ApiKey, Instance, KeySource, Manifest, Mode, RateLimit
 from orchestrator.omni.answers import ConnectionRecord, ModelRecord
-from orchestrator.plan.inventory import Inventory, make_needs
-from orchestrator.run.outcome import Status
+from orchestrator.planning.inventory import Inventory, make_needs
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario

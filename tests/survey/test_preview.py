@@ -8,7 +8,7 @@ from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.staging import connection_id, model_id
 from orchestrator.survey.plan_document import make_plan_document
 from orchestrator.survey.preview import Preview, needs_look_ups
-from tests.plan.targets import CONNECTIONS
+from tests.planning.targets import CONNECTIONS
 from tests.rehearsal import manifest_text, model, read_manifest, rehearse, uuid
 from tests.survey.previews import preview
 

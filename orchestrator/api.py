@@ -1,0 +1,392 @@
+"""The Python API, as `import orchestrator` gives it.
+
+Keyword arguments have the names of the command line's options. Durations are texts such as `30s` and `1h30m`, or seconds.
+Nothing here prints, exits, sets up logging or handles signals, and several runs may go on in one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from orchestrator.app.after_run import send_notifications
+from orchestrator.app.context import Context
+from orchestrator.app.plan import Plan, plan_run
+from orchestrator.app.requests import ChangeRequest, EarlierRunRequest, RunOptions, RunRequest
+from orchestrator.app.runs import NothingToDo, RunEnd, resume_run, retry_run, start_run
+from orchestrator.durations import parse_duration
+from orchestrator.engine.events import Observer, RunEvent
+from orchestrator.errors import UsageError
+from orchestrator.log.redaction import Redactor
+from orchestrator.manifest import load as manifests
+from orchestrator.manifest.addresses import proxy_secrets
+from orchestrator.manifest.manifest import Manifest
+from orchestrator.report.report import Report
+
+T = TypeVar("T")
+Duration = str | float
+Overlap = Literal["fail", "wait", "proceed"]
+PathLike = str | os.PathLike[str]
+
+
+def load_manifest(
+    path: PathLike | None = None,
+    *,
+    text: str | bytes | None = None,
+    environ: Mapping[str, str] | None = None,
+    with_keys: bool = True,
+) -> Manifest:
+    """Load a manifest from a file, or from a text.
+
+    `environ` holds the variables that it may name (default: the environment). `with_keys=False` reads no key, for a manifest
+    that is only planned or checked. With `text`, `path` names it in messages and is what relative paths start from.
+
+    Raises `ManifestError` with every fault of the manifest, and `UsageError` if neither or a directory is given.
+    """
+    variables = os.environ if environ is None else environ
+    if text is not None:
+        name = "manifest" if path is None else os.fspath(path)
+        return manifests.make_manifest(text, path=name, environ=variables, with_keys=with_keys)
+    if path is None:
+        raise UsageError("load_manifest needs a path or a text")
+    return manifests.load_manifest(os.fspath(path), environ=variables, with_keys=with_keys)
+
+
+async def run(
+    manifest: Manifest | PathLike,
+    *,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    allow_empty: bool = False,
+    ddl: Sequence[str] = (),
+    ddl_list: Sequence[str] = (),
+    set_values: Mapping[str, str] | None = None,
+    dialect: str | None = None,
+    default_schema: str | None = None,
+    strict: bool = False,
+    dbt_target: str | None = None,
+    dbt_state: str | None = None,
+    changed: Sequence[str] = (),
+    no_wait: bool = False,
+    fail_fast: bool = False,
+    max_failures: int | None = None,
+    fail_on_new_issues: bool = False,
+    deadline: Duration | None = None,
+    grace: Duration | None = None,
+    rate: int | None = None,
+    on_overlap: Overlap = "fail",
+    report: Sequence[PathLike] = (),
+    metrics_file: PathLike | None = None,
+    resume: bool = False,
+    key: str | None = None,
+    simulate: bool = False,
+    scenario: PathLike | None = None,
+    state: PathLike | None = None,
+    environ: Mapping[str, str] | None = None,
+    on_event: Observer | None = None,
+) -> Report:
+    """Refresh every model of a manifest, follow each job to its end, and return the report.
+
+    `key` names the run for a scheduler that may start it again: an unfinished run with this key is continued, a finished one
+    with failures is retried, else a new run starts. `state` is the state folder (default: the environment's).
+    `on_event` receives each event (`orchestrator.engine.events`) at once and must not block. Reports are written only to the
+    paths in `report`.
+
+    Cancelling the task stops the run like SIGTERM: nothing more is submitted, what is in flight is followed for the grace,
+    the report is written and the journal closed, then `asyncio.CancelledError` is raised.
+
+    Raises `ManifestError` or `UsageError` if something is wrong before the first call, `LockedError` if another run works on
+    the same manifest and selection.
+    """
+    context = _context(environ, on_event)
+    request = RunRequest(
+        manifest=_load(manifest, context, with_keys=not simulate),
+        select=tuple(select),
+        exclude=tuple(exclude),
+        allow_empty=allow_empty,
+        change=ChangeRequest(
+            ddl=tuple(ddl),
+            ddl_list=tuple(ddl_list),
+            values=set_values or {},
+            dialect=dialect,
+            default_schema=default_schema,
+            strict=strict,
+            dbt_target=dbt_target,
+            dbt_state=dbt_state,
+            changed=tuple(changed),
+        ),
+        options=_options(
+            no_wait=no_wait,
+            fail_fast=fail_fast,
+            max_failures=max_failures,
+            fail_on_new_issues=fail_on_new_issues,
+            deadline=deadline,
+            grace=grace,
+            rate=rate,
+            on_overlap=on_overlap,
+            report=report,
+            metrics_file=metrics_file,
+        ),
+        resume=resume,
+        key=key,
+        simulate=simulate,
+        scenario=None if scenario is None else os.fspath(scenario),
+        state=_folder(state),
+    )
+    return await _finish(start_run(request, context), context)
+
+
+async def resume(
+    run: str | PathLike | None = None,
+    *,
+    no_wait: bool = False,
+    fail_fast: bool = False,
+    max_failures: int | None = None,
+    fail_on_new_issues: bool = False,
+    deadline: Duration | None = None,
+    grace: Duration | None = None,
+    rate: int | None = None,
+    on_overlap: Overlap = "fail",
+    report: Sequence[PathLike] | None = None,
+    metrics_file: PathLike | None = None,
+    state: PathLike | None = None,
+    environ: Mapping[str, str] | None = None,
+    on_event: Observer | None = None,
+) -> Report | None:
+    """Continue a run that was cut off, and return the report of all of its targets; None if there is nothing to continue.
+
+    `run` is the beginning of a run id, or a manifest's path or name; without it the latest run that was started from the
+    working directory. What is left out stays as the run was started. Raises what `run` raises.
+    """
+    context = _context(environ, on_event)
+    options = _options(
+        no_wait=no_wait,
+        fail_fast=fail_fast,
+        max_failures=max_failures,
+        fail_on_new_issues=fail_on_new_issues,
+        deadline=deadline,
+        grace=grace,
+        rate=rate,
+        on_overlap=on_overlap,
+        report=report,
+        metrics_file=metrics_file,
+    )
+    request = EarlierRunRequest(run=_name(run), options=options, state=_folder(state))
+    return await _finish_if_any(resume_run(request, context), context)
+
+
+async def retry(
+    run: str | PathLike | None = None,
+    *,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    allow_empty: bool = False,
+    no_wait: bool = False,
+    fail_fast: bool = False,
+    max_failures: int | None = None,
+    fail_on_new_issues: bool = False,
+    deadline: Duration | None = None,
+    grace: Duration | None = None,
+    rate: int | None = None,
+    on_overlap: Overlap = "fail",
+    report: Sequence[PathLike] = (),
+    metrics_file: PathLike | None = None,
+    state: PathLike | None = None,
+    environ: Mapping[str, str] | None = None,
+    on_event: Observer | None = None,
+) -> Report | None:
+    """Run again what did not succeed in an earlier run, and return the report; None if all of it succeeded.
+
+    `run` is the beginning of a run id, or a manifest's path or name; without it the latest run that was started from the
+    working directory. Raises what `run` raises.
+    """
+    context = _context(environ, on_event)
+    options = _options(
+        no_wait=no_wait,
+        fail_fast=fail_fast,
+        max_failures=max_failures,
+        fail_on_new_issues=fail_on_new_issues,
+        deadline=deadline,
+        grace=grace,
+        rate=rate,
+        on_overlap=on_overlap,
+        report=report,
+        metrics_file=metrics_file,
+    )
+    request = EarlierRunRequest(
+        run=_name(run),
+        select=tuple(select),
+        exclude=tuple(exclude),
+        allow_empty=allow_empty,
+        options=options,
+        state=_folder(state),
+    )
+    return await _finish_if_any(retry_run(request, context), context)
+
+
+async def plan(
+    manifest: Manifest | PathLike,
+    *,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    allow_empty: bool = False,
+    ddl: Sequence[str] = (),
+    ddl_list: Sequence[str] = (),
+    set_values: Mapping[str, str] | None = None,
+    dialect: str | None = None,
+    default_schema: str | None = None,
+    strict: bool = False,
+    dbt_target: str | None = None,
+    dbt_state: str | None = None,
+    changed: Sequence[str] = (),
+    rate: int | None = None,
+    simulate: bool = False,
+    scenario: PathLike | None = None,
+    state: PathLike | None = None,
+    environ: Mapping[str, str] | None = None,
+    on_event: Observer | None = None,
+) -> Plan:
+    """Return what `run` would do with the same arguments. Sends no refresh, only the look-ups that `run` would make.
+
+    Raises `ManifestError` or `UsageError` if something is wrong.
+    """
+    context = _context(environ, on_event)
+    request = RunRequest(
+        manifest=_load(manifest, context, with_keys=not simulate),
+        select=tuple(select),
+        exclude=tuple(exclude),
+        allow_empty=allow_empty,
+        change=ChangeRequest(
+            ddl=tuple(ddl),
+            ddl_list=tuple(ddl_list),
+            values=set_values or {},
+            dialect=dialect,
+            default_schema=default_schema,
+            strict=strict,
+            dbt_target=dbt_target,
+            dbt_state=dbt_state,
+            changed=tuple(changed),
+        ),
+        options=RunOptions(rate=rate),
+        simulate=simulate,
+        scenario=None if scenario is None else os.fspath(scenario),
+        state=_folder(state),
+    )
+    return await plan_run(request, context)
+
+
+def run_sync(manifest: Manifest | PathLike, **options: object) -> Report:
+    """Run `run` to its end in an event loop of its own, for scripts. Takes the same arguments and raises the same errors."""
+    work: Callable[..., Awaitable[Report]] = run
+
+    async def main() -> Report:
+        return await work(manifest, **options)
+
+    return asyncio.run(main())
+
+
+def _context(environ: Mapping[str, str] | None, on_event: Observer | None) -> Context:
+    variables = os.environ if environ is None else environ
+    return Context(
+        observe=_ignore if on_event is None else on_event,
+        environ=variables,
+        redactor=Redactor(proxy_secrets(variables)),
+    )
+
+
+def _ignore(event: RunEvent) -> None:
+    del event
+
+
+def _load(manifest: Manifest | PathLike, context: Context, *, with_keys: bool) -> Manifest:
+    if isinstance(manifest, Manifest):
+        return manifest
+    return manifests.load_manifest(os.fspath(manifest), environ=context.environ, with_keys=with_keys)
+
+
+def _folder(state: PathLike | None) -> str | None:
+    if state is None:
+        return None
+    folder = os.fspath(state)
+    if "://" in folder:
+        raise UsageError(f"state is a folder, and {folder.partition('://')[0]}:// is an address")
+    return folder
+
+
+def _name(run: str | PathLike | None) -> str | None:
+    return None if run is None else os.fspath(run)
+
+
+def _options(
+    *,
+    no_wait: bool,
+    fail_fast: bool,
+    max_failures: int | None,
+    fail_on_new_issues: bool,
+    deadline: Duration | None,
+    grace: Duration | None,
+    rate: int | None,
+    on_overlap: Overlap,
+    report: Sequence[PathLike] | None,
+    metrics_file: PathLike | None,
+) -> RunOptions:
+    stated = {
+        "wait": False if no_wait else None,
+        "max_failures": 1 if fail_fast else max_failures,
+        "deadline_s": _seconds("deadline", deadline),
+        "grace_s": _seconds("grace", grace),
+        "fail_on_new_issues": True if fail_on_new_issues else None,
+        "overlap": on_overlap,
+    }
+    return RunOptions(
+        settings={name: value for name, value in stated.items() if value is not None},
+        report=None if report is None else tuple(os.fspath(path) for path in report),
+        metrics_file=None if metrics_file is None else os.fspath(Path(metrics_file)),
+        rate=rate,
+    )
+
+
+def _seconds(name: str, duration: Duration | None) -> float | None:
+    if duration is None:
+        return None
+    try:
+        return parse_duration(str(duration))
+    except ValueError as error:
+        raise UsageError(f"{name}: {duration!r} {error}") from None
+
+
+async def _finish_if_any(work: Awaitable[RunEnd], context: Context) -> Report | None:
+    try:
+        return await _finish(work, context)
+    except NothingToDo:
+        return None
+
+
+async def _finish(work: Awaitable[RunEnd], context: Context) -> Report:
+    """Await a run and send its notifications; a cancellation stops the run in order first."""
+
+    async def main() -> Report:
+        end = await work
+        await send_notifications(
+            end.report, end.manifest, context, reports=end.reports, next_commands=end.next_commands
+        )
+        return end.report
+
+    task, cancelled = asyncio.ensure_future(main()), False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.done():
+                break
+            cancelled = True
+            context.stop.request(signal.SIGTERM)
+    if cancelled:
+        # the run has ended in order; what it ended with is in its reports and in the journal
+        task.exception()
+        raise asyncio.CancelledError
+    return task.result()

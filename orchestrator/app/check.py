@@ -1,0 +1,47 @@
+"""Checks a manifest against its instances, with reads alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.app.context import Context
+from orchestrator.app.instances import make_access, state_for_reading
+from orchestrator.manifest.manifest import Manifest
+from orchestrator.survey.check_online import check_online
+from orchestrator.survey.finding import Finding, found_in_manifest
+from orchestrator.survey.survey import Survey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What is wrong with a manifest. `calls` is how many calls that took; `key_refused` is True if keys were refused."""
+
+    findings: Sequence[Finding]
+    calls: int = 0
+    key_refused: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """3 if keys were refused, 1 for errors, 0 for warnings alone."""
+        if self.key_refused:
+            return 3
+        return 1 if any(finding.severity == "error" for finding in self.findings) else 0
+
+
+async def check(manifest: Manifest, context: Context, *, online: bool = False, state: str | None = None) -> CheckResult:
+    """Return the findings about a manifest; with `online` also what its instances say, in the order of its lines."""
+    for secret in manifest.secrets:
+        context.redactor.add(secret)
+    findings: Sequence[Finding] = found_in_manifest(manifest)
+    if not online:
+        return CheckResult(findings=findings)
+    with state_for_reading(context, state) as opened:
+        access = make_access(context, manifest.instances, opened)
+        async with Survey(manifest.instances, access) as survey:
+            asked = await check_online(manifest, survey)
+        return CheckResult(
+            findings=sorted((*findings, *asked), key=lambda finding: finding.place),
+            calls=survey.tally.requests,
+            key_refused=bool(survey.refused),
+        )

@@ -1,0 +1,299 @@
+"""Executes one run: from what was decided to its reports and its exit code. `run`, `resume` and `retry` differ in what they
+prepare.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from orchestrator.app.advice import next_commands as next_commands_of
+from orchestrator.app.after_run import write_metrics
+from orchestrator.app.context import Context
+from orchestrator.app.deliver import append_job_summary, grow, open_growing, write_reports
+from orchestrator.app.instances import earlier_durations, make_ledgers, make_length, make_opener, with_rate
+from orchestrator.app.runs import PreparedRun, RunEnd
+from orchestrator.app.state import State
+from orchestrator.clock import Clock
+from orchestrator.engine.before import Past
+from orchestrator.engine.events import (
+    Observer,
+    RunEvent,
+    RunFinished,
+    RunPlanned,
+    RunProgress,
+    RunStarted,
+    RunStopping,
+    StateFailed,
+    TargetFinished,
+)
+from orchestrator.engine.failure import in_rehearsal
+from orchestrator.engine.journal_recorder import JournalRecorder
+from orchestrator.engine.lane_keeper import LaneKeeper
+from orchestrator.engine.outcome import Outcome, Status
+from orchestrator.engine.recall import is_open
+from orchestrator.engine.run import Run, RunResult, Surroundings
+from orchestrator.errors import OmniRefreshError
+from orchestrator.journal.database import JournalError
+from orchestrator.journal.steps import Steps
+from orchestrator.manifest.manifest import Manifest
+from orchestrator.report.counts import count_statuses
+from orchestrator.report.document import make_document, make_row
+from orchestrator.report.exit_code import exit_code
+from orchestrator.report.report import Report, RunFacts, Trigger
+
+PROGRESS_EVERY_S: Final = 30.0
+
+
+async def execute(
+    prepared: PreparedRun, steps: Steps, reports: Sequence[str], context: Context, state: State
+) -> RunEnd:
+    """Run to the end and write the reports to the paths `reports`.
+
+    Returns how the run ended.
+    """
+    clock, started_at = context.clock, context.clock.utcnow()
+    growing = open_growing(
+        reports,
+        tuple(prepared.restored.before.outcomes.values()),
+        context.observe,
+        simulated=prepared.simulated,
+    )
+    progress = _Progress(context.observe, _grower(prepared, grow(growing, context.observe)))
+    async with AsyncExitStack() as stack:
+        manifest = prepared.manifest
+        if prepared.simulated:
+            from orchestrator.app.simulation import enter_simulation
+
+            manifest = await enter_simulation(stack, prepared.scenario, manifest, clock)
+        recorder = JournalRecorder(
+            steps,
+            row=make_row,
+            base_urls=_base_urls(manifest),
+            clock=clock,
+            began_at=clock.now(),
+            calls=prepared.restored.calls,
+            redact=context.redactor.redact,
+            observe=context.observe,
+        )
+        run = Run(
+            with_rate(manifest, prepared.rate),
+            prepared.selected,
+            prepared.settings,
+            _surroundings(prepared, manifest, recorder, steps=steps, progress=progress, context=context, state=state),
+            prepared.restored.before,
+            touched=prepared.touched,
+        )
+
+        def stop() -> None:
+            context.observe(RunStopping(signal=context.stop.signals[-1]))
+            run.stop()
+
+        stack.enter_context(context.stop.connected(stop))
+        context.observe(
+            RunStarted(
+                run_id=prepared.record.id,
+                manifest=manifest.path,
+                targets=len(prepared.selected),
+                simulated=prepared.simulated,
+            )
+        )
+        reporting = asyncio.create_task(_report_progress(progress, run, clock))
+        try:
+            async with context.around(run):
+                result = await run.run()
+        finally:
+            reporting.cancel()
+    report = _make_report(
+        prepared,
+        result,
+        broken=result.abort or recorder.broken,
+        started_at=started_at,
+        context=context,
+        state=state,
+    )
+    written = write_reports(report, reports, context.observe, growing)
+    if len(written) < len(reports):
+        report = replace(report, exit_code=_code(report, prepared, report_failed=True))
+    if prepared.metrics is not None and not write_metrics(
+        prepared.metrics, report, context.observe, manifest=prepared.manifest, result=result
+    ):
+        report = replace(report, exit_code=_code(report, prepared, report_failed=True))
+    append_job_summary(report, context.environ, context.observe)
+    next_commands = _finish(prepared, report, context, state)
+    context.observe(
+        RunFinished(
+            run_id=prepared.record.id,
+            exit_code=report.exit_code,
+            duration_s=report.run.duration_s,
+            next_commands=next_commands,
+        )
+    )
+    return RunEnd(report=report, manifest=prepared.manifest, reports=written, next_commands=next_commands)
+
+
+class _Progress:
+    """Counts outcomes on their way to the observer; `append` adds each to the reports that grow."""
+
+    def __init__(self, observe: Observer, append: Callable[[Outcome], None]) -> None:
+        self._observe = observe
+        self._append = append
+        self.total = 0
+        self.statuses: Counter[Status] = Counter()
+
+    def observe(self, event: RunEvent) -> None:
+        """Count an event and pass it on."""
+        if isinstance(event, RunPlanned):
+            self.total = event.targets
+        elif isinstance(event, TargetFinished):
+            self.statuses[event.outcome.status] += 1
+        self._observe(event)
+        if isinstance(event, TargetFinished):
+            self._append(event.outcome)
+
+    def report(self, elapsed_s: float, left_s: float | None) -> None:
+        """Report how far the run is."""
+        self._observe(
+            RunProgress(
+                elapsed_s=elapsed_s,
+                done=self.statuses.total(),
+                total=self.total,
+                left_s=left_s,
+                statuses=dict(self.statuses),
+            )
+        )
+
+
+def _grower(prepared: PreparedRun, append: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
+    return (lambda outcome: append(in_rehearsal(outcome))) if prepared.simulated else append
+
+
+def _base_urls(manifest: Manifest) -> dict[str, str]:
+    return {name: instance.base_url for name, instance in manifest.instances.items()}
+
+
+def _surroundings(
+    prepared: PreparedRun,
+    manifest: Manifest,
+    recorder: JournalRecorder,
+    *,
+    steps: Steps,
+    progress: _Progress,
+    context: Context,
+    state: State,
+) -> Surroundings:
+    return Surroundings(
+        clock=context.clock,
+        rng=context.rng,
+        observer=progress.observe,
+        recorder=recorder,
+        open_client=make_opener(context, direct=prepared.simulated),
+        ledger=make_ledgers(context, state, manifest.instances),
+        length=make_length(manifest),
+        redact=context.redactor.redact,
+        history=earlier_durations(state.journal, manifest, prepared.selected),
+        keeper=LaneKeeper(
+            state.locks,
+            steps,
+            base_urls=_base_urls(manifest),
+            clock=context.clock,
+            taken=prepared.restored.calls.values(),
+        ),
+        past=_past(prepared, state),
+    )
+
+
+def _past(prepared: PreparedRun, state: State) -> Past:
+    run, journal = prepared.record, state.journal
+    earlier = journal.earlier(run.manifest_identity, before=run.root, names=[e.name for e in prepared.selected])
+    known = {status.value: status for status in Status}
+    return Past(
+        statuses={name: known[past.status] for name, past in earlier.items() if past.status in known},
+        failing_since={name: past.failing_since for name, past in earlier.items() if past.failing_since is not None},
+        began_at=journal.run(run.root).began_at,
+    )
+
+
+async def _report_progress(progress: _Progress, run: Run, clock: Clock) -> None:
+    began_at = clock.now()
+    while True:
+        await asyncio.sleep(PROGRESS_EVERY_S)
+        progress.report(clock.now() - began_at, run.time_left_s())
+
+
+def _make_report(
+    prepared: PreparedRun,
+    result: RunResult,
+    *,
+    broken: OmniRefreshError | None,
+    started_at: datetime,
+    context: Context,
+    state: State,
+) -> Report:
+    run = prepared.record
+    root = state.journal.run(run.root)
+    warnings = prepared.warnings + result.plan.remarks
+    if broken is not None:
+        warnings += (f"the journal could not be written any more, so nothing more was sent: {broken}",)
+    facts = RunFacts(
+        id=run.id,
+        trigger=Trigger(run.trigger),
+        manifest_path=prepared.manifest.path,
+        manifest_sha256=prepared.manifest.sha256,
+        manifest_identity=run.manifest_identity,
+        started_at=started_at,
+        finished_at=context.clock.utcnow(),
+        # as the document keeps it
+        duration_s=round(result.duration_s, 3),
+        signal=context.stop.signals[0] if context.stop.requested else None,
+        resumed_from=run.root if run.root != run.id else None,
+        simulated=prepared.simulated,
+        new_issues_fail=prepared.settings.fail_on_new_issues,
+        retried_from=root.origin if root.trigger == Trigger.RETRY else None,
+        requests=result.tally.requests,
+        polls=result.tally.polls,
+        throttled=result.tally.throttled,
+        refused_instances=result.refused_instances,
+        quota=result.quota or None,
+        budget=result.budget,
+        warnings=tuple(map(context.redactor.redact, warnings)),
+    )
+    outcomes = tuple(map(in_rehearsal, result.outcomes)) if prepared.simulated else result.outcomes
+    report = Report(run=facts, outcomes=outcomes, exit_code=0)
+    return replace(report, exit_code=_code(report, prepared, report_failed=False))
+
+
+def _code(report: Report, prepared: PreparedRun, *, report_failed: bool) -> int:
+    return exit_code(
+        report.outcomes,
+        signal=report.run.signal,
+        refused_instances=report.run.refused_instances,
+        report_failed=report_failed,
+        new_issues_fail=prepared.settings.fail_on_new_issues,
+    )
+
+
+def _finish(prepared: PreparedRun, report: Report, context: Context, state: State) -> tuple[str, ...]:
+    """Keep how the run ended; return the commands that come next."""
+    unfinished = any(map(is_open, report.outcomes))
+    counts = {status.value: count for status, count in count_statuses(report.outcomes).items() if count}
+    try:
+        state.journal.finish(
+            prepared.record.id,
+            document=make_document(report),
+            exit_code=report.exit_code,
+            unfinished=unfinished,
+            counts=counts,
+        )
+        state.prune()
+    except JournalError as error:
+        context.observe(StateFailed(what="journal", message=str(error)))
+    if prepared.simulated:
+        # its state is removed with it
+        return ()
+    return next_commands_of(prepared.record, report.outcomes, selection=prepared.selection)

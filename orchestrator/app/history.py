@@ -1,0 +1,126 @@
+"""What `history` tells, as data: runs, what became of each target in them, durations, and who alternates."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from statistics import median
+from typing import Any, Final
+
+from orchestrator.app.state import State
+from orchestrator.journal.database import JournalError
+from orchestrator.journal.past import PastTarget
+from orchestrator.journal.stored import RunRecord
+from orchestrator.report.document import format_stamp
+
+_GOOD: Final = frozenset({"succeeded", "accepted"})
+_SAYS_NOTHING: Final = frozenset({"skipped", "interrupted", "not_started"})
+
+
+def make_history(state: State, *, model: str | None, limit: int, flaky: bool = False) -> dict[str, Any]:
+    """The history as JSON data: `runs`, the latest first, and `models`, the slowest first; of one target where it is named.
+
+    A run's `state` is `running`, `unfinished` (to be resumed) or `finished`. `flaky` leaves those models whose outcomes
+    alternate, most often first. For one model and for flaky ones `course` has each run's outcome, the latest first.
+    """
+    runs: list[dict[str, Any]] = []
+    models: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for record in state.journal.runs():
+        if len(runs) == limit:
+            break
+        targets = state.journal.past_targets(record.root, only=model)
+        if model is not None and not targets:
+            continue
+        row = _run_row(state, record)
+        if model is not None:
+            row["outcomes"] = [_outcome_row(target) for target in targets]
+        runs.append(row)
+        for target in targets:
+            if record.root == record.id and target.outcome is not None:
+                step = {"run": record.id, "started_at": row["started_at"], **_outcome_row(target)}
+                models[record.manifest_identity, target.name].append({**step, "manifest": record.manifest_path})
+    rows = [_model_row(name, course) for (_, name), course in models.items()]
+    if flaky:
+        rows = sorted((row for row in rows if row["flips"] > 1), key=lambda row: (-row["flips"], row["runs"]))
+    else:
+        rows.sort(key=lambda row: -(row["median_s"] or 0.0))
+    if not flaky and model is None:
+        rows = [{key: value for key, value in row.items() if key != "course"} for row in rows]
+    return {"runs": runs, "models": rows}
+
+
+def _run_row(state: State, record: RunRecord) -> dict[str, Any]:
+    holder = state.is_at_work(record.root) if record.unfinished else None
+    ended_at = record.ended_at
+    return {
+        "id": record.id,
+        "trigger": record.trigger,
+        "manifest": record.manifest_path,
+        "identity": record.manifest_identity,
+        "directory": record.directory,
+        "started_at": format_stamp(record.began_at),
+        "finished_at": None if ended_at is None else format_stamp(ended_at),
+        "duration_s": _duration_s(state, record),
+        "state": "running" if holder is not None else "unfinished" if record.unfinished else "finished",
+        "exit_code": record.exit_code,
+        "resumed_from": record.root if record.root != record.id else None,
+        "origin": record.origin,
+        "targets": record.targets,
+        "statuses": dict(record.counts),
+    }
+
+
+def _duration_s(state: State, record: RunRecord) -> float | None:
+    """How long a run took by its report, which has it from a monotonic clock; without one, by the wall clock."""
+    if record.ended_at is None:
+        return None
+    with suppress(JournalError):
+        run = (state.journal.document(record.id) or {}).get("run") or {}
+        if isinstance(run.get("duration_s"), int | float):
+            return float(run["duration_s"])
+    return round(max(0.0, (record.ended_at - record.began_at).total_seconds()), 3)
+
+
+def _outcome_row(target: PastTarget) -> dict[str, Any]:
+    outcome = target.outcome or {}
+    error = outcome.get("error") or {}
+    return {
+        "name": target.name,
+        "instance": outcome.get("instance"),
+        "model_id": target.model_id,
+        "status": outcome.get("status"),
+        "duration_s": outcome.get("duration_s"),
+        "queued_s": outcome.get("queued_s"),
+        "covered_by": outcome.get("covered_by"),
+        "error_kind": error.get("kind"),
+        "message": error.get("message"),
+    }
+
+
+def _model_row(name: str, course: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How a target fared, `course` the latest first: how long its own refreshes take, from those that succeeded; how often
+    its outcome changed between good and bad (`flips`), and what it failed of, most often first.
+    """
+    own = [step for step in course if step["covered_by"] is None and step["duration_s"] is not None]
+    durations = [float(step["duration_s"]) for step in own if step["status"] == "succeeded"]
+    told = [step["status"] in _GOOD for step in course if step["status"] not in _SAYS_NOTHING]
+    kinds = Counter(step["error_kind"] for step in course if step["error_kind"] and step["status"] not in _SAYS_NOTHING)
+    latest = course[0]
+    return {
+        "name": name,
+        "manifest": latest["manifest"],
+        "instance": latest["instance"],
+        "model_id": latest["model_id"],
+        "runs": len(course),
+        "last_status": latest["status"],
+        "median_s": round(median(durations), 3) if durations else None,
+        "shortest_s": min(durations, default=None),
+        "longest_s": max(durations, default=None),
+        "bad": told.count(False),
+        "flips": sum(now != before for now, before in pairwise(told)),
+        "causes": dict(kinds.most_common()),
+        "durations_s": durations[::-1],
+        "course": [{key: value for key, value in step.items() if key != "manifest"} for step in course],
+    }

@@ -1,0 +1,139 @@
+"""How use cases reach instances: clients, the budget that the runs of this machine share, and earlier durations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+
+from orchestrator.app.context import USER_AGENT, Context
+from orchestrator.app.state import State, open_state
+from orchestrator.engine.events import StateFailed
+from orchestrator.engine.journal_recorder import kind_of_refresh
+from orchestrator.engine.opening import Access
+from orchestrator.journal.database import JournalError
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.shared_window import SharedWindow, key_name
+from orchestrator.manifest.manifest import ApiKey, Entry, Instance, Manifest, RateLimit
+from orchestrator.omni.address import UnsendableName, request_target_bytes
+from orchestrator.omni.answers import RefreshAsk
+from orchestrator.omni.client import OmniClient
+from orchestrator.planning.lanes import Length
+from orchestrator.quota.window import Ledger, Window
+
+
+@contextmanager
+def state_for_reading(context: Context, folder: str | None = None) -> Iterator[State | None]:
+    """Open the state folder for a use case that refreshes nothing.
+
+    Yields None, after a `StateFailed` event, if the folder cannot be used: then the budget is not shared with other runs,
+    and no durations are known.
+    """
+    with ExitStack() as stack:
+        try:
+            state: State | None = stack.enter_context(open_state(context, folder))
+        except JournalError as error:
+            context.observe(StateFailed(what="journal", message=str(error)))
+            state = None
+        yield state
+
+
+def make_access(
+    context: Context, instances: Mapping[str, Instance], state: State | None, *, direct: bool = False
+) -> Access:
+    """Return what reaching `instances` needs. `direct` uses no proxies: for a simulated instance."""
+    return Access(
+        clock=context.clock,
+        rng=context.rng,
+        observer=context.observe,
+        open_client=make_opener(context, direct=direct),
+        ledger=make_ledgers(context, state, instances),
+    )
+
+
+def make_opener(context: Context, *, direct: bool) -> Callable[[Instance], OmniClient]:
+    """Return what makes the client of an instance. `direct` uses no proxies: for a simulated instance."""
+    return partial(OmniClient, utcnow=context.clock.utcnow, user_agent=USER_AGENT, direct=direct)
+
+
+def make_ledgers(
+    context: Context, state: State | None, whole: Mapping[str, Instance]
+) -> Callable[[Instance, ApiKey], Ledger]:
+    """Where the calls of an instance's key are counted: all of them in one place, though several instances name the key,
+    and together with those of all runs of this machine, where there is a state folder. `whole` are the instances with all
+    that their keys may send.
+    """
+    salt = b"" if state is None else state.salt
+    longest_s: dict[str, float] = {}
+    for each in whole.values():
+        for text in map(_text, each.keys):
+            longest_s[text] = max(longest_s.get(text, 0.0), each.rate_limit.per_s)
+    windows = {text: Window(per_s) for text, per_s in longest_s.items()}
+
+    def ledger(instance: Instance, key: ApiKey) -> Ledger:
+        limit = whole[instance.name].rate_limit
+        own = windows[_text(key)]
+        if state is None:
+            return own
+        return SharedWindow(
+            state.owner,
+            key=key_name(_text(key), salt),
+            requests=limit.requests,
+            per_s=limit.per_s,
+            shared=instance.rate_limit.requests < limit.requests,
+            own=own,
+            broke=lambda error: context.observe(StateFailed(what="budget", message=str(error))),
+        )
+
+    return ledger
+
+
+def _text(key: ApiKey) -> str:
+    return "" if key.secret is None else key.secret.reveal()
+
+
+def with_rate(manifest: Manifest, rate: int | None) -> Manifest:
+    """The manifest with at most `rate` calls a window for each key."""
+    if rate is None:
+        return manifest
+
+    def share(limit: RateLimit) -> RateLimit:
+        return replace(limit, requests=min(limit.requests, rate))
+
+    instances = {name: replace(i, rate_limit=share(i.rate_limit)) for name, i in manifest.instances.items()}
+    return replace(manifest, instances=instances)
+
+
+def make_length(manifest: Manifest) -> Length:
+    """How many bytes a refresh call's request target has."""
+
+    def length(instance: str, ask: RefreshAsk) -> int:
+        try:
+            return request_target_bytes(manifest.instances[instance], ask)
+        except UnsendableName:
+            # it will be refused when it is to be sent, and say so in its own outcome
+            return 0
+
+    return length
+
+
+def earlier_durations(
+    journal: Journal, manifest: Manifest, selected: Sequence[Entry]
+) -> dict[str, dict[str, tuple[float, ...]]]:
+    """How long each model took in earlier runs, by instance and model id (seconds, oldest first): refreshes of the kind
+    that is wanted now, where that is known.
+    """
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for entry in selected:
+        if entry.model_id is not None:
+            ask = RefreshAsk(
+                model_id=entry.model_id, hard=entry.mode == "hard", schemas=entry.schemas, tables=entry.tables
+            )
+            wanted.setdefault((entry.instance, entry.model_id), set()).add(kind_of_refresh(ask))
+    history: dict[str, dict[str, tuple[float, ...]]] = {}
+    for name, instance in manifest.instances.items():
+        for model_id, kinds in journal.durations(instance.base_url).items():
+            like = wanted.get((name, model_id), set()) & set(kinds) or set(kinds)
+            history.setdefault(name, {})[model_id] = tuple(s for kind in sorted(like) for s in kinds[kind])
+    return history

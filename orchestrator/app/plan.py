@@ -1,0 +1,93 @@
+"""Plans a run without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.app.context import Context
+from orchestrator.app.instances import earlier_durations, make_access, make_length, state_for_reading, with_rate
+from orchestrator.app.read_change import read_change
+from orchestrator.app.requests import RunRequest
+from orchestrator.app.simulation import enter_simulation
+from orchestrator.planning.selection import select_some
+from orchestrator.survey.plan_document import make_plan_document
+from orchestrator.survey.preview import (
+    NOTHING_ASKED,
+    Preview,
+    look_up,
+    look_up_touched,
+    make_preview,
+    needs_look_ups,
+)
+from orchestrator.survey.survey import Survey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run would do.
+
+    `preview` holds the refreshes, the calls and the expected time. `key_refused` is True if an instance refused its keys, so
+    that the plan is incomplete.
+    """
+
+    preview: Preview
+    key_refused: bool
+    redact: Callable[[str], str] = field(repr=False)
+
+    @property
+    def exit_code(self) -> int:
+        """3 if keys were refused, 1 if a target cannot be planned, else 0."""
+        if self.key_refused:
+            return 3
+        return 1 if self.preview.plan.unresolved else 0
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """Return the plan as JSON data, the same as `omni-refresh plan --json`."""
+        return make_plan_document(self.preview, redact=self.redact)
+
+
+async def plan_run(request: RunRequest, context: Context) -> Plan:
+    """Plan what `start_run` would do with the same request: the same look-ups, and no refresh.
+
+    A manifest that says every id and connection needs no look-up, no key and no network. Raises `UsageError`.
+    """
+    manifest = request.manifest
+    for secret in manifest.secrets:
+        context.redactor.add(secret)
+    touched = read_change(request.change, context)
+    selected = select_some(manifest, request.select, request.exclude, allow_empty=request.allow_empty)
+    found, key_refused, reached = NOTHING_ASKED, False, manifest
+    rate = request.options.rate
+    with ExitStack() as states:
+        state = None if request.simulate else states.enter_context(state_for_reading(context, request.state))
+        async with AsyncExitStack() as stack:
+            if needs_look_ups(selected, touched):
+                if request.simulate:
+                    reached = await enter_simulation(stack, request.scenario, manifest, context.clock)
+                access = make_access(context, reached.instances, state, direct=request.simulate)
+                survey = await stack.enter_async_context(Survey(with_rate(reached, rate).instances, access))
+                if touched is None:
+                    found = await look_up(survey, selected)
+                else:
+                    found = await look_up_touched(survey, manifest, selected, touched)
+                key_refused = bool(survey.refused)
+        preview = make_preview(
+            with_rate(manifest, rate),
+            selected,
+            found,
+            touched=touched,
+            length=make_length(manifest),
+            history={} if state is None else earlier_durations(state.journal, manifest, selected),
+        )
+    return Plan(preview=preview, key_refused=key_refused, redact=context.redactor.redact)
+
+
+def needs_keys(request: RunRequest, context: Context) -> bool:
+    """Return whether planning a request asks an instance, so that its manifest must be loaded with its keys."""
+    if request.simulate:
+        return False
+    selected = select_some(request.manifest, request.select, request.exclude, allow_empty=request.allow_empty)
+    return needs_look_ups(selected, read_change(request.change, context))

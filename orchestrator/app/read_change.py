@@ -1,0 +1,54 @@
+"""Reads the change that a run follows: migrations, a dbt invocation, lists of names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+from orchestrator.app.context import Context
+from orchestrator.app.requests import ChangeRequest
+from orchestrator.changes.change_set import ChangeSet
+from orchestrator.changes.dbt import read_dbt
+from orchestrator.changes.files import read_ddl
+from orchestrator.changes.listed import read_names
+from orchestrator.errors import UsageError
+from orchestrator.planning.touched import Touched, make_touched, touched_as_data
+
+NO_DIALECT = "no --dialect is given: the migrations were read as PostgreSQL's; letters' case and quotes may mean other names elsewhere"
+
+
+def read_change(request: ChangeRequest, context: Context) -> Touched | None:
+    """Return the change that a request names; None if it names none.
+
+    Raises `UsageError` for what cannot be read.
+    """
+    if not (request.ddl or request.ddl_list or request.dbt_target is not None or request.changed):
+        return None
+    sources = {"--ddl": request.ddl, "--ddl-list": request.ddl_list, "--changed": request.changed}
+    readers = [flag for flag, names in sources.items() if "-" in names]
+    if len(readers) > 1:
+        raise UsageError(f"{' - and '.join(readers)} - both read standard input, which can be read only once")
+    migrated = built = listed = ChangeSet()
+    if request.ddl or request.ddl_list:
+        migrated = read_ddl(
+            request.ddl,
+            lists=request.ddl_list,
+            values=request.values,
+            dialect=request.dialect or "postgres",
+            default_schema=request.default_schema,
+            stdin=context.read_stdin,
+            strict=request.strict,
+        )
+        if request.dialect is None:
+            migrated = replace(migrated, warnings=(NO_DIALECT, *migrated.warnings))
+    if request.dbt_target is not None:
+        built = read_dbt(request.dbt_target, state_dir=request.dbt_state)
+    if request.changed:
+        listed = read_names(request.changed, stdin=context.read_stdin)
+    return make_touched(ddl=migrated, dbt=built, listed=listed)
+
+
+def fingerprint(touched: Touched) -> str:
+    """Return a text that is the same for the same change."""
+    return hashlib.sha256(json.dumps(touched_as_data(touched)).encode()).hexdigest()

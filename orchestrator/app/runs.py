@@ -1,0 +1,453 @@
+"""Starts, resumes and retries runs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from signal import Signals
+
+from orchestrator.app.after_run import metrics_path, reread_notices
+from orchestrator.app.choose_run import choose_runs, is_resumable, unfinished_run, working_directory
+from orchestrator.app.context import Context
+from orchestrator.app.deliver import DEFAULT_REPORT, RETRY_REPORT, SIMULATED_REPORT, check_reports
+from orchestrator.app.destinations import NamedFile, change_files, check_destinations, manifest_files, report_files
+from orchestrator.app.read_change import fingerprint, read_change
+from orchestrator.app.requests import EarlierRunRequest, RunOptions, RunRequest
+from orchestrator.app.state import State, open_state, take_root
+from orchestrator.engine.before import NOTHING
+from orchestrator.engine.events import ManifestChanged, RunContinued, RunWaiting
+from orchestrator.engine.recall import Recalled, new_targets, recall_for_resume, recall_for_retry, wanted_by_retry
+from orchestrator.engine.settings import Overlap, Settings
+from orchestrator.errors import LockedError, OmniRefreshError, UsageError
+from orchestrator.input_file import read_input
+from orchestrator.journal.locks import key_lock, run_lock
+from orchestrator.journal.steps import Steps
+from orchestrator.journal.stored import NewRun, Orders, RootRecord, RunRecord
+from orchestrator.journal.values import as_data, from_data
+from orchestrator.manifest.api_keys import api_key_again
+from orchestrator.manifest.encoding import MAX_BYTES
+from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_path
+from orchestrator.omni.proxy import route_to
+from orchestrator.omni.trust import make_tls_context
+from orchestrator.planning.selection import select, select_some
+from orchestrator.planning.touched import Touched, touched_as_data, touched_from_data
+from orchestrator.report.earlier import parse_row
+from orchestrator.report.report import Report, Trigger
+
+_NAMES_SHOWN = 5
+_LOOK_EVERY_S = 0.5
+_TELL_EVERY_S = 30.0
+_NOTHING_RECALLED = Recalled(before=NOTHING, calls={})
+
+
+class NothingToDo(Exception):
+    """There is nothing to resume or to retry; the text says why."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"nothing to {what}: {why}")
+
+
+class StoppedWhileWaiting(OmniRefreshError):
+    """A stop was requested while the run waited for another one; nothing was sent. `signal` is the signal's number."""
+
+    def __init__(self, signal: int | None) -> None:
+        by = "" if signal is None else f" by {Signals(signal).name}"
+        super().__init__(f"stopped{by} while waiting for another run; nothing was sent")
+        self.signal = signal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedRun:
+    """Everything that is decided about a run before it works.
+
+    `restored` is what it continues from. `reports` are the paths of its reports, `named` tells whether they were asked for.
+    `selection` is what was selected, in words. `warnings` go into the report. `touched` is the change that it follows. `inputs` are files that the
+    request names beside the manifest.
+    """
+
+    record: NewRun
+    manifest: Manifest
+    selected: tuple[Entry, ...]
+    settings: Settings
+    reports: tuple[str, ...]
+    named: bool
+    restored: Recalled = field(default=_NOTHING_RECALLED)
+    rate: int | None = None
+    metrics: str | None = None
+    simulated: bool = False
+    scenario: str | None = None
+    selection: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    touched: Touched | None = None
+    inputs: tuple[NamedFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnd:
+    """How a run ended: its report, the paths of the reports that were written, and the commands that finish what
+    is left. `manifest` has the notifications that are still to be sent.
+    """
+
+    report: Report
+    manifest: Manifest
+    reports: tuple[str, ...]
+    next_commands: tuple[str, ...]
+
+
+async def start_run(request: RunRequest, context: Context) -> RunEnd:
+    """Run a manifest to its end; with `resume`, continue its unfinished run if there is one.
+
+    Raises `UsageError` if anything is wrong before the first call, `LockedError` if another run works on the same manifest
+    and selection.
+    """
+    manifest = request.manifest
+    if request.simulate and request.options.metrics_file:
+        raise UsageError(
+            "--metrics-file (or OMNI_REFRESH_METRICS_FILE) with --simulate: a rehearsal has no metrics; leave one out"
+        )
+    for secret in manifest.secrets:
+        context.redactor.add(secret)
+    touched = read_change(request.change, context)
+    selected = select_some(manifest, request.select, request.exclude, allow_empty=request.allow_empty)
+    selection = selection_of(request, touched)
+    lock = run_lock(manifest.identity, selection)
+    default = SIMULATED_REPORT if request.simulate else DEFAULT_REPORT
+    with open_state(context, request.state, simulated=request.simulate) as state:
+        if request.resume:
+            unfinished = unfinished_run(state, lock=lock)
+            if unfinished is not None:
+                return await _resume(unfinished, request.options, context, state)
+        if request.key is not None:
+            continued = await _continue_key(request, context, state)
+            if continued is not None:
+                return continued
+        record = NewRun(
+            id=state.run,
+            root=state.run,
+            origin=None,
+            trigger=(Trigger.RUN if touched is None else Trigger.CHANGE).value,
+            manifest_path=manifest.path,
+            manifest_file=absolute_path(manifest.path),
+            manifest_identity=manifest.identity,
+            manifest_sha256=manifest.sha256,
+            lock=lock,
+            began_at=state.clock.utcnow(),
+            directory=working_directory(),
+            key=request.key,
+        )
+        prepared = PreparedRun(
+            record=record,
+            manifest=manifest,
+            selected=tuple(selected),
+            settings=from_data(Settings, request.options.settings),
+            reports=report_paths(request.options.report, default=default),
+            named=bool(request.options.report),
+            rate=request.options.rate,
+            metrics=metrics_path(request.options.metrics_file),
+            simulated=request.simulate,
+            scenario=request.scenario,
+            selection=selection,
+            inputs=tuple(change_files(request.change, request.scenario)),
+            touched=touched,
+        )
+        writable = _writable_reports(prepared, context, state)
+        await _take_lock(lock, prepared.settings.overlap, context, state)
+        return await _execute(prepared, _begin(prepared, state), writable, context, state)
+
+
+async def resume_run(request: EarlierRunRequest, context: Context) -> RunEnd:
+    """Continue a run that was cut off. Raises `NothingToDo` if there is none, and what `start_run` raises."""
+    with open_state(context, request.state) as state:
+        choice = choose_runs(state.journal, request.run, command="resume", environ=context.environ)
+        record = choice.unfinished(state)
+        if record is None:
+            raise NothingToDo("resume", choice.nothing_unfinished)
+        return await _resume(record, request.options, context, state)
+
+
+async def retry_run(request: EarlierRunRequest, context: Context) -> RunEnd:
+    """Run again what did not succeed in an earlier run.
+
+    The newest result of each target decides, from whichever run in the chain of retries it comes. Raises `NothingToDo` if
+    all of them succeeded. If only the selection leaves nothing: `UsageError`, or with `allow_empty` `NothingToDo`. Raises
+    what `start_run` raises.
+    """
+    with open_state(context, request.state) as state:
+        choice = choose_runs(state.journal, request.run, command="retry", environ=context.environ)
+        record = choice.to_retry(state.journal)
+        if record is None:
+            raise NothingToDo("retry", choice.no_runs)
+        return await _retry(record, request, context, state)
+
+
+async def _resume(record: RunRecord, options: RunOptions, context: Context, state: State) -> RunEnd:
+    journal = state.journal
+    _take_chain(state, record.root)
+    prepared = _prepare_again(
+        journal.orders(record.root), record, options, Trigger.RESUME, context=context, state=state
+    )
+    await _take_lock(record.lock, prepared.settings.overlap, context, state)
+    writable = _writable_reports(prepared, context, state)
+    entries = {entry.index: entry for entry in prepared.selected}
+    restored = recall_for_resume(entries, record.root, journal.chain(record.root), parse_row)
+    prepared = replace(prepared, restored=restored)
+    _announce(prepared, record, context)
+    _check_routes(prepared)
+    return await _execute(prepared, journal.begin(prepared.record), writable, context, state)
+
+
+async def _retry(record: RunRecord, request: EarlierRunRequest, context: Context, state: State) -> RunEnd:
+    journal = state.journal
+    _take_chain(state, record.root)
+    chain = journal.chain(record.root)
+    orders = journal.orders(record.root)
+    wanted = _wanted(record, chain, orders.manifest, request)
+    prepared = _prepare_again(orders, record, request.options, Trigger.RETRY, context=context, state=state)
+    await _take_lock(record.lock, prepared.settings.overlap, context, state)
+    selected = tuple(e for e in prepared.selected if e.index in wanted)
+    prepared = replace(
+        prepared,
+        selected=selected,
+        restored=recall_for_retry({e.index: e for e in selected}, record.root, chain, parse_row, wanted),
+        # the first run's report stays as it is: it holds targets that this run does not
+        reports=report_paths(request.options.report, default=RETRY_REPORT),
+        named=bool(request.options.report),
+    )
+    writable = _writable_reports(prepared, context, state)
+    _announce(prepared, record, context)
+    steps = _begin(prepared, state, instead_of=[one.root for one in chain])
+    return await _execute(prepared, steps, writable, context, state)
+
+
+async def _continue_key(request: RunRequest, context: Context, state: State) -> RunEnd | None:
+    """Continue or retry the latest run with the request's key; None if there is nothing to do for it.
+
+    The key is locked until this process ends its work, so that no second run with it can start in between.
+    """
+    assert request.key is not None
+    overlap = from_data(Settings, request.options.settings).overlap
+    await _take_lock(key_lock(request.key), overlap, context, state)
+    record = state.journal.latest_with_key(request.key)
+    if record is None:
+        return None
+    if is_resumable(record, state):
+        return await _resume(record, request.options, context, state)
+    try:
+        return await _retry(record, EarlierRunRequest(run=record.id, options=request.options), context, state)
+    except NothingToDo:
+        return None
+
+
+def report_paths(named: Sequence[str] | None, *, default: str) -> tuple[str, ...]:
+    """Return the absolute paths of reports: those that were named; for None the default one in the working directory."""
+    return tuple(str(Path(path).absolute()) for path in ((default,) if named is None else named))
+
+
+def selection_of(request: RunRequest, touched: Touched | None) -> tuple[str, ...]:
+    """Return what is selected from a manifest, in words; with the manifest's identity it makes the run's lock."""
+    selection = [*(f"select {word}" for word in request.select), *(f"exclude {word}" for word in request.exclude)]
+    if touched is not None:
+        # a run that was cut off follows its own change, and no run that follows another one continues it
+        selection.append(f"touched {fingerprint(touched)}")
+    return tuple(selection)
+
+
+def _writable_reports(prepared: PreparedRun, context: Context, state: State) -> tuple[str, ...]:
+    """Return the report paths that can be written. Raises `UsageError` for an output that would replace something else."""
+    outputs = [*report_files(prepared.reports)]
+    if prepared.metrics is not None:
+        outputs.append(NamedFile("the metrics file", prepared.metrics))
+    if summary := context.environ.get("GITHUB_STEP_SUMMARY"):
+        outputs.append(NamedFile("the job summary", summary))
+    inputs = (*manifest_files(prepared.manifest), *prepared.inputs)
+    check_destinations(outputs, inputs=inputs, state=state.folder)
+    return check_reports(prepared.reports, context.observe, named=prepared.named, simulated=prepared.simulated)
+
+
+async def _take_lock(name: str, overlap: Overlap, context: Context, state: State) -> None:
+    """Take a run's lock, as `--on-overlap` says.
+
+    Raises `LockedError` that names the holder, and `StoppedWhileWaiting`.
+    """
+    if overlap is Overlap.PROCEED:
+        return
+    told_at = float("-inf")
+    while (holder := state.locks.take(name, since=state.clock.utcnow())) is not None:
+        if overlap is Overlap.FAIL:
+            raise LockedError(
+                f"{holder} is at work on the same manifest and selection; nothing was sent. To wait for it: --on-overlap wait"
+            )
+        if context.stop.requested:
+            raise StoppedWhileWaiting(context.stop.signals[0])
+        if state.clock.now() - told_at >= _TELL_EVERY_S:
+            told_at = state.clock.now()
+            context.observe(RunWaiting(holder=str(holder)))
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def _begin(prepared: PreparedRun, state: State, *, instead_of: Sequence[str] = ()) -> Steps:
+    """Keep that a run with a plan of its own begins."""
+    orders = Orders(
+        manifest=_with_absolute_files(prepared.manifest),
+        selected=tuple(entry.index for entry in prepared.selected),
+        settings=as_data(prepared.settings),
+        reports=prepared.reports,
+        named=prepared.named,
+        rate=prepared.rate,
+        metrics=prepared.metrics,
+        touched=None if prepared.touched is None else touched_as_data(prepared.touched),
+    )
+    _check_routes(prepared)
+    take_root(state, prepared.record.root)
+    targets = new_targets(prepared.selected, prepared.restored.before)
+    return state.journal.begin(prepared.record, orders, targets, instead_of=instead_of)
+
+
+def _check_routes(prepared: PreparedRun) -> None:
+    """Check proxies and certificates before there is a run. Raises `UsageError` for one that cannot be used."""
+    if prepared.simulated:
+        return
+    for name in dict.fromkeys(entry.instance for entry in prepared.selected if entry.enabled):
+        instance = prepared.manifest.instances[name]
+        route_to(instance.base_url)
+        if instance.base_url.startswith("https:"):
+            make_tls_context(instance)
+
+
+async def _execute(
+    prepared: PreparedRun, steps: Steps, writable: Sequence[str], context: Context, state: State
+) -> RunEnd:
+    # the HTTP client takes long to import: not before it is clear that there is anything to do
+    from orchestrator.app.execute import execute
+
+    return await execute(prepared, steps, writable, context, state)
+
+
+def _prepare_again(
+    orders: Orders, record: RunRecord, options: RunOptions, trigger: Trigger, *, context: Context, state: State
+) -> PreparedRun:
+    """Return an earlier run's request, its keys read again, with the options that are given now."""
+    manifest = _with_keys(orders.manifest, context)
+    entries: dict[int, Entry] = {entry.index: entry for entry in manifest.entries}
+    return PreparedRun(
+        record=_new_run(record, state, trigger, root=record.root if trigger is Trigger.RESUME else state.run),
+        manifest=manifest,
+        selected=tuple(entries[index] for index in orders.selected),
+        settings=from_data(Settings, {**orders.settings, **options.settings}),
+        reports=orders.reports if options.report is None else report_paths(options.report, default=""),
+        named=bool(options.report) or orders.named,
+        rate=options.rate if options.rate is not None else orders.rate,
+        metrics=metrics_path(options.metrics_file or orders.metrics),
+        warnings=_manifest_changed(record, context),
+        touched=None if orders.touched is None else touched_from_data(orders.touched),
+    )
+
+
+def _manifest_changed(record: RunRecord, context: Context) -> tuple[str, ...]:
+    """Return a warning if the manifest is no longer what the run was planned from."""
+    try:
+        now = hashlib.sha256(read_input(record.manifest_file, MAX_BYTES)).hexdigest()
+    except (OSError, ValueError):
+        return ()
+    if now == record.manifest_sha256:
+        return ()
+    context.observe(ManifestChanged(manifest=record.manifest_path))
+    return ("the manifest changed since this run was planned; the original plan was used",)
+
+
+def _announce(prepared: PreparedRun, record: RunRecord, context: Context) -> None:
+    """Report which run of which manifest is continued, and what will be sent, before the first call."""
+    before = prepared.restored.before
+    to_check = {
+        target.entry.index
+        for underway in before.underway
+        for target in (underway.refresh.sender, *underway.refresh.covered)
+    }
+    to_send = [e for e in prepared.selected if e.index not in before.outcomes and e.index not in to_check]
+    context.observe(
+        RunContinued(
+            run_id=prepared.record.id,
+            origin=record.id,
+            trigger=prepared.record.trigger,
+            manifest=record.manifest_path,
+            targets=record.targets,
+            to_send=len(to_send),
+            to_check=len(to_check),
+        )
+    )
+
+
+def _with_keys(manifest: Manifest, context: Context) -> Manifest:
+    """Return the manifest with its keys read again from where they were read then. Raises `UsageError`."""
+    instances = {}
+    for name, instance in manifest.instances.items():
+        keys = []
+        for key in instance.keys:
+            secret = api_key_again(key.source, context.environ)
+            context.redactor.add(secret)
+            keys.append(ApiKey(source=key.source, secret=secret))
+        instances[name] = replace(instance, keys=tuple(keys))
+    return replace(manifest, instances=instances, notify=reread_notices(manifest, context))
+
+
+def _take_chain(state: State, root: str) -> None:
+    """Be the only one at work on a run and on all that retry it: each of them relies on what the others did last."""
+    for one in dict.fromkeys((state.journal.chain(root)[0].root, root)):
+        take_root(state, one)
+
+
+def _wanted(
+    record: RunRecord, chain: Sequence[RootRecord], manifest: Manifest, request: EarlierRunRequest
+) -> frozenset[int]:
+    """The places of the targets to retry."""
+    places = wanted_by_retry(record.root, chain, parse_row)
+    left = [t for one in chain if one.root == record.root for t in one.targets if t.place in places]
+    if not left:
+        raise NothingToDo("retry", f"every target of run {record.id} is good")
+    selected = {e.index for e in select(manifest, request.select, request.exclude)}
+    wanted = frozenset(t.place for t in left if t.place in selected)
+    if not wanted:
+        names = ", ".join(t.name for t in left[:_NAMES_SHOWN])
+        more = f" and {len(left) - _NAMES_SHOWN} more" if len(left) > _NAMES_SHOWN else ""
+        words = f"the selection leaves nothing to retry in run {record.id}; what did not succeed: {names}{more}"
+        if request.allow_empty:
+            raise NothingToDo("retry", words)
+        raise UsageError(f"{words}. Nothing was sent; --allow-empty makes that no error")
+    return wanted
+
+
+def _new_run(record: RunRecord, state: State, trigger: Trigger, *, root: str) -> NewRun:
+    return NewRun(
+        id=state.run,
+        root=root,
+        origin=record.id,
+        trigger=trigger.value,
+        manifest_path=record.manifest_path,
+        manifest_file=record.manifest_file,
+        manifest_identity=record.manifest_identity,
+        manifest_sha256=record.manifest_sha256,
+        lock=record.lock,
+        began_at=state.clock.utcnow(),
+        directory=working_directory(),
+        key=record.key,
+    )
+
+
+def _with_absolute_files(manifest: Manifest) -> Manifest:
+    """Keys and certificates are found again from another working directory."""
+
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else path.absolute()
+
+    instances = {
+        name: replace(
+            i,
+            ca_file=absolute(i.ca_file),
+            keys=tuple(replace(k, source=replace(k.source, file=absolute(k.source.file))) for k in i.keys),
+        )
+        for name, i in manifest.instances.items()
+    }
+    return replace(manifest, instances=instances)

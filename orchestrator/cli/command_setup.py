@@ -1,0 +1,118 @@
+"""What commands share: the console and the log, the context of their use case, and options read into requests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from orchestrator.app.context import Context
+from orchestrator.app.requests import ChangeRequest, RunOptions
+from orchestrator.cli.console import Console, open_console
+from orchestrator.cli.log_observer import LogObserver
+from orchestrator.errors import UsageError
+from orchestrator.log import Redactor
+from orchestrator.manifest.addresses import proxy_secrets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSetup:
+    """A command's console, the observer that writes its log, and the context of its use case."""
+
+    console: Console
+    log: LogObserver
+    context: Context
+
+
+def set_up(options: Mapping[str, Any]) -> CommandSetup:
+    """Set up the console and the log as the options say. The redactor knows only the credentials of proxies yet."""
+    redactor = Redactor(proxy_secrets(os.environ))
+    console = open_console(
+        log_format=options["log_format"],
+        verbose=options["verbose"],
+        quiet=options["quiet"],
+        no_color=options["no_color"],
+        redactor=redactor,
+        progress=options.get("progress", "off"),
+    )
+    log = LogObserver()
+    context = Context(observe=log, environ=os.environ, redactor=redactor, read_stdin=_read_stdin)
+    return CommandSetup(console=console, log=log, context=context)
+
+
+def _read_stdin() -> bytes:
+    from orchestrator.changes.files import MAX_BYTES
+
+    # a program may be started without it
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UsageError(
+            f"standard input holds more than {MAX_BYTES // 1024 // 1024} MiB: give the migrations, not a dump"
+        )
+    return data
+
+
+def quiet_context() -> Context:
+    """Return the context of a command that has no log."""
+    return Context(observe=lambda _: None, environ=os.environ, redactor=Redactor(()), read_stdin=_read_stdin)
+
+
+def read_run_options(options: Mapping[str, Any]) -> RunOptions:
+    """Return what the command line says about how a run works; what it leaves out stays unset."""
+    stated = {
+        "wait": False if options["no_wait"] else None,
+        "max_failures": 1 if options["fail_fast"] else options["max_failures"],
+        "deadline_s": options["deadline"],
+        "grace_s": options["grace"],
+        "fail_on_new_issues": True if options["fail_on_new_issues"] else None,
+        "overlap": options["on_overlap"],
+    }
+    return RunOptions(
+        settings={name: value for name, value in stated.items() if value is not None},
+        report=options["report"] or None,
+        metrics_file=options["metrics_file"],
+        rate=options["rate"],
+    )
+
+
+def read_change_request(options: Mapping[str, Any]) -> ChangeRequest:
+    """Return the change that the command line names. Raises `UsageError` for an option without the one it belongs to."""
+    context = click.get_current_context()
+    migrations = ("ddl", "ddl_list")
+    needs = dict.fromkeys(("dialect", "default_schema", "strict", "set_values"), migrations)
+    for name, needed in {**needs, "dbt_state": ("dbt_target",)}.items():
+        # a variable that is set for many commands may not concern this one
+        is_said = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if is_said and not any(options[each] for each in needed):
+            raise UsageError(f"{_flag(name)} belongs to {_flag(needed[0])}, which is not given")
+    return ChangeRequest(
+        ddl=options["ddl"],
+        ddl_list=options["ddl_list"],
+        values=_values(options["set_values"]),
+        dialect=options["dialect"],
+        default_schema=options["default_schema"],
+        strict=options["strict"],
+        dbt_target=options["dbt_target"],
+        dbt_state=options["dbt_state"],
+        changed=options["changed"],
+    )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.removesuffix("_values").replace("_", "-")
+
+
+def _values(assignments: Sequence[str]) -> dict[str, str]:
+    """Return placeholders and their values, from `NAME=VALUE`. Raises `UsageError` for one without a name or a sign."""
+    values: dict[str, str] = {}
+    for each in assignments:
+        name, sign, value = each.partition("=")
+        if not name or not sign:
+            raise UsageError(f"--set {each}: write NAME=VALUE")
+        values[name] = value
+    return values

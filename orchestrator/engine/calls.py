@@ -1,0 +1,218 @@
+"""Every call of a run goes through here: a turn at the door, the question, and what its end means for key and instance."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from orchestrator.clock import Clock
+from orchestrator.engine.breaker import FIRST_PROBE_S, GIVE_UP_S, UNREACHABLE_S, Breaker, is_silence, next_probe_s
+from orchestrator.engine.events import CallEnded, InstanceAnswers, InstanceGivenUp, InstanceSilent, Observer
+from orchestrator.engine.tally import UNSENT, Spent, Tally
+from orchestrator.manifest.manifest import Secret
+from orchestrator.omni.client import OmniClient
+from orchestrator.omni.errors import CallError, KeyRefused, Kind, Refused, Throttled, Unsent
+from orchestrator.planning.scope import URL_LIMIT
+from orchestrator.quota.choice import SUBMITTING, Ask, Purpose
+from orchestrator.quota.door import Closing, Door, DoorClosed, Turn
+
+T = TypeVar("T")
+
+_BUT_PROBES = frozenset(Purpose) - {Purpose.PROBE}
+_FOLLOWING = _BUT_PROBES - SUBMITTING
+
+Leaving = Callable[[], Awaitable[None] | None]
+"""What must happen between a turn and its call, and may have to be waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """An answer and the moment when its call left (the loop's clock)."""
+
+    answer: T
+    left_at: float
+
+
+class Calls:
+    """One instance's calls. `spawn` runs a background task for as long as the run lasts."""
+
+    def __init__(
+        self,
+        *,
+        instance: str,
+        client: OmniClient,
+        door: Door,
+        tally: Tally,
+        clock: Clock,
+        observer: Observer,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self.instance = instance
+        self.client = client
+        self.door = door
+        self.clock = clock
+        # how long a request target may be, in bytes; a 414 teaches less
+        self.url_limit = URL_LIMIT
+        # what the list of schemas calls the branch: the vendor's documents differ; a 400 teaches which
+        self.branch_parameters: tuple[str, ...] = ("branchId", "branch_id")
+        self._tally = tally
+        self._observe = observer
+        self._spawn = spawn
+        self._breaker = Breaker()
+        # while no call has reached the instance: why the latest did not, if waiting rarely cures that
+        self._was_reached = False
+        self._unreached: Unsent | None = None
+        self._watches_reach = False
+        self._is_given_up = False
+        self._silences = 0
+
+    async def send(
+        self,
+        ask: Ask,
+        question: Callable[[Secret], Awaitable[T]],
+        spent: Spent,
+        *,
+        leaving: Leaving | None = None,
+        turned_away: Callable[[CallError], None] | None = None,
+    ) -> Answered[T]:
+        """Ask `question` as soon as the door lets `ask` through; a 429 or a refused key only means another turn.
+
+        `leaving` runs after the turn was given and before anything is sent; `turned_away` hears of a 429 or a refused key
+        before the next turn. Raises `CallError` where the call went wrong
+        otherwise and `DoorClosed` where it will never get a turn.
+        """
+        while True:
+            turn = await self.door.turn(ask)
+            if leaving is not None:
+                await _prepare(turn, leaving)
+            end = "cancelled"
+            try:
+                answer = await question(turn.secret)
+            except Throttled as error:
+                end = "429"
+                spent.throttled += 1
+                turn.throttled(error.retry_after_s)
+                if turned_away is not None:
+                    turned_away(error)
+                self._heard(None)
+            except KeyRefused as error:
+                end = UNSENT if error.http_status is None else str(error.http_status)
+                turn.refused()
+                if turned_away is not None:
+                    turned_away(error)
+                self._heard(None)
+            except Unsent as error:
+                end = UNSENT
+                turn.unsent()
+                self._heard(error)
+                raise
+            except CallError as error:
+                end = str(error.http_status or error.kind)
+                if error.kind is Kind.TIMEOUT and error.http_status is None:
+                    turn.lost()
+                if isinstance(error, Refused) and error.http_status is None:
+                    # refused on this side, before anything left
+                    end = UNSENT
+                    turn.unsent()
+                self._heard(error)
+                raise
+            else:
+                end = "2xx"
+                self._heard(None)
+                return Answered(answer, turn.left_at)
+            finally:
+                turn.answered()
+                self._tally.count(ask.purpose, end)
+                took_s = self.clock.now() - turn.left_at
+                self._observe(
+                    CallEnded(instance=self.instance, purpose=ask.purpose.name.lower(), end=end, took_s=took_s)
+                )
+
+    def _heard(self, error: CallError | None) -> None:
+        self._heard_of_reach(error)
+        if error is None or not is_silence(error):
+            if self._breaker.answered():
+                self.door.pause(frozenset())
+                self._observe(InstanceAnswers(instance=self.instance))
+        elif self._breaker.failed():
+            self.door.pause(_BUT_PROBES)
+            self._observe(InstanceSilent(instance=self.instance, kind=error.kind.value, message=error.message))
+            self._silences += 1
+            self._spawn(self._probe(error, self._silences))
+
+    def _heard_of_reach(self, error: CallError | None) -> None:
+        """Give the instance up if it was never reached and waiting rarely cures the cause: after a while, and at once if
+        its certificate is not trusted.
+        """
+        if isinstance(error, Refused) and error.http_status is None:
+            # refused on this side
+            return
+        self._was_reached |= not isinstance(error, Unsent)
+        self._unreached = None
+        if isinstance(error, Unsent) and error.is_lasting and not self._was_reached:
+            self._unreached = error
+        if self._unreached is None:
+            return
+        if not self._unreached.may_be_tried_again:
+            self._give_up_unreached()
+        elif not self._watches_reach:
+            self._watches_reach = True
+            self._spawn(self._watch_reach())
+
+    async def _watch_reach(self) -> None:
+        await asyncio.sleep(UNREACHABLE_S)
+        self._watches_reach = False
+        self._give_up_unreached()
+
+    def _give_up_unreached(self) -> None:
+        error = self._unreached
+        if error is not None and not self._is_given_up:
+            self._is_given_up = True
+            self.door.close(Closing.UNREACHABLE, kind=error.kind.value, detail=error.message)
+            self._observe(InstanceGivenUp(instance=self.instance, kind=error.kind.value, message=error.message))
+
+    async def _probe(self, error: CallError, silence: int) -> None:
+        """Ask something small now and then until the instance answers, which ends this `silence`. After two minutes what was not sent is given up;
+        jobs are followed on, at the same pace.
+
+        Meanwhile nothing else is sent but one poll after each probe. The polls and reads that wait share the probe's
+        failure, so that an instance that is gone costs one call and not one for each job.
+        """
+        began_at = self.clock.now()
+        probes = 0
+        while self._breaker.is_open and silence == self._silences:
+            left_s = began_at + GIVE_UP_S - self.clock.now()
+            if left_s <= 0 and probes and not self._is_given_up:
+                self._is_given_up = True
+                self.door.close(Closing.DOWN, SUBMITTING, detail=error.message)
+                self._observe(InstanceGivenUp(instance=self.instance, kind=error.kind.value, message=error.message))
+            wait_s = next_probe_s(0 if self._unreached is not None else probes)
+            await asyncio.sleep(wait_s if self._is_given_up else min(wait_s, max(left_s, FIRST_PROBE_S)))
+            probes += 1
+            try:
+                await self.send(Ask(purpose=Purpose.PROBE), self.client.ping, Spent())
+            except CallError as failed:
+                error = failed
+                self.door.turn_away(_FOLLOWING, partial(_not_sent, failed))
+                self.door.let_a_poll_pass()
+            except DoorClosed:
+                return
+
+
+def _not_sent(error: CallError, _: Purpose) -> Unsent:
+    """For a read that waited while another call showed that the instance does not answer."""
+    return Unsent(error.kind, error.message)
+
+
+async def _prepare(turn: Turn, leaving: Leaving) -> None:
+    """Do what must come before the call leaves; where that fails, the turn was not used."""
+    try:
+        must_wait = leaving()
+        if must_wait is not None:
+            await must_wait
+    except BaseException:
+        turn.unsent()
+        raise

@@ -1,0 +1,364 @@
+"""Reads what the plan needs to know of an instance, and nothing else: each call is paid from the quota."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import unicodedata
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from random import Random
+from typing import TypeVar
+
+from orchestrator.engine.calls import Calls
+from orchestrator.engine.tally import Spent
+from orchestrator.manifest.manifest import Entry, Secret
+from orchestrator.omni.answers import ModelRecord, ModelsPage, ModelsQuery
+from orchestrator.omni.errors import CallError, FateUnknown, Unsent
+from orchestrator.planning.inventory import (
+    KINDS,
+    Inventory,
+    Needs,
+    by_name,
+    canonical,
+    is_id,
+    is_whole,
+    make_needs,
+    same_named,
+)
+from orchestrator.quota.backoff import retry_s
+from orchestrator.quota.choice import Ask, Purpose
+
+T = TypeVar("T")
+
+PAGE_SIZE = 100
+MOST_PAGES = 1000
+READ_RETRIES = 3
+
+# Only a page tells how many pages there are, and on a big instance it answers nothing else: so few names are asked for
+# one by one at once.
+FEW_NAMES = 10
+
+
+_UNKNOWN_PARAMETER = re.compile(r"unrecogni[sz]ed|unknown|unexpected|not allowed|additional propert", re.IGNORECASE)
+
+
+class CannotRead(Exception):
+    """A read that did not come about; its text says why, `is_ones_own` whether that speaks for this one question alone."""
+
+    def __init__(self, message: str, *, is_ones_own: bool) -> None:
+        super().__init__(message)
+        self.is_ones_own = is_ones_own
+
+
+class LookUp:
+    """Look-ups on one instance. Reads are tried again; what cannot be read leaves a gap that the plan explains.
+
+    `reads` counts the questions, not those that had to be asked again.
+    """
+
+    def __init__(
+        self, calls: Calls, rng: Random, *, purpose: Purpose = Purpose.LOOK_UP, rank: tuple[float, ...] = ()
+    ) -> None:
+        self._calls = calls
+        self._rng = rng
+        self._purpose = purpose
+        self._rank = rank
+        self.reads = 0
+
+    async def read(self, question: Callable[[Secret], Awaitable[T]]) -> T:
+        """One read, tried again where that may help; raises `CallError` or `DoorClosed`."""
+        attempt, not_before = 0, 0.0
+        self.reads += 1
+        while True:
+            try:
+                ask = Ask(purpose=self._purpose, rank=self._rank, not_before=not_before)
+                return (await self._calls.send(ask, question, Spent())).answer
+            except CallError as error:
+                self._calls.door.check(self._purpose)
+                # what was never sent is sent again until the instance is given up
+                attempt += not (isinstance(error, Unsent) and self._purpose is Purpose.LOOK_UP)
+                # a read that was cut off or answered 5xx has done no harm
+                again = error.may_be_tried_again or isinstance(error, FateUnknown)
+                if not again or attempt > READ_RETRIES:
+                    raise
+                not_before = self._calls.clock.now() + retry_s(error.retry_after_s, max(1, attempt), self._rng)
+
+    async def inventory(self, entries: Iterable[Entry], *, everything: bool = False) -> Inventory:
+        """What these entries of the instance leave open, as far as the instance shows it; `everything` asks after each
+        model and branch that they name.
+
+        Pages of 100 models of the kinds that matter, or one call a model where that is fewer: the first page tells how
+        many pages there are. Raises `DoorClosed` where no call gets a turn any more.
+        """
+        entries = tuple(entries)
+        needs = make_needs(entries, everything=everything)
+        if not needs.count:
+            return Inventory()
+        search = Search(self, needs)
+        # a look-up of everything is also used for near names, and for models that share a connection
+        await search.run(few=0 if everything else FEW_NAMES)
+        await search.read_branches(entries, by_id=everything)
+        return search.inventory()
+
+    async def schemas(self, model_id: str, branch_id: str | None) -> tuple[str, ...]:
+        """Read a model's schemas, as the instance names them. Raises `CallError` or `DoorClosed`.
+
+        A server that does not know the parameter for the branch may ignore it and answer for the shared model. So both names
+        are sent, and a server that refuses one of them is asked with the other.
+        """
+        while True:
+            names = () if branch_id is None else self._calls.branch_parameters
+            question = partial(self._calls.client.schemas, model_id, branch=dict.fromkeys(names, branch_id or ""))
+            try:
+                return await self.read(question)
+            except CallError as error:
+                left = _known_parameters(names, error)
+                if not left:
+                    raise
+                self._calls.branch_parameters = left
+
+    async def all_models(self, kinds: Sequence[str]) -> Inventory:
+        """Every model of these kinds, with its branches. Raises `DoorClosed`."""
+        search = Search(self, Needs(branches=True))
+        try:
+            for kind in kinds:
+                await search.read_kind(kind)
+        except CannotRead as error:
+            search.failure = str(error)
+        return search.inventory()
+
+    async def find(self, needs: Needs) -> Inventory:
+        """These models alone. Raises `DoorClosed`."""
+        search = Search(self, needs)
+        await search.run()
+        return search.inventory()
+
+    async def page(self, query: ModelsQuery) -> ModelsPage:
+        """One page of models; raises `CannotRead` where it cannot be read."""
+        try:
+            return await self.read(lambda key: self._calls.client.models(query, key))
+        except CallError as error:
+            raise CannotRead(error.message, is_ones_own=error.http_status in (400, 404, 414)) from None
+
+
+class Search:
+    """One look-up under way: what was found so far."""
+
+    def __init__(self, look_up: LookUp, needs: Needs) -> None:
+        self._look_up = look_up
+        self._needs = needs
+        self._records: dict[str, ModelRecord] = {}
+        self._branches: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._whole: set[str] = set()
+        self._searched: set[str] = set()
+        self._paged = False
+        self._refused: dict[str, str] = {}
+        self.failure = ""
+
+    def inventory(self) -> Inventory:
+        """All of it."""
+        return Inventory(
+            records=self._records,
+            branches=self._branches,
+            whole=frozenset(self._whole),
+            searched=frozenset(self._searched),
+            failure=self.failure,
+            refused=self._refused,
+            asked=True,
+        )
+
+    def _missing_ids(self) -> list[str]:
+        return [i for i in self._needs.ids if i not in self._records]
+
+    def _open_names(self) -> list[str]:
+        """The names that another model may have as well: not all models were read that may have it."""
+        names = by_name(self._records.values())
+        return [
+            name
+            for name in self._needs.names
+            if name not in self._searched and not is_whole(same_named(names, name), self._whole)
+        ]
+
+    async def run(self, *, few: int = FEW_NAMES) -> None:
+        """Read pages if they are fewer, then make a call for each model that is left; `few` are looked up one by one at once.
+
+        If a page cannot be read, the names that depend on it stay open, and `failure` says why. Raises `DoorClosed`.
+        """
+        try:
+            await self._read_pages(few)
+        except CannotRead as error:
+            self.failure = str(error)
+            return
+        ids_left, names_left = self._missing_ids(), self._open_names()
+        await together(
+            *(self._single(self._query(model_id=model_id), model_id) for model_id in ids_left),
+            *(self._by_name(name) for name in names_left),
+        )
+        if not self.failure and self._unseen() and not self._paged:
+            # the names of other models help to correct a wrong one
+            with suppress(CannotRead):
+                self._add(await self._look_up.page(self._query(kind=KINDS[0])), set())
+
+    async def _read_pages(self, few: int) -> None:
+        for kind in KINDS:
+            ids, names = len(self._missing_ids()), len(self._open_names())
+            # an id that a page shows costs no call of its own, so that one page is worth its call sooner
+            if ids + names <= (few if kind == KINDS[0] else FEW_NAMES) and (ids < 2 or kind != KINDS[0]):
+                break
+            if not await self.read_kind(kind, or_singles=True):
+                break
+
+    def _unseen(self) -> bool:
+        names = by_name(self._records.values())
+        return any(not same_named(names, name) and name not in self._refused for name in self._needs.names)
+
+    async def _by_name(self, name: str) -> None:
+        """Look for a name in each kind until one has it; in its other Unicode forms too, since a server's filter may be exact."""
+        for kind in KINDS:
+            for spelled in _unicode_forms(name) if kind not in self._whole else ():
+                if not await self._single(self._query(kind=kind, name=spelled), name):
+                    return
+                if self._is_named(name, kind):
+                    break
+            if self._is_named(name, kind):
+                break
+        self._searched.add(name)
+
+    def _is_named(self, name: str, kind: str) -> bool:
+        return any(record.kind == kind for record in self.inventory().named(name))
+
+    def _query(self, *, kind: str | None = None, name: str | None = None, model_id: str | None = None) -> ModelsQuery:
+        return ModelsQuery(
+            kind=kind, name=name, model_id=model_id, active_branches=self._needs.branches, page_size=PAGE_SIZE
+        )
+
+    async def read_kind(self, kind: str, *, or_singles: bool = False) -> bool:
+        """Models of one kind page by page; whether all were read. With `or_singles` until all is found, or single calls
+        are fewer than the pages that are left.
+        """
+        query, self._paged = self._query(kind=kind), True
+        seen, shown, read = {""}, set[str](), 0
+        while read < MOST_PAGES:
+            page = await self._look_up.page(query)
+            is_news = self._add(page, shown)
+            read += 1
+            if page.next_cursor is None:
+                self._whole.add(kind)
+                return True
+            # a cursor that comes again, or pages that show nothing new, would go on for ever
+            if page.next_cursor in seen or not is_news:
+                return False
+            seen.add(page.next_cursor)
+            if or_singles:
+                # a name must be seen to be unique, so that it takes a call of its own where not all pages are read
+                singles = len(self._missing_ids()) + len(self._open_names())
+                if not singles or singles < _pages_left(page, len(shown), read):
+                    return False
+            query = replace(query, cursor=page.next_cursor)
+        return False
+
+    def _add(self, page: ModelsPage, shown: set[str]) -> bool:
+        """Keep what a page shows; whether any of it was not among what its question has `shown` before."""
+        before = len(shown)
+        for record in page.records:
+            shown.add(record.id)
+            self._records[record.id] = record
+            if record.branches is not None:
+                self._branches[record.id] = record.branches
+        return len(shown) > before
+
+    async def _single(self, query: ModelsQuery, key: str) -> bool:
+        """Look for one thing alone; return whether its pages were read to the end. A failure costs this one alone."""
+        try:
+            await self._all_pages(query)
+        except CannotRead as error:
+            self._refused[key] = str(error)
+            if not error.is_ones_own:
+                self.failure = self.failure or str(error)
+            return False
+        return True
+
+    async def _all_pages(self, query: ModelsQuery) -> tuple[ModelRecord, ...]:
+        """Read all pages of a question. Raises `CannotRead`, also if the pages do not end."""
+        found: list[ModelRecord] = []
+        seen, shown = {""}, set[str]()
+        for _ in range(MOST_PAGES):
+            page = await self._look_up.page(query)
+            found += page.records
+            is_news = self._add(page, shown)
+            if page.next_cursor is None:
+                return tuple(found)
+            if page.next_cursor in seen or not is_news:
+                break
+            seen.add(page.next_cursor)
+            query = replace(query, cursor=page.next_cursor)
+        raise CannotRead("the pages of the list do not end", is_ones_own=True)
+
+    async def read_branches(self, entries: Iterable[Entry], *, by_id: bool = False) -> None:
+        """Branches of models that did not show theirs: a call for a name, and all of them where that fails; `by_id`
+        all of them for a branch that is given by its id, too.
+        """
+        wanted: dict[str, dict[str, None]] = {}
+        for entry in entries:
+            if entry.branch is None or (is_id(entry.branch) and not by_id):
+                continue
+            model_id = entry.model_id
+            if model_id is None:
+                name, inventory = entry.model_name or entry.name, self.inventory()
+                same = inventory.named(name)
+                model_id = same[0].id if len(same) == 1 and inventory.is_settled(name, same) else None
+            if model_id is not None and model_id not in self._branches:
+                wanted.setdefault(model_id, {})[entry.branch] = None
+        await together(*(self._branches_of(model_id, tuple(names)) for model_id, names in wanted.items()))
+
+    async def _branches_of(self, model_id: str, wanted: Sequence[str]) -> None:
+        """Find the branches `wanted` of one model: by name where it is one, else all of them."""
+        found: list[tuple[str, str]] = []
+        try:
+            if len(wanted) == 1 and not is_id(wanted[0]):
+                found = await self._listed_branches(model_id, wanted[0])
+            if not any(canonical(name) in map(canonical, wanted) for _, name in found):
+                found = await self._listed_branches(model_id, None)
+        except CannotRead as error:
+            self._refused[model_id] = str(error)
+            if not error.is_ones_own:
+                self.failure = self.failure or str(error)
+            return
+        self._branches[model_id] = tuple(dict.fromkeys(found))
+
+    async def _listed_branches(self, model_id: str, name: str | None) -> list[tuple[str, str]]:
+        query = ModelsQuery(kind="BRANCH", base_model_id=model_id, name=name, page_size=PAGE_SIZE)
+        return [
+            (r.id, r.name or "")
+            for r in await self._all_pages(query)
+            if r.base_model_id == model_id and r.kind == "BRANCH" and not r.deleted
+        ]
+
+
+def _known_parameters(sent: tuple[str, ...], error: CallError) -> tuple[str, ...]:
+    """The parameter to send alone after an error that refuses one of several; empty if it says nothing of the kind."""
+    if len(sent) < 2 or error.http_status != 400 or not _UNKNOWN_PARAMETER.search(error.message):
+        return ()
+    return tuple(name for name in sent if not re.search(rf"\b{name}\b", error.message))[:1]
+
+
+def _unicode_forms(name: str) -> Iterable[str]:
+    """The name as it is written, and in the other forms that look the same."""
+    return dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))))
+
+
+def _pages_left(page: ModelsPage, shown: int, read: int) -> int:
+    """How many pages follow; where the server does not say it, as many as there were."""
+    if page.total is None:
+        return read
+    return -(-(page.total - shown) // max(1, len(page.records)))
+
+
+async def together(*work: Awaitable[object]) -> None:
+    """Do all of this side by side, to its end; raises the first error only then."""
+    for result in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

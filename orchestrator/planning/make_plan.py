@@ -1,0 +1,125 @@
+"""Manifest and inventory -> plan: every selected entry resolved to ids and put into its lane, or refused with reasons."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from orchestrator.manifest.manifest import Entry, Manifest, Mode
+from orchestrator.planning.inventory import Inventory, is_id
+from orchestrator.planning.plan import Lane, Plan, Skip, Target, Unresolved
+from orchestrator.planning.resolve import Resolver
+
+_UNKNOWN_CONNECTION = "its connection is not known, so another refresh may run on it at the same time; `connection:` in the manifest says it"
+_NOTHING = Inventory()
+
+
+def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mapping[str, Inventory]) -> Plan:
+    """The plan for `selected` entries; `inventories` by instance holds what was looked up (nothing where not needed)."""
+    warnings: dict[int, list[str]] = defaultdict(list)
+    index = {entry.name: entry.index for entry in selected}
+    for warning in manifest.warnings:
+        if warning.entry in index:
+            warnings[index[warning.entry]].append(warning.message)
+    unresolved: list[Unresolved] = []
+    found: list[tuple[Entry, str, str | None]] = []
+    resolvers: dict[str, Resolver] = {}
+    for entry in (e for e in selected if e.enabled):
+        if entry.instance not in resolvers:
+            resolvers[entry.instance] = Resolver(inventories.get(entry.instance, _NOTHING))
+        ids = resolvers[entry.instance].resolve(entry)
+        if isinstance(ids, Unresolved):
+            unresolved.append(ids)
+        else:
+            found.append((entry, *ids))
+    places = _Places(found, inventories)
+    lanes: dict[tuple[str, str], list[Target]] = {}
+    for entry, model_id, branch_id in found:
+        candidates = places.seen_on(entry)
+        if len(candidates) > 1:
+            unresolved.append(_two_connections(entry, candidates))
+            continue
+        connection, label = places.connection(entry, model_id), entry.connection
+        if connection is None:
+            warnings[entry.index].append(_UNKNOWN_CONNECTION)
+        elif label is not None and is_id(label) and candidates and label.lower() not in candidates:
+            warnings[entry.index].append(f"the manifest says connection {label}, the instance says {connection}")
+        lane = f"connection {connection}" if connection is not None else f"model {model_id}"
+        target = Target(entry=entry, model_id=model_id, branch_id=branch_id, connection=connection, lane=lane)
+        lanes.setdefault((entry.instance, lane), []).append(target)
+    return Plan(
+        manifest=manifest,
+        lanes=tuple(Lane(instance=i, key=key, targets=tuple(ts)) for (i, key), ts in lanes.items()),
+        skips=tuple(Skip(entry=e, reason="disabled in the manifest") for e in selected if not e.enabled),
+        unresolved=tuple(sorted(unresolved, key=lambda u: u.entry.index)),
+        warnings={k: tuple(v) for k, v in warnings.items()},
+    )
+
+
+_ID, _LABEL, _MODEL = range(3)
+_Node = tuple[str, int, str]
+
+
+class _Places:
+    """Which connection each model stands on: as look-ups showed it, else as the entries of one model or of one label
+    together say. A label may be a connection's id.
+    """
+
+    def __init__(self, found: Sequence[tuple[Entry, str, str | None]], inventories: Mapping[str, Inventory]) -> None:
+        self._shown: dict[tuple[str, str], str] = {}
+        self._seen_on: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self._same: dict[_Node, _Node] = {}
+        for entry, model_id, _ in found:
+            inventory = inventories.get(entry.instance)
+            record = inventory.records.get(model_id) if inventory is not None else None
+            if record is not None and record.connection_id is not None:
+                self._shown[entry.instance, model_id] = record.connection_id
+                self._join((entry.instance, _MODEL, model_id), (entry.instance, _ID, record.connection_id))
+                if entry.connection is not None:
+                    self._seen_on[entry.instance, entry.connection].add(record.connection_id)
+        for entry, model_id, _ in found:
+            if entry.connection is not None and len(self.seen_on(entry)) < 2:
+                label = entry.connection
+                name = (_ID, label.lower()) if is_id(label) else (_LABEL, label)
+                self._join((entry.instance, _MODEL, model_id), (entry.instance, *name))
+
+    def seen_on(self, entry: Entry) -> set[str]:
+        """The connections' ids that the entry's label was seen on."""
+        return set() if entry.connection is None else self._seen_on.get((entry.instance, entry.connection), set())
+
+    def connection(self, entry: Entry, model_id: str) -> str | None:
+        """The connection of a model: its id where it is known, else a label; None where neither is."""
+        if (shown := self._shown.get((entry.instance, model_id))) is not None:
+            return shown
+        _, kind, name = self._first((entry.instance, _MODEL, model_id))
+        return None if kind == _MODEL else name
+
+    def _first(self, node: _Node) -> _Node:
+        while (before := self._same.get(node)) is not None:
+            # each step halves the way for whoever comes next
+            if (further := self._same.get(before)) is not None:
+                self._same[node] = further
+            node = before
+        return node
+
+    def _join(self, one: _Node, other: _Node) -> None:
+        """Two names of one thing; an id names it better than a label, a label better than a model."""
+        one, other = self._first(one), self._first(other)
+        if one != other:
+            better, worse = (one, other) if one[1] <= other[1] else (other, one)
+            self._same[worse] = better
+
+
+def _two_connections(entry: Entry, candidates: set[str]) -> Unresolved:
+    return Unresolved(
+        entry=entry,
+        message=f"the label {entry.connection!r} stands on two connections: {', '.join(sorted(candidates))}",
+        hint="give each connection its own label, or leave `connection:` out and let it be looked up",
+    )
+
+
+def coverage_warnings(refresh_mode: Mode, entry: Entry) -> tuple[str, ...]:
+    """What a target must be told that is served by a refresh of another mode than the one it asked for."""
+    if refresh_mode is Mode.HARD and entry.mode is Mode.SOFT and entry.mode_pinned:
+        return ("asked for a soft refresh and was served by a hard one of the same connection",)
+    return ()

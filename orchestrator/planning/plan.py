@@ -1,0 +1,91 @@
+"""What a run will do: lanes of targets, and those that get no refresh at all, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.manifest.manifest import Entry, Manifest
+from orchestrator.omni.answers import RefreshAsk
+from orchestrator.planning.concern import Concern
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An entry resolved to ids. `connection` is its id, name or label as far as it is known; targets with the same
+    `lane` never refresh at the same time.
+    """
+
+    entry: Entry
+    model_id: str
+    branch_id: str | None
+    connection: str | None
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    """One planned unit: the calls of `sender`, one after another, which also serve `covered`.
+
+    `asks` holds one call, or several where the scope is too long for one URL. `timeout_s` is the group's longest;
+    `wait` is whether any of the group wants the end followed.
+    """
+
+    sender: Target
+    covered: tuple[Target, ...]
+    asks: tuple[RefreshAsk, ...]
+    timeout_s: float
+    wait: bool
+
+    @property
+    def served(self) -> tuple[Target, ...]:
+        """The sender and everybody whom it serves."""
+        return (self.sender, *self.covered)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """Targets of one connection in manifest order; their refreshes follow one another."""
+
+    instance: str
+    key: str
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """An entry that is deliberately not refreshed."""
+
+    entry: Entry
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unresolved:
+    """An entry whose model or branch does not resolve to exactly one thing; nothing is sent for it."""
+
+    entry: Entry
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that was selected, in manifest order within each part; `warnings` by an entry's index. `concerns` are what a
+    change means to the entries, where the run follows one, and `remarks` what is to be said of it as a whole.
+    """
+
+    manifest: Manifest
+    lanes: tuple[Lane, ...]
+    skips: tuple[Skip, ...] = ()
+    unresolved: tuple[Unresolved, ...] = ()
+    warnings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    concerns: tuple[Concern, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every selected entry, in manifest order."""
+        targets = [t.entry for lane in self.lanes for t in lane.targets]
+        others = [s.entry for s in self.skips] + [u.entry for u in self.unresolved]
+        return tuple(sorted(targets + others, key=lambda e: e.index))

@@ -1,0 +1,93 @@
+"""Which entries of a manifest a run is about: `--select` and `--exclude`."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Callable, Sequence
+
+from orchestrator.errors import UsageError
+from orchestrator.manifest.manifest import Entry, Manifest
+from orchestrator.planning.inventory import is_id
+
+_FIELDS = ("tag", "instance", "connection", "branch")
+_SHOWN = 20
+# Near words are looked for among so many: comparing takes its time.
+_MOST_NEAR = 5000
+
+
+def select(manifest: Manifest, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[Entry, ...]:
+    """The entries that any of `include` picks (all where it is empty) and none of `exclude`, in manifest order.
+
+    An expression is a name, a glob over names, a model id, `tag:T`, `instance:I`, `connection:C` or `branch:B`;
+    several joined by comma must all hold. Raises `UsageError` where a word names nothing that there is.
+    """
+    wanted = [_expression(manifest, text) for text in include]
+    unwanted = [_expression(manifest, text) for text in exclude]
+    return tuple(
+        e for e in manifest.entries if (not wanted or any(w(e) for w in wanted)) and not any(u(e) for u in unwanted)
+    )
+
+
+def select_some(
+    manifest: Manifest, include: Sequence[str], exclude: Sequence[str], *, allow_empty: bool
+) -> tuple[Entry, ...]:
+    """What `select` picks. Raises `UsageError` where that is nothing, unless `allow_empty`."""
+    selected = select(manifest, include, exclude)
+    if not selected and not allow_empty:
+        raise UsageError("nothing is selected; --allow-empty makes that no error")
+    return selected
+
+
+def _expression(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
+    whole = text.strip()
+    # a name may hold a comma or a colon itself, and blanks around it
+    exact = next((name for name in (text, whole) if any(e.name == name for e in manifest.entries)), None)
+    if exact is not None:
+        return lambda e: e.name == exact
+    parts = [_term(manifest, part.strip()) for part in whole.split(",")]
+    return lambda e: all(part(e) for part in parts)
+
+
+def _term(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
+    if not text:
+        raise UsageError(
+            "an empty selection: write a name, a glob, a model id, tag:T, instance:I, connection:C or branch:B"
+        )
+    if any(e.name == text for e in manifest.entries):
+        return lambda e: e.name == text
+    field, colon, value = text.partition(":")
+    if colon and field in _FIELDS:
+        return _by_field(manifest, field, value)
+    folded = text.lower()
+    if any(e.model_id == folded for e in manifest.entries):
+        return lambda e: e.model_id == folded
+    if any(c in text for c in "*?["):
+        return lambda e: fnmatch.fnmatchcase(e.name, text)
+    words = [e.name for e in manifest.entries[:_MOST_NEAR]] + ([f"{f}:{value}" for f in _FIELDS] if colon else [])
+    raise UsageError(f"no model is called {text!r}{_near(text, words)}")
+
+
+def _by_field(manifest: Manifest, field: str, value: str) -> Callable[[Entry], bool]:
+    def words(entry: Entry) -> tuple[str, ...]:
+        if field == "tag":
+            return entry.tags
+        word = {"instance": entry.instance, "connection": entry.connection, "branch": entry.branch}[field]
+        return () if word is None else (word,)
+
+    known = sorted(
+        {w for e in manifest.entries for w in words(e)} | (set(manifest.instances) if field == "instance" else set())
+    )
+    meant = next((k for k in known if k == value or (is_id(k) and k.lower() == value.lower())), None)
+    if meant is None:
+        rest = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        what = f"there is: {', '.join(known[:_SHOWN])}{rest}" if known else f"no model has a {field}"
+        raise UsageError(f"no {field} {value!r} in this manifest{_near(value, known[:_MOST_NEAR])}; {what}")
+    return lambda e: meant in words(e)
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    """Which known word may be meant, whatever its letters' case."""
+    folded = {k.lower(): k for k in known}
+    near = difflib.get_close_matches(word.lower(), folded, n=1)
+    return f" (did you mean {folded[near[0]]!r}?)" if near else ""

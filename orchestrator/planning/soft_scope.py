@@ -1,0 +1,165 @@
+"""The narrowest scope of a soft refresh that brings in all that was added: which schemas, and which tables within them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from orchestrator.changes.change_set import Change, Name
+from orchestrator.manifest.manifest import Entry
+from orchestrator.planning.names import (
+    Pattern,
+    has_wildcard,
+    patterns_of_reads,
+    patterns_of_schemas,
+    patterns_of_tables,
+    split_name,
+)
+from orchestrator.planning.reach import fits
+
+TABLES_ALONE = "nobody says in which schema {names} is: the server scans every schema of the connection for it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftScope:
+    """What a soft refresh is limited to; both empty: nothing limits it."""
+
+    schemas: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What one change needs: schemas (None: nobody knows which), and tables in them (None: all of them)."""
+
+    schemas: tuple[str, ...] | None
+    tables: tuple[str, ...] | None
+
+
+def make_soft_scope(entry: Entry, changes: Iterable[Change], listed: tuple[str, ...] | None) -> SoftScope:
+    """The scope for the changes that touch `entry`; never wider than the entry's own. `listed` are its connection's schemas as the
+    instance names them.
+
+    A name goes out as the manifest or the instance writes it, where they do, else as the warehouse stores it. A whole schema
+    among the changes takes the limit to tables away, for tables that are sent limit every schema.
+    """
+    speller = _Speller(entry, listed)
+    pieces = [piece for name in dict.fromkeys(c.name for c in changes) if (piece := speller.piece(name)) is not None]
+    if not pieces:
+        return SoftScope(schemas=entry.schemas, tables=entry.tables)
+    is_anywhere = any(piece.schemas is None for piece in pieces)
+    is_whole = any(piece.tables is None for piece in pieces)
+    schemas = () if is_anywhere else _distinct(name for piece in pieces for name in piece.schemas or ())
+    tables = () if is_whole else _distinct(name for piece in pieces for name in piece.tables or ())
+    if not schemas and not tables:
+        return SoftScope(schemas=entry.schemas, tables=entry.tables)
+    homeless = [name for piece in pieces if piece.schemas is None for name in piece.tables or ()]
+    warnings = (TABLES_ALONE.format(names=_some(homeless)),) if not schemas and homeless else ()
+    return SoftScope(schemas=schemas, tables=tables, warnings=warnings)
+
+
+class _Speller:
+    """Says for one entry what each changed name is called, and which part of it lies within the entry's own scope."""
+
+    def __init__(self, entry: Entry, listed: tuple[str, ...] | None) -> None:
+        self._tables = patterns_of_tables(entry.tables)
+        self._schemas = patterns_of_schemas(entry.schemas)
+        if entry.reads is not None:
+            self._known = patterns_of_reads(entry.reads)
+        else:
+            self._known = self._tables or patterns_of_schemas(listed or ())
+        self._knows_tables = any(pattern.table is not None for pattern in self._known)
+        self._found: dict[Name, tuple[str, ...] | None] = {}
+
+    def piece(self, name: Name) -> _Piece | None:
+        """What a change of `name` needs; None where it lies outside of the entry's own scope."""
+        schemas, tables = self._schemas_of(name), self._tables_of(name)
+        if schemas == () or tables == ():
+            return None
+        if schemas is not None and not all(map(_can_be_sent, schemas)):
+            schemas = None
+        return _Piece(schemas, tables)
+
+    def _schemas_of(self, name: Name) -> tuple[str, ...] | None:
+        """What its schema is called. Where only schemas are known the table does not matter, and thousands of them share one."""
+        key = name if self._knows_tables else Name(name.catalog, name.schema, None)
+        if key not in self._found:
+            self._found[key] = self._spell_schemas(key)
+        return self._found[key]
+
+    def _spell_schemas(self, name: Name) -> tuple[str, ...] | None:
+        if self._schemas:
+            mine = [p for p in self._schemas if fits(p, Name(name.catalog, name.schema, None))]
+            if name.schema is None:
+                return _distinct(p.text for p in mine)
+            return _spelled(mine, name)
+        if name.schema is None:
+            return None
+        fitting = [p for p in self._known if fits(p, name)]
+        known = [p for p in fitting if p.schema is not None]
+        # a table that is named alone may lie in any schema that the change means
+        alone = () if known and len(known) == len(fitting) else (name.schema,)
+        return _distinct([*_spelled(known, name), *alone])
+
+    def _tables_of(self, name: Name) -> tuple[str, ...] | None:
+        if self._tables:
+            mine = [p for p in self._tables if fits(p, name)]
+            if name.table is None or has_wildcard(name.table):
+                return _distinct(p.text for p in mine)
+            return _distinct(p.text if not has_wildcard(p.text) else _fill_table(p, name) for p in mine)
+        return None if name.table is None else self._qualified(name)
+
+    def _qualified(self, name: Name) -> tuple[str, ...] | None:
+        """`schema.table`, for each schema that may be meant; None where that could be read as another table, or cannot be sent."""
+        owners = [split_name(schema)[-1:] for schema in self._schemas_of(name) or ()] if name.schema is not None else []
+        parts = [(*owner, name.table or "") for owner in owners or [()]]
+        if not all(_can_be_sent(part) and "." not in part for each in parts for part in each):
+            return None
+        return _distinct(".".join(each) for each in parts)
+
+
+def _spelled(patterns: list[Pattern], name: Name) -> tuple[str, ...]:
+    """What the schema of `name` is called by patterns that it fits: those without wildcards in their own words, first."""
+    plain = [p for p in patterns if not has_wildcard(p.schema or "")]
+    wild = [p for p in patterns if has_wildcard(p.schema or "")]
+    return _distinct([*(_schema_of(p) for p in plain), *(_fill(p, name) for p in wild)])
+
+
+def _schema_of(pattern: Pattern) -> str:
+    if pattern.table is None:
+        return pattern.text
+    return f"{pattern.catalog}.{pattern.schema}" if pattern.catalog is not None else str(pattern.schema)
+
+
+def _fill(pattern: Pattern, name: Name) -> str:
+    """A schema that a pattern with wildcards means; the pattern itself where the change does not say which."""
+    if name.schema is None or has_wildcard(name.schema):
+        return _schema_of(pattern)
+    if pattern.catalog is None:
+        return name.schema
+    return f"{pattern.catalog if name.catalog is None else name.catalog}.{name.schema}"
+
+
+def _fill_table(pattern: Pattern, name: Name) -> str:
+    """The table that a pattern with wildcards means; the pattern itself where it can only be told so."""
+    schema = pattern.schema if name.schema is None or has_wildcard(name.schema) else name.schema
+    parts = [part for part in (pattern.catalog, schema, name.table) if part is not None]
+    return ".".join(parts) if all(_can_be_sent(part) and "." not in part for part in parts) else pattern.text
+
+
+def _can_be_sent(name: str) -> bool:
+    return bool(name.strip()) and "," not in name
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once, as it is written first: the case of letters makes no other name."""
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(name.lower(), name)
+    return tuple(first.values())
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(dict.fromkeys(names[:3]))
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,238 @@
+"""The Python API: what others import."""
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import orchestrator
+from orchestrator import ManifestError, Report, Status, UsageError, load_manifest, plan, resume, retry, run, run_sync
+from orchestrator.engine.events import RunEvent, RunFinished, RunPlanned, RunStarted, TargetFinished
+from orchestrator.simulator.reading import make_scenario
+from orchestrator.simulator.server import Simulator
+from tests.rehearsal import manifest_text, model, uuid
+
+ENVIRON = {"OMNI_BASE_URL": "http://127.0.0.1:1", "KEY_1": "api-key-1"}
+
+
+@asynccontextmanager
+async def serving(models: Mapping[int, Mapping[str, Any]], **staged: Any) -> AsyncIterator[Simulator]:
+    """A simulated instance with these models."""
+    listed = [{"id": uuid(number), **said} for number, said in models.items()]
+    scenario = make_scenario(models=listed, limit={"kind": "none"}, **staged)
+    async with Simulator(scenario, utcnow=lambda: datetime.now(UTC)) as simulator:
+        yield simulator
+
+
+def make_text(simulator: Simulator, *numbers: int, **top: Any) -> str:
+    """A manifest of these models on a simulated instance, polled quickly."""
+    defaults = {"poll": {"min": "20ms", "max": "50ms"}}
+    instance = {"base_url": simulator.url, "rate_limit": {"requests": 600, "per": "1s"}}
+    return manifest_text(*(model(n) for n in numbers), instance=instance, defaults=defaults, **top)
+
+
+def statuses(report: Report | None) -> dict[str, str]:
+    """Each target's status."""
+    assert report is not None
+    return {outcome.name: outcome.status.value for outcome in report.outcomes}
+
+
+def posts(simulator: Simulator) -> int:
+    """How many refresh calls the server saw."""
+    return sum(call.method == "POST" for call in simulator.calls)
+
+
+def test_a_run_returns_its_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A run returns the same document as --json, reports its events, writes no file that was not asked for, says nothing."""
+    events: list[RunEvent] = []
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    async def main() -> Report:
+        async with serving({1: {"duration": 0.02}, 2: {"duration": 0.02, "result": "FAILED"}}) as simulator:
+            manifest = load_manifest(text=make_text(simulator, 1, 2), environ=ENVIRON)
+            return await run(manifest, select=["m*"], state=tmp_path / "state", on_event=events.append)
+
+    before = set(Path.cwd().iterdir())
+    report = asyncio.run(main())
+    assert statuses(report) == {"m1": "succeeded", "m2": "failed"}
+    assert report.outcomes[0].status is Status.SUCCEEDED
+    assert report.exit_code == 1
+    document = report.to_dict()
+    assert (document["schema_version"], document["summary"]["failed"]) == (1, 1)
+    assert [type(e) for e in events if isinstance(e, RunStarted | RunPlanned | RunFinished)] == [
+        RunStarted,
+        RunPlanned,
+        RunFinished,
+    ]
+    assert {e.outcome.name for e in events if isinstance(e, TargetFinished)} == {"m1", "m2"}
+    assert set(Path.cwd().iterdir()) == before
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert not logging.getLogger("orchestrator").handlers
+    assert capfd.readouterr() == ("", "")
+
+
+def test_two_runs_share_a_loop(tmp_path: Path) -> None:
+    """Two runs of different manifests go on in one event loop, each with its own report and events."""
+
+    async def main() -> tuple[Report, Report]:
+        async with serving({n: {"duration": 0.1} for n in range(1, 5)}) as simulator:
+            texts = make_text(simulator, 1, 2, name="one"), make_text(simulator, 3, 4, name="two")
+            one, two = (load_manifest(text=text, environ=ENVIRON) for text in texts)
+            first, second = await asyncio.gather(run(one, state=tmp_path), run(two, state=tmp_path))
+            return first, second
+
+    first, second = asyncio.run(main())
+    assert statuses(first) == {"m1": "succeeded", "m2": "succeeded"}
+    assert statuses(second) == {"m3": "succeeded", "m4": "succeeded"}
+    assert first.run.id != second.run.id
+
+
+def test_cancelling_stops_in_order(tmp_path: Path) -> None:
+    """Cancelling the task ends the run like SIGTERM, and what it left is resumed without a second refresh."""
+
+    async def main() -> tuple[Report | None, int]:
+        async with serving({1: {"duration": 2}, 2: {"duration": 0.02}}) as simulator:
+            manifest = load_manifest(text=make_text(simulator, 1, 2), environ=ENVIRON)
+            finished = asyncio.Event()
+
+            def watch(event: RunEvent) -> None:
+                if isinstance(event, TargetFinished):
+                    finished.set()
+
+            task = asyncio.create_task(run(manifest, state=tmp_path, grace="50ms", on_event=watch))
+            await finished.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return await resume(state=tmp_path, environ=ENVIRON), posts(simulator)
+
+    report, sent = asyncio.run(main())
+    assert statuses(report) == {"m1": "succeeded", "m2": "succeeded"}
+    assert sent == 2
+
+
+def test_a_key_continues_retries_or_starts(tmp_path: Path) -> None:
+    """A run with a key continues what is unfinished, retries what failed, and starts anew when all succeeded."""
+    seen: list[tuple[str, dict[str, str], int]] = []
+
+    async def main() -> None:
+        fault = {"method": "POST", "path": uuid(2), "status": 400, "nth": [1]}
+        async with serving({1: {"duration": 0.3}, 2: {"duration": 0.02}}, faults=[fault]) as simulator:
+            manifest = load_manifest(text=make_text(simulator, 1, 2), environ=ENVIRON)
+            planned = asyncio.Event()
+
+            def watch(event: RunEvent) -> None:
+                if isinstance(event, RunPlanned):
+                    planned.set()
+
+            task = asyncio.create_task(
+                run(manifest, state=tmp_path, key="dag/1", grace="1ms", environ=ENVIRON, on_event=watch)
+            )
+            await planned.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            for _ in range(3):
+                report = await run(manifest, state=tmp_path, key="dag/1", environ=ENVIRON)
+                seen.append((report.run.trigger.value, statuses(report), posts(simulator)))
+
+    asyncio.run(main())
+    assert [trigger for trigger, _, _ in seen] == ["resume", "retry", "run"]
+    assert seen[1][1] == {"m2": "succeeded"}
+    assert seen[2][1] == {"m1": "succeeded", "m2": "succeeded"}
+    assert seen[2][2] - seen[1][2] == 2
+
+
+def test_retry_and_nothing_to_do(tmp_path: Path) -> None:
+    """`retry` sends what failed again; without anything to retry or to resume both return None."""
+
+    async def main() -> None:
+        fault = {"method": "POST", "path": uuid(1), "status": 404, "nth": [1]}
+        async with serving({1: {"duration": 0.02}, 2: {"duration": 0.02}}, faults=[fault]) as simulator:
+            manifest = load_manifest(text=make_text(simulator, 1, 2), environ=ENVIRON)
+            first = await run(manifest, state=tmp_path)
+            assert statuses(first) == {"m1": "rejected", "m2": "succeeded"}
+            again = await retry(first.run.id, state=tmp_path, environ=ENVIRON)
+            assert statuses(again) == {"m1": "succeeded"}
+            assert await retry(first.run.id, state=tmp_path, environ=ENVIRON) is None
+            assert await resume(first.run.id, state=tmp_path, environ=ENVIRON) is None
+
+    asyncio.run(main())
+
+
+def test_a_plan_is_what_a_run_does(tmp_path: Path) -> None:
+    """`plan` names the refreshes and their cost, and sends none."""
+
+    async def main() -> dict[str, Any]:
+        async with serving({1: {"duration": 0.02}}) as simulator:
+            manifest = load_manifest(text=make_text(simulator, 1), environ=ENVIRON)
+            planned = await plan(manifest, state=tmp_path)
+            assert planned.exit_code == 0
+            assert posts(simulator) == 0
+            return dict(planned.to_dict())
+
+    document = asyncio.run(main())
+    assert [refresh["name"] for refresh in document["refreshes"]] == ["m1"]
+
+
+def test_scripts_need_no_loop(tmp_path: Path) -> None:
+    """`run_sync` runs to the end by itself, also against the simulator, whose runs are marked."""
+    report = run_sync(load_manifest(text=manifest_text(model(1)), environ=ENVIRON), simulate=True, state=tmp_path)
+    assert statuses(report) == {"m1": "succeeded"}
+    assert report.run.simulated
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (lambda: load_manifest(text="models: [{}]", environ=ENVIRON), "manifest:1:10"),
+        (load_manifest, "a path or a text"),
+        (lambda: run_sync(load_manifest(text=manifest_text(model(1)), environ=ENVIRON), deadline="soon"), "deadline"),
+        (
+            lambda: run_sync(load_manifest(text=manifest_text(model(1)), environ=ENVIRON), state="postgres://x"),
+            "folder",
+        ),
+        (lambda: run_sync(load_manifest(text=manifest_text(model(1)), environ=ENVIRON), select=["no"]), "no"),
+    ],
+)
+def test_what_is_wrong_is_a_usage_error(wrong: Callable[[], object], words: str) -> None:
+    """What is wrong before the first call raises `UsageError`; a wrong manifest carries each fault with its line."""
+    with pytest.raises(UsageError) as caught:
+        wrong()
+    assert words in str(caught.value)
+    if isinstance(caught.value, ManifestError):
+        assert caught.value.faults[0].place.line == 1
+
+
+def test_importing_costs_little() -> None:
+    """`import orchestrator` loads no room and no library."""
+    code = "import sys; before = set(sys.modules); import orchestrator; print(sorted(set(sys.modules) - before))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "orchestrator." not in loaded
+    assert not any(name in loaded for name in ("aiohttp", "yaml", "structlog", "click"))
+
+
+@pytest.mark.parametrize("first", ["Report", "run", "plan", "Status"])
+def test_names_are_the_same_in_any_order(first: str) -> None:
+    """Whichever public name is used first, `run` and `plan` are functions."""
+    code = (
+        f"import orchestrator; orchestrator.{first}; import orchestrator.api;"
+        " print(all(callable(getattr(orchestrator, name)) for name in ('run', 'plan', 'resume', 'retry')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout.strip() == "True"
+
+
+def test_every_public_name_is_there() -> None:
+    """Each name of `__all__` can be imported, and an unknown one is an AttributeError."""
+    assert all(hasattr(orchestrator, name) for name in orchestrator.__all__)
+    with pytest.raises(AttributeError):
+        _ = orchestrator.no_such_name

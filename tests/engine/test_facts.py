@@ -1,0 +1,145 @@
+"""What an outcome keeps beside its status: the calls that were made for it, and what the target was in runs before."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orchestrator.engine.before import Past
+from orchestrator.engine.call_log import FIRST_KEPT, LAST_KEPT, CallLog
+from orchestrator.engine.outcome import Asked, CallMade, Outcome, Status
+from orchestrator.engine.run import Run
+from orchestrator.engine.settings import Settings
+from orchestrator.engine.settle import compared
+from orchestrator.omni.errors import CallError, FateUnknown, Kind, Throttled
+from orchestrator.simulator.reading import make_scenario
+from tests.rehearsal import Rehearsal, manifest_text, model, rehearse, uuid
+
+AT = datetime(2026, 11, 25, 2, tzinfo=UTC)
+
+
+def one(**sections: object) -> Rehearsal:
+    """A run over one model whose job takes 20 s."""
+    return rehearse(manifest_text(model(1, retries=3)), make_scenario(default_model={"duration": 20}, **sections))
+
+
+def ends(calls: tuple[CallMade, ...]) -> list[tuple[Asked, str, int | None]]:
+    return [(call.what, call.end, call.http_status) for call in calls]
+
+
+def test_a_good_refresh_is_one_call() -> None:
+    """Good polls are counted, not kept; the refresh call has its moment, its end, the job's word and the wait after it."""
+    outcome = one().outcome
+    (call,) = outcome.calls
+    assert (call.number, call.what, call.end, call.http_status) == (1, Asked.REFRESH, "answered", None)
+    assert call.word is not None
+    assert call.left_at == outcome.submitted_at
+    assert call.took_s is not None
+    assert call.wait_s is not None
+    assert 0 <= call.took_s < 1 < call.wait_s
+    assert outcome.polls > 0
+
+
+def test_each_attempt_is_kept_with_its_end_and_the_wait_after_it() -> None:
+    """A 429 and a refused call stand there beside the one that was taken, in their order, with the waits between them."""
+    throttled = {"method": "POST", "nth": [1], "status": 429, "headers": {"Retry-After": "7"}}
+    unavailable = {"method": "POST", "nth": [2], "status": 503, "headers": {"Retry-After": "4"}}
+    outcome = one(faults=[throttled, unavailable]).outcome
+    assert outcome.status is Status.SUCCEEDED
+    assert ends(outcome.calls) == [
+        (Asked.REFRESH, "throttled", 429),
+        (Asked.REFRESH, "unavailable", 503),
+        (Asked.REFRESH, "answered", None),
+    ]
+    assert [call.number for call in outcome.calls] == [1, 2, 3]
+    waits = [call.wait_s or 0 for call in outcome.calls]
+    assert waits[0] >= 7
+    assert waits[1] >= 4
+    assert (outcome.attempts, outcome.throttled) == (2, 1)
+
+
+def test_a_poll_that_went_wrong_is_kept() -> None:
+    """Failed polls are among the calls, their numbers tell how many good ones came before."""
+    outcome = one(faults=[{"method": "GET", "path": "/jobs/", "nth": [2], "status": 502}]).outcome
+    assert ends(outcome.calls) == [(Asked.REFRESH, "answered", None), (Asked.POLL, "server_error", 502)]
+    assert [call.number for call in outcome.calls] == [1, 3]
+
+
+def test_a_call_that_was_cut_off_has_no_end() -> None:
+    """A run that is stopped at once while a refresh call is under way keeps it as cut off."""
+
+    async def stop(run: Run) -> None:
+        await asyncio.sleep(1)
+        run.stop()
+
+    staged = make_scenario(default_model={"duration": 20}, faults=[{"method": "POST", "nth": [1], "delay": 25}])
+    outcome = rehearse(manifest_text(model(1)), staged, settings=Settings(grace_s=1), act=stop).outcome
+    (call,) = outcome.calls
+    assert (call.end, call.took_s, call.wait_s) == ("cut_off", None, None)
+    assert outcome.status is Status.UNKNOWN
+
+
+def test_who_was_served_by_another_made_no_calls() -> None:
+    """The calls are the sender's."""
+    entries = (model(1, connection="same"), model(2, connection="same"))
+    run = rehearse(manifest_text(*entries), make_scenario(default_model={"duration": 5}))
+    assert sorted(len(o.calls) for o in run.outcomes) == [0, 1]
+    assert all(not o.calls for o in run.outcomes if o.covered_by)
+
+
+def test_the_first_calls_and_the_last_are_kept() -> None:
+    """However many there are, memory and reports are bounded; the numbers show what is left out."""
+    log = CallLog()
+    for second in range(1000):
+        log.left(Asked.REFRESH, second, AT + timedelta(seconds=second))
+        log.failed(second + 0.25, Throttled(Kind.THROTTLED, "slow down", http_status=429))
+    numbers = [call.number for call in log.calls]
+    assert numbers == [*range(1, FIRST_KEPT + 1), *range(1001 - LAST_KEPT, 1001)]
+    assert log.count == 1000
+    assert {call.took_s for call in log.calls} == {0.25}
+    assert [call.wait_s for call in log.calls] == [0.75] * (FIRST_KEPT + LAST_KEPT - 1) + [None]
+
+
+def test_a_call_ends_once() -> None:
+    """What is heard after a call's end, or before any left, changes nothing."""
+    log, error = CallLog(), FateUnknown(Kind.CUT_OFF, "reset")
+    log.failed(0, CallError(Kind.DNS, "no such name"))
+    log.left(Asked.REFRESH, 1, AT)
+    log.failed(2, error)
+    log.failed(5, error)
+    assert [(call.end, call.took_s) for call in log.calls] == [("cut_off", 1)]
+
+
+def outcome(status: Status, *, covered_by: str | None = None) -> Outcome:
+    return Outcome(name="sales", instance="prod", model_id="m", status=status, covered_by=covered_by)
+
+
+@pytest.mark.parametrize(
+    "status, since",
+    [(Status.FAILED, AT), (Status.NOT_STARTED, AT), (Status.SUCCEEDED, None), (Status.SKIPPED, None)],
+)
+def test_since_when_it_fails(status: Status, since: datetime | None) -> None:
+    """A target that goes on failing has the moment at which the row began; a good one has none."""
+    past = Past(statuses={"sales": Status.ERROR}, failing_since={"sales": AT}, began_at=AT + timedelta(days=3))
+    now = compared(outcome(status), past, ())
+    assert (now.previous_status, now.failing_since) == (Status.ERROR, since)
+
+
+def test_a_row_of_failures_begins_with_this_run() -> None:
+    """What failed for the first time has been failing since this run began."""
+    past = Past(statuses={"sales": Status.SUCCEEDED}, began_at=AT)
+    assert compared(outcome(Status.TIMED_OUT), past, ()).failing_since == AT
+
+
+def test_the_usual_duration_is_the_median() -> None:
+    """The median of earlier durations, unknown where there are none or where another's refresh served the target."""
+    assert compared(outcome(Status.SUCCEEDED), Past(), (3.0, 500.0, 5.0)).usual_s == 5.0
+    assert compared(outcome(Status.SUCCEEDED), Past(), ()).usual_s is None
+    assert compared(outcome(Status.SUCCEEDED, covered_by="x"), Past(), (3.0,)).usual_s is None
+
+
+def test_a_run_knows_what_is_usual() -> None:
+    """In a run the durations of earlier ones stand beside the outcome."""
+    staged = make_scenario(default_model={"duration": 20})
+    run = rehearse(manifest_text(model(1), model(2)), staged, history={"sim": {uuid(1): (9.0, 11.0)}})
+    assert [o.usual_s for o in run.outcomes] == [10.0, None]

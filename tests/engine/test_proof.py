@@ -1,0 +1,192 @@
+"""What a read-back shows: there, missing, or not to be told. Values only."""
+
+import pytest
+
+from orchestrator.engine.proof import (
+    MOST_CHARACTERS,
+    MOST_ISSUES,
+    ReadBack,
+    Sight,
+    compare_issues,
+    hidden_schemas,
+    judge_scope,
+    see_schema,
+    see_table,
+)
+from orchestrator.omni.answers import Issue, View
+from tests.planning.targets import entry
+
+THERE, MISSING, UNCLEAR = Sight.THERE, Sight.MISSING, Sight.UNCLEAR
+
+
+def view(text: str, table: str | None = "") -> View:
+    """A view by its table `schema.table` (its name is `schema__table`); by its name alone where `table` is None."""
+    if table is None:
+        return View(name=text, catalog=None, schema=None, table=None)
+    *catalog, schema, name = text.split(".")
+    return View(name=f"{schema}__{name}", catalog=catalog[0] if catalog else None, schema=schema, table=name)
+
+
+def read(*views: str, schemas: tuple[str, ...] | None = ("finance", "sales")) -> ReadBack:
+    """A read that shows these views, and these schemas."""
+    return ReadBack(schemas=schemas, views=tuple(view(text) for text in views))
+
+
+@pytest.mark.parametrize(
+    "name, schemas, sight",
+    [
+        ("finance", ["finance"], THERE),
+        ("FINANCE", ["finance"], THERE),
+        ("fin*", ["finance"], THERE),
+        ("finance", ["finance_eu"], MISSING),
+        ("finance", ["warehouse.finance"], THERE),
+        ("warehouse.finance", ["warehouse.finance"], THERE),
+        ("warehouse.finance", ["lake.finance"], MISSING),
+        ("warehouse.finance", ["finance"], THERE),
+        ("finance", [], MISSING),
+    ],
+)
+def test_schemas_are_on_the_list_or_missing(name: str, schemas: list[str], sight: Sight) -> None:
+    """The list of schemas is complete: what is on it in any spelling is there, what is not is missing."""
+    assert see_schema(name, ReadBack(schemas=tuple(schemas))) is sight
+
+
+def test_a_schema_is_seen_by_its_views_as_well() -> None:
+    """A view of a schema proves it without the list; without list and views nobody can tell."""
+    assert see_schema("finance", read("finance.a", schemas=None)) is THERE
+    assert see_schema("w.finance", read("w.finance.a", schemas=None)) is THERE
+    assert see_schema("l.finance", read("w.finance.a", schemas=None)) is UNCLEAR
+    assert see_schema("finance", read("sales.a", schemas=None)) is UNCLEAR
+    assert see_schema("finance", ReadBack()) is UNCLEAR
+    assert see_schema("finance", ReadBack(views=(view("finance__a", None),))) is UNCLEAR
+
+
+@pytest.mark.parametrize(
+    "name, schemas, views, sight",
+    [
+        ("finance.a", [], ["finance.a"], THERE),
+        ("FINANCE.A", [], ["finance.a"], THERE),
+        ("a", [], ["finance.a"], THERE),
+        ("a", ["finance"], ["finance.a"], THERE),
+        ("a", ["sales"], ["finance.a", "sales.b"], MISSING),
+        ("finance.a", ["finance"], ["finance.b", "sales.a"], MISSING),
+        ("finance.led_*", ["finance"], ["finance.led_1", "sales.x"], THERE),
+        ("finance.led_*", ["finance"], ["finance.ledger", "sales.x"], MISSING),
+        ("w.finance.a", [], ["w.finance.a"], THERE),
+        ("w.finance.a", [], ["l.finance.a", "l.sales.a"], MISSING),
+        ("w.finance.a", [], ["finance.a"], THERE),
+        ("a", ["fin*"], ["finance.a"], THERE),
+        # nothing is shown of the schema: its views may be hidden
+        ("sales.a", [], ["finance.a"], UNCLEAR),
+        ("a", ["sales"], ["finance.a"], UNCLEAR),
+        ("a", [], ["finance.b"], UNCLEAR),
+        # a schema that there is not hides nothing
+        ("hr.a", [], ["finance.a"], MISSING),
+    ],
+)
+def test_tables_are_seen_by_their_views(name: str, schemas: list[str], views: list[str], sight: Sight) -> None:
+    """A table is there where a view stands on it in one of the scope's schemas; missing only where all of those are in sight."""
+    assert see_table(name, schemas, read(*views)) is sight
+
+
+@pytest.mark.parametrize(
+    "name, schemas, seen, sight",
+    [
+        ("finance.a", [], "finance__a", THERE),
+        ("finance.a", [], "w_finance__a", UNCLEAR),
+        ("w.finance.a", [], "w_finance__a", THERE),
+        ("finance.a", [], "a", UNCLEAR),
+        ("a", [], "a", THERE),
+        ("a", [], "finance__a", THERE),
+        ("a", ["finance"], "finance__a", THERE),
+        ("a", ["finance"], "sales__a", UNCLEAR),
+        ("my table", ["finance"], "finance__my_table", THERE),
+    ],
+)
+def test_names_of_views_tell_what_they_can(name: str, schemas: list[str], seen: str, sight: Sight) -> None:
+    """A view without a file is known by its name alone: with its schema it proves, without it nobody can tell."""
+    only = ReadBack(schemas=("finance", "sales"), views=(view(seen, None), view("finance.z"), view("sales.z")))
+    assert see_table(name, schemas, only) is sight
+
+
+def test_a_file_without_a_table_is_on_the_table_of_its_name() -> None:
+    """A view in a schema's folder that names no table stands on the table of its own name."""
+    plain = View(name="finance__a", catalog=None, schema="finance", table=None)
+    assert see_table("finance.a", [], ReadBack(schemas=("finance",), views=(plain,))) is THERE
+    assert see_table("finance.b", [], ReadBack(schemas=("finance",), views=(plain,))) is MISSING
+    bare = View(name="a", catalog=None, schema=None, table="b")
+    assert see_table("a", [], ReadBack(schemas=("finance",), views=(bare, view("finance.z")))) is MISSING
+    assert see_table("b", [], ReadBack(schemas=("finance",), views=(bare,))) is THERE
+
+
+def test_without_a_read_nobody_can_tell() -> None:
+    """What was not read proves neither presence nor absence."""
+    assert see_table("finance.a", [], ReadBack()) is UNCLEAR
+    assert see_table("finance.a", [], ReadBack(views=(view("finance.b"),))) is UNCLEAR
+    assert hidden_schemas(["finance.a"], [], ReadBack()) is None
+
+
+def test_schemas_without_a_view_are_asked_for_by_name() -> None:
+    """Only schemas that may hold the table, have no view in sight, and were not asked for yet are worth a call."""
+    shown = read("finance.a", schemas=("finance", "sales", "hr", "w.archive"))
+    assert hidden_schemas(["x"], [], shown) == ("sales", "hr", "w.archive")
+    assert hidden_schemas(["sales.x"], [], shown) == ("sales",)
+    assert hidden_schemas(["x"], ["sales", "arch*"], shown) == ("sales", "w.archive")
+    asked = ReadBack(schemas=shown.schemas, views=shown.views, within=(("sales", (view("sales.b"),)),))
+    assert hidden_schemas(["sales.x"], [], asked) == ()
+    assert see_table("sales.x", [], asked) is MISSING
+    assert see_table("sales.b", [], asked) is THERE
+
+
+def test_a_scope_is_judged_name_by_name() -> None:
+    """Everything that was asked for must be there; what is missing and what nobody can tell are told apart."""
+    scoped = entry(0, schemas=("finance", "salse"), tables=("a", "nope", "hidden"))
+    shown = ReadBack(schemas=("finance",), views=(view("finance.a"), view("x__hidden", None)))
+    found = judge_scope(scoped, shown)
+    assert (found.missing, found.unclear, found.is_proven) == (("salse", "nope"), ("hidden",), False)
+    assert judge_scope(entry(0, schemas=("finance",), tables=("a",)), shown).is_proven
+
+
+def test_new_and_fixed_issues_are_listed() -> None:
+    """Issues that were there before are no news; what came and what went are lines of text, each once."""
+    old = Issue(message="gone", is_warning=False, yaml_path="a.view")
+    kept = Issue(message="kept", is_warning=True, yaml_path=None)
+    new = Issue(message="no\nview", is_warning=True, yaml_path="b.topic")
+    found = compare_issues([old, kept], [kept, new, new])
+    assert found.new == ("warning: b.topic: no view",)
+    assert found.fixed == ("a.view: gone",)
+    assert compare_issues([kept], [kept]) == compare_issues([], [])
+
+
+def test_the_same_message_elsewhere_is_another_issue() -> None:
+    """An issue is known by its message, severity, file, view and field, and by how often it is there."""
+    here = Issue(message="no such column", is_warning=False, view="orders", field="total")
+    for other in (
+        Issue(message="no such column", is_warning=False, view="returns", field="total"),
+        Issue(message="no such column", is_warning=False, view="orders", field="tax"),
+        Issue(message="no such column", is_warning=True, view="orders", field="total"),
+        Issue(message="no such column", is_warning=False, view="orders", field="total", yaml_path="orders.view"),
+    ):
+        assert len(compare_issues([here], [here, other]).new) == 1
+        assert len(compare_issues([here, other], [here]).fixed) == 1
+    assert compare_issues([here], [here, here]).new == ("orders.total: no such column",)
+
+
+def test_a_warning_is_told_from_an_error() -> None:
+    """Errors come first, a warning's line says so, and an error cannot pass for one by its words."""
+    error = Issue(message="warning: not really", is_warning=False)
+    found = compare_issues([], [Issue(message="unused", is_warning=True), error])
+    assert found.new == ("error: warning: not really", "warning: unused")
+    assert found.has_new_errors
+    many = [Issue(message=f"{n}", is_warning=True) for n in range(MOST_ISSUES + 7)]
+    assert not compare_issues([], many).has_new_errors
+    assert compare_issues([], [*many, error]).has_new_errors
+
+
+def test_issues_are_bounded() -> None:
+    """A model with many thousands of issues, or one of many thousands of letters, does not fill the report."""
+    many = [Issue(message=f"{n} " + "x" * 9999, is_warning=False, yaml_path=None) for n in range(MOST_ISSUES + 7)]
+    found = compare_issues([], many)
+    assert len(found.new) == MOST_ISSUES + 1
+    assert found.new[-1] == "and 7 more"
+    assert {len(line) for line in found.new[:-1]} == {MOST_CHARACTERS}

@@ -1,0 +1,128 @@
+"""A plan that follows a change: skips with reasons, narrowed targets, and what is said of the change as a whole."""
+
+from dataclasses import replace
+
+from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name, NotRefreshed
+from orchestrator.manifest.manifest import Entry, Mode
+from orchestrator.planning.concern import concern
+from orchestrator.planning.inventory import Inventory
+from orchestrator.planning.make_plan import make_plan
+from orchestrator.planning.narrow import narrow, set_apart
+from orchestrator.planning.plan import Plan
+from orchestrator.planning.touched import Touched, make_touched
+from tests.planning.changing import change, reader, touched
+from tests.planning.targets import manifest
+
+
+def plan_for(*entries: Entry, what: Touched) -> Plan:
+    """The plan of these entries as the change concerns them; nothing is looked up."""
+    plan = make_plan(manifest(*entries), entries, {"sim": Inventory()})
+    return narrow(plan, concern(entries, what, schemas={}), what)
+
+
+def test_targets_are_narrowed_and_others_skipped() -> None:
+    """A touched target stays in its lane with what it gets; an untouched one and a disabled one are skips, in order."""
+    entries = [
+        reader("sales", index=0, connection="wh"),
+        reader("finance", index=1, connection="wh"),
+        reader("finance", index=2, connection="wh", enabled=False),
+        reader("hr", index=3, connection="lake"),
+        reader(index=4, schemas=["finance"], connection="wh", mode=Mode.SOFT),
+    ]
+    plan = plan_for(*entries, what=touched("+finance.a", "-finance.b"))
+    assert [(lane.key, [t.entry.index for t in lane.targets]) for lane in plan.lanes] == [("connection wh", [1, 4])]
+    assert [t.entry.mode for t in plan.lanes[0].targets] == [Mode.HARD, Mode.SOFT]
+    assert [s.entry.index for s in plan.skips] == [0, 2, 3]
+    assert plan.skips[0].reason == "not touched: it reads sales"
+    assert plan.skips[1].reason == "disabled in the manifest"
+    assert "keeps what is gone" in plan.warnings[4][0]
+    assert [c.entry.index for c in plan.concerns] == [0, 1, 3, 4]
+    assert plan.entries == tuple(
+        sorted((*(t.entry for t in plan.lanes[0].targets), *(s.entry for s in plan.skips)), key=lambda e: e.index)
+    )
+
+
+def test_targets_that_the_change_was_not_asked_about_stay() -> None:
+    """A target without a concern is left as it is."""
+    entry = reader("sales", connection="wh")
+    plan = make_plan(manifest(entry), [entry], {})
+    assert narrow(plan, [], touched()) == plan
+
+
+def test_who_is_surely_not_touched_costs_no_look_up() -> None:
+    """Entries that say what they read are set apart before anything is asked; all of them where nothing was touched."""
+    entries = [reader("sales"), reader("finance", index=1), reader(index=2), reader(index=3, enabled=False)]
+    assert [c.entry.index for c in set_apart(entries, touched("+finance.a"))] == [0]
+    assert [c.entry.index for c in set_apart(entries, touched())] == [0, 1, 2]
+
+
+def test_a_change_on_several_connections_is_told() -> None:
+    """One warning names a change that fits models on two connections and the selection that narrows it."""
+    entries = [
+        reader("finance", index=0, connection="warehouse-eu"),
+        reader("finance", index=1, connection="lake"),
+        reader("sales", index=2, connection="lake"),
+    ]
+    what = touched("+finance.a", "+sales.b")
+    (told,) = plan_for(*entries, what=what).remarks
+    assert told == (
+        "finance.a (V1__x.sql:1) fits models on 2 connections (warehouse-eu, lake): "
+        "--select connection:warehouse-eu narrows it to one"
+    )
+    several = touched("+finance.a", "+finance.b")
+    assert " and another change fit models" in plan_for(*entries, what=several).remarks[0]
+    many = touched(*(f"+finance.t{n}" for n in range(9)))
+    assert " and 8 more changes fit models" in plan_for(*entries, what=many).remarks[0]
+    one = touched("+sales.b")
+    assert plan_for(*entries, what=one).remarks == ()
+
+
+def test_connections_without_a_label_are_told_how_to_get_one() -> None:
+    """Where no entry says its connection there is nothing to select by: the advice is to write it. Unknown ones do not count."""
+    what = touched("+finance.a")
+    entries = [reader("finance", index=0), reader("finance", index=1)]
+    assert plan_for(*entries, what=what).remarks == ()
+    plan = make_plan(manifest(*entries), entries, {})
+    known = replace(
+        plan,
+        lanes=tuple(
+            replace(lane, targets=tuple(replace(t, connection=f"id{t.entry.index}") for t in lane.targets))
+            for lane in plan.lanes
+        ),
+    )
+    assert (
+        narrow(known, concern(entries, what, schemas={}), what)
+        .remarks[0]
+        .endswith(
+            "(id0, id1): give the models a `connection:` in the manifest, and --select connection:NAME narrows it to one"
+        )
+    )
+
+
+def test_what_was_not_understood_or_not_built_is_told() -> None:
+    """Statements that were not understood are named with their lines, dbt's failures by node, the reader's warnings as they are."""
+    what = touched(unclear=5)
+    entries = [reader("a", index=0, connection="x"), reader("b", index=1, connection="y")]
+    said = plan_for(*entries, what=what).remarks
+    assert said[0].startswith("V2__y.sql:1 was not understood (a form that is not known)")
+    assert said[3] == "2 more statements were not understood"
+    assert "on 2 connections (x, y)" in said[4]
+    assert len(said) == 5
+    nodes = tuple(NotRefreshed(node=f"model.p.{n}", reason="error") for n in range(4))
+    dbt = Touched(changes=ChangeSet(not_refreshed=nodes, warnings=("a column may stay",)))
+    assert plan_for(reader("a"), what=dbt).remarks == (
+        "dbt did not build model.p.0, model.p.1, model.p.2 and 1 more: not refreshed for them",
+        "a column may stay",
+    )
+
+
+def test_who_may_have_made_a_schema() -> None:
+    """A migration makes the schemas that it creates and dbt those that it builds in; a list of names makes none."""
+    ddl = ChangeSet(changes=(change("+Fresh"), change("+old.t"), change("-gone")))
+    built = Change(
+        name=Name("db", "Marts", "t"), effect=Effect.ADDITIVE, source="run_results.json", line=0, reason="dbt"
+    )
+    listed = ChangeSet(changes=(change("+typed"), change("+?.t")))
+    what = make_touched(ddl=ddl, dbt=ChangeSet(changes=(built,)), listed=listed)
+    assert what.may_be_new == {"fresh", "marts"}
+    assert len(what.changes.changes) == 6

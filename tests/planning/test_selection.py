@@ -1,0 +1,112 @@
+"""Which entries a run is about."""
+
+import pytest
+
+from orchestrator.errors import UsageError
+from orchestrator.manifest.manifest import Entry
+from orchestrator.planning.selection import select
+from tests.planning.targets import BRANCHES, entry, manifest
+from tests.rehearsal import uuid
+
+ENTRIES = (
+    entry(0, name="sales", tags=("nightly", "emea"), connection="wh-eu"),
+    entry(1, name="sales@b", branch=BRANCHES[0], tags=("nightly",)),
+    entry(2, name="finance, old", instance="test"),
+    entry(3, name="tag:odd", connection="wh:us"),
+    entry(4, name="A*", enabled=False),
+)
+
+
+def names(*include: str, exclude: tuple[str, ...] = ()) -> list[str]:
+    """Who is selected."""
+    return [e.name for e in select(manifest(*ENTRIES), include, exclude)]
+
+
+@pytest.mark.parametrize(
+    "expression, selected",
+    [
+        ("sales", ["sales"]),
+        ("sales*", ["sales", "sales@b"]),
+        ("*@?", ["sales@b"]),
+        ("[fs]*", ["sales", "sales@b", "finance, old"]),
+        (uuid(1), ["sales@b"]),
+        (uuid(10).upper(), None),
+        (uuid(1).upper(), ["sales@b"]),
+        ("tag:nightly", ["sales", "sales@b"]),
+        ("instance:test", ["finance, old"]),
+        ("connection:wh:us", ["tag:odd"]),
+        (f"branch:{BRANCHES[0]}", ["sales@b"]),
+        ("finance, old", ["finance, old"]),
+        ("tag:odd", ["tag:odd"]),
+        ("A*", ["A*"]),
+        ("tag:nightly,tag:emea", ["sales"]),
+        ("tag:nightly, sales@b", ["sales@b"]),
+        ("sales, tag:nightly", ["sales"]),
+        ("zzz*", []),
+        (" sales ", ["sales"]),
+    ],
+)
+def test_an_expression_selects(expression: str, selected: list[str] | None) -> None:
+    """Names, globs over names, ids, tags, instances, connections, branches; joined by comma all must hold."""
+    if selected is None:
+        with pytest.raises(UsageError):
+            names(expression)
+    else:
+        assert names(expression) == selected
+
+
+def test_all_without_a_word() -> None:
+    """Nothing said selects everything, in manifest order; disabled ones too, so that they are reported as skipped."""
+    assert names() == [e.name for e in ENTRIES]
+
+
+def test_any_of_several_and_none_of_the_excluded() -> None:
+    """Repeated expressions add up in manifest order, and what is excluded is out whatever selects it."""
+    assert names("tag:odd", "sales*") == ["sales", "sales@b", "tag:odd"]
+    assert names("sales*", exclude=("tag:emea", "A*")) == ["sales@b"]
+    assert names(exclude=("instance:sim",)) == ["finance, old"]
+
+
+@pytest.mark.parametrize(
+    "expression, words",
+    [
+        ("sale", "did you mean 'sales'?"),
+        ("SALES", "did you mean 'sales'?"),
+        ("tags:nightly", "did you mean 'tag:nightly'?"),
+        ("connection:WH-EU", "did you mean 'wh-eu'?"),
+        ("connection:x", "there is: wh-eu, wh:us"),
+        ("tag:nightly,instance:prod", "no instance 'prod'"),
+        ("zzz", "no model is called 'zzz'"),
+        ("tag:nightli", "did you mean 'nightly'?"),
+        ("instance:prod", "there is: sim, test"),
+        ("branch:none", "no branch 'none'"),
+        ("", "empty selection"),
+        ("sales,", "empty selection"),
+    ],
+)
+def test_a_word_that_names_nothing_is_an_error(expression: str, words: str) -> None:
+    """A name, tag, instance, connection or branch that is not there is an error that says what there is."""
+    with pytest.raises(UsageError) as caught:
+        names(expression)
+    assert words in str(caught.value)
+
+
+def test_a_field_that_no_model_has() -> None:
+    """Where no entry has a connection, that is what is said."""
+    bare: tuple[Entry, ...] = (entry(0),)
+    with pytest.raises(UsageError, match="no model has a connection"):
+        select(manifest(*bare), ["connection:x"])
+
+
+def test_what_there_is_is_cut() -> None:
+    """Of very many words some are named, and how many more there are."""
+    many = tuple(entry(n, tags=(f"t{n:03}",)) for n in range(100))
+    with pytest.raises(UsageError, match=r"t000, t001, .* and 80 more"):
+        select(manifest(*many), ["tag:zzz"])
+
+
+def test_a_connections_id_in_any_letter_case() -> None:
+    """Ids are the same in capital letters; labels are not."""
+    shown = uuid(0xABC)
+    entries = (entry(0, connection=shown), entry(1, connection="wh"))
+    assert [e.index for e in select(manifest(*entries), [f"connection:{shown.upper()}"])] == [0]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from orchestrator.log import Redactor
 from orchestrator.manifest.manifest import Instance, Secret
@@ -27,6 +27,7 @@ from orchestrator.omni.answers import (
     Environment,
     Issue,
     JobAnswer,
+    JobState,
     ModelsPage,
     ModelsQuery,
     RefreshAnswer,
@@ -57,6 +58,10 @@ SMALL_ANSWER_BYTES = 1 << 20
 
 LIST_ANSWER_BYTES = 32 << 20
 """A list, or a model's YAML, is read up to this, decoded."""
+
+
+ACCEPTED: Final = RefreshAnswer(job_id=None, state=JobState.RUNNING, word=None)
+"""A refresh that the server accepted without a word about it."""
 
 
 class OmniClient:
@@ -95,7 +100,9 @@ class OmniClient:
     async def refresh(self, ask: RefreshAsk, key: Secret) -> RefreshAnswer:
         """Start one refresh. FateUnknown means that it may have started: a 2xx that says neither that nor how it ended, too."""
         read = partial(read_refresh, redact=self._redactor(key).without_known)
-        return await self._ask(lambda: refresh_target(ask), key, read, method="POST", alone=True, of_job=True)
+        return await self._ask(
+            lambda: refresh_target(ask), key, read, method="POST", alone=True, of_job=True, if_accepted=ACCEPTED
+        )
 
     async def job(self, job_id: str, key: Secret) -> JobAnswer:
         """Ask how a job is doing."""
@@ -161,11 +168,13 @@ class OmniClient:
         alone: bool = False,
         max_bytes: int = SMALL_ANSWER_BYTES,
         of_job: bool = False,
+        if_accepted: T | None = None,
     ) -> T:
         """Send one question and read its answer; status first, body second. Errors are raised without a context.
 
         The key is taken out of what the server says, before any of it is cut. The reader of an answer `of_job` does that by
-        itself: a job is polled by its id, so the id stays as it is, and what shows or stores one redacts it.
+        itself: a job is polled by its id, so the id stays as it is, and what shows or stores one redacts it. A 202 without
+        a body is answered by `if_accepted`: that status itself means that the request was accepted (RFC 9110, 15.3.3).
         """
         problem: Exception
         try:
@@ -180,6 +189,8 @@ class OmniClient:
             redactor = self._redactor(key)
             if not reply.is_success:
                 raise make_error(reply, now=self._utcnow(), redact=redactor.redact)
+            if if_accepted is not None and reply.status == 202 and not reply.body.strip():
+                return if_accepted
             try:
                 return read(reply.body if of_job else _without_key(reply.body, redactor))
             except UnreadableAnswer as error:

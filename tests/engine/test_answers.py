@@ -47,11 +47,18 @@ def test_an_error_in_a_200_is_unknown(answer: object, words: str) -> None:
     assert words in outcome.error.message
 
 
-@pytest.mark.parametrize("status", [200, 202, 204])
+@pytest.mark.parametrize("status", [200, 201, 204])
 def test_a_2xx_without_a_body_is_unknown(status: int) -> None:
     """A 2xx without a body does not say that a refresh was accepted: it may run, and is not sent again."""
     run = refreshed(status=status)
     assert (run.outcome.status, len(run.calls)) == (Status.UNKNOWN, 1)
+
+
+def test_a_202_without_a_body_is_accepted() -> None:
+    """The status 202 means "accepted" by itself; the end is not known, and a warning says so."""
+    run = refreshed(status=202)
+    assert (run.outcome.status, len(run.calls)) == (Status.ACCEPTED, 1)
+    assert any("not known" in warning for warning in run.outcome.warnings)
 
 
 @pytest.mark.parametrize("job_id", [None, "", {}, "x" * 201])

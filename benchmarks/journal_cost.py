@@ -17,15 +17,15 @@ from benchmarks.programs import INSTANCE, Setting, ignore, make_run
 from benchmarks.workloads import Workload, all_equal
 from orchestrator.clock import Clock
 from orchestrator.engine.journal_recorder import JournalRecorder
-from orchestrator.engine.lane_keeper import LaneKeeper
+from orchestrator.engine.lane_keeper import StoredConnectionLocks
 from orchestrator.engine.run import RunResult, Surroundings
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import Locks
-from orchestrator.journal.owners import Owner
+from orchestrator.journal.processes import ProcessRecord
+from orchestrator.journal.records import NewRun, NewTarget, StoredRequest
 from orchestrator.journal.shared_window import SharedWindow
-from orchestrator.journal.stored import NewRun, NewTarget, Orders
 from orchestrator.manifest.manifest import Entry, Manifest
-from orchestrator.quota.window import Window
+from orchestrator.quota.window import MemoryWindow
 from orchestrator.report.document import make_document, make_row
 from orchestrator.report.report import Report, RunFacts, Trigger
 from orchestrator.simulator import virtual
@@ -40,7 +40,7 @@ class Ground:
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.clock = clock
         self.journal = Journal.open(folder, clock=clock, boot="bench")
-        self.owner = Owner.enter(folder, run=RUN, since=clock.utcnow(), now=clock.now, boot="bench")
+        self.owner = ProcessRecord.enter(folder, run=RUN, since=clock.utcnow(), now=clock.now, boot="bench")
 
     def under(self, surroundings: Surroundings, manifest: Manifest, entries: tuple[Entry, ...]) -> Surroundings:
         """The same surroundings with everything kept on disk."""
@@ -56,7 +56,7 @@ class Ground:
             lock="lock",
             began_at=self.clock.utcnow(),
         )
-        orders = Orders(manifest=manifest, selected=tuple(e.index for e in entries))
+        orders = StoredRequest(manifest=manifest, selected=tuple(e.index for e in entries))
         steps = self.journal.begin(new, orders, [NewTarget(place=e.index, name=e.name) for e in entries])
         base_urls = {INSTANCE: manifest.instances[INSTANCE].base_url}
         return replace(
@@ -71,14 +71,14 @@ class Ground:
                 redact=str,
                 observe=ignore,
             ),
-            keeper=LaneKeeper(Locks(self.owner), steps, base_urls=base_urls, clock=self.clock),
+            keeper=StoredConnectionLocks(Locks(self.owner), steps, base_urls=base_urls, clock=self.clock),
             ledger=lambda i, key: SharedWindow(
                 self.owner,
                 key=str(key.secret and key.secret.reveal()),
                 requests=i.rate_limit.requests,
                 per_s=i.rate_limit.per_s,
                 shared=False,
-                own=Window(i.rate_limit.per_s),
+                own=MemoryWindow(i.rate_limit.per_s),
                 broke=print,
             ),
         )

@@ -34,7 +34,7 @@ class Tally:
 
 def killed(where: Place, number: int, rng: Random) -> Tally:
     """One run that is killed and resumed."""
-    tally, state, key = Tally(), f"state-{number}", f"key-{number}"
+    stats, state, key = Tally(), f"state-{number}", f"key-{number}"
     first = 1000 * number
     models = [{"id": model_id(first + n), "name": f"m{n}", "connection": f"c{first + n}"} for n in range(MODELS_KILLED)]
     manifest = where.manifest(f"m{number}.yaml", models, rate_limit={"requests": 20, "per": "1s"})
@@ -46,30 +46,30 @@ def killed(where: Place, number: int, rng: Random) -> Tally:
         process.kill()
         process.communicate()
         if report.exists():
-            _outcomes(report.read_bytes(), tally, f"run {number}: report after the kill")
+            _outcomes(report.read_bytes(), stats, f"run {number}: report after the kill")
         args = ["resume", "--report", report.name]
     code = where.run("resume", "--report", report.name, state=state, key=key)
     if not report.exists():
         # it died before it began, or after it had ended
         code = where.run("run", manifest, "--report", report.name, state=state, key=key)
-    outcomes = _outcomes(report.read_bytes(), tally, f"run {number}: report")
+    outcomes = _outcomes(report.read_bytes(), stats, f"run {number}: report")
     started = Counter(str(c.model_id) for c in where.calls if c.accepted)
     mine = {str(m["id"]) for m in models}
     if twice := [m for m, count in started.items() if m in mine and count > 1]:
-        tally.faults.append(f"run {number}: {len(twice)} refreshes were started twice")
+        stats.faults.append(f"run {number}: {len(twice)} refreshes were started twice")
     if code not in (0, 1) or len(outcomes) != MODELS_KILLED:
-        tally.faults.append(f"run {number}: exit code {code}, {len(outcomes)} outcomes")
+        stats.faults.append(f"run {number}: exit code {code}, {len(outcomes)} outcomes")
     for outcome in outcomes:
-        tally.statuses[outcome["status"]] += 1
+        stats.statuses[outcome["status"]] += 1
         count = started[outcome["model_id"]]
         if outcome["status"] not in ("succeeded", "unknown") or (outcome["status"] == "succeeded" and count != 1):
-            tally.faults.append(f"run {number}: {outcome['name']} {outcome['status']} after {count} refreshes")
-    return tally
+            stats.faults.append(f"run {number}: {outcome['name']} {outcome['status']} after {count} refreshes")
+    return stats
 
 
 def stopped(where: Place, number: int, rng: Random) -> Tally:
     """One run that is sent a signal, sometimes two."""
-    tally, first = Tally(), 1000 * number
+    stats, first = Tally(), 1000 * number
     models = [
         {"id": model_id(first + n), "name": f"m{n}", "connection": f"c{first + n}"} for n in range(MODELS_STOPPED)
     ]
@@ -90,21 +90,21 @@ def stopped(where: Place, number: int, rng: Random) -> Tally:
         process.send_signal(sent)
     _, err = process.communicate()
     if process.returncode not in (0, 128 + sent):
-        tally.faults.append(f"run {number}: exit code {process.returncode} after {sent.name}")
+        stats.faults.append(f"run {number}: exit code {process.returncode} after {sent.name}")
     if b"Traceback" in err or b"never retrieved" in err or b"was destroyed" in err:
-        tally.faults.append(f"run {number}: noise on stderr: {err[-300:].decode(errors='replace')}")
-    outcomes = _outcomes(report.read_bytes() if report.exists() else b"", tally, f"run {number}: report")
+        stats.faults.append(f"run {number}: noise on stderr: {err[-300:].decode(errors='replace')}")
+    outcomes = _outcomes(report.read_bytes() if report.exists() else b"", stats, f"run {number}: report")
     if len(outcomes) != MODELS_STOPPED:
-        tally.faults.append(f"run {number}: {len(outcomes)} outcomes")
-    tally.statuses.update(o["status"] for o in outcomes)
-    return tally
+        stats.faults.append(f"run {number}: {len(outcomes)} outcomes")
+    stats.statuses.update(o["status"] for o in outcomes)
+    return stats
 
 
-def _outcomes(data: bytes, tally: Tally, what: str) -> list[dict[str, str]]:
+def _outcomes(data: bytes, stats: Tally, what: str) -> list[dict[str, str]]:
     try:
         return list(json.loads(data)["outcomes"])
     except ValueError as error:
-        tally.faults.append(f"{what}: {error}")
+        stats.faults.append(f"{what}: {error}")
         return []
 
 

@@ -18,7 +18,7 @@ from orchestrator.engine.opening import Access
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.client import OmniClient
-from orchestrator.quota.window import Window
+from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator import virtual
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
@@ -72,7 +72,7 @@ def measure(manifest: Manifest) -> tuple[Counter[str], int]:
                 rng=Random(0),
                 observer=ignore,
                 open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="benchmark", direct=True),
-                ledger=lambda i, _: Window(i.rate_limit.per_s),
+                ledger=lambda i, _: MemoryWindow(i.rate_limit.per_s),
             )
             async with Survey(instances, access) as survey:
                 found = await look_up(survey, manifest.entries)

@@ -11,7 +11,7 @@ from orchestrator.omni.answers import ModelRecord
 from orchestrator.planning.inventory import Inventory
 from orchestrator.planning.lanes import refreshes
 from orchestrator.planning.make_plan import make_plan
-from orchestrator.simulator.terms import derive_id
+from orchestrator.simulator.field_types import derive_id
 
 TARGETS, MODELS, CONNECTIONS = 100_000, 52_000, 4_000
 _INSTANCE = Instance(name="bench", base_url="https://blobsrus.omniapp.co", keys=())

@@ -12,7 +12,7 @@ from benchmarks.bounds import clairvoyant, last_submit_bound, makespan_bound, or
 from benchmarks.programs import Program, Setting, key_text, model_id
 from benchmarks.workloads import Workload
 from orchestrator.simulator import virtual
-from orchestrator.simulator.judging import known_at
+from orchestrator.simulator.call_log_checks import known_at
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.server import Simulator

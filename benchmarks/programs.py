@@ -15,11 +15,11 @@ from benchmarks.workloads import Workload
 from orchestrator.clock import Clock
 from orchestrator.engine.recorder import SilentRecorder
 from orchestrator.engine.run import Run, Surroundings
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, PollBounds, RateLimit, Secret
 from orchestrator.omni.address import request_target_bytes
 from orchestrator.omni.client import OmniClient
-from orchestrator.quota.window import Window
+from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator.virtual import VirtualLoop
 
 INSTANCE = "bench"
@@ -92,14 +92,14 @@ def make_run(setting: Setting, adapt: Adapt | None = None) -> Run:
         observer=ignore,
         recorder=SilentRecorder(),
         open_client=lambda i: OmniClient(i, utcnow=loop.utcnow, user_agent="benchmark", direct=True),
-        ledger=lambda i, _: Window(i.rate_limit.per_s),
+        ledger=lambda i, _: MemoryWindow(i.rate_limit.per_s),
         length=lambda _, ask: request_target_bytes(instance, ask),
         redact=lambda text: text,
         history={INSTANCE: setting.history},
     )
     if adapt is not None:
         surroundings = adapt(surroundings, manifest, entries)
-    return Run(manifest, entries, Settings(), surroundings)
+    return Run(manifest, entries, RunSettings(), surroundings)
 
 
 class _Script:

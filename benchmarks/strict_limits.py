@@ -11,7 +11,7 @@ from benchmarks.measure import stage
 from benchmarks.programs import Setting, ours
 from benchmarks.workloads import Workload, lognormal
 from orchestrator.simulator import virtual
-from orchestrator.simulator.judging import budget_share, most_in_window
+from orchestrator.simulator.call_log_checks import budget_share, most_in_window
 from orchestrator.simulator.limits import Limit
 from orchestrator.simulator.server import Simulator
 

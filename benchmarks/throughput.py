@@ -21,10 +21,10 @@ from benchmarks.programs import ignore, model_id
 from orchestrator.clock import real_clock
 from orchestrator.engine.recorder import SilentRecorder
 from orchestrator.engine.run import Run, Surroundings
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, PollBounds, RateLimit, Secret
 from orchestrator.omni.client import OmniClient
-from orchestrator.quota.window import Window
+from orchestrator.quota.window import MemoryWindow
 
 WORKERS = 16
 SCENARIO = "limit: {kind: none}\ndefault_model: {duration: 0}\n"
@@ -63,12 +63,12 @@ async def _ours(url: str, models: int) -> float:
         observer=ignore,
         recorder=SilentRecorder(),
         open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="benchmark", direct=True),
-        ledger=lambda i, _: Window(i.rate_limit.per_s),
+        ledger=lambda i, _: MemoryWindow(i.rate_limit.per_s),
         length=lambda _, __: 0,
         redact=lambda text: text,
     )
     began_s = time.perf_counter()
-    await Run(manifest, entries, Settings(), surroundings).run()
+    await Run(manifest, entries, RunSettings(), surroundings).run()
     return time.perf_counter() - began_s
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.events import RunEvent
     from orchestrator.engine.outcome import Outcome, Status
     from orchestrator.errors import LockedError, OmniRefreshError, UsageError
-    from orchestrator.manifest.faults import ManifestError
+    from orchestrator.manifest.diagnostics import ManifestError
     from orchestrator.manifest.manifest import Manifest
     from orchestrator.report.report import Report
 
@@ -32,7 +32,7 @@ _HOMES = {
     "LockedError": "orchestrator.errors",
     "OmniRefreshError": "orchestrator.errors",
     "UsageError": "orchestrator.errors",
-    "ManifestError": "orchestrator.manifest.faults",
+    "ManifestError": "orchestrator.manifest.diagnostics",
     "Manifest": "orchestrator.manifest.manifest",
     "Report": "orchestrator.report.report",
     "RunEvent": "orchestrator.engine.events",

@@ -2,7 +2,7 @@
 
     OmniRefreshError            1
     ├── UsageError              2   the command line, manifest or settings are wrong; nothing was sent
-    │   └── ManifestError       2   orchestrator.manifest.faults: every fault of a manifest at once
+    │   └── ManifestError       2   orchestrator.manifest.diagnostics: every fault of a manifest at once
     ├── LockedError             4   another run holds the lock; nothing was sent
     └── CallError               1   orchestrator.omni.errors: one call went wrong; ends one target, never a command
 

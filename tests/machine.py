@@ -14,32 +14,32 @@ from sqlite3 import Connection
 from typing import Self
 
 from orchestrator.clock import Clock
-from orchestrator.engine.before import NOTHING
 from orchestrator.engine.journal_recorder import JournalRecorder
-from orchestrator.engine.lane_keeper import LaneKeeper
+from orchestrator.engine.lane_keeper import StoredConnectionLocks
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.engine.recall import (
-    Recalled,
+from orchestrator.engine.prior_state import NOTHING
+from orchestrator.engine.restore import (
+    Restored,
     is_open,
     new_targets,
-    recall_for_resume,
-    recall_for_retry,
+    restore_for_resume,
+    restore_for_retry,
     wanted_by_retry,
 )
 from orchestrator.engine.run import Run, RunResult, Surroundings
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.journal.database import Database, JournalError
 from orchestrator.journal.journal import FILE, Journal
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.locks import Locks
-from orchestrator.journal.owners import Owner
-from orchestrator.journal.stored import NewRun, Orders, RootRecord
+from orchestrator.journal.processes import ProcessRecord
+from orchestrator.journal.records import NewRun, RootRecord, StoredRequest
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.address import request_target_bytes
 from orchestrator.omni.client import OmniClient
+from orchestrator.planning.followed_change import FollowedChange, touched_as_data, touched_from_data
 from orchestrator.planning.selection import select
-from orchestrator.planning.touched import Touched, touched_as_data, touched_from_data
-from orchestrator.quota.window import Window
+from orchestrator.quota.window import MemoryWindow
 from orchestrator.report.document import make_row
 from orchestrator.report.earlier import parse_row
 from orchestrator.simulator import virtual
@@ -159,16 +159,16 @@ class Machine:
         *,
         manifest: str | None = None,
         death: Death | None = None,
-        settings: Settings | None = None,
+        settings: RunSettings | None = None,
         boot: str = "",
         include: Sequence[str] = (),
         act: Act | None = None,
-        touched: Touched | None = None,
+        touched: FollowedChange | None = None,
     ) -> Night:
         """A new run, which follows what was `touched`; killed at a `death`."""
         told = self.manifest if manifest is None else self._at_home(read_manifest(manifest))
         run = self._id()
-        orders = Orders(
+        orders = StoredRequest(
             manifest=told,
             selected=tuple(e.index for e in select(told, include)),
             touched=None if touched is None else touched_as_data(touched),
@@ -188,7 +188,7 @@ class Machine:
         root: str,
         *,
         death: Death | None = None,
-        settings: Settings | None = None,
+        settings: RunSettings | None = None,
         boot: str = "",
         act: Act | None = None,
     ) -> Night:
@@ -201,7 +201,7 @@ class Machine:
         return await self._night(new, orders, death=death, settings=settings, boot=boot, act=act)
 
     async def retry(
-        self, root: str, *, death: Death | None = None, settings: Settings | None = None, act: Act | None = None
+        self, root: str, *, death: Death | None = None, settings: RunSettings | None = None, act: Act | None = None
     ) -> Night:
         """Try again what did not succeed."""
         journal = self._journal(Death(), "")
@@ -209,7 +209,7 @@ class Machine:
         wanted = wanted_by_retry(root, chain, parse_row)
         manifest = self._with_keys(orders.manifest)
         entries = {e.index: e for e in manifest.entries if e.index in wanted}
-        recalled = recall_for_retry(entries, root, chain, parse_row, wanted)
+        recalled = restore_for_retry(entries, root, chain, parse_row, wanted)
         journal.close()
         run = self._id()
         orders = replace(orders, manifest=manifest, selected=tuple(sorted(wanted)))
@@ -265,11 +265,11 @@ class Machine:
     async def _night(
         self,
         new: NewRun,
-        orders: Orders,
+        orders: StoredRequest,
         *,
-        recalled: Recalled | None = None,
+        recalled: Restored | None = None,
         death: Death | None,
-        settings: Settings | None,
+        settings: RunSettings | None,
         boot: str = "",
         act: Act | None,
         instead_of: Sequence[str] = (),
@@ -278,12 +278,12 @@ class Machine:
         death = death or Death()
         clock, loop = self.clock, asyncio.get_running_loop()
         journal = self._journal(death, boot)
-        owner = Owner.enter(self.folder, run=new.id, since=clock.utcnow(), now=clock.now, boot=boot)
+        owner = ProcessRecord.enter(self.folder, run=new.id, since=clock.utcnow(), now=clock.now, boot=boot)
         witness, result = Witness(clock=clock.now), None
         entries = {index: manifest.entries[index] for index in orders.selected}
         try:
             if recalled is None:
-                recalled = recall_for_resume(entries, new.root, journal.chain(new.root), parse_row)
+                recalled = restore_for_resume(entries, new.root, journal.chain(new.root), parse_row)
             if new.root == new.id:
                 first = new_targets(entries.values(), recalled.before)
                 steps = journal.begin(new, orders, first, instead_of=instead_of)
@@ -303,17 +303,17 @@ class Machine:
             run = Run(
                 manifest,
                 tuple(entries.values()),
-                settings or Settings(),
+                settings or RunSettings(),
                 Surroundings(
                     clock=clock,
                     rng=Random(0),
                     observer=witness,
                     recorder=recorder,
                     open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="machine", direct=True),
-                    ledger=lambda i, _: Window(i.rate_limit.per_s),
+                    ledger=lambda i, _: MemoryWindow(i.rate_limit.per_s),
                     length=lambda name, ask: request_target_bytes(manifest.instances[name], ask),
                     redact=str,
-                    keeper=LaneKeeper(
+                    keeper=StoredConnectionLocks(
                         Locks(owner), steps, base_urls=base_urls, clock=clock, taken=recalled.calls.values()
                     ),
                 ),
@@ -348,7 +348,7 @@ class Machine:
         return Night(id=new.id, root=new.root, commits=death.commits, result=result, witness=witness)
 
 
-NOTHING_RECALLED = Recalled(before=NOTHING, calls={})
+NOTHING_RECALLED = Restored(before=NOTHING, calls={})
 
 
 @contextmanager

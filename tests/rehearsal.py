@@ -18,16 +18,16 @@ from orchestrator.engine.events import RunEvent
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.engine.recorder import Recorder, SilentRecorder
 from orchestrator.engine.run import Run, RunResult, Surroundings
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, Secret
 from orchestrator.omni.address import UnsendableName, request_target_bytes
-from orchestrator.omni.answers import RefreshAsk
+from orchestrator.omni.answers import RefreshRequest
 from orchestrator.omni.client import OmniClient
+from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.selection import select
-from orchestrator.planning.touched import Touched
 from orchestrator.quota.events import LimiterEvent
-from orchestrator.quota.window import Window
+from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.scenario import Scenario
@@ -120,7 +120,7 @@ def rehearse(
     manifest: str | Manifest,
     scenario: Scenario | Mapping[str, Scenario],
     *,
-    settings: Settings | None = None,
+    settings: RunSettings | None = None,
     include: Sequence[str] = (),
     history: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
     seed: int = 0,
@@ -128,7 +128,7 @@ def rehearse(
     redact: Callable[[str], str] = str,
     act: Act | None = None,
     tls: ssl.SSLContext | None = None,
-    touched: Touched | None = None,
+    touched: FollowedChange | None = None,
     debug: bool = False,
 ) -> Rehearsal:
     """Run `manifest` against `scenario` (one for all instances, or one for each name) from its first call to its last.
@@ -143,7 +143,7 @@ def rehearse(
         manifest=loaded,
         selected=selected,
         scenario=scenario,
-        settings=settings or Settings(),
+        settings=settings or RunSettings(),
         history=history or {},
         seed=seed,
         recorder=recorder or SilentRecorder(),
@@ -160,14 +160,14 @@ async def _run(
     manifest: Manifest,
     selected: Sequence[Entry],
     scenario: Scenario | Mapping[str, Scenario],
-    settings: Settings,
+    settings: RunSettings,
     history: Mapping[str, Mapping[str, Sequence[float]]],
     seed: int,
     recorder: Recorder,
     redact: Callable[[str], str],
     act: Act | None,
     tls: ssl.SSLContext | None,
-    touched: Touched | None,
+    touched: FollowedChange | None,
 ) -> Rehearsal:
     loop = asyncio.get_running_loop()
     clock = Clock(loop.time, virtual.utcnow_of(loop))
@@ -183,7 +183,7 @@ async def _run(
             instances[name] = replace(instance, base_url=simulators[name].url, keys=_keys(staged, instance))
         staged_manifest = replace(manifest, instances=instances)
 
-        def length(name: str, ask: RefreshAsk) -> int:
+        def length(name: str, ask: RefreshRequest) -> int:
             try:
                 return request_target_bytes(instances[name], ask)
             except UnsendableName:
@@ -199,7 +199,7 @@ async def _run(
                 observer=witness,
                 recorder=recorder,
                 open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="rehearsal", direct=True),
-                ledger=lambda i, _: Window(i.rate_limit.per_s),
+                ledger=lambda i, _: MemoryWindow(i.rate_limit.per_s),
                 length=length,
                 redact=redact,
                 history=history,

@@ -8,8 +8,8 @@ from typing import Final
 
 from orchestrator.engine.failure import is_misconfigured
 from orchestrator.engine.outcome import Outcome
-from orchestrator.engine.recall import is_open
-from orchestrator.journal.stored import NewRun
+from orchestrator.engine.restore import is_open
+from orchestrator.journal.records import NewRun
 from orchestrator.manifest.manifest import absolute_path
 
 _NAMES_LISTED: Final = 12

@@ -33,7 +33,7 @@ def write_metrics(path: str, report: Report, observe: Observer, *, manifest: Man
     """Write the run's metrics, with what the file's earlier version remembers; return whether they could be."""
     metrics = RunMetrics(
         report=report,
-        calls={(purpose.name.lower(), end): count for (purpose, end), count in result.tally.calls.items()},
+        calls={(purpose.name.lower(), end): count for (purpose, end), count in result.stats.calls.items()},
         holds=result.holds,
         models={(entry.instance, entry.name) for entry in manifest.entries},
         unfollowed={(e.instance, e.name) for e in manifest.entries if not (e.enabled and e.wait)},

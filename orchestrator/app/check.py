@@ -42,6 +42,6 @@ async def check(manifest: Manifest, context: Context, *, online: bool = False, s
             asked = await check_online(manifest, survey)
         return CheckResult(
             findings=sorted((*findings, *asked), key=lambda finding: finding.place),
-            calls=survey.tally.requests,
+            calls=survey.stats.requests,
             key_refused=bool(survey.refused),
         )

@@ -12,8 +12,8 @@ from typing import Final
 from orchestrator.app.state import State
 from orchestrator.errors import UsageError
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.stored import RunRecord
-from orchestrator.manifest.faults import ManifestError
+from orchestrator.journal.records import RunRecord
+from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.manifest import absolute_path
 from orchestrator.report.document import format_stamp

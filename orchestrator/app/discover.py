@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from orchestrator.app.context import Context
 from orchestrator.app.instances import make_access, state_for_reading
 from orchestrator.errors import UsageError
-from orchestrator.manifest.faults import ManifestError
+from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Instance, Manifest
 from orchestrator.survey.difference import Difference, find_difference
-from orchestrator.survey.stock import Stock, Wanted, take_stock
+from orchestrator.survey.model_listing import Stock, Wanted, take_stock
 from orchestrator.survey.survey import Survey
 
 # the smallest manifest that takes its instance from the environment

@@ -20,7 +20,6 @@ from orchestrator.app.instances import earlier_durations, make_ledgers, make_len
 from orchestrator.app.runs import PreparedRun, RunEnd
 from orchestrator.app.state import State
 from orchestrator.clock import Clock
-from orchestrator.engine.before import Past
 from orchestrator.engine.events import (
     Observer,
     RunEvent,
@@ -34,9 +33,10 @@ from orchestrator.engine.events import (
 )
 from orchestrator.engine.failure import in_rehearsal
 from orchestrator.engine.journal_recorder import JournalRecorder
-from orchestrator.engine.lane_keeper import LaneKeeper
+from orchestrator.engine.lane_keeper import StoredConnectionLocks
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.engine.recall import is_open
+from orchestrator.engine.prior_state import EarlierResults
+from orchestrator.engine.restore import is_open
 from orchestrator.engine.run import Run, RunResult, Surroundings
 from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.database import JournalError
@@ -197,7 +197,7 @@ def _surroundings(
         length=make_length(manifest),
         redact=context.redactor.redact,
         history=earlier_durations(state.journal, manifest, prepared.selected),
-        keeper=LaneKeeper(
+        keeper=StoredConnectionLocks(
             state.locks,
             steps,
             base_urls=_base_urls(manifest),
@@ -208,11 +208,11 @@ def _surroundings(
     )
 
 
-def _past(prepared: PreparedRun, state: State) -> Past:
+def _past(prepared: PreparedRun, state: State) -> EarlierResults:
     run, journal = prepared.record, state.journal
     earlier = journal.earlier(run.manifest_identity, before=run.root, names=[e.name for e in prepared.selected])
     known = {status.value: status for status in Status}
-    return Past(
+    return EarlierResults(
         statuses={name: known[past.status] for name, past in earlier.items() if past.status in known},
         failing_since={name: past.failing_since for name, past in earlier.items() if past.failing_since is not None},
         began_at=journal.run(run.root).began_at,
@@ -255,9 +255,9 @@ def _make_report(
         simulated=prepared.simulated,
         new_issues_fail=prepared.settings.fail_on_new_issues,
         retried_from=root.origin if root.trigger == Trigger.RETRY else None,
-        requests=result.tally.requests,
-        polls=result.tally.polls,
-        throttled=result.tally.throttled,
+        requests=result.stats.requests,
+        polls=result.stats.polls,
+        throttled=result.stats.throttled,
         refused_instances=result.refused_instances,
         quota=result.quota or None,
         budget=result.budget,

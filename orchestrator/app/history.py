@@ -12,7 +12,7 @@ from typing import Any, Final
 from orchestrator.app.state import State
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.past import PastTarget
-from orchestrator.journal.stored import RunRecord
+from orchestrator.journal.records import RunRecord
 from orchestrator.report.document import format_stamp
 
 _GOOD: Final = frozenset({"succeeded", "accepted"})

@@ -17,10 +17,10 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.shared_window import SharedWindow, key_name
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, Manifest, RateLimit
 from orchestrator.omni.address import UnsendableName, request_target_bytes
-from orchestrator.omni.answers import RefreshAsk
+from orchestrator.omni.answers import RefreshRequest
 from orchestrator.omni.client import OmniClient
 from orchestrator.planning.lanes import Length
-from orchestrator.quota.window import Ledger, Window
+from orchestrator.quota.window import CallWindow, MemoryWindow
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def make_opener(context: Context, *, direct: bool) -> Callable[[Instance], OmniC
 
 def make_ledgers(
     context: Context, state: State | None, whole: Mapping[str, Instance]
-) -> Callable[[Instance, ApiKey], Ledger]:
+) -> Callable[[Instance, ApiKey], CallWindow]:
     """Where the calls of an instance's key are counted: all of them in one place, though several instances name the key,
     and together with those of all runs of this machine, where there is a state folder. `whole` are the instances with all
     that their keys may send.
@@ -69,9 +69,9 @@ def make_ledgers(
     for each in whole.values():
         for text in map(_text, each.keys):
             longest_s[text] = max(longest_s.get(text, 0.0), each.rate_limit.per_s)
-    windows = {text: Window(per_s) for text, per_s in longest_s.items()}
+    windows = {text: MemoryWindow(per_s) for text, per_s in longest_s.items()}
 
-    def ledger(instance: Instance, key: ApiKey) -> Ledger:
+    def ledger(instance: Instance, key: ApiKey) -> CallWindow:
         limit = whole[instance.name].rate_limit
         own = windows[_text(key)]
         if state is None:
@@ -108,7 +108,7 @@ def with_rate(manifest: Manifest, rate: int | None) -> Manifest:
 def make_length(manifest: Manifest) -> Length:
     """How many bytes a refresh call's request target has."""
 
-    def length(instance: str, ask: RefreshAsk) -> int:
+    def length(instance: str, ask: RefreshRequest) -> int:
         try:
             return request_target_bytes(manifest.instances[instance], ask)
         except UnsendableName:
@@ -127,7 +127,7 @@ def earlier_durations(
     wanted: dict[tuple[str, str], set[str]] = {}
     for entry in selected:
         if entry.model_id is not None:
-            ask = RefreshAsk(
+            ask = RefreshRequest(
                 model_id=entry.model_id, hard=entry.mode == "hard", schemas=entry.schemas, tables=entry.tables
             )
             wanted.setdefault((entry.instance, entry.model_id), set()).add(kind_of_refresh(ask))

@@ -13,12 +13,12 @@ from orchestrator.changes.dbt import read_dbt
 from orchestrator.changes.files import read_ddl
 from orchestrator.changes.listed import read_names
 from orchestrator.errors import UsageError
-from orchestrator.planning.touched import Touched, make_touched, touched_as_data
+from orchestrator.planning.followed_change import FollowedChange, make_touched, touched_as_data
 
 NO_DIALECT = "no --dialect is given: the migrations were read as PostgreSQL's; letters' case and quotes may mean other names elsewhere"
 
 
-def read_change(request: ChangeRequest, context: Context) -> Touched | None:
+def read_change(request: ChangeRequest, context: Context) -> FollowedChange | None:
     """Return the change that a request names; None if it names none.
 
     Raises `UsageError` for what cannot be read.
@@ -49,6 +49,6 @@ def read_change(request: ChangeRequest, context: Context) -> Touched | None:
     return make_touched(ddl=migrated, dbt=built, listed=listed)
 
 
-def fingerprint(touched: Touched) -> str:
+def fingerprint(touched: FollowedChange) -> str:
     """Return a text that is the same for the same change."""
     return hashlib.sha256(json.dumps(touched_as_data(touched)).encode()).hexdigest()

@@ -17,30 +17,30 @@ from orchestrator.app.destinations import NamedFile, change_files, check_destina
 from orchestrator.app.read_change import fingerprint, read_change
 from orchestrator.app.requests import EarlierRunRequest, RunOptions, RunRequest
 from orchestrator.app.state import State, open_state, take_root
-from orchestrator.engine.before import NOTHING
 from orchestrator.engine.events import ManifestChanged, RunContinued, RunWaiting
-from orchestrator.engine.recall import Recalled, new_targets, recall_for_resume, recall_for_retry, wanted_by_retry
-from orchestrator.engine.settings import Overlap, Settings
+from orchestrator.engine.prior_state import NOTHING
+from orchestrator.engine.restore import Restored, new_targets, restore_for_resume, restore_for_retry, wanted_by_retry
+from orchestrator.engine.settings import Overlap, RunSettings
 from orchestrator.errors import LockedError, OmniRefreshError, UsageError
 from orchestrator.input_file import read_input
 from orchestrator.journal.locks import key_lock, run_lock
+from orchestrator.journal.records import NewRun, RootRecord, RunRecord, StoredRequest
 from orchestrator.journal.steps import Steps
-from orchestrator.journal.stored import NewRun, Orders, RootRecord, RunRecord
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.api_keys import api_key_again
 from orchestrator.manifest.encoding import MAX_BYTES
 from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_path
 from orchestrator.omni.proxy import route_to
 from orchestrator.omni.trust import make_tls_context
+from orchestrator.planning.followed_change import FollowedChange, touched_as_data, touched_from_data
 from orchestrator.planning.selection import select, select_some
-from orchestrator.planning.touched import Touched, touched_as_data, touched_from_data
 from orchestrator.report.earlier import parse_row
 from orchestrator.report.report import Report, Trigger
 
 _NAMES_SHOWN = 5
 _LOOK_EVERY_S = 0.5
 _TELL_EVERY_S = 30.0
-_NOTHING_RECALLED = Recalled(before=NOTHING, calls={})
+_NOTHING_RECALLED = Restored(before=NOTHING, calls={})
 
 
 class NothingToDo(Exception):
@@ -71,17 +71,17 @@ class PreparedRun:
     record: NewRun
     manifest: Manifest
     selected: tuple[Entry, ...]
-    settings: Settings
+    settings: RunSettings
     reports: tuple[str, ...]
     named: bool
-    restored: Recalled = field(default=_NOTHING_RECALLED)
+    restored: Restored = field(default=_NOTHING_RECALLED)
     rate: int | None = None
     metrics: str | None = None
     simulated: bool = False
     scenario: str | None = None
     selection: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    touched: Touched | None = None
+    touched: FollowedChange | None = None
     inputs: tuple[NamedFile, ...] = ()
 
 
@@ -142,7 +142,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
             record=record,
             manifest=manifest,
             selected=tuple(selected),
-            settings=from_data(Settings, request.options.settings),
+            settings=from_data(RunSettings, request.options.settings),
             reports=report_paths(request.options.report, default=default),
             named=bool(request.options.report),
             rate=request.options.rate,
@@ -192,7 +192,7 @@ async def _resume(record: RunRecord, options: RunOptions, context: Context, stat
     await _take_lock(record.lock, prepared.settings.overlap, context, state)
     writable = _writable_reports(prepared, context, state)
     entries = {entry.index: entry for entry in prepared.selected}
-    restored = recall_for_resume(entries, record.root, journal.chain(record.root), parse_row)
+    restored = restore_for_resume(entries, record.root, journal.chain(record.root), parse_row)
     prepared = replace(prepared, restored=restored)
     _announce(prepared, record, context)
     _check_routes(prepared)
@@ -211,7 +211,7 @@ async def _retry(record: RunRecord, request: EarlierRunRequest, context: Context
     prepared = replace(
         prepared,
         selected=selected,
-        restored=recall_for_retry({e.index: e for e in selected}, record.root, chain, parse_row, wanted),
+        restored=restore_for_retry({e.index: e for e in selected}, record.root, chain, parse_row, wanted),
         # the first run's report stays as it is: it holds targets that this run does not
         reports=report_paths(request.options.report, default=RETRY_REPORT),
         named=bool(request.options.report),
@@ -228,7 +228,7 @@ async def _continue_key(request: RunRequest, context: Context, state: State) -> 
     The key is locked until this process ends its work, so that no second run with it can start in between.
     """
     assert request.key is not None
-    overlap = from_data(Settings, request.options.settings).overlap
+    overlap = from_data(RunSettings, request.options.settings).overlap
     await _take_lock(key_lock(request.key), overlap, context, state)
     record = state.journal.latest_with_key(request.key)
     if record is None:
@@ -246,7 +246,7 @@ def report_paths(named: Sequence[str] | None, *, default: str) -> tuple[str, ...
     return tuple(str(Path(path).absolute()) for path in ((default,) if named is None else named))
 
 
-def selection_of(request: RunRequest, touched: Touched | None) -> tuple[str, ...]:
+def selection_of(request: RunRequest, touched: FollowedChange | None) -> tuple[str, ...]:
     """Return what is selected from a manifest, in words; with the manifest's identity it makes the run's lock."""
     selection = [*(f"select {word}" for word in request.select), *(f"exclude {word}" for word in request.exclude)]
     if touched is not None:
@@ -290,7 +290,7 @@ async def _take_lock(name: str, overlap: Overlap, context: Context, state: State
 
 def _begin(prepared: PreparedRun, state: State, *, instead_of: Sequence[str] = ()) -> Steps:
     """Keep that a run with a plan of its own begins."""
-    orders = Orders(
+    orders = StoredRequest(
         manifest=_with_absolute_files(prepared.manifest),
         selected=tuple(entry.index for entry in prepared.selected),
         settings=as_data(prepared.settings),
@@ -327,7 +327,7 @@ async def _execute(
 
 
 def _prepare_again(
-    orders: Orders, record: RunRecord, options: RunOptions, trigger: Trigger, *, context: Context, state: State
+    orders: StoredRequest, record: RunRecord, options: RunOptions, trigger: Trigger, *, context: Context, state: State
 ) -> PreparedRun:
     """Return an earlier run's request, its keys read again, with the options that are given now."""
     manifest = _with_keys(orders.manifest, context)
@@ -336,7 +336,7 @@ def _prepare_again(
         record=_new_run(record, state, trigger, root=record.root if trigger is Trigger.RESUME else state.run),
         manifest=manifest,
         selected=tuple(entries[index] for index in orders.selected),
-        settings=from_data(Settings, {**orders.settings, **options.settings}),
+        settings=from_data(RunSettings, {**orders.settings, **options.settings}),
         reports=orders.reports if options.report is None else report_paths(options.report, default=""),
         named=bool(options.report) or orders.named,
         rate=options.rate if options.rate is not None else orders.rate,
@@ -363,8 +363,8 @@ def _announce(prepared: PreparedRun, record: RunRecord, context: Context) -> Non
     before = prepared.restored.before
     to_check = {
         target.entry.index
-        for underway in before.underway
-        for target in (underway.refresh.sender, *underway.refresh.covered)
+        for active_refreshes in before.active_refreshes
+        for target in (active_refreshes.refresh.sender, *active_refreshes.refresh.covered)
     }
     to_send = [e for e in prepared.selected if e.index not in before.outcomes and e.index not in to_check]
     context.observe(

@@ -17,7 +17,7 @@ from orchestrator.journal.boot import boot_id
 from orchestrator.journal.database import Patience
 from orchestrator.journal.journal import KEPT_RUNS, Journal
 from orchestrator.journal.locks import Locks, root_lock
-from orchestrator.journal.owners import Holder, Owner
+from orchestrator.journal.processes import Holder, ProcessRecord
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
 
 
@@ -29,7 +29,7 @@ class State:
     run: str
     clock: Clock
     journal: Journal
-    owner: Owner
+    owner: ProcessRecord
     locks: Locks
 
     @property
@@ -68,7 +68,7 @@ def open_state(context: Context, named: str | None = None, *, simulated: bool = 
         boot = boot_id()
         journal = Journal.open(folder, clock=clock, boot=boot, patience=patience)
         stack.callback(journal.close)
-        owner = Owner.enter(folder, run=run, since=clock.utcnow(), now=clock.now, boot=boot, patience=patience)
+        owner = ProcessRecord.enter(folder, run=run, since=clock.utcnow(), now=clock.now, boot=boot, patience=patience)
         stack.callback(owner.leave)
         yield State(folder=folder, run=run, clock=clock, journal=journal, owner=owner, locks=Locks(owner))
 

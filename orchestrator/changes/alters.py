@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from orchestrator.changes.change_set import Effect, Name
+from orchestrator.changes.change_set import Effect, ObjectName
 from orchestrator.changes.clauses import alter_clauses
 from orchestrator.changes.creates import named, skip_options
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.kinds import Level, take_kind
-from orchestrator.changes.names import Part, read_name
-from orchestrator.changes.reading import Reading
+from orchestrator.changes.names import NamePart, read_name
+from orchestrator.changes.reading import ParseContext
 from orchestrator.changes.settings import alter_session
 
 _SCHEMA_SETTINGS: Final = frozenset(
@@ -21,7 +21,7 @@ _SCHEMA_SETTINGS: Final = frozenset(
 )
 
 
-def alter(reading: Reading, cursor: Cursor) -> bool:
+def alter(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows ALTER; False if it is not understood."""
     if cursor.take("SESSION"):
         return alter_session(reading, cursor)
@@ -56,14 +56,14 @@ def alter(reading: Reading, cursor: Cursor) -> bool:
     return alter_clauses(reading, cursor, parts, only=only)
 
 
-def _schema(reading: Reading, cursor: Cursor, parts: tuple[Part, ...]) -> bool:
+def _schema(reading: ParseContext, cursor: Cursor, parts: tuple[NamePart, ...]) -> bool:
     schema = reading.session.schema_name(parts)
     if cursor.take("RENAME", "TO"):
         new = read_name(cursor, reading.dialect)
         if new is None:
             return False
         after = reading.session.schema_name(new)
-        _both(reading, schema, after if after.catalog is not None else Name(schema.catalog, after.schema, None))
+        _both(reading, schema, after if after.catalog is not None else ObjectName(schema.catalog, after.schema, None))
         return True
     if cursor.take("SWAP", "WITH"):
         other = read_name(cursor, reading.dialect)
@@ -76,12 +76,12 @@ def _schema(reading: Reading, cursor: Cursor, parts: tuple[Part, ...]) -> bool:
     return cursor.word in _SCHEMA_SETTINGS
 
 
-def _both(reading: Reading, one: Name, other: Name, what: str = "renames it to") -> None:
+def _both(reading: ParseContext, one: ObjectName, other: ObjectName, what: str = "renames it to") -> None:
     reading.touch(one, Effect.DESTRUCTIVE, f"{what} {other}")
     reading.touch(other, Effect.DESTRUCTIVE, f"was {one}" if what.startswith("renames") else f"{what} {one}")
 
 
-def _transfer(reading: Reading, cursor: Cursor, schema: Name) -> bool:
+def _transfer(reading: ParseContext, cursor: Cursor, schema: ObjectName) -> bool:
     """SQL Server moves a table from one schema into another."""
     if cursor.find("::") >= 0:
         kind = cursor.word
@@ -92,13 +92,13 @@ def _transfer(reading: Reading, cursor: Cursor, schema: Name) -> bool:
     if parts is None:
         return False
     old = reading.session.table(parts)
-    new = Name(old.catalog, schema.schema, old.table)
+    new = ObjectName(old.catalog, schema.schema, old.table)
     reading.touch(old, Effect.DESTRUCTIVE, f"moves it to {new}")
     reading.touch(new, Effect.DESTRUCTIVE, f"was {old}")
     return True
 
 
-def _catalog(reading: Reading, cursor: Cursor, kind: str) -> bool:
+def _catalog(reading: ParseContext, cursor: Cursor, kind: str) -> bool:
     if cursor.word in {"SET", "CURRENT", "CHARACTER", "DEFAULT", "COLLATE"}:
         return True
     parts = read_name(cursor, reading.dialect)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from orchestrator.changes.lexer import NOTHING, Kind, Token
+from orchestrator.changes.lexer import NOTHING, Token, TokenKind
 
 _ALWAYS: Final = frozenset(
     {
@@ -55,10 +55,10 @@ class Starters:
     def starts(self, tokens: list[Token], token: Token, following: Callable[[], Token]) -> bool:
         """Whether `token` begins a statement of its own, behind those `tokens` of the present one."""
         word = token.upper
-        if token.kind is Kind.SIGN:
+        if token.kind is TokenKind.SIGN:
             self._parens = max(0, self._parens + {"(": 1, ")": -1}.get(word, 0))
             return False
-        if token.kind is not Kind.WORD or self._parens or not tokens:
+        if token.kind is not TokenKind.WORD or self._parens or not tokens:
             self._granting = self._granting or (not tokens and word in _GRANTS)
             return False
         before = tokens[-1]
@@ -100,7 +100,7 @@ def _begins(tokens: list[Token], before: Token, word: str, following: Callable[[
         return before.upper not in _OBJECTS | {"CONSTRAINT"} or after == "NOT"
     if word == "SET":
         option = following()
-        plain = option.kind in {Kind.VARIABLE, Kind.WORD} and option.upper not in {"NULL", "DEFAULT"}
+        plain = option.kind in {TokenKind.VARIABLE, TokenKind.WORD} and option.upper not in {"NULL", "DEFAULT"}
         return plain and before.upper != "ON"
     return False
 

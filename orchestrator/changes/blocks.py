@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from orchestrator.changes.lexer import NOTHING, Kind, Token
+from orchestrator.changes.lexer import NOTHING, Token, TokenKind
 
 ROUTINES: Final = frozenset({"FUNCTION", "PROCEDURE", "PROC", "TRIGGER", "EVENT", "PACKAGE", "TASK", "ALERT", "RULE"})
 """Things whose definition holds statements that do not run now."""
@@ -60,7 +60,7 @@ class Body:
         elif before.upper == "BEGIN" and word not in _TRANSACTION:
             self._depth += 1
             self._declaring = False
-        if token.kind is Kind.SIGN and word in {"(", ")", ","}:
+        if token.kind is TokenKind.SIGN and word in {"(", ")", ","}:
             self._sign(word, before.upper)
         if before.upper != "END":
             self._compound = word in _COMPOUND and before.upper in _BEFORE_STATEMENT

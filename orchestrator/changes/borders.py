@@ -12,7 +12,7 @@ from typing import Final
 
 from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.kinds import ADJECTIVES, is_kind
-from orchestrator.changes.lexer import Kind, Token
+from orchestrator.changes.lexer import Token, TokenKind
 
 _OPEN: Final = frozenset(
     {
@@ -66,11 +66,13 @@ def begins_statement(
 def _opens(head: str, word: str, following: Token, *, routine: bool) -> bool:
     kind = following.upper
     if word == "DO":
-        return following.kind is Kind.STRING
+        return following.kind is TokenKind.STRING
     if word == "EXECUTE":
         return kind == "IMMEDIATE"
     if word in {"USE", "SET"}:
-        is_place = kind in {"SEARCH_PATH", "SCHEMA"} if word == "SET" else following.kind in {Kind.WORD, Kind.QUOTED}
+        is_place = (
+            kind in {"SEARCH_PATH", "SCHEMA"} if word == "SET" else following.kind in {TokenKind.WORD, TokenKind.QUOTED}
+        )
         return is_place and head in _PLACES and not routine and (word == "USE" or head != "ALTER")
     if word == "RENAME":
         return kind in {"TABLE", "TABLES", "OBJECT"}
@@ -93,4 +95,4 @@ def _is_whole(tokens: Sequence[Token], dialect: Dialect) -> bool:
     """Whether a routine's definition has its body: a string, a block that has ended, or the name of a function that runs."""
     if dialect.escape_strings or "END" in {tokens[-1].upper, tokens[-2].upper if len(tokens) > 1 else ""}:
         return True
-    return any(each.kind is Kind.STRING and before.upper == "AS" for before, each in pairwise(tokens[:_HEAD]))
+    return any(each.kind is TokenKind.STRING and before.upper == "AS" for before, each in pairwise(tokens[:_HEAD]))

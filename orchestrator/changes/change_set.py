@@ -19,7 +19,7 @@ class Effect(StrEnum):
     DESTRUCTIVE = "destructive"
 
 
-class Name(NamedTuple):
+class ObjectName(NamedTuple):
     """A table, a schema or a catalog, as the warehouse stores its name; a part that is None is not known or not said.
 
     | catalog | schema | table | it is | rendered |
@@ -58,7 +58,7 @@ def _part(part: str) -> str:
 class Change:
     """One thing that one statement, node or line touched."""
 
-    name: Name
+    name: ObjectName
     effect: Effect
     source: str
     """The file as it was given, `<stdin>`, or the option that named it."""

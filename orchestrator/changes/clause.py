@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from orchestrator.changes.change_set import Effect
 from orchestrator.changes.cursor import Cursor
-from orchestrator.changes.names import Part
-from orchestrator.changes.reading import Reading
+from orchestrator.changes.names import NamePart
+from orchestrator.changes.reading import ParseContext
 
 Found = tuple[Effect, str] | None
 """What a clause does to its table, and why; None where no model sees it, or where the rule has written it down."""
@@ -16,6 +16,6 @@ Found = tuple[Effect, str] | None
 class Clause(NamedTuple):
     """The cursor stands behind the clause's first word."""
 
-    reading: Reading
+    reading: ParseContext
     cursor: Cursor
-    table: tuple[Part, ...]
+    table: tuple[NamePart, ...]

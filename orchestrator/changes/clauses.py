@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from orchestrator.changes.change_set import Effect, Name
+from orchestrator.changes.change_set import Effect, ObjectName
 from orchestrator.changes.clause import Clause, Found
 from orchestrator.changes.column_types import written_type
 from orchestrator.changes.columns import alter_column, change_column, modify_column
 from orchestrator.changes.creates import history_table
 from orchestrator.changes.cursor import Cursor, split_commas
 from orchestrator.changes.drops import renamed, swapped
-from orchestrator.changes.lexer import Kind
-from orchestrator.changes.names import Part, read_name
+from orchestrator.changes.lexer import TokenKind
+from orchestrator.changes.names import NamePart, read_name
 from orchestrator.changes.placeholders import MARK
-from orchestrator.changes.reading import Reading
+from orchestrator.changes.reading import ParseContext
 
 _SETTINGS: Final = frozenset(
     {
@@ -93,7 +93,7 @@ _ALSO_NOTHING: Final = {
 """Words that are kept for other things in one dialect, and are columns' names in another."""
 
 
-def alter_clauses(reading: Reading, cursor: Cursor, table: tuple[Part, ...], *, only: bool = False) -> bool:
+def alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...], *, only: bool = False) -> bool:
     """Reads the clauses that follow the table's name; always understood: an unknown one counts as destructive.
 
     `only` says that the table's partitions are left as they are.
@@ -105,7 +105,7 @@ def alter_clauses(reading: Reading, cursor: Cursor, table: tuple[Part, ...], *, 
     verb = ""
     found: Found = None
     temporary = reading.session.is_temporary(table)
-    if any(MARK in token.text for token in cursor.rest() if token.kind is not Kind.STRING):
+    if any(MARK in token.text for token in cursor.rest() if token.kind is not TokenKind.STRING):
         return _composed(reading, cursor, table)
     for tokens in split_commas(cursor.rest()):
         inner = Cursor(tokens)
@@ -130,7 +130,7 @@ def alter_clauses(reading: Reading, cursor: Cursor, table: tuple[Part, ...], *, 
     return True
 
 
-def _composed(reading: Reading, cursor: Cursor, table: tuple[Part, ...]) -> bool:
+def _composed(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...]) -> bool:
     """SQL that is put together when it runs: its head says which table it is about. False if it may give the table a new name."""
     reading.touch_table(table, Effect.DESTRUCTIVE, "is altered by SQL that is put together when it runs")
     moves = cursor.holds("RENAME") and not cursor.holds("COLUMN")
@@ -215,7 +215,7 @@ def _drop(clause: Clause) -> Found:
 def _rename(clause: Clause) -> Found:
     reading, cursor, table = clause
     following = cursor.peek(1)
-    if cursor.word == "COLUMN" and following.kind is not Kind.END and following.upper != "TO":
+    if cursor.word == "COLUMN" and following.kind is not TokenKind.END and following.upper != "TO":
         cursor.next()
         return _renamed_column(clause)
     if cursor.word in {"CONSTRAINT", "INDEX", "KEY", "PARTITION"} and cursor.find("TO") > 1:
@@ -260,7 +260,7 @@ def _set(clause: Clause) -> Found:
     if new is None:
         return Effect.DESTRUCTIVE, "moves to another schema"
     old = reading.session.table(table)
-    moved = Name(old.catalog, reading.session.stored(new[-1]), old.table)
+    moved = ObjectName(old.catalog, reading.session.stored(new[-1]), old.table)
     reading.touch(old, Effect.DESTRUCTIVE, f"moves it to {moved}")
     reading.touch(moved, Effect.DESTRUCTIVE, f"was {old}")
     return None

@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 
 from orchestrator.changes.cursor import Cursor, split_commas
 from orchestrator.changes.dialects import Dialect
-from orchestrator.changes.lexer import Kind, tokens_of
+from orchestrator.changes.lexer import TokenKind, tokens_of
 
 MAX_DEFINITION: Final = 200_000
 """Longer definitions of tables are not read for their columns' types, in characters."""
 
 
-class Step(Enum):
+class TypeChange(Enum):
     """What a change of type does to what the column holds."""
 
     SAME = auto()
@@ -120,7 +120,7 @@ def _defined(text: str, dialect: Dialect) -> dict[str, str]:
     cursor.skip_parens()
     found: dict[str, str] = {}
     for column in split_commas(tokens[opening + 1 : cursor.at - 1]):
-        if column and column[0].kind in {Kind.WORD, Kind.QUOTED, Kind.STRING}:
+        if column and column[0].kind in {TokenKind.WORD, TokenKind.QUOTED, TokenKind.STRING}:
             found[column[0].text.lower()] = written_type(Cursor(column, 1))
     return found
 
@@ -136,14 +136,14 @@ def written_type(cursor: Cursor) -> str:
         )
         if words and not depth and token.upper in _AFTER_TYPE and not zoned:
             break
-        if token.kind is Kind.QUOTED:
+        if token.kind is TokenKind.QUOTED:
             return ""
         depth += (token.upper == "(") - (token.upper == ")")
-        words.append("'" + token.text.replace("'", "''") + "'" if token.kind is Kind.STRING else token.text)
+        words.append("'" + token.text.replace("'", "''") + "'" if token.kind is TokenKind.STRING else token.text)
     return " ".join(words)
 
 
-def compare_types(before: str, after: str, dialect: Dialect) -> Step:
+def compare_types(before: str, after: str, dialect: Dialect) -> TypeChange:
     """Return what the change does, as far as it is known; in doubt `OTHER`. An empty text is a type that is not known.
 
     BigQuery's SET DATA TYPE allows nothing but wider types. Delta's type widening, and Snowflake's rule that a text stays a text and
@@ -151,18 +151,18 @@ def compare_types(before: str, after: str, dialect: Dialect) -> Step:
     """
     new = _parse(after, dialect.name)
     if new is None:
-        return Step.OTHER
+        return TypeChange.OTHER
     old = _parse(before, dialect.name)
     if old is not None:
         if old == new:
-            return Step.SAME
-        return Step.WIDER if _wider(old, new, dialect.name) else Step.OTHER
+            return TypeChange.SAME
+        return TypeChange.WIDER if _wider(old, new, dialect.name) else TypeChange.OTHER
     if dialect.name == "bigquery":
-        return Step.WIDER
+        return TypeChange.WIDER
     is_widest = (
         _widest_in_snowflake(new) if dialect.name == "snowflake" else new.sort in _ONLY_WIDER.get(dialect.name, ())
     )
-    return Step.WIDER if is_widest else Step.OTHER
+    return TypeChange.WIDER if is_widest else TypeChange.OTHER
 
 
 def _parse(written: str, dialect: str) -> _Type | None:

@@ -7,9 +7,9 @@ from typing import Final
 
 from orchestrator.changes.change_set import Effect
 from orchestrator.changes.clause import Clause, Found
-from orchestrator.changes.column_types import Step, compare_types, written_type
+from orchestrator.changes.column_types import TypeChange, compare_types, written_type
 from orchestrator.changes.cursor import Cursor, split_commas
-from orchestrator.changes.names import Part, read_name
+from orchestrator.changes.names import NamePart, read_name
 
 _NO_COLUMN: Final = frozenset(
     {"CONSTRAINT", "INDEX", "CHECK", "DISTSTYLE", "DISTKEY", "SORTKEY", "COMPOUND", "ENCODE", "SCHEDULE", "PARTITION"}
@@ -61,7 +61,7 @@ def _several(clause: Clause) -> Found:
     return next(iter(destructive or seen), None)
 
 
-def _action(clause: Clause, column: tuple[Part, ...]) -> Found:
+def _action(clause: Clause, column: tuple[NamePart, ...]) -> Found:
     cursor = clause.cursor
     if cursor.take("TYPE") or cursor.take("SET", "DATA", "TYPE") or cursor.take("SET", "TYPE"):
         return _type(clause, column)
@@ -76,7 +76,7 @@ def _action(clause: Clause, column: tuple[Part, ...]) -> Found:
     return _type(clause, column)
 
 
-def _type(clause: Clause, column: tuple[Part, ...]) -> Found:
+def _type(clause: Clause, column: tuple[NamePart, ...]) -> Found:
     reading, name, new = clause.reading, column[-1].text, written_type(clause.cursor)
     before = ""
     columns = reading.session.columns.get(reading.session.table(clause.table))
@@ -84,10 +84,12 @@ def _type(clause: Clause, column: tuple[Part, ...]) -> Found:
         before = columns.type_of(name, reading.dialect)
         columns.give(name, new)
     step = compare_types(before, new, reading.dialect)
-    if step is Step.SAME:
+    if step is TypeChange.SAME:
         return None
     return (
-        (Effect.ADDITIVE, "widens a column") if step is Step.WIDER else (Effect.DESTRUCTIVE, "changes a column's type")
+        (Effect.ADDITIVE, "widens a column")
+        if step is TypeChange.WIDER
+        else (Effect.DESTRUCTIVE, "changes a column's type")
     )
 
 

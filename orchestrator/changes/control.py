@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from orchestrator.changes.cursor import Cursor
-from orchestrator.changes.lexer import Kind
+from orchestrator.changes.lexer import TokenKind
 from orchestrator.changes.literals import remember_all
 from orchestrator.changes.session import Session
 
@@ -50,7 +50,7 @@ def pass_control(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
         if word == "BEGIN":
             session.declaring = False
             cursor.next()
-            if cursor.word in _TRANSACTION or (cursor.word == "NAME" and cursor.peek(2).kind is Kind.END):
+            if cursor.word in _TRANSACTION or (cursor.word == "NAME" and cursor.peek(2).kind is TokenKind.END):
                 return False
             cursor.take("NOT", "ATOMIC")
             cursor.take_any(frozenset({"ATOMIC", "TRY", "CATCH"}))
@@ -120,7 +120,11 @@ def _pass_label(cursor: Cursor) -> bool:
     if cursor.word == "<<" and cursor.peek(2).upper == ">>":
         cursor.at += 3
         return True
-    if cursor.peek().kind is Kind.WORD and cursor.peek(1).upper == ":" and cursor.peek(2).kind in {Kind.WORD, Kind.END}:
+    if (
+        cursor.peek().kind is TokenKind.WORD
+        and cursor.peek(1).upper == ":"
+        and cursor.peek(2).kind in {TokenKind.WORD, TokenKind.END}
+    ):
         cursor.at += 2
         return True
     return False

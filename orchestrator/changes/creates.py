@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from orchestrator.changes.change_set import Effect, Name
+from orchestrator.changes.change_set import Effect, ObjectName
 from orchestrator.changes.column_types import Columns
 from orchestrator.changes.cursor import Cursor, split_commas
 from orchestrator.changes.kinds import TEMPORARY, Level, take_kind
-from orchestrator.changes.lexer import NOTHING, Kind, Token, tokens_of
-from orchestrator.changes.names import Part, read_name
-from orchestrator.changes.reading import Reading
+from orchestrator.changes.lexer import NOTHING, Token, TokenKind, tokens_of
+from orchestrator.changes.names import NamePart, read_name
+from orchestrator.changes.reading import ParseContext
 from orchestrator.changes.session import Routine
 
 _BODIES: Final = frozenset({"BEGIN", "CREATE", "ALTER", "DROP", "RENAME", "CALL", "EXEC", "IF"})
@@ -26,19 +26,19 @@ _EVOLVING: Final = re.compile(r"\benable_schema_evolution\s*=\s*true\b", re.IGNO
 _MODES: Final = frozenset({"IN", "OUT", "INOUT", "VARIADIC"})
 
 
-def replace(reading: Reading, cursor: Cursor) -> bool:
+def replace(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows REPLACE: Databricks has REPLACE TABLE, MySQL replaces rows."""
     if reading.dialect.name == "mysql":
         return True
     return _make(reading, cursor, "replaces")
 
 
-def create(reading: Reading, cursor: Cursor) -> bool:
+def create(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows CREATE; False if it is not understood."""
     return _make(reading, cursor, skip_options(cursor))
 
 
-def _make(reading: Reading, cursor: Cursor, replaces: str) -> bool:
+def _make(reading: ParseContext, cursor: Cursor, replaces: str) -> bool:
     taken = take_kind(cursor)
     if taken is None:
         return False
@@ -74,7 +74,7 @@ def _make(reading: Reading, cursor: Cursor, replaces: str) -> bool:
     return True
 
 
-def _remember_table(reading: Reading, cursor: Cursor, made: Name) -> None:
+def _remember_table(reading: ParseContext, cursor: Cursor, made: ObjectName) -> None:
     """Keeps what a table's definition says of its columns, and of other tables."""
     reading.session.columns[made] = Columns(reading.text)
     history_table(reading, cursor)
@@ -85,7 +85,7 @@ def _remember_table(reading: Reading, cursor: Cursor, made: Name) -> None:
         reading.known.evolving.add(made)
 
 
-def _ancestors(reading: Reading, cursor: Cursor, made: Name) -> None:
+def _ancestors(reading: ParseContext, cursor: Cursor, made: ObjectName) -> None:
     """PostgreSQL: the table that the new one is a partition of, or those that it inherits from."""
     at = next((at for at, token in enumerate(cursor.rest()) if token.upper in {"INHERITS", "PARTITION"}), -1)
     if at < 0:
@@ -117,13 +117,13 @@ def skip_options(cursor: Cursor) -> str:
             cursor.at += 3
             if cursor.word == "(":
                 cursor.skip_parens()
-            if cursor.peek().kind is Kind.VARIABLE or cursor.take("@"):
+            if cursor.peek().kind is TokenKind.VARIABLE or cursor.take("@"):
                 cursor.next()
         else:
             return replaces
 
 
-def _schema(reading: Reading, cursor: Cursor, effect: Effect, reason: str) -> bool:
+def _schema(reading: ParseContext, cursor: Cursor, effect: Effect, reason: str) -> bool:
     if cursor.take("AUTHORIZATION"):
         cursor.take("=")
         if cursor.word in _WHOEVER:
@@ -141,7 +141,7 @@ def _schema(reading: Reading, cursor: Cursor, effect: Effect, reason: str) -> bo
     return True
 
 
-def _elements(reading: Reading, cursor: Cursor, schema: Name) -> None:
+def _elements(reading: ParseContext, cursor: Cursor, schema: ObjectName) -> None:
     """PostgreSQL: tables and views that the statement makes in the new schema."""
     with reading.session.apart():
         reading.session.move(schema.catalog, schema.schema)
@@ -155,7 +155,7 @@ def _elements(reading: Reading, cursor: Cursor, schema: Name) -> None:
                 reading.touch(reading.session.table(parts), Effect.ADDITIVE, "creates it in the new schema")
 
 
-def history_table(reading: Reading, cursor: Cursor) -> None:
+def history_table(reading: ParseContext, cursor: Cursor) -> None:
     """SQL Server makes the table that keeps a table's former rows, where it is named."""
     for at, token in enumerate(cursor.tokens):
         if token.upper == "HISTORY_TABLE":
@@ -166,7 +166,7 @@ def history_table(reading: Reading, cursor: Cursor) -> None:
                 reading.touch_table(parts, Effect.ADDITIVE, "creates the table of former rows")
 
 
-def _remember_routine(reading: Reading, cursor: Cursor, kind: str) -> None:
+def _remember_routine(reading: ParseContext, cursor: Cursor, kind: str) -> None:
     """Keeps a routine's body, for it may be called further down in the same text."""
     cursor.take("IF", "NOT", "EXISTS")
     parts = read_name(cursor, reading.dialect)
@@ -177,7 +177,7 @@ def _remember_routine(reading: Reading, cursor: Cursor, kind: str) -> None:
     parameters = _parameters(cursor)
     body = _body(cursor)
     if body and is_sql(cursor):
-        text = body[0].text if body[0].kind is Kind.STRING else reading.lexer.text[body[0].start : body[-1].end]
+        text = body[0].text if body[0].kind is TokenKind.STRING else reading.lexer.text[body[0].start : body[-1].end]
         line = reading.lexer.line(body[0].body or body[0].start)
         reading.session.routines[reading.session.stored(parts[-1]).lower()] = Routine(text, line, parameters)
 
@@ -190,7 +190,7 @@ def _parameters(cursor: Cursor) -> tuple[str, ...]:
         listed = cursor.tokens[begin + 1 : cursor.at - 1]
     else:
         end = cursor.find("AS", "RETURNS", "BEGIN")
-        listed = cursor.rest()[:end] if end > 0 and cursor.peek().kind is Kind.VARIABLE else ()
+        listed = cursor.rest()[:end] if end > 0 and cursor.peek().kind is TokenKind.VARIABLE else ()
     found: list[str] = []
     for each in split_commas(listed):
         inner = Cursor(each)
@@ -211,7 +211,7 @@ def _body(cursor: Cursor) -> Sequence[Token]:
     for at, token in enumerate(tokens):
         following = tokens[at + 1] if at + 1 < len(tokens) else NOTHING
         if token.upper in {"AS", "IS"}:
-            if following.kind is Kind.STRING:
+            if following.kind is TokenKind.STRING:
                 return tokens[at + 1 : at + 2]
             if following.upper in _BODIES | {"DECLARE"}:
                 return tokens[at + 1 :]
@@ -220,7 +220,7 @@ def _body(cursor: Cursor) -> Sequence[Token]:
     return ()
 
 
-def undrop(reading: Reading, cursor: Cursor) -> bool:
+def undrop(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows UNDROP."""
     taken = take_kind(cursor)
     if taken is None:
@@ -240,7 +240,7 @@ def undrop(reading: Reading, cursor: Cursor) -> bool:
     return True
 
 
-def named(reading: Reading, level: Level, kind: str, parts: tuple[Part, ...]) -> Name:
+def named(reading: ParseContext, level: Level, kind: str, parts: tuple[NamePart, ...]) -> ObjectName:
     """The full name of a thing of that level, which the statement calls a `kind`."""
     session = reading.session
     if level is Level.SCHEMA or (kind == "DATABASE" and reading.dialect.database_is_schema):
@@ -248,7 +248,7 @@ def named(reading: Reading, level: Level, kind: str, parts: tuple[Part, ...]) ->
     return session.catalog_name(parts) if level is Level.CATALOG else session.table(parts)
 
 
-def import_schema(reading: Reading, cursor: Cursor) -> bool:
+def import_schema(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows IMPORT: a foreign schema's tables arrive in one of ours."""
     if not cursor.take("FOREIGN", "SCHEMA"):
         return False
@@ -272,7 +272,7 @@ def import_schema(reading: Reading, cursor: Cursor) -> bool:
     return True
 
 
-def select_into(reading: Reading, cursor: Cursor) -> bool:
+def select_into(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads a query for the table that it makes, where the dialect's SELECT INTO makes one; always understood."""
     into = cursor.find("INTO", *_DATA)
     if into < 0 or cursor.peek(into).upper in _DATA:

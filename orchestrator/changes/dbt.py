@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Final
 
-from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name, NotRefreshed, NotUnderstood, shorten
+from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotRefreshed, NotUnderstood, ObjectName, shorten
 from orchestrator.changes.dbt_artifacts import (
     BUILDS,
     KNOWN_VERSIONS,
-    Manifest,
+    DbtManifest,
     Node,
     Result,
     RunResults,
@@ -103,7 +103,7 @@ def _check_command(results: RunResults, folder: Path) -> list[str]:
     return []
 
 
-def _check_invocation(results: RunResults, manifest: Manifest, folder: Path) -> None:
+def _check_invocation(results: RunResults, manifest: DbtManifest, folder: Path) -> None:
     """Raise `ChangesError` if the two files are of two invocations: names and settings would be those of another build."""
     what = "so they are not of one invocation: another dbt command has overwritten one of them"
     if results.invocation and manifest.invocation and results.invocation != manifest.invocation:
@@ -120,7 +120,7 @@ def _check_invocation(results: RunResults, manifest: Manifest, folder: Path) -> 
 
 
 def _load_state(
-    folder: Path, target: Path, results: RunResults, manifest: Manifest, warnings: list[str]
+    folder: Path, target: Path, results: RunResults, manifest: DbtManifest, warnings: list[str]
 ) -> StateComparison:
     """Compare with the artifacts in the state folder. Raises `ChangesError` if it is the target folder."""
     if folder.is_dir() and folder.samefile(target):
@@ -144,7 +144,7 @@ def _built(results: RunResults) -> frozenset[str]:
     return frozenset(r.node for r in results.results if r.status in _BUILT and r.node.partition(".")[0] in _KINDS)
 
 
-def _check_version(manifest: Manifest, folder: Path) -> list[str]:
+def _check_version(manifest: DbtManifest, folder: Path) -> list[str]:
     path = folder / "manifest.json"
     if manifest.version in KNOWN_VERSIONS:
         return []
@@ -186,7 +186,7 @@ def _why(result: Result, node: Node, effect: Effect, results: RunResults, state:
     return f"dbt {results.command or 'run'} built {result.node} ({what}){also}"
 
 
-def _name(node: Node, adapter: str) -> Name | None:
+def _name(node: Node, adapter: str) -> ObjectName | None:
     """The node's table as the warehouse stores it."""
     dialect = _dialect(adapter)
     if node.relation and (stored := _stored(node.relation, dialect)) is not None:
@@ -194,14 +194,14 @@ def _name(node: Node, adapter: str) -> Name | None:
     if node.schema is None or node.table is None:
         return None
     catalog = _kept(node.database, dialect) if node.database else None
-    return Name(catalog, _kept(node.schema, dialect), _kept(node.table, dialect))
+    return ObjectName(catalog, _kept(node.schema, dialect), _kept(node.table, dialect))
 
 
 def _dialect(adapter: str) -> Dialect:
     return DIALECTS.get(_DIALECTS.get(adapter, adapter), DIALECTS["duckdb"])
 
 
-def _stored(relation: str, dialect: Dialect) -> Name | None:
+def _stored(relation: str, dialect: Dialect) -> ObjectName | None:
     """A relation that dbt writes, as the warehouse stores its name; None if it is no name."""
     try:
         parts = parse_name(relation, dialect)
@@ -210,7 +210,7 @@ def _stored(relation: str, dialect: Dialect) -> Name | None:
     if parts is None or len(parts) > 3:
         return None
     stored = [fold(part, dialect) for part in parts]
-    return Name(*([None] * (3 - len(stored))), *stored)
+    return ObjectName(*([None] * (3 - len(stored))), *stored)
 
 
 def _kept(part: str, dialect: Dialect) -> str:

@@ -73,7 +73,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class DbtManifest:
     """The nodes, sources and macros, by their unique ids."""
 
     adapter: str
@@ -107,7 +107,7 @@ def load_results(folder: Path) -> RunResults:
     )
 
 
-def load_manifest(folder: Path) -> Manifest:
+def load_manifest(folder: Path) -> DbtManifest:
     """What `manifest.json` in that folder says. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
     path = folder / "manifest.json"
     document = _document(path)
@@ -119,7 +119,7 @@ def load_manifest(folder: Path) -> Manifest:
     for section in ("nodes", "sources", "macros"):
         for key, value in _mapping(document.get(section)).items():
             nodes[key] = _node(_mapping(value), section)
-    return Manifest(
+    return DbtManifest(
         adapter=(_text(metadata.get("adapter_type")) or "").lower(),
         version=int(version[1]) if version else None,
         invocation=_text(metadata.get("invocation_id")),

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from orchestrator.changes.change_set import shorten
-from orchestrator.changes.dbt_artifacts import Manifest, Node
+from orchestrator.changes.dbt_artifacts import DbtManifest, Node
 
 _MAX_NAMED: Final = 5
 
@@ -50,7 +50,7 @@ class StateComparison:
 
 
 def compare_with_state(
-    manifest: Manifest, state: Manifest, *, built: frozenset[str], built_before: frozenset[str] | None
+    manifest: DbtManifest, state: DbtManifest, *, built: frozenset[str], built_before: frozenset[str] | None
 ) -> StateComparison:
     """Compare a manifest with an earlier one.
 
@@ -76,7 +76,7 @@ def compare_with_state(
     )
 
 
-def _children(manifest: Manifest) -> Mapping[str, tuple[str, ...]]:
+def _children(manifest: DbtManifest) -> Mapping[str, tuple[str, ...]]:
     children: dict[str, list[str]] = defaultdict(list)
     for key, node in manifest.nodes.items():
         for parent in node.parents:
@@ -96,7 +96,7 @@ def _reached(roots: Iterable[str], children: Mapping[str, tuple[str, ...]]) -> s
     return reached
 
 
-def _differs(key: str, node: Node, state: Manifest, adapter: str) -> bool:
+def _differs(key: str, node: Node, state: DbtManifest, adapter: str) -> bool:
     if node.kind == "macro" and key.split(".")[1:2] in (["dbt"], [f"dbt_{adapter}"]):
         return False
     before = state.nodes.get(key)

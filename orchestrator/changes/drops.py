@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from orchestrator.changes.change_set import Effect, Name
+from orchestrator.changes.change_set import Effect, ObjectName
 from orchestrator.changes.creates import named
 from orchestrator.changes.cursor import Cursor, split_commas
 from orchestrator.changes.kinds import TEMPORARY, Level, take_kind
-from orchestrator.changes.names import Part, read_name
+from orchestrator.changes.names import NamePart, read_name
 from orchestrator.changes.placeholders import MARK
-from orchestrator.changes.reading import Reading
+from orchestrator.changes.reading import ParseContext
 
 _TAKES_ALONG: Final = frozenset({"TYPE", "DOMAIN", "EXTENSION", "SERVER", "DATA"})
 """What columns, views and foreign tables hang on: with CASCADE they go as well, and the statement does not name them."""
 
 
-def drop(reading: Reading, cursor: Cursor) -> bool:
+def drop(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows DROP; False if it is not understood."""
     taken = take_kind(cursor)
     if taken is None:
@@ -55,7 +55,7 @@ def drop(reading: Reading, cursor: Cursor) -> bool:
     return True
 
 
-def _take_columns(reading: Reading, cursor: Cursor, kind: str) -> None:
+def _take_columns(reading: ParseContext, cursor: Cursor, kind: str) -> None:
     """CASCADE drops the columns of a type as well: they are named if the text creates their tables, and warned of."""
     cursor.take("IF", "EXISTS")
     parts = read_name(cursor, reading.dialect)
@@ -72,7 +72,7 @@ def _take_columns(reading: Reading, cursor: Cursor, kind: str) -> None:
     )
 
 
-def _drop_table(reading: Reading, name: Name, kind: str, *, cascade: bool) -> None:
+def _drop_table(reading: ParseContext, name: ObjectName, kind: str, *, cascade: bool) -> None:
     reading.touch(name, Effect.DESTRUCTIVE, f"drops the {kind.lower().removesuffix('s')}")
     reading.session.columns.pop(name, None)
     for heir in reading.known.heirs(name, partitions_only=not cascade):
@@ -81,7 +81,7 @@ def _drop_table(reading: Reading, name: Name, kind: str, *, cascade: bool) -> No
         reading.touch_dependents(name)
 
 
-def rename(reading: Reading, cursor: Cursor) -> bool:
+def rename(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows RENAME: tables get new names, in pairs."""
     if cursor.take_any(frozenset({"USER", "ROLE", "INDEX", "LOGIN"})):
         return True
@@ -104,7 +104,7 @@ def rename(reading: Reading, cursor: Cursor) -> bool:
     return understood
 
 
-def renamed(reading: Reading, old: tuple[Part, ...], new: tuple[Part, ...]) -> None:
+def renamed(reading: ParseContext, old: tuple[NamePart, ...], new: tuple[NamePart, ...]) -> None:
     """Writes down both names of a renamed or moved table."""
     session = reading.session
     if session.is_temporary(old):
@@ -122,7 +122,7 @@ def renamed(reading: Reading, old: tuple[Part, ...], new: tuple[Part, ...]) -> N
         reading.known.rename(before, name)
 
 
-def exchange(reading: Reading, cursor: Cursor) -> bool:
+def exchange(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows EXCHANGE: two tables swap their names."""
     if not cursor.take_any(frozenset({"TABLE", "TABLES"})):
         return False
@@ -136,7 +136,7 @@ def exchange(reading: Reading, cursor: Cursor) -> bool:
     return True
 
 
-def swapped(reading: Reading, one: tuple[Part, ...], other: tuple[Part, ...]) -> None:
+def swapped(reading: ParseContext, one: tuple[NamePart, ...], other: tuple[NamePart, ...]) -> None:
     """Writes down two tables, each of which is the other from now on."""
     if reading.session.is_temporary(one) or reading.session.is_temporary(other):
         reading.touch_table(one, Effect.DESTRUCTIVE, "is swapped")

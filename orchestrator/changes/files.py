@@ -14,7 +14,7 @@ from orchestrator.changes.change_set import ChangeSet, merge
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.known import Known
-from orchestrator.changes.notices import Notices
+from orchestrator.changes.notices import ReaderWarnings
 from orchestrator.changes.reader import read_sql
 from orchestrator.changes.session import open_session
 from orchestrator.input_file import read_input
@@ -62,7 +62,7 @@ def read_ddl(
     is not understood raises. Raises `ChangesError` for a path that is not there, cannot be read or holds no text, and what
     `read_sql` raises.
     """
-    notices, known = Notices(), Known()
+    notices, known = ReaderWarnings(), Known()
     open_session(dialect_named(dialect), default_schema)
     sets = [
         read_sql(
@@ -95,7 +95,9 @@ def _refuse(found: ChangeSet) -> None:
     )
 
 
-def _texts(paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: Notices) -> Iterator[_Text]:
+def _texts(
+    paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarnings
+) -> Iterator[_Text]:
     seen: set[Path | None] = set()
     try:
         files = list(_sources(paths, lists, stdin, notices))
@@ -119,7 +121,7 @@ def _texts(paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes
 
 
 def _sources(
-    paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: Notices
+    paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarnings
 ) -> Iterator[Path | None]:
     """The files that are meant, in order; None is standard input."""
     for path in paths:
@@ -133,7 +135,7 @@ def _sources(
         yield from _listed(each, stdin, notices)
 
 
-def _listed(source: str, stdin: Callable[[], bytes], notices: Notices) -> list[Path]:
+def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) -> list[Path]:
     """The files that a list names: one a line, or each ended by a NUL as `git diff -z` and `find -print0` write them."""
     shown = STDIN if source == "-" else source
     data = stdin() if source == "-" else read_bytes(Path(source))
@@ -168,7 +170,7 @@ def _is_undo(file: Path) -> bool:
     return any(each.name.lower() in forward for each in file.parent.iterdir())
 
 
-def _files(path: str, notices: Notices) -> list[Path]:
+def _files(path: str, notices: ReaderWarnings) -> list[Path]:
     """The files that one argument means, in the order of their names."""
     file = Path(path)
     if file.is_dir():
@@ -192,7 +194,7 @@ def _matching(pattern: Path) -> list[Path]:
     return sorted(each for each in seen if pattern.suffix or each.is_dir() or each.suffix.lower() in _SUFFIXES)
 
 
-def _folder(folder: Path, notices: Notices) -> list[Path]:
+def _folder(folder: Path, notices: ReaderWarnings) -> list[Path]:
     """Every SQL file below `folder`, but for hidden folders and Sqitch's revert and verify."""
     files: list[Path] = []
     others: list[str] = []
@@ -232,7 +234,7 @@ def read_bytes(file: Path) -> bytes:
         raise ChangesError(f"cannot be read: {failed.strerror or failed}", source=str(file)) from failed
 
 
-def decode(data: bytes, source: str, notices: Notices) -> str:
+def decode(data: bytes, source: str, notices: ReaderWarnings) -> str:
     """The bytes as text: UTF-8, or UTF-16 with its byte order mark; else Windows-1252, with a warning.
 
     Raises `ChangesError` if it is neither: UTF-16 without a mark, or no text at all.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.changes.change_set import Name
+from orchestrator.changes.change_set import ObjectName
 from orchestrator.changes.cursor import Cursor
-from orchestrator.changes.lexer import Kind, tokens_of
+from orchestrator.changes.lexer import TokenKind, tokens_of
 from orchestrator.changes.names import read_name
 from orchestrator.changes.session import Session
 
@@ -16,21 +16,21 @@ class Known:
 
     def __init__(self) -> None:
         """Nothing is known."""
-        self._children: dict[Name, dict[Name, bool]] = {}
-        self._views: list[tuple[Name, str, Session, str | None, str | None]] = []
-        self._readers: dict[Name, list[Name]] = {}
-        self.evolving: set[Name] = set()
+        self._children: dict[ObjectName, dict[ObjectName, bool]] = {}
+        self._views: list[tuple[ObjectName, str, Session, str | None, str | None]] = []
+        self._readers: dict[ObjectName, list[ObjectName]] = {}
+        self.evolving: set[ObjectName] = set()
         """Snowflake's tables to which a load may add columns."""
         self.routines: set[str] = set()
         """The names of routines that some file defines, without their schemas, in lower case."""
 
-    def add_child(self, parent: Name, child: Name, *, is_partition: bool) -> None:
+    def add_child(self, parent: ObjectName, child: ObjectName, *, is_partition: bool) -> None:
         """Record a partition, or a table that inherits."""
         self._children.setdefault(parent, {})[child] = is_partition
 
-    def heirs(self, parent: Name, *, partitions_only: bool = False) -> list[Name]:
+    def heirs(self, parent: ObjectName, *, partitions_only: bool = False) -> list[ObjectName]:
         """Return the partitions of a table and the tables that inherit from it, those of its children among them."""
-        found: dict[Name, None] = {}
+        found: dict[ObjectName, None] = {}
         waiting = [parent]
         while waiting:
             for child, is_partition in self._children.get(waiting.pop(), {}).items():
@@ -39,7 +39,7 @@ class Known:
                     waiting.append(child)
         return list(found)
 
-    def rename(self, old: Name, new: Name) -> None:
+    def rename(self, old: ObjectName, new: ObjectName) -> None:
         """Record that a table has another name from here on."""
         if old in self._children:
             self._children.setdefault(new, {}).update(self._children[old])
@@ -47,18 +47,18 @@ class Known:
             if old in children:
                 children[new] = children[old]
 
-    def add_view(self, view: Name, text: str, session: Session) -> None:
+    def add_view(self, view: ObjectName, text: str, session: Session) -> None:
         """Record a view by the statement that creates it; its text is read only if something that it reads is dropped."""
         self._views.append((view, text, session, session.catalog, session.schema))
 
-    def dependents(self, dropped: Name) -> list[Name]:
+    def dependents(self, dropped: ObjectName) -> list[ObjectName]:
         """Return the known views that read a table, a view or a whole schema, and those that read these."""
         for view, text, session, catalog, schema in self._views:
             for name in _names_in(text, session, catalog, schema):
                 self._readers.setdefault(name, []).append(view)
                 self._readers.setdefault(name._replace(table=None), []).append(view)
         self._views.clear()
-        found: dict[Name, None] = {}
+        found: dict[ObjectName, None] = {}
         waiting = [dropped]
         while waiting:
             for view in self._readers.get(waiting.pop(), ()):
@@ -68,7 +68,7 @@ class Known:
         return list(found)
 
 
-def _names_in(text: str, session: Session, catalog: str | None, schema: str | None) -> Iterator[Name]:
+def _names_in(text: str, session: Session, catalog: str | None, schema: str | None) -> Iterator[ObjectName]:
     """Everything in a view's query that may be the name of a table."""
     cursor = Cursor(tokens_of(text, session.dialect))
     begin = cursor.find("AS")
@@ -77,7 +77,9 @@ def _names_in(text: str, session: Session, catalog: str | None, schema: str | No
         session.move(catalog, schema)
         while not cursor.done():
             before = cursor.at
-            parts = read_name(cursor, session.dialect) if cursor.peek().kind in {Kind.WORD, Kind.QUOTED} else None
+            parts = (
+                read_name(cursor, session.dialect) if cursor.peek().kind in {TokenKind.WORD, TokenKind.QUOTED} else None
+            )
             if parts is not None and not any(part.placeholder for part in parts):
                 yield session.table(parts)
             if cursor.at == before:

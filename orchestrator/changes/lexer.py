@@ -12,7 +12,7 @@ from orchestrator.changes.errors import TemplatedError
 from orchestrator.changes.lexicon import lexicon
 
 
-class Kind(IntEnum):
+class TokenKind(IntEnum):
     """What a token is."""
 
     WORD = 1
@@ -32,7 +32,7 @@ class Kind(IntEnum):
 class Token(NamedTuple):
     """One token. `upper` is what rules compare: a word in upper case, or a sign; empty for all else."""
 
-    kind: Kind
+    kind: TokenKind
     text: str
     upper: str
     start: int
@@ -46,7 +46,7 @@ class Token(NamedTuple):
 _VERSIONED: Final = re.compile(r"/\*M?!(?!999999)\d*")
 """How a comment begins that the server runs; no server has the version 999999."""
 
-NOTHING: Final = Token(Kind.END, "", "", -1, -1)
+NOTHING: Final = Token(TokenKind.END, "", "", -1, -1)
 
 
 class Lexer:
@@ -79,7 +79,7 @@ class Lexer:
             group = match.lastgroup if match else None
             if match is None or group is None:
                 self.pos = len(self.text)
-                return Token(Kind.END, "", "", self.pos, self.pos)
+                return Token(TokenKind.END, "", "", self.pos, self.pos)
             start, end = match.span(group)
             self.pos = end
             text = match[group]
@@ -87,7 +87,7 @@ class Lexer:
                 if self.delimiter[0] == "$" and self.delimiter in text:
                     text = text[: text.index(self.delimiter)]
                     end = self.pos = start + len(text)
-                return Token(Kind.WORD, text, text.upper(), start, end)
+                return Token(TokenKind.WORD, text, text.upper(), start, end)
             if group == "sign":
                 token = self._sign(text, start, end)
                 if token is not None:
@@ -99,7 +99,7 @@ class Lexer:
             elif group == "template":
                 if not self._template(start):
                     self.pos = start + 1
-                    return Token(Kind.SIGN, text[0], text[0], start, start + 1)
+                    return Token(TokenKind.SIGN, text[0], text[0], start, start + 1)
             else:
                 return self._other(group, text, start, end)
 
@@ -109,21 +109,21 @@ class Lexer:
         if group == "name":
             return self._name(text, start, end)
         if group == "number":
-            return Token(Kind.NUMBER, text, text.upper(), start, end)
+            return Token(TokenKind.NUMBER, text, text.upper(), start, end)
         if group == "variable":
-            return Token(Kind.VARIABLE, text, text.upper(), start, end)
+            return Token(TokenKind.VARIABLE, text, text.upper(), start, end)
         if self.delimiter[0] == "$" and self.text.startswith(self.delimiter, start):
             self.pos = start + len(self.delimiter)
-            return Token(Kind.SIGN, self.delimiter, self.delimiter, start, self.pos)
+            return Token(TokenKind.SIGN, self.delimiter, self.delimiter, start, self.pos)
         closing = self.text.find(text, end)
         if closing < 0:
             return self._broken(start) if text == "$$" else self._one_sign(start)
         self.pos = closing + len(text)
-        return Token(Kind.STRING, self.text[end:closing], "", start, self.pos, "$", end)
+        return Token(TokenKind.STRING, self.text[end:closing], "", start, self.pos, "$", end)
 
     def _one_sign(self, start: int) -> Token:
         self.pos = start + 1
-        return Token(Kind.SIGN, "$", "$", start, start + 1)
+        return Token(TokenKind.SIGN, "$", "$", start, start + 1)
 
     def _sign(self, text: str, start: int, end: int) -> Token | None:
         if text in {"'", '"', "`"} or (text == "[" and self.dialect.brackets):
@@ -132,11 +132,11 @@ class Lexer:
             self._open_versions -= 1
             self.pos = end + 1
             return None
-        return Token(Kind.SIGN, text, text, start, end)
+        return Token(TokenKind.SIGN, text, text, start, end)
 
     def _broken(self, start: int) -> Token:
         self.pos = len(self.text)
-        return Token(Kind.BROKEN, self.text[start : start + 80], "", start, self.pos)
+        return Token(TokenKind.BROKEN, self.text[start : start + 80], "", start, self.pos)
 
     def _comment(self, start: int) -> Token | None:
         """Goes past the block comment that begins at `start`, or into it where the server runs what it holds."""
@@ -162,7 +162,7 @@ class Lexer:
         text = text.lstrip("uU&") if escaped else text
         quote, closing = text[0], text[-1]
         name = text[1:-1].replace(closing * 2, closing)
-        return Token(Kind.QUOTED, self._unescaped(name) if escaped else name, "", start, end, quote)
+        return Token(TokenKind.QUOTED, self._unescaped(name) if escaped else name, "", start, end, quote)
 
     def _unescaped(self, name: str) -> str:
         """What `U&"..."` stands for; UESCAPE behind it, which names another sign than the backslash, is passed."""
@@ -208,18 +208,18 @@ class Lexer:
             start = self.pos
             sign = text[start : start + 1]
             if not sign:
-                return Token(Kind.END, "", "", start, start)
+                return Token(TokenKind.END, "", "", start, start)
             if sign == ";":
                 self.pos += 1
-                return Token(Kind.SIGN, ";", ";", start, self.pos)
+                return Token(TokenKind.SIGN, ";", ";", start, self.pos)
             if sign == "\n":
                 self.pos += 1
-                return Token(Kind.SIGN, "\n", "\n", start, self.pos)
+                return Token(TokenKind.SIGN, "\n", "\n", start, self.pos)
             if sign == "\\":  # a command to the client, to be read next
-                return Token(Kind.SIGN, "\n", "\n", start, start)
+                return Token(TokenKind.SIGN, "\n", "\n", start, start)
             token = self._closer(start)
-            if token is not None and (token.kind is Kind.BROKEN or token.kind is Kind.WORD):
-                self.pos = token.end if token.kind is Kind.BROKEN else token.start
+            if token is not None and (token.kind is TokenKind.BROKEN or token.kind is TokenKind.WORD):
+                self.pos = token.end if token.kind is TokenKind.BROKEN else token.start
                 return token
 
     def skip_parens(self) -> bool:
@@ -233,7 +233,7 @@ class Lexer:
             if sign and sign in "()":
                 depth += 1 if sign == "(" else -1
                 self.pos += 1
-            elif sign in {"", ";", "\n"} or ((token := self._closer(self.pos)) and token.kind is Kind.BROKEN):
+            elif sign in {"", ";", "\n"} or ((token := self._closer(self.pos)) and token.kind is TokenKind.BROKEN):
                 self.pos = begin
                 return False
         return True
@@ -252,7 +252,7 @@ class Lexer:
 def tokens_of(text: str, dialect: Dialect, *, source: str = "", limit: int = 0) -> list[Token]:
     """Return the text's tokens, up to its end or to something that never closes; at most `limit` of them if that is not 0."""
     lexer, tokens = Lexer(text, dialect, source=source), list[Token]()
-    while (token := lexer.next()).kind not in {Kind.END, Kind.BROKEN}:
+    while (token := lexer.next()).kind not in {TokenKind.END, TokenKind.BROKEN}:
         tokens.append(token)
         if len(tokens) == limit:
             break
@@ -272,7 +272,7 @@ def _string(text: str, start: int, end: int, dialect: Dialect) -> Token:
     escaped = "e" in prefix or (dialect.backslash and "r" not in prefix)
     if escaped and "\\" in value:
         value = re.sub(r"\\(.)", _unescape, value, flags=re.DOTALL)
-    return Token(Kind.STRING, value, "", start, end, quote, start + len(prefix) + width)
+    return Token(TokenKind.STRING, value, "", start, end, quote, start + len(prefix) + width)
 
 
 def _unescape(match: re.Match[str]) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name
+from orchestrator.changes.change_set import Change, ChangeSet, Effect, ObjectName
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.files import STDIN, decode, read_bytes
-from orchestrator.changes.notices import Notices
+from orchestrator.changes.notices import ReaderWarnings
 
 OPTION: Final = "--changed"
 ADDITIVE_ONLY: Final = (
@@ -32,8 +32,8 @@ def read_names(names: Sequence[str], *, stdin: Callable[[], bytes]) -> ChangeSet
     `@FILE` and `-` (standard input) hold one name a line; empty lines and lines that begin with `#` are passed. Names are taken as
     written, without the quotes around a part. The effect is additive, and a warning says so. Raises `ChangesError`.
     """
-    notices = Notices()
-    changes: dict[Name, Change] = {}
+    notices = ReaderWarnings()
+    changes: dict[ObjectName, Change] = {}
     for each in _lines(names, stdin, notices):
         name = parse_listed(each.text, source=each.source, line=each.line)
         # what is listed twice is one change
@@ -45,7 +45,7 @@ def read_names(names: Sequence[str], *, stdin: Callable[[], bytes]) -> ChangeSet
     return ChangeSet(changes=tuple(changes.values()), warnings=notices.render())
 
 
-def _lines(names: Sequence[str], stdin: Callable[[], bytes], notices: Notices) -> Iterator[_Listed]:
+def _lines(names: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarnings) -> Iterator[_Listed]:
     for name in names:
         if name == "-":
             yield from _file(decode(stdin(), STDIN, notices), STDIN)
@@ -62,7 +62,7 @@ def _file(text: str, source: str) -> Iterator[_Listed]:
             yield _Listed(source, number, line.strip())
 
 
-def parse_listed(text: str, *, source: str = OPTION, line: int = 0) -> Name:
+def parse_listed(text: str, *, source: str = OPTION, line: int = 0) -> ObjectName:
     """One listed name. Raises `ChangesError` if it is none: empty parts, open quotes, more than three parts."""
     parts: list[str] = []
     here = 0
@@ -88,16 +88,16 @@ def parse_listed(text: str, *, source: str = OPTION, line: int = 0) -> Name:
     return _named(parts, text, source=source, line=line)
 
 
-def _named(parts: list[str], text: str, *, source: str, line: int) -> Name:
+def _named(parts: list[str], text: str, *, source: str, line: int) -> ObjectName:
     if parts[-1] == "*":
         if parts[-2:] == ["*", "*"] and len(parts) == 3:
-            return Name(parts[0], None, None)
+            return ObjectName(parts[0], None, None)
         if len(parts) == 1:
             raise ChangesError(f"{text!r} would be everything; leave the option out for that", source=source, line=line)
-        return Name(parts[-3] if len(parts) == 3 else None, parts[-2], None)
+        return ObjectName(parts[-3] if len(parts) == 3 else None, parts[-2], None)
     if len(parts) == 1:
-        return Name(None, parts[0], None)
-    return Name(parts[0] if len(parts) == 3 else None, None if parts[-2] == "?" else parts[-2], parts[-1])
+        return ObjectName(None, parts[0], None)
+    return ObjectName(parts[0] if len(parts) == 3 else None, None if parts[-2] == "?" else parts[-2], parts[-1])
 
 
 def _bare(part: str) -> str:

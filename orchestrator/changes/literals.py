@@ -8,7 +8,7 @@ from itertools import product
 from typing import Final
 
 from orchestrator.changes.cursor import Cursor, split_commas
-from orchestrator.changes.lexer import Kind, Token
+from orchestrator.changes.lexer import Token, TokenKind
 from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import Session
 
@@ -42,9 +42,9 @@ def literal_sql(tokens: Sequence[Token], session: Session, depth: int = 0) -> tu
 
 def _term(cursor: Cursor, session: Session, depth: int) -> tuple[str, ...]:
     token = cursor.peek()
-    if token.kind is Kind.STRING:
+    if token.kind is TokenKind.STRING:
         text = ""
-        while cursor.peek().kind is Kind.STRING:
+        while cursor.peek().kind is TokenKind.STRING:
             text += cursor.next().text
         return (text,)
     if token.upper == "(":
@@ -54,7 +54,7 @@ def _term(cursor: Cursor, session: Session, depth: int) -> tuple[str, ...]:
     if token.upper in {":", "$"}:
         cursor.next()
         token = cursor.peek()
-    if token.kind in {Kind.VARIABLE, Kind.WORD, Kind.QUOTED}:
+    if token.kind in {TokenKind.VARIABLE, TokenKind.WORD, TokenKind.QUOTED}:
         cursor.next()
         if cursor.word == "(":
             return _call(token.upper, split_commas(_parenthesized(cursor)), session, depth)
@@ -169,7 +169,7 @@ def with_identifiers(tokens: Sequence[Token], session: Session) -> Sequence[Toke
             inside = _parenthesized(cursor)
             ways = literal_sql(inside, session) if len(inside) > 1 else _UNKNOWN
             if len(ways) == 1 and MARK not in ways[0]:
-                inside = [inside[0]._replace(kind=Kind.STRING, text=ways[0], upper="")]
+                inside = [inside[0]._replace(kind=TokenKind.STRING, text=ways[0], upper="")]
             put += [tokens[begin], *inside, tokens[cursor.at - 1]]
     return put
 
@@ -189,7 +189,7 @@ def remember_all(session: Session, tokens: Sequence[Token]) -> None:
         cursor = Cursor(part)
         name = cursor.next()
         at = cursor.find("=", ":=", "+=", "DEFAULT")
-        if at < 0 or name.kind is Kind.END:
+        if at < 0 or name.kind is TokenKind.END:
             continue
         cursor.at += at
         sign = cursor.next().upper

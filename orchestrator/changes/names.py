@@ -7,14 +7,14 @@ from typing import Final, NamedTuple
 
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.dialects import Dialect, Folding
-from orchestrator.changes.lexer import NOTHING, Kind, Token, tokens_of
+from orchestrator.changes.lexer import NOTHING, Token, TokenKind, tokens_of
 from orchestrator.changes.placeholders import MARK, QUOTED_PLACEHOLDER, SIGNS
 
 MAX_PARTS: Final = 4
 """Server, catalog, schema, object: nothing has more."""
 
 
-class Part(NamedTuple):
+class NamePart(NamedTuple):
     """One part of a name. An empty one is left out on purpose: `db..t`."""
 
     text: str
@@ -25,7 +25,7 @@ class Part(NamedTuple):
     """Where the placeholder begins in the lexer's text; -1 if that is not known."""
 
 
-def fold(part: Part, dialect: Dialect, *, ignore_quotes: bool = False) -> str:
+def fold(part: NamePart, dialect: Dialect, *, ignore_quotes: bool = False) -> str:
     """The part as `dialect` stores it; with `ignore_quotes` as if it were not quoted (Snowflake has a setting for that)."""
     quoted = part.quoted and not ignore_quotes
     if dialect.folding is Folding.UPPER:
@@ -35,7 +35,7 @@ def fold(part: Part, dialect: Dialect, *, ignore_quotes: bool = False) -> str:
     return part.text.lower() if dialect.folding is Folding.ALL_LOWER else part.text
 
 
-def read_name(cursor: Cursor, dialect: Dialect) -> tuple[Part, ...] | None:
+def read_name(cursor: Cursor, dialect: Dialect) -> tuple[NamePart, ...] | None:
     """The name that comes next, part by part; the cursor stands behind it. None, and the cursor where it was, if there is none.
 
     `IDENTIFIER('a.b')` gives what the string says; a variable in its place gives None, for nobody can say what it holds.
@@ -43,10 +43,10 @@ def read_name(cursor: Cursor, dialect: Dialect) -> tuple[Part, ...] | None:
     before = cursor.at
     if cursor.word == "IDENTIFIER" and cursor.peek(1).upper == "(":
         return _identifier(cursor, dialect, before)
-    parts: list[Part] = []
+    parts: list[NamePart] = []
     while True:
         if parts and cursor.word == ".":
-            parts.append(Part("", quoted=False))
+            parts.append(NamePart("", quoted=False))
             cursor.next()
             continue
         read = _part(cursor, dialect, inner=bool(parts))
@@ -59,10 +59,10 @@ def read_name(cursor: Cursor, dialect: Dialect) -> tuple[Part, ...] | None:
         cursor.next()
 
 
-def _identifier(cursor: Cursor, dialect: Dialect, before: int) -> tuple[Part, ...] | None:
+def _identifier(cursor: Cursor, dialect: Dialect, before: int) -> tuple[NamePart, ...] | None:
     cursor.at += 2
     literal = cursor.next()
-    if literal.kind is Kind.STRING and cursor.take(")"):
+    if literal.kind is TokenKind.STRING and cursor.take(")"):
         parts = parse_name(literal.text, dialect)
         if parts is not None:
             return parts
@@ -70,24 +70,24 @@ def _identifier(cursor: Cursor, dialect: Dialect, before: int) -> tuple[Part, ..
     return None
 
 
-def _part(cursor: Cursor, dialect: Dialect, *, inner: bool) -> list[Part] | None:
+def _part(cursor: Cursor, dialect: Dialect, *, inner: bool) -> list[NamePart] | None:
     token = cursor.peek()
     if _begins_placeholder(cursor):
         return [_placeholder(cursor, token.start)]
-    if token.kind is Kind.QUOTED or (token.kind is Kind.STRING and token.quote == '"'):
+    if token.kind is TokenKind.QUOTED or (token.kind is TokenKind.STRING and token.quote == '"'):
         cursor.next()  # a server may be told to take double quotes for names
         parts = _divided(token.text) if dialect.dashes_in_names and token.quote == "`" else [_quoted(token)]
-    elif token.kind is Kind.WORD or (token.kind is Kind.NUMBER and (inner or not token.text.isdigit())):
+    elif token.kind is TokenKind.WORD or (token.kind is TokenKind.NUMBER and (inner or not token.text.isdigit())):
         cursor.next()
         text, end = token.text, token.end
         while dialect.dashes_in_names and cursor.word == "-" and cursor.peek().start == end:
             following = cursor.peek(1)
-            if following.kind not in {Kind.WORD, Kind.NUMBER} or following.start != cursor.peek().end:
+            if following.kind not in {TokenKind.WORD, TokenKind.NUMBER} or following.start != cursor.peek().end:
                 break
             text, end = f"{text}-{following.text}", following.end
             cursor.at += 2
         held = re.search(r"\$[^\W\d]\w*\$", text)
-        parts = [Part(text, quoted=False, placeholder=held[0] if held else "", at=token.start)]
+        parts = [NamePart(text, quoted=False, placeholder=held[0] if held else "", at=token.start)]
     else:
         return None
     if cursor.peek().start == cursor.tokens[cursor.at - 1].end and _begins_placeholder(cursor):
@@ -95,28 +95,30 @@ def _part(cursor: Cursor, dialect: Dialect, *, inner: bool) -> list[Part] | None
     return parts
 
 
-def _quoted(token: Token) -> Part:
+def _quoted(token: Token) -> NamePart:
     held = QUOTED_PLACEHOLDER.search(token.text)
-    return Part(token.text, quoted=True, placeholder=held[0] if held else "", at=token.start)
+    return NamePart(token.text, quoted=True, placeholder=held[0] if held else "", at=token.start)
 
 
 def _begins_placeholder(cursor: Cursor) -> bool:
     """Whether what comes next stands for a name that a tool puts there: `:x`, `$x$`, `{x}`, `%(x)s`, `@x.`, `#{x}`."""
     token, following = cursor.peek(), cursor.peek(1)
-    if token.upper == MARK or (token.kind is Kind.STRING and token.quote == "$"):
+    if token.upper == MARK or (token.kind is TokenKind.STRING and token.quote == "$"):
         return True
     if following is NOTHING or following.start != token.end:
         return False
-    if token.kind is Kind.VARIABLE:
+    if token.kind is TokenKind.VARIABLE:
         return following.upper in {".", "@"}
     if token.upper not in SIGNS:
         return False
-    if following.kind in {Kind.WORD, Kind.QUOTED, Kind.VARIABLE, Kind.STRING}:
+    if following.kind in {TokenKind.WORD, TokenKind.QUOTED, TokenKind.VARIABLE, TokenKind.STRING}:
         return True
-    return following.upper in {"{", "(", "<", "%", "&", "$"} or (token.upper in "$:" and following.kind is Kind.NUMBER)
+    return following.upper in {"{", "(", "<", "%", "&", "$"} or (
+        token.upper in "$:" and following.kind is TokenKind.NUMBER
+    )
 
 
-def _placeholder(cursor: Cursor, begin: int) -> Part:
+def _placeholder(cursor: Cursor, begin: int) -> NamePart:
     """Goes past a part of a name that holds a placeholder: everything up to a blank, a dot, a comma or a parenthesis."""
     first = cursor.at
     while first and cursor.tokens[first - 1].end > begin:
@@ -133,10 +135,10 @@ def _placeholder(cursor: Cursor, begin: int) -> Part:
         end = cursor.tokens[min(cursor.at, len(cursor.tokens)) - 1].end
     held = cursor.tokens[first : cursor.at]
     shown = "".join("$...$" if token.quote == "$" else token.text for token in held)
-    return Part(shown, quoted=True, placeholder=MARK if MARK in shown else shown, at=begin)
+    return NamePart(shown, quoted=True, placeholder=MARK if MARK in shown else shown, at=begin)
 
 
-def _divided(text: str) -> list[Part]:
+def _divided(text: str) -> list[NamePart]:
     """What stands between one pair of BigQuery's backticks: `project.dataset.table`; a project may hold `domain.com:`."""
     domain, colon, rest = text.rpartition(":")
     pieces = rest.split(".")
@@ -144,11 +146,12 @@ def _divided(text: str) -> list[Part]:
         pieces[0] = f"{domain}:{pieces[0]}"
     held = [QUOTED_PLACEHOLDER.search(piece) for piece in pieces]
     return [
-        Part(piece, quoted=True, placeholder=each[0] if each else "") for piece, each in zip(pieces, held, strict=True)
+        NamePart(piece, quoted=True, placeholder=each[0] if each else "")
+        for piece, each in zip(pieces, held, strict=True)
     ]
 
 
-def parse_name(text: str, dialect: Dialect) -> tuple[Part, ...] | None:
+def parse_name(text: str, dialect: Dialect) -> tuple[NamePart, ...] | None:
     """The name that `text` holds, all of it; None if it holds something else, or a placeholder."""
     cursor = Cursor(tokens_of(text, dialect, limit=3 * MAX_PARTS))
     parts = read_name(cursor, dialect)
@@ -156,7 +159,7 @@ def parse_name(text: str, dialect: Dialect) -> tuple[Part, ...] | None:
     return parts if is_whole else None
 
 
-def is_temporary(parts: tuple[Part, ...], dialect: Dialect) -> bool:
+def is_temporary(parts: tuple[NamePart, ...], dialect: Dialect) -> bool:
     """Whether the name itself says that the table goes with its session."""
     if parts[-1].text.startswith(dialect.temporary_signs):
         return True

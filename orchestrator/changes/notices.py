@@ -10,7 +10,7 @@ MAX_PLACES: Final = 5
 """So many places stand in a warning."""
 
 
-class Notices:
+class ReaderWarnings:
     """Collects warnings by their kind."""
 
     def __init__(self) -> None:

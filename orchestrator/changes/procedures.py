@@ -7,9 +7,9 @@ from typing import Final
 
 from orchestrator.changes.change_set import Effect
 from orchestrator.changes.cursor import Cursor, split_commas
-from orchestrator.changes.lexer import Kind, Token
-from orchestrator.changes.names import Part, parse_name
-from orchestrator.changes.reading import Reading
+from orchestrator.changes.lexer import Token, TokenKind
+from orchestrator.changes.names import NamePart, parse_name
+from orchestrator.changes.reading import ParseContext
 
 _CHANGE_NOTHING: Final = (
     *("sp_help", "sp_addrole", "sp_droprole", "sp_adduser", "sp_dropuser", "sp_addlogin", "sp_droplogin", "sp_grant"),
@@ -46,7 +46,7 @@ _CHANGE_NOTHING: Final = (
 _OTHER_THINGS: Final = frozenset({"INDEX", "USERDATATYPE", "STATISTICS"})
 
 
-def system_procedure(reading: Reading, parts: tuple[Part, ...], cursor: Cursor) -> bool | None:
+def system_procedure(reading: ParseContext, parts: tuple[NamePart, ...], cursor: Cursor) -> bool | None:
     """Reads a call of a system procedure; None if it is none that is known."""
     name = parts[-1].text.lower()
     arguments = _arguments(cursor.rest())
@@ -70,11 +70,11 @@ def _arguments(tokens: Sequence[Token]) -> dict[str, str | None]:
     for number, argument in enumerate(split_commas(tokens), start=1):
         cursor = Cursor(argument)
         key = str(number)
-        if cursor.peek().kind is Kind.VARIABLE and cursor.peek(1).upper == "=":
+        if cursor.peek().kind is TokenKind.VARIABLE and cursor.peek(1).upper == "=":
             key = cursor.next().text.lower()
             cursor.next()
         value = cursor.next()
-        known = value.kind in {Kind.STRING, Kind.WORD, Kind.QUOTED, Kind.NUMBER}
+        known = value.kind in {TokenKind.STRING, TokenKind.WORD, TokenKind.QUOTED, TokenKind.NUMBER}
         found[key] = value.text if known else None
     return found
 
@@ -83,7 +83,7 @@ def _argument(arguments: dict[str, str | None], *keys: str) -> str | None:
     return next((arguments[key] for key in keys if key in arguments), "")
 
 
-def _rename(reading: Reading, arguments: dict[str, str | None]) -> bool:
+def _rename(reading: ParseContext, arguments: dict[str, str | None]) -> bool:
     kind = (_argument(arguments, "3", "@objtype") or "").upper()
     if kind in _OTHER_THINGS:
         return True
@@ -108,7 +108,7 @@ def _rename(reading: Reading, arguments: dict[str, str | None]) -> bool:
     return True
 
 
-def _may_be_column(reading: Reading, parts: tuple[Part, ...]) -> bool:
+def _may_be_column(reading: ParseContext, parts: tuple[NamePart, ...]) -> bool:
     """Whether what sp_rename is given without a type may be a column of a table: `t.c` where `t` is no schema that is known."""
     session = reading.session
     if len(parts) > 2:
@@ -117,12 +117,12 @@ def _may_be_column(reading: Reading, parts: tuple[Part, ...]) -> bool:
     return schema.lower() not in {"", "dbo", (session.schema or "").lower()} and schema not in reading.schemas
 
 
-def _may_be_table(reading: Reading, parts: tuple[Part, ...]) -> bool:
+def _may_be_table(reading: ParseContext, parts: tuple[NamePart, ...]) -> bool:
     """Whether it may be a table as well: `s.t` where the text knows no table `s`. A table of another database it cannot be."""
     return len(parts) == 2 and reading.session.stored(parts[0]) not in reading.tables
 
 
-def _rename_database(reading: Reading, arguments: dict[str, str | None]) -> bool:
+def _rename_database(reading: ParseContext, arguments: dict[str, str | None]) -> bool:
     for key in (("1", "@dbname", "@objname"), ("2", "@newname")):
         text = _argument(arguments, *key)
         parts = parse_name(text, reading.dialect) if text else None
@@ -132,7 +132,7 @@ def _rename_database(reading: Reading, arguments: dict[str, str | None]) -> bool
     return True
 
 
-def _change_owner(reading: Reading, arguments: dict[str, str | None]) -> bool:
+def _change_owner(reading: ParseContext, arguments: dict[str, str | None]) -> bool:
     old, owner = _argument(arguments, "1", "@objname"), _argument(arguments, "2", "@newowner")
     parts = parse_name(old, reading.dialect) if old else None
     if parts is None or not owner:
@@ -143,7 +143,7 @@ def _change_owner(reading: Reading, arguments: dict[str, str | None]) -> bool:
     return True
 
 
-def _refresh(reading: Reading, arguments: dict[str, str | None]) -> bool:
+def _refresh(reading: ParseContext, arguments: dict[str, str | None]) -> bool:
     text = _argument(arguments, "1", "@viewname", "@name")
     parts = parse_name(text, reading.dialect) if text else None
     if parts is None:

@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Final
 
 from orchestrator.changes.alters import alter
-from orchestrator.changes.arrivals import add_rows, attach, convert, copy, load, refresh, restore, sync
 from orchestrator.changes.blocks import begins_routine
 from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.control import pass_control
@@ -17,15 +16,7 @@ from orchestrator.changes.creates import create, import_schema, replace, select_
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.drops import drop, exchange, rename
-from orchestrator.changes.errors import TemplatedError, UnknownNameError
-from orchestrator.changes.known import Known
-from orchestrator.changes.lexer import Kind, Lexer
-from orchestrator.changes.literals import remember_all, with_identifiers
-from orchestrator.changes.marks import divide
-from orchestrator.changes.notices import Notices
-from orchestrator.changes.placeholders import MARK, fill
-from orchestrator.changes.reading import MAX_DEPTH, Reading
-from orchestrator.changes.runs import (
+from orchestrator.changes.dynamic_sql import (
     COMPOSED,
     anonymous_procedure,
     call,
@@ -36,9 +27,18 @@ from orchestrator.changes.runs import (
     procedure,
     query_sets,
 )
+from orchestrator.changes.errors import TemplatedError, UnknownNameError
+from orchestrator.changes.known import Known
+from orchestrator.changes.lexer import Lexer, TokenKind
+from orchestrator.changes.literals import remember_all, with_identifiers
+from orchestrator.changes.migration_markers import divide
+from orchestrator.changes.notices import ReaderWarnings
+from orchestrator.changes.placeholders import MARK, fill
+from orchestrator.changes.reading import MAX_DEPTH, ParseContext
 from orchestrator.changes.session import open_session
 from orchestrator.changes.settings import end_transaction, reset, set_value, use
 from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement
+from orchestrator.changes.table_loads import add_rows, attach, convert, copy, load, refresh, restore, sync
 from orchestrator.changes.verbs import HARMLESS
 
 _TAG: Final = re.compile(r"\$\w*\$")
@@ -65,7 +65,7 @@ def read_sql(
     default_schema: str | None = None,
     values: Mapping[str, str] | None = None,
     known: Known | None = None,
-    notices: Notices | None = None,
+    notices: ReaderWarnings | None = None,
 ) -> ChangeSet:
     """What the SQL in `text` touches. Names are folded as the dialect's warehouse stores them.
 
@@ -73,9 +73,9 @@ def read_sql(
     showed of the database; `notices` takes the warnings, which are part of the answer if it is left out. Raises `ChangesError` for
     an unknown dialect or a `default_schema` that is none, and `TemplatedError` if a placeholder's value is not known.
     """
-    warnings = notices or Notices()
+    warnings = notices or ReaderWarnings()
     session = open_session(dialect_named(dialect), default_schema)
-    reading = Reading(session, source=source, known=known or Known(), notices=warnings)
+    reading = ParseContext(session, source=source, known=known or Known(), notices=warnings)
     reading.run_text = lambda sql, line, in_body: _run(reading, sql, line, in_body=in_body)
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     segments, left_out = divide(fill(text, values or {}), source)
@@ -87,7 +87,7 @@ def read_sql(
     return found if notices else replace_fields(found, warnings=warnings.render())
 
 
-def _run(reading: Reading, text: str, first_line: int, *, in_body: bool, delimiter: str = ";") -> None:
+def _run(reading: ParseContext, text: str, first_line: int, *, in_body: bool, delimiter: str = ";") -> None:
     if reading.depth >= MAX_DEPTH:
         reading.widen("SQL within SQL within SQL, too deep to be read", line=first_line, text=text)
         return
@@ -111,7 +111,7 @@ def _run(reading: Reading, text: str, first_line: int, *, in_body: bool, delimit
     reading.depth -= 1
 
 
-def _statement(reading: Reading, statement: Statement, *, in_body: bool) -> None:
+def _statement(reading: ParseContext, statement: Statement, *, in_body: bool) -> None:
     lexer = reading.lexer
     outer = reading.begin(lexer.line(statement.start), lexer.text[statement.start : statement.end])
     if statement.client:
@@ -126,13 +126,13 @@ def _statement(reading: Reading, statement: Statement, *, in_body: bool) -> None
     reading.finish(outer)
 
 
-def _one(reading: Reading, statement: Statement, *, in_body: bool) -> None:
+def _one(reading: ParseContext, statement: Statement, *, in_body: bool) -> None:
     cursor = Cursor(with_identifiers(statement.tokens, reading.session))
     if not pass_control(cursor, reading.session, in_body=in_body):
         return
     try:
         if not _read(reading, cursor, in_body=in_body) and not statement.broken:
-            composed = any(MARK in token.text for token in cursor.tokens if token.kind is not Kind.STRING)
+            composed = any(MARK in token.text for token in cursor.tokens if token.kind is not TokenKind.STRING)
             reading.widen(COMPOSED if composed else "a form of statement that is not known")
     except UnknownNameError as unknown:
         if unknown.placeholder == MARK:
@@ -145,13 +145,17 @@ def _one(reading: Reading, statement: Statement, *, in_body: bool) -> None:
             raise TemplatedError(tag[0] if tag else unknown.placeholder, source=reading.source, line=line) from unknown
 
 
-def _read(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
+def _read(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> bool:
     token = cursor.peek()
     verb = token.upper
     after = cursor.peek(1).upper
-    if after in {"=", ":="} and any(each.kind is Kind.STRING for each in cursor.rest()):
+    if after in {"=", ":="} and any(each.kind is TokenKind.STRING for each in cursor.rest()):
         calls_of(reading, cursor.rest())
-    if token.kind is Kind.VARIABLE or after == ":=" or (after == "=" and token.kind is Kind.WORD and verb != "CALL"):
+    if (
+        token.kind is TokenKind.VARIABLE
+        or after == ":="
+        or (after == "=" and token.kind is TokenKind.WORD and verb != "CALL")
+    ):
         remember_all(reading.session, cursor.rest())
         return True
     if verb == "SET" and after == "STATEMENT" and (at := cursor.find("FOR")) > 0:
@@ -173,7 +177,7 @@ def _read(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
         return not _is_analyzed(cursor) or _read(reading, cursor, in_body=in_body)
     if verb in {"SELECT", "WITH", "FROM", "(", "PERFORM"}:
         return _query(reading, cursor, in_body=in_body)
-    if verb in HARMLESS or verb in {"", ")"} or token.kind in {Kind.NUMBER, Kind.STRING}:
+    if verb in HARMLESS or verb in {"", ")"} or token.kind in {TokenKind.NUMBER, TokenKind.STRING}:
         if verb in {"COMMIT", "ROLLBACK", "ABORT"}:
             end_transaction(reading)
         return True
@@ -183,7 +187,7 @@ def _read(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
 def _assigns(cursor: Cursor) -> bool:
     """Whether a body's statement is an assignment: `x[1] := ...`, `$1 := ...`, `r.a = ...`. No two words stand before its sign."""
     target = cursor.rest()[: max(cursor.find(":=", "="), 0)]
-    return bool(target) and not any(one.kind is other.kind is Kind.WORD for one, other in pairwise(target))
+    return bool(target) and not any(one.kind is other.kind is TokenKind.WORD for one, other in pairwise(target))
 
 
 def _is_analyzed(cursor: Cursor) -> bool:
@@ -197,7 +201,7 @@ def _is_analyzed(cursor: Cursor) -> bool:
     return any(token.upper in {"ANALYZE", "ANALYSE"} for token in cursor.tokens[begin : cursor.at])
 
 
-def _query(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
+def _query(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> bool:
     calls_of(reading, cursor.rest())
     if cursor.next().upper == "WITH" and cursor.find("PROCEDURE") > 0:
         return anonymous_procedure(reading, cursor)
@@ -209,7 +213,7 @@ def _query(reading: Reading, cursor: Cursor, *, in_body: bool) -> bool:
     return True
 
 
-def _set_config(reading: Reading, cursor: Cursor) -> None:
+def _set_config(reading: ParseContext, cursor: Cursor) -> None:
     """`SELECT set_config('search_path', '...', false)`, as pg_dump writes it."""
     tokens = cursor.rest()
     for at, token in enumerate(tokens[:6]):
@@ -217,12 +221,12 @@ def _set_config(reading: Reading, cursor: Cursor) -> None:
             set_value(reading, Cursor([tokens[at + 2]._replace(upper="SEARCH_PATH"), *tokens[at + 4 : at + 5]]))
 
 
-def _let(reading: Reading, cursor: Cursor) -> bool:
+def _let(reading: ParseContext, cursor: Cursor) -> bool:
     remember_all(reading.session, cursor.rest())
     return True
 
 
-_RULES: Final[dict[str, Callable[[Reading, Cursor], bool]]] = {
+_RULES: Final[dict[str, Callable[[ParseContext, Cursor], bool]]] = {
     "CREATE": create,
     "ALTER": alter,
     "REPLACE": replace,

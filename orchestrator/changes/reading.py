@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name, NotUnderstood, shorten
+from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotUnderstood, ObjectName, shorten
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.known import Known
 from orchestrator.changes.lexer import Lexer, Token
-from orchestrator.changes.names import Part, read_name
-from orchestrator.changes.notices import Notices
+from orchestrator.changes.names import NamePart, read_name
+from orchestrator.changes.notices import ReaderWarnings
 from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import Session
 
@@ -18,10 +18,10 @@ MAX_DEPTH: Final = 12
 """SQL in a string in SQL in a string: deeper than this it counts as not understood."""
 
 
-class Reading:
+class ParseContext:
     """One text being read: what was found, and the session that it runs in."""
 
-    def __init__(self, session: Session, *, source: str, known: Known, notices: Notices) -> None:
+    def __init__(self, session: Session, *, source: str, known: Known, notices: ReaderWarnings) -> None:
         """Nothing has been found. `known` and `notices` are shared with the other files."""
         self.session = session
         self.known = known
@@ -45,9 +45,9 @@ class Reading:
         self.run_text: Callable[[str, int, bool], None] = _unset
         """Reads SQL that runs at once: its text, its first line, whether it is a block of the procedural language."""
         self.lexer = Lexer("", session.dialect, source=source)
-        self._found: dict[Name, tuple[Effect, list[str]]] = {}
+        self._found: dict[ObjectName, tuple[Effect, list[str]]] = {}
 
-    def touch(self, name: Name, effect: Effect, reason: str) -> None:
+    def touch(self, name: ObjectName, effect: Effect, reason: str) -> None:
         """Writes down that the present statement touches `name`; several times means the strongest effect, all reasons."""
         known = self._found.get(name)
         if known is None:
@@ -56,7 +56,7 @@ class Reading:
         strongest = Effect.DESTRUCTIVE if Effect.DESTRUCTIVE in {effect, known[0]} else Effect.ADDITIVE
         self._found[name] = (strongest, known[1] if reason in known[1] else [*known[1], reason])
 
-    def touch_table(self, parts: tuple[Part, ...], effect: Effect, reason: str) -> Name | None:
+    def touch_table(self, parts: tuple[NamePart, ...], effect: Effect, reason: str) -> ObjectName | None:
         """Writes down a table that is written so, if it is not a temporary one; the answer is its full name."""
         if self.session.is_temporary(parts):
             return None
@@ -72,7 +72,7 @@ class Reading:
                 if parts is not None:
                     self.touch_table(parts, Effect.ADDITIVE, "a foreign key refers to it")
 
-    def touch_dependents(self, dropped: Name) -> None:
+    def touch_dependents(self, dropped: ObjectName) -> None:
         """Record what CASCADE takes along: the views that are known to read what is dropped. Others may go as well."""
         if not self.dialect.views_depend:
             return
@@ -98,13 +98,13 @@ class Reading:
         """The present statement, as a warning names it."""
         return f"{self.source}:{self.line} ({shorten(self.text)})"
 
-    def begin(self, line: int, text: str) -> tuple[int, str, dict[Name, tuple[Effect, list[str]]]]:
+    def begin(self, line: int, text: str) -> tuple[int, str, dict[ObjectName, tuple[Effect, list[str]]]]:
         """Begins a statement, maybe within another; the answer is for `finish`."""
         outer = (self.line, self.text, self._found)
         self.line, self.text, self._found = line, text, {}
         return outer
 
-    def finish(self, outer: tuple[int, str, dict[Name, tuple[Effect, list[str]]]]) -> None:
+    def finish(self, outer: tuple[int, str, dict[ObjectName, tuple[Effect, list[str]]]]) -> None:
         """Ends a statement: what it touched is listed."""
         for name, (effect, reasons) in self._found.items():
             self.schemas.add(name.schema)

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from orchestrator.changes.change_set import Name
+from orchestrator.changes.change_set import ObjectName
 from orchestrator.changes.column_types import Columns
 from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.errors import ChangesError, UnknownNameError
-from orchestrator.changes.names import Part, fold, is_temporary, parse_name
+from orchestrator.changes.names import NamePart, fold, is_temporary, parse_name
 
 
 class Routine(NamedTuple):
@@ -48,7 +48,7 @@ class Session:
     routines: dict[str, Routine] = field(default_factory=dict)
     """The routines that were defined on the way."""
     running: set[str] = field(default_factory=set)
-    columns: dict[Name, Columns] = field(default_factory=dict)
+    columns: dict[ObjectName, Columns] = field(default_factory=dict)
     """The columns of the tables that were created on the way."""
     evolves: bool = False
     """Databricks: data statements may add columns to their table."""
@@ -56,7 +56,7 @@ class Session:
     """Catalog and schema to go back to behind the elements of T-SQL's CREATE SCHEMA."""
     declaring: bool = False
 
-    def stored(self, part: Part) -> str:
+    def stored(self, part: NamePart) -> str:
         """The part as the warehouse stores it. Raises `UnknownNameError` if it holds a placeholder."""
         if part.placeholder:
             raise UnknownNameError(part.placeholder, part.at)
@@ -64,38 +64,38 @@ class Session:
             return part.text
         return fold(part, self.dialect, ignore_quotes=self.ignore_quotes)
 
-    def table(self, parts: tuple[Part, ...]) -> Name:
+    def table(self, parts: tuple[NamePart, ...]) -> ObjectName:
         """The full name of a table or view that is written so."""
         stored = [self.stored(part) for part in parts[-3:]]
         if len(stored) == 1:
-            return Name(self.catalog if self.schema is not None or self.catalog else None, self.schema, stored[0])
+            return ObjectName(self.catalog if self.schema is not None or self.catalog else None, self.schema, stored[0])
         if len(stored) == 2:
             if stored[0].lower() in self.attached:
-                return Name(stored[0], "main", stored[1])
-            return Name(self.catalog, stored[0] or self.schema, stored[1])
-        return Name(stored[0] or self.catalog, stored[1] or self._middle(), stored[2])
+                return ObjectName(stored[0], "main", stored[1])
+            return ObjectName(self.catalog, stored[0] or self.schema, stored[1])
+        return ObjectName(stored[0] or self.catalog, stored[1] or self._middle(), stored[2])
 
     def _middle(self) -> str | None:
         """The schema of `db..t`."""
         return {"snowflake": "PUBLIC", "tsql": "dbo"}.get(self.dialect.name, self.schema)
 
-    def schema_name(self, parts: tuple[Part, ...]) -> Name:
+    def schema_name(self, parts: tuple[NamePart, ...]) -> ObjectName:
         """The full name of a schema that is written so."""
         stored = [self.stored(part) for part in parts[-2:]]
-        return Name(stored[0], stored[1], None) if len(stored) == 2 else Name(self.catalog, stored[0], None)
+        return ObjectName(stored[0], stored[1], None) if len(stored) == 2 else ObjectName(self.catalog, stored[0], None)
 
-    def catalog_name(self, parts: tuple[Part, ...]) -> Name:
+    def catalog_name(self, parts: tuple[NamePart, ...]) -> ObjectName:
         """The name of a catalog."""
-        return Name(self.stored(parts[-1]), None, None)
+        return ObjectName(self.stored(parts[-1]), None, None)
 
-    def beside(self, name: Name, parts: tuple[Part, ...]) -> Name:
+    def beside(self, name: ObjectName, parts: tuple[NamePart, ...]) -> ObjectName:
         """The full name of what `parts` say, where a name without a schema means one beside `name`."""
         if len(parts) == 1:
-            return Name(name.catalog, name.schema, self.stored(parts[0]))
+            return ObjectName(name.catalog, name.schema, self.stored(parts[0]))
         full = self.table(parts)
-        return full if full.catalog is not None else Name(name.catalog, full.schema, full.table)
+        return full if full.catalog is not None else ObjectName(name.catalog, full.schema, full.table)
 
-    def new_names(self, old: Name, parts: tuple[Part, ...]) -> tuple[Name, ...]:
+    def new_names(self, old: ObjectName, parts: tuple[NamePart, ...]) -> tuple[ObjectName, ...]:
         """What `parts` may mean as the new name of `old`, or as the other one in a swap with it: where a bare name is one
         of the session's schema and that is not known, it is likely beside the old one, and may be anywhere.
         """
@@ -105,29 +105,29 @@ class Session:
         here = self.table(parts)
         return (here,) if here.schema is not None or here == beside else (beside, here)
 
-    def says_temporary(self, parts: tuple[Part, ...]) -> bool:
+    def says_temporary(self, parts: tuple[NamePart, ...]) -> bool:
         """Whether the name itself, as written, is one of a temporary table."""
         if parts[-1].placeholder:
             return False
         inside = self.dialect.name == "duckdb" and len(parts) > 1 and parts[0].text.lower() == "temp"
         return inside or is_temporary(parts, self.dialect)
 
-    def is_temporary(self, parts: tuple[Part, ...]) -> bool:
+    def is_temporary(self, parts: tuple[NamePart, ...]) -> bool:
         """Whether the name means a table that ends with the connection."""
         if self.says_temporary(parts):
             return True
         return bool(self.temporary) and not self.temporary.isdisjoint(self._known_as(parts))
 
-    def make_temporary(self, parts: tuple[Part, ...]) -> None:
+    def make_temporary(self, parts: tuple[NamePart, ...]) -> None:
         """Remembers that the name means a temporary table from here on."""
         if not any(part.placeholder for part in parts):
             self.temporary |= self._known_as(parts)
 
-    def drop_temporary(self, parts: tuple[Part, ...]) -> None:
+    def drop_temporary(self, parts: tuple[NamePart, ...]) -> None:
         """Forgets a temporary table."""
         self.temporary -= self._known_as(parts)
 
-    def _known_as(self, parts: tuple[Part, ...]) -> set[str]:
+    def _known_as(self, parts: tuple[NamePart, ...]) -> set[str]:
         """What a temporary table of that name goes by: elsewhere than in a schema, one without a schema goes by itself alone."""
         full = str(self.table(parts)).lower()
         if len(parts) > 1:

@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from typing import Final
 
 from orchestrator.changes.cursor import Cursor, split_commas
-from orchestrator.changes.lexer import NOTHING, Kind, Token
+from orchestrator.changes.lexer import NOTHING, Token, TokenKind
 from orchestrator.changes.literals import remember_all, remember_each
-from orchestrator.changes.names import Part, read_name
-from orchestrator.changes.reading import Reading
+from orchestrator.changes.names import NamePart, read_name
+from orchestrator.changes.reading import ParseContext
 
 _NO_PLACE: Final = frozenset({"WAREHOUSE", "ROLE", "SECONDARY", "BRANCH"})
 
 
-def use(reading: Reading, cursor: Cursor) -> bool:
+def use(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows USE."""
     session = reading.session
     kind = cursor.word
-    if kind in _NO_PLACE and cursor.peek(1).kind is not Kind.END:
+    if kind in _NO_PLACE and cursor.peek(1).kind is not TokenKind.END:
         return True
     kind = (
         cursor.take_any(frozenset({"DATABASE", "SCHEMA", "CATALOG", "NAMESPACE"}))
-        if cursor.peek(1).kind is not Kind.END and cursor.peek(1).upper != "."
+        if cursor.peek(1).kind is not TokenKind.END and cursor.peek(1).upper != "."
         else ""
     )
     parts = _name_or_text(reading, cursor)
@@ -42,7 +42,7 @@ def use(reading: Reading, cursor: Cursor) -> bool:
     return True
 
 
-def _is_catalog(reading: Reading, kind: str, name: str) -> bool:
+def _is_catalog(reading: ParseContext, kind: str, name: str) -> bool:
     """Whether USE with that word in that dialect means a catalog."""
     if reading.dialect.database_is_schema:
         return kind == "CATALOG"
@@ -51,7 +51,7 @@ def _is_catalog(reading: Reading, kind: str, name: str) -> bool:
     return kind != "SCHEMA"
 
 
-def set_value(reading: Reading, cursor: Cursor) -> bool:
+def set_value(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows SET; always understood."""
     local = False
     while word := cursor.take_any(frozenset({"LOCAL", "SESSION", "GLOBAL", "VAR", "VARIABLE"})):
@@ -62,8 +62,8 @@ def set_value(reading: Reading, cursor: Cursor) -> bool:
     if cursor.word == "SPARK" and any(token.upper == "AUTOMERGE" for token in cursor.rest()):
         reading.session.evolves = cursor.tokens[-1].upper == "TRUE"
         return True
-    if cursor.peek().kind is Kind.VARIABLE or (
-        cursor.peek().kind is Kind.WORD and cursor.peek(1).upper in {"=", "+=", ":="}
+    if cursor.peek().kind is TokenKind.VARIABLE or (
+        cursor.peek().kind is TokenKind.WORD and cursor.peek(1).upper in {"=", "+=", ":="}
     ):
         if _place(reading, cursor):
             return True
@@ -84,31 +84,33 @@ def set_value(reading: Reading, cursor: Cursor) -> bool:
     return True
 
 
-def _catalog(reading: Reading, cursor: Cursor) -> None:
+def _catalog(reading: ParseContext, cursor: Cursor) -> None:
     parts = _name_or_text(reading, cursor)
     if parts is not None:
         reading.session.move(reading.session.stored(parts[-1]), "default")
 
 
-def _name_or_text(reading: Reading, cursor: Cursor) -> tuple[Part, ...] | None:
+def _name_or_text(reading: ParseContext, cursor: Cursor) -> tuple[NamePart, ...] | None:
     """A name, which may stand in a string."""
     token = cursor.peek()
-    return (Part(token.text, quoted=True),) if token.kind is Kind.STRING else read_name(cursor, reading.dialect)
+    return (
+        (NamePart(token.text, quoted=True),) if token.kind is TokenKind.STRING else read_name(cursor, reading.dialect)
+    )
 
 
-def _place(reading: Reading, cursor: Cursor) -> bool:
+def _place(reading: ParseContext, cursor: Cursor) -> bool:
     """BigQuery's `SET @@dataset_id = 'x'`."""
     value = cursor.peek(2)
     known = {"@@DATASET_ID": 1, "@@DATASET_PROJECT_ID": 0}.get(cursor.word)
     if known is None:
         return False
     session = reading.session
-    text = value.text if value.kind is Kind.STRING else None
+    text = value.text if value.kind is TokenKind.STRING else None
     session.move(*((session.catalog, text) if known else (text, session.schema)))
     return True
 
 
-def _path(reading: Reading, tokens: Sequence[Token]) -> None:
+def _path(reading: ParseContext, tokens: Sequence[Token]) -> None:
     """The first schema of a search path that is there for all users: what is created lands in it."""
     session = reading.session
     if tokens and tokens[0].upper == "DEFAULT":
@@ -116,8 +118,10 @@ def _path(reading: Reading, tokens: Sequence[Token]) -> None:
         return
     for item in split_commas(tokens):
         token = item[0] if item else NOTHING
-        if token.kind is Kind.STRING and token.quote == "'":
-            read: Sequence[Part] = [Part(each.strip().strip('"'), quoted=True) for each in token.text.split(",")]
+        if token.kind is TokenKind.STRING and token.quote == "'":
+            read: Sequence[NamePart] = [
+                NamePart(each.strip().strip('"'), quoted=True) for each in token.text.split(",")
+            ]
         elif token.upper == "$":
             continue
         else:
@@ -129,7 +133,7 @@ def _path(reading: Reading, tokens: Sequence[Token]) -> None:
     session.move(session.catalog, None)
 
 
-def reset(reading: Reading, cursor: Cursor) -> bool:
+def reset(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows RESET; always understood."""
     session = reading.session
     if cursor.word in {"SEARCH_PATH", "ALL"}:
@@ -141,7 +145,7 @@ def reset(reading: Reading, cursor: Cursor) -> bool:
     return True
 
 
-def alter_session(reading: Reading, cursor: Cursor) -> bool:
+def alter_session(reading: ParseContext, cursor: Cursor) -> bool:
     """Reads what follows ALTER SESSION; always understood."""
     if not cursor.take("SET"):
         return True
@@ -161,7 +165,7 @@ def alter_session(reading: Reading, cursor: Cursor) -> bool:
     return True
 
 
-def end_transaction(reading: Reading) -> None:
+def end_transaction(reading: ParseContext) -> None:
     """COMMIT and ROLLBACK end what SET LOCAL began."""
     if reading.session.outside is not None:
         reading.session.move(*reading.session.outside)

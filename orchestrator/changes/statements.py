@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from orchestrator.changes.batches import Starters
 from orchestrator.changes.blocks import BATCH_ROUTINES, ROUTINES, Body, begins_routine
 from orchestrator.changes.borders import begins_statement
-from orchestrator.changes.lexer import Kind, Lexer, Token
+from orchestrator.changes.lexer import Lexer, Token, TokenKind
 from orchestrator.changes.verbs import SKIPPED
 
 MAX_HEAD: Final = 60
@@ -80,10 +80,10 @@ class Splitter:
     def statements(self) -> Iterator[Statement]:
         """Each statement that is not known to be harmless by its first word alone."""
         lexer, starters = self._lexer, self._starters
-        while (token := lexer.next()).kind is not Kind.END:
+        while (token := lexer.next()).kind is not TokenKind.END:
             if self._line_end is not None and token.start >= self._line_end:
                 yield from self._finish(self._line_end)
-            if token.kind is Kind.BROKEN:
+            if token.kind is TokenKind.BROKEN:
                 yield from self._finish(token.start, broken=f"{token.text[:2].strip()} is never closed")
                 continue
             if token.upper in self._enders or lexer.delimiter != ";":
@@ -114,7 +114,7 @@ class Splitter:
             before = self._lexer.pos
             if self._lexer.skip_parens():
                 end = self._lexer.pos
-                closing = Token(Kind.SIGN, ")", ")", end - 1, end)
+                closing = Token(TokenKind.SIGN, ")", ")", end - 1, end)
                 if self._starters is not None:
                     self._starters.starts(self._tokens, closing, self._following)
                 self._add(closing)
@@ -217,9 +217,9 @@ class Splitter:
         ):
             begin = ending.start
             ending = self._lexer.skip()  # a right that is called CREATE TABLE
-        if ending.kind is Kind.BROKEN:
+        if ending.kind is TokenKind.BROKEN:
             yield from self._finish(ending.start, broken=f"{ending.text[:2].strip()} is never closed")
-        elif ending.kind is not Kind.WORD:
+        elif ending.kind is not TokenKind.WORD:
             yield from self._finish(ending.start)
 
     def _wants_a_look(self, token: Token) -> bool:

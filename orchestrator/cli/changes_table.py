@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from orchestrator.changes.change_set import Change, ChangeSet, Effect
-from orchestrator.planning.concern import place_of
-from orchestrator.survey.cautions import some
+from orchestrator.planning.impact import place_of
+from orchestrator.survey.plan_warnings import some
 from orchestrator.text import clean
 
 _WIDEST = 48

@@ -14,7 +14,7 @@ from orchestrator.cli.options import PATH, log_options, option
 if TYPE_CHECKING:
     from orchestrator.manifest.manifest import Instance, Manifest
     from orchestrator.survey.difference import Difference
-    from orchestrator.survey.stock import Stock
+    from orchestrator.survey.model_listing import Stock
 
 
 @click.command("discover")
@@ -77,7 +77,7 @@ def command(
     from orchestrator.report.writer import write_report
     from orchestrator.survey.difference import make_difference_document
     from orchestrator.survey.manifest_text import render_manifest
-    from orchestrator.survey.stock import CannotTell, Wanted
+    from orchestrator.survey.model_listing import CannotTell, Wanted
 
     setup = set_up(log)
     _check_words(base_url, like, diff, output, force=force, as_json=as_json)

@@ -15,7 +15,7 @@ from orchestrator.cli.pane import Pane, terminal_size
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress
 from orchestrator.clock import Clock
 from orchestrator.engine.run import Run
-from orchestrator.quota.door import Door
+from orchestrator.quota.rate_limiter import RateLimiter
 
 DRAW_EVERY_S: Final = 0.25
 LOOK_EVERY_S: Final = 1.0
@@ -73,7 +73,7 @@ class Sampler:
             self._seen = replace(
                 self._seen,
                 budgets=tuple(_budget(name, door, now) for name, door in self._run.doors.items()),
-                lanes=self._run.under_way(),
+                lanes=self._run.active_lanes(),
                 left_s=self._run.time_left_s(),
             )
         self._seen = replace(
@@ -86,7 +86,7 @@ class Sampler:
         return self._seen
 
 
-def _budget(instance: str, door: Door, now: float) -> BudgetUse:
+def _budget(instance: str, door: RateLimiter, now: float) -> BudgetUse:
     keys = [key for key in door.keys if not key.refused]
     held = [key.not_before - now for key in keys if key.not_before > now]
     return BudgetUse(

@@ -10,11 +10,11 @@ from orchestrator.changes.change_set import Change
 from orchestrator.cli.changes_table import concern_lines, other_lines
 from orchestrator.cli.console import Console
 from orchestrator.planning.inventory import is_id
-from orchestrator.planning.plan import Plan
+from orchestrator.planning.plan import RefreshPlan
 from orchestrator.report.text_console import text_console
 from orchestrator.report.took import took
-from orchestrator.survey.cautions import some
 from orchestrator.survey.forecast import Forecast
+from orchestrator.survey.plan_warnings import some
 from orchestrator.survey.preview import Preview
 from orchestrator.survey.steps import Step
 from orchestrator.text import clean
@@ -147,7 +147,7 @@ def _others(preview: Preview) -> Iterator[str]:
         yield ""
 
 
-def _numbers(plan: Plan, steps: Sequence[Step]) -> str:
+def _numbers(plan: RefreshPlan, steps: Sequence[Step]) -> str:
     targets = sum(len(lane.targets) for lane in plan.lanes)
     words = f"{_count(len(steps), 'refresh', 'refreshes')} in {_count(len(plan.lanes), 'lane')} for {_count(targets, 'target')}"
     if plan.unresolved:

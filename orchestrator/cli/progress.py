@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.engine.active_lanes import ActiveLane
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.under_way import LaneUnderWay
-from orchestrator.quota.door import Closing
+from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.report.took import took
 from orchestrator.text import clean
 
@@ -31,9 +31,9 @@ _FULL_ASCII, _EMPTY_ASCII = "#", "."
 _SLOW: Final = 1.5
 _NO_MORE: Final = ": nothing more is submitted"
 _ENDED: Final = {
-    Closing.STOPPED.value: "stopping",
-    Closing.FAIL_FAST.value: "too many failed",
-    Closing.DEADLINE.value: "deadline",
+    StopReason.STOPPED.value: "stopping",
+    StopReason.FAIL_FAST.value: "too many failed",
+    StopReason.DEADLINE.value: "deadline",
 }
 
 
@@ -61,7 +61,7 @@ class Progress:
     settled: Mapping[Status, int] = field(default_factory=dict)
     left_s: float | None = None
     budgets: Sequence[BudgetUse] = ()
-    lanes: Sequence[LaneUnderWay] = ()
+    lanes: Sequence[ActiveLane] = ()
     ended: str | None = None
 
     @property
@@ -207,7 +207,7 @@ def _budget(budget: BudgetUse, width: int, *, ascii_only: bool) -> Text:
     return text.append(words).append(held, style="yellow")
 
 
-def _lanes(lanes: Sequence[LaneUnderWay], width: int, most: int) -> list[Text]:
+def _lanes(lanes: Sequence[ActiveLane], width: int, most: int) -> list[Text]:
     """The jobs that run longest, each with its usual time and what waits behind it."""
     from rich.cells import cell_len, set_cell_size
     from rich.text import Text
@@ -227,7 +227,7 @@ def _lanes(lanes: Sequence[LaneUnderWay], width: int, most: int) -> list[Text]:
     return lines
 
 
-def _details(lane: LaneUnderWay) -> Iterator[str]:
+def _details(lane: ActiveLane) -> Iterator[str]:
     if lane.usual_s is not None:
         yield f"usually {took(lane.usual_s)}"
     if lane.behind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.omni.errors import CallError, FateUnknown, Kind, Refused, Unsent
+from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Refused, Unsent
 
 FAILURES_IN_A_ROW = 5
 FIRST_PROBE_S = 5.0
@@ -20,8 +20,8 @@ def is_silence(error: CallError) -> bool:
     A certificate that is not trusted says nothing about the instance's health.
     """
     if isinstance(error, Unsent):
-        return error.kind is not Kind.TLS
-    if isinstance(error, FateUnknown):
+        return error.kind is not CallErrorKind.TLS
+    if isinstance(error, DeliveryUnknown):
         return error.http_status is None or error.http_status >= 500
     return isinstance(error, Refused) and (error.http_status or 0) >= 500
 

@@ -11,13 +11,13 @@ from typing import Any, Generic, TypeVar
 from orchestrator.clock import Clock
 from orchestrator.engine.breaker import FIRST_PROBE_S, GIVE_UP_S, UNREACHABLE_S, Breaker, is_silence, next_probe_s
 from orchestrator.engine.events import CallEnded, InstanceAnswers, InstanceGivenUp, InstanceSilent, Observer
-from orchestrator.engine.tally import UNSENT, Spent, Tally
+from orchestrator.engine.run_stats import UNSENT, CallCounts, RunStats
 from orchestrator.manifest.manifest import Secret
 from orchestrator.omni.client import OmniClient
-from orchestrator.omni.errors import CallError, KeyRefused, Kind, Refused, Throttled, Unsent
+from orchestrator.omni.errors import CallError, CallErrorKind, KeyRefused, Refused, Throttled, Unsent
 from orchestrator.planning.scope import URL_LIMIT
-from orchestrator.quota.choice import SUBMITTING, Ask, Purpose
-from orchestrator.quota.door import Closing, Door, DoorClosed, Turn
+from orchestrator.quota.choice import SUBMITTING, CallRequest, Purpose
+from orchestrator.quota.rate_limiter import LimiterClosed, Permit, RateLimiter, StopReason
 
 T = TypeVar("T")
 
@@ -44,8 +44,8 @@ class Calls:
         *,
         instance: str,
         client: OmniClient,
-        door: Door,
-        tally: Tally,
+        door: RateLimiter,
+        stats: RunStats,
         clock: Clock,
         observer: Observer,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
@@ -58,7 +58,7 @@ class Calls:
         self.url_limit = URL_LIMIT
         # what the list of schemas calls the branch: the vendor's documents differ; a 400 teaches which
         self.branch_parameters: tuple[str, ...] = ("branchId", "branch_id")
-        self._tally = tally
+        self._tally = stats
         self._observe = observer
         self._spawn = spawn
         self._breaker = Breaker()
@@ -71,23 +71,23 @@ class Calls:
 
     async def send(
         self,
-        ask: Ask,
+        ask: CallRequest,
         question: Callable[[Secret], Awaitable[T]],
-        spent: Spent,
+        spent: CallCounts,
         *,
-        leaving: Leaving | None = None,
-        turned_away: Callable[[CallError], None] | None = None,
+        on_leave: Leaving | None = None,
+        on_refused: Callable[[CallError], None] | None = None,
     ) -> Answered[T]:
         """Ask `question` as soon as the door lets `ask` through; a 429 or a refused key only means another turn.
 
-        `leaving` runs after the turn was given and before anything is sent; `turned_away` hears of a 429 or a refused key
+        `on_leave` runs after the turn was given and before anything is sent; `on_refused` hears of a 429 or a refused key
         before the next turn. Raises `CallError` where the call went wrong
-        otherwise and `DoorClosed` where it will never get a turn.
+        otherwise and `LimiterClosed` where it will never get a turn.
         """
         while True:
             turn = await self.door.turn(ask)
-            if leaving is not None:
-                await _prepare(turn, leaving)
+            if on_leave is not None:
+                await _prepare(turn, on_leave)
             end = "cancelled"
             try:
                 answer = await question(turn.secret)
@@ -95,14 +95,14 @@ class Calls:
                 end = "429"
                 spent.throttled += 1
                 turn.throttled(error.retry_after_s)
-                if turned_away is not None:
-                    turned_away(error)
+                if on_refused is not None:
+                    on_refused(error)
                 self._heard(None)
             except KeyRefused as error:
                 end = UNSENT if error.http_status is None else str(error.http_status)
                 turn.refused()
-                if turned_away is not None:
-                    turned_away(error)
+                if on_refused is not None:
+                    on_refused(error)
                 self._heard(None)
             except Unsent as error:
                 end = UNSENT
@@ -111,7 +111,7 @@ class Calls:
                 raise
             except CallError as error:
                 end = str(error.http_status or error.kind)
-                if error.kind is Kind.TIMEOUT and error.http_status is None:
+                if error.kind is CallErrorKind.TIMEOUT and error.http_status is None:
                     turn.lost()
                 if isinstance(error, Refused) and error.http_status is None:
                     # refused on this side, before anything left
@@ -156,7 +156,7 @@ class Calls:
             self._unreached = error
         if self._unreached is None:
             return
-        if not self._unreached.may_be_tried_again:
+        if not self._unreached.is_retryable:
             self._give_up_unreached()
         elif not self._watches_reach:
             self._watches_reach = True
@@ -171,7 +171,7 @@ class Calls:
         error = self._unreached
         if error is not None and not self._is_given_up:
             self._is_given_up = True
-            self.door.close(Closing.UNREACHABLE, kind=error.kind.value, detail=error.message)
+            self.door.close(StopReason.UNREACHABLE, kind=error.kind.value, detail=error.message)
             self._observe(InstanceGivenUp(instance=self.instance, kind=error.kind.value, message=error.message))
 
     async def _probe(self, error: CallError, silence: int) -> None:
@@ -187,18 +187,18 @@ class Calls:
             left_s = began_at + GIVE_UP_S - self.clock.now()
             if left_s <= 0 and probes and not self._is_given_up:
                 self._is_given_up = True
-                self.door.close(Closing.DOWN, SUBMITTING, detail=error.message)
+                self.door.close(StopReason.DOWN, SUBMITTING, detail=error.message)
                 self._observe(InstanceGivenUp(instance=self.instance, kind=error.kind.value, message=error.message))
             wait_s = next_probe_s(0 if self._unreached is not None else probes)
             await asyncio.sleep(wait_s if self._is_given_up else min(wait_s, max(left_s, FIRST_PROBE_S)))
             probes += 1
             try:
-                await self.send(Ask(purpose=Purpose.PROBE), self.client.ping, Spent())
+                await self.send(CallRequest(purpose=Purpose.PROBE), self.client.ping, CallCounts())
             except CallError as failed:
                 error = failed
                 self.door.turn_away(_FOLLOWING, partial(_not_sent, failed))
                 self.door.let_a_poll_pass()
-            except DoorClosed:
+            except LimiterClosed:
                 return
 
 
@@ -207,10 +207,10 @@ def _not_sent(error: CallError, _: Purpose) -> Unsent:
     return Unsent(error.kind, error.message)
 
 
-async def _prepare(turn: Turn, leaving: Leaving) -> None:
+async def _prepare(turn: Permit, on_leave: Leaving) -> None:
     """Do what must come before the call leaves; where that fails, the turn was not used."""
     try:
-        must_wait = leaving()
+        must_wait = on_leave()
         if must_wait is not None:
             await must_wait
     except BaseException:

@@ -7,14 +7,14 @@ from dataclasses import replace
 from enum import StrEnum
 
 from orchestrator.engine.outcome import Failure, Outcome, Status
-from orchestrator.omni.errors import CallError, Kind
-from orchestrator.quota.door import Closing, DoorClosed
+from orchestrator.omni.errors import CallError, CallErrorKind
+from orchestrator.quota.rate_limiter import LimiterClosed, StopReason
 
 MESSAGE_LIMIT = 2000
 
 
 class RunKind(StrEnum):
-    """The kinds of failure that no single call explains; those of calls are `orchestrator.omni.errors.Kind`."""
+    """The kinds of failure that no single call explains; those of calls are `orchestrator.omni.errors.CallErrorKind`."""
 
     JOB_FAILED = "job_failed"
     NO_EFFECT = "no_effect"
@@ -32,24 +32,24 @@ class RunKind(StrEnum):
 
 
 _HINTS: dict[str, str] = {
-    Kind.DNS: "check base_url and this machine's name resolution",
-    Kind.CONNECT: "check base_url, the network and the proxy settings; nothing was started",
-    Kind.TLS: "trust a private authority with the instance's ca_file or with SSL_CERT_FILE; nothing was started",
-    Kind.PROXY: "check HTTPS_PROXY and NO_PROXY; nothing was started",
-    Kind.REDIRECT: "set base_url to where the redirect points; redirects are not followed, so that the key stays at home",
-    Kind.BAD_REQUEST: "the server did not take the call as it is; correct the manifest's entry",
-    Kind.FORBIDDEN: "the key needs Connection Admin, or Modeler where the connection has one shared model",
-    Kind.NOT_FOUND: "check the model's id and the branch; a missing permission can look the same",
-    Kind.CONFLICT: "another refresh seems to run; look in Omni, then retry",
-    Kind.URI_TOO_LONG: "shorten the scope, or refresh its schemas instead of its tables",
-    Kind.REFUSED: "the server refused the call; its words say why",
-    Kind.UNAVAILABLE: "the server said that it is unavailable; retry later",
-    Kind.THROTTLED: "something else uses this key's quota; give the run its own key or a longer deadline",
-    Kind.KEY_REFUSED: "renew the API key; nothing more was sent with it",
-    Kind.TIMEOUT: "the refresh may have been started: look in Omni before it is sent again, or raise request_timeout",
-    Kind.CUT_OFF: "the refresh may have been started: look in Omni before it is sent again",
-    Kind.SERVER_ERROR: "the refresh may have been started: look in Omni before it is sent again",
-    Kind.UNREADABLE: "the answer does not say what was started: read the server's words, check base_url, and look in Omni whether a refresh runs",
+    CallErrorKind.DNS: "check base_url and this machine's name resolution",
+    CallErrorKind.CONNECT: "check base_url, the network and the proxy settings; nothing was started",
+    CallErrorKind.TLS: "trust a private authority with the instance's ca_file or with SSL_CERT_FILE; nothing was started",
+    CallErrorKind.PROXY: "check HTTPS_PROXY and NO_PROXY; nothing was started",
+    CallErrorKind.REDIRECT: "set base_url to where the redirect points; redirects are not followed, so that the key stays at home",
+    CallErrorKind.BAD_REQUEST: "the server did not take the call as it is; correct the manifest's entry",
+    CallErrorKind.FORBIDDEN: "the key needs Connection Admin, or Modeler where the connection has one shared model",
+    CallErrorKind.NOT_FOUND: "check the model's id and the branch; a missing permission can look the same",
+    CallErrorKind.CONFLICT: "another refresh seems to run; look in Omni, then retry",
+    CallErrorKind.URI_TOO_LONG: "shorten the scope, or refresh its schemas instead of its tables",
+    CallErrorKind.REFUSED: "the server refused the call; its words say why",
+    CallErrorKind.UNAVAILABLE: "the server said that it is unavailable; retry later",
+    CallErrorKind.THROTTLED: "something else uses this key's quota; give the run its own key or a longer deadline",
+    CallErrorKind.KEY_REFUSED: "renew the API key; nothing more was sent with it",
+    CallErrorKind.TIMEOUT: "the refresh may have been started: look in Omni before it is sent again, or raise request_timeout",
+    CallErrorKind.CUT_OFF: "the refresh may have been started: look in Omni before it is sent again",
+    CallErrorKind.SERVER_ERROR: "the refresh may have been started: look in Omni before it is sent again",
+    CallErrorKind.UNREADABLE: "the answer does not say what was started: read the server's words, check base_url, and look in Omni whether a refresh runs",
     RunKind.JOB_FAILED: "the API gives no reason; Omni shows it under the connection's schema refreshes",
     RunKind.NO_EFFECT: "a name that matches nothing is no error to the server: check how it is written, and whether it is there yet",
     RunKind.TIMED_OUT: "the job may still run; look in Omni, raise `timeout`, or retry: a retry asks after the job first",
@@ -66,8 +66,8 @@ _HINTS: dict[str, str] = {
 }
 
 _REHEARSAL_HINTS: dict[str, str] = {
-    Kind.CONFLICT: "another refresh seems to run on this connection",
-    Kind.UNAVAILABLE: "the server said that it is unavailable",
+    CallErrorKind.CONFLICT: "another refresh seems to run on this connection",
+    CallErrorKind.UNAVAILABLE: "the server said that it is unavailable",
     RunKind.TIMED_OUT: "the job did not end in time: raise `timeout`, or let the scenario's job take less",
     RunKind.POLL_FAILED: "the job could not be followed to its end",
     RunKind.INSTANCE_DOWN: "nothing was started for this target: the instance did not answer for too long",
@@ -108,11 +108,27 @@ def make_failure(
 
 _MISCONFIGURED: frozenset[str] = frozenset(
     {
-        *(Kind.DNS, Kind.TLS, Kind.PROXY, Kind.REDIRECT, Kind.KEY_REFUSED, Kind.FORBIDDEN, Kind.BAD_REQUEST),
-        *(Kind.NOT_FOUND, Kind.URI_TOO_LONG, Kind.REFUSED, RunKind.UNRESOLVED, RunKind.NO_EFFECT),
+        *(
+            CallErrorKind.DNS,
+            CallErrorKind.TLS,
+            CallErrorKind.PROXY,
+            CallErrorKind.REDIRECT,
+            CallErrorKind.KEY_REFUSED,
+            CallErrorKind.FORBIDDEN,
+            CallErrorKind.BAD_REQUEST,
+        ),
+        *(
+            CallErrorKind.NOT_FOUND,
+            CallErrorKind.URI_TOO_LONG,
+            CallErrorKind.REFUSED,
+            RunKind.UNRESOLVED,
+            RunKind.NO_EFFECT,
+        ),
     }
 )
-_MISCONFIGURED_IF_UNANSWERED: frozenset[str] = frozenset({Kind.CONNECT, Kind.TIMEOUT, RunKind.INSTANCE_DOWN})
+_MISCONFIGURED_IF_UNANSWERED: frozenset[str] = frozenset(
+    {CallErrorKind.CONNECT, CallErrorKind.TIMEOUT, RunKind.INSTANCE_DOWN}
+)
 _NOTHING_RUNS: frozenset[Status] = frozenset({Status.REJECTED, Status.ERROR, Status.NOT_STARTED, Status.NO_EFFECT})
 
 
@@ -145,23 +161,23 @@ def failure_of_call(error: CallError, *, last_status: str | None = None, kind: s
     return make_failure(kind or error.kind, error.message, http_status=error.http_status, last_status=last_status)
 
 
-CLOSED_WORDS: dict[Closing, tuple[str, str]] = {
-    Closing.KEYS_REFUSED: (Kind.KEY_REFUSED, "the instance refused every key"),
-    Closing.THROTTLED: (Kind.THROTTLED, "every key got nothing but 429 for half an hour"),
-    Closing.DOWN: (RunKind.INSTANCE_DOWN, "the instance did not answer"),
-    Closing.UNREACHABLE: (Kind.CONNECT, "no call ever reached the instance"),
-    Closing.STOPPED: (RunKind.STOPPED, "the run was stopped"),
-    Closing.STATE_LOST: (
+CLOSED_WORDS: dict[StopReason, tuple[str, str]] = {
+    StopReason.KEYS_REFUSED: (CallErrorKind.KEY_REFUSED, "the instance refused every key"),
+    StopReason.THROTTLED: (CallErrorKind.THROTTLED, "every key got nothing but 429 for half an hour"),
+    StopReason.DOWN: (RunKind.INSTANCE_DOWN, "the instance did not answer"),
+    StopReason.UNREACHABLE: (CallErrorKind.CONNECT, "no call ever reached the instance"),
+    StopReason.STOPPED: (RunKind.STOPPED, "the run was stopped"),
+    StopReason.STATE_LOST: (
         RunKind.STOPPED,
         "the state folder could not be used for 5 minutes, so that no call could be counted",
     ),
-    Closing.FAIL_FAST: (RunKind.FAIL_FAST, "the run stopped submitting after failures"),
-    Closing.DEADLINE: (RunKind.DEADLINE, "the run's deadline came"),
-    Closing.LANES_CLOSED: (RunKind.LANE_CLOSED, "an earlier refresh of the same connection may still run"),
+    StopReason.FAIL_FAST: (RunKind.FAIL_FAST, "the run stopped submitting after failures"),
+    StopReason.DEADLINE: (RunKind.DEADLINE, "the run's deadline came"),
+    StopReason.LANES_CLOSED: (RunKind.LANE_CLOSED, "an earlier refresh of the same connection may still run"),
 }
 
 
-def closed_words(closed: DoorClosed) -> tuple[str, str]:
+def closed_words(closed: LimiterClosed) -> tuple[str, str]:
     """The kind and the message for what a closed door kept from being sent."""
     kind, message = CLOSED_WORDS[closed.reason]
     return closed.kind or kind, f"{message}: {closed.detail}" if closed.detail else message

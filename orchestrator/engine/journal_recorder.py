@@ -11,12 +11,12 @@ from orchestrator.engine.events import Observer, StateFailed
 from orchestrator.engine.failure import RunKind
 from orchestrator.engine.outcome import Failure, Outcome
 from orchestrator.journal.database import JournalError
+from orchestrator.journal.records import CallStatus
 from orchestrator.journal.steps import Steps
-from orchestrator.journal.stored import Fate
 from orchestrator.manifest.manifest import Entry
-from orchestrator.omni.answers import JobState, RefreshAsk
+from orchestrator.omni.answers import JobState, RefreshRequest
 from orchestrator.omni.vocabulary import job_state
-from orchestrator.planning.plan import Plan, Refresh
+from orchestrator.planning.plan import Refresh, RefreshPlan
 
 Row = Callable[[Outcome], Mapping[str, Any]]
 
@@ -60,7 +60,7 @@ class JournalRecorder:
         self._calls = {key: _Call(number) for key, number in calls.items()}
         self.broken: JournalError | None = None
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: RefreshPlan) -> None:
         """Keep what the entries resolved to."""
         self._steps.planned(plan)
 
@@ -94,7 +94,7 @@ class JournalRecorder:
         """Keep the job's id, before it is asked after."""
         call = self._calls[refresh.sender.entry.index, part]
         call.accepted_at = call.unfinished_at = self._clock.now()
-        fate = _fate(job_state(word)) if word is not None else Fate.ACCEPTED
+        fate = _fate(job_state(word)) if word is not None else CallStatus.ACCEPTED
         kept_id, kept_word = job_id and self._redact(job_id), word and self._redact(word)
         self._keep(lambda: self._steps.answered(call.number, job_id=kept_id, word=kept_word, fate=fate))
 
@@ -112,7 +112,7 @@ class JournalRecorder:
         if is_news:
             kept_word = self._redact(word)
             self._keep(lambda: self._steps.polled(call.number, word=kept_word, fate=fate))
-        if fate is Fate.ACCEPTED:
+        if fate is CallStatus.ACCEPTED:
             call.unfinished_at = now if call.accepted_at is not None else None
         elif is_news and call.accepted_at is not None and call.unfinished_at is not None:
             # it ended between the last two polls
@@ -155,12 +155,14 @@ class JournalRecorder:
             self._observe(StateFailed(what="journal", message=str(error)))
 
 
-def kind_of_refresh(ask: RefreshAsk) -> str:
+def kind_of_refresh(ask: RefreshRequest) -> str:
     """What decides how long a refresh of a model takes: all of it anew, what is new, or a part of it."""
     if ask.hard:
         return "hard"
     return "part" if ask.schemas or ask.tables else "soft"
 
 
-def _fate(state: JobState) -> Fate:
-    return {JobState.SUCCEEDED: Fate.SUCCEEDED, JobState.FAILED: Fate.FAILED}.get(state, Fate.ACCEPTED)
+def _fate(state: JobState) -> CallStatus:
+    return {JobState.SUCCEEDED: CallStatus.SUCCEEDED, JobState.FAILED: CallStatus.FAILED}.get(
+        state, CallStatus.ACCEPTED
+    )

@@ -8,14 +8,14 @@ from functools import partial
 from orchestrator.clock import Clock
 from orchestrator.journal.connections import LaneNames, instance_address
 from orchestrator.journal.locks import Locks, lane_prefix
+from orchestrator.journal.records import CallStatus, OrphanedRefresh
 from orchestrator.journal.steps import Steps
-from orchestrator.journal.stored import Fate, LeftRefresh
 from orchestrator.planning.plan import Lane
 
 ANOTHER_LANE = "another lane of this run"
 
 
-class LaneKeeper:
+class StoredConnectionLocks:
     """A run's keeper. `base_urls` are those of the instances; `taken` are calls of earlier runs that this run continues.
 
     A lane holds every name under which its connection is known, all of them or none, so that two runs that know one
@@ -63,13 +63,13 @@ class LaneKeeper:
         holder = self._locks.holder_of_names(lane_prefix(address), self._meets(address, names))
         return None if holder is None else str(holder)
 
-    def left(self, lane: Lane) -> tuple[LeftRefresh, ...]:
+    def left(self, lane: Lane) -> tuple[OrphanedRefresh, ...]:
         """Refreshes that may still run on a lane's connection and that nobody follows, oldest first."""
         own = {target.entry.index for target in lane.targets}
         checked = self._names(lane).checked
         return self._steps.left_refreshes(self._addresses[lane.instance], checked, own=own, taken=self._taken)
 
-    def over(self, call: int, fate: Fate) -> None:
+    def over(self, call: int, fate: CallStatus) -> None:
         """Keep what became of a refresh that was left."""
         self._steps.left_over(call, fate)
 

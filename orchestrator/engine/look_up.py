@@ -13,10 +13,10 @@ from random import Random
 from typing import TypeVar
 
 from orchestrator.engine.calls import Calls
-from orchestrator.engine.tally import Spent
+from orchestrator.engine.run_stats import CallCounts
 from orchestrator.manifest.manifest import Entry, Secret
 from orchestrator.omni.answers import ModelRecord, ModelsPage, ModelsQuery
-from orchestrator.omni.errors import CallError, FateUnknown, Unsent
+from orchestrator.omni.errors import CallError, DeliveryUnknown, Unsent
 from orchestrator.planning.inventory import (
     KINDS,
     Inventory,
@@ -29,7 +29,7 @@ from orchestrator.planning.inventory import (
     same_named,
 )
 from orchestrator.quota.backoff import retry_s
-from orchestrator.quota.choice import Ask, Purpose
+from orchestrator.quota.choice import CallRequest, Purpose
 
 T = TypeVar("T")
 
@@ -74,14 +74,14 @@ class LookUp:
         self.reads += 1
         while True:
             try:
-                ask = Ask(purpose=self._purpose, rank=self._rank, not_before=not_before)
-                return (await self._calls.send(ask, question, Spent())).answer
+                ask = CallRequest(purpose=self._purpose, rank=self._rank, not_before=not_before)
+                return (await self._calls.send(ask, question, CallCounts())).answer
             except CallError as error:
                 self._calls.door.check(self._purpose)
                 # what was never sent is sent again until the instance is given up
                 attempt += not (isinstance(error, Unsent) and self._purpose is Purpose.LOOK_UP)
                 # a read that was cut off or answered 5xx has done no harm
-                again = error.may_be_tried_again or isinstance(error, FateUnknown)
+                again = error.is_retryable or isinstance(error, DeliveryUnknown)
                 if not again or attempt > READ_RETRIES:
                     raise
                 not_before = self._calls.clock.now() + retry_s(error.retry_after_s, max(1, attempt), self._rng)

@@ -11,15 +11,15 @@ from typing import Any
 from orchestrator.clock import Clock
 from orchestrator.engine.calls import Calls
 from orchestrator.engine.events import Observer
-from orchestrator.engine.tally import Tally
+from orchestrator.engine.run_stats import RunStats
 from orchestrator.manifest.api_keys import name_of
 from orchestrator.manifest.manifest import ApiKey, Instance, Secret
 from orchestrator.omni.client import OmniClient
-from orchestrator.quota.door import Door
+from orchestrator.quota.concurrency import ConcurrencyLimit
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
-from orchestrator.quota.window import Ledger
-from orchestrator.quota.wire import Wire
+from orchestrator.quota.rate_limiter import RateLimiter
+from orchestrator.quota.window import CallWindow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Access:
     rng: Random
     observer: Observer
     open_client: Callable[[Instance], OmniClient]
-    ledger: Callable[[Instance, ApiKey], Ledger]
+    ledger: Callable[[Instance, ApiKey], CallWindow]
 
 
 class Background:
@@ -60,10 +60,10 @@ def open_calls(
     client: OmniClient,
     access: Access,
     *,
-    wire: Wire,
+    concurrency_limit: ConcurrencyLimit,
     durations: DurationModel,
     patience_s: float,
-    tally: Tally,
+    stats: RunStats,
     background: Background,
 ) -> Calls:
     """An instance's calls, with a door that gives turns from now on. `patience_s` is how long its keys may get nothing but
@@ -80,9 +80,9 @@ def open_calls(
         )
         for number, key in enumerate(instance.keys, 1)
     ]
-    door = Door(
+    door = RateLimiter(
         keys=keys,
-        wire=wire,
+        concurrency_limit=concurrency_limit,
         durations=durations,
         observer=access.observer,
         instance=instance.name,
@@ -94,7 +94,7 @@ def open_calls(
         instance=instance.name,
         client=client,
         door=door,
-        tally=tally,
+        stats=stats,
         clock=access.clock,
         observer=access.observer,
         spawn=background.spawn,

@@ -67,7 +67,7 @@ ANSWERED: Final = "answered"
 """How a call ended that was answered as it should be."""
 
 
-class Asked(StrEnum):
+class CallKind(StrEnum):
     """What a call was for."""
 
     REFRESH = "refresh"
@@ -82,7 +82,7 @@ class CallMade:
     """
 
     number: int
-    what: Asked
+    what: CallKind
     left_at: datetime
     end: str
     http_status: int | None = None

@@ -12,25 +12,29 @@ from orchestrator.engine.calls import Calls
 from orchestrator.engine.look_up import LookUp
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.omni.errors import CallError
-from orchestrator.planning.concern import concern, must_ask
+from orchestrator.planning.followed_change import FollowedChange
+from orchestrator.planning.impact import concern, must_ask
 from orchestrator.planning.inventory import Inventory
 from orchestrator.planning.make_plan import make_plan
-from orchestrator.planning.narrow import narrow, set_apart
-from orchestrator.planning.plan import Plan, Target
-from orchestrator.planning.touched import Touched
-from orchestrator.quota.door import DoorClosed
+from orchestrator.planning.plan import RefreshPlan, Target
+from orchestrator.planning.restrict_plan import narrow, set_apart
+from orchestrator.quota.rate_limiter import LimiterClosed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """A plan, and the entries whose instance gave no turn any more before it was made."""
 
-    plan: Plan
-    closed: tuple[tuple[Entry, DoorClosed], ...] = ()
+    plan: RefreshPlan
+    closed: tuple[tuple[Entry, LimiterClosed], ...] = ()
 
 
 async def plan_entries(
-    manifest: Manifest, entries: Sequence[Entry], calls: Mapping[str, Calls], rng: Random, touched: Touched | None
+    manifest: Manifest,
+    entries: Sequence[Entry],
+    calls: Mapping[str, Calls],
+    rng: Random,
+    touched: FollowedChange | None,
 ) -> Planned:
     """The plan for `entries`; `calls` are those of each instance that any of them needs. With `touched` only for what the change
     concerns, and no wider than that.
@@ -39,13 +43,13 @@ async def plan_entries(
     skipped = {one.entry.index for one in apart}
     entries = [entry for entry in entries if entry.index not in skipped]
     inventories: dict[str, Inventory] = {}
-    closed: dict[str, DoorClosed] = {}
+    closed: dict[str, LimiterClosed] = {}
 
     async def look_up(name: str) -> None:
         try:
             mine = [e for e in entries if e.instance == name and e.enabled]
             inventories[name] = await LookUp(calls[name], rng).inventory(mine)
-        except DoorClosed as door:
+        except LimiterClosed as door:
             closed[name] = door
 
     async with asyncio.TaskGroup() as group:
@@ -61,7 +65,9 @@ async def plan_entries(
     return Planned(plan=plan, closed=unplanned)
 
 
-async def ask_schemas(plan: Plan, touched: Touched, readers: Mapping[str, LookUp]) -> dict[int, tuple[str, ...] | None]:
+async def ask_schemas(
+    plan: RefreshPlan, touched: FollowedChange, readers: Mapping[str, LookUp]
+) -> dict[int, tuple[str, ...] | None]:
     """The schemas of those targets that read all of their connection, by their entries' index: one call for each model and branch.
     None where the instance does not say.
     """
@@ -75,7 +81,7 @@ async def ask_schemas(plan: Plan, touched: Touched, readers: Mapping[str, LookUp
     async def ask(instance: str, model: str, branch: str | None, targets: Sequence[Target]) -> None:
         schemas: tuple[str, ...] | None = None
         # whoever cannot be asked counts as touched
-        with suppress(CallError, DoorClosed):
+        with suppress(CallError, LimiterClosed):
             schemas = await readers[instance].schemas(model, branch)
         found.update((target.entry.index, schemas) for target in targets)
 

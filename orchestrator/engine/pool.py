@@ -11,25 +11,25 @@ from random import Random
 from typing import Any, TypeVar
 
 from orchestrator.clock import Clock
-from orchestrator.engine.before import Underway
+from orchestrator.engine.active_lanes import ActiveLane
 from orchestrator.engine.calls import Calls
+from orchestrator.engine.connection_lock import ConnectionLock, ConnectionLocks
 from orchestrator.engine.events import LaneClosed, LaneFailed, LaneWaiting, Observer, SubmitsEnded, TargetFinished
 from orchestrator.engine.failure import CLOSED_WORDS, RunKind, make_failure
-from orchestrator.engine.gate import Gate, Keeper
-from orchestrator.engine.life import Ending, Life, Phase
+from orchestrator.engine.make_outcomes import cut_off, not_sent, settle
 from orchestrator.engine.outcome import Failure, Outcome, Status
-from orchestrator.engine.proving import NOT_READ_BACK, Proven, Proving, unproven, wants_proof
+from orchestrator.engine.prior_state import ActiveRefresh
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.refresh import Refreshing
-from orchestrator.engine.settings import Settings
-from orchestrator.engine.settle import cut_off, not_sent, settle
-from orchestrator.engine.under_way import LaneUnderWay
+from orchestrator.engine.refresh_state import Phase, RefreshResult, RefreshState
+from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.verification import NOT_READ_BACK, Proven, Verification, unproven, wants_proof
 from orchestrator.errors import OmniRefreshError
-from orchestrator.journal.stored import Fate
+from orchestrator.journal.records import CallStatus
 from orchestrator.planning.lanes import Length, next_refresh, refreshes
-from orchestrator.planning.plan import Lane, Plan, Target
+from orchestrator.planning.plan import Lane, RefreshPlan, Target
 from orchestrator.quota.choice import SUBMITTING
-from orchestrator.quota.door import Closing
+from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.quota.time_left import LaneLeft
 
 T = TypeVar("T")
@@ -42,11 +42,11 @@ class _Work:
     """
 
     lane: Lane
-    gate: Gate
+    gate: ConnectionLock
     pending: list[Target]
-    begun: deque[Underway]
-    life: Life | None = None
-    proving: Proving | None = None
+    begun: deque[ActiveRefresh]
+    life: RefreshState | None = None
+    proving: Verification | None = None
     earlier_jobs: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -55,9 +55,9 @@ class Pool:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: RefreshPlan,
         *,
-        settings: Settings,
+        settings: RunSettings,
         calls: Mapping[str, Calls],
         recorder: Recorder,
         observer: Observer,
@@ -67,8 +67,8 @@ class Pool:
         finish: Callable[[Outcome], Outcome],
         began_at: float,
         failed: int = 0,
-        keeper: Keeper,
-        underway: Sequence[Underway] = (),
+        keeper: ConnectionLocks,
+        active_refreshes: Sequence[ActiveRefresh] = (),
     ) -> None:
         self._plan = plan
         self._settings = settings
@@ -81,9 +81,9 @@ class Pool:
         self._finish = finish
         self._began_at = began_at
         self._keeper = keeper
-        self._underway = tuple(underway)
+        self._underway = tuple(active_refreshes)
         self._over = asyncio.Event()
-        self._cut_by: Closing | None = None
+        self._cut_by: StopReason | None = None
         self._warnings = dict(plan.warnings)
         self._settled: dict[int, Outcome] = {}
         self._bad = failed
@@ -96,7 +96,7 @@ class Pool:
     async def run(self) -> tuple[Outcome, ...]:
         """Everything, to the end; a lane that is cut settles its targets from what is known of them."""
         if self._settings.max_failures is not None and self._bad >= self._settings.max_failures:
-            self.end_submits(Closing.FAIL_FAST)
+            self.end_submits(StopReason.FAIL_FAST)
         for lane in self._plan.lanes:
             work = self._work(lane)
             self._works.append(work)
@@ -120,12 +120,12 @@ class Pool:
         def waits(holder: str, at_most_s: float | None) -> None:
             self._observe(LaneWaiting(instance=lane.instance, lane=lane.key, holder=holder, at_most_s=at_most_s))
 
-        gate = Gate(self._keeper, lane=lane, overlap=self._settings.overlap, over=self._over, waits=waits)
+        gate = ConnectionLock(self._keeper, lane=lane, overlap=self._settings.overlap, over=self._over, waits=waits)
         places = {t.entry.index for t in lane.targets}
         begun = deque(u for u in self._underway if u.refresh.sender.entry.index in places)
         return _Work(lane, gate, list(lane.targets), begun)
 
-    def lanes_left(self) -> dict[str, tuple[LaneLeft, ...]]:
+    def remaining_lanes(self) -> dict[str, tuple[LaneLeft, ...]]:
         """What is still to be done, by instance: for an estimate of the time left."""
         left: dict[str, list[LaneLeft]] = {name: [] for name in self._calls}
         for work in self._works:
@@ -133,12 +133,12 @@ class Pool:
                 left[work.lane.instance].append(self._lane_left(work))
         return {name: tuple(lanes) for name, lanes in left.items()}
 
-    def under_way(self) -> tuple[LaneUnderWay, ...]:
+    def active_lanes(self) -> tuple[ActiveLane, ...]:
         """The lanes whose refresh has a call on the wire or a job that runs."""
         now, found = self._clock.now(), []
         for work in self._works:
             durations = self._calls[work.lane.instance].door.durations
-            found.append(LaneUnderWay.of(work.lane.instance, work.life, len(work.pending), durations, now))
+            found.append(ActiveLane.of(work.lane.instance, work.life, len(work.pending), durations, now))
         return tuple(lane for lane in found if lane is not None)
 
     def _lane_left(self, work: _Work) -> LaneLeft:
@@ -166,7 +166,7 @@ class Pool:
         collapse = self._plan.manifest.collapse
         return [r.sender.model_id for r in refreshes(pending, collapse=collapse, length=self._length)]
 
-    def end_submits(self, reason: Closing) -> None:
+    def end_submits(self, reason: StopReason) -> None:
         """Submit nothing more, anywhere; what is in flight is followed on."""
         if not self._over.is_set():
             self._observe(SubmitsEnded(reason=reason.value))
@@ -174,7 +174,7 @@ class Pool:
         for calls in self._calls.values():
             calls.door.close(reason, SUBMITTING)
 
-    def cut(self, reason: Closing) -> None:
+    def cut(self, reason: StopReason) -> None:
         """Stop following, for this reason: every target settles at once from what is known of it."""
         self._cut_by = self._cut_by or reason
         for task in self._tasks:
@@ -182,7 +182,7 @@ class Pool:
 
     async def _lane(self, work: _Work) -> None:
         calls = self._calls[work.lane.instance]
-        proving = work.proving = Proving(calls, self._rng)
+        proving = work.proving = Verification(calls, self._rng)
         refreshing = Refreshing(
             calls=calls, recorder=self._recorder, rng=self._rng, gate=work.gate, length=self._length, proving=proving
         )
@@ -203,10 +203,10 @@ class Pool:
                 await self._closed(refreshing, life, ending)
             work.gate.leave()
 
-    def _refresh_anew(self, work: _Work, life: Life, begun: Underway, ending: Ending) -> None:
+    def _refresh_anew(self, work: _Work, life: RefreshState, begun: ActiveRefresh, ending: RefreshResult) -> None:
         """The job of an earlier run did not succeed: its targets are planned again with the others of the lane."""
         kind = None if ending.failure is None else ending.failure.kind
-        work.gate.let_go(begun.call, Fate.LOST if kind == RunKind.JOB_LOST else None)
+        work.gate.let_go(begun.call, CallStatus.LOST if kind == RunKind.JOB_LOST else None)
         work.gate.leave()
         words = "was lost from sight" if ending.may_run else f"ended {life.last_word or 'FAILED'}"
         work.earlier_jobs.update((target.entry.index, tuple(life.job_ids)) for target in life.refresh.served)
@@ -215,29 +215,29 @@ class Pool:
             index = target.entry.index
             self._warnings[index] = (*self._warnings.get(index, ()), note)
 
-    def _next_life(self, work: _Work) -> Life:
+    def _next_life(self, work: _Work) -> RefreshState:
         """What another run had begun goes first, since it may be running."""
         if work.begun:
-            return Life.going_on(work.begun.popleft(), self._clock)
+            return RefreshState.restored(work.begun.popleft(), self._clock)
         collapse, limit = self._plan.manifest.collapse, self._calls[work.lane.instance].url_limit
         refresh = next_refresh(work.pending, collapse=collapse, length=self._length, limit=limit)
-        return Life(refresh, earlier_jobs=work.earlier_jobs.get(refresh.sender.entry.index, ()))
+        return RefreshState(refresh, earlier_jobs=work.earlier_jobs.get(refresh.sender.entry.index, ()))
 
     def _lane_over(self, work: _Work, task: asyncio.Task[None]) -> None:
         """A lane has ended, in whatever way: what it left open is settled from what is known, without any await."""
         error = None if task.cancelled() else task.exception()
         life = work.life if work.life is not None and work.life.phase is not Phase.ENDED else None
         if task.cancelled() or isinstance(error, OmniRefreshError):
-            reason = Closing.STOPPED if error is not None else self._cut_by or Closing.STOPPED
+            reason = StopReason.STOPPED if error is not None else self._cut_by or StopReason.STOPPED
             if life is not None:
                 self._settle(work, life, cut_off(life, reason))
             while work.begun:
-                life = Life.going_on(work.begun.popleft(), self._clock)
+                life = RefreshState.restored(work.begun.popleft(), self._clock)
                 self._settle(work, life, cut_off(life, reason))
             if isinstance(error, OmniRefreshError):
                 # not a call's end but the run's own ground giving way (the journal): nothing more may be sent
                 self.abort = self.abort or error
-                self.end_submits(Closing.STOPPED)
+                self.end_submits(StopReason.STOPPED)
             kind, words = CLOSED_WORDS[reason]
             self._give_up(work.pending, Status.NOT_STARTED, make_failure(kind, str(error or words)))
         elif error is not None:
@@ -246,7 +246,7 @@ class Pool:
             message = f"{type(error).__name__}: {error}"
             if life is not None and life.left_at is not None:
                 failure = make_failure(RunKind.INTERNAL, message, last_status=life.last_word)
-                self._settle(work, life, Ending(status=Status.UNKNOWN, failure=failure, may_run=True))
+                self._settle(work, life, RefreshResult(status=Status.UNKNOWN, failure=failure, may_run=True))
             self._give_up(work.pending, Status.ERROR, make_failure(RunKind.INTERNAL, message))
         try:
             work.gate.leave()
@@ -255,7 +255,7 @@ class Pool:
             self.abort = self.abort or fault
         self._stand_back()
 
-    def _settle(self, work: _Work, life: Life, ending: Ending) -> None:
+    def _settle(self, work: _Work, life: RefreshState, ending: RefreshResult) -> None:
         settled = settle(life, ending, began_at=self._began_at, clock=self._clock, warnings=self._warnings)
         for _, target in settled:
             work.pending.remove(target)
@@ -290,9 +290,9 @@ class Pool:
             if not outcome.status.is_good:
                 self._bad += 1
                 if self._bad == self._settings.max_failures:
-                    self.end_submits(Closing.FAIL_FAST)
+                    self.end_submits(StopReason.FAIL_FAST)
 
-    async def _closed(self, refreshing: Refreshing, life: Life, ending: Ending) -> None:
+    async def _closed(self, refreshing: Refreshing, life: RefreshState, ending: RefreshResult) -> None:
         """Keep the lane closed while a refresh of it may still run: until a poll says that it ended, or for its timeout;
         or until no lane is at work any more, when there is nothing to wait for.
         """
@@ -307,14 +307,14 @@ class Pool:
             await asyncio.gather(opening, only_closed, return_exceptions=True)
             self._at_work += 1
 
-    async def _until_open(self, refreshing: Refreshing, life: Life, ending: Ending) -> None:
+    async def _until_open(self, refreshing: Refreshing, life: RefreshState, ending: RefreshResult) -> None:
         began_at = self._clock.now()
         if life.begun is not None and ending.open_job is None and life.left_at is not None:
             began_at = life.left_at
         opens_at = began_at + life.refresh.timeout_s
         if ending.open_job is not None:
             # its polls are the lane's and not the target's, whose outcome stands
-            watch, began_at = Life(life.refresh), life.accepted_at or self._clock.now()
+            watch, began_at = RefreshState(life.refresh), life.accepted_at or self._clock.now()
             found = await refreshing.follow(watch, life.part, ending.open_job, began_at, until=opens_at)
             if not found.may_run:
                 return
@@ -326,4 +326,4 @@ class Pool:
             self._only_closed.set()
             if not all(task.done() for task in self._tasks):
                 for calls in self._calls.values():
-                    calls.door.close(Closing.LANES_CLOSED, SUBMITTING)
+                    calls.door.close(StopReason.LANES_CLOSED, SUBMITTING)

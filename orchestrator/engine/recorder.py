@@ -7,7 +7,7 @@ from typing import Protocol
 
 from orchestrator.engine.outcome import Failure, Outcome
 from orchestrator.manifest.manifest import Entry
-from orchestrator.planning.plan import Plan, Refresh
+from orchestrator.planning.plan import Refresh, RefreshPlan
 
 
 class Recorder(Protocol):
@@ -16,7 +16,7 @@ class Recorder(Protocol):
     Only `planned`, `intended` and `kept` raise where a step cannot be kept: then nothing is sent. What is under way is followed.
     """
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: RefreshPlan) -> None:
         """Look-ups are done; before the first refresh call."""
 
     def intended(self, refresh: Refresh, part: int, attempt: int) -> None:
@@ -43,7 +43,7 @@ class Recorder(Protocol):
 class SilentRecorder:
     """Takes every step and forgets it."""
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: RefreshPlan) -> None:
         """Look-ups are done."""
 
     def intended(self, refresh: Refresh, part: int, attempt: int) -> None:

@@ -9,24 +9,24 @@ from dataclasses import replace
 from functools import partial
 from random import Random
 
-from orchestrator.engine.before import Underway
 from orchestrator.engine.calls import Calls
+from orchestrator.engine.connection_lock import ConnectionBusy, ConnectionLock
 from orchestrator.engine.failure import JOB_IN_THE_WAY, JOB_LEFT, RunKind, closed_words, failure_of_call, make_failure
-from orchestrator.engine.gate import Gate, GateShut
-from orchestrator.engine.life import Ending, Life, Phase
-from orchestrator.engine.outcome import Asked, Status
-from orchestrator.engine.proving import Proving
+from orchestrator.engine.outcome import CallKind, Status
+from orchestrator.engine.prior_state import ActiveRefresh
 from orchestrator.engine.recorder import Recorder
+from orchestrator.engine.refresh_state import Phase, RefreshResult, RefreshState
+from orchestrator.engine.verification import Verification
 from orchestrator.errors import OmniRefreshError
-from orchestrator.journal.stored import Fate, LeftRefresh
+from orchestrator.journal.records import CallStatus, OrphanedRefresh
 from orchestrator.manifest.manifest import OnAmbiguous
-from orchestrator.omni.answers import JobState, RefreshAsk
-from orchestrator.omni.errors import CallError, FateUnknown, Kind, Refused, Throttled, Unsent
+from orchestrator.omni.answers import JobState, RefreshRequest
+from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Refused, Throttled, Unsent
 from orchestrator.planning.lanes import Length
 from orchestrator.planning.scope import split_refused
 from orchestrator.quota.backoff import retry_s
-from orchestrator.quota.choice import Ask, Job, Purpose
-from orchestrator.quota.door import Closing, DoorClosed
+from orchestrator.quota.choice import CallRequest, FollowedJob, Purpose
+from orchestrator.quota.rate_limiter import LimiterClosed, StopReason
 
 # A job that was just created may not be known to every server yet (field reports, contract: section 5).
 NEW_JOB_S = 30.0
@@ -44,7 +44,14 @@ class Refreshing:
     """Runs the refreshes of one lane."""
 
     def __init__(
-        self, *, calls: Calls, recorder: Recorder, rng: Random, gate: Gate, length: Length, proving: Proving
+        self,
+        *,
+        calls: Calls,
+        recorder: Recorder,
+        rng: Random,
+        gate: ConnectionLock,
+        length: Length,
+        proving: Verification,
     ) -> None:
         self._calls = calls
         self._proving = proving
@@ -53,13 +60,13 @@ class Refreshing:
         self._rng = rng
         self._gate = gate
 
-    async def run(self, life: Life, *, follow: bool) -> Ending:
+    async def run(self, life: RefreshState, *, follow: bool) -> RefreshResult:
         """Send all of the refresh's calls, one after another, each followed to its end; the first that does not succeed
         ends it. `follow` False leaves the last job to itself once it was accepted.
         """
         begun = life.begun
         life.is_followed = follow
-        ending = Ending(status=Status.SUCCEEDED)
+        ending = RefreshResult(status=Status.SUCCEEDED)
         part = 0 if begun is None else begun.part
         while ending.status is Status.SUCCEEDED and part < len(life.refresh.asks):
             ask, count = life.refresh.asks[part], len(life.refresh.asks)
@@ -69,7 +76,7 @@ class Refreshing:
             else:
                 ending = await self._part(life, part, ask, follow=follows)
             if self._divide(life, part, ending):
-                ending = Ending(status=Status.SUCCEEDED)
+                ending = RefreshResult(status=Status.SUCCEEDED)
                 continue
             if part and ending.status in _UNSENT:
                 life.warnings.append(f"{part} of {count} calls of this scope succeeded before one did not")
@@ -81,9 +88,13 @@ class Refreshing:
         life.seen_at = self._calls.clock.now()
         return ending
 
-    def _divide(self, life: Life, part: int, ending: Ending) -> bool:
+    def _divide(self, life: RefreshState, part: int, ending: RefreshResult) -> bool:
         """After a 414: the rest of the scope in shorter calls, here and from now on; whether there are any."""
-        if ending.failure is None or ending.failure.kind != Kind.URI_TOO_LONG or ending.status is not Status.REJECTED:
+        if (
+            ending.failure is None
+            or ending.failure.kind != CallErrorKind.URI_TOO_LONG
+            or ending.status is not Status.REJECTED
+        ):
             return False
         length = partial(self._length, self._calls.instance)
         asks = split_refused(life.refresh.asks, part, length)
@@ -93,10 +104,10 @@ class Refreshing:
         life.refresh = replace(life.refresh, asks=asks)
         return True
 
-    async def _part(self, life: Life, part: int, ask: RefreshAsk, *, follow: bool) -> Ending:
+    async def _part(self, life: RefreshState, part: int, ask: RefreshRequest, *, follow: bool) -> RefreshResult:
         life.phase = Phase.WAITING
         submitted = await self._submit(life, part, ask)
-        if isinstance(submitted, Ending):
+        if isinstance(submitted, RefreshResult):
             if life.ambiguous and submitted.status in _UNSENT:
                 # this call started nothing, but an earlier one may have
                 submitted = replace(submitted, status=Status.UNKNOWN, may_run=True)
@@ -107,33 +118,35 @@ class Refreshing:
             # a journal that gives way stops what is not sent yet; a job that runs is followed all the same
             await self._recorder.kept()
         if not follow:
-            return Ending(status=Status.ACCEPTED, may_run=True, open_job=job_id)
+            return RefreshResult(status=Status.ACCEPTED, may_run=True, open_job=job_id)
         return await self.follow(life, part, job_id, accepted_at)
 
-    async def _go_on(self, life: Life, begun: Underway, ask: RefreshAsk, *, follow: bool) -> Ending:
+    async def _go_on(
+        self, life: RefreshState, begun: ActiveRefresh, ask: RefreshRequest, *, follow: bool
+    ) -> RefreshResult:
         """Go on where another run left off; a refresh that may have been started is not sent a second time unasked."""
         entry, part, now = life.refresh.sender.entry, begun.part, self._calls.clock.now()
         # where another run has the lane it is asking after this very job: asking beside it harms nobody
         self._gate.try_enter()
-        if begun.fate is Fate.SUCCEEDED:
-            return Ending(status=Status.SUCCEEDED)
-        if begun.fate is Fate.FAILED:
+        if begun.fate is CallStatus.SUCCEEDED:
+            return RefreshResult(status=Status.SUCCEEDED)
+        if begun.fate is CallStatus.FAILED:
             return replace(self._job_failed(life), again=begun.again)
-        if begun.fate is Fate.INTENDED:
+        if begun.fate is CallStatus.INTENDED:
             if entry.on_ambiguous is OnAmbiguous.RESEND:
                 return await self._part(life, part, ask, follow=follow)
             message = "the run ended while the refresh call was under way: nobody knows whether it arrived"
-            failure = make_failure(Kind.CUT_OFF, message)
-            return Ending(status=Status.UNKNOWN, failure=failure, may_run=True)
+            failure = make_failure(CallErrorKind.CUT_OFF, message)
+            return RefreshResult(status=Status.UNKNOWN, failure=failure, may_run=True)
         if begun.job_id is None:
             return self._accepted_without_id(life)
         if not follow:
-            return Ending(status=Status.ACCEPTED, may_run=True, open_job=begun.job_id)
+            return RefreshResult(status=Status.ACCEPTED, may_run=True, open_job=begun.job_id)
         until = now + life.refresh.timeout_s if begun.again else None
         ending = await self.follow(life, part, begun.job_id, now - begun.age_s, until=until)
         return replace(ending, again=begun.again and ending.status in (Status.FAILED, Status.UNKNOWN))
 
-    async def _submit(self, life: Life, part: int, ask: RefreshAsk) -> Ending | tuple[str, float]:
+    async def _submit(self, life: RefreshState, part: int, ask: RefreshRequest) -> RefreshResult | tuple[str, float]:
         """Send one refresh call until it is accepted or it is decided that it will not be; a job's id and when it was
         accepted, or the ending.
         """
@@ -144,7 +157,9 @@ class Refreshing:
             if in_the_way is not None:
                 return in_the_way
             expected_s = self._calls.door.durations.known_s(refresh.sender.model_id)
-            wish = Ask(purpose=Purpose.SUBMIT, rank=(-(expected_s or 0.0), float(entry.index)), not_before=not_before)
+            wish = CallRequest(
+                purpose=Purpose.SUBMIT, rank=(-(expected_s or 0.0), float(entry.index)), not_before=not_before
+            )
             life.phase = Phase.WAITING
             await self._proving.begin(life, wish.rank)
             try:
@@ -152,24 +167,24 @@ class Refreshing:
                     wish,
                     lambda key: client.refresh(ask, key),
                     life.spent,
-                    leaving=partial(self._leave, life, part),
-                    turned_away=partial(self._turned_away, life, part),
+                    on_leave=partial(self._leave, life, part),
+                    on_refused=partial(self._turned_away, life, part),
                 )
-            except GateShut:
+            except ConnectionBusy:
                 continue
-            except DoorClosed as closed:
+            except LimiterClosed as closed:
                 return self._not_sent(life, closed)
             except CallError as error:
                 life.spent.attempts += 1
                 attempt += 1
                 life.last_error = error
                 life.log.failed(self._calls.clock.now(), error)
-                ambiguous = isinstance(error, FateUnknown)
+                ambiguous = isinstance(error, DeliveryUnknown)
                 life.ambiguous |= ambiguous
                 # a server may refuse for a moment after a job has ended; it says that it started nothing
-                conflict = error.kind is Kind.CONFLICT
+                conflict = error.kind is CallErrorKind.CONFLICT
                 resend = ambiguous and entry.on_ambiguous is OnAmbiguous.RESEND
-                again = error.may_be_tried_again or conflict or resend
+                again = error.is_retryable or conflict or resend
                 if not ambiguous:
                     self._recorder.refused(refresh, part, failure_of_call(error))
                 if not again or attempt > entry.retries:
@@ -187,30 +202,30 @@ class Refreshing:
             life.phase = Phase.FOLLOWING
             self._recorder.answered(refresh, part, answer.job_id, answer.word)
             if answer.state is JobState.SUCCEEDED:
-                return Ending(status=Status.SUCCEEDED)
+                return RefreshResult(status=Status.SUCCEEDED)
             if answer.state is JobState.FAILED:
                 return self._job_failed(life)
             if answer.job_id is None:
                 return self._accepted_without_id(life)
             return answer.job_id, accepted_at
 
-    async def _leave(self, life: Life, part: int) -> None:
+    async def _leave(self, life: RefreshState, part: int) -> None:
         self._gate.enter()
         self._recorder.intended(life.refresh, part, life.spent.attempts + 1)
         try:
             await self._recorder.kept()
             self._calls.door.check(Purpose.SUBMIT)
-        except (asyncio.CancelledError, DoorClosed):
+        except (asyncio.CancelledError, LimiterClosed):
             # the run was stopped in between: the call does not leave
             self._recorder.refused(life.refresh, part, make_failure(RunKind.STOPPED, "it did not leave"))
             raise
         life.phase = Phase.SENDING
         now, at = self._calls.clock.now(), self._calls.clock.utcnow()
-        life.log.left(Asked.REFRESH, now, at)
+        life.log.left(CallKind.REFRESH, now, at)
         if life.left_at is None:
             life.left_at, life.submitted_at = now, at
 
-    def _turned_away(self, life: Life, part: int, error: CallError) -> None:
+    def _turned_away(self, life: RefreshState, part: int, error: CallError) -> None:
         """A 429 or a refused key: the call started nothing and was no attempt; it waits for its turn again."""
         self._recorder.refused(life.refresh, part, failure_of_call(error))
         life.log.failed(self._calls.clock.now(), error)
@@ -218,7 +233,7 @@ class Refreshing:
         if not life.spent.attempts:
             life.left_at = life.submitted_at = None
 
-    async def _open_lane(self, life: Life, part: int) -> Ending | None:
+    async def _open_lane(self, life: RefreshState, part: int) -> RefreshResult | None:
         """Wait until nothing that another run left may run on the lane; the ending if that takes too long."""
         began_at = self._calls.clock.now()
         while jobs := await self._gate.wait():
@@ -232,65 +247,67 @@ class Refreshing:
                 if ending.status is Status.TIMED_OUT and self._gate.still_runs(job):
                     message = f"job {job.job_id} of run {job.run} on the same connection still runs"
                     failure = make_failure(RunKind.LANE_CLOSED, message, last_status=None, hint=JOB_IN_THE_WAY)
-                    return Ending(status=Status.NOT_STARTED, failure=failure)
+                    return RefreshResult(status=Status.NOT_STARTED, failure=failure)
         return None
 
-    async def _check(self, life: Life, part: int, job: LeftRefresh, until: float) -> Ending:
+    async def _check(self, life: RefreshState, part: int, job: OrphanedRefresh, until: float) -> RefreshResult:
         """Follow a job that another run left on this lane until it has ended, or until a moment (the loop's clock)."""
         accepted_at = self._calls.clock.now() - job.age_s
         job_id = job.job_id or ""
-        ending = await self.follow(Life(life.refresh), part, job_id, accepted_at, until=until, told=lambda _: None)
+        ending = await self.follow(
+            RefreshState(life.refresh), part, job_id, accepted_at, until=until, told=lambda _: None
+        )
         if not ending.may_run:
-            self._gate.checked(job, Fate.SUCCEEDED if ending.status is Status.SUCCEEDED else Fate.FAILED)
+            self._gate.checked(job, CallStatus.SUCCEEDED if ending.status is Status.SUCCEEDED else CallStatus.FAILED)
         elif ending.failure is not None and ending.failure.kind == RunKind.JOB_LOST:
-            self._gate.checked(job, Fate.LOST)
+            self._gate.checked(job, CallStatus.LOST)
         elif ending.status is Status.UNKNOWN:
             self._gate.cannot_check(job)
         return ending
 
     @staticmethod
-    def _accepted_without_id(life: Life) -> Ending:
+    def _accepted_without_id(life: RefreshState) -> RefreshResult:
         life.warnings.append("the server gave no job id: how this refresh ends is not known")
-        return Ending(status=Status.ACCEPTED, may_run=True)
+        return RefreshResult(status=Status.ACCEPTED, may_run=True)
 
-    def _not_sent(self, life: Life, closed: DoorClosed) -> Ending:
+    def _not_sent(self, life: RefreshState, closed: LimiterClosed) -> RefreshResult:
         reason, (kind, message) = closed.reason, closed_words(closed)
-        if reason is Closing.THROTTLED:
-            return Ending(status=Status.THROTTLED, failure=make_failure(kind, message, http_status=429))
-        if reason in (Closing.DOWN, Closing.UNREACHABLE):
-            return Ending(status=Status.ERROR, failure=make_failure(kind, message))
-        if reason is Closing.DEADLINE and life.spent.throttled and life.last_error is None:
-            return Ending(
+        if reason is StopReason.THROTTLED:
+            return RefreshResult(status=Status.THROTTLED, failure=make_failure(kind, message, http_status=429))
+        if reason in (StopReason.DOWN, StopReason.UNREACHABLE):
+            return RefreshResult(status=Status.ERROR, failure=make_failure(kind, message))
+        if reason is StopReason.DEADLINE and life.spent.throttled and life.last_error is None:
+            return RefreshResult(
                 status=Status.THROTTLED,
-                failure=make_failure(Kind.THROTTLED, "429 until the deadline", http_status=429),
+                failure=make_failure(CallErrorKind.THROTTLED, "429 until the deadline", http_status=429),
             )
-        return Ending(status=Status.NOT_STARTED, failure=make_failure(kind, message))
+        return RefreshResult(status=Status.NOT_STARTED, failure=make_failure(kind, message))
 
     @staticmethod
-    def _refused(error: CallError) -> Ending:
+    def _refused(error: CallError) -> RefreshResult:
         failure = failure_of_call(error)
         if isinstance(error, Unsent):
-            return Ending(status=Status.ERROR, failure=failure)
+            return RefreshResult(status=Status.ERROR, failure=failure)
         if isinstance(error, Refused):
-            return Ending(status=Status.REJECTED, failure=failure)
-        return Ending(status=Status.UNKNOWN, failure=failure, may_run=True)
+            return RefreshResult(status=Status.REJECTED, failure=failure)
+        return RefreshResult(status=Status.UNKNOWN, failure=failure, may_run=True)
 
     @staticmethod
-    def _job_failed(life: Life) -> Ending:
+    def _job_failed(life: RefreshState) -> RefreshResult:
         word = life.last_word or "FAILED"
         failure = make_failure(RunKind.JOB_FAILED, f"the job ended {word}", last_status=word)
-        return Ending(status=Status.FAILED, failure=failure)
+        return RefreshResult(status=Status.FAILED, failure=failure)
 
     async def follow(
         self,
-        life: Life,
+        life: RefreshState,
         part: int,
         job_id: str,
         accepted_at: float,
         *,
         until: float | None = None,
         told: Callable[[str], None] | None = None,
-    ) -> Ending:
+    ) -> RefreshResult:
         """Ask after a job until it has ended, is lost from sight, or its time is up: at `until` (the loop's clock), or
         its timeout after `accepted_at`. Never sends a refresh. `told` hears each answer's word instead of the recorder.
         """
@@ -300,68 +317,68 @@ class Refreshing:
         client, durations = self._calls.client, self._calls.door.durations
         model = refresh.sender.model_id
         timeout_at = accepted_at + refresh.timeout_s if until is None else until
-        asked_at = accepted_at if until is None else clock.now()
+        polled_at = accepted_at if until is None else clock.now()
         unfinished_at = accepted_at
         not_before, misses, failures, late_failures = 0.0, 0, 0, 0
         life.phase = Phase.FOLLOWING
         life.accepted_at = life.unfinished_at = accepted_at
         while True:
-            job = Job(
-                model=model, accepted_at=accepted_at, unfinished_at=unfinished_at, asked_at=asked_at,
+            job = FollowedJob(
+                model=model, accepted_at=accepted_at, unfinished_at=unfinished_at, polled_at=polled_at,
                 min_s=entry.poll.min_s, max_s=entry.poll.max_s, timeout_at=timeout_at,
             )  # fmt: skip
             try:
                 got = await self._calls.send(
-                    Ask(purpose=Purpose.POLL, job=job, not_before=not_before),
+                    CallRequest(purpose=Purpose.POLL, job=job, not_before=not_before),
                     lambda key: client.job(job_id, key),
                     life.spent,
-                    leaving=lambda: life.log.left(Asked.POLL, clock.now(), clock.utcnow()),
-                    turned_away=lambda error: life.log.failed(clock.now(), error),
+                    on_leave=lambda: life.log.left(CallKind.POLL, clock.now(), clock.utcnow()),
+                    on_refused=lambda error: life.log.failed(clock.now(), error),
                 )
-            except DoorClosed as closed:
+            except LimiterClosed as closed:
                 return self._lost_sight(life, job_id, closed)
             except CallError as error:
                 life.spent.polls += not isinstance(error, Unsent)
-                asked_at = clock.now()
-                life.log.failed(asked_at, error)
+                polled_at = clock.now()
+                life.log.failed(polled_at, error)
                 failures += 1
                 wait_s = retry_s(error.retry_after_s, failures, self._rng)
                 if error.retry_after_s is None:
                     wait_s = min(wait_s, LONGEST_POLL_BACKOFF_S, entry.poll.max_s)
-                not_before = asked_at + wait_s
-                if isinstance(error, Refused) and not isinstance(error, Throttled) and not error.may_be_tried_again:
-                    young = error.http_status == 404 and asked_at - accepted_at < NEW_JOB_S
+                not_before = polled_at + wait_s
+                if isinstance(error, Refused) and not isinstance(error, Throttled) and not error.is_retryable:
+                    young = error.http_status == 404 and polled_at - accepted_at < NEW_JOB_S
                     misses = 0 if young else misses + 1
                     if misses >= LOST_AFTER:
                         kind = RunKind.JOB_LOST if error.http_status == 404 else RunKind.POLL_REFUSED
                         return self._unknown(life, error, kind, job_id)
                 else:
                     misses = 0
-                    late_failures += asked_at >= timeout_at
+                    late_failures += polled_at >= timeout_at
                     if late_failures > entry.retries:
                         return self._unknown(life, error, RunKind.POLL_FAILED, job_id)
                 continue
             life.spent.polls += 1
             misses = failures = late_failures = 0
-            asked_at, not_before = got.left_at, 0.0
+            polled_at, not_before = got.left_at, 0.0
             life.last_word = got.answer.word
             life.log.answered(clock.now(), life.last_word)
             told(got.answer.word)
-            age_s, was_s = asked_at - accepted_at, unfinished_at - accepted_at
+            age_s, was_s = polled_at - accepted_at, unfinished_at - accepted_at
             if got.answer.state is JobState.RUNNING:
-                if asked_at >= timeout_at:
+                if polled_at >= timeout_at:
                     return self._timed_out(life, job_id)
-                unfinished_at = life.unfinished_at = asked_at
+                unfinished_at = life.unfinished_at = polled_at
                 continue
             durations.ended(was_s, age_s)
             if got.answer.state is JobState.SUCCEEDED:
-                return Ending(status=Status.SUCCEEDED)
+                return RefreshResult(status=Status.SUCCEEDED)
             return self._job_failed(life)
 
     @staticmethod
-    def _timed_out(life: Life, job_id: str) -> Ending:
+    def _timed_out(life: RefreshState, job_id: str) -> RefreshResult:
         message = f"not finished within {life.refresh.timeout_s:g} s; the last status was {life.last_word}"
-        return Ending(
+        return RefreshResult(
             status=Status.TIMED_OUT,
             failure=make_failure(RunKind.TIMED_OUT, message, last_status=life.last_word),
             may_run=True,
@@ -369,14 +386,14 @@ class Refreshing:
         )
 
     @staticmethod
-    def _unknown(life: Life, error: CallError, kind: RunKind, job_id: str) -> Ending:
+    def _unknown(life: RefreshState, error: CallError, kind: RunKind, job_id: str) -> RefreshResult:
         failure = failure_of_call(error, last_status=life.last_word, kind=kind)
-        return Ending(status=Status.UNKNOWN, failure=failure, may_run=True, open_job=job_id)
+        return RefreshResult(status=Status.UNKNOWN, failure=failure, may_run=True, open_job=job_id)
 
     @staticmethod
-    def _lost_sight(life: Life, job_id: str, closed: DoorClosed) -> Ending:
+    def _lost_sight(life: RefreshState, job_id: str, closed: LimiterClosed) -> RefreshResult:
         reason, (kind, message) = closed.reason, closed_words(closed)
-        status = Status.UNKNOWN if reason is Closing.THROTTLED else Status.INTERRUPTED
-        hint = JOB_LEFT if reason in (Closing.STOPPED, Closing.DEADLINE) else None
+        status = Status.UNKNOWN if reason is StopReason.THROTTLED else Status.INTERRUPTED
+        hint = JOB_LEFT if reason in (StopReason.STOPPED, StopReason.DEADLINE) else None
         failure = make_failure(kind, message, last_status=life.last_word, hint=hint)
-        return Ending(status=status, failure=failure, may_run=True, open_job=job_id)
+        return RefreshResult(status=status, failure=failure, may_run=True, open_job=job_id)

@@ -7,34 +7,34 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from orchestrator.engine.before import NO_PAST, NOTHING, Before, Past
+from orchestrator.engine.active_lanes import ActiveLane
+from orchestrator.engine.budget_sampler import BudgetSample, BudgetSampler
 from orchestrator.engine.calls import Calls
+from orchestrator.engine.connection_lock import ConnectionLocks, NoLocks
 from orchestrator.engine.events import RunPlanned, TargetFinished
 from orchestrator.engine.failure import closed_words, make_failure
-from orchestrator.engine.gate import Keeper, NoKeeper
-from orchestrator.engine.life import Life
+from orchestrator.engine.make_outcomes import compared, cut_off, redacted, settle, skipped, unplanned, unresolved
 from orchestrator.engine.opening import Access, Background, open_calls, refused_instances
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.engine.planning import plan_entries
 from orchestrator.engine.pool import Pool
+from orchestrator.engine.prior_state import NO_PAST, NOTHING, EarlierResults, PriorState
 from orchestrator.engine.recorder import Recorder
-from orchestrator.engine.settings import Settings
-from orchestrator.engine.settle import compared, cut_off, redacted, settle, skipped, unplanned, unresolved
-from orchestrator.engine.spending import BudgetSample, Spending
-from orchestrator.engine.tally import Tally
-from orchestrator.engine.under_way import LaneUnderWay
+from orchestrator.engine.refresh_state import RefreshState
+from orchestrator.engine.run_stats import RunStats
+from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import OmniRefreshError
 from orchestrator.manifest.manifest import Entry, Instance, Manifest
 from orchestrator.omni.client import OmniClient
+from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.known import with_known
 from orchestrator.planning.lanes import Length
-from orchestrator.planning.plan import Plan
-from orchestrator.planning.touched import Touched
+from orchestrator.planning.plan import RefreshPlan
 from orchestrator.quota.choice import SUBMITTING
-from orchestrator.quota.door import THROTTLED_FOR_S, Closing, Door, DoorClosed
+from orchestrator.quota.concurrency import ConcurrencyLimit
 from orchestrator.quota.duration_model import DurationModel
+from orchestrator.quota.rate_limiter import THROTTLED_FOR_S, LimiterClosed, RateLimiter, StopReason
 from orchestrator.quota.time_left import estimate_time_left
-from orchestrator.quota.wire import Wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,8 @@ class Surroundings(Access):
     length: Length
     redact: Callable[[str], str]
     history: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
-    keeper: Keeper = field(default_factory=NoKeeper)
-    past: Past = NO_PAST
+    keeper: ConnectionLocks = field(default_factory=NoLocks)
+    past: EarlierResults = NO_PAST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +61,14 @@ class RunResult:
     """
 
     outcomes: tuple[Outcome, ...]
-    plan: Plan
-    tally: Tally
+    plan: RefreshPlan
+    stats: RunStats
     refused_instances: tuple[str, ...]
     quota: Mapping[str, Mapping[str, object]]
     duration_s: float
     holds: Mapping[str, int] = field(default_factory=dict)
     budget: tuple[BudgetSample, ...] = ()
-    ended: Closing | None = None
+    ended: StopReason | None = None
     abort: OmniRefreshError | None = None
 
 
@@ -81,25 +81,25 @@ class Run:
         self,
         manifest: Manifest,
         selected: Sequence[Entry],
-        settings: Settings,
+        settings: RunSettings,
         surroundings: Surroundings,
-        before: Before = NOTHING,
+        before: PriorState = NOTHING,
         *,
-        touched: Touched | None = None,
+        touched: FollowedChange | None = None,
     ) -> None:
         self._before = before
         self._touched = touched
         self._open_entries = tuple(e for e in selected if e.index not in before.outcomes)
-        self._planning: asyncio.Task[tuple[Plan, list[Outcome]]] | None = None
+        self._planning: asyncio.Task[tuple[RefreshPlan, list[Outcome]]] | None = None
         self.manifest = manifest
         self._selected = tuple(selected)
         self._settings = settings
         self._around = surroundings
-        self._tally = Tally()
+        self._tally = RunStats()
         self._calls: dict[str, Calls] = {}
         self._background = Background()
         self._pool: Pool | None = None
-        self._ended: Closing | None = None
+        self._ended: StopReason | None = None
         self._stops = 0
 
     async def run(self) -> RunResult:
@@ -107,16 +107,16 @@ class Run:
         around, clock = self._around, self._around.clock
         began_at = clock.now()
         async with AsyncExitStack() as stack:
-            wire = Wire(self.manifest.workers)
+            concurrency_limit = ConcurrencyLimit(self.manifest.workers)
             for name in dict.fromkeys(e.instance for e in self._open_entries if e.enabled):
                 instance = self.manifest.instances[name]
                 client = await stack.enter_async_context(around.open_client(instance))
-                self._calls[name] = self._open(instance, client, wire)
+                self._calls[name] = self._open(instance, client, concurrency_limit)
             stack.push_async_callback(self._background.end)
             if self._settings.deadline_s is not None:
                 self._background.spawn(self._deadline(self._settings.deadline_s))
-            spending = Spending((calls.door for calls in self._calls.values()), clock, began_at)
-            self._background.spawn(spending.watch())
+            sampler = BudgetSampler((calls.door for calls in self._calls.values()), clock, began_at)
+            self._background.spawn(sampler.watch())
             self._planning = asyncio.create_task(self._plan())
             try:
                 plan, outcomes = await self._planning
@@ -125,7 +125,7 @@ class Run:
                 if task is not None and task.cancelling():
                     # not the planning alone was cancelled but all of this
                     raise
-                plan, outcomes = Plan(manifest=self.manifest, lanes=()), self._cut_short()
+                plan, outcomes = RefreshPlan(manifest=self.manifest, lanes=()), self._cut_short()
             around.observer(
                 RunPlanned(
                     targets=len(plan.entries),
@@ -148,25 +148,25 @@ class Run:
                 began_at=began_at,
                 failed=sum(not o.status.is_good for o in outcomes),
                 keeper=around.keeper,
-                underway=self._before.underway,
+                active_refreshes=self._before.active_refreshes,
             )
             if self._ended is not None:
                 pool.end_submits(self._ended)
             if self._stops > 1:
-                pool.cut(Closing.STOPPED)
+                pool.cut(StopReason.STOPPED)
             outcomes += await pool.run()
             outcomes += self._before.outcomes.values()
-            spending.take()
+            sampler.take()
         index = {e.name: e.index for e in self._selected}
         return RunResult(
             outcomes=tuple(sorted(outcomes, key=lambda o: index[o.name])),
             plan=plan,
-            tally=self._tally,
+            stats=self._tally,
             refused_instances=refused_instances(self._calls),
             quota={name: learned for name, calls in self._calls.items() if (learned := _learned(calls.door))},
             duration_s=clock.now() - began_at,
             holds={name: sum(key.holds for key in calls.door.keys) for name, calls in self._calls.items()},
-            budget=spending.samples,
+            budget=sampler.samples,
             ended=self._ended,
             abort=pool.abort,
         )
@@ -175,7 +175,7 @@ class Run:
         """Return the expected seconds until the run ends; None before there is a plan."""
         if self._pool is None:
             return None
-        left = self._pool.lanes_left()
+        left = self._pool.remaining_lanes()
         times = (estimate_time_left(lanes, self._calls[name].door.budget()) for name, lanes in left.items())
         return max(times, default=0.0)
 
@@ -185,31 +185,31 @@ class Run:
         return len(self._selected)
 
     @property
-    def doors(self) -> Mapping[str, Door]:
+    def doors(self) -> Mapping[str, RateLimiter]:
         """The rate limiter of each instance, as far as the run has opened it."""
         return {name: calls.door for name, calls in self._calls.items()}
 
-    def under_way(self) -> tuple[LaneUnderWay, ...]:
+    def active_lanes(self) -> tuple[ActiveLane, ...]:
         """The lanes that are at work on something now."""
-        return () if self._pool is None else self._pool.under_way()
+        return () if self._pool is None else self._pool.active_lanes()
 
     def stop(self) -> None:
         """Submit nothing more; follow what is in flight for the grace, then settle. A second call settles at once."""
         self._stops += 1
         if self._stops == 1:
-            self._end_submits(Closing.STOPPED)
+            self._end_submits(StopReason.STOPPED)
             self._background.spawn(self._grace())
         else:
-            self._cut(Closing.STOPPED)
+            self._cut(StopReason.STOPPED)
 
-    def _cut(self, reason: Closing) -> None:
+    def _cut(self, reason: StopReason) -> None:
         """Settle what is known, at once."""
         if self._pool is not None:
             self._pool.cut(reason)
         elif self._planning is not None:
             self._planning.cancel()
 
-    def _end_submits(self, reason: Closing) -> None:
+    def _end_submits(self, reason: StopReason) -> None:
         self._ended = self._ended or reason
         if self._pool is not None:
             self._pool.end_submits(reason)
@@ -219,30 +219,30 @@ class Run:
 
     async def _grace(self) -> None:
         await asyncio.sleep(self._settings.grace_s)
-        self._cut(Closing.STOPPED)
+        self._cut(StopReason.STOPPED)
 
     async def _deadline(self, deadline_s: float) -> None:
         await asyncio.sleep(deadline_s)
-        self._end_submits(Closing.DEADLINE)
+        self._end_submits(StopReason.DEADLINE)
         # those who waited for a turn are told first, so that they end as not started and not as cut
         await asyncio.sleep(0)
-        self._cut(Closing.STOPPED if self._stops else Closing.DEADLINE)
+        self._cut(StopReason.STOPPED if self._stops else StopReason.DEADLINE)
 
-    def _open(self, instance: Instance, client: OmniClient, wire: Wire) -> Calls:
+    def _open(self, instance: Instance, client: OmniClient, concurrency_limit: ConcurrencyLimit) -> Calls:
         around = self._around
         return open_calls(
             instance,
             client,
             around,
-            wire=wire,
+            concurrency_limit=concurrency_limit,
             durations=DurationModel(around.history.get(instance.name)),
             # with a deadline it is the deadline that ends a run which gets nothing but 429
             patience_s=THROTTLED_FOR_S if self._settings.deadline_s is None else float("inf"),
-            tally=self._tally,
+            stats=self._tally,
             background=self._background,
         )
 
-    async def _plan(self) -> tuple[Plan, list[Outcome]]:
+    async def _plan(self) -> tuple[RefreshPlan, list[Outcome]]:
         """Look up what is left open and plan; with the outcomes of those that get no refresh."""
         known, around = self._before.targets, self._around
         unknown = [e for e in self._open_entries if e.index not in known]
@@ -257,11 +257,11 @@ class Run:
 
     def _cut_short(self) -> list[Outcome]:
         """The outcomes of a run that was stopped before there was a plan."""
-        reason = self._ended or Closing.STOPPED
-        begun = {t.entry.index for u in self._before.underway for t in u.refresh.served}
-        settled = [(e, _unplanned(e, DoorClosed(reason))) for e in self._open_entries if e.index not in begun]
-        for underway in self._before.underway:
-            life = Life.going_on(underway, self._around.clock)
+        reason = self._ended or StopReason.STOPPED
+        begun = {t.entry.index for u in self._before.active_refreshes for t in u.refresh.served}
+        settled = [(e, _unplanned(e, LimiterClosed(reason))) for e in self._open_entries if e.index not in begun]
+        for active_refreshes in self._before.active_refreshes:
+            life = RefreshState.restored(active_refreshes, self._around.clock)
             pairs = settle(
                 life, cut_off(life, reason), began_at=0.0, clock=self._around.clock, warnings=self._before.warnings
             )
@@ -282,13 +282,13 @@ class Run:
 
 
 _UNPLANNED = {
-    Closing.DOWN: Status.ERROR,
-    Closing.UNREACHABLE: Status.ERROR,
-    Closing.THROTTLED: Status.THROTTLED,
+    StopReason.DOWN: Status.ERROR,
+    StopReason.UNREACHABLE: Status.ERROR,
+    StopReason.THROTTLED: Status.THROTTLED,
 }
 
 
-def _unplanned(entry: Entry, closed: DoorClosed) -> Outcome:
+def _unplanned(entry: Entry, closed: LimiterClosed) -> Outcome:
     kind, message = closed_words(closed)
     status = _UNPLANNED.get(closed.reason, Status.NOT_STARTED)
     return unplanned(entry, make_failure(kind, message), status)
@@ -298,7 +298,7 @@ _LESS = "the server gives less than rate_limit says: lower it, or give the run a
 _NOT_AT_ONCE = "the server refused a burst of calls: something else may use the key, or it counts in a shorter window"
 
 
-def _learned(door: Door) -> dict[str, object]:
+def _learned(door: RateLimiter) -> dict[str, object]:
     lower = [k for k in door.keys if k.learned.is_lower]
     if not lower:
         return {}

@@ -15,7 +15,7 @@ class Overlap(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class RunSettings:
     """`wait` False submits only. `max_failures` stops submitting after so many targets that did not succeed.
     `deadline_s` bounds the whole run and `grace_s` what is still followed after a signal, both in seconds. `fail_on_new_issues` makes
     a validation error that a refresh brought count as a target that did not succeed, in the exit code alone.

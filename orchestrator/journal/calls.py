@@ -11,7 +11,7 @@ from typing import Final
 from orchestrator.clock import Clock
 from orchestrator.journal.connections import instance_address, names_of_old_call
 from orchestrator.journal.database import Database, Row
-from orchestrator.journal.stored import Fate, StoredCall
+from orchestrator.journal.records import CallStatus, StoredCall
 
 JOB_LISTED_S: Final = timedelta(days=1).total_seconds()
 """A job whose end was not seen is checked for at least so long."""
@@ -89,7 +89,7 @@ def read_left(database: Database, ages: Ages) -> tuple[OpenCall, ...]:
         (call, root, run, sender, base_url, lane, names, model_id, job_id, fate, timeout_s, left_at, boot, left_s) = (
             row[:14]
         )
-        known = fate == Fate.ACCEPTED and job_id is not None
+        known = fate == CallStatus.ACCEPTED and job_id is not None
         at, moment_s = row[14:] if known else (left_at, left_s)
         age_s = ages.certain_s(at, boot, moment_s)
         if age_s >= (max(timeout_s, JOB_LISTED_S) if known else timeout_s):
@@ -129,7 +129,7 @@ def _stored_call(ages: Ages, row: Row) -> StoredCall:
         scopes=tuple((tuple(schemas), tuple(tables)) for schemas, tables in refresh["scopes"]),
         timeout_s=timeout_s,
         wait=refresh["wait"],
-        fate=Fate(fate),
+        fate=CallStatus(fate),
         left_at=datetime.fromisoformat(left_at),
         queued_s=queued_s,
         job_id=job_id,

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.journal.database import Database, fit
 from orchestrator.planning.inventory import is_id
-from orchestrator.planning.plan import Plan, Target
+from orchestrator.planning.plan import RefreshPlan, Target
 
 _ID = "connection "
 _LABEL = "label "
@@ -121,7 +121,7 @@ class Connections:
         return found
 
 
-def learn(connection: Connection, plan: Plan, at: datetime) -> None:
+def learn(connection: Connection, plan: RefreshPlan, at: datetime) -> None:
     """Keep what a plan shows of its models' connections. The newest id of a model replaces the one before."""
     for lane in plan.lanes:
         address = fit(instance_address(plan.manifest.instances[lane.instance].base_url))

@@ -15,17 +15,17 @@ from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, Row, fit
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.past import PastTarget, read_earlier, read_past_targets
-from orchestrator.journal.steps import Steps
-from orchestrator.journal.stored import (
+from orchestrator.journal.records import (
     Earlier,
-    Narrowed,
     NewRun,
     NewTarget,
-    Orders,
+    RestrictedEntry,
     RootRecord,
     RunRecord,
+    StoredRequest,
     StoredTarget,
 )
+from orchestrator.journal.steps import Steps
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.manifest import Manifest
 
@@ -54,7 +54,7 @@ class Journal:
     def begin(
         self,
         run: NewRun,
-        orders: Orders | None = None,
+        orders: StoredRequest | None = None,
         targets: Iterable[NewTarget] = (),
         *,
         instead_of: Sequence[str] = (),
@@ -157,11 +157,11 @@ class Journal:
             if one in chain
         )
 
-    def orders(self, root: str) -> Orders:
+    def orders(self, root: str) -> StoredRequest:
         """What a run was told to do. Raises `JournalError` where this version cannot read it."""
         rows = self._database.read("SELECT orders FROM runs WHERE id = ? AND orders IS NOT NULL", (root,))
         try:
-            return from_data(Orders, _unpack(rows[0][0]))
+            return from_data(StoredRequest, _unpack(rows[0][0]))
         except (IndexError, KeyError, TypeError, ValueError, zlib.error) as error:
             raise JournalError(f"what run {root} was to do cannot be read: {type(error).__name__}: {error}") from None
 
@@ -250,7 +250,7 @@ class Journal:
             return ""
 
 
-def _without_secrets(orders: Orders) -> Orders:
+def _without_secrets(orders: StoredRequest) -> StoredRequest:
     manifest: Manifest = orders.manifest
     instances = {
         name: replace(i, keys=tuple(replace(k, secret=None) for k in i.keys)) for name, i in manifest.instances.items()
@@ -300,6 +300,6 @@ def _target(row: Row) -> StoredTarget:
         connection=connection,
         lane=lane,
         warnings=tuple(json.loads(warnings)),
-        narrowed=None if narrowed is None else from_data(Narrowed, json.loads(narrowed)),
+        narrowed=None if narrowed is None else from_data(RestrictedEntry, json.loads(narrowed)),
         outcome=None if outcome is None else json.loads(outcome),
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from orchestrator.journal.database import Row
-from orchestrator.journal.owners import Holder, Owner
+from orchestrator.journal.processes import Holder, ProcessRecord
 
 _HOLDER: Final = (
     "SELECT owners.host, owners.pid, locks.since, owners.run, owners.token FROM locks"
@@ -49,13 +49,13 @@ def lane_prefix(address: str) -> str:
 class Locks:
     """The locks that this process takes. None of the methods waits."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: ProcessRecord) -> None:
         self._owner = owner
 
     def take(self, name: str, *, since: datetime) -> Holder | None:
         """Take a lock; None where it is ours now (or was before), else who holds it."""
         holder = self._try(name, since)
-        if holder is not None and self._owner.bury_the_dead():
+        if holder is not None and self._owner.reap_dead():
             holder = self._try(name, since)
         return holder
 
@@ -67,7 +67,7 @@ class Locks:
     def take_names(self, prefix: str, names: Collection[str], meets: Meets, *, since: datetime) -> Holder | None:
         """Take the locks of all `names`, or none if anybody else holds a lock that `meets` them; then who does."""
         holder = self._try_names(prefix, names, meets, since)
-        if holder is not None and self._owner.bury_the_dead():
+        if holder is not None and self._owner.reap_dead():
             holder = self._try_names(prefix, names, meets, since)
         return holder
 
@@ -81,7 +81,7 @@ class Locks:
     def holder_of_names(self, prefix: str, meets: Meets) -> Holder | None:
         """Who else holds a lock now that `meets` ours; the dead hold none."""
         holder = _meeting(self._owner.database.read(_OTHERS, self._others(prefix)), prefix, meets)
-        if holder is not None and self._owner.bury_the_dead(every_s=0.2):
+        if holder is not None and self._owner.reap_dead(every_s=0.2):
             holder = _meeting(self._owner.database.read(_OTHERS, self._others(prefix)), prefix, meets)
         return holder
 
@@ -101,13 +101,13 @@ class Locks:
     def holder(self, name: str) -> Holder | None:
         """Who else holds a lock now; the dead hold none."""
         row = self._read(name)
-        if row is not None and self._owner.bury_the_dead(every_s=0.2):
+        if row is not None and self._owner.reap_dead(every_s=0.2):
             row = self._read(name)
         return None if row is None else _holder(row)
 
     def locked_roots(self) -> frozenset[str]:
         """Return the runs whose plans a process works on now, this one included."""
-        self._owner.bury_the_dead()
+        self._owner.reap_dead()
         prefix = root_lock("")
         rows = self._owner.database.read("SELECT name FROM locks WHERE name LIKE ?", (f"{prefix}%",))
         return frozenset(name.removeprefix(prefix) for (name,) in rows)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.journal.database import Database, Row, fit
-from orchestrator.journal.stored import Earlier
+from orchestrator.journal.records import Earlier
 
 _GOOD: Final = ("succeeded", "accepted")
 

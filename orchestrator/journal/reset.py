@@ -8,7 +8,7 @@ from typing import Final
 
 from orchestrator.errors import LockedError
 from orchestrator.journal.database import JournalError
-from orchestrator.journal.owners import live_owners, record_gap
+from orchestrator.journal.processes import live_owners, record_gap
 
 _PATTERNS: Final = ("journal.db", "shared.db", "journal.db-*", "shared.db-*", "owners", "salt")
 """In the order in which they are moved: a log without its database is refused by every command, the reverse is not."""

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Final
 
 from orchestrator.journal.database import JournalError
-from orchestrator.journal.owners import Owner
-from orchestrator.quota.window import GRAIN_S, Ledger, LedgerLost, span_s
+from orchestrator.journal.processes import ProcessRecord
+from orchestrator.quota.window import GRAIN_S, CallWindow, LedgerLost, span_s
 
 # the states of a call
 _LEFT, _ANSWERED = 1, 2
@@ -58,13 +58,13 @@ class SharedWindow:
 
     def __init__(
         self,
-        owner: Owner,
+        owner: ProcessRecord,
         *,
         key: str,
         requests: int,
         per_s: float,
         shared: bool,
-        own: Ledger,
+        own: CallWindow,
         broke: Callable[[JournalError], None],
     ) -> None:
         self._owner = owner
@@ -178,7 +178,7 @@ class SharedWindow:
     def _room_at(self, now: float, limit: int) -> float | None:
         every, own = self._count(now)
         if not self._has_room(every, own, limit):
-            if not self._owner.bury_the_dead(every_s=_BURY_EVERY_S, busy_s=_BUSY_S):
+            if not self._owner.reap_dead(every_s=_BURY_EVERY_S, busy_s=_BUSY_S):
                 return self._full_until(now, limit)
             every, own = self._count(now)
             if not self._has_room(every, own, limit):

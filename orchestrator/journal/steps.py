@@ -10,14 +10,14 @@ from orchestrator.clock import Clock
 from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.connections import Connections, learn, names_of
 from orchestrator.journal.database import Database, fit
-from orchestrator.journal.stored import Fate, LeftRefresh, Narrowed, Scope, StoredCall
-from orchestrator.journal.syncing import Syncing
+from orchestrator.journal.group_commit import GroupCommit
+from orchestrator.journal.records import CallStatus, OrphanedRefresh, RestrictedEntry, Scope, StoredCall
 from orchestrator.journal.values import as_data
-from orchestrator.planning.plan import Plan, Target
+from orchestrator.planning.plan import RefreshPlan, Target
 
 KEPT_DURATIONS: Final = 20
 
-_WORDS: Final = {Fate.SUCCEEDED: "COMPLETED", Fate.FAILED: "FAILED"}
+_WORDS: Final = {CallStatus.SUCCEEDED: "COMPLETED", CallStatus.FAILED: "FAILED"}
 
 
 class Steps:
@@ -32,7 +32,7 @@ class Steps:
         self._clock = clock
         self._boot = boot
         self._ages = Ages(clock, boot)
-        self._syncing = Syncing(database)
+        self._syncing = GroupCommit(database)
         self.connections = Connections(database)
         self.root = root
         self.run = run
@@ -41,14 +41,14 @@ class Steps:
         """Until all steps so far are on the disk. Raises `JournalError`."""
         await self._syncing.wait()
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: RefreshPlan) -> None:
         """Keep what the selected entries resolved to, and which names of connections that shows."""
         concerned = {one.entry.index for one in plan.concerns}
         rows = [
             (
                 *(t.model_id, t.branch_id, fit(t.connection), fit(t.lane)),
                 json.dumps(plan.warnings.get(t.entry.index, ())),
-                json.dumps(as_data(Narrowed.of(t.entry))) if t.entry.index in concerned else None,
+                json.dumps(as_data(RestrictedEntry.of(t.entry))) if t.entry.index in concerned else None,
                 *(self.root, t.entry.index),
             )
             for lane in plan.lanes
@@ -83,7 +83,7 @@ class Steps:
                 " boot, left_s, queued_s, names) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(self.root, self.run, sender.entry.index, part, attempt, base_url, fit(sender.lane)),
-                    *(json.dumps(refresh), timeout_s, Fate.INTENDED.value),
+                    *(json.dumps(refresh), timeout_s, CallStatus.INTENDED.value),
                     *(self._clock.utcnow().isoformat(), self._boot, self._clock.now(), queued_s),
                     json.dumps(sorted(names_of(served).held)),
                 ),
@@ -91,7 +91,7 @@ class Steps:
             assert made.lastrowid is not None
             return made.lastrowid
 
-    def answered(self, call: int, *, job_id: str | None, word: str | None, fate: Fate) -> None:
+    def answered(self, call: int, *, job_id: str | None, word: str | None, fate: CallStatus) -> None:
         """The server took it; its answer may be final already."""
         with self._database.write(soon=True) as connection:
             connection.execute(
@@ -107,10 +107,10 @@ class Steps:
         with self._database.write(soon=True) as connection:
             connection.execute(
                 "UPDATE calls SET fate = ?, may_run = 0, failure = ? WHERE id = ?",
-                (Fate.REFUSED.value, fit(failure), call),
+                (CallStatus.REFUSED.value, fit(failure), call),
             )
 
-    def polled(self, call: int, *, word: str, fate: Fate) -> None:
+    def polled(self, call: int, *, word: str, fate: CallStatus) -> None:
         """Its job was asked after."""
         with self._database.write(soon=True) as connection:
             connection.execute(
@@ -127,7 +127,7 @@ class Steps:
             )
             connection.executemany(
                 "UPDATE calls SET fate = ? WHERE id = ? AND fate = ?",
-                [(Fate.LOST.value, call, Fate.ACCEPTED.value) for call in lost],
+                [(CallStatus.LOST.value, call, CallStatus.ACCEPTED.value) for call in lost],
             )
 
     def took(self, *, base_url: str, model_id: str, branch_id: str | None, kind: str, seconds: float) -> None:
@@ -151,7 +151,7 @@ class Steps:
 
     def left_refreshes(
         self, address: str, checked: frozenset[str], *, own: Collection[int], taken: Collection[int]
-    ) -> tuple[LeftRefresh, ...]:
+    ) -> tuple[OrphanedRefresh, ...]:
         """Refreshes that may still run on the connection of a lane whose names are `checked`, oldest first.
 
         Not those of the lane itself: calls that this run made for senders at its places `own`, and `taken` calls.
@@ -159,12 +159,12 @@ class Steps:
         rows = [row for row in read_left(self._database, self._ages) if row.call not in taken]
         mine = {row.call for row in rows if row.run == self.run and row.sender in own}
         return tuple(
-            LeftRefresh(call=row.call, run=row.run, job_id=row.job_id, age_s=row.age_s, timeout_s=row.timeout_s)
+            OrphanedRefresh(call=row.call, run=row.run, job_id=row.job_id, age_s=row.age_s, timeout_s=row.timeout_s)
             for row in rows
             if row.call not in mine and row.address == address and self.connections.meeting(address, row.names, checked)
         )
 
-    def left_over(self, call: int, fate: Fate) -> None:
+    def left_over(self, call: int, fate: CallStatus) -> None:
         """What became of a refresh that another run left. A lost one cannot be checked again and has its timeout left."""
         with self._database.write(soon=True) as connection:
             connection.execute(

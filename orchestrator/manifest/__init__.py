@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from orchestrator.manifest.addresses import is_loopback, normalize_base_url
     from orchestrator.manifest.api_keys import api_key_again
-    from orchestrator.manifest.faults import Fault, ManifestError
+    from orchestrator.manifest.diagnostics import Diagnostic, ManifestError
     from orchestrator.manifest.load import load_manifest, make_manifest
     from orchestrator.manifest.schema import manifest_json_schema
     from orchestrator.manifest.yaml_nodes import Document
     from orchestrator.manifest.yaml_text import load_yaml
 
 __all__ = [
+    "Diagnostic",
     "Document",
-    "Fault",
     "ManifestError",
     "api_key_again",
     "is_loopback",
@@ -34,7 +34,7 @@ __all__ = [
 
 _HOMES: Final = {
     "Document": "yaml_nodes",
-    "Fault": "faults",
+    "Diagnostic": "faults",
     "ManifestError": "faults",
     "api_key_again": "api_keys",
     "is_loopback": "addresses",

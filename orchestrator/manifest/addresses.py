@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from orchestrator.manifest.faults import show
+from orchestrator.manifest.diagnostics import show
 from orchestrator.manifest.manifest import Secret
 
 _MAX_URL: Final = 2_000

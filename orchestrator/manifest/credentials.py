@@ -10,9 +10,9 @@ from typing import Final, TypeAlias
 
 from orchestrator.manifest.addresses import normalize_base_url
 from orchestrator.manifest.api_keys import KeyTextError, key_from_file, key_from_text, reason
-from orchestrator.manifest.kinds import JsonSchema
+from orchestrator.manifest.field_types import JsonSchema
 from orchestrator.manifest.manifest import ApiKey, KeySource, Place
-from orchestrator.manifest.reading import Reading, empty, kind_of
+from orchestrator.manifest.reading import ReadContext, empty, kind_of
 from orchestrator.manifest.variables import VariableError, expand, only_placeholders, placeholders
 from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
 
@@ -22,14 +22,14 @@ _WRITTEN_OUT: Final = (
     '"${OMNI_API_TOKEN}" here, or use `api_key_file`'
 )
 
-_ReadOne: TypeAlias = Callable[[Reading, Scalar, str], ApiKey | None]
+_ReadOne: TypeAlias = Callable[[ReadContext, Scalar, str], ApiKey | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """An instance's base URL."""
 
-    def read(self, reading: Reading, node: Node, key: str) -> str | None:
+    def read(self, reading: ReadContext, node: Node, key: str) -> str | None:
         """The normalized address, or None with a fault that shows no password."""
         text = reading.text(node, key)
         return None if text is None else read_address(reading, text, node.place, f"`{key}`")
@@ -39,7 +39,7 @@ class Address:
         return {"type": "string", "pattern": r"^https?://[^@?#\s]+$|\$\{"}
 
 
-def read_address(reading: Reading, text: str, place: Place, what: str) -> str | None:
+def read_address(reading: ReadContext, text: str, place: Place, what: str) -> str | None:
     """The normalized address, or None with a fault about `what`."""
     try:
         return normalize_base_url(text, show=reading.show)
@@ -52,11 +52,11 @@ def read_address(reading: Reading, text: str, place: Place, what: str) -> str | 
 class ApiKeys:
     """Keys from variables: texts of placeholders, or one such text. Where keys are not asked for, none is read."""
 
-    def read(self, reading: Reading, node: Node, key: str) -> tuple[ApiKey, ...] | None:
+    def read(self, reading: ReadContext, node: Node, key: str) -> tuple[ApiKey, ...] | None:
         """The keys, read from their variables; None with a fault for each that is wrong."""
         return _each(reading, node, key, self._one)
 
-    def _one(self, reading: Reading, node: Scalar, key: str) -> ApiKey | None:
+    def _one(self, reading: ReadContext, node: Scalar, key: str) -> ApiKey | None:
         try:
             if not only_placeholders(node.text):
                 reading.fault(node.place, f"`{key}`: {_WRITTEN_OUT}")
@@ -77,11 +77,11 @@ class ApiKeys:
 class KeyFiles:
     """Files that hold one key each: a path from the manifest's folder, or several."""
 
-    def read(self, reading: Reading, node: Node, key: str) -> tuple[ApiKey, ...] | None:
+    def read(self, reading: ReadContext, node: Node, key: str) -> tuple[ApiKey, ...] | None:
         """The keys, read from their files; None with a fault for each that is wrong."""
         return _each(reading, node, key, self._one)
 
-    def _one(self, reading: Reading, node: Scalar, key: str) -> ApiKey | None:
+    def _one(self, reading: ReadContext, node: Scalar, key: str) -> ApiKey | None:
         path = _path(reading, node, key)
         if path is None:
             return None
@@ -104,7 +104,7 @@ class KeyFiles:
 class CaFile:
     """A file of PEM certificates, which must be there and readable."""
 
-    def read(self, reading: Reading, node: Node, key: str) -> Path | None:
+    def read(self, reading: ReadContext, node: Node, key: str) -> Path | None:
         """The file's path, from the manifest's folder; what is in it is looked at once, here."""
         path = _path(reading, node, key)
         if path is None or not isinstance(node, Scalar):
@@ -125,7 +125,7 @@ class CaFile:
         return {"type": "string", "minLength": 1}
 
 
-def note_key_files(reading: Reading, node: Node) -> None:
+def note_key_files(reading: ReadContext, node: Node) -> None:
     """Makes the keys in these files known as secrets, before anything else is read; wrong files are found later."""
     for item in node.items if isinstance(node, Sequence) else [node]:
         if reading.with_keys and isinstance(item, Scalar) and not item.is_null:
@@ -136,7 +136,7 @@ def note_key_files(reading: Reading, node: Node) -> None:
                 continue
 
 
-def note_secrets(reading: Reading, node: Node, *, is_key: bool) -> None:
+def note_secrets(reading: ReadContext, node: Node, *, is_key: bool) -> None:
     """Makes every value under an `api_keys`, or in an address, known as a secret before any of them can show in a fault."""
     for item in node.items if isinstance(node, Sequence) else [node]:
         if not isinstance(item, Scalar):
@@ -150,7 +150,7 @@ def note_secrets(reading: Reading, node: Node, *, is_key: bool) -> None:
             reading.secret(default, is_key=is_key)
 
 
-def _each(reading: Reading, node: Node, key: str, one: _ReadOne) -> tuple[ApiKey, ...] | None:
+def _each(reading: ReadContext, node: Node, key: str, one: _ReadOne) -> tuple[ApiKey, ...] | None:
     if isinstance(node, Mapping):
         reading.fault(node.place, f"`{key}` is a mapping: write a list")
         return None
@@ -168,7 +168,7 @@ def _each(reading: Reading, node: Node, key: str, one: _ReadOne) -> tuple[ApiKey
     return tuple(keys) if keys and len(keys) == len(items) else None
 
 
-def _path(reading: Reading, node: Node, key: str) -> Path | None:
+def _path(reading: ReadContext, node: Node, key: str) -> Path | None:
     text = reading.text(node, key)
     if text is None:
         return None

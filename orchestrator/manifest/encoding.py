@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.manifest.faults import FaultList
+from orchestrator.manifest.diagnostics import Diagnostics
 from orchestrator.manifest.manifest import Place
 
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -26,7 +26,7 @@ _WIDE: Final = (
 )
 
 
-def decode(data: bytes, faults: FaultList) -> str | None:
+def decode(data: bytes, faults: Diagnostics) -> str | None:
     """The file's text without its byte order mark, or None with the reason among the faults."""
     if len(data) > MAX_BYTES:
         faults.add(Place(1, 1), f"this file is larger than {MAX_BYTES // 1024**2} MiB: divide it into several")
@@ -46,7 +46,7 @@ def decode(data: bytes, faults: FaultList) -> str | None:
     return printable(text, faults)
 
 
-def printable(text: str, faults: FaultList) -> str | None:
+def printable(text: str, faults: Diagnostics) -> str | None:
     """`text` without its byte order mark, or None if it holds what no YAML file may hold."""
     text = text.removeprefix(_BOM)
     found = 0

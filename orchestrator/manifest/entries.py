@@ -6,10 +6,10 @@ from collections.abc import Mapping as MappingOf
 from typing import Final, TypeVar
 
 from orchestrator.manifest.addresses import is_loopback
-from orchestrator.manifest.faults import nearest, some
+from orchestrator.manifest.diagnostics import nearest, some
+from orchestrator.manifest.field_tables import NO_SETTINGS, FieldTable
 from orchestrator.manifest.manifest import Entry, Instance, Mode, OnAmbiguous, Place, PollBounds, Verify
-from orchestrator.manifest.reading import Reading
-from orchestrator.manifest.settings import NO_SETTINGS, Settings
+from orchestrator.manifest.reading import ReadContext
 
 _T = TypeVar("_T")
 
@@ -23,13 +23,15 @@ _DEFAULT_RETRIES: Final = 3
 class EntryReader:
     """Makes entries one after another, and knows the labels that were given so far."""
 
-    def __init__(self, reading: Reading, defaults: Settings, instances: MappingOf[str, Instance | None] | None) -> None:
+    def __init__(
+        self, reading: ReadContext, defaults: FieldTable, instances: MappingOf[str, Instance | None] | None
+    ) -> None:
         self._reading = reading
         self._defaults = defaults
         self._instances = instances
         self._labels: dict[str, Place] = {}
 
-    def make(self, index: int, own: Settings) -> Entry | None:
+    def make(self, index: int, own: FieldTable) -> Entry | None:
         """The entry that `own` describes, or None with faults."""
         if not ("id" in own or "model" in own or "name" in own):
             self._reading.fault(own.place(), "a model needs `id`, or `model` (its name in Omni), or `name`")
@@ -73,14 +75,14 @@ class EntryReader:
             place=own.place(),
         )
 
-    def _get(self, own: Settings, key: str, kind: type[_T]) -> _T | None:
+    def _get(self, own: FieldTable, key: str, kind: type[_T]) -> _T | None:
         """The model's own value, else the default's; a wrong one of its own is not covered by the default."""
         return (own if key in own else self._defaults).get(key, kind)
 
-    def _place(self, own: Settings, key: str) -> Place:
+    def _place(self, own: FieldTable, key: str) -> Place:
         return (own if key in own else self._defaults).place(key)
 
-    def _instance(self, own: Settings) -> str | None:
+    def _instance(self, own: FieldTable) -> str | None:
         name = self._get(own, "instance", str)
         known = self._instances
         if known is None:
@@ -99,7 +101,7 @@ class EntryReader:
             self._reading.fault(own.place(), f"there are several instances: say which with `instance` ({some(known)})")
         return None
 
-    def _identity(self, own: Settings) -> tuple[str | None, str | None, str | None]:
+    def _identity(self, own: FieldTable) -> tuple[str | None, str | None, str | None]:
         """The model's id, the name that is looked up, and the label; no label where one of them is wrong."""
         model_id, name, model = own.get("id", str), own.get("name", str), own.get("model", str)
         wrong = any(key in own and value is None for key, value in (("id", model_id), ("name", name), ("model", model)))
@@ -108,7 +110,7 @@ class EntryReader:
         label = name or (f"{called}@{branch}" if called and branch else called)
         return model_id, model or (None if model_id else name), None if wrong else label
 
-    def _check_label(self, own: Settings, label: str) -> None:
+    def _check_label(self, own: FieldTable, label: str) -> None:
         place = own.place("name") if "name" in own else own.place()
         first = self._labels.setdefault(label, place)
         if first is not place:
@@ -117,7 +119,7 @@ class EntryReader:
                 place, f"the name {self._reading.show(label)} is taken by the model on line {first.line}: {advice}"
             )
 
-    def _mode(self, own: Settings, *, scoped: bool) -> Mode:
+    def _mode(self, own: FieldTable, *, scoped: bool) -> Mode:
         pinned = own.get("mode", Mode)
         if not scoped:
             return pinned or self._get(own, "mode", Mode) or Mode.HARD
@@ -131,11 +133,11 @@ class EntryReader:
             )
         return Mode.SOFT
 
-    def _poll(self, own: Settings, instance: Instance | None) -> PollBounds:
+    def _poll(self, own: FieldTable, instance: Instance | None) -> PollBounds:
         stated = {}
         for bound in ("min", "max"):
             for layer in (own, self._defaults):
-                poll = layer.get("poll", Settings) or NO_SETTINGS
+                poll = layer.get("poll", FieldTable) or NO_SETTINGS
                 value = poll.get(bound, float)
                 if value is not None:
                     stated[bound] = (value, poll.place(bound))

@@ -7,9 +7,9 @@ from typing import Final
 
 from orchestrator.manifest.api_keys import KeyTextError, key_from_text
 from orchestrator.manifest.credentials import note_key_files, note_secrets, read_address
+from orchestrator.manifest.field_tables import NO_SETTINGS, FieldTable
 from orchestrator.manifest.manifest import ApiKey, Instance, KeySource, Place, RateLimit
-from orchestrator.manifest.reading import Reading
-from orchestrator.manifest.settings import NO_SETTINGS, Settings
+from orchestrator.manifest.reading import ReadContext
 from orchestrator.manifest.variables import VariableError
 from orchestrator.manifest.yaml_nodes import Mapping
 
@@ -21,7 +21,7 @@ _TOP: Final = Place(1, 1)
 _DEFAULT_TIMEOUT_S: Final = 30.0
 
 
-def hide_keys(reading: Reading, root: Mapping) -> None:
+def hide_keys(reading: ReadContext, root: Mapping) -> None:
     """Before anything is read: what the variables under `api_keys` hold is a secret, wherever else it stands."""
     pair = root.pairs.get("instances")
     if pair is None:
@@ -37,7 +37,7 @@ def hide_keys(reading: Reading, root: Mapping) -> None:
             note_key_files(reading, settings.pairs["api_key_file"][1])
 
 
-def make_instance(reading: Reading, name: str, settings: Settings) -> Instance | None:
+def make_instance(reading: ReadContext, name: str, settings: FieldTable) -> Instance | None:
     """One instance of the manifest, or None with faults."""
     if "api_keys" not in settings and "api_key_file" not in settings:
         reading.fault(
@@ -51,7 +51,7 @@ def make_instance(reading: Reading, name: str, settings: Settings) -> Instance |
     ]
     if base_url is None or not keys:
         return None
-    limit = settings.get("rate_limit", Settings) or NO_SETTINGS
+    limit = settings.get("rate_limit", FieldTable) or NO_SETTINGS
     at = settings.place("base_url")
     fallback = RateLimit()
     return Instance(
@@ -67,7 +67,7 @@ def make_instance(reading: Reading, name: str, settings: Settings) -> Instance |
     )
 
 
-def environment_instance(reading: Reading) -> Instance | None:
+def environment_instance(reading: ReadContext) -> Instance | None:
     """The one instance of a manifest that names none, or None with faults.
 
     Where keys are not asked for, OMNI_BASE_URL may be missing too; the address is then empty.
@@ -103,7 +103,7 @@ def environment_instance(reading: Reading) -> Instance | None:
     )
 
 
-def _once(reading: Reading, keys: list[tuple[ApiKey, Place]]) -> tuple[ApiKey, ...]:
+def _once(reading: ReadContext, keys: list[tuple[ApiKey, Place]]) -> tuple[ApiKey, ...]:
     """Each key once: a key that is there twice has no second quota."""
     found: dict[object, ApiKey] = {}
     for key, place in keys:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from orchestrator.manifest.credentials import Address, ApiKeys, CaFile, KeyFiles
-from orchestrator.manifest.kinds import Duration, Flag, Name, Names, Uuid, Whole, Word
+from orchestrator.manifest.field_tables import Field, Nested, Table, table
+from orchestrator.manifest.field_types import Duration, Flag, NameField, Names, Uuid, Whole, Word
 from orchestrator.manifest.manifest import Mode, OnAmbiguous, Verify
-from orchestrator.manifest.settings import Field, Nested, Table, table
 
 RATE_LIMIT: Final = table(
     "`rate_limit`",
@@ -106,14 +106,14 @@ INSTANCE: Final = table(
 _TARGET_FIELDS: Final = (
     Field(
         key="instance",
-        kind=Name(),
+        kind=NameField(),
         default="the only one",
         meaning="Which instance the model belongs to; needed where there are several.",
         example="prod",
     ),
     Field(
         key="branch",
-        kind=Name(),
+        kind=NameField(),
         default="",
         meaning="A branch's name or id. Needed where branch-based schema refresh is on, forbidden where it is off.",
         example="nightly/schema",
@@ -142,7 +142,7 @@ _TARGET_FIELDS: Final = (
     Field(key="tags", kind=Names(), default="", meaning="Words to select models by.", example=["nightly", "emea"]),
     Field(
         key="connection",
-        kind=Name(),
+        kind=NameField(),
         default="looked up",
         meaning="The connection's id, its name, or any label. Refreshes on one connection never overlap.",
         example="warehouse-eu",
@@ -249,14 +249,14 @@ MODEL: Final = table(
     ),
     Field(
         key="name",
-        kind=Name(any_character=True),
+        kind=NameField(any_character=True),
         default="the model's name or id, with @branch",
         meaning="The label in reports and selections; unique.",
         example="sales",
     ),
     Field(
         key="model",
-        kind=Name(),
+        kind=NameField(),
         default="the name",
         meaning="The model's name in Omni, looked up; used without an id.",
         example="Quarterly Finance",

@@ -13,14 +13,14 @@ from typing import Final
 
 from orchestrator.input_file import read_input
 from orchestrator.manifest.api_keys import ReadFile, read_small_file, reason
+from orchestrator.manifest.diagnostics import Diagnostics
 from orchestrator.manifest.encoding import MAX_BYTES
 from orchestrator.manifest.entries import EntryReader
-from orchestrator.manifest.faults import FaultList
+from orchestrator.manifest.field_tables import NO_SETTINGS, FieldTable, read_mapping
 from orchestrator.manifest.instances import DEFAULT_INSTANCE, environment_instance, hide_keys, make_instance
 from orchestrator.manifest.manifest import Entry, Instance, Manifest, Place, Secret
 from orchestrator.manifest.notices import hide_notices
-from orchestrator.manifest.reading import Reading, kind_of
-from orchestrator.manifest.settings import NO_SETTINGS, Settings, read_mapping
+from orchestrator.manifest.reading import ReadContext, kind_of
 from orchestrator.manifest.top import TOP
 from orchestrator.manifest.yaml_nodes import Mapping, Scalar
 from orchestrator.manifest.yaml_text import read_yaml
@@ -34,13 +34,13 @@ def load_manifest(path: str | Path, *, environ: MappingOf[str, str], with_keys: 
 
     `with_keys=False` reads no key, from variable or file, and needs none; everything else is checked all the same.
     """
-    faults = FaultList(str(path))
+    faults = Diagnostics(str(path))
     data = _read(Path(path), faults)
     faults.stop()
     return make_manifest(data, path=str(path), environ=environ, with_keys=with_keys, read_file=read_small_file)
 
 
-def _read(path: Path, faults: FaultList) -> bytes:
+def _read(path: Path, faults: Diagnostics) -> bytes:
     try:
         return read_input(path, MAX_BYTES)
     except IsADirectoryError:
@@ -62,8 +62,8 @@ def make_manifest(
 
     Of the outside world only `environ` and `read_file` (keys, certificates) are asked. Raises ManifestError.
     """
-    faults = FaultList(path)
-    reading = Reading(path=path, environ=environ, with_keys=with_keys, read_file=read_file, faults=faults)
+    faults = Diagnostics(path)
+    reading = ReadContext(path=path, environ=environ, with_keys=with_keys, read_file=read_file, faults=faults)
     with _collector_paused():
         manifest = _manifest(reading, text)
     faults.stop()
@@ -71,7 +71,7 @@ def make_manifest(
     return manifest
 
 
-def _manifest(reading: Reading, text: str | bytes) -> Manifest | None:
+def _manifest(reading: ReadContext, text: str | bytes) -> Manifest | None:
     document = read_yaml(text, path=reading.path, faults=reading.faults)
     if document is None:
         return None
@@ -91,7 +91,7 @@ def _manifest(reading: Reading, text: str | bytes) -> Manifest | None:
     hide_notices(reading, root)
     top = read_mapping(reading, root, TOP)
     instances = _instances(reading, top)
-    defaults = top.get("defaults", Settings) or NO_SETTINGS
+    defaults = top.get("defaults", FieldTable) or NO_SETTINGS
     entries = _entries(reading, top, defaults, instances)
     if reading.faults or instances is None:
         return None
@@ -110,7 +110,7 @@ def _manifest(reading: Reading, text: str | bytes) -> Manifest | None:
     )
 
 
-def _instances(reading: Reading, top: Settings) -> dict[str, Instance | None] | None:
+def _instances(reading: ReadContext, top: FieldTable) -> dict[str, Instance | None] | None:
     """By name; None for one that is wrong, and for all where even their names are not known."""
     if "instances" not in top:
         instance = environment_instance(reading)
@@ -124,7 +124,7 @@ def _instances(reading: Reading, top: Settings) -> dict[str, Instance | None] | 
 
 
 def _entries(
-    reading: Reading, top: Settings, defaults: Settings, instances: dict[str, Instance | None] | None
+    reading: ReadContext, top: FieldTable, defaults: FieldTable, instances: dict[str, Instance | None] | None
 ) -> tuple[Entry, ...]:
     reader = EntryReader(reading, defaults, instances)
     made = (reader.make(index, own) for index, own in enumerate(top.get("models", GeneratorType) or ()))

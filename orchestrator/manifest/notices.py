@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from orchestrator.errors import UsageError
 from orchestrator.manifest.addresses import is_loopback
 from orchestrator.manifest.credentials import note_secrets
-from orchestrator.manifest.kinds import JsonSchema, Word
+from orchestrator.manifest.field_tables import Field, FieldTable, Table, read_settings, table
+from orchestrator.manifest.field_types import JsonSchema, Word
 from orchestrator.manifest.manifest import Channel, Notice, NotifyOn, Secret
-from orchestrator.manifest.reading import Reading
-from orchestrator.manifest.settings import Field, Settings, Table, read_settings, table
+from orchestrator.manifest.reading import ReadContext
 from orchestrator.manifest.variables import expand, only_placeholders, placeholders
 from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
 
@@ -30,7 +30,7 @@ class NoticeAddress:
 
     channel: Channel
 
-    def read(self, reading: Reading, node: Node, key: str) -> Notice | None:
+    def read(self, reading: ReadContext, node: Node, key: str) -> Notice | None:
         """The address, its variables replaced where keys are asked for; None with a fault that shows no secret."""
         if not isinstance(node, Scalar) or node.is_null:
             reading.text(node, key)
@@ -100,7 +100,7 @@ class Notices:
 
     table: Table = NOTICE
 
-    def read(self, reading: Reading, node: Node, key: str) -> tuple[Notice, ...] | None:
+    def read(self, reading: ReadContext, node: Node, key: str) -> tuple[Notice, ...] | None:
         """Those that are right; each other is a fault."""
         if isinstance(node, Scalar):
             reading.fault(node.place, f"`{key}` is no list: {_FORMS}")
@@ -114,7 +114,7 @@ class Notices:
         found = (self._one(reading, item) for item in items)
         return tuple(notice for notice in found if notice is not None)
 
-    def _one(self, reading: Reading, node: Node) -> Notice | None:
+    def _one(self, reading: ReadContext, node: Node) -> Notice | None:
         settings = read_settings(reading, node, self.table)
         if settings is None:
             return None
@@ -141,14 +141,14 @@ def notice_secrets(notice: Notice, environ: MappingOf[str, str]) -> tuple[Secret
     return tuple(Secret(text) for text in texts if text)
 
 
-def _with_on(notice: Notice | None, settings: Settings) -> Notice | None:
+def _with_on(notice: Notice | None, settings: FieldTable) -> Notice | None:
     on = settings.get("on", NotifyOn)
     if notice is None or on is None:
         return notice
     return Notice(channel=notice.channel, source=notice.source, url=notice.url, on=on)
 
 
-def hide_notices(reading: Reading, root: Mapping) -> None:
+def hide_notices(reading: ReadContext, root: Mapping) -> None:
     """Before anything is read: what the variables under `notify` hold is a secret, wherever else it stands."""
     pair = root.pairs.get("notify")
     if pair is None:

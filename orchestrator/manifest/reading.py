@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.manifest.api_keys import ReadFile
-from orchestrator.manifest.faults import FaultList
+from orchestrator.manifest.diagnostics import Diagnostics
 from orchestrator.manifest.manifest import Place
 from orchestrator.manifest.variables import VariableError, expand, placeholders
 from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
@@ -26,7 +26,7 @@ _ADDRESS_ELSEWHERE: Final = "holds what is a secret of `notify`: write something
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-class Reading:
+class ReadContext:
     """What the readers of one manifest share: where it lies, the variables, and the list of faults."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Reading:
         environ: MappingOf[str, str],
         with_keys: bool,
         read_file: ReadFile,
-        faults: FaultList,
+        faults: Diagnostics,
     ) -> None:
         self.path: Final = path
         self.folder: Final = Path(path).absolute().parent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.manifest.kinds import JsonSchema
+from orchestrator.manifest.field_types import JsonSchema
 from orchestrator.manifest.top import TOP
 
 

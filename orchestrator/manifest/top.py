@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from orchestrator.manifest.field_tables import Field, FieldTable, Nested, Table, read_settings, table
+from orchestrator.manifest.field_types import NAME, JsonSchema, Whole
 from orchestrator.manifest.keys import DEFAULTS, INSTANCE, MODEL, TOP_WRONG
-from orchestrator.manifest.kinds import NAME, JsonSchema, Whole
 from orchestrator.manifest.notices import Notices
-from orchestrator.manifest.reading import Reading
-from orchestrator.manifest.settings import Field, Nested, Settings, Table, read_settings, table
+from orchestrator.manifest.reading import ReadContext
 from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
 
 VERSION: Final = "1"
@@ -22,7 +22,7 @@ MAX_WORKERS: Final = 1_000
 class Version:
     """The manifest's own version."""
 
-    def read(self, reading: Reading, node: Node, key: str) -> str | None:
+    def read(self, reading: ReadContext, node: Node, key: str) -> str | None:
         text = reading.text(node, key)
         if text is None or text == VERSION:
             return text
@@ -41,7 +41,7 @@ class Version:
 class ManifestName:
     """What the manifest is called. It holds no slash, so that it is never taken for a path."""
 
-    def read(self, reading: Reading, node: Node, key: str) -> str | None:
+    def read(self, reading: ReadContext, node: Node, key: str) -> str | None:
         text = reading.name(node, key)
         if text is not None and re.search(r"[/\\]", text):
             reading.fault(node.place, f"`{key}` holds a slash: {reading.show(text)}; write a name, not a path")
@@ -59,7 +59,7 @@ class ByName:
 
     table: Table
 
-    def read(self, reading: Reading, node: Node, key: str) -> dict[str, Settings | None] | None:
+    def read(self, reading: ReadContext, node: Node, key: str) -> dict[str, FieldTable | None] | None:
         """Each name with its settings; None in the place of settings that are none."""
         if not isinstance(node, Mapping) or not node.pairs:
             reading.fault(
@@ -67,7 +67,7 @@ class ByName:
                 f"`{key}` is no mapping of names: write a name, with its settings under it, or remove the key",
             )
             return None
-        found: dict[str, Settings | None] = {}
+        found: dict[str, FieldTable | None] = {}
         for name, (written, value) in node.pairs.items():
             named = Scalar(name.replace("$", "$$"), False, written.line, written.column)
             found[name] = read_settings(reading, value, self.table) if reading.name(named, key) else None
@@ -89,7 +89,7 @@ class Many:
 
     table: Table
 
-    def read(self, reading: Reading, node: Node, key: str) -> Iterator[Settings] | None:
+    def read(self, reading: ReadContext, node: Node, key: str) -> Iterator[FieldTable] | None:
         """Those that are settings, read one by one as they are asked for; the others are faults."""
         if (isinstance(node, Scalar) and node.is_null) or (isinstance(node, Sequence) and not node.items):
             reading.fault(node.place, f"there are no models: `{key}` is empty, list at least one")

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from orchestrator.manifest.diagnostics import Diagnostics
 from orchestrator.manifest.encoding import StandIns, decode, join_surrogates, printable
-from orchestrator.manifest.faults import FaultList
 from orchestrator.manifest.manifest import Place
 from orchestrator.manifest.yaml_nodes import Document, Mapping, Node, Scalar, Sequence, core_value
 
@@ -43,14 +43,14 @@ class _UnreadableError(Exception):
 
 def load_yaml(text: str | bytes, *, path: str) -> Document:
     """The whole file as a `Document`. Raises ManifestError with every fault that was found."""
-    faults = FaultList(path)
+    faults = Diagnostics(path)
     document = read_yaml(text, path=path, faults=faults)
     faults.stop()
     assert document is not None
     return document
 
 
-def read_yaml(text: str | bytes, *, path: str, faults: FaultList, use_libyaml: bool = True) -> Document | None:
+def read_yaml(text: str | bytes, *, path: str, faults: Diagnostics, use_libyaml: bool = True) -> Document | None:
     """Like `load_yaml`, but faults go on the list, and what could be read comes back: None where nothing could."""
     clean = decode(text, faults) if isinstance(text, bytes) else printable(text, faults)
     if clean is None:
@@ -103,7 +103,7 @@ class _Frame:
 class _Composer:
     """Events -> nodes, for one document."""
 
-    def __init__(self, faults: FaultList, stand_ins: StandIns) -> None:
+    def __init__(self, faults: Diagnostics, stand_ins: StandIns) -> None:
         self._faults = faults
         self._stand_ins = stand_ins
         self._stack: list[_Frame] = []

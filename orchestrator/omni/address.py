@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
 from orchestrator.manifest.manifest import Instance
-from orchestrator.omni.answers import ModelsQuery, RefreshAsk
+from orchestrator.omni.answers import ModelsQuery, RefreshRequest
 
 API = "/api/v1"
 
@@ -15,7 +15,7 @@ class UnsendableName(ValueError):
     """A name that the query cannot carry: empty, with a comma (the server would see two), or no valid Unicode."""
 
 
-def refresh_target(ask: RefreshAsk) -> str:
+def refresh_target(ask: RefreshRequest) -> str:
     """Path and query of a refresh call. Raises UnsendableName."""
     query = [("hard_refresh", "true" if ask.hard else "false")]
     if ask.branch_id is not None:
@@ -27,7 +27,7 @@ def refresh_target(ask: RefreshAsk) -> str:
     return f"{API}/models/{_segment(ask.model_id)}/refresh?" + "&".join(f"{name}={value}" for name, value in query)
 
 
-def request_target_bytes(instance: Instance, ask: RefreshAsk) -> int:
+def request_target_bytes(instance: Instance, ask: RefreshRequest) -> int:
     """How long the refresh call's target is, in bytes: what a server limits (8,000 is safe). Raises UnsendableName."""
     return len(urlsplit(instance.base_url).path.rstrip("/")) + len(refresh_target(ask))
 

@@ -16,7 +16,7 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshAsk:
+class RefreshRequest:
     """One refresh call: `POST /v1/models/{model_id}/refresh` with its query. Names go out exactly as they stand."""
 
     model_id: str
@@ -96,7 +96,7 @@ class ConnectionRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Issue:
+class ValidationIssue:
     """One finding of a model's validation; equal issues are the same issue before and after.
 
     `yaml_path` says where it is in the reference pages' form, `view` and `field` in that of the vendor's CLI.
@@ -110,7 +110,7 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class RefreshSchedule:
     """One native refresh schedule of a connection: six-field EventBridge cron and an IANA time zone."""
 
     id: str
@@ -140,7 +140,7 @@ class WhoAmI:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class ConnectionEnvironment:
     """One connection environment: `connection_id` stands in for `base_connection_id`, with a schema of its own."""
 
     id: str

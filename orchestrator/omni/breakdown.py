@@ -12,7 +12,7 @@ import ssl
 import aiohttp
 from aiohttp.http_exceptions import LineTooLong
 
-from orchestrator.omni.errors import FateUnknown, Kind, Unsent
+from orchestrator.omni.errors import CallErrorKind, DeliveryUnknown, Unsent
 
 _CA_HINT = "name a private authority with ca_file in the manifest or with SSL_CERT_FILE"
 
@@ -39,21 +39,21 @@ def explain_unsent(error: BaseException, *, peer: str, proxy: str | None, connec
         is_proxys = proxy is not None and proxy.startswith(f"{error.host}:{error.port}")
         whose = f"the proxy {proxy}" if is_proxys else peer
         words = f"the certificate of {whose} is not trusted: {_distrust(error.certificate_error)}"
-        return Unsent(Kind.TLS, words, is_lasting=True)
+        return Unsent(CallErrorKind.TLS, words, is_lasting=True)
     if isinstance(error, aiohttp.ClientSSLError):
-        return Unsent(Kind.TLS, f"no TLS connection to {peer}: {_why(error)}; {_CA_HINT}", is_lasting=True)
+        return Unsent(CallErrorKind.TLS, f"no TLS connection to {peer}: {_why(error)}; {_CA_HINT}", is_lasting=True)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         words = f"the proxy {proxy} refused to connect to {peer}: it answered {error.status}"
-        return Unsent(Kind.PROXY, words, is_lasting=400 <= error.status < 500)
+        return Unsent(CallErrorKind.PROXY, words, is_lasting=400 <= error.status < 500)
     if isinstance(error, TimeoutError):
-        return Unsent(Kind.CONNECT, f"no connection to {proxy or peer} within {connect_timeout_s:g} s")
+        return Unsent(CallErrorKind.CONNECT, f"no connection to {proxy or peer} within {connect_timeout_s:g} s")
     if proxy is not None:
         words = f"no connection to {peer} through the proxy {proxy}: {_why(error)}"
-        return Unsent(Kind.PROXY, words, is_lasting=_is_lasting(error))
+        return Unsent(CallErrorKind.PROXY, words, is_lasting=_is_lasting(error))
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         words = f"the host name of {peer} is not known: {_why(error)}"
-        return Unsent(Kind.DNS, words, is_lasting=_is_lasting(error))
-    return Unsent(Kind.CONNECT, f"no connection to {peer}: {_why(error)}", is_lasting=_is_lasting(error))
+        return Unsent(CallErrorKind.DNS, words, is_lasting=_is_lasting(error))
+    return Unsent(CallErrorKind.CONNECT, f"no connection to {peer}: {_why(error)}", is_lasting=_is_lasting(error))
 
 
 def _is_lasting(error: BaseException) -> bool:
@@ -64,21 +64,21 @@ def _is_lasting(error: BaseException) -> bool:
     return isinstance(cause, ConnectionRefusedError)
 
 
-def explain_cut(error: BaseException, *, request_timeout_s: float, status: int | None) -> FateUnknown:
+def explain_cut(error: BaseException, *, request_timeout_s: float, status: int | None) -> DeliveryUnknown:
     """The error for a request that may have arrived; `status` is what the answer began with, if it began."""
     if isinstance(error, TimeoutError):
-        kind, text = Kind.TIMEOUT, f"no whole answer within {request_timeout_s:g} s"
+        kind, text = CallErrorKind.TIMEOUT, f"no whole answer within {request_timeout_s:g} s"
     elif isinstance(error, aiohttp.ServerDisconnectedError):
-        kind, text = Kind.CUT_OFF, "the server closed the connection without an answer"
+        kind, text = CallErrorKind.CUT_OFF, "the server closed the connection without an answer"
     elif isinstance(error, aiohttp.ClientPayloadError):
-        kind, text = Kind.CUT_OFF, "the answer was cut off"
+        kind, text = CallErrorKind.CUT_OFF, "the answer was cut off"
     elif isinstance(error, OSError):
-        kind, text = Kind.CUT_OFF, f"the connection broke before the answer: {_why(error)}"
+        kind, text = CallErrorKind.CUT_OFF, f"the connection broke before the answer: {_why(error)}"
     elif isinstance(too_long := _parser_error(error), LineTooLong):
-        kind, text = Kind.UNREADABLE, f"a header line of the answer is longer than {too_long.args[1]} bytes"
+        kind, text = CallErrorKind.UNREADABLE, f"a header line of the answer is longer than {too_long.args[1]} bytes"
     else:
-        kind, text = Kind.UNREADABLE, "the answer is no valid HTTP"
-    return FateUnknown(kind, text, http_status=status)
+        kind, text = CallErrorKind.UNREADABLE, "the answer is no valid HTTP"
+    return DeliveryUnknown(kind, text, http_status=status)
 
 
 def _distrust(error: Exception) -> str:

@@ -23,21 +23,21 @@ from orchestrator.omni.address import (
     whoami_target,
 )
 from orchestrator.omni.answers import (
+    ConnectionEnvironment,
     ConnectionRecord,
-    Environment,
-    Issue,
     JobAnswer,
     JobState,
     ModelsPage,
     ModelsQuery,
     RefreshAnswer,
-    RefreshAsk,
-    Schedule,
+    RefreshRequest,
+    RefreshSchedule,
+    ValidationIssue,
     View,
     WhoAmI,
 )
 from orchestrator.omni.content_answers import read_issues, read_schemas, read_views
-from orchestrator.omni.errors import KeyRefused, Kind, Refused
+from orchestrator.omni.errors import CallErrorKind, KeyRefused, Refused
 from orchestrator.omni.fields import UnreadableAnswer
 from orchestrator.omni.inventory_answers import (
     read_connection,
@@ -48,8 +48,8 @@ from orchestrator.omni.inventory_answers import (
     read_whoami,
 )
 from orchestrator.omni.job_answers import read_job, read_refresh
+from orchestrator.omni.transport import Transport
 from orchestrator.omni.verdict import make_error, make_unreadable
-from orchestrator.omni.wire import Wire
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class OmniClient:
         self._utcnow = utcnow
         self._max_answer_bytes = max_answer_bytes
         self._redactors: dict[Secret, Redactor] = {}
-        self._wire = Wire(instance, user_agent=user_agent, connect_timeout_s=connect_timeout_s, direct=direct)
+        self._wire = Transport(instance, user_agent=user_agent, connect_timeout_s=connect_timeout_s, direct=direct)
 
     async def __aenter__(self) -> Self:
         """Open; nothing is sent yet. Raises UsageError for certificate or proxy settings that cannot be used."""
@@ -97,7 +97,7 @@ class OmniClient:
     ) -> None:
         await self._wire.__aexit__(kind, error, traceback)
 
-    async def refresh(self, ask: RefreshAsk, key: Secret) -> RefreshAnswer:
+    async def refresh(self, ask: RefreshRequest, key: Secret) -> RefreshAnswer:
         """Start one refresh. FateUnknown means that it may have started: a 2xx that says neither that nor how it ended, too."""
         read = partial(read_refresh, redact=self._redactor(key).without_known)
         return await self._ask(
@@ -137,12 +137,12 @@ class OmniClient:
         target = partial(model_target, model_id, "yaml", mode="combined", branchId=branch_id, includeSchemas=schema)
         return await self._ask(target, key, read_views, max_bytes=LIST_ANSWER_BYTES)
 
-    async def validate(self, model_id: str, key: Secret, branch_id: str | None = None) -> tuple[Issue, ...]:
+    async def validate(self, model_id: str, key: Secret, branch_id: str | None = None) -> tuple[ValidationIssue, ...]:
         """List what the validation of a model finds."""
         target = partial(model_target, model_id, "validate", branchId=branch_id)
         return await self._ask(target, key, read_issues, max_bytes=LIST_ANSWER_BYTES)
 
-    async def schedules(self, connection_id: str, key: Secret) -> tuple[Schedule, ...]:
+    async def schedules(self, connection_id: str, key: Secret) -> tuple[RefreshSchedule, ...]:
         """List a connection's native refresh schedules."""
         return await self._ask(lambda: connection_target(connection_id, "schedules"), key, read_schedules)
 
@@ -150,7 +150,7 @@ class OmniClient:
         """Ask who the key acts as; 404 where one of the models is not visible to it."""
         return await self._ask(partial(whoami_target, tuple(model_ids)), key, read_whoami)
 
-    async def environments(self, key: Secret) -> tuple[Environment, ...]:
+    async def environments(self, key: Secret) -> tuple[ConnectionEnvironment, ...]:
         """List the connection environments; for administrators only."""
         return await self._ask(environments_target, key, read_environments, max_bytes=LIST_ANSWER_BYTES)
 
@@ -180,10 +180,10 @@ class OmniClient:
         try:
             where = target()
         except UnsendableName as error:
-            problem = Refused(Kind.BAD_REQUEST, str(error))
+            problem = Refused(CallErrorKind.BAD_REQUEST, str(error))
         else:
             if not _can_be_a_header(key):
-                raise KeyRefused(Kind.KEY_REFUSED, "the key holds characters that no header may carry")
+                raise KeyRefused(CallErrorKind.KEY_REFUSED, "the key holds characters that no header may carry")
             max_bytes = min(max_bytes, self._max_answer_bytes)
             reply = await self._wire.exchange(method, where, key, max_bytes=max_bytes, alone=alone)
             redactor = self._redactor(key)

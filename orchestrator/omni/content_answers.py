@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.omni.answers import Issue, View
+from orchestrator.omni.answers import ValidationIssue, View
 from orchestrator.omni.fields import UnreadableAnswer, as_flag, as_text, read_list, read_object
 
 _VIEW_SUFFIXES = (".view", ".view.yaml", ".view.yml", ".yaml", ".yml")
@@ -32,7 +32,7 @@ def read_schemas(body: bytes) -> tuple[str, ...]:
     return whole
 
 
-def read_issues(body: bytes) -> tuple[Issue, ...]:
+def read_issues(body: bytes) -> tuple[ValidationIssue, ...]:
     """Read what a model's validation finds: a bare list, or `{issues, valid}`. Raises UnreadableAnswer."""
     answer, items = read_list(body, "issues", "data")
     if not items and as_flag(answer.get("valid")) is False:
@@ -40,14 +40,14 @@ def read_issues(body: bytes) -> tuple[Issue, ...]:
     return tuple(_issue(item) for item in items)
 
 
-def _issue(item: object) -> Issue:
+def _issue(item: object) -> ValidationIssue:
     if isinstance(item, str):
-        return Issue(message=item, is_warning=False)
+        return ValidationIssue(message=item, is_warning=False)
     if not isinstance(item, dict):
         raise UnreadableAnswer("the answer holds an issue that cannot be read")
     severity = as_text(item.get("severity"))
     is_warning = as_flag(item.get("is_warning", item.get("isWarning"))) is True
-    return Issue(
+    return ValidationIssue(
         message=as_text(item.get("message")) or "",
         is_warning=is_warning if severity is None else severity.strip().lower() in _NO_ERRORS,
         yaml_path=as_text(item.get("yaml_path", item.get("yamlPath"))),

@@ -20,7 +20,7 @@ MESSAGE_CHARACTERS = 2000
 """The server's words are kept up to this length."""
 
 
-class Kind(StrEnum):
+class CallErrorKind(StrEnum):
     """The word for a failure in a report's `error.kind`."""
 
     DNS = "dns"
@@ -51,7 +51,7 @@ class CallError(OmniRefreshError):
     """
 
     def __init__(
-        self, kind: Kind, message: str, *, http_status: int | None = None, retry_after_s: float | None = None
+        self, kind: CallErrorKind, message: str, *, http_status: int | None = None, retry_after_s: float | None = None
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -60,7 +60,7 @@ class CallError(OmniRefreshError):
         self.retry_after_s = retry_after_s
 
     @property
-    def may_be_tried_again(self) -> bool:
+    def is_retryable(self) -> bool:
         """Whether the same call, sent again later, can succeed and cannot do harm."""
         return False
 
@@ -72,21 +72,21 @@ class Unsent(CallError):
     that is not trusted, a proxy that refuses.
     """
 
-    def __init__(self, kind: Kind, message: str, *, is_lasting: bool = False) -> None:
+    def __init__(self, kind: CallErrorKind, message: str, *, is_lasting: bool = False) -> None:
         super().__init__(kind, message)
         self.is_lasting = is_lasting
 
     @property
-    def may_be_tried_again(self) -> bool:
-        return self.kind is not Kind.TLS
+    def is_retryable(self) -> bool:
+        return self.kind is not CallErrorKind.TLS
 
 
 class Refused(CallError):
     """The server answered that it did not do it; only 503 with Retry-After is worth another try."""
 
     @property
-    def may_be_tried_again(self) -> bool:
-        return self.kind is Kind.UNAVAILABLE
+    def is_retryable(self) -> bool:
+        return self.kind is CallErrorKind.UNAVAILABLE
 
 
 class Throttled(Refused):
@@ -97,7 +97,7 @@ class KeyRefused(Refused):
     """The server does not accept the key; another key of the instance may serve."""
 
 
-class FateUnknown(CallError):
+class DeliveryUnknown(CallError):
     """The request may have arrived and taken effect; a read may be sent again, a refresh only if the manifest says so."""
 
     @property

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from orchestrator.omni.answers import (
+    ConnectionEnvironment,
     ConnectionRecord,
-    Environment,
     ModelRecord,
     ModelRole,
     ModelsPage,
-    Schedule,
+    RefreshSchedule,
     WhoAmI,
 )
 from orchestrator.omni.fields import (
@@ -92,11 +92,11 @@ def _connection(item: dict[str, object]) -> ConnectionRecord | None:
     )
 
 
-def read_schedules(body: bytes) -> tuple[Schedule, ...]:
+def read_schedules(body: bytes) -> tuple[RefreshSchedule, ...]:
     """A connection's native refresh schedules. Raises UnreadableAnswer."""
     _, items = read_list(body, "schedules", "records", "items", "data")
     return tuple(
-        Schedule(
+        RefreshSchedule(
             id=as_id(item.get("scheduleId")) or as_id(item.get("id")) or "",
             cron=as_text(item.get("schedule")) or as_text(item.get("cron")) or as_text(item.get("cronExpression")),
             timezone=as_text(item.get("timezone")) or as_text(item.get("timeZone")),
@@ -107,11 +107,11 @@ def read_schedules(body: bytes) -> tuple[Schedule, ...]:
     )
 
 
-def read_environments(body: bytes) -> tuple[Environment, ...]:
+def read_environments(body: bytes) -> tuple[ConnectionEnvironment, ...]:
     """The connection environments: each is a connection that stands in for another. Raises UnreadableAnswer."""
     _, items = read_list(body, "connectionEnvironments", "environments", "records", "items", "data")
     return tuple(
-        Environment(
+        ConnectionEnvironment(
             id=as_id(item.get("id")) or "",
             base_connection_id=as_id(item.get("baseConnectionId")),
             connection_id=as_id(item.get("connectionId")),

@@ -12,7 +12,7 @@ from yarl import URL
 
 from orchestrator.omni.breakdown import explain_cut, explain_unsent
 from orchestrator.omni.error_text import READ_BYTES, server_words
-from orchestrator.omni.errors import MESSAGE_CHARACTERS, CallError, Kind, Refused, Unsent
+from orchestrator.omni.errors import MESSAGE_CHARACTERS, CallError, CallErrorKind, Refused, Unsent
 from orchestrator.omni.proxy import STRAIGHT, route_to
 from orchestrator.omni.trust import make_tls_context
 
@@ -73,14 +73,14 @@ def _target(url: str) -> URL:
     except ValueError:
         target = URL()
     if target.host is None:
-        raise Unsent(Kind.BAD_REQUEST, "the address is none")
+        raise Unsent(CallErrorKind.BAD_REQUEST, "the address is none")
     return target
 
 
 def _refused(status: int, body: bytes) -> Refused:
     if 300 <= status < 400:
         return Refused(
-            Kind.REDIRECT, f"it answered with a redirect ({status}), which is not followed", http_status=status
+            CallErrorKind.REDIRECT, f"it answered with a redirect ({status}), which is not followed", http_status=status
         )
     words = server_words(status, body)
-    return Refused(Kind.REFUSED, f"it answered {status}: {words}"[:MESSAGE_CHARACTERS], http_status=status)
+    return Refused(CallErrorKind.REFUSED, f"it answered {status}: {words}"[:MESSAGE_CHARACTERS], http_status=status)

@@ -23,23 +23,23 @@ from orchestrator.omni.error_text import says_that_the_key_is_bad, server_words
 from orchestrator.omni.errors import (
     MESSAGE_CHARACTERS,
     CallError,
-    FateUnknown,
+    CallErrorKind,
+    DeliveryUnknown,
     KeyRefused,
-    Kind,
     Refused,
     Throttled,
 )
 from orchestrator.omni.retry_after import retry_after_s
-from orchestrator.omni.wire import Reply
+from orchestrator.omni.transport import Reply
 
 _REFUSALS = {
-    400: Kind.BAD_REQUEST,
-    403: Kind.FORBIDDEN,
-    404: Kind.NOT_FOUND,
-    409: Kind.CONFLICT,
-    414: Kind.URI_TOO_LONG,
-    422: Kind.BAD_REQUEST,
-    431: Kind.URI_TOO_LONG,
+    400: CallErrorKind.BAD_REQUEST,
+    403: CallErrorKind.FORBIDDEN,
+    404: CallErrorKind.NOT_FOUND,
+    409: CallErrorKind.CONFLICT,
+    414: CallErrorKind.URI_TOO_LONG,
+    422: CallErrorKind.BAD_REQUEST,
+    431: CallErrorKind.URI_TOO_LONG,
 }
 _LOCATION_CHARACTERS = 300
 
@@ -56,26 +56,26 @@ def make_error(reply: Reply, *, now: datetime, redact: Callable[[str], str]) -> 
     return error(kind, redact(words)[:MESSAGE_CHARACTERS], http_status=status, retry_after_s=wait_s)
 
 
-def make_unreadable(why: str, reply: Reply, *, redact: Callable[[str], str]) -> FateUnknown:
+def make_unreadable(why: str, reply: Reply, *, redact: Callable[[str], str]) -> DeliveryUnknown:
     """Return the error for a 2xx whose body does not say what was asked for: `why`, and the server's words."""
     words = redact(f"{why}: {server_words(reply.status, reply.body)}")
-    return FateUnknown(Kind.UNREADABLE, words[:MESSAGE_CHARACTERS], http_status=reply.status)
+    return DeliveryUnknown(CallErrorKind.UNREADABLE, words[:MESSAGE_CHARACTERS], http_status=reply.status)
 
 
-def _kind(status: int, body: bytes, wait_s: float | None) -> tuple[type[CallError], Kind]:
+def _kind(status: int, body: bytes, wait_s: float | None) -> tuple[type[CallError], CallErrorKind]:
     if 300 <= status < 400:
-        return Refused, Kind.REDIRECT
+        return Refused, CallErrorKind.REDIRECT
     if status == 429:
-        return Throttled, Kind.THROTTLED
+        return Throttled, CallErrorKind.THROTTLED
     if status == 401 or (status == 403 and says_that_the_key_is_bad(body)):
-        return KeyRefused, Kind.KEY_REFUSED
+        return KeyRefused, CallErrorKind.KEY_REFUSED
     if status == 408:
-        return FateUnknown, Kind.TIMEOUT
+        return DeliveryUnknown, CallErrorKind.TIMEOUT
     if 400 <= status < 500:
-        return Refused, _REFUSALS.get(status, Kind.REFUSED)
+        return Refused, _REFUSALS.get(status, CallErrorKind.REFUSED)
     if status == 503 and wait_s is not None:
-        return Refused, Kind.UNAVAILABLE
-    return FateUnknown, Kind.SERVER_ERROR if 500 <= status < 600 else Kind.UNREADABLE
+        return Refused, CallErrorKind.UNAVAILABLE
+    return DeliveryUnknown, CallErrorKind.SERVER_ERROR if 500 <= status < 600 else CallErrorKind.UNREADABLE
 
 
 def _redirect(status: int, location: str) -> str:

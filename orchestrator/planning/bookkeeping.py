@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from orchestrator.changes.change_set import Name
+from orchestrator.changes.change_set import ObjectName
 
 _BOOKS: Final = frozenset(
     {
@@ -18,7 +18,7 @@ _BOOKS: Final = frozenset(
 )
 
 
-def is_bookkeeping(name: Name) -> bool:
+def is_bookkeeping(name: ObjectName) -> bool:
     """Whether that is such a table, of which nobody said the schema: else it would concern every model. One whose schema is
     known concerns those that read it.
     """

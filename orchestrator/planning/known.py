@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.planning.plan import Lane, Plan, Target
+from orchestrator.planning.plan import Lane, RefreshPlan, Target
 
 
-def with_known(plan: Plan, known: Sequence[Target], warnings: Mapping[int, tuple[str, ...]]) -> Plan:
+def with_known(plan: RefreshPlan, known: Sequence[Target], warnings: Mapping[int, tuple[str, ...]]) -> RefreshPlan:
     """The plan with `known` targets, and their warnings by an entry's index, added to it; lanes keep manifest order."""
     if not known:
         return plan

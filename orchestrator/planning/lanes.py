@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from orchestrator.manifest.manifest import Mode
-from orchestrator.omni.answers import RefreshAsk
+from orchestrator.omni.answers import RefreshRequest
 from orchestrator.planning.plan import Refresh, Target
 from orchestrator.planning.scope import URL_LIMIT, split_ask
 
-Length = Callable[[str, RefreshAsk], int]
+Length = Callable[[str, RefreshRequest], int]
 """How many bytes a call's request target has on an instance (its name, the call)."""
 
 
@@ -48,7 +48,7 @@ def refreshes(pending: Sequence[Target], *, collapse: bool, length: Length) -> I
 
 def _refresh(sender: Target, covered: tuple[Target, ...], length: Length, limit: int = URL_LIMIT) -> Refresh:
     entry = sender.entry
-    ask = RefreshAsk(
+    ask = RefreshRequest(
         model_id=sender.model_id,
         hard=entry.mode is Mode.HARD,
         branch_id=sender.branch_id,

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.manifest.manifest import Entry, Manifest, Mode
 from orchestrator.planning.inventory import Inventory, is_id
-from orchestrator.planning.plan import Lane, Plan, Skip, Target, Unresolved
+from orchestrator.planning.plan import Lane, RefreshPlan, Skip, Target, Unresolved
 from orchestrator.planning.resolve import Resolver
 
 _UNKNOWN_CONNECTION = "its connection is not known, so another refresh may run on it at the same time; `connection:` in the manifest says it"
 _NOTHING = Inventory()
 
 
-def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mapping[str, Inventory]) -> Plan:
+def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mapping[str, Inventory]) -> RefreshPlan:
     """The plan for `selected` entries; `inventories` by instance holds what was looked up (nothing where not needed)."""
     warnings: dict[int, list[str]] = defaultdict(list)
     index = {entry.name: entry.index for entry in selected}
@@ -47,7 +47,7 @@ def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mappin
         lane = f"connection {connection}" if connection is not None else f"model {model_id}"
         target = Target(entry=entry, model_id=model_id, branch_id=branch_id, connection=connection, lane=lane)
         lanes.setdefault((entry.instance, lane), []).append(target)
-    return Plan(
+    return RefreshPlan(
         manifest=manifest,
         lanes=tuple(Lane(instance=i, key=key, targets=tuple(ts)) for (i, key), ts in lanes.items()),
         skips=tuple(Skip(entry=e, reason="disabled in the manifest") for e in selected if not e.enabled),

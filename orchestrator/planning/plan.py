@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.manifest.manifest import Entry, Manifest
-from orchestrator.omni.answers import RefreshAsk
-from orchestrator.planning.concern import Concern
+from orchestrator.omni.answers import RefreshRequest
+from orchestrator.planning.impact import Concern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Refresh:
 
     sender: Target
     covered: tuple[Target, ...]
-    asks: tuple[RefreshAsk, ...]
+    asks: tuple[RefreshRequest, ...]
     timeout_s: float
     wait: bool
 
@@ -70,7 +70,7 @@ class Unresolved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RefreshPlan:
     """Everything that was selected, in manifest order within each part; `warnings` by an entry's index. `concerns` are what a
     change means to the entries, where the run follows one, and `remarks` what is to be said of it as a whole.
     """

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from orchestrator.omni.answers import RefreshAsk
+from orchestrator.omni.answers import RefreshRequest
 
 # Servers answer 414 above this many bytes of request target (field reports; the API documents no limit).
 URL_LIMIT = 8000
 
 
-def split_ask(ask: RefreshAsk, length: Callable[[RefreshAsk], int], limit: int = URL_LIMIT) -> tuple[RefreshAsk, ...]:
+def split_ask(
+    ask: RefreshRequest, length: Callable[[RefreshRequest], int], limit: int = URL_LIMIT
+) -> tuple[RefreshRequest, ...]:
     """The calls that cover `ask`, each of at most `limit` bytes as `length` counts them.
 
     `tables` is divided and each part keeps the schemas that its tables name; a scope of schemas alone is divided as it
@@ -31,8 +33,8 @@ def split_ask(ask: RefreshAsk, length: Callable[[RefreshAsk], int], limit: int =
 
 
 def split_refused(
-    asks: Sequence[RefreshAsk], part: int, length: Callable[[RefreshAsk], int]
-) -> tuple[RefreshAsk, ...] | None:
+    asks: Sequence[RefreshRequest], part: int, length: Callable[[RefreshRequest], int]
+) -> tuple[RefreshRequest, ...] | None:
     """The calls of a refresh after the server refused `asks[part]` as too long (414): those before it as they are, it
     and those after it divided anew, each of at most half its bytes. None where it cannot be divided any more.
     """
@@ -41,7 +43,7 @@ def split_refused(
     return None if rest[0] == asks[part] else (*asks[:part], *rest)
 
 
-def _by_schemas(ask: RefreshAsk, length: Callable[[RefreshAsk], int], limit: int) -> Iterator[RefreshAsk]:
+def _by_schemas(ask: RefreshRequest, length: Callable[[RefreshRequest], int], limit: int) -> Iterator[RefreshRequest]:
     if not ask.schemas:
         yield ask
     for part in _parts(ask.schemas, lambda p: length(replace(ask, schemas=p)), limit):

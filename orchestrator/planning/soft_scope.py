@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestrator.changes.change_set import Change, Name
+from orchestrator.changes.change_set import Change, ObjectName
 from orchestrator.manifest.manifest import Entry
 from orchestrator.planning.names import (
     Pattern,
@@ -15,7 +15,7 @@ from orchestrator.planning.names import (
     patterns_of_tables,
     split_name,
 )
-from orchestrator.planning.reach import fits
+from orchestrator.planning.read_set import fits
 
 TABLES_ALONE = "nobody says in which schema {names} is: the server scans every schema of the connection for it"
 
@@ -70,9 +70,9 @@ class _Speller:
         else:
             self._known = self._tables or patterns_of_schemas(listed or ())
         self._knows_tables = any(pattern.table is not None for pattern in self._known)
-        self._found: dict[Name, tuple[str, ...] | None] = {}
+        self._found: dict[ObjectName, tuple[str, ...] | None] = {}
 
-    def piece(self, name: Name) -> _Piece | None:
+    def piece(self, name: ObjectName) -> _Piece | None:
         """What a change of `name` needs; None where it lies outside of the entry's own scope."""
         schemas, tables = self._schemas_of(name), self._tables_of(name)
         if schemas == () or tables == ():
@@ -81,16 +81,16 @@ class _Speller:
             schemas = None
         return _Piece(schemas, tables)
 
-    def _schemas_of(self, name: Name) -> tuple[str, ...] | None:
+    def _schemas_of(self, name: ObjectName) -> tuple[str, ...] | None:
         """What its schema is called. Where only schemas are known the table does not matter, and thousands of them share one."""
-        key = name if self._knows_tables else Name(name.catalog, name.schema, None)
+        key = name if self._knows_tables else ObjectName(name.catalog, name.schema, None)
         if key not in self._found:
             self._found[key] = self._spell_schemas(key)
         return self._found[key]
 
-    def _spell_schemas(self, name: Name) -> tuple[str, ...] | None:
+    def _spell_schemas(self, name: ObjectName) -> tuple[str, ...] | None:
         if self._schemas:
-            mine = [p for p in self._schemas if fits(p, Name(name.catalog, name.schema, None))]
+            mine = [p for p in self._schemas if fits(p, ObjectName(name.catalog, name.schema, None))]
             if name.schema is None:
                 return _distinct(p.text for p in mine)
             return _spelled(mine, name)
@@ -102,7 +102,7 @@ class _Speller:
         alone = () if known and len(known) == len(fitting) else (name.schema,)
         return _distinct([*_spelled(known, name), *alone])
 
-    def _tables_of(self, name: Name) -> tuple[str, ...] | None:
+    def _tables_of(self, name: ObjectName) -> tuple[str, ...] | None:
         if self._tables:
             mine = [p for p in self._tables if fits(p, name)]
             if name.table is None or has_wildcard(name.table):
@@ -110,7 +110,7 @@ class _Speller:
             return _distinct(p.text if not has_wildcard(p.text) else _fill_table(p, name) for p in mine)
         return None if name.table is None else self._qualified(name)
 
-    def _qualified(self, name: Name) -> tuple[str, ...] | None:
+    def _qualified(self, name: ObjectName) -> tuple[str, ...] | None:
         """`schema.table`, for each schema that may be meant; None where that could be read as another table, or cannot be sent."""
         owners = [split_name(schema)[-1:] for schema in self._schemas_of(name) or ()] if name.schema is not None else []
         parts = [(*owner, name.table or "") for owner in owners or [()]]
@@ -119,7 +119,7 @@ class _Speller:
         return _distinct(".".join(each) for each in parts)
 
 
-def _spelled(patterns: list[Pattern], name: Name) -> tuple[str, ...]:
+def _spelled(patterns: list[Pattern], name: ObjectName) -> tuple[str, ...]:
     """What the schema of `name` is called by patterns that it fits: those without wildcards in their own words, first."""
     plain = [p for p in patterns if not has_wildcard(p.schema or "")]
     wild = [p for p in patterns if has_wildcard(p.schema or "")]
@@ -132,7 +132,7 @@ def _schema_of(pattern: Pattern) -> str:
     return f"{pattern.catalog}.{pattern.schema}" if pattern.catalog is not None else str(pattern.schema)
 
 
-def _fill(pattern: Pattern, name: Name) -> str:
+def _fill(pattern: Pattern, name: ObjectName) -> str:
     """A schema that a pattern with wildcards means; the pattern itself where the change does not say which."""
     if name.schema is None or has_wildcard(name.schema):
         return _schema_of(pattern)
@@ -141,7 +141,7 @@ def _fill(pattern: Pattern, name: Name) -> str:
     return f"{pattern.catalog if name.catalog is None else name.catalog}.{name.schema}"
 
 
-def _fill_table(pattern: Pattern, name: Name) -> str:
+def _fill_table(pattern: Pattern, name: ObjectName) -> str:
     """The table that a pattern with wildcards means; the pattern itself where it can only be told so."""
     schema = pattern.schema if name.schema is None or has_wildcard(name.schema) else name.schema
     parts = [part for part in (pattern.catalog, schema, name.table) if part is not None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from orchestrator.quota.duration_model import Lognormal
+from orchestrator.quota.duration_model import DurationDistribution
 
 
 class Purpose(IntEnum):
@@ -28,38 +28,38 @@ SUBMITTING = frozenset({Purpose.LOOK_UP, Purpose.SUBMIT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class FollowedJob:
     """A job that is followed. Moments are the loop's clock. `unfinished_at` is when it was last known to run (its
-    acceptance at first), `asked_at` when the last poll left (its acceptance at first), `timeout_at` when its time is up.
+    acceptance at first), `polled_at` when the last poll left (its acceptance at first), `timeout_at` when its time is up.
     """
 
     model: str
     accepted_at: float
     unfinished_at: float
-    asked_at: float
+    polled_at: float
     min_s: float
     max_s: float
     timeout_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class CallRequest:
     """A request for a turn: what for, in which order among its like (smaller first), and not before when."""
 
     purpose: Purpose
     rank: tuple[float, ...] = ()
     not_before: float = 0.0
-    job: Job | None = None
+    job: FollowedJob | None = None
 
 
-def earliest_at(ask: Ask) -> float:
+def earliest_at(ask: CallRequest) -> float:
     """The first moment when the call may go, whatever it is worth: a job is not asked after more often than allowed."""
     if ask.job is None:
         return ask.not_before
-    return max(ask.not_before, ask.job.asked_at + ask.job.min_s)
+    return max(ask.not_before, ask.job.polled_at + ask.job.min_s)
 
 
-def unseen_s(job: Job, expected: Lognormal | None, now: float) -> float:
+def unseen_s(job: FollowedJob, expected: DurationDistribution | None, now: float) -> float:
     """Return the expected seconds since `job` finished; infinite once its timeout is over.
 
     Without an estimate (no history, or a job that outlived it) the end is as likely at one moment since the last poll as
@@ -80,7 +80,7 @@ _SHARE = 0.1
 _IDLE_S = 5.0
 
 
-def worth_at(request: Ask, expected: Lognormal | None, spacing_s: float) -> float:
+def worth_at(request: CallRequest, expected: DurationDistribution | None, spacing_s: float) -> float:
     """Return the moment from which a poll is worth its call.
 
     `spacing_s` is how far apart the polls of one job are if all calls are polls (`poll_spacing_s`). A job with an estimate
@@ -93,9 +93,9 @@ def worth_at(request: Ask, expected: Lognormal | None, spacing_s: float) -> floa
         return first
     # as long as a poll of each job every 5 s takes at most half of the calls, nothing waits longer
     longest_s = job.max_s if spacing_s > _IDLE_S / 2 else min(job.max_s, _IDLE_S)
-    last = max(first, min(job.asked_at + longest_s, job.timeout_at))
+    last = max(first, min(job.polled_at + longest_s, job.timeout_at))
     if expected is None or expected.outlived(job.unfinished_at - job.accepted_at):
-        return max(first, min(last, job.asked_at + max(_IDLE_S, spacing_s)))
+        return max(first, min(last, job.polled_at + max(_IDLE_S, spacing_s)))
     # an end need not be known sooner than a part of the finest poll, and not later than a part of the coarsest
     price_s = min(_DEAREST * job.max_s, max(_CHEAPEST * job.min_s, _SHARE * spacing_s))
     if unseen_s(job, expected, first) >= price_s:
@@ -103,7 +103,7 @@ def worth_at(request: Ask, expected: Lognormal | None, spacing_s: float) -> floa
     if unseen_s(job, expected, last) < price_s:
         return last
     low, high = first, last
-    while high - low > 0.05 * max(0.2, high - job.asked_at):
+    while high - low > 0.05 * max(0.2, high - job.polled_at):
         mid = (low + high) / 2
         if unseen_s(job, expected, mid) >= price_s:
             high = mid

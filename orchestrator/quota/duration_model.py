@@ -25,7 +25,7 @@ _KEPT_ENDS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Lognormal:
+class DurationDistribution:
     """The durations of one model's jobs: a lognormal with this median (seconds) and this standard deviation of the logs."""
 
     median_s: float
@@ -67,7 +67,7 @@ class DurationModel:
         self._models = fit(history or {})
         self._ends: list[float] = []
 
-    def expect(self, model: str) -> Lognormal | None:
+    def expect(self, model: str) -> DurationDistribution | None:
         """Return the estimate for the next (or running) job of `model`; None without history."""
         return self._models.get(model)
 
@@ -91,7 +91,7 @@ class DurationModel:
         del self._ends[:-_KEPT_ENDS]
 
 
-def fit(history: Mapping[str, Sequence[float]]) -> dict[str, Lognormal]:
+def fit(history: Mapping[str, Sequence[float]]) -> dict[str, DurationDistribution]:
     """Fit a lognormal to the earlier durations of each model (seconds, oldest first); recent ones count more.
 
     The spread is judged over all models together, because two or three runs of one model cannot show it. On a log scale
@@ -117,7 +117,7 @@ def fit(history: Mapping[str, Sequence[float]]) -> dict[str, Lognormal]:
     fitted = {}
     for name, (centre, total, spread) in centred.items():
         own = (usual * 4 + spread * total) / (4 + total)
-        fitted[name] = Lognormal(math.exp(centre), max(0.05, math.sqrt(own * (1 + 1 / total))))
+        fitted[name] = DurationDistribution(math.exp(centre), max(0.05, math.sqrt(own * (1 + 1 / total))))
     return fitted
 
 

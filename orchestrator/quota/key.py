@@ -9,8 +9,8 @@ from aiolimiter import AsyncLimiter
 
 from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.backoff import hold_s
-from orchestrator.quota.learn import Learned, after_clean_window, after_probes, after_throttle
-from orchestrator.quota.window import Ledger
+from orchestrator.quota.limit_estimate import LimitEstimate, after_clean_window, after_probes, after_throttle
+from orchestrator.quota.window import CallWindow
 
 # After so many holds in a row that ended in another 429 the window is taken to be full.
 _FULL_AFTER = 4
@@ -29,14 +29,14 @@ class KeyQuota:
         label: str,
         secret: Secret,
         limit: RateLimit,
-        ledger: Ledger,
+        ledger: CallWindow,
         rng: Random,
         request_timeout_s: float = 0.0,
     ) -> None:
         self.label = label
         self.secret = secret
         self.per_s = limit.per_s
-        self.learned = Learned.from_told(limit.requests)
+        self.learned = LimitEstimate.from_told(limit.requests)
         self.refused = False
         self.not_before = 0.0
         self.holds = 0

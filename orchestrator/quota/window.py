@@ -28,8 +28,8 @@ class LedgerLost(OmniRefreshError):
     """The log of a key's calls could not be used for too long: no call may leave, because none can be counted."""
 
 
-class Ledger(Protocol):
-    """Where a key's calls are counted: in this process (`Window`), or in a store that several processes share."""
+class CallWindow(Protocol):
+    """Where a key's calls are counted: in this process (`MemoryWindow`), or in a store that several processes share."""
 
     def room_at(self, now: float, limit: int) -> float | None:
         """Return when the next call may leave; None while that depends on an answer that has not come.
@@ -56,8 +56,8 @@ class Ledger(Protocol):
         """Return the moment before which no call of the key may leave; in the past if it is not held."""
 
 
-class Window:
-    """A `Ledger` in memory. Moments are the event loop's clock, in seconds; every operation is O(1) amortized."""
+class MemoryWindow:
+    """A `CallWindow` in memory. Moments are the event loop's clock, in seconds; every operation is O(1) amortized."""
 
     def __init__(self, per_s: float) -> None:
         self._span_s = span_s(per_s)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from orchestrator.engine.outcome import Asked, CallMade, Failure, Outcome, Status, Validation
-from orchestrator.engine.spending import BudgetSample
+from orchestrator.engine.budget_sampler import BudgetSample
+from orchestrator.engine.outcome import CallKind, CallMade, Failure, Outcome, Status, Validation
 from orchestrator.errors import UsageError
 from orchestrator.manifest.manifest import Mode
 from orchestrator.report.document import SCHEMA_VERSION
@@ -117,7 +117,7 @@ def _parse_outcome(fields: _Fields) -> Outcome:
 def _parse_call(fields: _Fields) -> CallMade:
     return CallMade(
         number=fields.count("number"),
-        what=fields.word("what", Asked),
+        what=fields.word("what", CallKind),
         left_at=fields.moment("left_at"),
         end=fields.text("end"),
         http_status=fields.maybe("http_status", fields.count),

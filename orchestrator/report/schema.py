@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from orchestrator.engine.outcome import Asked, Status
+from orchestrator.engine.outcome import CallKind, Status
 from orchestrator.manifest.manifest import Mode
 from orchestrator.report.document import MESSAGE_LIMIT, SCHEMA_VERSION
 from orchestrator.report.report import Trigger
@@ -175,7 +175,7 @@ def _call() -> dict[str, Any]:
     return _object(
         {
             "number": _told(_COUNT, "Its place among all calls for the target, those that are not listed too."),
-            "what": {"enum": [asked.value for asked in Asked]},
+            "what": {"enum": [asked.value for asked in CallKind]},
             "left_at": _STAMP,
             "end": _told(_TEXT, "`answered`, or a kind as in an error."),
             "http_status": _nullable({"type": "integer"}, "The HTTP status of a call that went wrong."),

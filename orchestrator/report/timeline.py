@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.engine.outcome import ANSWERED, Asked, Outcome, Status
-from orchestrator.engine.spending import BudgetSample
+from orchestrator.engine.budget_sampler import BudgetSample
+from orchestrator.engine.outcome import ANSWERED, CallKind, Outcome, Status
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
 
@@ -61,7 +61,7 @@ class Mass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
+class TimelineLane:
     """The refreshes of one connection; bars that overlap have different levels. `words` is for those who do not see it."""
 
     label: str
@@ -83,7 +83,7 @@ class Tick:
 class Timeline:
     """All lanes that are drawn, what ended last first. `hidden` lanes and `earlier` refreshes (of a run that was resumed) are not."""
 
-    lanes: tuple[Lane, ...]
+    lanes: tuple[TimelineLane, ...]
     ticks: tuple[Tick, ...]
     hidden: int
     earlier: int
@@ -115,7 +115,7 @@ class _Span:
     def sending_s(self) -> float:
         """How long it took until the refresh call was accepted; 0 where it never was, or that is not known."""
         for call in self.outcome.calls:
-            if call.what is Asked.REFRESH and call.end == ANSWERED and self.outcome.submitted_at is not None:
+            if call.what is CallKind.REFRESH and call.end == ANSWERED and self.outcome.submitted_at is not None:
                 waited_s = (call.left_at - self.outcome.submitted_at).total_seconds()
                 return max(0.0, waited_s + (call.took_s or 0.0))
         return 0.0
@@ -191,7 +191,7 @@ def _spans(report: Report) -> tuple[list[_Span], int]:
     return spans, earlier
 
 
-def _lane(label: str, group: Iterable[_Span], length_s: float, alone: set[Status]) -> Lane:
+def _lane(label: str, group: Iterable[_Span], length_s: float, alone: set[Status]) -> TimelineLane:
     bars: list[Bar] = []
     ends: list[float] = []
     spans = sorted(group, key=lambda span: span.begin_s)
@@ -223,7 +223,7 @@ def _lane(label: str, group: Iterable[_Span], length_s: float, alone: set[Status
         )
     bad = sum(not span.outcome.status.is_good for span in spans)
     words = f"{label}: {len(spans)} refreshes from {took(spans[0].begin_s)} to {took(max(s.end_s for s in spans))}"
-    return Lane(
+    return TimelineLane(
         label=label,
         words=words + (f", {bad} not good" if bad else ""),
         levels=len(ends),

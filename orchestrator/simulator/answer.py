@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from orchestrator.simulator.scenario import Answers
 from orchestrator.simulator.staging import Stage
-from orchestrator.simulator.world import Job, LiveModel
+from orchestrator.simulator.world import LiveModel, SimulatedJob
 
 LIMIT_TEXT = "Too Many Requests: Rate limit exceeded (60 requests/minute)"
 """The words of the documented 429; they stay when a scenario sets another limit, as an instance's page would."""
@@ -20,7 +20,7 @@ _AGE_S = 30 * 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class SimulatedRequest:
     """One call: `path` is split at slashes and decoded, `query` holds each parameter's last value."""
 
     method: str
@@ -40,7 +40,7 @@ class Answer:
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     model: LiveModel | None = None
-    job: Job | None = None
+    job: SimulatedJob | None = None
     job_status: str | None = None
     tells_end: bool = False
     is_start: bool = False
@@ -61,7 +61,7 @@ class ApiError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
+class SimulatedInstance:
     """What every part of the API needs: the state, the forms of answers, and when the simulator started."""
 
     stage: Stage

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from orchestrator.simulator.answer import (
     Answer,
     ApiError,
-    Ask,
-    Instance,
+    SimulatedInstance,
+    SimulatedRequest,
     require_choice,
     require_flag,
     require_known,
 )
-from orchestrator.simulator.terms import derive_id
+from orchestrator.simulator.field_types import derive_id
 from orchestrator.simulator.world import REFRESHABLE, LiveConnection, LiveModel
 
 _DIALECTS = frozenset(
@@ -59,7 +59,7 @@ _EDITOR = [
 ]
 
 
-def list_connections(instance: Instance, ask: Ask) -> Answer:
+def list_connections(instance: SimulatedInstance, ask: SimulatedRequest) -> Answer:
     """GET /v1/connections: all of them at once."""
     query = ask.query
     require_known(query, _CONNECTION_PARAMETERS, prefix="formErrors: ")
@@ -82,13 +82,13 @@ def list_connections(instance: Instance, ask: Ask) -> Answer:
     return Answer(status=200, body={"connections": found})
 
 
-def show_connection(instance: Instance, ask: Ask, connection_id: str) -> Answer:
+def show_connection(instance: SimulatedInstance, ask: SimulatedRequest, connection_id: str) -> Answer:
     """GET /v1/connections/{connectionId}."""
     require_known(ask.query, frozenset())
     return Answer(status=200, body={"connection": _connection(instance, _find_connection(instance, connection_id))})
 
 
-def list_schedules(instance: Instance, ask: Ask, connection_id: str) -> Answer:
+def list_schedules(instance: SimulatedInstance, ask: SimulatedRequest, connection_id: str) -> Answer:
     """GET /v1/connections/{connectionId}/schedules; for connection admins."""
     require_known(ask.query, frozenset())
     connection = _find_connection(instance, connection_id)
@@ -112,13 +112,13 @@ def list_schedules(instance: Instance, ask: Ask, connection_id: str) -> Answer:
     return Answer(status=200, body={"schedules": schedules})
 
 
-def list_environments(instance: Instance, ask: Ask) -> Answer:
+def list_environments(instance: SimulatedInstance, ask: SimulatedRequest) -> Answer:
     """GET /v1/connection-environments."""
     require_known(ask.query, frozenset())
     return Answer(status=200, body={"connectionEnvironments": list(_environments(instance))})
 
 
-def who_am_i(instance: Instance, ask: Ask) -> Answer:
+def who_am_i(instance: SimulatedInstance, ask: SimulatedRequest) -> Answer:
     """GET /v1/whoami: the caller's role on each model that has roles of its own; without a filter at most 100."""
     require_known(ask.query, frozenset({"modelId"}))
     wanted = [model_id for model_id in ask.query.get("modelId", "").split(",") if model_id]
@@ -144,7 +144,7 @@ def _role(model: LiveModel) -> dict[str, object]:
     return {"baseRole": role, "roleName": role, "connectionId": model.connection.id, "permissions": permissions}
 
 
-def _environments(instance: Instance) -> Iterator[dict[str, object]]:
+def _environments(instance: SimulatedInstance) -> Iterator[dict[str, object]]:
     for environment in instance.stage.environments:
         base = instance.stage.find_connection(environment.base)
         stand_in = instance.stage.find_connection(environment.connection)
@@ -158,7 +158,7 @@ def _environments(instance: Instance) -> Iterator[dict[str, object]]:
         }
 
 
-def _find_connection(instance: Instance, connection_id: str) -> LiveConnection:
+def _find_connection(instance: SimulatedInstance, connection_id: str) -> LiveConnection:
     instance.require_uuid("connectionId", connection_id)
     connection = instance.stage.connections.get(connection_id.lower())
     if connection is None:
@@ -166,7 +166,7 @@ def _find_connection(instance: Instance, connection_id: str) -> LiveConnection:
     return connection
 
 
-def _connection(instance: Instance, connection: LiveConnection) -> dict[str, object]:
+def _connection(instance: SimulatedInstance, connection: LiveConnection) -> dict[str, object]:
     created = instance.created(connection.order)
     return {
         "id": connection.id,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from orchestrator.simulator.terms import Count, Part, Seconds, Text
+from orchestrator.simulator.field_types import Count, ScenarioPart, Seconds, Text
 
 
 def _regex(pattern: str) -> str:
@@ -24,7 +24,7 @@ def _header(text: str) -> str:
     return text
 
 
-class Fault(Part):
+class InjectedFault(ScenarioPart):
     """Something that goes wrong: for which calls, when, and how."""
 
     name: Text | None = None
@@ -82,7 +82,7 @@ class Fault(Part):
         return self.effect or ("none" if self.replaces else "before")
 
     @model_validator(mode="after")
-    def _says_when(self) -> "Fault":
+    def _says_when(self) -> "InjectedFault":
         if sum((bool(self.nth), self.every is not None, self.p is not None, self.always)) > 1:
             raise ValueError("only one of `nth`, `every`, `p` and `always`")
         if not (self.nth or self.every or self.always or self.p is not None or self._has_moments):
@@ -92,7 +92,7 @@ class Fault(Part):
         return self
 
     @model_validator(mode="after")
-    def _says_what(self) -> "Fault":
+    def _says_what(self) -> "InjectedFault":
         if not self.replaces and not self.delay and self.close_after is None:
             raise ValueError("say what happens: `status`, `drop`, `delay` or `close_after`")
         bodies = {"message", "body", "raw"} & self.model_fields_set
@@ -112,16 +112,16 @@ class Fault(Part):
 class Rules:
     """The faults of a scenario, with what each has counted so far."""
 
-    def __init__(self, faults: tuple[Fault, ...], seed: int) -> None:
+    def __init__(self, faults: tuple[InjectedFault, ...], seed: int) -> None:
         self._rules = [
             (fault.name or str(number), fault, re.compile(fault.path), random.Random(f"{seed}/fault/{number}"))
             for number, fault in enumerate(faults, 1)
         ]
         self._counts: defaultdict[tuple[int, str], int] = defaultdict(int)
 
-    def pick(self, method: str, path: str, now_s: float) -> tuple[str, Fault] | None:
+    def pick(self, method: str, path: str, now_s: float) -> tuple[str, InjectedFault] | None:
         """The label and the rule that is in force at this call: the first of those that fit. Each that fits counts."""
-        picked: tuple[str, Fault] | None = None
+        picked: tuple[str, InjectedFault] | None = None
         for number, (label, fault, pattern, dice) in enumerate(self._rules):
             if fault.method not in (None, method) or not pattern.search(path):
                 continue
@@ -132,7 +132,7 @@ class Rules:
         return picked
 
 
-def _is_due(fault: Fault, count: int, now_s: float, dice: random.Random) -> bool:
+def _is_due(fault: InjectedFault, count: int, now_s: float, dice: random.Random) -> bool:
     # The dice fall at each call that fits, so that moments shift no later throw.
     lucky = fault.p is not None and dice.random() < fault.p
     if fault.from_s is not None and now_s < fault.from_s:

@@ -10,10 +10,10 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
-from orchestrator.simulator.terms import Count, Part, Seconds, Spell, Text
+from orchestrator.simulator.field_types import Count, ScenarioPart, Seconds, Text, TimeRange
 
 
-class Key(Part):
+class Key(ScenarioPart):
     """An API key that the instance knows."""
 
     key: Text
@@ -24,7 +24,7 @@ class Key(Part):
     """From this moment on the key is refused, as one that was revoked."""
 
 
-class Limit(Part):
+class Limit(ScenarioPart):
     """How the calls of one key are counted and refused."""
 
     kind: Literal["sliding", "fixed", "bucket", "none"] = "sliding"
@@ -43,7 +43,7 @@ class Limit(Part):
     """The Retry-After header of a 429: none, whole seconds, or an HTTP date."""
     body: Literal["json", "html"] = "json"
     """The body of a 429: the API's JSON, or a proxy's page."""
-    spells: tuple[Spell, ...] = ()
+    spells: tuple[TimeRange, ...] = ()
     """Times in which every call is answered 429."""
 
 
@@ -136,7 +136,7 @@ def _make_counter(limit: Limit, requests: int) -> _Counter:
     return counter if limit.others_every is None else _Shared(counter, limit.others_every)
 
 
-class Gate:
+class RequestLimit:
     """Lets calls in: knows the keys, and a counter for each."""
 
     def __init__(self, limit: Limit, keys: tuple[Key, ...]) -> None:

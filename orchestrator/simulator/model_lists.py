@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from orchestrator.simulator.answer import (
     Answer,
     ApiError,
-    Ask,
-    Instance,
+    SimulatedInstance,
+    SimulatedRequest,
     require_choice,
     require_count,
     require_flag,
@@ -25,13 +25,13 @@ _CACHED = 64
 class ModelLists:
     """GET /v1/models. Filtered and sorted lists are kept while nothing changes, so that paging costs little."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: SimulatedInstance) -> None:
         self._instance = instance
         self._lists: dict[tuple[object, ...], list[LiveModel]] = {}
         self._by_name: dict[str, list[LiveModel]] = {}
         self._named = 0
 
-    def page(self, ask: Ask) -> Answer:
+    def page(self, ask: SimulatedRequest) -> Answer:
         """One page. Raises ApiError 400 for parameters that are unknown or wrong."""
         query = ask.query
         require_known(query, _MODEL_PARAMETERS)
@@ -54,7 +54,7 @@ class ModelLists:
         }
         return Answer(status=200, body={"pageInfo": info, "records": records})
 
-    def _find(self, ask: Ask) -> list[LiveModel]:
+    def _find(self, ask: SimulatedRequest) -> list[LiveModel]:
         query = ask.query
         field = require_choice(query, "sortField", _MODEL_SORTS, "updatedAt")
         is_descending = require_choice(query, "sortDirection", ("asc", "desc"), "desc") == "desc"
@@ -71,7 +71,7 @@ class ModelLists:
             self._lists[kept] = found
         return found
 
-    def _candidates(self, ask: Ask) -> Iterable[LiveModel]:
+    def _candidates(self, ask: SimulatedRequest) -> Iterable[LiveModel]:
         """The models among which a list is looked for: the one of its id, those of its very name, or all."""
         models = self._instance.stage.models
         if "modelId" in ask.query:
@@ -87,7 +87,7 @@ class ModelLists:
             self._named = len(models)
         return self._by_name.get(name, ())
 
-    def _fits(self, model: LiveModel, ask: Ask, *, with_deleted: bool) -> bool:
+    def _fits(self, model: LiveModel, ask: SimulatedRequest, *, with_deleted: bool) -> bool:
         query = ask.query
         if model.is_deleted and not with_deleted:
             return False

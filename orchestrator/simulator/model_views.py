@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from orchestrator.simulator.answer import (
     Answer,
     ApiError,
-    Ask,
-    Instance,
+    SimulatedInstance,
+    SimulatedRequest,
     require_choice,
     require_count,
     require_flag,
     require_known,
 )
-from orchestrator.simulator.population import Connection, Issue
+from orchestrator.simulator.population import Connection, ScenarioIssue
 from orchestrator.simulator.world import LiveModel
 
 _YAML_PARAMETERS = frozenset({"branchId", "fileName", "mode", "includeChecksums", "includeSchemas", "fullyResolved"})
@@ -25,7 +25,7 @@ _YAML_MODES_WITH_VIEWS = ("combined", "merged")
 _YAML_MODES = (*_YAML_MODES_WITH_VIEWS, "extension", "staged", "history")
 
 
-def list_schemas(instance: Instance, ask: Ask, model_id: str) -> Answer:
+def list_schemas(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str) -> Answer:
     """GET /v1/models/{modelId}/schemas: names, sorted, those that are offloaded too; the branch under either name."""
     require_known(ask.query, frozenset({"branchId", "branch_id"}))
     parameter = "branch_id" if "branch_id" in ask.query else "branchId"
@@ -35,7 +35,7 @@ def list_schemas(instance: Instance, ask: Ask, model_id: str) -> Answer:
     return Answer(status=200, body=body, model=model)
 
 
-def validate(instance: Instance, ask: Ask, model_id: str) -> Answer:
+def validate(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str) -> Answer:
     """GET /v1/models/{modelId}/validate. The branch is called `branchId` here, unlike in a refresh."""
     require_known(ask.query, frozenset({"branchId", "limit"}))
     limit = require_count(ask.query, "limit", sys.maxsize)
@@ -48,7 +48,7 @@ def validate(instance: Instance, ask: Ask, model_id: str) -> Answer:
     return Answer(status=200, body=body, model=model)
 
 
-def list_views(instance: Instance, ask: Ask, model_id: str) -> Answer:
+def list_views(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str) -> Answer:
     """GET /v1/models/{modelId}/view: every view, with no fields; those of offloaded schemas are left out."""
     require_known(ask.query, frozenset({"branch_id"}))
     model, branch_id = _model_and_branch(instance, ask, model_id, "branch_id")
@@ -59,7 +59,7 @@ def list_views(instance: Instance, ask: Ask, model_id: str) -> Answer:
     return Answer(status=200, body={"success": True, "views": views}, model=model)
 
 
-def show_files(instance: Instance, ask: Ask, model_id: str) -> Answer:
+def show_files(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str) -> Answer:
     """GET /v1/models/{modelId}/yaml: one file for the model, and one for each view under its schema's name.
 
     `includeSchemas` names one schema, and is the only way to see an offloaded one; `fileName` is a name or a pattern.
@@ -98,19 +98,19 @@ def view_name(spec: Connection, schema: str, table: str) -> str:
     return "__".join(re.sub(r"\W+", "_", part).lower() for part in (scope, table) if part)
 
 
-def _issue(issue: Issue) -> dict[str, object]:
+def _issue(issue: ScenarioIssue) -> dict[str, object]:
     """An issue as the vendor's pages show it."""
     return issue.model_dump(include={"message", "is_warning", "yaml_path"}, exclude_none=True)
 
 
-def _issue_with_severity(issue: Issue) -> dict[str, object]:
+def _issue_with_severity(issue: ScenarioIssue) -> dict[str, object]:
     """An issue as the vendor's command line knows it."""
     severity = "warning" if issue.is_warning else "error"
     return {"severity": severity, **issue.model_dump(include={"message", "view", "field"}, exclude_none=True)}
 
 
 def _views(
-    instance: Instance, ask: Ask, model: LiveModel, branch_id: str | None, only: str | None
+    instance: SimulatedInstance, ask: SimulatedRequest, model: LiveModel, branch_id: str | None, only: str | None
 ) -> Iterator[tuple[str, str, str]]:
     """Each view's name, schema and table; of one schema, where `only` names it."""
     spec = model.connection.spec
@@ -128,7 +128,9 @@ def _is_named(file: str, wanted: str) -> bool:
     return file == wanted or re.search(pattern, file, re.DOTALL) is not None
 
 
-def _model_and_branch(instance: Instance, ask: Ask, model_id: str, parameter: str) -> tuple[LiveModel, str | None]:
+def _model_and_branch(
+    instance: SimulatedInstance, ask: SimulatedRequest, model_id: str, parameter: str
+) -> tuple[LiveModel, str | None]:
     """The model, and the branch that the parameter names. Raises ApiError 400, 403 or 404."""
     model = instance.model(model_id)
     if model.connection.spec.role == "NO_ACCESS":

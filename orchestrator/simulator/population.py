@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, model_validator
 
-from orchestrator.simulator.terms import (
+from orchestrator.simulator.field_types import (
     BY_FORM,
     MAPPING,
     Count,
     Duration,
     Id,
-    Part,
+    ScenarioPart,
     Text,
     TextForm,
     TextsForm,
@@ -21,7 +21,7 @@ Role = Literal["NO_ACCESS", "VIEWER", "QUERY_TOPICS", "QUERIER", "MODELER", "CON
 Schemas = dict[Text, tuple[Text, ...]]
 
 
-class Issue(Part):
+class ScenarioIssue(ScenarioPart):
     """A validation issue of a model."""
 
     message: str
@@ -36,7 +36,7 @@ class Issue(Part):
     """The field that it is about; told where issues are an object."""
 
 
-class Schedule(Part):
+class ScenarioSchedule(ScenarioPart):
     """A native refresh schedule of a connection."""
 
     schedule: Text
@@ -49,7 +49,7 @@ class Schedule(Part):
     """Whether it is switched off."""
 
 
-class Connection(Part):
+class Connection(ScenarioPart):
     """A database connection: what its warehouse holds, and what the schema model shows of it before any refresh."""
 
     id: Id | None = None
@@ -74,11 +74,11 @@ class Connection(Part):
     """Schemas that are listed, but whose views are shown only where they are asked for by name."""
     scope_view_names: bool = False
     """Whether views' names always carry catalog and schema."""
-    schedules: tuple[Schedule, ...] = ()
+    schedules: tuple[ScenarioSchedule, ...] = ()
     """Its native refresh schedules."""
 
 
-class Branch(Part):
+class Branch(ScenarioPart):
     """A branch of a model."""
 
     name: Text
@@ -90,7 +90,7 @@ class Branch(Part):
 ConnectionRef = Annotated[TextForm | Annotated[Connection, Tag(MAPPING)], BY_FORM]
 
 
-class Traits(Part):
+class Traits(ScenarioPart):
     """What listed, generated and all other models have in common."""
 
     kind: Kind = "SHARED"
@@ -103,9 +103,9 @@ class Traits(Part):
     """Seconds that a refresh takes: a number, [min, max], a lognormal distribution, or `never`."""
     result: Annotated[TextForm | TextsForm, BY_FORM] = "COMPLETED"
     """The job's final word. A list: one word for each refresh, the last one for all that follow."""
-    issues: tuple[Issue, ...] = ()
+    issues: tuple[ScenarioIssue, ...] = ()
     """Validation issues after a refresh."""
-    issues_before: tuple[Issue, ...] | None = None
+    issues_before: tuple[ScenarioIssue, ...] | None = None
     """Validation issues until a refresh; left out: the same as `issues`."""
 
 
@@ -154,7 +154,7 @@ class Generate(Traits):
     """As for a connection."""
 
 
-class Environment(Part):
+class ScenarioEnvironment(ScenarioPart):
     """A connection environment: one connection stands in for another."""
 
     base: Text

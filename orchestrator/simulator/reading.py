@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from orchestrator.errors import UsageError
 from orchestrator.input_file import read_input
+from orchestrator.simulator.field_types import FORMS, ScenarioPart
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.staging import Keys, conflicts, dotted
-from orchestrator.simulator.terms import FORMS, Part
 
 MAX_SHOWN = 50
 """So many faults are printed; the rest is a count."""
@@ -86,8 +86,8 @@ def scenario_json_schema() -> dict[str, object]:
 
 def _read_yaml(source: Path | str) -> tuple[object, _Places]:
     """The file's data, and where each key of it stands. The only place where this room meets YAML."""
+    from orchestrator.manifest.diagnostics import ManifestError
     from orchestrator.manifest.encoding import MAX_BYTES
-    from orchestrator.manifest.faults import ManifestError
     from orchestrator.manifest.yaml_text import load_yaml
 
     try:
@@ -148,20 +148,20 @@ def _unknown(keys: Keys) -> str:
 
 def _keys_at(keys: Keys) -> set[str]:
     """The keys that a mapping at this place may have."""
-    parts: set[type[Part]] = {Scenario}
+    parts: set[type[ScenarioPart]] = {Scenario}
     for key in keys:
         if isinstance(key, str):
             parts = {part for owner in parts for part in _parts_in(_annotation(owner, key))}
     return {field.alias or name for part in parts for name, field in part.model_fields.items()}
 
 
-def _annotation(owner: type[Part], key: str) -> object:
+def _annotation(owner: type[ScenarioPart], key: str) -> object:
     found = (field.annotation for name, field in owner.model_fields.items() if key in (name, field.alias))
     return next(found, None)
 
 
-def _parts_in(annotation: object) -> Iterator[type[Part]]:
-    if isinstance(annotation, type) and issubclass(annotation, Part):
+def _parts_in(annotation: object) -> Iterator[type[ScenarioPart]]:
+    if isinstance(annotation, type) and issubclass(annotation, ScenarioPart):
         yield annotation
     for inner in typing.get_args(annotation):
         yield from _parts_in(inner)

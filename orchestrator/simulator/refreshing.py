@@ -4,8 +4,8 @@ from orchestrator.simulator.answer import (
     UUID,
     Answer,
     ApiError,
-    Ask,
-    Instance,
+    SimulatedInstance,
+    SimulatedRequest,
     require_flag,
     require_known,
 )
@@ -15,7 +15,7 @@ _PARAMETERS = frozenset({"branch_id", "hard_refresh", "schemas", "tables"})
 _NONE: frozenset[str] = frozenset()
 
 
-def start_refresh(instance: Instance, ask: Ask, model_id: str) -> Answer:
+def start_refresh(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str) -> Answer:
     """POST /v1/models/{modelId}/refresh. The order of checks: form, scope, model, permission, branch, overlap."""
     branch_id = ask.query.get("branch_id")
     instance.require_uuid("modelId", model_id)
@@ -44,7 +44,7 @@ def start_refresh(instance: Instance, ask: Ask, model_id: str) -> Answer:
     return Answer(status=200, body=body, model=model, job=job, job_status=status, tells_end=is_final, is_start=True)
 
 
-def tell_status(instance: Instance, ask: Ask, job_id: str) -> Answer:
+def tell_status(instance: SimulatedInstance, ask: SimulatedRequest, job_id: str) -> Answer:
     """GET /v1/jobs/{jobId}/status."""
     if not UUID.fullmatch(job_id):
         raise ApiError(400, "Bad Request: jobId: Invalid uuid")
@@ -77,7 +77,7 @@ def _require_permission(model: LiveModel) -> None:
         raise ApiError(403, "Forbidden: Insufficient permissions", model=model)
 
 
-def _require_branch(instance: Instance, model: LiveModel, branch_id: str | None) -> None:
+def _require_branch(instance: SimulatedInstance, model: LiveModel, branch_id: str | None) -> None:
     if not model.connection.spec.branch_based:
         if branch_id is not None:
             message = "Bad Request: branch_id must not be provided when branch schema refresh is not enabled"

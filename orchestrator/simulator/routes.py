@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from orchestrator.simulator import connections, model_views, refreshing
-from orchestrator.simulator.answer import Answer, ApiError, Ask, Instance, error_body
+from orchestrator.simulator.answer import Answer, ApiError, SimulatedInstance, SimulatedRequest, error_body
 from orchestrator.simulator.model_lists import ModelLists
 
 T = TypeVar("T")
 
-_OneId = Callable[[Instance, Ask, str], Answer]
-_NoId = Callable[[Instance, Ask], Answer]
+_OneId = Callable[[SimulatedInstance, SimulatedRequest, str], Answer]
+_NoId = Callable[[SimulatedInstance, SimulatedRequest], Answer]
 
 _WITH_ID: dict[tuple[str, str], dict[str, _OneId]] = {
     ("models", "refresh"): {"POST": refreshing.start_refresh},
@@ -29,7 +29,7 @@ _WITH_ID: dict[tuple[str, str], dict[str, _OneId]] = {
 class Routes:
     """The whole API of one instance."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: SimulatedInstance) -> None:
         self._instance = instance
         models = ModelLists(instance)
         self._plain: dict[str, dict[str, _NoId]] = {
@@ -40,7 +40,7 @@ class Routes:
         }
         """Paths `/api/v1/{noun}`."""
 
-    def answer(self, ask: Ask) -> Answer:
+    def answer(self, ask: SimulatedRequest) -> Answer:
         """The answer to a call whose key was accepted and whose limit was not used up."""
         try:
             return self._dispatch(ask)
@@ -52,7 +52,7 @@ class Routes:
         """An error in the instance's shape."""
         return Answer(status=status, body=error_body(self._instance.answers.error_shape, status, message))
 
-    def _dispatch(self, ask: Ask) -> Answer:
+    def _dispatch(self, ask: SimulatedRequest) -> Answer:
         path = ask.path
         if len(path) > 2 and path[:2] == ("api", "v1"):
             noun, *rest = path[2:]
@@ -65,7 +65,7 @@ class Routes:
         raise ApiError(404, "Not Found")
 
 
-def _chosen(by_method: dict[str, T], ask: Ask) -> T:
+def _chosen(by_method: dict[str, T], ask: SimulatedRequest) -> T:
     chosen = by_method.get(ask.method)
     if chosen is None:
         raise ApiError(405, "Method Not Allowed", headers={"Allow": ", ".join(by_method)})

@@ -8,13 +8,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag
 
-from orchestrator.simulator.faults import Fault
+from orchestrator.simulator.faults import InjectedFault
+from orchestrator.simulator.field_types import (
+    BY_FORM,
+    MAPPING,
+    Count,
+    ScenarioPart,
+    Seconds,
+    Spread,
+    Text,
+    TextForm,
+    TimeRange,
+)
 from orchestrator.simulator.limits import Key, Limit
-from orchestrator.simulator.population import Connection, DefaultModel, Environment, Generate, Model
-from orchestrator.simulator.terms import BY_FORM, MAPPING, Count, Part, Seconds, Spell, Spread, Text, TextForm
+from orchestrator.simulator.population import Connection, DefaultModel, Generate, Model, ScenarioEnvironment
 
 
-class Answers(Part):
+class Answers(ScenarioPart):
     """Which of the documented forms the answers have."""
 
     error_shape: Literal["message", "detail", "scim", "error"] = "message"
@@ -45,7 +55,7 @@ class Answers(Part):
     """Seconds by which the server's clock (Date, dates in Retry-After) is ahead; may be negative."""
 
 
-class Scenario(Part):
+class Scenario(ScenarioPart):
     """A simulated Omni instance."""
 
     version: Literal[1] = 1
@@ -69,7 +79,7 @@ class Scenario(Part):
     """Request targets longer than so many bytes are answered 414."""
     keep_alive: Seconds = 75.0
     """Seconds after which an idle connection is closed, unannounced."""
-    outages: tuple[Spell, ...] = ()
+    outages: tuple[TimeRange, ...] = ()
     """Times in which the port refuses connections; those that are open are reset."""
     connections: tuple[Connection, ...] = ()
     """Connections that models refer to."""
@@ -79,7 +89,7 @@ class Scenario(Part):
     """Models by the thousand."""
     default_model: DefaultModel | None = None
     """What any other uuid is; left out: a model that is not there (404)."""
-    environments: tuple[Environment, ...] = ()
+    environments: tuple[ScenarioEnvironment, ...] = ()
     """Connection environments."""
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[InjectedFault, ...] = ()
     """What goes wrong; the first rule that is in force decides."""

@@ -19,10 +19,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from orchestrator.simulator.answer import Answer
 from orchestrator.simulator.calls import Call, CallLog
-from orchestrator.simulator.desk import Desk, Fate, Incoming
+from orchestrator.simulator.field_types import TimeRange
+from orchestrator.simulator.request_handler import Incoming, RequestHandler, ResponsePlan
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.staging import Stage
-from orchestrator.simulator.terms import Spell
 
 HOST = "127.0.0.1"
 BACKLOG = 1024
@@ -81,7 +81,7 @@ class Simulator:
         self._loop = asyncio.get_running_loop()
         self._log = CallLog(self._log_path)
         try:
-            self._desk = Desk(self.scenario, seed=self._seed, utcnow=self._utcnow, log=self._log)
+            self._desk = RequestHandler(self.scenario, seed=self._seed, utcnow=self._utcnow, log=self._log)
             self._server = web.Server(
                 self._handle,
                 access_log=None,
@@ -154,7 +154,7 @@ class Simulator:
             await listener.wait_closed()
         await asyncio.sleep(0)  # transports close their sockets in the loop's next turn
 
-    async def _go_down(self, spell: Spell) -> None:
+    async def _go_down(self, spell: TimeRange) -> None:
         await asyncio.sleep(spell.from_s - self.now_s)
         for connection in self._server.connections:
             if connection.transport is not None:
@@ -195,7 +195,7 @@ class Simulator:
         finally:
             self._sleepers.discard(task)
 
-    def _cut(self, request: web.BaseRequest, fate: Fate) -> web.StreamResponse:
+    def _cut(self, request: web.BaseRequest, fate: ResponsePlan) -> web.StreamResponse:
         """End the connection before the whole answer has gone; the response that comes back goes nowhere."""
         transport = request.transport
         if transport is not None:
@@ -218,7 +218,7 @@ def _body(answer: Answer) -> bytes:
     return json.dumps(answer.body, separators=(",", ":")).encode()
 
 
-def _half(fate: Fate, date: str) -> bytes:
+def _half(fate: ResponsePlan, date: str) -> bytes:
     """The part of the answer that still goes out: nothing, half of its headers, or those and half of its body."""
     if fate.drop == "close":
         return b""

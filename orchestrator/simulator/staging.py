@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping
 
+from orchestrator.simulator.field_types import derive_id
 from orchestrator.simulator.limits import Key
 from orchestrator.simulator.population import Connection, DefaultModel, Generate, Model, Traits
 from orchestrator.simulator.scenario import Scenario
-from orchestrator.simulator.terms import derive_id
 from orchestrator.simulator.world import LiveConnection, LiveModel, World
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

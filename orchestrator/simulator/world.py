@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from uuid import UUID
 
-from orchestrator.simulator.population import Connection, Issue, Schemas, Traits
-from orchestrator.simulator.terms import draw_s
+from orchestrator.simulator.field_types import draw_s
+from orchestrator.simulator.population import Connection, ScenarioIssue, Schemas, Traits
 
 REFRESHABLE = frozenset({"SCHEMA", "SHARED", "SHARED_EXTENSION"})
 """Kinds of models that a refresh may name. The others build on one of these."""
@@ -55,7 +55,7 @@ class LiveModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class SimulatedJob:
     """A refresh under way or ended: `ends_s` is infinite for one that never ends."""
 
     id: str
@@ -125,10 +125,10 @@ class World:
     def __init__(self, *, seed: int) -> None:
         self._seed = seed
         self._job_dice = random.Random(f"{seed}/jobs")
-        self._jobs: dict[str, Job] = {}
-        self._ending: list[tuple[float, int, Job]] = []
+        self._jobs: dict[str, SimulatedJob] = {}
+        self._ending: list[tuple[float, int, SimulatedJob]] = []
         self._refreshes: dict[str, int] = {}
-        self._running: dict[str, list[Job]] = {}
+        self._running: dict[str, list[SimulatedJob]] = {}
         self._issues_are_new: set[tuple[str, str | None]] = set()
         self.connections: dict[str, LiveConnection] = {}
         self.models: dict[str, LiveModel] = {}
@@ -191,11 +191,11 @@ class World:
         schemas: tuple[str, ...],
         tables: tuple[str, ...],
         now_s: float,
-    ) -> Job:
+    ) -> SimulatedJob:
         """Start a refresh that was found to be in order."""
         number = self._refreshes[model.id] = self._refreshes.get(model.id, 0) + 1
         results = model.traits.result
-        job = Job(
+        job = SimulatedJob(
             id=str(UUID(int=self._job_dice.getrandbits(128), version=4)),
             model_id=model.id,
             connection_id=model.connection.id,
@@ -213,11 +213,11 @@ class World:
             heapq.heappush(self._ending, (job.ends_s, len(self._jobs), job))
         return job
 
-    def find_job(self, job_id: str) -> Job | None:
+    def find_job(self, job_id: str) -> SimulatedJob | None:
         """The job of this id, whenever it started or ended."""
         return self._jobs.get(job_id)
 
-    def running_job(self, connection: LiveConnection, now_s: float) -> Job | None:
+    def running_job(self, connection: LiveConnection, now_s: float) -> SimulatedJob | None:
         """A job that runs on the connection at `now_s`."""
         running = self._running[connection.id] = [j for j in self._running.get(connection.id, ()) if j.ends_s > now_s]
         return running[0] if running else None
@@ -228,7 +228,7 @@ class World:
         layers = model.connection.layers
         return layers.get(branch_id, layers[None])
 
-    def issues(self, model: LiveModel, branch_id: str | None, now_s: float) -> tuple[Issue, ...]:
+    def issues(self, model: LiveModel, branch_id: str | None, now_s: float) -> tuple[ScenarioIssue, ...]:
         """The model's validation issues at `now_s`."""
         self.settle(now_s)
         traits = model.traits
@@ -242,7 +242,7 @@ class World:
             if job.takes_effect:
                 self._take_effect(job)
 
-    def _take_effect(self, job: Job) -> None:
+    def _take_effect(self, job: SimulatedJob) -> None:
         connection = self.connections[job.connection_id]
         found = read_warehouse(connection.spec, job.schemas, job.tables)
         layers = connection.layers

@@ -20,7 +20,7 @@ from orchestrator.planning.inventory import KINDS, Inventory, is_id
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.names import may_be, patterns_of_schemas, patterns_of_tables, split_name
 from orchestrator.planning.plan import Target
-from orchestrator.quota.door import DoorClosed
+from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.finding import Finding, Severity, found_in
 from orchestrator.survey.preview import look_up
 from orchestrator.survey.schedule_words import describe
@@ -98,7 +98,7 @@ class _Check:
         self._branch_mode()
         try:
             await together(self._connections(calls, reader), self._scopes(reader), self._permissions(calls, reader))
-        except DoorClosed as closed:
+        except LimiterClosed as closed:
             words = f"the instance {self._name} could not be asked for everything: {survey.why(closed)}"
             self._findings.append(_of_instance(self._entries, self._name, Severity.ERROR, words))
 

@@ -10,8 +10,8 @@ from orchestrator import __version__
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.omni.answers import ModelRecord
 from orchestrator.planning.inventory import Inventory, Needs, by_name, same_named
-from orchestrator.quota.door import DoorClosed
-from orchestrator.survey.stock import CannotTell, Stock
+from orchestrator.quota.rate_limiter import LimiterClosed
+from orchestrator.survey.model_listing import CannotTell, Stock
 from orchestrator.survey.survey import Survey
 
 SCHEMA_VERSION = 1
@@ -45,7 +45,7 @@ async def find_difference(survey: Survey, manifest: Manifest, instance: str, sto
         reader = await survey.look_up(instance)
         try:
             rest = await reader.find(needs)
-        except DoorClosed as closed:
+        except LimiterClosed as closed:
             raise CannotTell(f"the instance {instance} could not be asked: {survey.why(closed)}") from None
         if rest.failure or rest.refused:
             raise CannotTell(f"some models of the manifest could not be looked up{rest.why(*needs.ids, *needs.names)}")

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.engine.proving import wants_proof
+from orchestrator.engine.verification import wants_proof
 from orchestrator.manifest.manifest import Instance, Verify
 from orchestrator.planning.plan import Refresh
 from orchestrator.quota.duration_model import DurationModel

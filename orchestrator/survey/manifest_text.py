@@ -10,7 +10,7 @@ from orchestrator.durations import render_duration
 from orchestrator.manifest.manifest import Instance, RateLimit
 from orchestrator.omni.answers import ModelRecord
 from orchestrator.planning.inventory import is_id
-from orchestrator.survey.stock import Stock
+from orchestrator.survey.model_listing import Stock
 from orchestrator.text import clean
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_/-]*(?: [A-Za-z0-9_/-]+)*")

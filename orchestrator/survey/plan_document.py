@@ -8,8 +8,8 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.manifest.manifest import Entry
 from orchestrator.omni.address import UnsendableName, refresh_target
-from orchestrator.omni.answers import RefreshAsk
-from orchestrator.planning.touched import Touched
+from orchestrator.omni.answers import RefreshRequest
+from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.survey.preview import Preview
 from orchestrator.survey.steps import Step
 
@@ -55,7 +55,7 @@ def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Map
     }
 
 
-def _change(preview: Preview, touched: Touched) -> dict[str, object]:
+def _change(preview: Preview, touched: FollowedChange) -> dict[str, object]:
     """The change that the plan follows, and what it means to each entry."""
     return {
         "change": touched.changes.to_json(),
@@ -97,7 +97,7 @@ def _refresh(step: Step) -> Mapping[str, Any]:
     }
 
 
-def _target(ask: RefreshAsk) -> str | None:
+def _target(ask: RefreshRequest) -> str | None:
     """The call's path and query; None where a name cannot be sent at all."""
     try:
         return refresh_target(ask)

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from orchestrator.engine.look_up import together
 from orchestrator.engine.planning import ask_schemas
 from orchestrator.manifest.manifest import Entry, Manifest
-from orchestrator.planning.concern import concern, must_ask
+from orchestrator.planning.followed_change import FollowedChange
+from orchestrator.planning.impact import concern, must_ask
 from orchestrator.planning.inventory import Inventory, make_needs
 from orchestrator.planning.lanes import Length
 from orchestrator.planning.make_plan import make_plan
-from orchestrator.planning.narrow import narrow, set_apart
-from orchestrator.planning.plan import Plan, Unresolved
-from orchestrator.planning.touched import Touched
-from orchestrator.quota.door import DoorClosed
+from orchestrator.planning.plan import RefreshPlan, Unresolved
+from orchestrator.planning.restrict_plan import narrow, set_apart
 from orchestrator.quota.duration_model import DurationModel
-from orchestrator.survey.cautions import Caution, make_cautions
+from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.forecast import Forecast, make_forecast
+from orchestrator.survey.plan_warnings import PlanWarning, make_plan_warnings
 from orchestrator.survey.steps import Step, make_steps
 from orchestrator.survey.survey import Survey
 
@@ -29,11 +29,11 @@ class Preview:
     if any.
     """
 
-    plan: Plan
+    plan: RefreshPlan
     steps: tuple[Step, ...]
     forecast: Forecast
-    cautions: tuple[Caution, ...]
-    touched: Touched | None = None
+    cautions: tuple[PlanWarning, ...]
+    touched: FollowedChange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Found:
 NOTHING_ASKED = Found(inventories={}, calls={}, silent={})
 
 
-def needs_look_ups(selected: Sequence[Entry], touched: Touched | None = None) -> bool:
+def needs_look_ups(selected: Sequence[Entry], touched: FollowedChange | None = None) -> bool:
     """Whether anything must be asked before these entries can be planned."""
     entries = [e for e in _not_apart(selected, touched) if e.enabled]
     if touched is not None and any(must_ask(e, touched) for e in entries):
@@ -73,7 +73,7 @@ async def look_up(survey: Survey, selected: Sequence[Entry], *, everything: bool
         reader = await survey.look_up(name)
         try:
             inventories[name] = await reader.inventory(entries, everything=everything)
-        except DoorClosed as closed:
+        except LimiterClosed as closed:
             silent[name] = survey.why(closed)
         calls[name] = reader.reads
 
@@ -85,7 +85,9 @@ async def look_up(survey: Survey, selected: Sequence[Entry], *, everything: bool
     return Found(inventories=inventories, calls=calls, silent=silent)
 
 
-async def look_up_touched(survey: Survey, manifest: Manifest, selected: Sequence[Entry], touched: Touched) -> Found:
+async def look_up_touched(
+    survey: Survey, manifest: Manifest, selected: Sequence[Entry], touched: FollowedChange
+) -> Found:
     """The look-ups that a run makes which follows a change: those of entries that it may concern, and the schemas that they read."""
     entries = _not_apart(selected, touched)
     found = await look_up(survey, entries)
@@ -100,7 +102,7 @@ async def look_up_touched(survey: Survey, manifest: Manifest, selected: Sequence
     return replace(found, schemas=schemas, calls=calls)
 
 
-def _not_apart(selected: Sequence[Entry], touched: Touched | None) -> Sequence[Entry]:
+def _not_apart(selected: Sequence[Entry], touched: FollowedChange | None) -> Sequence[Entry]:
     """Without those entries of which it is known before anything is asked that the change does not concern them."""
     if touched is None:
         return selected
@@ -113,7 +115,7 @@ def make_preview(
     selected: Sequence[Entry],
     found: Found,
     *,
-    touched: Touched | None = None,
+    touched: FollowedChange | None = None,
     length: Length,
     history: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> Preview:
@@ -139,6 +141,6 @@ def make_preview(
         plan=plan,
         steps=steps,
         forecast=make_forecast(steps, instances=manifest.instances, look_ups=found.calls, durations=durations),
-        cautions=make_cautions(plan, steps, found.inventories),
+        cautions=make_plan_warnings(plan, steps, found.inventories),
         touched=touched,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.omni.answers import Schedule
+from orchestrator.omni.answers import RefreshSchedule
 
 _NUMBER = re.compile(r"[0-9]{1,2}")
 _DAYS = re.compile(r"[A-Za-z0-9,#L-]{1,40}")
 
 
-def describe(schedule: Schedule) -> str:
+def describe(schedule: RefreshSchedule) -> str:
     """When a schedule runs, as far as its cron (minutes, hours, day of month, month, day of week, year: six fields as AWS
     EventBridge has them) is one that can be told shortly; else the cron itself.
     """

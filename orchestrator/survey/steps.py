@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.planning.lanes import Length, refreshes
-from orchestrator.planning.plan import Lane, Plan, Refresh
+from orchestrator.planning.plan import Lane, Refresh, RefreshPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Step:
     refresh: Refresh
 
 
-def make_steps(plan: Plan, *, length: Length, known_s: Callable[[str, str], float | None]) -> tuple[Step, ...]:
+def make_steps(plan: RefreshPlan, *, length: Length, known_s: Callable[[str, str], float | None]) -> tuple[Step, ...]:
     """All refreshes of a plan. Those that may go at once stand first: the longest first, where `known_s` (instance,
     model id) knows earlier durations, else in the manifest's order; then the second ones of the lanes, and so on.
     """

@@ -10,11 +10,11 @@ from typing import Self
 from orchestrator.engine.calls import Calls
 from orchestrator.engine.look_up import LookUp
 from orchestrator.engine.opening import Access, Background, open_calls, refused_instances
-from orchestrator.engine.tally import Tally
+from orchestrator.engine.run_stats import RunStats
 from orchestrator.manifest.manifest import Instance
-from orchestrator.quota.door import Closing, DoorClosed
+from orchestrator.quota.concurrency import ConcurrencyLimit
 from orchestrator.quota.duration_model import DurationModel
-from orchestrator.quota.wire import Wire
+from orchestrator.quota.rate_limiter import LimiterClosed, StopReason
 
 PATIENCE_S = 300.0
 """A person waits for the answer: keys that get nothing but 429 for so long are given up."""
@@ -22,24 +22,24 @@ PATIENCE_S = 300.0
 _AT_ONCE = 16
 
 _CLOSED_WORDS = {
-    Closing.KEYS_REFUSED: "it refused every key",
-    Closing.THROTTLED: f"every key got nothing but 429 for {PATIENCE_S / 60:.0f} minutes",
-    Closing.DOWN: "it did not answer",
-    Closing.UNREACHABLE: "no call ever reached it",
+    StopReason.KEYS_REFUSED: "it refused every key",
+    StopReason.THROTTLED: f"every key got nothing but 429 for {PATIENCE_S / 60:.0f} minutes",
+    StopReason.DOWN: "it did not answer",
+    StopReason.UNREACHABLE: "no call ever reached it",
 }
 
 
 class Survey:
-    """Opens instances when they are first asked for; an async context manager. `tally` counts every call."""
+    """Opens instances when they are first asked for; an async context manager. `stats` counts every call."""
 
     def __init__(self, instances: Mapping[str, Instance], access: Access) -> None:
         self._instances = instances
         self._access = access
         self._stack = AsyncExitStack()
-        self._wire = Wire(_AT_ONCE)
+        self._wire = ConcurrencyLimit(_AT_ONCE)
         self._background = Background()
         self._calls: dict[str, Calls] = {}
-        self.tally = Tally()
+        self.stats = RunStats()
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -64,16 +64,16 @@ class Survey:
                 instance,
                 client,
                 access,
-                wire=self._wire,
+                concurrency_limit=self._wire,
                 durations=DurationModel(),
                 patience_s=PATIENCE_S,
-                tally=self.tally,
+                stats=self.stats,
                 background=self._background,
             )
         return self._calls[name]
 
     @staticmethod
-    def why(error: DoorClosed) -> str:
+    def why(error: LimiterClosed) -> str:
         """Why an instance gives no turn any more, in words."""
         words = _CLOSED_WORDS.get(error.reason, error.reason.value)
         return f"{words}: {error.detail}" if error.detail else words

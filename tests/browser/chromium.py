@@ -43,10 +43,12 @@ class BrowserError(Exception):
 class Page:
     """A tab. Everything blocks until it has happened; what the page asked for and complained of is kept."""
 
-    def __init__(self, wire: "Wire") -> None:
-        self._wire = wire
-        target = wire.call("Target.createTarget", {"url": "about:blank"})["targetId"]
-        self._session = wire.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
+    def __init__(self, concurrency_limit: "Wire") -> None:
+        self._wire = concurrency_limit
+        target = concurrency_limit.call("Target.createTarget", {"url": "about:blank"})["targetId"]
+        self._session = concurrency_limit.call("Target.attachToTarget", {"targetId": target, "flatten": True})[
+            "sessionId"
+        ]
         self._target = target
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
@@ -237,9 +239,9 @@ def _end(process: int) -> None:
 
 
 @contextmanager
-def open_page(wire: Wire) -> Iterator[Page]:
+def open_page(concurrency_limit: Wire) -> Iterator[Page]:
     """A tab of its own."""
-    page = Page(wire)
+    page = Page(concurrency_limit)
     try:
         yield page
     finally:

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress
+from orchestrator.engine.active_lanes import ActiveLane
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.under_way import LaneUnderWay
 from orchestrator.report.earlier import parse_document
 from orchestrator.report.summary import render_summary
 from tests.browser.chromium import chromium, open_page
@@ -42,8 +42,8 @@ _TEMPLATE = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=r
 def a_nightly_s_moment() -> Progress:
     """Two minutes into a run over 300 models."""
 
-    def lane(target: str, age_s: float, usual_s: float | None, behind: int = 0) -> LaneUnderWay:
-        return LaneUnderWay(instance="prod", target=target, serves=1, age_s=age_s, usual_s=usual_s, behind=behind)
+    def lane(target: str, age_s: float, usual_s: float | None, behind: int = 0) -> ActiveLane:
+        return ActiveLane(instance="prod", target=target, serves=1, age_s=age_s, usual_s=usual_s, behind=behind)
 
     lanes = [
         lane("Quarterly Finance", 148, 62, 3),

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name, NotRefreshed, NotUnderstood, merge, shorten
+from orchestrator.changes.change_set import (
+    Change,
+    ChangeSet,
+    Effect,
+    NotRefreshed,
+    NotUnderstood,
+    ObjectName,
+    merge,
+    shorten,
+)
 from orchestrator.changes.dialects import DIALECTS, dialect_named
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.listed import ADDITIVE_ONLY, parse_listed, read_names
@@ -19,21 +28,21 @@ def nothing() -> bytes:
 @pytest.mark.parametrize(
     "text, name, shown",
     [
-        ("sales", Name(None, "sales", None), "sales.*"),
-        ("sales.*", Name(None, "sales", None), "sales.*"),
-        ("sales.orders", Name(None, "sales", "orders"), "sales.orders"),
-        ("prod.sales.orders", Name("prod", "sales", "orders"), "prod.sales.orders"),
-        ("prod.sales.*", Name("prod", "sales", None), "prod.sales.*"),
-        ("prod.*.*", Name("prod", None, None), "prod.*.*"),
-        ("?.orders", Name(None, None, "orders"), "?.orders"),
-        ("sales.ledger_*", Name(None, "sales", "ledger_*"), "sales.ledger_*"),
-        ('"odd.name".`x"y`', Name(None, "odd.name", 'x"y'), '"odd.name"."x""y"'),
-        ('s."*"', Name(None, "s", None), "s.*"),
-        ("[a]]b].[c d]", Name(None, "a]b", "c d"), "a]b.c d"),
-        ("my-project.ds.2024_t", Name("my-project", "ds", "2024_t"), "my-project.ds.2024_t"),
+        ("sales", ObjectName(None, "sales", None), "sales.*"),
+        ("sales.*", ObjectName(None, "sales", None), "sales.*"),
+        ("sales.orders", ObjectName(None, "sales", "orders"), "sales.orders"),
+        ("prod.sales.orders", ObjectName("prod", "sales", "orders"), "prod.sales.orders"),
+        ("prod.sales.*", ObjectName("prod", "sales", None), "prod.sales.*"),
+        ("prod.*.*", ObjectName("prod", None, None), "prod.*.*"),
+        ("?.orders", ObjectName(None, None, "orders"), "?.orders"),
+        ("sales.ledger_*", ObjectName(None, "sales", "ledger_*"), "sales.ledger_*"),
+        ('"odd.name".`x"y`', ObjectName(None, "odd.name", 'x"y'), '"odd.name"."x""y"'),
+        ('s."*"', ObjectName(None, "s", None), "s.*"),
+        ("[a]]b].[c d]", ObjectName(None, "a]b", "c d"), "a]b.c d"),
+        ("my-project.ds.2024_t", ObjectName("my-project", "ds", "2024_t"), "my-project.ds.2024_t"),
     ],
 )
-def test_listed_names_are_taken_as_written(text: str, name: Name, shown: str) -> None:
+def test_listed_names_are_taken_as_written(text: str, name: ObjectName, shown: str) -> None:
     """A schema, a table, a table with its catalog: parts without their quotes, no letter changed, and shown so that nothing is ambiguous."""
     assert parse_listed(text) == name
     assert str(name) == shown
@@ -75,7 +84,7 @@ def test_a_wrong_line_is_named(tmp_path: Path) -> None:
 def test_the_document_has_the_promised_shape() -> None:
     """`to_json` gives changes, what was not understood and what was not refreshed, and nothing that steers a terminal."""
     change = Change(
-        name=Name(None, "s", "t\x1b"), effect=Effect.DESTRUCTIVE, source="a.sql", line=12, reason="drops\nit"
+        name=ObjectName(None, "s", "t\x1b"), effect=Effect.DESTRUCTIVE, source="a.sql", line=12, reason="drops\nit"
     )
     found = ChangeSet(
         changes=(change,),
@@ -136,8 +145,8 @@ def test_a_name_that_is_listed_twice_is_one_change(tmp_path: Path) -> None:
     (tmp_path / "names").write_text("a.b\nc.d\na.b\n")
     found = read_names(["a.b", f"@{tmp_path / 'names'}", "e"], stdin=bytes)
     assert [change.name for change in found.changes] == [
-        Name(None, "a", "b"),
-        Name(None, "c", "d"),
-        Name(None, "e", None),
+        ObjectName(None, "a", "b"),
+        ObjectName(None, "c", "d"),
+        ObjectName(None, "e", None),
     ]
     assert found.changes[0].line == 0

@@ -8,7 +8,7 @@ from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.dialects import DIALECTS
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.files import decode
-from orchestrator.changes.notices import Notices
+from orchestrator.changes.notices import ReaderWarnings
 from orchestrator.changes.reader import read_sql
 
 PIECES = (
@@ -138,7 +138,7 @@ def test_any_text_gives_a_change_set_or_a_clear_error(sql: str, dialect: str) ->
 def decoded(data: bytes) -> str | ChangesError:
     """The bytes as text, or why they are none."""
     try:
-        return decode(data, "x", Notices())
+        return decode(data, "x", ReaderWarnings())
     except ChangesError as refused:
         return refused
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.changes.column_types import Columns, Step, compare_types
+from orchestrator.changes.column_types import Columns, TypeChange, compare_types
 from orchestrator.changes.dialects import DIALECTS
 from tests.changes.reading import read, touched, unclear
 
@@ -258,7 +258,7 @@ def test_sessions_move(sql: str, dialect: str, expected: list[str]) -> None:
 )
 def test_widening(old: str, new: str, *, wider: bool) -> None:
     """A type is wider if it holds all that the old one did, and is of the same sort; in doubt it is not."""
-    assert (compare_types(old, new, DIALECTS["postgres"]) is not Step.OTHER) is wider
+    assert (compare_types(old, new, DIALECTS["postgres"]) is not TypeChange.OTHER) is wider
 
 
 def test_types_come_from_the_same_file() -> None:

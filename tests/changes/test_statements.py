@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.changes.dialects import DIALECTS
-from orchestrator.changes.lexer import Kind, Lexer
+from orchestrator.changes.lexer import Lexer, TokenKind
 from orchestrator.changes.statements import Splitter
 from tests.changes.reading import read, touched, unclear
 
@@ -181,7 +181,7 @@ def test_tokens_keep_their_place() -> None:
     """Each token knows where it begins and ends in the text, and a string what it holds."""
     lexer = Lexer("SELECT 'a''b' , \"c\" FROM x", DIALECTS["postgres"], source="x")
     tokens = []
-    while (token := lexer.next()).kind is not Kind.END:
+    while (token := lexer.next()).kind is not TokenKind.END:
         tokens.append(token)
     assert [lexer.text[token.start : token.end] for token in tokens] == ["SELECT", "'a''b'", ",", '"c"', "FROM", "x"]
     assert [token.text for token in tokens[1:4:2]] == ["a'b", "c"]

@@ -12,9 +12,9 @@ import pytest
 from orchestrator.app.advice import next_commands
 from orchestrator.engine.failure import RunKind, make_failure
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.journal.stored import NewRun
+from orchestrator.journal.records import NewRun
 from orchestrator.manifest.manifest import absolute_path
-from orchestrator.omni.errors import Kind
+from orchestrator.omni.errors import CallErrorKind
 from orchestrator.planning.selection import select
 from tests.cli.commands import call, write_manifest
 from tests.cli.live import Omni, manifest_for
@@ -44,15 +44,15 @@ FAILED = bad("b", Status.FAILED, RunKind.JOB_FAILED)
     "status, kind, http_status",
     [
         (Status.REJECTED, RunKind.UNRESOLVED, None),
-        (Status.REJECTED, Kind.BAD_REQUEST, 400),
-        (Status.REJECTED, Kind.FORBIDDEN, 403),
-        (Status.REJECTED, Kind.NOT_FOUND, 404),
-        (Status.REJECTED, Kind.REDIRECT, 301),
-        (Status.NOT_STARTED, Kind.KEY_REFUSED, 401),
+        (Status.REJECTED, CallErrorKind.BAD_REQUEST, 400),
+        (Status.REJECTED, CallErrorKind.FORBIDDEN, 403),
+        (Status.REJECTED, CallErrorKind.NOT_FOUND, 404),
+        (Status.REJECTED, CallErrorKind.REDIRECT, 301),
+        (Status.NOT_STARTED, CallErrorKind.KEY_REFUSED, 401),
         (Status.NO_EFFECT, RunKind.NO_EFFECT, None),
-        (Status.ERROR, Kind.DNS, None),
-        (Status.ERROR, Kind.TLS, None),
-        (Status.ERROR, Kind.PROXY, None),
+        (Status.ERROR, CallErrorKind.DNS, None),
+        (Status.ERROR, CallErrorKind.TLS, None),
+        (Status.ERROR, CallErrorKind.PROXY, None),
     ],
 )
 def test_a_wrong_configuration_needs_a_new_run(status: Status, kind: str, http_status: int | None) -> None:
@@ -70,9 +70,9 @@ def test_a_wrong_configuration_needs_a_new_run(status: Status, kind: str, http_s
     [
         (Status.FAILED, RunKind.JOB_FAILED),
         (Status.TIMED_OUT, RunKind.TIMED_OUT),
-        (Status.UNKNOWN, Kind.CUT_OFF),
-        (Status.REJECTED, Kind.CONFLICT),
-        (Status.THROTTLED, Kind.THROTTLED),
+        (Status.UNKNOWN, CallErrorKind.CUT_OFF),
+        (Status.REJECTED, CallErrorKind.CONFLICT),
+        (Status.THROTTLED, CallErrorKind.THROTTLED),
         (Status.NOT_STARTED, RunKind.LANE_CLOSED),
         (Status.UNKNOWN, RunKind.POLL_REFUSED),
     ],
@@ -84,7 +84,9 @@ def test_what_no_manifest_can_mend_is_retried(status: Status, kind: str) -> None
 
 def test_an_instance_that_never_answered_has_a_wrong_address() -> None:
     """One that answered before was down: its targets are retried."""
-    silent = [bad(name, Status.ERROR, kind) for name, kind in (("a", Kind.CONNECT), ("b", RunKind.INSTANCE_DOWN))]
+    silent = [
+        bad(name, Status.ERROR, kind) for name, kind in (("a", CallErrorKind.CONNECT), ("b", RunKind.INSTANCE_DOWN))
+    ]
     assert next_commands(run(), silent) == ("omni-refresh run m.yaml --select a --select b",)
     assert next_commands(run(), [*silent, FAILED, make_outcome(2)]) == ("omni-refresh retry R1",)
 
@@ -117,7 +119,7 @@ def test_names_are_quoted_and_select_themselves() -> None:
 
 def test_many_targets_are_the_runs_own_selection() -> None:
     """When all of many targets failed by one mistake, the command is the one that was given, not a list of names."""
-    wrong = [bad(f"m{n}", Status.ERROR, Kind.DNS) for n in range(20)]
+    wrong = [bad(f"m{n}", Status.ERROR, CallErrorKind.DNS) for n in range(20)]
     selection = ("select tag:a b", "exclude x", "touched 9f")
     assert next_commands(run("/else/m.yaml"), wrong, selection=selection) == (
         f"omni-refresh run {absolute_path('m.yaml')} --select 'tag:a b' --exclude x",

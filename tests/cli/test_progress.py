@@ -19,9 +19,9 @@ from rich.text import Text
 from orchestrator.cli.live import keep_drawing
 from orchestrator.cli.pane import Pane, terminal_size
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress, say_left
+from orchestrator.engine.active_lanes import ActiveLane
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.under_way import LaneUnderWay
-from orchestrator.quota.door import Closing
+from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.simulator import virtual
 from tests.cli.commands import start, write_manifest, write_scenario
 from tests.cli.screen import Screen
@@ -36,9 +36,9 @@ def lane(
     serves: int = 1,
     usual_s: float | None = None,
     behind: int = 0,
-) -> LaneUnderWay:
+) -> ActiveLane:
     """A lane at work."""
-    return LaneUnderWay(instance="prod", target=target, serves=serves, age_s=age_s, usual_s=usual_s, behind=behind)
+    return ActiveLane(instance="prod", target=target, serves=serves, age_s=age_s, usual_s=usual_s, behind=behind)
 
 
 MOMENT = Progress(
@@ -106,13 +106,13 @@ def test_before_the_plan() -> None:
 @pytest.mark.parametrize(
     "closing, words",
     [
-        (Closing.STOPPED, "2m05s, stopping: nothing more is submitted"),
-        (Closing.FAIL_FAST, "2m05s, too many failed: nothing more is submitted"),
-        (Closing.DEADLINE, "2m05s, deadline: nothing more is submitted"),
-        (Closing.LANES_CLOSED, "2m05s, ending: nothing more is submitted"),
+        (StopReason.STOPPED, "2m05s, stopping: nothing more is submitted"),
+        (StopReason.FAIL_FAST, "2m05s, too many failed: nothing more is submitted"),
+        (StopReason.DEADLINE, "2m05s, deadline: nothing more is submitted"),
+        (StopReason.LANES_CLOSED, "2m05s, ending: nothing more is submitted"),
     ],
 )
-def test_a_run_that_is_stopped_says_so(closing: Closing, words: str) -> None:
+def test_a_run_that_is_stopped_says_so(closing: StopReason, words: str) -> None:
     """Instead of the time left stands why nothing more is submitted."""
     assert shown(replace(MOMENT, ended=closing))[0].endswith(words)
     assert len(shown(replace(MOMENT, ended=closing), 40)[0]) < 40
@@ -162,10 +162,10 @@ TEXTS = st.one_of(st.text(max_size=80), st.sampled_from(EVIL))
     names=st.lists(TEXTS, max_size=8),
     counts=st.dictionaries(st.sampled_from(list(Status)), st.integers(0, 10**6)),
     more=st.integers(0, 10**6),
-    ended=st.sampled_from([None, *Closing]),
+    ended=st.sampled_from([None, *StopReason]),
 )
 def test_any_moment_fits_any_terminal(
-    *, width: int, height: int, names: list[str], counts: dict[Status, int], more: int, ended: Closing | None
+    *, width: int, height: int, names: list[str], counts: dict[Status, int], more: int, ended: StopReason | None
 ) -> None:
     """No line is as wide as the terminal, none too many, none holds a control character, and no bar is full too early."""
     total = sum(counts.values()) + more

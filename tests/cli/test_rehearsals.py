@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.engine.failure import JOB_LEFT, RunKind, in_rehearsal, make_failure
 from orchestrator.engine.outcome import Status
-from orchestrator.omni.errors import Kind
+from orchestrator.omni.errors import CallErrorKind
 from tests.cli.commands import KEY, call, write_manifest, write_scenario
 from tests.rehearsal import uuid
 from tests.report.reports import make_outcome
@@ -56,7 +56,7 @@ def test_a_rehearsals_advice_names_no_real_command(tmp_path: Path, capfd: Any) -
 
 def test_no_hint_of_a_rehearsal_continues_a_run() -> None:
     """Whatever goes wrong in a rehearsal, its hint names neither command."""
-    failures = [make_failure(kind, "x") for kind in (*Kind, *RunKind)]
+    failures = [make_failure(kind, "x") for kind in (*CallErrorKind, *RunKind)]
     failures.append(make_failure(RunKind.STOPPED, "x", hint=JOB_LEFT))
     for failure in failures:
         outcome = in_rehearsal(replace(make_outcome(1, Status.ERROR), error=failure))

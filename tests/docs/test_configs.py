@@ -9,7 +9,7 @@ from orchestrator.app.simulation import stage
 from orchestrator.engine.outcome import Status
 from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.manifest import Manifest
-from orchestrator.simulator.judging import most_in_window, overlaps, posts_per_model
+from orchestrator.simulator.call_log_checks import most_in_window, overlaps, posts_per_model
 from orchestrator.simulator.reading import load_scenario
 from orchestrator.simulator.scenario import Scenario
 from tests.house.tree import ROOT
@@ -52,7 +52,7 @@ def test_the_demo_ends_as_staged(seed: int) -> None:
 def test_the_demo_shows_what_it_promises() -> None:
     """The demo meets a spell of 429 and 502s to polls, collapses refreshes, and runs others one after another."""
     demo = _demo(0)
-    assert demo.result.tally.throttled >= 1
+    assert demo.result.stats.throttled >= 1
     assert Counter(call.status for call in demo.polls)[502] == 3
     assert Counter(o.covered_by for o in demo.outcomes)["Orders"] == 5
     assert not overlaps(demo.calls)

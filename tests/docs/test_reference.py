@@ -18,7 +18,7 @@ from orchestrator.engine.failure import RunKind
 from orchestrator.engine.outcome import Status
 from orchestrator.errors import OmniRefreshError
 from orchestrator.log import Event, LogFormat, Redactor, set_up_logging
-from orchestrator.omni.errors import Kind
+from orchestrator.omni.errors import CallErrorKind
 from orchestrator.quota.events import KeyHeld, KeySetAside, LimitChanged
 from orchestrator.report import exit_code
 from tests.docs.cli_reference import PAGE, program, render_commands, split_page
@@ -74,7 +74,7 @@ def test_every_status_is_told() -> None:
 def test_every_error_kind_is_told() -> None:
     """Each kind of error has its row, with a meaning, something to do, and the statuses that it comes with."""
     page = "docs/reference/statuses-and-errors.md"
-    for heading, kinds in (("Errors of a call", Kind), ("Errors of a run", RunKind)):
+    for heading, kinds in (("Errors of a call", CallErrorKind), ("Errors of a run", RunKind)):
         told = rows(page, heading)
         assert sorted(words(row[0])[0] for row in told) == sorted(kind.value for kind in kinds), heading
         for row in told:

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.engine.breaker import Breaker, is_silence, next_probe_s
 from orchestrator.engine.events import InstanceAnswers, InstanceGivenUp, InstanceSilent
 from orchestrator.engine.outcome import Status
-from orchestrator.omni.errors import CallError, FateUnknown, Kind, Refused, Throttled, Unsent
+from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Refused, Throttled, Unsent
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse
 
@@ -75,7 +75,7 @@ def test_a_port_that_refuses_counts_as_well() -> None:
     rehearsal = run(outages=[{"from": 3, "until": 60}], count=100, workers=1)
     assert set(rehearsal.statuses.values()) == {Status.SUCCEEDED}
     assert len(rehearsal.posts) == 100
-    assert rehearsal.result.tally.requests == len(rehearsal.calls)
+    assert rehearsal.result.stats.requests == len(rehearsal.calls)
 
 
 def test_a_stalled_server_sees_no_more_than_the_limit_when_it_wakes() -> None:
@@ -136,17 +136,17 @@ def test_one_instance_that_is_down_harms_no_other_target() -> None:
 @pytest.mark.parametrize(
     "error, silent",
     [
-        (Unsent(Kind.DNS, ""), True),
-        (Unsent(Kind.CONNECT, ""), True),
-        (Unsent(Kind.TLS, ""), False),
-        (FateUnknown(Kind.TIMEOUT, ""), True),
-        (FateUnknown(Kind.CUT_OFF, "", http_status=200), False),
-        (FateUnknown(Kind.SERVER_ERROR, "", http_status=502), True),
-        (FateUnknown(Kind.TIMEOUT, "", http_status=408), False),
-        (Refused(Kind.UNAVAILABLE, "", http_status=503), True),
-        (Refused(Kind.FORBIDDEN, "", http_status=403), False),
-        (Refused(Kind.BAD_REQUEST, ""), False),
-        (Throttled(Kind.THROTTLED, "", http_status=429), False),
+        (Unsent(CallErrorKind.DNS, ""), True),
+        (Unsent(CallErrorKind.CONNECT, ""), True),
+        (Unsent(CallErrorKind.TLS, ""), False),
+        (DeliveryUnknown(CallErrorKind.TIMEOUT, ""), True),
+        (DeliveryUnknown(CallErrorKind.CUT_OFF, "", http_status=200), False),
+        (DeliveryUnknown(CallErrorKind.SERVER_ERROR, "", http_status=502), True),
+        (DeliveryUnknown(CallErrorKind.TIMEOUT, "", http_status=408), False),
+        (Refused(CallErrorKind.UNAVAILABLE, "", http_status=503), True),
+        (Refused(CallErrorKind.FORBIDDEN, "", http_status=403), False),
+        (Refused(CallErrorKind.BAD_REQUEST, ""), False),
+        (Throttled(CallErrorKind.THROTTLED, "", http_status=429), False),
     ],
 )
 def test_what_counts_as_silence(error: CallError, silent: bool) -> None:

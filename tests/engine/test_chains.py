@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import Settings
-from orchestrator.journal.stored import Fate, StoredCall
+from orchestrator.engine.settings import RunSettings
+from orchestrator.journal.records import CallStatus, StoredCall
 from orchestrator.simulator import virtual
-from orchestrator.simulator.judging import overlaps
+from orchestrator.simulator.call_log_checks import overlaps
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from tests.machine import Death, Machine, Night, quick_folder
@@ -83,9 +83,9 @@ class Chains:
             after_s = rng.uniform(0.1, 40)
             return {"act": lambda run: asyncio.get_running_loop().call_later(after_s, run.stop)}
         if kind < 0.7:
-            return {"settings": Settings(wait=False)}
+            return {"settings": RunSettings(wait=False)}
         if kind < 0.8:
-            return {"settings": Settings(deadline_s=rng.uniform(1, 40))}
+            return {"settings": RunSettings(deadline_s=rng.uniform(1, 40))}
         return {}
 
     async def step(self) -> None:
@@ -172,7 +172,7 @@ def calls_by_sender(machine: Machine, root: str) -> Mapping[int, Sequence[Sent]]
     models = {t.place: str(t.model_id) for one in chain for t in one.targets if t.model_id is not None}
     found: dict[int, list[StoredCall]] = {}
     for call in sorted((c for one in chain for c in one.calls), key=lambda c: c.id):
-        if call.fate is not Fate.REFUSED:
+        if call.fate is not CallStatus.REFUSED:
             found.setdefault(call.sender, []).append(call)
     return {
         sender: [Sent(job_id=c.job_id, model_id=models[sender], is_last=c is calls[-1]) for c in calls]

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.engine.before import Past
-from orchestrator.engine.call_log import FIRST_KEPT, LAST_KEPT, CallLog
-from orchestrator.engine.outcome import Asked, CallMade, Outcome, Status
+from orchestrator.engine.attempt_log import FIRST_KEPT, LAST_KEPT, AttemptLog
+from orchestrator.engine.make_outcomes import compared
+from orchestrator.engine.outcome import CallKind, CallMade, Outcome, Status
+from orchestrator.engine.prior_state import EarlierResults
 from orchestrator.engine.run import Run
-from orchestrator.engine.settings import Settings
-from orchestrator.engine.settle import compared
-from orchestrator.omni.errors import CallError, FateUnknown, Kind, Throttled
+from orchestrator.engine.settings import RunSettings
+from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Throttled
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse, uuid
 
@@ -23,7 +23,7 @@ def one(**sections: object) -> Rehearsal:
     return rehearse(manifest_text(model(1, retries=3)), make_scenario(default_model={"duration": 20}, **sections))
 
 
-def ends(calls: tuple[CallMade, ...]) -> list[tuple[Asked, str, int | None]]:
+def ends(calls: tuple[CallMade, ...]) -> list[tuple[CallKind, str, int | None]]:
     return [(call.what, call.end, call.http_status) for call in calls]
 
 
@@ -31,7 +31,7 @@ def test_a_good_refresh_is_one_call() -> None:
     """Good polls are counted, not kept; the refresh call has its moment, its end, the job's word and the wait after it."""
     outcome = one().outcome
     (call,) = outcome.calls
-    assert (call.number, call.what, call.end, call.http_status) == (1, Asked.REFRESH, "answered", None)
+    assert (call.number, call.what, call.end, call.http_status) == (1, CallKind.REFRESH, "answered", None)
     assert call.word is not None
     assert call.left_at == outcome.submitted_at
     assert call.took_s is not None
@@ -47,9 +47,9 @@ def test_each_attempt_is_kept_with_its_end_and_the_wait_after_it() -> None:
     outcome = one(faults=[throttled, unavailable]).outcome
     assert outcome.status is Status.SUCCEEDED
     assert ends(outcome.calls) == [
-        (Asked.REFRESH, "throttled", 429),
-        (Asked.REFRESH, "unavailable", 503),
-        (Asked.REFRESH, "answered", None),
+        (CallKind.REFRESH, "throttled", 429),
+        (CallKind.REFRESH, "unavailable", 503),
+        (CallKind.REFRESH, "answered", None),
     ]
     assert [call.number for call in outcome.calls] == [1, 2, 3]
     waits = [call.wait_s or 0 for call in outcome.calls]
@@ -61,7 +61,7 @@ def test_each_attempt_is_kept_with_its_end_and_the_wait_after_it() -> None:
 def test_a_poll_that_went_wrong_is_kept() -> None:
     """Failed polls are among the calls, their numbers tell how many good ones came before."""
     outcome = one(faults=[{"method": "GET", "path": "/jobs/", "nth": [2], "status": 502}]).outcome
-    assert ends(outcome.calls) == [(Asked.REFRESH, "answered", None), (Asked.POLL, "server_error", 502)]
+    assert ends(outcome.calls) == [(CallKind.REFRESH, "answered", None), (CallKind.POLL, "server_error", 502)]
     assert [call.number for call in outcome.calls] == [1, 3]
 
 
@@ -73,7 +73,7 @@ def test_a_call_that_was_cut_off_has_no_end() -> None:
         run.stop()
 
     staged = make_scenario(default_model={"duration": 20}, faults=[{"method": "POST", "nth": [1], "delay": 25}])
-    outcome = rehearse(manifest_text(model(1)), staged, settings=Settings(grace_s=1), act=stop).outcome
+    outcome = rehearse(manifest_text(model(1)), staged, settings=RunSettings(grace_s=1), act=stop).outcome
     (call,) = outcome.calls
     assert (call.end, call.took_s, call.wait_s) == ("cut_off", None, None)
     assert outcome.status is Status.UNKNOWN
@@ -89,10 +89,10 @@ def test_who_was_served_by_another_made_no_calls() -> None:
 
 def test_the_first_calls_and_the_last_are_kept() -> None:
     """However many there are, memory and reports are bounded; the numbers show what is left out."""
-    log = CallLog()
+    log = AttemptLog()
     for second in range(1000):
-        log.left(Asked.REFRESH, second, AT + timedelta(seconds=second))
-        log.failed(second + 0.25, Throttled(Kind.THROTTLED, "slow down", http_status=429))
+        log.left(CallKind.REFRESH, second, AT + timedelta(seconds=second))
+        log.failed(second + 0.25, Throttled(CallErrorKind.THROTTLED, "slow down", http_status=429))
     numbers = [call.number for call in log.calls]
     assert numbers == [*range(1, FIRST_KEPT + 1), *range(1001 - LAST_KEPT, 1001)]
     assert log.count == 1000
@@ -102,9 +102,9 @@ def test_the_first_calls_and_the_last_are_kept() -> None:
 
 def test_a_call_ends_once() -> None:
     """What is heard after a call's end, or before any left, changes nothing."""
-    log, error = CallLog(), FateUnknown(Kind.CUT_OFF, "reset")
-    log.failed(0, CallError(Kind.DNS, "no such name"))
-    log.left(Asked.REFRESH, 1, AT)
+    log, error = AttemptLog(), DeliveryUnknown(CallErrorKind.CUT_OFF, "reset")
+    log.failed(0, CallError(CallErrorKind.DNS, "no such name"))
+    log.left(CallKind.REFRESH, 1, AT)
     log.failed(2, error)
     log.failed(5, error)
     assert [(call.end, call.took_s) for call in log.calls] == [("cut_off", 1)]
@@ -120,22 +120,24 @@ def outcome(status: Status, *, covered_by: str | None = None) -> Outcome:
 )
 def test_since_when_it_fails(status: Status, since: datetime | None) -> None:
     """A target that goes on failing has the moment at which the row began; a good one has none."""
-    past = Past(statuses={"sales": Status.ERROR}, failing_since={"sales": AT}, began_at=AT + timedelta(days=3))
+    past = EarlierResults(
+        statuses={"sales": Status.ERROR}, failing_since={"sales": AT}, began_at=AT + timedelta(days=3)
+    )
     now = compared(outcome(status), past, ())
     assert (now.previous_status, now.failing_since) == (Status.ERROR, since)
 
 
 def test_a_row_of_failures_begins_with_this_run() -> None:
     """What failed for the first time has been failing since this run began."""
-    past = Past(statuses={"sales": Status.SUCCEEDED}, began_at=AT)
+    past = EarlierResults(statuses={"sales": Status.SUCCEEDED}, began_at=AT)
     assert compared(outcome(Status.TIMED_OUT), past, ()).failing_since == AT
 
 
 def test_the_usual_duration_is_the_median() -> None:
     """The median of earlier durations, unknown where there are none or where another's refresh served the target."""
-    assert compared(outcome(Status.SUCCEEDED), Past(), (3.0, 500.0, 5.0)).usual_s == 5.0
-    assert compared(outcome(Status.SUCCEEDED), Past(), ()).usual_s is None
-    assert compared(outcome(Status.SUCCEEDED, covered_by="x"), Past(), (3.0,)).usual_s is None
+    assert compared(outcome(Status.SUCCEEDED), EarlierResults(), (3.0, 500.0, 5.0)).usual_s == 5.0
+    assert compared(outcome(Status.SUCCEEDED), EarlierResults(), ()).usual_s is None
+    assert compared(outcome(Status.SUCCEEDED, covered_by="x"), EarlierResults(), (3.0,)).usual_s is None
 
 
 def test_a_run_knows_what_is_usual() -> None:

@@ -3,15 +3,15 @@
 import pytest
 
 from orchestrator.engine.failure import CLOSED_WORDS, JOB_LEFT, RunKind, make_failure
-from orchestrator.engine.settings import Settings
-from orchestrator.omni.errors import Kind
+from orchestrator.engine.settings import RunSettings
+from orchestrator.omni.errors import CallErrorKind
 from orchestrator.simulator.reading import make_scenario
 from tests.engine.test_ends import stop_after_10_s
 from tests.rehearsal import manifest_text, model, rehearse
 
 
-@pytest.mark.parametrize("kind", [*Kind, *RunKind])
-def test_every_kind_has_a_hint(kind: Kind | RunKind) -> None:
+@pytest.mark.parametrize("kind", [*CallErrorKind, *RunKind])
+def test_every_kind_has_a_hint(kind: CallErrorKind | RunKind) -> None:
     """No failure leaves people alone."""
     assert make_failure(kind, "").hint
 
@@ -26,6 +26,6 @@ def test_a_job_that_is_left_has_a_hint_of_its_own() -> None:
     """A run that is stopped while it follows a job says that resume asks after it; what was not sent, that it goes on."""
     staged = make_scenario(default_model={"duration": 300})
     text = manifest_text(model(1, connection="one"), model(2, connection="one"), defaults={"collapse": False})
-    run = rehearse(text, staged, settings=Settings(grace_s=3), act=stop_after_10_s)
+    run = rehearse(text, staged, settings=RunSettings(grace_s=3), act=stop_after_10_s)
     hints = {o.status.value: o.error.hint for o in run.outcomes if o.error is not None}
     assert hints == {"interrupted": JOB_LEFT, "not_started": "resume goes on with it"}

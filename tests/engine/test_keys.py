@@ -5,7 +5,7 @@ import json
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.quota.events import KeySetAside
 from orchestrator.report.exit_code import exit_code
 from orchestrator.simulator.reading import make_scenario
@@ -124,7 +124,7 @@ def test_several_keys_share_the_work() -> None:
     run = rehearse(
         manifest_text(*(model(n) for n in range(1, 181)), keys=3),
         make_scenario(default_model={"duration": 1}),
-        settings=Settings(wait=False),
+        settings=RunSettings(wait=False),
     )
     assert run.posts[-1].t_s < 5
     assert len({call.key for call in run.posts}) == 3

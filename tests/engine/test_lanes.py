@@ -7,10 +7,10 @@ import pytest
 from orchestrator.engine.events import LaneFailed
 from orchestrator.engine.outcome import Status
 from orchestrator.engine.recorder import SilentRecorder
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import OmniRefreshError
 from orchestrator.planning.plan import Refresh
-from orchestrator.simulator.judging import overlaps
+from orchestrator.simulator.call_log_checks import overlaps
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse, uuid
@@ -213,7 +213,7 @@ def test_no_wait_follows_only_what_somebody_waits_for() -> None:
     staged = scenario(1, 2).model_copy(
         update={"default_model": make_scenario(default_model={"duration": 300}).default_model}
     )
-    run = rehearse(manifest_text(*models), staged, settings=Settings(wait=False))
+    run = rehearse(manifest_text(*models), staged, settings=RunSettings(wait=False))
     assert run.statuses == {"m1": Status.SUCCEEDED, "m2": Status.ACCEPTED, "m9": Status.ACCEPTED}
     assert overlaps(run.calls) == []
     assert {poll.job_id for poll in run.polls} == set(run.of("m1").job_ids)
@@ -268,7 +268,7 @@ def test_a_scope_that_a_deadline_cut_is_no_target_that_was_not_started() -> None
     tables = [f"s.table_with_a_long_name_{n:04d}" for n in range(900)]
     text = manifest_text(wh(1, schemas=["s"], tables=tables), wh(2, schemas=["x"]), model(3))
     staged = scenario(1, 2, faults=({"method": "POST", "path": uuid(3), "always": True, "status": 400, "delay": 5},))
-    run = rehearse(text, staged, settings=Settings(max_failures=1))
+    run = rehearse(text, staged, settings=RunSettings(max_failures=1))
     assert (run.of("m1").status, len(run.of("m1").job_ids)) == (Status.INTERRUPTED, 1)
     assert any("calls of this scope" in warning for warning in run.of("m1").warnings)
     assert run.of("m2").status is Status.NOT_STARTED
@@ -312,7 +312,7 @@ def test_a_fault_in_one_lane_costs_only_that_lane(step: str, status: Status) -> 
     assert (behind.status, behind.error.kind, behind.attempts) == (Status.ERROR, "internal", 0)
     assert [run.of(f"m{n}").status for n in (1, 3, 4, 5)] == [Status.SUCCEEDED] * 4
     assert len(run.witness.of(LaneFailed)) == 1
-    assert run.result.tally.requests == len(run.calls)
+    assert run.result.stats.requests == len(run.calls)
 
 
 def test_a_journal_that_fails_ends_the_run_in_order() -> None:

@@ -3,7 +3,7 @@
 from orchestrator.engine.outcome import Status
 from orchestrator.engine.recorder import SilentRecorder
 from orchestrator.planning.plan import Refresh
-from orchestrator.simulator.judging import overlaps
+from orchestrator.simulator.call_log_checks import overlaps
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import manifest_text, model, rehearse, uuid
 

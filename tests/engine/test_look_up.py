@@ -281,7 +281,7 @@ def test_look_ups_are_paid_and_go_first() -> None:
         make_scenario(models=listed("A", "B"), default_model={"duration": 2}),
     )
     assert run.calls[0].method == "GET"
-    assert run.result.tally.requests == len(run.calls)
+    assert run.result.stats.requests == len(run.calls)
 
 
 @pytest.mark.parametrize("status", [403, 400])

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.clock import Clock
 from orchestrator.engine.events import LaneWaiting
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import Overlap, Settings
+from orchestrator.engine.settings import Overlap, RunSettings
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.reading import make_scenario
@@ -60,7 +60,7 @@ def test_a_job_that_was_left_is_asked_after_before_its_lane_opens() -> None:
 
     async def main(folder: Path) -> None:
         async with Machine(folder, manifest_text(model(1)), make_scenario(default_model={"duration": 60})) as machine:
-            first = await machine.run(settings=Settings(wait=False))
+            first = await machine.run(settings=RunSettings(wait=False))
             assert first.of("m1").status is Status.ACCEPTED
             second = await machine.run()
             (_, end), (start, _) = [(c.t_s, c.finished_s) for c in machine.started]
@@ -96,7 +96,7 @@ def test_a_job_of_more_than_a_day_ago_holds_nobody_up() -> None:
 
     async def main(folder: Path) -> None:
         async with Machine(folder, manifest_text(model(1)), make_scenario(default_model={"duration": 5})) as machine:
-            await machine.run(settings=Settings(wait=False))
+            await machine.run(settings=RunSettings(wait=False))
             await asyncio.sleep(86_500)
             calls = len(machine.calls)
             await machine.run()
@@ -112,9 +112,9 @@ def test_a_left_job_that_is_lost_from_sight_closes_its_lane_for_its_timeout() ->
     async def main(folder: Path) -> None:
         staged = make_scenario(default_model={"duration": 300}, faults=[LOST])
         async with Machine(folder, manifest_text(model(1, timeout="10m")), staged) as machine:
-            await machine.run(settings=Settings(wait=False))
+            await machine.run(settings=RunSettings(wait=False))
             await asyncio.sleep(60)
-            night = await machine.run(settings=Settings(wait=False))
+            night = await machine.run(settings=RunSettings(wait=False))
             (_, end), (start, _) = [(c.t_s, c.finished_s) for c in machine.started]
             assert end is not None
             assert end < 599.9 < start < 610
@@ -183,7 +183,7 @@ def test_proceed_does_not_wait_for_what_cannot_be_checked() -> None:
         staged = make_scenario(default_model={"duration": 5}, faults=[{"method": "POST", "nth": [1], "drop": "reset"}])
         async with Machine(folder, manifest_text(model(1)), staged) as machine:
             await machine.run()
-            night = await machine.run(settings=Settings(overlap=Overlap.PROCEED))
+            night = await machine.run(settings=RunSettings(overlap=Overlap.PROCEED))
             assert night.of("m1").status is Status.SUCCEEDED
             assert machine.started[-1].t_s < 5
 
@@ -202,7 +202,7 @@ def test_a_job_that_timed_out_and_still_runs_is_followed_first(overlap: Overlap)
             first = await machine.run()
             assert first.of("m1").status is Status.TIMED_OUT
             other = await machine.run(
-                manifest=manifest_text(model(2, connection="wh")), settings=Settings(overlap=overlap)
+                manifest=manifest_text(model(2, connection="wh")), settings=RunSettings(overlap=overlap)
             )
             assert other.of("m2").status is Status.SUCCEEDED
             assert overlaps(machine.calls, {uuid(1): "wh", uuid(2): "wh"}) == 0
@@ -219,10 +219,10 @@ def test_a_job_that_does_not_end(overlap: str, status: Status) -> None:
         text = manifest_text(model(1, connection="wh", timeout="1m"))
         staged = make_scenario(models=[{"id": uuid(1), "duration": "never"}], default_model={"duration": 5})
         async with Machine(folder, text, staged) as machine:
-            await machine.run(settings=Settings(wait=False))
+            await machine.run(settings=RunSettings(wait=False))
             models = [model(n, connection="wh", schemas=[f"s{n}"], timeout="5m") for n in (2, 3)]
             began_at = machine.clock.now()
-            other = await machine.run(manifest=manifest_text(*models), settings=Settings(overlap=Overlap(overlap)))
+            other = await machine.run(manifest=manifest_text(*models), settings=RunSettings(overlap=Overlap(overlap)))
             assert set(other.statuses.values()) == {status}
             assert 300 <= machine.clock.now() - began_at < 330
             if status is Status.NOT_STARTED:
@@ -240,7 +240,7 @@ def test_a_deadline_ends_the_waiting_for_a_lane() -> None:
         faults = [{"method": "POST", "nth": [1], "drop": "reset"}]
         async with Machine(folder, manifest_text(model(1)), make_scenario(faults=faults)) as machine:
             await machine.run()
-            night = await machine.run(settings=Settings(deadline_s=20))
+            night = await machine.run(settings=RunSettings(deadline_s=20))
             outcome = night.of("m1")
             assert outcome.error is not None
             assert (outcome.status, outcome.error.kind) == (Status.NOT_STARTED, "deadline")

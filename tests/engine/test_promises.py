@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.report.exit_code import exit_code
-from orchestrator.simulator.judging import overlaps
+from orchestrator.simulator.call_log_checks import overlaps
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse, uuid
@@ -90,12 +90,12 @@ def make_staged(dice: Random, models: list[dict[str, object]]) -> Scenario:
     )
 
 
-def rehearsed(seed: int) -> tuple[list[dict[str, object]], Settings, Rehearsal]:
+def rehearsed(seed: int) -> tuple[list[dict[str, object]], RunSettings, Rehearsal]:
     """One of the runs."""
     dice = Random(seed)
     models = make_models(dice)
     staged = make_staged(dice, models)
-    settings = Settings(
+    settings = RunSettings(
         wait=dice.random() > 0.2,
         max_failures=dice.choice([None, None, 1, 3]),
         deadline_s=dice.choice([None, None, None, 25.0]),
@@ -109,7 +109,7 @@ def rehearsed(seed: int) -> tuple[list[dict[str, object]], Settings, Rehearsal]:
     return models, settings, rehearse(text, staged, settings=settings, seed=seed)
 
 
-def check(models: list[dict[str, object]], settings: Settings, run: Rehearsal) -> None:
+def check(models: list[dict[str, object]], settings: RunSettings, run: Rehearsal) -> None:
     """Every promise that does not depend on what went wrong."""
     outcomes = run.outcomes
     assert [o.name for o in outcomes] == [str(m["name"]) for m in models]
@@ -125,8 +125,8 @@ def check(models: list[dict[str, object]], settings: Settings, run: Rehearsal) -
     # what is counted is what the server saw
     cut = settings.deadline_s is not None and run.result.duration_s >= settings.deadline_s - 0.01
     if not cut:
-        assert run.result.tally.requests == len(run.calls)
-        assert run.result.tally.throttled == sum(call.status == 429 for call in run.calls)
+        assert run.result.stats.requests == len(run.calls)
+        assert run.result.stats.throttled == sum(call.status == 429 for call in run.calls)
         sent = [call for call in run.posts if call.status not in (429, 401)]
         assert sum(o.attempts for o in outcomes) == len(sent)
         assert sum(o.polls for o in outcomes) <= len(run.polls)

@@ -2,21 +2,21 @@
 
 import pytest
 
-from orchestrator.engine.proof import (
+from orchestrator.engine.read_back import (
     MOST_CHARACTERS,
     MOST_ISSUES,
     ReadBack,
-    Sight,
+    ReadBackResult,
     compare_issues,
     hidden_schemas,
     judge_scope,
     see_schema,
     see_table,
 )
-from orchestrator.omni.answers import Issue, View
+from orchestrator.omni.answers import ValidationIssue, View
 from tests.planning.targets import entry
 
-THERE, MISSING, UNCLEAR = Sight.THERE, Sight.MISSING, Sight.UNCLEAR
+THERE, MISSING, UNCLEAR = ReadBackResult.THERE, ReadBackResult.MISSING, ReadBackResult.UNCLEAR
 
 
 def view(text: str, table: str | None = "") -> View:
@@ -46,7 +46,7 @@ def read(*views: str, schemas: tuple[str, ...] | None = ("finance", "sales")) ->
         ("finance", [], MISSING),
     ],
 )
-def test_schemas_are_on_the_list_or_missing(name: str, schemas: list[str], sight: Sight) -> None:
+def test_schemas_are_on_the_list_or_missing(name: str, schemas: list[str], sight: ReadBackResult) -> None:
     """The list of schemas is complete: what is on it in any spelling is there, what is not is missing."""
     assert see_schema(name, ReadBack(schemas=tuple(schemas))) is sight
 
@@ -84,7 +84,7 @@ def test_a_schema_is_seen_by_its_views_as_well() -> None:
         ("hr.a", [], ["finance.a"], MISSING),
     ],
 )
-def test_tables_are_seen_by_their_views(name: str, schemas: list[str], views: list[str], sight: Sight) -> None:
+def test_tables_are_seen_by_their_views(name: str, schemas: list[str], views: list[str], sight: ReadBackResult) -> None:
     """A table is there where a view stands on it in one of the scope's schemas; missing only where all of those are in sight."""
     assert see_table(name, schemas, read(*views)) is sight
 
@@ -103,7 +103,7 @@ def test_tables_are_seen_by_their_views(name: str, schemas: list[str], views: li
         ("my table", ["finance"], "finance__my_table", THERE),
     ],
 )
-def test_names_of_views_tell_what_they_can(name: str, schemas: list[str], seen: str, sight: Sight) -> None:
+def test_names_of_views_tell_what_they_can(name: str, schemas: list[str], seen: str, sight: ReadBackResult) -> None:
     """A view without a file is known by its name alone: with its schema it proves, without it nobody can tell."""
     only = ReadBack(schemas=("finance", "sales"), views=(view(seen, None), view("finance.z"), view("sales.z")))
     assert see_table(name, schemas, only) is sight
@@ -149,9 +149,9 @@ def test_a_scope_is_judged_name_by_name() -> None:
 
 def test_new_and_fixed_issues_are_listed() -> None:
     """Issues that were there before are no news; what came and what went are lines of text, each once."""
-    old = Issue(message="gone", is_warning=False, yaml_path="a.view")
-    kept = Issue(message="kept", is_warning=True, yaml_path=None)
-    new = Issue(message="no\nview", is_warning=True, yaml_path="b.topic")
+    old = ValidationIssue(message="gone", is_warning=False, yaml_path="a.view")
+    kept = ValidationIssue(message="kept", is_warning=True, yaml_path=None)
+    new = ValidationIssue(message="no\nview", is_warning=True, yaml_path="b.topic")
     found = compare_issues([old, kept], [kept, new, new])
     assert found.new == ("warning: b.topic: no view",)
     assert found.fixed == ("a.view: gone",)
@@ -160,12 +160,14 @@ def test_new_and_fixed_issues_are_listed() -> None:
 
 def test_the_same_message_elsewhere_is_another_issue() -> None:
     """An issue is known by its message, severity, file, view and field, and by how often it is there."""
-    here = Issue(message="no such column", is_warning=False, view="orders", field="total")
+    here = ValidationIssue(message="no such column", is_warning=False, view="orders", field="total")
     for other in (
-        Issue(message="no such column", is_warning=False, view="returns", field="total"),
-        Issue(message="no such column", is_warning=False, view="orders", field="tax"),
-        Issue(message="no such column", is_warning=True, view="orders", field="total"),
-        Issue(message="no such column", is_warning=False, view="orders", field="total", yaml_path="orders.view"),
+        ValidationIssue(message="no such column", is_warning=False, view="returns", field="total"),
+        ValidationIssue(message="no such column", is_warning=False, view="orders", field="tax"),
+        ValidationIssue(message="no such column", is_warning=True, view="orders", field="total"),
+        ValidationIssue(
+            message="no such column", is_warning=False, view="orders", field="total", yaml_path="orders.view"
+        ),
     ):
         assert len(compare_issues([here], [here, other]).new) == 1
         assert len(compare_issues([here, other], [here]).fixed) == 1
@@ -174,18 +176,20 @@ def test_the_same_message_elsewhere_is_another_issue() -> None:
 
 def test_a_warning_is_told_from_an_error() -> None:
     """Errors come first, a warning's line says so, and an error cannot pass for one by its words."""
-    error = Issue(message="warning: not really", is_warning=False)
-    found = compare_issues([], [Issue(message="unused", is_warning=True), error])
+    error = ValidationIssue(message="warning: not really", is_warning=False)
+    found = compare_issues([], [ValidationIssue(message="unused", is_warning=True), error])
     assert found.new == ("error: warning: not really", "warning: unused")
     assert found.has_new_errors
-    many = [Issue(message=f"{n}", is_warning=True) for n in range(MOST_ISSUES + 7)]
+    many = [ValidationIssue(message=f"{n}", is_warning=True) for n in range(MOST_ISSUES + 7)]
     assert not compare_issues([], many).has_new_errors
     assert compare_issues([], [*many, error]).has_new_errors
 
 
 def test_issues_are_bounded() -> None:
     """A model with many thousands of issues, or one of many thousands of letters, does not fill the report."""
-    many = [Issue(message=f"{n} " + "x" * 9999, is_warning=False, yaml_path=None) for n in range(MOST_ISSUES + 7)]
+    many = [
+        ValidationIssue(message=f"{n} " + "x" * 9999, is_warning=False, yaml_path=None) for n in range(MOST_ISSUES + 7)
+    ]
     found = compare_issues([], many)
     assert len(found.new) == MOST_ISSUES + 1
     assert found.new[-1] == "and 7 more"

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.engine.outcome import Status, Validation
 from orchestrator.engine.run import Run
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.quota.choice import Purpose
 from orchestrator.report.exit_code import exit_code
 from orchestrator.simulator.calls import Call
@@ -154,10 +154,10 @@ def test_a_refresh_that_did_not_succeed_is_not_read_back() -> None:
     failed = one(warehouse(traits={"result": "FAILED"}), verify="scope", schemas=["finance"])
     assert (failed.outcome.status, proofs(failed)) == (Status.FAILED, [])
     text = manifest_text(model(1, connection="wh", schemas=["finance"], verify="scope"))
-    accepted = rehearse(text, warehouse(), settings=Settings(wait=False))
+    accepted = rehearse(text, warehouse(), settings=RunSettings(wait=False))
     assert (accepted.outcome.status, proofs(accepted)) == (Status.ACCEPTED, [])
     validated = rehearse(
-        manifest_text(model(1, connection="wh", verify="validate")), warehouse(), settings=Settings(wait=False)
+        manifest_text(model(1, connection="wh", verify="validate")), warehouse(), settings=RunSettings(wait=False)
     )
     assert (validated.outcome.status, proofs(validated)) == (Status.ACCEPTED, [])
 
@@ -324,7 +324,7 @@ def test_a_baseline_that_gets_no_turn_costs_no_target() -> None:
     """Where the deadline comes while a baseline waits for its turn, its target was never sent, and says so."""
     models = [model(n, mode="hard", verify="validate") for n in range(1, 81)]
     run = rehearse(
-        manifest_text(*models), make_scenario(default_model={"duration": 5}), settings=Settings(deadline_s=30)
+        manifest_text(*models), make_scenario(default_model={"duration": 5}), settings=RunSettings(deadline_s=30)
     )
     unsent = [o for o in run.outcomes if o.status is Status.NOT_STARTED]
     assert unsent
@@ -378,6 +378,6 @@ def test_a_key_that_is_refused_meanwhile_proves_nothing() -> None:
 def test_proofs_are_counted_as_what_they_are() -> None:
     """Reads for a proof are requests, and no polls."""
     run = one(warehouse(), verify="scope", schemas=["finance"])
-    purposes = {purpose for purpose, _ in run.result.tally.calls}
+    purposes = {purpose for purpose, _ in run.result.stats.calls}
     assert purposes == {Purpose.SUBMIT, Purpose.POLL, Purpose.PROOF}
-    assert run.result.tally.requests == len(run.calls)
+    assert run.result.stats.requests == len(run.calls)

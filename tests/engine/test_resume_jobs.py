@@ -11,7 +11,7 @@ import pytest
 from orchestrator.clock import Clock
 from orchestrator.engine.outcome import Status
 from orchestrator.engine.run import Run
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.journal.database import JournalError
 from orchestrator.simulator import virtual
 from orchestrator.simulator.reading import make_scenario
@@ -136,7 +136,7 @@ def test_an_end_that_was_seen_but_not_settled(result: str, status: Status) -> No
     before = len(machine.calls)
     assert (night.of("m1").status, night.of("m1").job_status) == (status, result)
     assert night.result is not None
-    assert night.result.tally.requests == 0
+    assert night.result.stats.requests == 0
     assert before == len(machine.calls)
 
 
@@ -206,13 +206,13 @@ def test_a_journal_that_gives_way_amid_a_run(at: int) -> None:
         virtual.run(main(folder))
 
 
-def stopped(reason: str) -> tuple[Settings, Any]:
+def stopped(reason: str) -> tuple[RunSettings, Any]:
     """How a run of ten models is cut off: its settings, and what acts beside it."""
     if reason == "deadline":
-        return Settings(deadline_s=5), None
+        return RunSettings(deadline_s=5), None
     if reason == "fail_fast":
-        return Settings(max_failures=1), None
-    return Settings(grace_s=1), lambda run: asyncio.get_running_loop().call_later(5, run.stop)
+        return RunSettings(max_failures=1), None
+    return RunSettings(grace_s=1), lambda run: asyncio.get_running_loop().call_later(5, run.stop)
 
 
 @pytest.mark.parametrize("reason, goes_on", [("signal", True), ("deadline", True), ("fail_fast", False)])

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse, uuid
@@ -158,7 +158,7 @@ def test_what_never_left_is_sent_again() -> None:
     run = one(scenario(outages=[{"from": 0, "until": 1.5}]))
     assert run.outcome.status is Status.SUCCEEDED
     assert run.outcome.attempts > 1
-    assert (len(run.posts), run.result.tally.requests) == (1, len(run.calls))
+    assert (len(run.posts), run.result.stats.requests) == (1, len(run.calls))
 
 
 def test_a_host_without_a_name_is_an_error() -> None:
@@ -167,7 +167,7 @@ def test_a_host_without_a_name_is_an_error() -> None:
     outcome = run.outcome
     assert outcome.error is not None
     assert (outcome.status, outcome.error.kind, outcome.attempts) == (Status.ERROR, "connect", 2)
-    assert (outcome.job_ids, run.result.tally.requests) == ((), 0)
+    assert (outcome.job_ids, run.result.stats.requests) == ((), 0)
 
 
 def test_every_refresh_call_has_a_connection_of_its_own() -> None:
@@ -201,7 +201,7 @@ def test_a_429_is_no_attempt() -> None:
     fault = {"nth": list(range(1, 13)), "status": 429, "headers": {"Retry-After": "1"}}
     run = one(scenario(fault), retries=0)
     assert (run.outcome.status, run.outcome.attempts, run.outcome.throttled) == (Status.SUCCEEDED, 1, 12)
-    assert run.result.tally.throttled == 12
+    assert run.result.stats.throttled == 12
 
 
 @pytest.mark.parametrize(
@@ -235,11 +235,11 @@ def test_a_job_id_that_cannot_be_sent() -> None:
         scenario({"always": True, "status": 200, "raw": '{"jobId": "\\ud800"}', "content_type": "application/json"})
     )
     assert (run.outcome.status, len(run.posts)) in {(Status.UNKNOWN, 1), (Status.ACCEPTED, 1)}
-    assert run.result.tally.requests == len(run.calls) == 1
+    assert run.result.stats.requests == len(run.calls) == 1
 
 
-@pytest.mark.parametrize("closing", [Settings(deadline_s=100), Settings(max_failures=1)])
-def test_probes_end_with_the_run(closing: Settings) -> None:
+@pytest.mark.parametrize("closing", [RunSettings(deadline_s=100), RunSettings(max_failures=1)])
+def test_probes_end_with_the_run(closing: RunSettings) -> None:
     """A run that ends while an instance is probed does not wait for it."""
     staged = make_scenario(default_model={}, faults=[{"always": True, "status": 500}])
     run = rehearse(manifest_text(*(model(n) for n in range(20)), workers=1), staged, settings=closing)
@@ -255,6 +255,6 @@ def test_a_407_from_the_server_counts_as_a_call() -> None:
     run = rehearse(text, staged)
     assert set(run.statuses.values()) == {Status.REJECTED}
     assert len(run.posts) == 16
-    assert run.result.tally.requests == len(run.calls)
+    assert run.result.stats.requests == len(run.calls)
     moments = [call.t_s for call in run.calls]
     assert all(late - early >= 60 for early, late in zip(moments, moments[8:], strict=False))

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.files import read_ddl
 from orchestrator.engine.outcome import Status
-from orchestrator.planning.touched import Touched, make_touched
+from orchestrator.planning.followed_change import FollowedChange, make_touched
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.reading import make_scenario
@@ -20,7 +20,7 @@ BEFORE = {"finance": ["invoices", "legacy"], "sales": ["orders"]}
 AFTER = {"finance": ["invoices", "paid"], "sales": ["orders"], "marts": ["daily"]}
 
 
-def ddl(sql: str) -> Touched:
+def ddl(sql: str) -> FollowedChange:
     """What a migration touched, read as the command line reads it."""
     found = read_ddl(["-"], dialect="postgres", stdin=sql.encode)
     return make_touched(ddl=found, dbt=ChangeSet(), listed=ChangeSet())

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.engine.events import InstanceGivenUp
 from orchestrator.engine.outcome import Status
 from orchestrator.manifest.load import make_manifest
-from orchestrator.omni.errors import Kind
+from orchestrator.omni.errors import CallErrorKind
 from orchestrator.report.exit_code import exit_code
 from orchestrator.simulator.reading import make_scenario
 from tests.omni.certificates import make_server_context
@@ -32,7 +32,7 @@ def test_a_port_where_nobody_listens(models: list[dict[str, object]]) -> None:
     """After 15 s every target ends `error` with the cause, the address and the manifest's line; exit 1."""
     run = refused(1000, models)
     assert set(run.statuses.values()) == {Status.ERROR}
-    assert {o.error.kind for o in run.outcomes if o.error} == {Kind.CONNECT}
+    assert {o.error.kind for o in run.outcomes if o.error} == {CallErrorKind.CONNECT}
     messages = {o.error.message for o in run.outcomes if o.error}
     assert len(messages) <= 2
     for message in messages:
@@ -68,7 +68,7 @@ def test_a_certificate_that_is_not_trusted(models: list[dict[str, object]], tmp_
     staged = make_scenario(default_model={"duration": 5})
     run = rehearse(manifest_text(*models), staged, tls=make_server_context(tmp_path))
     assert set(run.statuses.values()) == {Status.ERROR}
-    assert {o.error.kind for o in run.outcomes if o.error} == {Kind.TLS}
+    assert {o.error.kind for o in run.outcomes if o.error} == {CallErrorKind.TLS}
     assert all(
         "ca_file" in o.error.message and "its issuer is not known" in o.error.message for o in run.outcomes if o.error
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.manifest.faults import ManifestError
+from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import load_manifest, make_manifest
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, rehearse, uuid

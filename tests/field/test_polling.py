@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.simulator.judging import overlaps
+from orchestrator.simulator.call_log_checks import overlaps
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import manifest_text, model, rehearse, uuid
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import manifest_text, model, rehearse, uuid
 
@@ -76,6 +76,6 @@ def test_429_uses_up_no_retries() -> None:
     assert [o.attempts for o in run.outcomes] == [1, 1]
     assert run.of("m1").throttled == 12
     endless = make_scenario(default_model={}, faults=[{"always": True, "status": 429}])
-    bounded = rehearse(manifest_text(model(1)), endless, settings=Settings(deadline_s=60))
+    bounded = rehearse(manifest_text(model(1)), endless, settings=RunSettings(deadline_s=60))
     assert bounded.outcome.status is Status.THROTTLED
     assert bounded.result.duration_s == pytest.approx(60, abs=1)

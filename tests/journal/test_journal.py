@@ -11,8 +11,8 @@ from orchestrator.journal.connections import instance_address, model_name
 from orchestrator.journal.database import Database, JournalError, Layout
 from orchestrator.journal.journal import FILE, Journal
 from orchestrator.journal.layout import JOURNAL
+from orchestrator.journal.records import CallStatus, NewRun, NewTarget, StoredRequest
 from orchestrator.journal.steps import KEPT_DURATIONS, Steps
-from orchestrator.journal.stored import Fate, NewRun, NewTarget, Orders
 from orchestrator.planning.plan import Target
 from tests.rehearsal import manifest_text, model, read_manifest
 
@@ -51,7 +51,9 @@ class Desk:
         if root is not None:
             return self.journal.begin(new)
         targets = [NewTarget(place=e.index, name=e.name) for e in MANIFEST.entries]
-        return self.journal.begin(new, Orders(manifest=MANIFEST, selected=(0, 1, 2), reports=("/r.json",)), targets)
+        return self.journal.begin(
+            new, StoredRequest(manifest=MANIFEST, selected=(0, 1, 2), reports=("/r.json",)), targets
+        )
 
     def finish(self, run: str, *, unfinished: bool = False) -> None:
         """The run ends."""
@@ -142,17 +144,23 @@ def test_the_steps_of_a_call(desk: Desk) -> None:
     steps = desk.begin("r1")
     first = intend(steps)
     desk.now_s += 2
-    steps.answered(first, job_id="job-\ud800", word="running", fate=Fate.ACCEPTED)
+    steps.answered(first, job_id="job-\ud800", word="running", fate=CallStatus.ACCEPTED)
     second = intend(steps, 1)
     steps.refused(second, "forbidden: \udfff")
     third = intend(steps, 2)
     desk.now_s += 8
     one, two, three = desk.journal.steps(desk.journal.run("r1")).calls()
-    assert (one.fate, one.job_id, one.age_s, one.queued_s, one.served) == (Fate.ACCEPTED, "job-\\ud800", 8, 1.5, (0,))
-    assert (two.fate, three.fate, three.age_s) == (Fate.REFUSED, Fate.INTENDED, 8)
-    steps.polled(first, word="COMPLETED", fate=Fate.SUCCEEDED)
+    assert (one.fate, one.job_id, one.age_s, one.queued_s, one.served) == (
+        CallStatus.ACCEPTED,
+        "job-\\ud800",
+        8,
+        1.5,
+        (0,),
+    )
+    assert (two.fate, three.fate, three.age_s) == (CallStatus.REFUSED, CallStatus.INTENDED, 8)
+    steps.polled(first, word="COMPLETED", fate=CallStatus.SUCCEEDED)
     steps.settled([(0, {"status": "succeeded", "name": "\ud800"})])
-    assert steps.calls()[0].fate is Fate.SUCCEEDED
+    assert steps.calls()[0].fate is CallStatus.SUCCEEDED
     assert desk.journal.targets("r1")[0].outcome == {"status": "succeeded", "name": "\ud800"}
     assert third > second > first
 
@@ -161,7 +169,7 @@ def test_ages_follow_the_clock_that_nobody_sets(desk: Desk) -> None:
     """The monotonic clock within one start of the machine, the wall clock after it; never negative."""
     steps = desk.begin("r1")
     call = intend(steps)
-    steps.answered(call, job_id="j", word=None, fate=Fate.ACCEPTED)
+    steps.answered(call, job_id="j", word=None, fate=CallStatus.ACCEPTED)
     desk.now_s += 10
     desk.at += timedelta(days=400)
     assert steps.calls()[0].age_s == 10
@@ -186,7 +194,7 @@ def test_refreshes_that_others_left(desk: Desk) -> None:
     """On the same connection of the same instance, with a job or without, and neither the lane's own nor continued ones."""
     first = desk.begin("r1")
     call = intend(first)
-    first.answered(call, job_id="j1", word=None, fate=Fate.ACCEPTED)
+    first.answered(call, job_id="j1", word=None, fate=CallStatus.ACCEPTED)
     intend(first)
     second = desk.begin("r2")
     assert left(second, "label c") == ["j1", None]
@@ -195,14 +203,14 @@ def test_refreshes_that_others_left(desk: Desk) -> None:
     (one,) = second.left_refreshes(ADDRESS, frozenset({"label c"}), own=(), taken=(call + 1,))
     assert (one.job_id, one.run, one.timeout_s) == ("j1", "r1", 60)
     assert first.left_refreshes(ADDRESS, frozenset({"label c"}), own=(0,), taken=()) == ()
-    second.left_over(call, Fate.FAILED)
+    second.left_over(call, CallStatus.FAILED)
     assert left(second, "label c") == [None]
 
 
 def test_what_was_left_leaves_the_list_only_for_certain(desk: Desk) -> None:
     """A call without a job after its timeout, a job after a day, by the monotonic clock: a stepped wall clock hides nothing."""
     steps = desk.begin("r1")
-    steps.answered(intend(steps), job_id="j1", word=None, fate=Fate.ACCEPTED)
+    steps.answered(intend(steps), job_id="j1", word=None, fate=CallStatus.ACCEPTED)
     intend(steps)
     desk.at += timedelta(hours=25)
     assert left(steps, "label c") == ["j1", None]
@@ -218,7 +226,7 @@ def test_after_a_restart_the_wall_clock_is_not_taken_at_its_word(
 ) -> None:
     """A job leaves the list a day after the restart, or when the wall clock has moved by two days more than that."""
     steps = desk.begin("r1")
-    steps.answered(intend(steps), job_id="j1", word=None, fate=Fate.ACCEPTED)
+    steps.answered(intend(steps), job_id="j1", word=None, fate=CallStatus.ACCEPTED)
     desk.at += timedelta(hours=hours)
     desk.now_s = up_s
     other = desk.open(boot="b2")
@@ -230,10 +238,10 @@ def test_a_job_out_of_sight_is_not_asked_after_again(desk: Desk) -> None:
     """What was lost is over for other runs; what had ended stays ended."""
     steps = desk.begin("r1")
     open_call, ended = intend(steps), intend(steps, 1)
-    steps.answered(open_call, job_id="j1", word=None, fate=Fate.ACCEPTED)
-    steps.answered(ended, job_id="j2", word="COMPLETED", fate=Fate.SUCCEEDED)
+    steps.answered(open_call, job_id="j1", word=None, fate=CallStatus.ACCEPTED)
+    steps.answered(ended, job_id="j2", word="COMPLETED", fate=CallStatus.SUCCEEDED)
     steps.settled([(0, {"status": "unknown"})], lost=[open_call, ended])
-    assert [call.fate for call in steps.calls()] == [Fate.LOST, Fate.SUCCEEDED]
+    assert [call.fate for call in steps.calls()] == [CallStatus.LOST, CallStatus.SUCCEEDED]
 
 
 def test_durations_are_the_last_few_of_each_kind(desk: Desk) -> None:
@@ -305,11 +313,11 @@ def test_what_may_still_run_is_not_pruned(desk: Desk) -> None:
     """A run whose refresh may still run stays, however old the wall clock makes it: its connection is closed by it."""
     steps = desk.begin("r1")
     call = intend(steps)
-    steps.answered(call, job_id="j1", word=None, fate=Fate.ACCEPTED)
+    steps.answered(call, job_id="j1", word=None, fate=CallStatus.ACCEPTED)
     desk.finish("r1")
     desk.at += timedelta(days=400)
     assert desk.journal.prune(keep_days=0) == 0
-    steps.left_over(call, Fate.SUCCEEDED)
+    steps.left_over(call, CallStatus.SUCCEEDED)
     assert desk.journal.prune(keep_days=0) == 1
 
 
@@ -331,7 +339,7 @@ def test_a_chain_of_retries_is_known_from_each_of_its_runs(desk: Desk) -> None:
     """Calls stay with the run that made them; the others' plans are not gone on with any more."""
     first = desk.begin("r1")
     call = intend(first)
-    first.answered(call, job_id="j1", word=None, fate=Fate.ACCEPTED)
+    first.answered(call, job_id="j1", word=None, fate=CallStatus.ACCEPTED)
     desk.begin("r2", root="r1")
     new = {f: getattr(desk.journal.run("r1"), f) for f in NewRun.__dataclass_fields__}
     second = desk.journal.begin(

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.locks import Locks, lane_prefix, root_lock, run_lock
-from orchestrator.journal.owners import Owner
+from orchestrator.journal.processes import ProcessRecord
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -26,12 +26,12 @@ class Moments:
         return self.now
 
 
-def enter(folder: Path, run: str, clock: Moments | None = None, boot: str = "b") -> Owner:
+def enter(folder: Path, run: str, clock: Moments | None = None, boot: str = "b") -> ProcessRecord:
     """Begin to be at work."""
-    return Owner.enter(folder, run=run, since=AT, now=clock or Moments(), boot=boot)
+    return ProcessRecord.enter(folder, run=run, since=AT, now=clock or Moments(), boot=boot)
 
 
-def die(owner: Owner) -> None:
+def die(owner: ProcessRecord) -> None:
     """What the operating system does when a process dies: its files are closed, nothing is tidied up."""
     owner.database.close()
     owner._lock.release()
@@ -84,7 +84,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     """SIGKILL, in a process of its own."""
     program = (
         "import sys, time; from pathlib import Path; from datetime import datetime, UTC\n"
-        "from orchestrator.journal.owners import Owner; from orchestrator.journal.locks import Locks\n"
+        "from orchestrator.journal.processes import Owner; from orchestrator.journal.locks import Locks\n"
         "o = Owner.enter(Path(sys.argv[1]), run='killed', since=datetime.now(UTC), now=time.monotonic, boot='b')\n"
         "Locks(o).take('x', since=datetime.now(UTC)); print('held', flush=True); sys.stdin.read()"
     )
@@ -111,10 +111,10 @@ def test_the_dead_are_looked_for_now_and_then(tmp_path: Path) -> None:
     clock = Moments()
     one, two = enter(tmp_path, "run-1"), enter(tmp_path, "run-2", clock)
     die(one)
-    assert not two.bury_the_dead(every_s=1.0)
+    assert not two.reap_dead(every_s=1.0)
     clock.now += 1
-    assert two.bury_the_dead(every_s=1.0)
-    assert not two.bury_the_dead()
+    assert two.reap_dead(every_s=1.0)
+    assert not two.reap_dead()
     two.leave()
 
 

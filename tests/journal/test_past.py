@@ -8,7 +8,7 @@ import pytest
 from orchestrator.clock import Clock
 from orchestrator.engine.outcome import Failure, Outcome, Status
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.stored import Earlier, NewRun, NewTarget
+from orchestrator.journal.records import Earlier, NewRun, NewTarget
 from orchestrator.report.document import make_row
 
 FIRST = datetime(2026, 11, 20, 2, tzinfo=UTC)

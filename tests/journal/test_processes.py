@@ -15,10 +15,10 @@ import pytest
 
 from orchestrator.clock import Clock
 from orchestrator.journal.database import Database, JournalError
+from orchestrator.journal.group_commit import GroupCommit
 from orchestrator.journal.journal import FILE, Journal
-from orchestrator.journal.owners import FILE as SHARED_FILE
-from orchestrator.journal.owners import Owner
-from orchestrator.journal.syncing import Syncing
+from orchestrator.journal.processes import FILE as SHARED_FILE
+from orchestrator.journal.processes import ProcessRecord
 from orchestrator.simulator import virtual
 from tests.journal.test_database import ONE, made
 
@@ -32,7 +32,7 @@ from pathlib import Path
 from orchestrator.clock import Clock
 from orchestrator.journal.database import Patience
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.owners import Owner
+from orchestrator.journal.processes import Owner
 
 folder, clock = Path(sys.argv[1]), Clock(time.monotonic, lambda: datetime.now(UTC))
 patience = Patience(sleep=time.sleep)
@@ -183,10 +183,10 @@ def test_one_process_may_open_the_files_twice(tmp_path: Path) -> None:
     """Two runs in one process: when the first has closed its files, those of the second are still there for others."""
     folder = old_folder(tmp_path)
 
-    def opened() -> tuple[Journal, Owner]:
+    def opened() -> tuple[Journal, ProcessRecord]:
         return (
             Journal.open(folder, clock=CLOCK, boot="b"),
-            Owner.enter(folder, run="r", since=CLOCK.utcnow(), now=CLOCK.now, boot="b"),
+            ProcessRecord.enter(folder, run="r", since=CLOCK.utcnow(), now=CLOCK.now, boot="b"),
         )
 
     (one, mine), (two, yours) = opened(), opened()
@@ -208,7 +208,7 @@ def test_one_process_may_open_the_files_twice(tmp_path: Path) -> None:
 def test_files_that_were_taken_away_are_an_error(suffix: str, tmp_path: Path) -> None:
     """What is written into a removed or replaced file is lost: the write and the wait for the disk fail and say so."""
     database = Database.open(made(tmp_path / "j.db"), ONE)
-    syncing = Syncing(database)
+    syncing = GroupCommit(database)
     virtual.run(syncing.wait())
     path = tmp_path / f"j.db{suffix}"
     path.rename(tmp_path / "away")

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.journal.database import JournalError
-from orchestrator.journal.owners import FILE, Owner, record_gap
+from orchestrator.journal.processes import FILE, ProcessRecord, record_gap
 from orchestrator.journal.shared_window import SharedWindow, key_name
 from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.key import KeyQuota
-from orchestrator.quota.window import LedgerLost, Window
+from orchestrator.quota.window import LedgerLost, MemoryWindow
 from orchestrator.simulator import virtual
 from tests.journal.test_owners import Moments, die, enter
 from tests.machine import quick_folder
@@ -28,7 +28,7 @@ LIMIT, PER_S = 5, 60.0
 class Process:
     """A process that shares the key: its window, and its calls on the wire."""
 
-    owner: Owner
+    owner: ProcessRecord
     window: SharedWindow
     broke: list[JournalError]
     on_wire: list[int] = field(default_factory=list)
@@ -41,7 +41,7 @@ def process(
     broke: list[JournalError] = []
     owner = enter(folder, "run", clock, boot)
     window = SharedWindow(
-        owner, key=key, requests=limit, per_s=PER_S, shared=shared, own=Window(PER_S), broke=broke.append
+        owner, key=key, requests=limit, per_s=PER_S, shared=shared, own=MemoryWindow(PER_S), broke=broke.append
     )
     return Process(owner, window, broke)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.manifest import Manifest, Secret
 from tests.rehearsal import ENVIRON, manifest_text, model, read_manifest
@@ -51,7 +51,7 @@ def test_secrets_do_not_go() -> None:
 
 def test_unknown_fields_are_passed_over_and_missing_ones_keep_their_defaults() -> None:
     """What another version stored can be read."""
-    assert from_data(Settings, {"wait": False, "from_the_future": [1]}) == Settings(wait=False)
+    assert from_data(RunSettings, {"wait": False, "from_the_future": [1]}) == RunSettings(wait=False)
 
 
 def test_every_kind_of_value() -> None:
@@ -66,4 +66,4 @@ def test_what_is_none_of_them_is_an_error() -> None:
     with pytest.raises(TypeError, match="complex"):
         as_data(1j)
     with pytest.raises(TypeError, match="expected"):
-        from_data(Settings, {"wait": "yes"})
+        from_data(RunSettings, {"wait": "yes"})

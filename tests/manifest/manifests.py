@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.manifest.faults import ManifestError
+from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Manifest
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.manifest.faults import FaultList, ManifestError
+from orchestrator.manifest.diagnostics import Diagnostics, ManifestError
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.manifest.yaml_text import read_yaml
@@ -115,7 +115,7 @@ def test_both_parsers_survive(text: str) -> None:
     """The parser that stands in for libyaml gives a document or faults as well, and the same data where both give some."""
     results = []
     for use_libyaml in (True, False):
-        listed = FaultList("m.yaml")
+        listed = Diagnostics("m.yaml")
         document = read_yaml(text, path="m.yaml", faults=listed, use_libyaml=use_libyaml)
         results.append(None if listed or document is None else document.plain())
         assert document is not None or listed

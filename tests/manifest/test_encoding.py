@@ -5,7 +5,7 @@ import codecs
 import pytest
 
 from orchestrator.manifest import encoding
-from orchestrator.manifest.faults import FaultList, ManifestError
+from orchestrator.manifest.diagnostics import Diagnostics, ManifestError
 from orchestrator.manifest.manifest import Place
 from tests.manifest.manifests import MODEL, TOP, faults, load
 
@@ -60,7 +60,7 @@ def test_lines_are_counted_as_editors_count(end: str) -> None:
 
 def test_text_may_not_hold_surrogates() -> None:
     """A text that no file can hold gives a fault as well."""
-    listed = FaultList("m.yaml")
+    listed = Diagnostics("m.yaml")
     assert encoding.printable("a: \ud800", listed) is None
     with pytest.raises(ManifestError, match="U\\+D800"):
         listed.stop()

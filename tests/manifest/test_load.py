@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.manifest import load_manifest
-from orchestrator.manifest.faults import MAX_KEPT, Fault, FaultList, ManifestError, nearest, show, some
+from orchestrator.manifest.diagnostics import MAX_KEPT, Diagnostic, Diagnostics, ManifestError, nearest, show, some
 from orchestrator.manifest.manifest import Place
 from tests.manifest.manifests import ENVIRON, ID, KEY, MODEL, TOP, entry, faults, load
 
@@ -136,7 +136,7 @@ def test_many_faults_are_bounded() -> None:
 
 def test_an_anchor_s_fault_counts_once() -> None:
     """The same fault at the same place, met again through an alias, is one, also where no more are kept."""
-    listed = FaultList("m.yaml")
+    listed = Diagnostics("m.yaml")
     for line in range(MAX_KEPT + 7):
         listed.add(Place(line + 1, 1), "no")
     listed.add(Place(1, 1), "no")
@@ -176,7 +176,7 @@ def test_a_path_is_data() -> None:
 
 def test_a_fault_is_a_line() -> None:
     """A fault reads as compilers write them, so that editors jump to it."""
-    assert str(Fault("m.yaml", Place(3, 7), "no")) == "m.yaml:3:7: no"
+    assert str(Diagnostic("m.yaml", Place(3, 7), "no")) == "m.yaml:3:7: no"
 
 
 def test_what_is_shown_of_a_value() -> None:

@@ -6,7 +6,7 @@ import pytest
 from yaml import YAMLError
 
 from orchestrator.manifest import yaml_text
-from orchestrator.manifest.faults import FaultList, ManifestError
+from orchestrator.manifest.diagnostics import Diagnostics, ManifestError
 from orchestrator.manifest.manifest import Place
 from orchestrator.manifest.yaml_nodes import Mapping, PlainData, Scalar, core_value
 from orchestrator.manifest.yaml_text import load_yaml, read_yaml
@@ -20,7 +20,7 @@ def read(text: str | bytes) -> PlainData:
 
 def wrong(text: str | bytes, *, use_libyaml: bool = True) -> list[str]:
     """The faults of a text that has some."""
-    listed = FaultList("f.yaml")
+    listed = Diagnostics("f.yaml")
     read_yaml(text, path="f.yaml", faults=listed, use_libyaml=use_libyaml)
     with pytest.raises(ManifestError) as caught:
         listed.stop()
@@ -286,7 +286,7 @@ def test_both_parsers_agree(text: str) -> None:
     """Where libyaml is missing the result is the same: data, places and faults."""
     results = []
     for use_libyaml in (True, False):
-        listed = FaultList("f")
+        listed = Diagnostics("f")
         document = read_yaml(text, path="f", faults=listed, use_libyaml=use_libyaml)
         results.append((document and document.plain(), document and document.place("a", "b"), bool(listed)))
     assert results[0] == results[1]

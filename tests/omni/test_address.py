@@ -16,7 +16,7 @@ from orchestrator.omni.address import (
     request_target_bytes,
     whoami_target,
 )
-from orchestrator.omni.answers import ModelsQuery, RefreshAsk
+from orchestrator.omni.answers import ModelsQuery, RefreshRequest
 from tests.omni.raw_server import instance
 
 ODD = ("a b", "100%25", "a+b", "x&hard_refresh=true", "q=1#f", "Ünï", '"Q.uoted"', "slash/t", "no", "*", "ledger_*")
@@ -32,8 +32,8 @@ def _decoded(target: str) -> list[tuple[str, str]]:
 
 def test_only_what_is_set_is_sent() -> None:
     """The mode is always told; branch and scopes only where they are set."""
-    assert refresh_target(RefreshAsk(model_id="m", hard=True)) == "/api/v1/models/m/refresh?hard_refresh=true"
-    whole = RefreshAsk(model_id="m", hard=False, branch_id="b", schemas=("s",), tables=("t", "u"))
+    assert refresh_target(RefreshRequest(model_id="m", hard=True)) == "/api/v1/models/m/refresh?hard_refresh=true"
+    whole = RefreshRequest(model_id="m", hard=False, branch_id="b", schemas=("s",), tables=("t", "u"))
     assert _decoded(refresh_target(whole)) == [
         *(("hard_refresh", "false"), ("branch_id", "b"), ("schemas", "s"), ("tables", "t,u")),
     ]
@@ -41,7 +41,7 @@ def test_only_what_is_set_is_sent() -> None:
 
 def test_odd_names_arrive_as_they_are_written() -> None:
     """Percent signs, plus signs, ampersands, hashes, quotes and letters of any language survive; nothing is injected."""
-    target = refresh_target(RefreshAsk(model_id="m", hard=False, tables=ODD))
+    target = refresh_target(RefreshRequest(model_id="m", hard=False, tables=ODD))
     assert target.isascii()
     assert _decoded(target) == [("hard_refresh", "false"), ("tables", ",".join(ODD))]
 
@@ -49,7 +49,7 @@ def test_odd_names_arrive_as_they_are_written() -> None:
 @given(st.lists(names, min_size=1, max_size=5), st.lists(names, max_size=3))
 def test_any_names_arrive_as_they_are_written(tables: list[str], schemas: list[str]) -> None:
     """For all names without a comma, the server's decoded query holds exactly them, one value a parameter."""
-    ask = RefreshAsk(model_id="m", hard=False, schemas=tuple(schemas), tables=tuple(tables))
+    ask = RefreshRequest(model_id="m", hard=False, schemas=tuple(schemas), tables=tuple(tables))
     query = dict(_decoded(refresh_target(ask)))
     assert query.pop("tables").split(",") == tables
     assert query.pop("schemas", "") == ",".join(schemas)
@@ -60,12 +60,12 @@ def test_any_names_arrive_as_they_are_written(tables: list[str], schemas: list[s
 def test_names_that_cannot_be_sent(name: str) -> None:
     """An empty name would widen the scope, a comma would make two of one: neither is ever sent."""
     with pytest.raises(UnsendableName):
-        refresh_target(RefreshAsk(model_id="m", hard=False, tables=("t", name)))
+        refresh_target(RefreshRequest(model_id="m", hard=False, tables=("t", name)))
 
 
 def test_the_length_is_what_a_server_counts() -> None:
     """The length of a target includes the base URL's path, and is that of the encoded names."""
-    ask = RefreshAsk(model_id="m", hard=False, tables=tuple(f"schema.table_{n:08}" for n in range(400)))
+    ask = RefreshRequest(model_id="m", hard=False, tables=tuple(f"schema.table_{n:08}" for n in range(400)))
     at_root = request_target_bytes(instance("https://example.invalid"), ask)
     assert at_root == len(refresh_target(ask).encode())
     assert request_target_bytes(instance("https://example.invalid/bi/omni"), ask) == at_root + len("/bi/omni")

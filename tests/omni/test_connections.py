@@ -8,16 +8,16 @@ from typing import TypeVar
 
 import pytest
 
-from orchestrator.omni import wire
-from orchestrator.omni.answers import JobState, RefreshAsk
+from orchestrator.omni import transport
+from orchestrator.omni.answers import JobState, RefreshRequest
 from orchestrator.omni.client import OmniClient
-from orchestrator.omni.errors import FateUnknown, Kind, Unsent
+from orchestrator.omni.errors import CallErrorKind, DeliveryUnknown, Unsent
 from orchestrator.simulator import virtual
 from tests.omni.certificates import make_server_context, write_authority
 from tests.omni.raw_server import KEY, MODEL, Behaviour, Exchange, RawServer, client, instance, serving, whole
 
 T = TypeVar("T")
-ASK = RefreshAsk(model_id=MODEL, hard=True)
+ASK = RefreshRequest(model_id=MODEL, hard=True)
 RUNNING = b'{"job_type": "refresh_schema", "status": "RUNNING"}'
 
 
@@ -42,9 +42,9 @@ def test_a_dead_kept_alive_connection_is_told_and_not_hidden() -> None:
     async def main(omni: OmniClient, server: RawServer) -> int:
         await omni.job("j", KEY)
         await omni.job("j", KEY)
-        with pytest.raises(FateUnknown) as caught:
+        with pytest.raises(DeliveryUnknown) as caught:
             await omni.job("j", KEY)
-        assert caught.value.kind is Kind.CUT_OFF
+        assert caught.value.kind is CallErrorKind.CUT_OFF
         return len(server.exchanges)
 
     server_of: list[Exchange] = []
@@ -104,7 +104,7 @@ def test_an_unreadable_answer_closes_its_connection() -> None:
         await exchange.answer(200, bodies.pop(0))
 
     async def main(omni: OmniClient, server: RawServer) -> list[int]:
-        with pytest.raises(FateUnknown):
+        with pytest.raises(DeliveryUnknown):
             await omni.job("j", KEY)
         for _ in range(2):
             await omni.job("j", KEY)
@@ -115,8 +115,8 @@ def test_an_unreadable_answer_closes_its_connection() -> None:
 
 def test_an_idle_connection_is_left_before_the_server_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that was idle for longer than the limit is not used again: many servers close theirs after 5 s."""
-    assert wire.KEEP_ALIVE_S < 5
-    monkeypatch.setattr(wire, "KEEP_ALIVE_S", 0.1)
+    assert transport.KEEP_ALIVE_S < 5
+    monkeypatch.setattr(transport, "KEEP_ALIVE_S", 0.1)
 
     async def behave(exchange: Exchange) -> None:
         await exchange.answer(200, RUNNING)
@@ -191,8 +191,8 @@ def test_nobody_listens() -> None:
 
     with pytest.raises(Unsent, match=rf"127\.0\.0\.1:{port}: connection refused") as caught:
         virtual.run(main(), debug=True)
-    assert caught.value.kind is Kind.CONNECT
-    assert caught.value.may_be_tried_again
+    assert caught.value.kind is CallErrorKind.CONNECT
+    assert caught.value.is_retryable
 
 
 def test_a_name_that_nobody_knows() -> None:
@@ -204,7 +204,7 @@ def test_a_name_that_nobody_knows() -> None:
 
     with pytest.raises(Unsent, match=r"host name of omni\.invalid is not known") as caught:
         virtual.run(main(), debug=True)
-    assert caught.value.kind is Kind.DNS
+    assert caught.value.kind is CallErrorKind.DNS
 
 
 @pytest.mark.parametrize("request_timeout_s, limit_s", [(30.0, 10.0), (3.0, 3.0)])
@@ -219,7 +219,7 @@ def test_a_connection_that_never_comes_about(request_timeout_s: float, limit_s: 
             async with client(address, request_timeout_s=request_timeout_s) as omni:
                 with pytest.raises(Unsent, match=rf"within {limit_s:g} s") as caught:
                     await omni.refresh(ASK, KEY)
-            assert caught.value.kind is Kind.CONNECT
+            assert caught.value.kind is CallErrorKind.CONNECT
             return loop.time() - started_at_s
 
     assert virtual.run(main(), debug=True) == pytest.approx(limit_s, abs=0.01)
@@ -258,4 +258,4 @@ def test_calls_side_by_side_have_their_own_limits() -> None:
         return [type(answer).__name__ for answer in found]
 
     kinds = _with(behave, main)
-    assert kinds == ["FateUnknown" if n % 3 == 0 else "JobAnswer" for n in range(60)]
+    assert kinds == ["DeliveryUnknown" if n % 3 == 0 else "JobAnswer" for n in range(60)]

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.omni.answers import RefreshAnswer, RefreshAsk
+from orchestrator.omni.answers import RefreshAnswer, RefreshRequest
 from orchestrator.omni.errors import CallError
 from orchestrator.simulator import virtual
 from tests.omni.raw_server import KEY, MODEL, Exchange, client, serving
@@ -48,7 +48,7 @@ def test_any_bytes(data: bytes, headed: bool, ending: str) -> None:
         loop = asyncio.get_running_loop()
         async with serving(behave) as server, client(server.base_url()) as omni:
             started_at_s = loop.time()
-            ask = RefreshAsk(model_id=MODEL, hard=True)
+            ask = RefreshRequest(model_id=MODEL, hard=True)
             (outcome,) = await asyncio.gather(omni.refresh(ask, KEY), return_exceptions=True)
             return outcome, len(server.exchanges), loop.time() - started_at_s
 

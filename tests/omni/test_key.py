@@ -11,9 +11,9 @@ from urllib.parse import quote
 import pytest
 
 from orchestrator.manifest.manifest import Secret
-from orchestrator.omni.answers import RefreshAsk
+from orchestrator.omni.answers import RefreshRequest
 from orchestrator.omni.client import OmniClient
-from orchestrator.omni.errors import CallError, KeyRefused, Kind, Refused
+from orchestrator.omni.errors import CallError, CallErrorKind, KeyRefused, Refused
 from orchestrator.simulator import virtual
 from tests.omni.raw_server import MODEL, Behaviour, Exchange, client, serving
 
@@ -26,7 +26,7 @@ def _error_of(behave: Behaviour, key: Secret = SECRET, request_timeout_s: float 
     async def main() -> CallError:
         async with serving(behave) as server, client(server.base_url(), request_timeout_s=request_timeout_s) as omni:
             with pytest.raises(CallError) as caught:
-                await omni.refresh(RefreshAsk(model_id=MODEL, hard=True), key)
+                await omni.refresh(RefreshRequest(model_id=MODEL, hard=True), key)
             return caught.value
 
     return virtual.run(main(), debug=True)
@@ -117,11 +117,11 @@ def test_a_name_that_cannot_be_sent_is_no_call() -> None:
 
     async def main() -> None:
         async with serving(behave) as server, client(server.base_url()) as omni:
-            await omni.refresh(RefreshAsk(model_id=MODEL, hard=False, tables=("a,b",)), SECRET)
+            await omni.refresh(RefreshRequest(model_id=MODEL, hard=False, tables=("a,b",)), SECRET)
 
     with pytest.raises(Refused) as caught:
         virtual.run(main(), debug=True)
-    assert caught.value.kind is Kind.BAD_REQUEST
+    assert caught.value.kind is CallErrorKind.BAD_REQUEST
     assert caught.value.__context__ is None
     assert not sent
 
@@ -138,7 +138,7 @@ def test_credentials_in_the_base_url_are_not_sent() -> None:
         async with serving(behave) as server:
             omni: OmniClient = client(server.base_url().replace("//", "//me:pw@"))
             async with omni:
-                await omni.refresh(RefreshAsk(model_id=MODEL, hard=True), SECRET)
+                await omni.refresh(RefreshRequest(model_id=MODEL, hard=True), SECRET)
 
     virtual.run(main(), debug=True)
     assert heads[0].count(b"Authorization:") == 1

@@ -11,20 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.omni.answers import (
+    ConnectionEnvironment,
     ConnectionRecord,
-    Environment,
-    Issue,
     ModelRecord,
     ModelRole,
     ModelsPage,
     ModelsQuery,
-    Schedule,
+    RefreshSchedule,
+    ValidationIssue,
     View,
     WhoAmI,
 )
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.content_answers import read_issues, read_schemas, read_views
-from orchestrator.omni.errors import FateUnknown, Kind
+from orchestrator.omni.errors import CallErrorKind, DeliveryUnknown
 from orchestrator.omni.fields import UnreadableAnswer
 from orchestrator.omni.inventory_answers import (
     read_connection,
@@ -151,13 +151,13 @@ def test_a_schema_without_a_name_makes_the_list_unreadable(item: object) -> None
 def test_issues() -> None:
     """Findings come bare or wrapped; one without a message is a finding as well."""
     item = {"message": "no such column", "is_warning": False, "yaml_path": "a.view", "auto_fix": None}
-    issue = Issue(message="no such column", is_warning=False, yaml_path="a.view")
+    issue = ValidationIssue(message="no such column", is_warning=False, yaml_path="a.view")
     for value in ([item], {"issues": [item], "valid": False}):
         target, answer = _ask(value, lambda omni: omni.validate("m", KEY))
         assert (target, answer) == ("/api/v1/models/m/validate", (issue,))
     assert read_issues(b'[{"isWarning": "true"}, "text"]') == (
-        Issue(message="", is_warning=True),
-        Issue(message="text", is_warning=False),
+        ValidationIssue(message="", is_warning=True),
+        ValidationIssue(message="text", is_warning=False),
     )
 
 
@@ -169,7 +169,7 @@ def test_issues_of_the_vendors_command_line(severity: str, is_warning: bool) -> 
     """The vendor's CLI describes issues by view and field, and their severity by a word; a word that is not known is an error."""
     item = {"message": "no such column", "severity": severity, "view": "orders", "field": {"name": "total"}}
     (issue,) = read_issues(json.dumps({"issues": [item], "valid": is_warning}).encode())
-    assert issue == Issue(message="no such column", is_warning=is_warning, view="orders", field="total")
+    assert issue == ValidationIssue(message="no such column", is_warning=is_warning, view="orders", field="total")
 
 
 @pytest.mark.parametrize("value", [{"issues": [], "valid": False}, {"valid": True}, [7], [["no"]], {"error": "boom"}])
@@ -224,8 +224,8 @@ def test_schedules() -> None:
         {"cron": "0 7 * * ? *", "disabledAt": "2026-01-01T00:00:00Z"},
     ]
     expected = (
-        Schedule(id="s", cron="0 6 * * ? *", timezone="UTC", hard=True, disabled=False),
-        Schedule(id="", cron="0 7 * * ? *", timezone=None, hard=None, disabled=True),
+        RefreshSchedule(id="s", cron="0 6 * * ? *", timezone="UTC", hard=True, disabled=False),
+        RefreshSchedule(id="", cron="0 7 * * ? *", timezone=None, hard=None, disabled=True),
     )
     assert _ask(value, lambda omni: omni.schedules("c", KEY)) == ("/api/v1/connections/c/schedules", expected)
 
@@ -250,7 +250,7 @@ def test_roles() -> None:
 def test_environments() -> None:
     """Connection environments tell which connection stands in for which."""
     value = {"connectionEnvironments": [{"id": "E", "baseConnectionId": "C", "connectionId": "D"}]}
-    expected = (Environment(id="e", base_connection_id="c", connection_id="d"),)
+    expected = (ConnectionEnvironment(id="e", base_connection_id="c", connection_id="d"),)
     assert _ask(value, lambda omni: omni.environments(KEY)) == ("/api/v1/connection-environments", expected)
 
 
@@ -276,9 +276,9 @@ def test_fields_of_other_types() -> None:
 @pytest.mark.parametrize("value", [None, 3, "x", {}, {"records": {}}, {"error": "x"}])
 def test_no_list_is_not_an_empty_list(value: object) -> None:
     """An answer without a list says nothing; it never says that there is nothing."""
-    with pytest.raises(FateUnknown) as caught:
+    with pytest.raises(DeliveryUnknown) as caught:
         _ask(value, lambda omni: omni.models(ModelsQuery(), KEY))
-    assert caught.value.kind is Kind.UNREADABLE
+    assert caught.value.kind is CallErrorKind.UNREADABLE
 
 
 NAMES = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.omni.errors import CallError, FateUnknown, Kind, Refused, Unsent
+from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Refused, Unsent
 from orchestrator.omni.post_json import post_json
 from orchestrator.simulator import virtual
 from tests.omni.certificates import make_server_context, write_authority
@@ -89,7 +89,7 @@ def test_a_silent_server_is_given_up() -> None:
 
         async with serving(sleep) as server:
             began_at = asyncio.get_running_loop().time()
-            with pytest.raises(FateUnknown, match="no whole answer within 10 s"):
+            with pytest.raises(DeliveryUnknown, match="no whole answer within 10 s"):
                 await post_json(f"http://127.0.0.1:{server.port}/", DOCUMENT, timeout_s=10)
             return asyncio.get_running_loop().time() - began_at
 
@@ -105,8 +105,8 @@ def test_a_connection_that_breaks() -> None:
     async def babble(exchange: Exchange) -> None:
         await exchange.send(b"\x00\x01 hello\r\n\r\n")
 
-    assert _fails(close).kind is Kind.CUT_OFF
-    assert _fails(babble).kind in {Kind.UNREADABLE, Kind.CUT_OFF}
+    assert _fails(close).kind is CallErrorKind.CUT_OFF
+    assert _fails(babble).kind in {CallErrorKind.UNREADABLE, CallErrorKind.CUT_OFF}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_certificates_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(Unsent) as caught:
         virtual.run(main(), debug=True)
-    assert caught.value.kind is Kind.TLS
+    assert caught.value.kind is CallErrorKind.TLS
     monkeypatch.setenv("SSL_CERT_FILE", str(write_authority(tmp_path)))
     assert virtual.run(main(), debug=True) == 200
 
@@ -146,11 +146,11 @@ def test_proxies_are_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
         await exchange.answer(200)
 
     address = "https://me:canary@hooks.invalid/hook?token=canary"
-    assert _fails(accept, address).kind is Kind.PROXY
+    assert _fails(accept, address).kind is CallErrorKind.PROXY
 
     async def main() -> int:
         return await post_json(address, DOCUMENT, timeout_s=5, direct=True)
 
     with pytest.raises(Unsent) as caught:
         virtual.run(main(), debug=True)
-    assert caught.value.kind is Kind.DNS
+    assert caught.value.kind is CallErrorKind.DNS

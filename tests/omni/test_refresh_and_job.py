@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer, RefreshAsk
+from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer, RefreshRequest
 from orchestrator.omni.client import OmniClient
-from orchestrator.omni.errors import FateUnknown, Kind
+from orchestrator.omni.errors import CallErrorKind, DeliveryUnknown
 from orchestrator.omni.vocabulary import WORD_CHARACTERS, job_state
 from orchestrator.simulator import virtual
 from tests.omni.raw_server import KEY, MODEL, Exchange, client, serving
 
-ASK = RefreshAsk(model_id=MODEL, hard=True)
+ASK = RefreshRequest(model_id=MODEL, hard=True)
 DEEP = b'{"jobId":' * 100_000
 
 
@@ -124,9 +124,9 @@ def test_what_a_refresh_answer_means(body: object, means: tuple[str | None, JobS
     """Only the job's own word ends a refresh; what names neither a job nor its state is unknown, with the server's words."""
     raw = json.dumps(body).encode()
     if isinstance(means, str):
-        with pytest.raises(FateUnknown) as caught:
+        with pytest.raises(DeliveryUnknown) as caught:
             _ask(200, raw)
-        assert (caught.value.kind, caught.value.http_status) == (Kind.UNREADABLE, 200)
+        assert (caught.value.kind, caught.value.http_status) == (CallErrorKind.UNREADABLE, 200)
         assert means in caught.value.message
     else:
         answer = _ask(200, raw)
@@ -138,9 +138,9 @@ def test_what_a_refresh_answer_means(body: object, means: tuple[str | None, JobS
 @pytest.mark.parametrize("status, body", [(204, b""), (201, b""), (200, b" \r\n"), (200, b"\xef\xbb\xbf")])
 def test_an_answer_without_a_body_says_nothing(status: int, body: bytes) -> None:
     """A 2xx without a body does not say that anything was started."""
-    with pytest.raises(FateUnknown) as caught:
+    with pytest.raises(DeliveryUnknown) as caught:
         _ask(status, body)
-    assert (caught.value.kind, caught.value.http_status) == (Kind.UNREADABLE, status)
+    assert (caught.value.kind, caught.value.http_status) == (CallErrorKind.UNREADABLE, status)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_an_answer_without_a_body_says_nothing(status: int, body: bytes) -> None
 )
 def test_an_unreadable_answer_leaves_the_fate_unknown(body: bytes) -> None:
     """A 2xx that is no object: it is not known who answered, and what was started."""
-    with pytest.raises(FateUnknown) as caught:
+    with pytest.raises(DeliveryUnknown) as caught:
         _ask(200, body)
-    assert (caught.value.kind, caught.value.http_status) == (Kind.UNREADABLE, 200)
+    assert (caught.value.kind, caught.value.http_status) == (CallErrorKind.UNREADABLE, 200)
 
 
 POLL_ANSWERS: list[tuple[object, JobState | str]] = [
@@ -217,9 +217,9 @@ def test_what_a_poll_answer_means(body: object, means: JobState | str) -> None:
     """A poll ends a job only by the word of that very job; any other answer counts as unreadable and may be retried."""
     raw = json.dumps(body).encode()
     if not isinstance(means, JobState):
-        with pytest.raises(FateUnknown) as caught:
+        with pytest.raises(DeliveryUnknown) as caught:
             _ask(200, raw, poll=True)
-        assert caught.value.kind is Kind.UNREADABLE
+        assert caught.value.kind is CallErrorKind.UNREADABLE
         assert means in caught.value.message
     else:
         answer = _ask(200, raw, "Content-Type: text/plain", poll=True)
@@ -231,9 +231,9 @@ def test_what_a_poll_answer_means(body: object, means: JobState | str) -> None:
 @pytest.mark.parametrize("body", [b"", b"<p>", b"null", DEEP])
 def test_an_unreadable_poll(body: bytes) -> None:
     """A poll's answer that is no object says nothing: the poll may be retried."""
-    with pytest.raises(FateUnknown) as caught:
+    with pytest.raises(DeliveryUnknown) as caught:
         _ask(200, body, poll=True)
-    assert caught.value.kind is Kind.UNREADABLE
+    assert caught.value.kind is CallErrorKind.UNREADABLE
 
 
 def test_a_words_length_and_lines_are_bounded() -> None:
@@ -263,7 +263,7 @@ def test_the_connection_of_a_wrong_answer_is_closed(body: bytes) -> None:
     async def main() -> list[int]:
         async with serving(behave) as server, client(server.base_url()) as omni:
             await omni.job("j0", KEY)
-            with pytest.raises(FateUnknown):
+            with pytest.raises(DeliveryUnknown):
                 await omni.job("j1", KEY)
             await omni.job("j3", KEY)
             await omni.job("j4", KEY)
@@ -285,7 +285,7 @@ def test_what_is_sent() -> None:
     async def main() -> None:
         async with serving(behave) as server, client(server.base_url() + "/bi") as omni:
             await omni.job("a/b ?", KEY)
-            await omni.refresh(RefreshAsk(model_id=MODEL, hard=False, tables=("100%25", "a+b c")), KEY)
+            await omni.refresh(RefreshRequest(model_id=MODEL, hard=False, tables=("100%25", "a+b c")), KEY)
             await omni.refresh(ASK, KEY)
             await omni.job("a/b ?", KEY)
 

@@ -10,14 +10,14 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.omni import proxy as proxies
-from orchestrator.omni.answers import RefreshAsk
-from orchestrator.omni.errors import CallError, Kind, Unsent
+from orchestrator.omni.answers import RefreshRequest
+from orchestrator.omni.errors import CallError, CallErrorKind, Unsent
 from orchestrator.omni.trust import make_tls_context
 from orchestrator.simulator import virtual
 from tests.omni.certificates import make_server_context, write_authority
 from tests.omni.raw_server import KEY, MODEL, Exchange, client, instance, serving
 
-ASK = RefreshAsk(model_id=MODEL, hard=True)
+ASK = RefreshRequest(model_id=MODEL, hard=True)
 CREDENTIALS = "Proxy-Authorization: Basic " + base64.b64encode(b"me:p@ss").decode()
 
 
@@ -41,8 +41,8 @@ def test_an_unknown_authority(tmp_path: Path) -> None:
     """A certificate that is not trusted ends the call at once, not to be tried again, and names both settings."""
     with pytest.raises(Unsent, match=r"is not trusted: .*ca_file.*SSL_CERT_FILE") as caught:
         _refresh_over_tls(tmp_path)
-    assert caught.value.kind is Kind.TLS
-    assert not caught.value.may_be_tried_again
+    assert caught.value.kind is CallErrorKind.TLS
+    assert not caught.value.is_retryable
 
 
 def test_a_private_authority_by_manifest(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_certificate_for_another_name(tmp_path: Path) -> None:
     """A trusted authority does not excuse a certificate for another host."""
     with pytest.raises(Unsent, match=r"is not trusted: .*0\.0\.0\.0") as caught:
         _refresh_over_tls(tmp_path, ca_file=write_authority(tmp_path), host="0.0.0.0")
-    assert caught.value.kind is Kind.TLS
+    assert caught.value.kind is CallErrorKind.TLS
 
 
 def _refresh_at(serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> Unsent:
@@ -86,9 +86,9 @@ def test_tls_to_a_server_without_it() -> None:
         writer.close()
 
     error = _refresh_at(serve)
-    assert error.kind is Kind.TLS
+    assert error.kind is CallErrorKind.TLS
     assert error.message.startswith("no TLS connection to 127.0.0.1:")
-    assert not error.may_be_tried_again
+    assert not error.is_retryable
 
 
 def test_a_handshake_that_is_cut_off() -> None:
@@ -98,8 +98,8 @@ def test_a_handshake_that_is_cut_off() -> None:
         writer.transport.abort()
 
     error = _refresh_at(serve)
-    assert error.kind is Kind.CONNECT
-    assert error.may_be_tried_again
+    assert error.kind is CallErrorKind.CONNECT
+    assert error.is_retryable
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -166,7 +166,7 @@ def test_a_proxy_that_refuses_a_tunnel(status: int, monkeypatch: pytest.MonkeyPa
     assert CREDENTIALS in exchange.head.decode()
     assert "SECRETKEY123" not in exchange.head.decode()
     assert isinstance(error, Unsent)
-    assert error.kind is Kind.PROXY
+    assert error.kind is CallErrorKind.PROXY
     assert str(status) in error.message
     assert "p%40ss" not in error.message
 
@@ -212,7 +212,7 @@ def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(Unsent, match=r"through the proxy 127\.0\.0\.1:9 \(https_proxy\): connection refused") as caught:
         virtual.run(main(), debug=True)
-    assert caught.value.kind is Kind.PROXY
+    assert caught.value.kind is CallErrorKind.PROXY
 
 
 def test_a_proxy_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ def test_a_proxy_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(Unsent) as unsent:
         virtual.run(main(), debug=True)
-    assert unsent.value.kind is Kind.PROXY
+    assert unsent.value.kind is CallErrorKind.PROXY
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTPS_PROXY", "all_proxy"])

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from orchestrator.omni.errors import (
     MESSAGE_CHARACTERS,
     CallError,
-    FateUnknown,
+    CallErrorKind,
+    DeliveryUnknown,
     KeyRefused,
-    Kind,
     Refused,
     Throttled,
 )
+from orchestrator.omni.transport import Reply
 from orchestrator.omni.verdict import make_error
-from orchestrator.omni.wire import Reply
 
 NOW = datetime(2026, 11, 25, 2, 0, 0, tzinfo=UTC)
 BODIES = (b"", b"<html><title>Too Many</title></html>", b'{"error": "x"}', b"[" * 70_000, b"\x00\xff", b"null", b"{")
@@ -31,34 +31,43 @@ def _error(status: int, body: bytes = b"", **headers: str) -> CallError:
 @pytest.mark.parametrize(
     "status, error, kind, again",
     [
-        *((300, Refused, Kind.REDIRECT, False), (304, Refused, Kind.REDIRECT, False)),
-        *((400, Refused, Kind.BAD_REQUEST, False), (422, Refused, Kind.BAD_REQUEST, False)),
-        *((401, KeyRefused, Kind.KEY_REFUSED, False), (403, Refused, Kind.FORBIDDEN, False)),
-        *((404, Refused, Kind.NOT_FOUND, False), (405, Refused, Kind.REFUSED, False)),
-        *((407, Refused, Kind.REFUSED, False), (408, FateUnknown, Kind.TIMEOUT, False)),
-        *((409, Refused, Kind.CONFLICT, False), (413, Refused, Kind.REFUSED, False)),
-        *((414, Refused, Kind.URI_TOO_LONG, False), (431, Refused, Kind.URI_TOO_LONG, False)),
-        *((425, Refused, Kind.REFUSED, False), (429, Throttled, Kind.THROTTLED, False)),
-        *((500, FateUnknown, Kind.SERVER_ERROR, False), (502, FateUnknown, Kind.SERVER_ERROR, False)),
-        *((503, FateUnknown, Kind.SERVER_ERROR, False), (599, FateUnknown, Kind.SERVER_ERROR, False)),
-        *((101, FateUnknown, Kind.UNREADABLE, False), (999, FateUnknown, Kind.UNREADABLE, False)),
+        *((300, Refused, CallErrorKind.REDIRECT, False), (304, Refused, CallErrorKind.REDIRECT, False)),
+        *((400, Refused, CallErrorKind.BAD_REQUEST, False), (422, Refused, CallErrorKind.BAD_REQUEST, False)),
+        *((401, KeyRefused, CallErrorKind.KEY_REFUSED, False), (403, Refused, CallErrorKind.FORBIDDEN, False)),
+        *((404, Refused, CallErrorKind.NOT_FOUND, False), (405, Refused, CallErrorKind.REFUSED, False)),
+        *((407, Refused, CallErrorKind.REFUSED, False), (408, DeliveryUnknown, CallErrorKind.TIMEOUT, False)),
+        *((409, Refused, CallErrorKind.CONFLICT, False), (413, Refused, CallErrorKind.REFUSED, False)),
+        *((414, Refused, CallErrorKind.URI_TOO_LONG, False), (431, Refused, CallErrorKind.URI_TOO_LONG, False)),
+        *((425, Refused, CallErrorKind.REFUSED, False), (429, Throttled, CallErrorKind.THROTTLED, False)),
+        *(
+            (500, DeliveryUnknown, CallErrorKind.SERVER_ERROR, False),
+            (502, DeliveryUnknown, CallErrorKind.SERVER_ERROR, False),
+        ),
+        *(
+            (503, DeliveryUnknown, CallErrorKind.SERVER_ERROR, False),
+            (599, DeliveryUnknown, CallErrorKind.SERVER_ERROR, False),
+        ),
+        *(
+            (101, DeliveryUnknown, CallErrorKind.UNREADABLE, False),
+            (999, DeliveryUnknown, CallErrorKind.UNREADABLE, False),
+        ),
     ],
 )
-def test_the_status_decides(status: int, error: type[CallError], kind: Kind, again: bool, body: bytes) -> None:
+def test_the_status_decides(status: int, error: type[CallError], kind: CallErrorKind, again: bool, body: bytes) -> None:
     """Which error a status is does not depend on what its body holds."""
     found = _error(status, body)
     assert (type(found), found.kind, found.http_status) == (error, kind, status)
-    assert found.may_be_tried_again is again
+    assert found.is_retryable is again
     assert found.message
 
 
 def test_a_pause_that_is_asked_for() -> None:
     """503 with a usable Retry-After was refused and may be tried again; every error keeps the wait."""
     refused = _error(503, b"busy", Retry_After="7")
-    assert (type(refused), refused.kind, refused.retry_after_s) == (Refused, Kind.UNAVAILABLE, 7.0)
-    assert refused.may_be_tried_again
+    assert (type(refused), refused.kind, refused.retry_after_s) == (Refused, CallErrorKind.UNAVAILABLE, 7.0)
+    assert refused.is_retryable
     assert _error(429, b"", Retry_After="Wed, 25 Nov 2026 02:00:04 GMT").retry_after_s == 4.0
-    assert type(_error(503, b"", Retry_After="soon")) is FateUnknown
+    assert type(_error(503, b"", Retry_After="soon")) is DeliveryUnknown
     assert _error(502, b"", Retry_After="9").retry_after_s == 9.0
 
 
@@ -106,4 +115,4 @@ def test_every_answer_is_some_error(status: int, body: bytes, header: str) -> No
     """No status, body or header is too odd for a verdict, and only a pause that was asked for invites another try."""
     error = _error(status, body, Retry_After=header, Location=header, Date=header)
     assert error.http_status == status
-    assert not error.may_be_tried_again or status in {407, 503}
+    assert not error.is_retryable or status in {407, 503}

@@ -10,15 +10,15 @@ from typing import TypeVar
 
 import pytest
 
-from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer, RefreshAsk
+from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer, RefreshRequest
 from orchestrator.omni.client import OmniClient
-from orchestrator.omni.errors import CallError, FateUnknown, KeyRefused, Kind, Refused, Throttled
+from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, KeyRefused, Refused, Throttled
 from orchestrator.simulator import virtual
 from tests.omni.certificates import make_server_context, write_authority
 from tests.omni.raw_server import KEY, MODEL, Behaviour, Exchange, RawServer, client, serving, whole
 
 T = TypeVar("T")
-ASK = RefreshAsk(model_id=MODEL, hard=True)
+ASK = RefreshRequest(model_id=MODEL, hard=True)
 RUNNING = b'{"job_type": "refresh_schema", "status": "RUNNING"}'
 
 
@@ -97,20 +97,29 @@ async def _bad_chunk(exchange: Exchange) -> None:
 @pytest.mark.parametrize(
     "behave, kind",
     [
-        *((_closing, Kind.CUT_OFF), (_resetting, Kind.CUT_OFF), (_cut_head, Kind.CUT_OFF), (_cut_body, Kind.CUT_OFF)),
         *(
-            (_cut_chunks, Kind.CUT_OFF),
-            (_cut_gzip, Kind.CUT_OFF),
-            (_bad_gzip, Kind.UNREADABLE),
-            (_no_http, Kind.UNREADABLE),
+            (_closing, CallErrorKind.CUT_OFF),
+            (_resetting, CallErrorKind.CUT_OFF),
+            (_cut_head, CallErrorKind.CUT_OFF),
+            (_cut_body, CallErrorKind.CUT_OFF),
         ),
-        *((_long_header, Kind.UNREADABLE), (_many_headers, Kind.UNREADABLE), (_bad_length, Kind.UNREADABLE)),
-        (_bad_chunk, Kind.UNREADABLE),
+        *(
+            (_cut_chunks, CallErrorKind.CUT_OFF),
+            (_cut_gzip, CallErrorKind.CUT_OFF),
+            (_bad_gzip, CallErrorKind.UNREADABLE),
+            (_no_http, CallErrorKind.UNREADABLE),
+        ),
+        *(
+            (_long_header, CallErrorKind.UNREADABLE),
+            (_many_headers, CallErrorKind.UNREADABLE),
+            (_bad_length, CallErrorKind.UNREADABLE),
+        ),
+        (_bad_chunk, CallErrorKind.UNREADABLE),
     ],
 )
 @pytest.mark.parametrize("use", [_refresh, _poll])
 def test_no_whole_answer(
-    behave: Behaviour, kind: Kind, use: Callable[[OmniClient, RawServer], Awaitable[object]]
+    behave: Behaviour, kind: CallErrorKind, use: Callable[[OmniClient, RawServer], Awaitable[object]]
 ) -> None:
     """Whatever breaks once there is a connection leaves the fate unknown, and the request is sent exactly once."""
     seen: list[int] = []
@@ -119,7 +128,7 @@ def test_no_whole_answer(
         seen.append(exchange.connection)
         await behave(exchange)
 
-    with pytest.raises(FateUnknown) as caught:
+    with pytest.raises(DeliveryUnknown) as caught:
         _with(once, use)
     assert caught.value.kind is kind
     assert len(seen) == 1
@@ -132,9 +141,9 @@ def test_a_server_that_never_answers(use: Callable[[OmniClient, RawServer], Awai
     async def main(omni: OmniClient, server: RawServer) -> float:
         loop = asyncio.get_running_loop()
         started_at_s = loop.time()
-        with pytest.raises(FateUnknown) as caught:
+        with pytest.raises(DeliveryUnknown) as caught:
             await use(omni, server)
-        assert (caught.value.kind, caught.value.answered) == (Kind.TIMEOUT, False)
+        assert (caught.value.kind, caught.value.answered) == (CallErrorKind.TIMEOUT, False)
         return loop.time() - started_at_s
 
     assert _with(_silent, main) == pytest.approx(30.0, abs=0.01)
@@ -152,7 +161,7 @@ def test_a_slow_drip_keeps_nothing_open(head: bytes) -> None:
 
     async def main(omni: OmniClient, server: RawServer) -> float:
         started_at_s = asyncio.get_running_loop().time()
-        with pytest.raises(FateUnknown, match=r"within 30 s"):
+        with pytest.raises(DeliveryUnknown, match=r"within 30 s"):
             await omni.refresh(ASK, KEY)
         return asyncio.get_running_loop().time() - started_at_s
 
@@ -176,7 +185,7 @@ def test_the_words_of_an_error_are_not_waited_for() -> None:
     assert _with(drip, main) == pytest.approx(5.0, abs=0.01)
 
 
-@pytest.mark.parametrize("status, error", [(400, Refused), (429, Throttled), (401, KeyRefused), (503, FateUnknown)])
+@pytest.mark.parametrize("status, error", [(400, Refused), (429, Throttled), (401, KeyRefused), (503, DeliveryUnknown)])
 @pytest.mark.parametrize("ending", ["cut", "long", "gzip"])
 def test_the_body_of_an_error_does_not_matter(status: int, error: type[CallError], ending: str) -> None:
     """An error whose body is cut off, endless or badly packed is that error."""
@@ -255,9 +264,9 @@ def test_a_coding_that_was_not_asked_for(
         heads.append(exchange.head)
         await exchange.answer(200, b"\x0b\x02\x80{}\x03", f"Content-Encoding: {coding}")
 
-    with pytest.raises(FateUnknown, match=rf"the answer is encoded as {coding}, which was not asked for") as caught:
+    with pytest.raises(DeliveryUnknown, match=rf"the answer is encoded as {coding}, which was not asked for") as caught:
         _with(behave, use)
-    assert (caught.value.kind, caught.value.http_status) == (Kind.UNREADABLE, 200)
+    assert (caught.value.kind, caught.value.http_status) == (CallErrorKind.UNREADABLE, 200)
     assert b"Accept-Encoding: gzip, deflate\r\n" in heads[0]
 
 
@@ -291,7 +300,7 @@ def test_long_headers_are_read(headers: list[str]) -> None:
 
 def test_a_header_line_that_is_too_long_is_told() -> None:
     """An answer that is lost for a header line says that it is the line's length."""
-    with pytest.raises(FateUnknown, match="a header line of the answer is longer than 65536 bytes"):
+    with pytest.raises(DeliveryUnknown, match="a header line of the answer is longer than 65536 bytes"):
         _with(_long_header, _refresh)
 
 
@@ -328,9 +337,9 @@ def test_a_suspended_process_waits_no_longer_for_the_rest() -> None:
     async def main(omni: OmniClient, _: RawServer) -> float:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        with pytest.raises(FateUnknown) as caught:
+        with pytest.raises(DeliveryUnknown) as caught:
             await omni.refresh(ASK, KEY)
-        assert caught.value.kind is Kind.TIMEOUT
+        assert caught.value.kind is CallErrorKind.TIMEOUT
         return loop.time() - began_s
 
     assert _with(behave, main) == pytest.approx(3600, abs=0.1)
@@ -351,11 +360,11 @@ def test_an_endless_answer(packed: bool) -> None:
 
     async def main(omni: OmniClient, server: RawServer) -> int:
         tracemalloc.start()
-        with pytest.raises(FateUnknown, match=r"longer than 1048576 bytes") as caught:
+        with pytest.raises(DeliveryUnknown, match=r"longer than 1048576 bytes") as caught:
             await omni.job("j", KEY)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert (caught.value.kind, caught.value.http_status) == (Kind.UNREADABLE, 200)
+        assert (caught.value.kind, caught.value.http_status) == (CallErrorKind.UNREADABLE, 200)
         return peak
 
     assert _with(behave, main) < 16 << 20
@@ -382,6 +391,6 @@ def test_redirects_are_not_followed(status: int) -> None:
 
     with pytest.raises(Refused, match=rf"{status}.*http://127\.0\.0\.1:\d+/api/v1/x;") as caught:
         virtual.run(main(), debug=True)
-    assert caught.value.kind is Kind.REDIRECT
+    assert caught.value.kind is CallErrorKind.REDIRECT
     assert "pw" not in caught.value.message
     assert not elsewhere

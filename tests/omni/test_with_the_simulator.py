@@ -7,9 +7,9 @@ from typing import TypeVar
 import pytest
 
 from orchestrator.manifest.manifest import Instance, Secret
-from orchestrator.omni.answers import JobState, ModelsQuery, RefreshAsk, View
+from orchestrator.omni.answers import JobState, ModelsQuery, RefreshRequest, View
 from orchestrator.omni.client import OmniClient
-from orchestrator.omni.errors import KeyRefused, Kind, Refused
+from orchestrator.omni.errors import CallErrorKind, KeyRefused, Refused
 from orchestrator.simulator import virtual
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.server import Simulator
@@ -50,7 +50,7 @@ def test_a_refresh_from_start_to_end() -> None:
     """A refresh gives a job; its polls tell that it runs, then how it ended."""
 
     async def use(omni: OmniClient, simulator: Simulator) -> None:
-        answer = await omni.refresh(RefreshAsk(model_id=MODEL, hard=True), KEY)
+        answer = await omni.refresh(RefreshRequest(model_id=MODEL, hard=True), KEY)
         assert answer.job_id is not None
         assert (await omni.job(answer.job_id, KEY)).state is JobState.RUNNING
         await asyncio.sleep(10)
@@ -115,18 +115,18 @@ def test_pages_are_followed_by_their_cursor() -> None:
 @pytest.mark.parametrize(
     "ask, kind, words",
     [
-        (RefreshAsk(model_id="no-uuid", hard=True), Kind.BAD_REQUEST, "modelId"),
-        (RefreshAsk(model_id="0" * 8 + MODEL[8:], hard=True), Kind.NOT_FOUND, "not found"),
-        (RefreshAsk(model_id=MODEL, hard=True, tables=("x",)), Kind.BAD_REQUEST, "hard_refresh=false"),
-        (RefreshAsk(model_id=MODEL, hard=True, branch_id=MODEL), Kind.BAD_REQUEST, "branch_id"),
+        (RefreshRequest(model_id="no-uuid", hard=True), CallErrorKind.BAD_REQUEST, "modelId"),
+        (RefreshRequest(model_id="0" * 8 + MODEL[8:], hard=True), CallErrorKind.NOT_FOUND, "not found"),
+        (RefreshRequest(model_id=MODEL, hard=True, tables=("x",)), CallErrorKind.BAD_REQUEST, "hard_refresh=false"),
+        (RefreshRequest(model_id=MODEL, hard=True, branch_id=MODEL), CallErrorKind.BAD_REQUEST, "branch_id"),
         (
-            RefreshAsk(model_id=MODEL, hard=False, tables=tuple(f"s.t{n:06}" for n in range(1000))),
-            Kind.URI_TOO_LONG,
+            RefreshRequest(model_id=MODEL, hard=False, tables=tuple(f"s.t{n:06}" for n in range(1000))),
+            CallErrorKind.URI_TOO_LONG,
             "",
         ),
     ],
 )
-def test_refusals_keep_the_servers_words(ask: RefreshAsk, kind: Kind, words: str, shape: str) -> None:
+def test_refusals_keep_the_servers_words(ask: RefreshRequest, kind: CallErrorKind, words: str, shape: str) -> None:
     """What the server refuses is refused in its own words."""
 
     async def use(omni: OmniClient, _: Simulator) -> None:
@@ -144,6 +144,6 @@ def test_a_key_that_is_not_accepted(bad_key: str) -> None:
 
     async def use(omni: OmniClient, _: Simulator) -> None:
         with pytest.raises(KeyRefused):
-            await omni.refresh(RefreshAsk(model_id=MODEL, hard=True), Secret("another-key"))
+            await omni.refresh(RefreshRequest(model_id=MODEL, hard=True), Secret("another-key"))
 
     _with(use, keys=[KEY.reveal()], answers={"bad_key": bad_key})

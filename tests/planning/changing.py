@@ -6,8 +6,8 @@ from dataclasses import replace
 from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotUnderstood
 from orchestrator.changes.listed import parse_listed
 from orchestrator.manifest.manifest import Entry, Mode
-from orchestrator.planning.concern import Concern, concern
-from orchestrator.planning.touched import Touched
+from orchestrator.planning.followed_change import FollowedChange
+from orchestrator.planning.impact import Concern, concern
 from tests.planning.targets import entry
 
 SIGNS = {"+": Effect.ADDITIVE, "-": Effect.DESTRUCTIVE}
@@ -18,11 +18,11 @@ def change(text: str, line: int = 1) -> Change:
     return Change(name=parse_listed(text[1:]), effect=SIGNS[text[0]], source="V1__x.sql", line=line, reason="because")
 
 
-def touched(*changes: str, unclear: int = 0, new: Sequence[str] = ()) -> Touched:
+def touched(*changes: str, unclear: int = 0, new: Sequence[str] = ()) -> FollowedChange:
     """What these changes touch, one a line, and so many statements that nobody understood; `new` schemas may have been made."""
     lost = tuple(NotUnderstood(source="V2__y.sql", line=n + 1, text="FROBNICATE") for n in range(unclear))
     found = tuple(change(text, line) for line, text in enumerate(changes, 1))
-    return Touched(changes=ChangeSet(changes=found, not_understood=lost), may_be_new=frozenset(new))
+    return FollowedChange(changes=ChangeSet(changes=found, not_understood=lost), may_be_new=frozenset(new))
 
 
 def reader(
@@ -40,7 +40,9 @@ def reader(
     return replace(pinned, reads=reads or None)
 
 
-def concern_of(of: Entry, what: Touched, *, listed: Sequence[str] | None = None, failed: bool = False) -> Concern:
+def concern_of(
+    of: Entry, what: FollowedChange, *, listed: Sequence[str] | None = None, failed: bool = False
+) -> Concern:
     """What the change means to one entry; the instance was asked where it has `listed` schemas, or `failed` to."""
     asked = {of.index: None if listed is None else tuple(listed)} if failed or listed is not None else {}
     (one,) = concern([of], what, schemas=asked)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from orchestrator.simulator.judging import overlaps
+from orchestrator.simulator.call_log_checks import overlaps
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.staging import branch_id, connection_id, model_id
 from tests.rehearsal import ENVIRON, rehearse

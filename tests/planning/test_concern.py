@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.manifest.manifest import Entry, Mode
-from orchestrator.planning.concern import SCHEMAS_UNKNOWN, concern, must_ask
+from orchestrator.planning.impact import SCHEMAS_UNKNOWN, concern, must_ask
 from tests.planning.changing import concern_of, reader, scope_of, touched
 
 SOFT, HARD = Mode.SOFT, Mode.HARD

@@ -9,10 +9,10 @@ from fnmatch import fnmatchcase
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name, NotUnderstood
+from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotUnderstood, ObjectName
 from orchestrator.manifest.manifest import Entry, Mode
-from orchestrator.planning.concern import concern, must_ask
-from orchestrator.planning.touched import Touched, touched_as_data, touched_from_data
+from orchestrator.planning.followed_change import FollowedChange, touched_as_data, touched_from_data
+from orchestrator.planning.impact import concern, must_ask
 from orchestrator.simulator.population import Connection
 from orchestrator.simulator.world import read_warehouse
 from tests.planning.changing import reader
@@ -31,7 +31,7 @@ TABLE_TEXT = st.one_of(
 )
 READS = st.one_of(PART, st.tuples(PART, TABLE).map(".".join), st.tuples(PART, TABLE).map(lambda p: f"wh.{p[0]}.{p[1]}"))
 NAMES = st.builds(
-    Name,
+    ObjectName,
     st.sampled_from([None, DATABASE, "WH"]),
     st.sampled_from([None, "fin", "FIN", "fin_eu", "hr", "led", "f*"]),
     st.sampled_from([None, "a", "A", "b", "led_1", "LED_2", "fin", "led_*"]),
@@ -59,7 +59,7 @@ def _fits(part: str, pattern: str | None) -> bool:
     return pattern is None or fnmatchcase(part.lower(), pattern.lower())
 
 
-def objects_of(name: Name) -> Iterator[tuple[str, str]]:
+def objects_of(name: ObjectName) -> Iterator[tuple[str, str]]:
     """The tables of the warehouse that a change of this name touches."""
     if _fits(DATABASE, name.catalog):
         yield from (o for o in OBJECTS if _fits(o[0], name.schema) and _fits(o[1], name.table))
@@ -78,7 +78,7 @@ def read_by(entry: Entry) -> set[tuple[str, str]]:
     read = set()
     for text in entry.reads:
         catalog, schema, table = (None, None, *text.split("."))[-3:] if "." in text else (None, text, None)
-        read |= set(objects_of(Name(catalog, schema, table)))
+        read |= set(objects_of(ObjectName(catalog, schema, table)))
     return read
 
 
@@ -100,7 +100,7 @@ def test_nobody_who_is_touched_is_left_out(entry: Entry, changes: list[Change], 
     it says so itself, and then everything that was added is found by its scope, which is never wider than its own.
     """
     lost = (NotUnderstood(source="V2.sql", line=1, text="X"),) * unclear
-    what = Touched(changes=ChangeSet(changes=tuple(changes), not_understood=lost))
+    what = FollowedChange(changes=ChangeSet(changes=tuple(changes), not_understood=lost))
     listed = {entry.index: tuple(WAREHOUSE)} if must_ask(entry, what) else {}
     (one,) = concern([entry], what, schemas=listed)
     note(f"reads {entry.reads} scope {entry.schemas} {entry.tables}; {[str(c.name) for c in changes]} -> {one.entry}")
@@ -129,5 +129,5 @@ def test_nobody_who_is_touched_is_left_out(entry: Entry, changes: list[Change], 
 def test_what_was_touched_survives_being_kept(changes: list[Change], unclear: int) -> None:
     """What a run follows can be kept as JSON data and read back."""
     lost = (NotUnderstood(source="V2.sql", line=1, text="X", reason="why"),) * unclear
-    what = Touched(changes=ChangeSet(changes=tuple(changes), not_understood=lost), may_be_new=frozenset({"fin"}))
+    what = FollowedChange(changes=ChangeSet(changes=tuple(changes), not_understood=lost), may_be_new=frozenset({"fin"}))
     assert touched_from_data(touched_as_data(what)) == what

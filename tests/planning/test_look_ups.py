@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.engine.outcome import Status
 from orchestrator.planning.inventory import Needs, make_needs
-from orchestrator.simulator.judging import overlaps
+from orchestrator.simulator.call_log_checks import overlaps
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.staging import connection_id, model_id

@@ -10,7 +10,7 @@ from orchestrator.manifest.manifest import Entry, ManifestWarning, Mode, Place
 from orchestrator.omni.answers import ModelRecord
 from orchestrator.planning.inventory import KINDS, Inventory, Needs, make_needs
 from orchestrator.planning.make_plan import coverage_warnings, make_plan
-from orchestrator.planning.plan import Plan
+from orchestrator.planning.plan import RefreshPlan
 from tests.planning.targets import BRANCHES, CONNECTIONS, entry, manifest, record
 from tests.rehearsal import uuid
 
@@ -20,7 +20,7 @@ def plan(
     records: tuple[ModelRecord, ...] = (),
     branches: Mapping[str, tuple[tuple[str, str], ...]] | None = None,
     failure: str = "",
-) -> Plan:
+) -> RefreshPlan:
     """The plan for these entries on one instance that showed this."""
     inventory = Inventory(
         records={r.id: r for r in records},
@@ -32,7 +32,7 @@ def plan(
     return make_plan(manifest(*entries), entries, {"sim": inventory})
 
 
-def lanes(made: Plan) -> list[list[int]]:
+def lanes(made: RefreshPlan) -> list[list[int]]:
     """The entries of each lane."""
     return [[t.entry.index for t in lane.targets] for lane in made.lanes]
 

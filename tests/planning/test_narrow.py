@@ -2,19 +2,19 @@
 
 from dataclasses import replace
 
-from orchestrator.changes.change_set import Change, ChangeSet, Effect, Name, NotRefreshed
+from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotRefreshed, ObjectName
 from orchestrator.manifest.manifest import Entry, Mode
-from orchestrator.planning.concern import concern
+from orchestrator.planning.followed_change import FollowedChange, make_touched
+from orchestrator.planning.impact import concern
 from orchestrator.planning.inventory import Inventory
 from orchestrator.planning.make_plan import make_plan
-from orchestrator.planning.narrow import narrow, set_apart
-from orchestrator.planning.plan import Plan
-from orchestrator.planning.touched import Touched, make_touched
+from orchestrator.planning.plan import RefreshPlan
+from orchestrator.planning.restrict_plan import narrow, set_apart
 from tests.planning.changing import change, reader, touched
 from tests.planning.targets import manifest
 
 
-def plan_for(*entries: Entry, what: Touched) -> Plan:
+def plan_for(*entries: Entry, what: FollowedChange) -> RefreshPlan:
     """The plan of these entries as the change concerns them; nothing is looked up."""
     plan = make_plan(manifest(*entries), entries, {"sim": Inventory()})
     return narrow(plan, concern(entries, what, schemas={}), what)
@@ -109,7 +109,7 @@ def test_what_was_not_understood_or_not_built_is_told() -> None:
     assert "on 2 connections (x, y)" in said[4]
     assert len(said) == 5
     nodes = tuple(NotRefreshed(node=f"model.p.{n}", reason="error") for n in range(4))
-    dbt = Touched(changes=ChangeSet(not_refreshed=nodes, warnings=("a column may stay",)))
+    dbt = FollowedChange(changes=ChangeSet(not_refreshed=nodes, warnings=("a column may stay",)))
     assert plan_for(reader("a"), what=dbt).remarks == (
         "dbt did not build model.p.0, model.p.1, model.p.2 and 1 more: not refreshed for them",
         "a column may stay",
@@ -120,7 +120,7 @@ def test_who_may_have_made_a_schema() -> None:
     """A migration makes the schemas that it creates and dbt those that it builds in; a list of names makes none."""
     ddl = ChangeSet(changes=(change("+Fresh"), change("+old.t"), change("-gone")))
     built = Change(
-        name=Name("db", "Marts", "t"), effect=Effect.ADDITIVE, source="run_results.json", line=0, reason="dbt"
+        name=ObjectName("db", "Marts", "t"), effect=Effect.ADDITIVE, source="run_results.json", line=0, reason="dbt"
     )
     listed = ChangeSet(changes=(change("+typed"), change("+?.t")))
     what = make_touched(ddl=ddl, dbt=ChangeSet(changes=(built,)), listed=listed)

@@ -5,7 +5,7 @@ from itertools import groupby, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.omni.answers import RefreshAsk
+from orchestrator.omni.answers import RefreshRequest
 from orchestrator.planning.scope import URL_LIMIT, split_ask, split_refused
 from tests.planning.targets import length
 from tests.rehearsal import uuid
@@ -15,14 +15,14 @@ names = st.text(
 ).filter(str.strip)
 
 
-def bytes_of(ask: RefreshAsk) -> int:
+def bytes_of(ask: RefreshRequest) -> int:
     """How long the call's target is."""
     return length("sim", ask)
 
 
-def ask(schemas: list[str], tables: list[str]) -> RefreshAsk:
+def ask(schemas: list[str], tables: list[str]) -> RefreshRequest:
     """A soft refresh of a scope."""
-    return RefreshAsk(model_id=uuid(1), hard=False, schemas=tuple(schemas), tables=tuple(tables))
+    return RefreshRequest(model_id=uuid(1), hard=False, schemas=tuple(schemas), tables=tuple(tables))
 
 
 @given(
@@ -61,7 +61,7 @@ def test_a_part_keeps_the_schemas_that_its_tables_name(count: int, schema_count:
             assert set(part.schemas) == {table.split(".")[0] for table in part.tables}
     assert sum(len(part.tables) for part in parts) == count
     for one, other in pairwise(parts):
-        joined = RefreshAsk(
+        joined = RefreshRequest(
             model_id=one.model_id,
             hard=False,
             schemas=tuple(s for s in schemas if s in (*one.schemas, *other.schemas)),
@@ -97,7 +97,7 @@ def test_a_table_in_many_schemas() -> None:
 
 def test_a_refresh_without_a_scope_is_one_call() -> None:
     """There is nothing to divide, however short the limit."""
-    whole = RefreshAsk(model_id=uuid(1), hard=True)
+    whole = RefreshRequest(model_id=uuid(1), hard=True)
     assert split_ask(whole, bytes_of, 10) == (whole,)
     assert split_refused((whole,), 0, bytes_of) is None
 
@@ -122,7 +122,7 @@ def test_a_refused_length_is_halved(count: int, limit: int, data: st.DataObject)
 
 def test_halving_comes_to_an_end() -> None:
     """A server that refuses everything is asked a few times, with less each time, until one name is left."""
-    parts: tuple[RefreshAsk, ...] | None = split_ask(ask([], [f"s.table_{n:05}" for n in range(1000)]), bytes_of)
+    parts: tuple[RefreshRequest, ...] | None = split_ask(ask([], [f"s.table_{n:05}" for n in range(1000)]), bytes_of)
     refused = []
     while parts is not None:
         refused.append(bytes_of(parts[0]))

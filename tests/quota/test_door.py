@@ -8,38 +8,42 @@ from random import Random
 import pytest
 
 from orchestrator.manifest.manifest import RateLimit, Secret
-from orchestrator.quota.choice import SUBMITTING, Ask, Job, Purpose
-from orchestrator.quota.door import Closing, Door, DoorClosed
+from orchestrator.quota.choice import SUBMITTING, CallRequest, FollowedJob, Purpose
+from orchestrator.quota.concurrency import ConcurrencyLimit
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.events import KeyHeld, KeySetAside
 from orchestrator.quota.key import KeyQuota
-from orchestrator.quota.window import LedgerLost, Window
-from orchestrator.quota.wire import Wire
+from orchestrator.quota.rate_limiter import LimiterClosed, RateLimiter, StopReason
+from orchestrator.quota.window import LedgerLost, MemoryWindow
 from orchestrator.simulator import virtual
 from tests.rehearsal import Witness
 
-SUBMIT = Ask(purpose=Purpose.SUBMIT)
+SUBMIT = CallRequest(purpose=Purpose.SUBMIT)
 
 
 @asynccontextmanager
 async def door(
-    *limits: int, per_s: float = 60.0, workers: int = 100, wire: Wire | None = None, ledger: Window | None = None
-) -> AsyncIterator[tuple[Door, Witness]]:
+    *limits: int,
+    per_s: float = 60.0,
+    workers: int = 100,
+    concurrency_limit: ConcurrencyLimit | None = None,
+    ledger: MemoryWindow | None = None,
+) -> AsyncIterator[tuple[RateLimiter, Witness]]:
     """A door that is served, with a key for each limit."""
     loop = asyncio.get_running_loop()
     witness = Witness()
-    opened = Door(
+    opened = RateLimiter(
         keys=[
             KeyQuota(
                 label=f"k{n}",
                 secret=Secret(f"k{n}"),
                 limit=RateLimit(requests=requests, per_s=per_s),
-                ledger=ledger or Window(per_s),
+                ledger=ledger or MemoryWindow(per_s),
                 rng=Random(n),
             )
             for n, requests in enumerate(limits)
         ],
-        wire=wire or Wire(workers),
+        concurrency_limit=concurrency_limit or ConcurrencyLimit(workers),
         durations=DurationModel(),
         observer=witness,
         clock=loop.time,
@@ -62,8 +66,8 @@ def test_a_cancelled_waiter_gives_its_turn_back() -> None:
             await asyncio.sleep(0)
             early.cancel()
             await asyncio.gather(early, return_exceptions=True)
-            wire = Wire(1)
-        async with door(2, wire=wire) as (opened, _):
+            concurrency_limit = ConcurrencyLimit(1)
+        async with door(2, concurrency_limit=concurrency_limit) as (opened, _):
             holder = await opened.turn(SUBMIT)
             waiters = [asyncio.create_task(opened.turn(SUBMIT)) for _ in range(2)]
             await asyncio.sleep(1)
@@ -71,14 +75,14 @@ def test_a_cancelled_waiter_gives_its_turn_back() -> None:
             holder.unsent()
             for _ in range(50):
                 await asyncio.sleep(0)
-                if wire.is_full:
+                if concurrency_limit.is_full:
                     break
             # the turn is given, and the one who waited for it has not run since
             waiters[0].cancel()
             turn = await waiters[1]
             assert opened.keys[0].counted(opened.now()) == 1
             turn.answered()
-            assert wire.busy == 0
+            assert concurrency_limit.busy == 0
             assert opened.keys[0].counted(opened.now()) == 1
         first.answered()
 
@@ -103,26 +107,26 @@ def test_a_turn_ends_once() -> None:
     virtual.run(main())
 
 
-@pytest.mark.parametrize("reason", list(Closing))
-def test_closing_tells_all(reason: Closing) -> None:
+@pytest.mark.parametrize("reason", list(StopReason))
+def test_closing_tells_all(reason: StopReason) -> None:
     """Who waits is told at once why there is no turn; who comes later as well; other purposes go on; the first reason stays."""
 
     async def main() -> None:
         async with door(1) as (opened, _):
             await opened.turn(SUBMIT)
             waiting = [asyncio.create_task(opened.turn(SUBMIT)) for _ in range(5)]
-            probe = asyncio.create_task(opened.turn(Ask(purpose=Purpose.PROBE)))
+            probe = asyncio.create_task(opened.turn(CallRequest(purpose=Purpose.PROBE)))
             await asyncio.sleep(1)
             opened.close(reason, frozenset({Purpose.SUBMIT, Purpose.LOOK_UP}))
-            opened.close(Closing.STOPPED)
+            opened.close(StopReason.STOPPED)
             told = await asyncio.gather(*waiting, return_exceptions=True)
             assert [getattr(t, "reason", None) for t in told] == [reason] * 5
-            with pytest.raises(DoorClosed) as caught:
+            with pytest.raises(LimiterClosed) as caught:
                 await opened.turn(SUBMIT)
             assert caught.value.reason is reason
-            with pytest.raises(DoorClosed) as stopped:
+            with pytest.raises(LimiterClosed) as stopped:
                 await probe
-            assert stopped.value.reason is Closing.STOPPED
+            assert stopped.value.reason is StopReason.STOPPED
 
     virtual.run(main())
 
@@ -148,9 +152,9 @@ def test_a_refused_key_is_set_aside() -> None:
             await asyncio.sleep(0.1)
             again.refused()
             told = await asyncio.gather(*waiting, return_exceptions=True)
-            refused = [t for t in told if isinstance(t, DoorClosed)]
+            refused = [t for t in told if isinstance(t, LimiterClosed)]
             assert refused
-            assert {t.reason for t in refused} == {Closing.KEYS_REFUSED}
+            assert {t.reason for t in refused} == {StopReason.KEYS_REFUSED}
             assert [aside.keys_left for aside in witness.of(KeySetAside)] == [1, 0]
 
     virtual.run(main())
@@ -160,20 +164,23 @@ def test_the_wire_is_shared_by_all_doors() -> None:
     """`workers` bounds the calls under way over all instances, and a place that comes free is given to whoever waits."""
 
     async def main() -> None:
-        wire = Wire(3)
-        async with door(100, wire=wire) as (one, _), door(100, wire=wire) as (other, _):
+        concurrency_limit = ConcurrencyLimit(3)
+        async with (
+            door(100, concurrency_limit=concurrency_limit) as (one, _),
+            door(100, concurrency_limit=concurrency_limit) as (other, _),
+        ):
             held = [await one.turn(SUBMIT) for _ in range(3)]
             waiting = [asyncio.create_task(d.turn(SUBMIT)) for d in (other, one, other)]
             await asyncio.sleep(5)
             assert not any(w.done() for w in waiting)
-            assert wire.busy == 3
+            assert concurrency_limit.busy == 3
             for turn in held:
                 turn.answered()
             turns = await asyncio.gather(*waiting)
-            assert wire.busy == 3
+            assert concurrency_limit.busy == 3
             for turn in turns:
                 turn.unsent()
-            assert wire.busy == 0
+            assert concurrency_limit.busy == 0
 
     virtual.run(main())
 
@@ -184,9 +191,9 @@ def test_purposes_pause_and_go_on() -> None:
     async def main() -> None:
         async with door(100) as (opened, _):
             opened.pause(SUBMITTING)
-            held = [asyncio.create_task(opened.turn(Ask(purpose=p))) for p in (Purpose.SUBMIT, Purpose.LOOK_UP)]
+            held = [asyncio.create_task(opened.turn(CallRequest(purpose=p))) for p in (Purpose.SUBMIT, Purpose.LOOK_UP)]
             for purpose in (Purpose.PROBE, Purpose.PROOF):
-                (await opened.turn(Ask(purpose=purpose))).answered()
+                (await opened.turn(CallRequest(purpose=purpose))).answered()
             await asyncio.sleep(30)
             assert not any(h.done() for h in held)
             opened.pause(frozenset())
@@ -196,13 +203,13 @@ def test_purposes_pause_and_go_on() -> None:
     virtual.run(main())
 
 
-def _due_poll() -> Ask:
+def _due_poll() -> CallRequest:
     """A poll of a job that is past its timeout: it may go at once."""
     now = asyncio.get_running_loop().time()
-    job = Job(
-        model="m", accepted_at=now - 9, unfinished_at=now - 9, asked_at=now - 9, min_s=1, max_s=1, timeout_at=now - 1
+    job = FollowedJob(
+        model="m", accepted_at=now - 9, unfinished_at=now - 9, polled_at=now - 9, min_s=1, max_s=1, timeout_at=now - 1
     )
-    return Ask(purpose=Purpose.POLL, job=job)
+    return CallRequest(purpose=Purpose.POLL, job=job)
 
 
 def test_polls_pause_and_one_is_let_pass() -> None:
@@ -220,7 +227,7 @@ def test_polls_pause_and_one_is_let_pass() -> None:
             opened.turn_away(frozenset({Purpose.POLL}), lambda purpose: ValueError(purpose.name))
             ends = await asyncio.gather(*polls, return_exceptions=True)
             assert sum(isinstance(end, ValueError) for end in ends) == 2
-            (await opened.turn(Ask(purpose=Purpose.PROBE))).answered()
+            (await opened.turn(CallRequest(purpose=Purpose.PROBE))).answered()
 
     virtual.run(main())
 
@@ -234,7 +241,7 @@ def test_a_call_that_was_given_up_counts_longer(request_timeout_s: float, counts
         label="k",
         secret=Secret("k"),
         limit=RateLimit(requests=2, per_s=60.0),
-        ledger=Window(60.0),
+        ledger=MemoryWindow(60.0),
         rng=Random(0),
         request_timeout_s=request_timeout_s,
     )
@@ -259,18 +266,18 @@ def test_who_goes_first() -> None:
             (await opened.turn(SUBMIT)).answered()
             order: list[str] = []
 
-            async def go(name: str, ask: Ask) -> None:
+            async def go(name: str, ask: CallRequest) -> None:
                 (await opened.turn(ask)).answered()
                 order.append(name)
 
             wishes = [
-                ("proof", Ask(purpose=Purpose.PROOF)),
-                ("short", Ask(purpose=Purpose.SUBMIT, rank=(-5.0, 0.0))),
-                ("long", Ask(purpose=Purpose.SUBMIT, rank=(-50.0, 2.0))),
-                ("long too", Ask(purpose=Purpose.SUBMIT, rank=(-50.0, 1.0))),
-                ("look up", Ask(purpose=Purpose.LOOK_UP)),
-                ("probe", Ask(purpose=Purpose.PROBE)),
-                ("later", Ask(purpose=Purpose.PROBE, not_before=opened.now() + 3.5)),
+                ("proof", CallRequest(purpose=Purpose.PROOF)),
+                ("short", CallRequest(purpose=Purpose.SUBMIT, rank=(-5.0, 0.0))),
+                ("long", CallRequest(purpose=Purpose.SUBMIT, rank=(-50.0, 2.0))),
+                ("long too", CallRequest(purpose=Purpose.SUBMIT, rank=(-50.0, 1.0))),
+                ("look up", CallRequest(purpose=Purpose.LOOK_UP)),
+                ("probe", CallRequest(purpose=Purpose.PROBE)),
+                ("later", CallRequest(purpose=Purpose.PROBE, not_before=opened.now() + 3.5)),
             ]
             await asyncio.gather(*(go(name, ask) for name, ask in wishes))
             assert order == ["probe", "look up", "long too", "later", "long", "short", "proof"]
@@ -293,7 +300,7 @@ def test_the_budget_that_is_left() -> None:
     virtual.run(main())
 
 
-class LostLedger(Window):
+class LostLedger(MemoryWindow):
     """A log that cannot be used from the first moment on."""
 
     def room_at(self, now: float, limit: int) -> float | None:
@@ -306,8 +313,8 @@ def test_calls_that_cannot_be_counted_close_the_door() -> None:
     async def main() -> None:
         async with door(2, ledger=LostLedger(60.0)) as (opened, _):
             for purpose in (Purpose.SUBMIT, Purpose.POLL):
-                with pytest.raises(DoorClosed) as closed:
-                    await opened.turn(Ask(purpose=purpose))
-                assert closed.value.reason is Closing.STATE_LOST
+                with pytest.raises(LimiterClosed) as closed:
+                    await opened.turn(CallRequest(purpose=purpose))
+                assert closed.value.reason is StopReason.STATE_LOST
 
     virtual.run(main())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.quota.duration_model import FIRST_GUESS_S, DurationModel, Lognormal, fit
+from orchestrator.quota.duration_model import FIRST_GUESS_S, DurationDistribution, DurationModel, fit
 
 seconds = st.floats(0.05, 100_000)
 
@@ -15,7 +15,7 @@ seconds = st.floats(0.05, 100_000)
 @given(median_s=seconds, sigma=st.floats(0.05, 3), medians=st.floats(0, 20))
 def test_half_of_the_jobs_outlast_the_median(median_s: float, sigma: float, medians: float) -> None:
     """Half of the jobs outlast the median, and the area under the survival is what summing it gives."""
-    jobs, age_s = Lognormal(median_s, sigma), medians * median_s
+    jobs, age_s = DurationDistribution(median_s, sigma), medians * median_s
     assert jobs.alive(median_s) == pytest.approx(0.5)
     assert jobs.alive(0.0) == 1.0
     assert jobs.area(0.0) == 0.0
@@ -32,7 +32,7 @@ def test_half_of_the_jobs_outlast_the_median(median_s: float, sigma: float, medi
 )
 def test_unseen_time_never_shrinks(median_s: float, sigma: float, unfinished_s: float, gaps: list[float]) -> None:
     """The expected unseen time starts at 0 and grows by at most a second per second."""
-    jobs = Lognormal(median_s, sigma)
+    jobs = DurationDistribution(median_s, sigma)
     before_s, age_s = 0.0, unfinished_s
     assert jobs.unseen_s(unfinished_s, unfinished_s) == 0.0
     assert jobs.unseen_s(unfinished_s - 1.0, unfinished_s) == 0.0
@@ -45,7 +45,7 @@ def test_unseen_time_never_shrinks(median_s: float, sigma: float, unfinished_s: 
 
 def test_survival_falls_to_nothing() -> None:
     """Survival goes from 1 to 0, and a job far beyond its history counts as one that outlived it."""
-    jobs = Lognormal(60.0, 0.3)
+    jobs = DurationDistribution(60.0, 0.3)
     alive = [jobs.alive(age_s) for age_s in range(0, 1000, 10)]
     assert alive[0] == 1.0
     assert alive[-1] < 1e-6

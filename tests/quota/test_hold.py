@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import Settings
+from orchestrator.engine.settings import RunSettings
 from orchestrator.quota.events import KeyHeld
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse
 
 
 def run(
-    count: int = 1, *, keys: int = 1, workers: int = 20, settings: Settings | None = None, **staged: Any
+    count: int = 1, *, keys: int = 1, workers: int = 20, settings: RunSettings | None = None, **staged: Any
 ) -> Rehearsal:
     """A run over `count` models at a server of this scenario."""
     text = manifest_text(*(model(n) for n in range(1, count + 1)), keys=keys, workers=workers)
@@ -101,7 +101,7 @@ def test_only_the_key_that_was_throttled_pauses() -> None:
         keys=[{"key": "slow", "requests": 1}, {"key": "fast", "requests": 60}],
         limit={"retry_after": "seconds"},
     )
-    rehearsal = rehearse(text, staged, settings=Settings(wait=False))
+    rehearsal = rehearse(text, staged, settings=RunSettings(wait=False))
     refused = [c for c in rehearsal.calls if c.limited]
     assert {c.key for c in refused} != {c.key for c in rehearsal.calls}
     assert rehearsal.result.duration_s < 60
@@ -116,16 +116,16 @@ def test_nothing_but_429_for_half_an_hour() -> None:
     for outcome in rehearsal.outcomes:
         assert outcome.error is not None
         assert (outcome.error.kind, outcome.error.http_status) == ("throttled", 429)
-    assert rehearsal.result.tally.throttled == len(rehearsal.calls)
+    assert rehearsal.result.stats.throttled == len(rehearsal.calls)
 
 
 def test_a_deadline_bounds_the_429_instead() -> None:
     """With a deadline the run waits as long as that says, be it longer or shorter than half an hour."""
-    short = run(3, limit={"spells": [{"from": 0, "until": 1e6}]}, settings=Settings(deadline_s=300))
+    short = run(3, limit={"spells": [{"from": 0, "until": 1e6}]}, settings=RunSettings(deadline_s=300))
     assert short.result.duration_s == pytest.approx(300, abs=1)
     assert short.of("m1").status in {Status.THROTTLED, Status.NOT_STARTED}
     assert Status.THROTTLED in short.statuses.values()
-    longer = run(3, limit={"spells": [{"from": 0, "until": 2700}]}, settings=Settings(deadline_s=7200))
+    longer = run(3, limit={"spells": [{"from": 0, "until": 2700}]}, settings=RunSettings(deadline_s=7200))
     assert set(longer.statuses.values()) == {Status.SUCCEEDED}
 
 
@@ -139,7 +139,7 @@ def test_a_lower_limit_is_learned(kind: str) -> None:
     assert isinstance(told["learned"], int)
     assert 20 <= told["learned"] <= 40
     assert "rate_limit" in str(told["hint"])
-    assert rehearsal.result.tally.throttled <= 60
+    assert rehearsal.result.stats.throttled <= 60
     last_s = rehearsal.posts[-1].t_s
     in_steady_state = [c for c in rehearsal.calls if 200 <= c.t_s < last_s and not c.limited]
     assert len(in_steady_state) / (last_s - 200) >= 0.75 * 30 / 60

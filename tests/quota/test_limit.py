@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import Settings
-from orchestrator.simulator.judging import budget_share, most_in_window
+from orchestrator.engine.settings import RunSettings
+from orchestrator.simulator.call_log_checks import budget_share, most_in_window
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse
 
@@ -20,7 +20,7 @@ def many(count: int, limit: dict[str, Any], *, keys: int = 1, workers: int = 16,
         *(model(n) for n in range(1, count + 1)), keys=keys, workers=workers, instance={"rate_limit": rate}
     )
     staged = make_scenario(default_model={"duration": 1}, limit=limit, **sections)
-    return rehearse(text, staged, settings=Settings(wait=False))
+    return rehearse(text, staged, settings=RunSettings(wait=False))
 
 
 @pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])

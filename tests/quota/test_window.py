@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.quota.window import Window
-from orchestrator.simulator.limits import Gate, Limit
+from orchestrator.quota.window import MemoryWindow
+from orchestrator.simulator.limits import Limit, RequestLimit
 
 KINDS = ("sliding", "fixed", "bucket")
 RATES = [(60, 60.0), (10, 1.0), (5, 2.5), (1, 1.0)]
@@ -16,11 +16,11 @@ RATES = [(60, 60.0), (10, 1.0), (5, 2.5), (1, 1.0)]
 
 def play(
     requests: int, per_s: float, ways_s: list[tuple[float, float]], gaps_s: list[float]
-) -> tuple[list[float], Window]:
+) -> tuple[list[float], MemoryWindow]:
     """Send as many calls as there are `ways_s` (there, back), each as soon as the window has room, but `gaps_s` after the
     one before; the moments of arrival.
     """
-    window, now = Window(per_s), 0.0
+    window, now = MemoryWindow(per_s), 0.0
     answers: list[tuple[float, int]] = []
     arrivals = []
     for (there_s, back_s), gap_s in zip(ways_s, gaps_s, strict=True):
@@ -52,7 +52,7 @@ def test_no_counter_finds_one_too_many(kind: str, requests: int, per_s: float, d
     ways_s = data.draw(st.lists(ways, min_size=count, max_size=count))
     gaps_s = data.draw(st.lists(st.one_of(st.just(0.0), st.floats(0, 2 * per_s)), min_size=count, max_size=count))
     arrivals, _ = play(requests, per_s, ways_s, gaps_s)
-    gate = Gate(Limit.model_validate({"kind": kind, "requests": requests, "per": per_s}), ())
+    gate = RequestLimit(Limit.model_validate({"kind": kind, "requests": requests, "per": per_s}), ())
     assert [gate.wait_s("key", at) for at in arrivals] == [0.0] * count
 
 
@@ -65,7 +65,7 @@ def test_nearly_all_is_used(delay_s: float) -> None:
 
 def test_a_call_without_an_answer_counts_for_ever() -> None:
     """While a call is on the wire nobody knows when the server counts it, so that it keeps its place."""
-    window = Window(10.0)
+    window = MemoryWindow(10.0)
     call = window.leave(0.0, 1)
     assert call is not None
     assert (window.leave(1e6, 1), window.room_at(1e6, 1)) == (None, None)
@@ -79,7 +79,7 @@ def test_a_call_without_an_answer_counts_for_ever() -> None:
 
 def test_a_call_that_never_left_counts_nothing() -> None:
     """What is proven unsent gives its place back at once."""
-    window = Window(60.0)
+    window = MemoryWindow(60.0)
     call = window.leave(0.0, 60)
     assert call is not None
     window.unsent(call)
@@ -93,7 +93,7 @@ def test_a_call_that_never_left_counts_nothing() -> None:
 )
 def test_room_at_is_when_there_is_room(answered: list[float], on_wire: int, limit: int) -> None:
     """`room_at` names the very moment from which a call may leave, for any limit that was learned meanwhile."""
-    window = Window(60.0)
+    window = MemoryWindow(60.0)
     calls = [window.leave(0.0, 1000) for _ in answered]
     for _ in range(on_wire):
         window.leave(0.0, 1000)

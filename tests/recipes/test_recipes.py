@@ -11,7 +11,7 @@ from orchestrator.changes.dbt import COLUMNS_MAY_STAY, read_dbt
 from orchestrator.changes.errors import ChangesError, TemplatedError
 from orchestrator.changes.files import read_ddl
 from orchestrator.engine.outcome import Status
-from orchestrator.planning.touched import Touched, make_touched
+from orchestrator.planning.followed_change import FollowedChange, make_touched
 from orchestrator.simulator.reading import make_scenario
 from tests.changes.reading import told
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse
@@ -27,7 +27,7 @@ def migrations(path: str, dialect: str = "postgres") -> ChangeSet:
     return found
 
 
-def refreshed(touched: Touched, *reads: str) -> Rehearsal:
+def refreshed(touched: FollowedChange, *reads: str) -> Rehearsal:
     """A run after the change, over one model that reads `reads`, on an instance where it exists."""
     return rehearse(
         manifest_text(model(1, reads=list(reads), mode=None)),

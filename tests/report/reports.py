@@ -8,8 +8,8 @@ from random import Random
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from orchestrator.engine.outcome import Asked, CallMade, Failure, Outcome, Status, Validation
-from orchestrator.engine.spending import BudgetSample
+from orchestrator.engine.budget_sampler import BudgetSample
+from orchestrator.engine.outcome import CallKind, CallMade, Failure, Outcome, Status, Validation
 from orchestrator.manifest.manifest import Mode
 from orchestrator.report.report import Report, RunFacts, Trigger
 
@@ -191,7 +191,7 @@ def make_evil_report(texts: tuple[str, ...] = EVIL) -> Report:
             validation=Validation(new=(text[:200],)),
             error=failure,
             calls=tuple(
-                CallMade(number=n, what=Asked.POLL, left_at=START, end=text[:100], http_status=502, word=text[:100])
+                CallMade(number=n, what=CallKind.POLL, left_at=START, end=text[:100], http_status=502, word=text[:100])
                 for n in range(1, 16)
             ),
             usual_s=0.1,
@@ -262,7 +262,7 @@ ANY_OUTCOME = st.builds(
         st.builds(
             CallMade,
             number=_COUNTS,
-            what=st.sampled_from(Asked),
+            what=st.sampled_from(CallKind),
             left_at=_MOMENTS,
             end=ANY_TEXT,
             http_status=_maybe(st.integers(min_value=100, max_value=599)),

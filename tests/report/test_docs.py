@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.engine.failure import RunKind
 from orchestrator.engine.outcome import Status
-from orchestrator.omni.errors import Kind
+from orchestrator.omni.errors import CallErrorKind
 from orchestrator.report.as_csv import COLUMNS
 from orchestrator.report.formats import Format
 from orchestrator.report.report import Trigger
@@ -40,7 +40,7 @@ def first_column(text: str) -> list[str]:
         ("outcomes", SCHEMA["$defs"]["outcome"]["properties"]),
         ("status", [status.value for status in Status]),
         ("calls", SCHEMA["$defs"]["call"]["properties"]),
-        ("error", [kind.value for kind in (*Kind, *RunKind)]),
+        ("error", [kind.value for kind in (*CallErrorKind, *RunKind)]),
         (
             "summary",
             [name for name in SCHEMA["properties"]["summary"]["properties"] if name not in set(Status) - {"throttled"}],

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 
-from orchestrator.engine.outcome import Asked, CallMade, Failure, Status, Validation
+from orchestrator.engine.outcome import CallKind, CallMade, Failure, Status, Validation
 from orchestrator.report.as_html import render_html
 from orchestrator.report.report import Report, Trigger
 from tests.report.reports import ANY_REPORT, EVIL, HALF, START, make_evil_report, make_facts, make_outcome, make_report
@@ -180,7 +180,7 @@ def test_5000_targets_stay_small(bad_share: float) -> None:
     """A run of 5,000 targets, good or bad, is a page under 3 MiB with a row for each."""
     report = make_report(5000, bad_share=bad_share, budget=True)
     calls = tuple(
-        CallMade(number=n, what=Asked.REFRESH, left_at=START, end="throttled", http_status=429, took_s=0.1, wait_s=7)
+        CallMade(number=n, what=CallKind.REFRESH, left_at=START, end="throttled", http_status=429, took_s=0.1, wait_s=7)
         for n in range(1, 16)
     )
     report = replace(report, outcomes=tuple(replace(o, calls=calls, usual_s=9.0) for o in report.outcomes))
@@ -244,9 +244,11 @@ def test_calls_are_told_in_the_details() -> None:
     """Each kept call is a line: when it left, what for, how it ended and after how long, and the wait for the next."""
     at = START + timedelta(seconds=1)
     calls = (
-        CallMade(number=1, what=Asked.REFRESH, left_at=at, end="throttled", http_status=429, took_s=0.05, wait_s=7.0),
-        CallMade(number=2, what=Asked.REFRESH, left_at=at, end="answered", word="RUNNING", took_s=0.2, wait_s=3.1),
-        CallMade(number=9, what=Asked.POLL, left_at=at, end="cut_off"),
+        CallMade(
+            number=1, what=CallKind.REFRESH, left_at=at, end="throttled", http_status=429, took_s=0.05, wait_s=7.0
+        ),
+        CallMade(number=2, what=CallKind.REFRESH, left_at=at, end="answered", word="RUNNING", took_s=0.2, wait_s=3.1),
+        CallMade(number=9, what=CallKind.POLL, left_at=at, end="cut_off"),
     )
     text = render_html(Report(run=make_facts(), outcomes=(replace(make_outcome(1), calls=calls),), exit_code=0))
     for told in (
@@ -259,7 +261,7 @@ def test_calls_are_told_in_the_details() -> None:
 
 def test_a_single_call_is_not_told_among_thousands() -> None:
     """On a page of more than a thousand targets only those tell their calls that had more than one."""
-    one = CallMade(number=1, what=Asked.REFRESH, left_at=START, end="answered", took_s=0.05)
+    one = CallMade(number=1, what=CallKind.REFRESH, left_at=START, end="answered", took_s=0.05)
     outcomes = [replace(make_outcome(n), calls=(one,)) for n in range(1001)]
     outcomes[7] = replace(outcomes[7], calls=(one, replace(one, number=2)))
     text = render_html(Report(run=make_facts(), outcomes=tuple(outcomes), exit_code=0))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.outcome import Asked, CallMade, Outcome, Status
-from orchestrator.engine.spending import BudgetSample
+from orchestrator.engine.budget_sampler import BudgetSample
+from orchestrator.engine.outcome import CallKind, CallMade, Outcome, Status
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import LANES_SHOWN, Timeline, make_budget_chart, make_timeline
 from tests.report.reports import ANY_REPORT, HALF, START, make_facts, make_outcome, make_report
@@ -171,8 +171,8 @@ def test_thinning_keeps_the_peak(count: int, peak: int) -> None:
 
 def test_a_bar_shows_when_the_call_was_accepted_and_where_it_usually_ends() -> None:
     """Retries before the call was accepted are the bar's beginning; the usual end is a place on the line, or not drawn."""
-    first = CallMade(number=1, what=Asked.REFRESH, left_at=START + timedelta(seconds=10), end="throttled", took_s=1)
-    taken = CallMade(number=2, what=Asked.REFRESH, left_at=START + timedelta(seconds=18), end="answered", took_s=2)
+    first = CallMade(number=1, what=CallKind.REFRESH, left_at=START + timedelta(seconds=10), end="throttled", took_s=1)
+    taken = CallMade(number=2, what=CallKind.REFRESH, left_at=START + timedelta(seconds=18), end="answered", took_s=2)
     outcome = replace(make_outcome(1, queued_s=10, took_s=50), calls=(first, taken), usual_s=20.0)
     ((bar,),) = (lane.bars for lane in timeline_of(outcome).lanes)
     assert (bar.x, bar.width, bar.sending, bar.usual) == (100, 498.5, 100, 300)

@@ -13,8 +13,8 @@ from yarl import URL
 
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call, CallLog
-from orchestrator.simulator.desk import Desk, Fate, Incoming
 from orchestrator.simulator.reading import make_scenario
+from orchestrator.simulator.request_handler import Incoming, RequestHandler, ResponsePlan
 from orchestrator.simulator.server import Simulator
 from orchestrator.simulator.staging import model_id
 
@@ -33,10 +33,10 @@ class Counter:
 
     def __init__(self, seed: int = 0, **sections: object) -> None:
         self.log = CallLog()
-        self.desk = Desk(make_scenario(**sections), seed=seed, utcnow=lambda: STARTED_AT, log=self.log)
+        self.desk = RequestHandler(make_scenario(**sections), seed=seed, utcnow=lambda: STARTED_AT, log=self.log)
         self.now_s = 0.0
 
-    def fate(self, method: str, target: str, *, key: str | None = KEY) -> Fate:
+    def fate(self, method: str, target: str, *, key: str | None = KEY) -> ResponsePlan:
         """What becomes of one call."""
         incoming = Incoming(method=method, target=target, key=key, user_agent="test", body_bytes=0)
         return self.desk.decide(incoming, self.now_s, 0.0)
@@ -64,7 +64,7 @@ class Counter:
         """The call log."""
         return self.log.calls
 
-    def _told(self, fate: Fate) -> tuple[int, Any]:
+    def _told(self, fate: ResponsePlan) -> tuple[int, Any]:
         answer = fate.answer
         return answer.status, answer.raw if answer.raw is not None else json.loads(json.dumps(answer.body))
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from orchestrator.simulator.faults import Fault, Rules
+from orchestrator.simulator.faults import InjectedFault, Rules
 from orchestrator.simulator.reading import ScenarioError, make_scenario
 
 
 def _rules(*faults: dict[str, object], seed: int = 0) -> Rules:
-    return Rules(tuple(Fault.model_validate({"status": 500, **fault}) for fault in faults), seed)
+    return Rules(tuple(InjectedFault.model_validate({"status": 500, **fault}) for fault in faults), seed)
 
 
 def _hits(rules: Rules, calls: int, *, method: str = "GET", path: str = "/x", step_s: float = 1.0) -> list[int]:
@@ -100,4 +100,4 @@ def test_a_rule_that_makes_no_sense_is_refused(fault: dict[str, object], says: s
 )
 def test_a_refresh_starts_as_the_rule_says(fault: dict[str, object], starts: str) -> None:
     """A replaced answer starts nothing unless told so; a late one does."""
-    assert Fault.model_validate({"always": True, **fault}).starts == starts
+    assert InjectedFault.model_validate({"always": True, **fault}).starts == starts

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.simulator.call_log_checks import budget_share, known_at, most_in_window, overlaps, posts_per_model
 from orchestrator.simulator.calls import Call, KeyLabels, as_json_line
-from orchestrator.simulator.judging import budget_share, known_at, most_in_window, overlaps, posts_per_model
 
 
 def _call(t_s: float, number: int = 1, **told: Any) -> Call:

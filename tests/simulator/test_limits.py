@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.simulator.limits import Gate, Key, Limit, retry_after
+from orchestrator.simulator.limits import Key, Limit, RequestLimit, retry_after
 
 STEPS = st.lists(st.floats(0, 30), min_size=1, max_size=200)
 
@@ -19,11 +19,11 @@ def _moments(steps: list[float]) -> list[float]:
     return moments
 
 
-def _gate(**limit: object) -> Gate:
-    return Gate(Limit.model_validate(limit), ())
+def _gate(**limit: object) -> RequestLimit:
+    return RequestLimit(Limit.model_validate(limit), ())
 
 
-def _admitted(gate: Gate, moments: list[float]) -> list[float]:
+def _admitted(gate: RequestLimit, moments: list[float]) -> list[float]:
     return [moment for moment in moments if gate.wait_s("k", moment) == 0.0]
 
 
@@ -98,17 +98,17 @@ def test_somebody_else_uses_the_same_key() -> None:
 
 def test_keys_have_their_own_windows_and_limits() -> None:
     """Each key counts by itself, with its own limit where it has one."""
-    gate = Gate(Limit(requests=2), (Key(key="a"), Key(key="b", requests=3)))
+    gate = RequestLimit(Limit(requests=2), (Key(key="a"), Key(key="b", requests=3)))
     counts = {key: sum(gate.wait_s(key, 0.0) == 0.0 for _ in range(9)) for key in ("a", "b")}
     assert counts == {"a": 2, "b": 3}
 
 
 def test_only_listed_keys_are_known() -> None:
     """A listed key is known until it is revoked, another never; without a list any key is, but none at all is not."""
-    gate = Gate(Limit(), (Key(key="a"), Key(key="b", refused_from=5)))
+    gate = RequestLimit(Limit(), (Key(key="a"), Key(key="b", refused_from=5)))
     assert [gate.knows(key, 4.9) for key in ("a", "b", "c", "", None)] == [True, True, False, False, False]
     assert [gate.knows(key, 5.0) for key in ("a", "b")] == [True, False]
-    anyone = Gate(Limit(), ())
+    anyone = RequestLimit(Limit(), ())
     assert [anyone.knows(key, 0.0) for key in ("x", "", None)] == [True, False, False]
 
 

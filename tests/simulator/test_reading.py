@@ -11,17 +11,18 @@ from pydantic.fields import FieldInfo
 
 from orchestrator.errors import UsageError
 from orchestrator.simulator.calls import Call
-from orchestrator.simulator.faults import Fault
+from orchestrator.simulator.faults import InjectedFault
+from orchestrator.simulator.field_types import Lognormal, ScenarioPart, TimeRange
 from orchestrator.simulator.limits import Key, Limit
 from orchestrator.simulator.population import (
     Branch,
     Connection,
     DefaultModel,
-    Environment,
     Generate,
-    Issue,
     Model,
-    Schedule,
+    ScenarioEnvironment,
+    ScenarioIssue,
+    ScenarioSchedule,
     Traits,
 )
 from orchestrator.simulator.reading import (
@@ -32,7 +33,6 @@ from orchestrator.simulator.reading import (
     scenario_json_schema,
 )
 from orchestrator.simulator.scenario import Answers, Scenario
-from orchestrator.simulator.terms import Lognormal, Part, Spell
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 PAGE = (REFERENCE / "scenario.md").read_text(encoding="utf-8")
@@ -196,23 +196,23 @@ def test_every_example_of_the_page_loads(example: str) -> None:
     load_scenario(example)
 
 
-SECTIONS: dict[str, type[Part]] = {
+SECTIONS: dict[str, type[ScenarioPart]] = {
     "The top": Scenario,
     "Keys": Key,
     "Limit": Limit,
-    "Spells": Spell,
+    "Spells": TimeRange,
     "Seconds that vary": Lognormal,
     "Answers": Answers,
     "Connections": Connection,
-    "Schedules": Schedule,
+    "Schedules": ScenarioSchedule,
     "Models": Model,
     "Traits": Traits,
     "Branches": Branch,
-    "Issues": Issue,
+    "Issues": ScenarioIssue,
     "Generate": Generate,
     "default_model": DefaultModel,
-    "Environments": Environment,
-    "Faults": Fault,
+    "Environments": ScenarioEnvironment,
+    "Faults": InjectedFault,
 }
 
 
@@ -220,7 +220,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True, validated_data={})
-    if isinstance(value, Part):
+    if isinstance(value, ScenarioPart):
         return "see below"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -6,8 +6,8 @@ import re
 import statistics
 
 from orchestrator.simulator.answer import UUID
+from orchestrator.simulator.field_types import Lognormal, draw_s
 from orchestrator.simulator.staging import branch_id, connection_id, fill, model_id
-from orchestrator.simulator.terms import Lognormal, draw_s
 
 
 def test_a_lognormal_has_its_median_spread_and_cap() -> None:

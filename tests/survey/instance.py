@@ -11,7 +11,7 @@ from orchestrator.clock import Clock
 from orchestrator.engine.opening import Access
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.client import OmniClient
-from orchestrator.quota.window import Window
+from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.scenario import Scenario
@@ -42,7 +42,7 @@ def survey(
                 rng=Random(0),
                 observer=Witness(),
                 open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="survey", direct=True),
-                ledger=lambda i, _: Window(i.rate_limit.per_s),
+                ledger=lambda i, _: MemoryWindow(i.rate_limit.per_s),
             )
             async with Survey(instances, access) as opened:
                 made = await work(opened)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.omni.answers import Schedule
+from orchestrator.omni.answers import RefreshSchedule
 from orchestrator.survey.schedule_words import describe
 
 
@@ -23,4 +23,4 @@ from orchestrator.survey.schedule_words import describe
 )
 def test_what_a_schedule_says(cron: str | None, zone: str | None, words: str) -> None:
     """Times of day and weekdays are told in words; whatever else stands there is shown as it is."""
-    assert describe(Schedule(id="x", cron=cron, timezone=zone, hard=None, disabled=False)) == words
+    assert describe(RefreshSchedule(id="x", cron=cron, timezone=zone, hard=None, disabled=False)) == words

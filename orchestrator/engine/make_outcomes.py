@@ -1,0 +1,171 @@
+"""From what happened to a refresh to the outcomes of the targets that it served. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from statistics import median
+from typing import TypedDict, Unpack
+
+from orchestrator.clock import Clock
+from orchestrator.engine.failure import CLOSED_WORDS, JOB_LEFT, RunKind, make_failure
+from orchestrator.engine.outcome import CallMade, Failure, Outcome, Status, Validation
+from orchestrator.engine.prior_state import EarlierResults
+from orchestrator.engine.refresh_state import Phase, RefreshResult, RefreshState
+from orchestrator.manifest.manifest import Entry
+from orchestrator.omni.errors import CallErrorKind
+from orchestrator.planning.make_plan import coverage_warnings
+from orchestrator.planning.plan import Skip, Target, Unresolved
+from orchestrator.quota.rate_limiter import StopReason
+
+
+class _Facts(TypedDict, total=False):
+    covered_by: str | None
+    job_ids: tuple[str, ...]
+    job_status: str | None
+    submitted_at: datetime | None
+    finished_at: datetime | None
+    duration_s: float | None
+    queued_s: float | None
+    attempts: int
+    polls: int
+    throttled: int
+    warnings: tuple[str, ...]
+    promotion_pending: bool
+    error: Failure | None
+    calls: tuple[CallMade, ...]
+
+
+_STARTED_NOTHING = frozenset({Status.REJECTED, Status.ERROR})
+_NEVER_SENT = frozenset({Status.NOT_STARTED, Status.THROTTLED})
+
+
+def settle(
+    life: RefreshState, ending: RefreshResult, *, began_at: float, clock: Clock, warnings: Mapping[int, tuple[str, ...]]
+) -> tuple[tuple[Outcome, Target], ...]:
+    """The outcomes of a refresh, each with its target: the sender's, and those of whom it served unless it is known to have started nothing,
+    in which case the next of the group sends its own.
+    """
+    refresh = life.refresh
+    started = bool(life.job_ids) or ending.status not in _STARTED_NOTHING
+    served = refresh.served if started and ending.status not in _NEVER_SENT else (refresh.sender,)
+    ended_at = life.seen_at if life.seen_at is not None else clock.now()
+    sent = life.left_at is not None
+    queued_s = life.queued_s
+    if queued_s is None and life.left_at is not None:
+        queued_s = max(0.0, life.left_at - began_at)
+    outcomes = []
+    for target in served:
+        is_sender = target is refresh.sender
+        notes = list(warnings.get(target.entry.index, ())) + life.warnings
+        if not is_sender:
+            notes += coverage_warnings(refresh.sender.entry.mode, target.entry)
+        outcome = _outcome(
+            target.entry,
+            target,
+            ending.status,
+            covered_by=None if is_sender else refresh.sender.entry.name,
+            job_ids=(*life.earlier_jobs, *life.job_ids),
+            job_status=life.last_word,
+            submitted_at=life.submitted_at,
+            finished_at=clock.stamp(ended_at) if sent else None,
+            duration_s=max(0.0, ended_at - life.left_at) if life.left_at is not None else None,
+            queued_s=queued_s,
+            attempts=life.spent.attempts if is_sender else 0,
+            polls=life.spent.polls if is_sender else 0,
+            throttled=life.spent.throttled if is_sender else 0,
+            warnings=tuple(dict.fromkeys(notes)),
+            promotion_pending=ending.status is Status.SUCCEEDED and target.branch_id is not None,
+            error=ending.failure,
+            calls=life.log.calls if is_sender else (),
+        )
+        outcomes.append((outcome, target))
+    return tuple(outcomes)
+
+
+def cut_off(life: RefreshState, reason: StopReason) -> RefreshResult:
+    """Return the ending of a refresh that the run no longer waits for, for this reason, by how far it had come."""
+    kind, words = CLOSED_WORDS[reason]
+    if life.phase is Phase.SENDING or (life.ambiguous and not life.job_ids):
+        failure = make_failure(CallErrorKind.CUT_OFF, f"{words} while the refresh call was under way")
+        return RefreshResult(status=Status.UNKNOWN, failure=failure, may_run=True)
+    if life.job_ids:
+        failure = make_failure(kind, f"{words} before the job ended", last_status=life.last_word, hint=JOB_LEFT)
+        return RefreshResult(status=Status.INTERRUPTED, failure=failure, may_run=True, open_job=life.job_ids[-1])
+    return RefreshResult(status=Status.NOT_STARTED, failure=make_failure(kind, words))
+
+
+def not_sent(target: Target, failure: Failure, status: Status, warnings: tuple[str, ...] = ()) -> Outcome:
+    """The outcome of a target for which nothing was ever sent."""
+    return _outcome(target.entry, target, status, warnings=warnings, error=failure)
+
+
+def unplanned(entry: Entry, failure: Failure, status: Status, warnings: tuple[str, ...] = ()) -> Outcome:
+    """The outcome of an entry whose instance closed before it could be planned."""
+    return _outcome(entry, None, status, warnings=warnings, error=failure)
+
+
+def skipped(skip: Skip) -> Outcome:
+    """The outcome of an entry that is deliberately not refreshed; the reason stands among its warnings."""
+    return _outcome(skip.entry, None, Status.SKIPPED, warnings=(skip.reason,))
+
+
+def unresolved(entry: Unresolved, warnings: tuple[str, ...] = ()) -> Outcome:
+    """The outcome of an entry that does not resolve to exactly one thing."""
+    failure = make_failure(RunKind.UNRESOLVED, entry.message, hint=entry.hint)
+    return _outcome(entry.entry, None, Status.REJECTED, warnings=warnings, error=failure)
+
+
+def redacted(outcome: Outcome, redact: Callable[[str], str]) -> Outcome:
+    """The outcome without secrets in anything that a server or a library said; what the manifest says holds none."""
+    error = outcome.error
+    if error is not None:
+        error = replace(
+            error,
+            message=redact(error.message),
+            hint=redact(error.hint),
+            last_status=error.last_status and redact(error.last_status),
+        )
+    found = outcome.validation
+    if found is not None:
+        found = Validation(new=tuple(map(redact, found.new)), fixed=tuple(map(redact, found.fixed)))
+    return replace(
+        outcome,
+        model_id=outcome.model_id and redact(outcome.model_id),
+        branch_id=outcome.branch_id and redact(outcome.branch_id),
+        connection=outcome.connection and redact(outcome.connection),
+        job_ids=tuple(map(redact, outcome.job_ids)),
+        job_status=outcome.job_status and redact(outcome.job_status),
+        warnings=tuple(map(redact, outcome.warnings)),
+        validation=found,
+        error=error,
+        calls=tuple(replace(call, word=call.word and redact(call.word)) for call in outcome.calls),
+    )
+
+
+def compared(outcome: Outcome, past: EarlierResults, durations: Sequence[float]) -> Outcome:
+    """The outcome beside what the target was in runs before, and how long its model's refreshes took (seconds).
+
+    Where another target's refresh served this one, its own model's durations say nothing.
+    """
+    since = None if outcome.status.is_good else past.failing_since.get(outcome.name, past.began_at)
+    usual_s = median(durations) if durations and outcome.covered_by is None else None
+    return replace(outcome, previous_status=past.statuses.get(outcome.name), failing_since=since, usual_s=usual_s)
+
+
+def _outcome(entry: Entry, target: Target | None, status: Status, **facts: Unpack[_Facts]) -> Outcome:
+    return Outcome(
+        name=entry.name,
+        instance=entry.instance,
+        model_id=target.model_id if target is not None else entry.model_id,
+        branch=entry.branch,
+        branch_id=target.branch_id if target is not None else None,
+        connection=target.connection if target is not None else entry.connection,
+        mode=entry.mode,
+        schemas=entry.schemas,
+        tables=entry.tables,
+        tags=entry.tags,
+        status=status,
+        **facts,
+    )

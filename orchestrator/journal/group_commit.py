@@ -1,0 +1,49 @@
+"""Waiting for the disk without holding up everybody: those who wait at the same time share one wait.
+
+What `PRAGMA synchronous = FULL` does at each commit, done here for many commits at once: the write-ahead log is forced to
+the disk before any caller continues that depends on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from orchestrator.journal.database import Database, JournalError
+
+
+class GroupCommit:
+    """Forces one database's write-ahead log to the disk."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[asyncio.Future[None]] = []
+        self._work: asyncio.Task[None] | None = None
+
+    async def wait(self) -> None:
+        """Wait until all that was committed so far is on the disk. Raises `JournalError` if that fails."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        if self._work is None:
+            self._work = asyncio.create_task(self._run())
+        await done
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            error = await loop.run_in_executor(None, self._force)
+            for done in batch:
+                if done.done():
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+        self._work = None
+
+    def _force(self) -> JournalError | None:
+        try:
+            self._database.force()
+        except JournalError as error:
+            return error
+        return None

@@ -1,0 +1,186 @@
+"""What the journal holds, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from orchestrator.manifest.manifest import Entry, Manifest, Mode
+
+Scope = tuple[tuple[str, ...], tuple[str, ...]]
+"""The schemas and the tables of one call."""
+
+
+class CallStatus(StrEnum):
+    """What is known of a refresh call: it was to leave; it was accepted and its job may run; it is over."""
+
+    INTENDED = "intended"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"
+
+    @property
+    def may_run(self) -> bool:
+        """Return whether its refresh may still run. The job of a lost call is out of sight, and may run all its timeout."""
+        return self in (CallStatus.INTENDED, CallStatus.ACCEPTED, CallStatus.LOST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRequest:
+    """What a run was told to do, enough to go on with it: everything but the keys, which are read again.
+
+    `selected` are the places of its entries in the manifest. `settings` are those of the command line, by their names.
+    `reports` and `metrics` are absolute paths; `named` is whether the reports were asked for. `rate` is the share of each
+    key's calls. `touched` is the change that it follows (`orchestrator.planning.followed_change`), None: it follows none.
+    """
+
+    manifest: Manifest
+    selected: tuple[int, ...]
+    settings: Mapping[str, object] = field(default_factory=dict)
+    reports: tuple[str, ...] = ()
+    named: bool = False
+    rate: int | None = None
+    metrics: str | None = None
+    touched: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A run that begins. `root` is the run whose plan it works on: its own id, or the first run's that it goes on with.
+
+    `origin` is the run that it resumes or retries. `lock` is the name under which no other process may run the same.
+    `manifest_path` is as it was given, `manifest_file` absolute, `manifest_identity` what tells the manifest from others.
+    `directory` is the working directory the run was started from; None if it is unknown. `key` is the name that a scheduler
+    gave the run.
+    """
+
+    id: str
+    root: str
+    origin: str | None
+    trigger: str
+    manifest_path: str
+    manifest_file: str
+    manifest_identity: str
+    manifest_sha256: str
+    lock: str
+    began_at: datetime
+    directory: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord(NewRun):
+    """A run as it is told of. `ended_at` None: it is at work, or was cut off. `unfinished` tells that something is left
+    that `resume` goes on with. `counts` are its outcomes by status.
+    """
+
+    ended_at: datetime | None
+    unfinished: bool
+    exit_code: int | None
+    counts: Mapping[str, int]
+    targets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What became of a target in a manifest's earlier runs: the last `status` that says anything, and when the first run
+    began of the unbroken row in which it did not succeed; None where it did in the last one.
+    """
+
+    status: str
+    failing_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestrictedEntry:
+    """What a change left of an entry: how it is to be refreshed, instead of as the manifest says."""
+
+    mode: Mode
+    schemas: tuple[str, ...]
+    tables: tuple[str, ...]
+
+    @classmethod
+    def of(cls, entry: Entry) -> Self:
+        """How an entry is to be refreshed."""
+        return cls(mode=entry.mode, schemas=entry.schemas, tables=entry.tables)
+
+    def applied_to(self, entry: Entry) -> Entry:
+        """The entry as it is to be refreshed."""
+        return replace(entry, mode=self.mode, schemas=self.schemas, tables=self.tables)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTarget:
+    """A selected entry, and what it resolves to as far as that is known (`lane` None: nothing is planned for it)."""
+
+    place: int
+    name: str
+    model_id: str | None = None
+    branch_id: str | None = None
+    connection: str | None = None
+    lane: str | None = None
+    warnings: tuple[str, ...] = ()
+    narrowed: RestrictedEntry | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTarget(NewTarget):
+    """A target with its outcome as a report's row."""
+
+    outcome: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCall:
+    """A refresh call. `scopes` are the schemas and tables of all calls of its refresh and `part` says which one this is;
+    `served` are the places of its targets, the sender's first. `age_s` is how long ago it was accepted, or left where it was not, never negative.
+    """
+
+    id: int
+    root: str
+    sender: int
+    part: int
+    attempt: int
+    served: tuple[int, ...]
+    scopes: tuple[Scope, ...]
+    timeout_s: float
+    wait: bool
+    fate: CallStatus
+    left_at: datetime
+    queued_s: float
+    job_id: str | None
+    word: str | None
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanedRefresh:
+    """A refresh that another run left and that may still run. `job_id` None: only the time can tell that it is over.
+
+    `age_s` is how long ago its job was accepted, or its call left if no job is known: at least so long, for certain.
+    """
+
+    call: int
+    run: str
+    job_id: str | None
+    age_s: float
+    timeout_s: float
+
+    @property
+    def closed_s(self) -> float:
+        """Return how much longer it may run by its timeout, in seconds."""
+        return max(0.0, self.timeout_s - self.age_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootRecord:
+    """What the journal holds of one plan in a chain of retries: its targets, and the calls that were made for them."""
+
+    root: str
+    targets: tuple[StoredTarget, ...]
+    calls: tuple[StoredCall, ...]

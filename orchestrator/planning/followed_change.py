@@ -1,0 +1,64 @@
+"""What a run is about when it follows a change: the changes as they were read, and which schemas they may have made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotRefreshed, NotUnderstood, ObjectName, merge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowedChange:
+    """`may_be_new` are the schemas, in lower case, that the change may have made: no instance can list them yet."""
+
+    changes: ChangeSet
+    may_be_new: frozenset[str] = frozenset()
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether nothing was touched at all."""
+        return not self.changes.changes and not self.changes.not_understood
+
+
+def make_touched(*, ddl: ChangeSet, dbt: ChangeSet, listed: ChangeSet) -> FollowedChange:
+    """What three ways of telling found. A migration makes the schemas that it creates; dbt makes those that it needs; a
+    list of names makes none.
+    """
+    created = {c.name.schema for c in ddl.changes if c.name.table is None and c.effect is Effect.ADDITIVE}
+    built_in = {c.name.schema for c in dbt.changes}
+    return FollowedChange(
+        changes=merge(ddl, dbt, listed), may_be_new=frozenset(s.lower() for s in created | built_in if s is not None)
+    )
+
+
+def touched_as_data(touched: FollowedChange) -> dict[str, Any]:
+    """As JSON data, to be kept."""
+    changes = touched.changes
+    return {
+        "changes": [[*c.name, c.effect.value, c.source, c.line, c.reason] for c in changes.changes],
+        "not_understood": [[n.source, n.line, n.text, n.reason] for n in changes.not_understood],
+        "not_refreshed": [[n.node, n.reason] for n in changes.not_refreshed],
+        "warnings": list(changes.warnings),
+        "may_be_new": sorted(touched.may_be_new),
+    }
+
+
+def touched_from_data(data: Mapping[str, Any]) -> FollowedChange:
+    """What `touched_as_data` has kept."""
+    return FollowedChange(
+        changes=ChangeSet(
+            changes=tuple(
+                Change(name=ObjectName(*row[:3]), effect=Effect(row[3]), source=row[4], line=row[5], reason=row[6])
+                for row in data["changes"]
+            ),
+            not_understood=tuple(
+                NotUnderstood(source=source, line=line, text=text, reason=reason)
+                for source, line, text, reason in data["not_understood"]
+            ),
+            not_refreshed=tuple(NotRefreshed(node=node, reason=reason) for node, reason in data["not_refreshed"]),
+            warnings=tuple(data["warnings"]),
+        ),
+        may_be_new=frozenset(data["may_be_new"]),
+    )

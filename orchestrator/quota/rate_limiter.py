@@ -1,0 +1,302 @@
+"""The door: every call of a run to one instance asks here for a turn, and goes with the key that may send soonest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+from orchestrator.manifest.manifest import Secret
+from orchestrator.quota.choice import CallRequest, Purpose, poll_spacing_s
+from orchestrator.quota.concurrency import ConcurrencyLimit
+from orchestrator.quota.duration_model import DurationModel
+from orchestrator.quota.events import KeyHeld, KeySetAside, LimitChanged, LimiterEvent
+from orchestrator.quota.key import KeyQuota
+from orchestrator.quota.request_queue import QueuedRequest, RequestQueue
+from orchestrator.quota.time_left import Budget
+from orchestrator.quota.window import LedgerLost
+
+# A key that gets nothing but 429 for this long serves nobody any more (contract: section 5).
+THROTTLED_FOR_S = 1800.0
+_LOOK_AGAIN_S = 0.002
+
+
+class StopReason(StrEnum):
+    """Why a door lets nobody through any more."""
+
+    STOPPED = "stopped"
+    FAIL_FAST = "fail_fast"
+    DEADLINE = "deadline"
+    LANES_CLOSED = "lanes_closed"
+    KEYS_REFUSED = "keys_refused"
+    THROTTLED = "throttled"
+    DOWN = "instance_down"
+    STATE_LOST = "state_lost"
+    UNREACHABLE = "unreachable"
+
+
+class LimiterClosed(Exception):
+    """The door gives no turn for this purpose any more. `reason` says why; `detail` is what was heard last, and `kind` the
+    word for it, if they are known.
+    """
+
+    def __init__(self, reason: StopReason, *, kind: str | None = None, detail: str = "") -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.kind = kind
+        self.detail = detail
+
+
+class Permit:
+    """The right to send one call now. Exactly one of its methods must be called, when the call has ended."""
+
+    __slots__ = ("_call", "_door", "_key", "_left_at", "_over")
+
+    def __init__(self, door: RateLimiter, key: KeyQuota, call: int, left_at: float) -> None:
+        self._door = door
+        self._key = key
+        self._call = call
+        self._left_at = left_at
+        self._over = False
+
+    @property
+    def secret(self) -> Secret:
+        """The key to send with."""
+        return self._key.secret
+
+    @property
+    def left_at(self) -> float:
+        """When the turn was given: the loop's clock."""
+        return self._left_at
+
+    def lost(self) -> None:
+        """The call left and was given up without any answer."""
+        if self._end():
+            self._key.lost(self._call, self._door.now())
+
+    def answered(self) -> None:
+        """Any answer but a 429, or the call was cut off after it may have left."""
+        if self._end() and self._key.answered(self._call, self._door.now()):
+            self._door.report_limit(self._key)
+
+    def unsent(self) -> None:
+        """The call is proven not to have left; it costs nothing."""
+        if self._end():
+            self._key.unsent(self._call)
+
+    def throttled(self, retry_after_s: float | None) -> None:
+        """The answer was a 429."""
+        if self._end():
+            self._door.hold(self._key, self._call, self._left_at, retry_after_s)
+
+    def refused(self) -> None:
+        """The server does not accept the key."""
+        if self._end():
+            self._key.answered(self._call, self._door.now())
+            self._door.refuse(self._key)
+
+    def _end(self) -> bool:
+        if self._over:
+            return False
+        self._over = True
+        self._door.release()
+        return True
+
+
+class RateLimiter:
+    """One instance's door. `serve()` runs beside the coroutines that ask; all moments are the loop's clock.
+
+    `patience_s` is how long keys may get nothing but 429 before nobody is served any more.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: Sequence[KeyQuota],
+        concurrency_limit: ConcurrencyLimit,
+        durations: DurationModel,
+        observer: Callable[[LimiterEvent], None],
+        instance: str = "",
+        clock: Callable[[], float],
+        patience_s: float = THROTTLED_FOR_S,
+    ) -> None:
+        self.keys = tuple(keys)
+        self.durations = durations
+        self._observe = observer
+        self._instance = instance
+        self.now = clock
+        self._wire = concurrency_limit
+        self._patience_s = patience_s
+        self._waiting = RequestQueue(durations.expect)
+        self._turns: dict[QueuedRequest, asyncio.Future[Permit]] = {}
+        self._wake = asyncio.Event()
+        self._closed: dict[Purpose, LimiterClosed] = {}
+        self._paused: frozenset[Purpose] = frozenset()
+        self._polls_let_pass = 0
+        self._spacing_s = 0.0
+        self._spaced_at = float("-inf")
+        concurrency_limit.register(self._wake.set)
+
+    async def turn(self, ask: CallRequest) -> Permit:
+        """Wait until `ask` may be sent; raises `LimiterClosed` where it never will."""
+        self.check(ask.purpose)
+        waiter = self._waiting.add(ask)
+        turn: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        self._turns[waiter] = turn
+        self._wake.set()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                turn.result().unsent()
+            raise
+        finally:
+            self._waiting.remove(waiter)
+            self._turns.pop(waiter, None)
+
+    def check(self, purpose: Purpose) -> None:
+        """Raise `LimiterClosed` where nothing may be sent for `purpose` any more."""
+        if purpose in self._closed:
+            raise self._closing(purpose)
+
+    def close(
+        self,
+        reason: StopReason,
+        purposes: frozenset[Purpose] = frozenset(Purpose),
+        *,
+        kind: str | None = None,
+        detail: str = "",
+    ) -> None:
+        """Give no turn for `purposes` any more; those who wait for one are told at once. The first reason stays."""
+        for purpose in purposes:
+            self._closed.setdefault(purpose, LimiterClosed(reason, kind=kind, detail=detail))
+        self.turn_away(purposes, self._closing)
+
+    def pause(self, purposes: frozenset[Purpose]) -> None:
+        """Hold back `purposes` until the next call of this method; those that were held back before go on."""
+        self._paused = purposes
+        self._polls_let_pass = 0
+        self._wake.set()
+
+    def let_a_poll_pass(self) -> None:
+        """Give one turn to a poll although polls are held back."""
+        self._polls_let_pass = 1
+        self._wake.set()
+
+    def turn_away(self, purposes: frozenset[Purpose], make_error: Callable[[Purpose], Exception]) -> None:
+        """Raise an error to those who wait for `purposes`; they may come again."""
+        for waiter in self._waiting.drain(purposes):
+            turn = self._turns.get(waiter)
+            if turn is not None and not turn.done():
+                turn.set_exception(make_error(waiter.ask.purpose))
+
+    def _closing(self, purpose: Purpose) -> LimiterClosed:
+        """Why `purpose` is closed, as an error of its own for each that waits."""
+        closed = self._closed[purpose]
+        return LimiterClosed(closed.reason, kind=closed.kind, detail=closed.detail)
+
+    def hold(self, key: KeyQuota, call: int, left_at: float, retry_after_s: float | None) -> None:
+        """`call` was answered 429: the whole key pauses."""
+        now = self.now()
+        before = key.learned
+        if key.throttled(call, left_at, now, retry_after_s):
+            self._observe(KeyHeld(instance=self._instance, key=key.label, wait_s=key.not_before - now))
+            if key.learned != before:
+                self.report_limit(key)
+        since = [k.throttled_since for k in self.keys if not k.refused]
+        if all(s is not None and now - s >= self._patience_s for s in since):
+            self.close(StopReason.THROTTLED)
+
+    def report_limit(self, key: KeyQuota) -> None:
+        """Report that the observed limit of `key` has changed."""
+        now = key.learned
+        self._observe(
+            LimitChanged(instance=self._instance, key=key.label, configured=now.told, limit=now.limit, burst=now.burst)
+        )
+
+    def refuse(self, key: KeyQuota) -> None:
+        """Set `key` aside; without another one the door closes."""
+        if key.refused:
+            return
+        key.refused = True
+        left = sum(1 for k in self.keys if not k.refused)
+        self._observe(KeySetAside(instance=self._instance, key=key.label, keys_left=left))
+        if not left:
+            self.close(StopReason.KEYS_REFUSED, detail=", ".join(k.label for k in self.keys))
+        self._wake.set()
+
+    def budget(self) -> Budget:
+        """What may be sent from now on, for an estimate: the calls that count now leave the window evenly."""
+        now = self.now()
+        working = [k for k in self.keys if not k.refused]
+        per_s = max((k.per_s for k in working), default=1.0)
+        used = sum(k.counted(now) for k in working)
+        calls = sum(k.learned.limit for k in working)
+        return Budget(
+            calls=max(1, calls), per_s=per_s, used=tuple(per_s * (n + 1) / used for n in range(min(used, calls)))
+        )
+
+    def release(self) -> None:
+        """A call has ended."""
+        self._wire.give_back()
+        self._wake.set()
+
+    async def serve(self) -> None:
+        """Give turns until cancelled, or until calls cannot be counted any more; then the door closes for all purposes."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            try:
+                at = await self._give_turns()
+            except LedgerLost:
+                self.close(StopReason.STATE_LOST)
+                return
+            timer = None if at == float("inf") else loop.call_later(max(0.0, at - self.now()), self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    async def _give_turns(self) -> float:
+        """Give every turn that may be given now; the moment when to look again (infinite: when woken)."""
+        while len(self._waiting) and not self._wire.is_full:
+            now = self.now()
+            key, ready_at = self._soonest_key(now)
+            if key is None or ready_at > now:
+                return ready_at
+            self._space_polls(now)
+            waiter = self._waiting.best(now, may=self._may)
+            if waiter is None:
+                return self._waiting.next_at(now)
+            turn = self._turns[waiter]
+            call = None if turn.done() else await key.leave(now)
+            if call is None and not turn.done():
+                # another process was quicker: look again when it is done
+                return now + _LOOK_AGAIN_S
+            self._waiting.remove(waiter)
+            if call is not None:
+                if waiter.ask.purpose is Purpose.POLL:
+                    self._polls_let_pass = 0
+                self._wire.take()
+                turn.set_result(Permit(self, key, call, now))
+        return float("inf")
+
+    def _may(self, purpose: Purpose) -> bool:
+        return purpose not in self._paused or (purpose is Purpose.POLL and self._polls_let_pass > 0)
+
+    def _soonest_key(self, now: float) -> tuple[KeyQuota | None, float]:
+        best, best_at = None, float("inf")
+        for key in self.keys:
+            if not key.refused and (at := max(now, key.ready_at(now))) < best_at:
+                best, best_at = key, at
+        return best, best_at
+
+    def _space_polls(self, now: float) -> None:
+        """Judge the sleeping polls anew if their spacing has changed by a quarter."""
+        rate = sum(k.calls_per_s for k in self.keys if not k.refused)
+        spacing_s = poll_spacing_s(self._waiting.polls, rate)
+        moved = not 0.8 * self._spacing_s <= spacing_s <= 1.25 * self._spacing_s
+        if moved and now - self._spaced_at >= self._waiting.polls / 1000:
+            self._spacing_s, self._spaced_at = spacing_s, now
+            self._waiting.set_spacing(spacing_s)

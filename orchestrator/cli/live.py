@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -22,9 +22,14 @@ LOOK_EVERY_S: Final = 1.0
 """How often to sample what costs more with more targets."""
 
 
+def quieter(console: Console) -> AbstractContextManager[None]:
+    """While a run is shown live, its log holds only warnings and errors; all of it with `-v`."""
+    return console.log.quieter(logging.WARNING) if console.live and not console.verbose else nullcontext()
+
+
 @asynccontextmanager
 async def show_live(console: Console, log: LogObserver, run: Run, *, title: str, clock: Clock) -> AsyncIterator[None]:
-    """Within the block the run is shown on stderr, if the console is live. The log then holds warnings, all of it with `-v`."""
+    """Within the block the run is shown on stderr, if the console is live."""
     if not console.live:
         yield
         return
@@ -32,8 +37,7 @@ async def show_live(console: Console, log: LogObserver, run: Run, *, title: str,
 
     pane = Pane(sys.stderr, color=console.color_err, size=lambda: terminal_size(sys.stderr.fileno()))
     sampler = Sampler(log, run, title=title, clock=clock)
-    quieter = nullcontext() if console.verbose else console.log.quieter(logging.WARNING)
-    with quieter, console.log.borrowed(pane.write_above):
+    with console.log.borrowed(pane.write_above):
         drawing = asyncio.create_task(
             keep_drawing(pane, sampler.look, ascii_only=not _shows_blocks(sys.stderr.encoding))
         )

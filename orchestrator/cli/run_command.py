@@ -13,7 +13,7 @@ from orchestrator.app.context import Context
 from orchestrator.app.runs import NothingToDo, RunEnd, StoppedWhileWaiting
 from orchestrator.cli.command_setup import CommandSetup
 from orchestrator.cli.console import Console, print_json, print_result
-from orchestrator.cli.live import show_live
+from orchestrator.cli.live import quieter, show_live
 from orchestrator.cli.main import say
 from orchestrator.cli.signals import stop_on_signals
 from orchestrator.engine.run import Run
@@ -45,7 +45,8 @@ def execute(setup: CommandSetup, work: Callable[[Context], Awaitable[RunEnd]], *
     context = replace(setup.context, around=around)
     stop_on_signals(context.stop)
     try:
-        return asyncio.run(main(context))
+        with quieter(setup.console):
+            return asyncio.run(main(context))
     except NothingToDo as nothing:
         say(f"omni-refresh: {nothing}")
         return 0

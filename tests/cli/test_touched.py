@@ -68,10 +68,10 @@ def test_nothing_touched_is_exit_0_without_a_call(here: Here, manifest: str) -> 
     assert (none.code, none.document["summary"]["requests"], none.document["summary"]["skipped"]) == (0, 0, 3)
 
 
-def test_faults_of_the_change_come_before_the_manifest(here: Here) -> None:
-    """What cannot be read is exit 2 before anything else is looked at, and nothing is sent."""
+def test_a_change_that_cannot_be_read(here: Here, manifest: str) -> None:
+    """A change that cannot be read is exit 2, and nothing is sent."""
     for command in ("run", "plan"):
-        done = here(command, "no-such-manifest.yaml", "--simulate", "--ddl", "missing.sql", "--dialect", "postgres")
+        done = here(command, manifest, "--simulate", "--ddl", "missing.sql", "--dialect", "postgres")
         assert (done.code, done.out) == (2, "")
         assert "missing.sql" in done.err
     Path("t.sql").write_text("CREATE TABLE {{ this }} AS SELECT 1", encoding="utf-8")

@@ -32,12 +32,12 @@ from pathlib import Path
 from orchestrator.clock import Clock
 from orchestrator.journal.database import Patience
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.processes import Owner
+from orchestrator.journal.processes import ProcessRecord
 
 folder, clock = Path(sys.argv[1]), Clock(time.monotonic, lambda: datetime.now(UTC))
 patience = Patience(sleep=time.sleep)
 journal = Journal.open(folder, clock=clock, boot="b", patience=patience)
-owner = Owner.enter(folder, run="writer", since=clock.utcnow(), now=clock.now, boot="b", patience=patience)
+owner = ProcessRecord.enter(folder, run="writer", since=clock.utcnow(), now=clock.now, boot="b", patience=patience)
 print("open", flush=True)
 for line in sys.stdin:
     with journal._database.write() as connection:

@@ -21,6 +21,7 @@ def test_an_instance_with_everything() -> None:
         "sim": Instance(
             name="sim",
             base_url="http://127.0.0.1:8080",
+            base_url_place="base_url in m.yaml:4:15",
             keys=(ApiKey(source=KeySource(text="${OMNI_API_TOKEN}"), secret=Secret(KEY)),),
             rate_limit=RateLimit(requests=500, per_s=60.0),
             request_timeout_s=5.0,

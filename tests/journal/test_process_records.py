@@ -84,8 +84,8 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     """SIGKILL, in a process of its own."""
     program = (
         "import sys, time; from pathlib import Path; from datetime import datetime, UTC\n"
-        "from orchestrator.journal.processes import Owner; from orchestrator.journal.locks import Locks\n"
-        "o = Owner.enter(Path(sys.argv[1]), run='killed', since=datetime.now(UTC), now=time.monotonic, boot='b')\n"
+        "from orchestrator.journal.processes import ProcessRecord; from orchestrator.journal.locks import Locks\n"
+        "o = ProcessRecord.enter(Path(sys.argv[1]), run='killed', since=datetime.now(UTC), now=time.monotonic, boot='b')\n"
         "Locks(o).take('x', since=datetime.now(UTC)); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -18,7 +18,7 @@ from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.window import LedgerLost, MemoryWindow
 from orchestrator.simulator import virtual
-from tests.journal.test_owners import Moments, die, enter
+from tests.journal.test_process_records import Moments, die, enter
 from tests.machine import quick_folder
 
 LIMIT, PER_S = 5, 60.0

@@ -1,4 +1,4 @@
-"""When an instance counts as down, and when as up again (contract: section 5)."""
+"""When an instance counts as down, and when as up again (docs/explanation/how-it-works.md, "When an instance is down")."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ FIRST_PROBE_S = 5.0
 LONGEST_PROBE_S = 60.0
 GIVE_UP_S = 120.0
 UNREACHABLE_S = 15.0
-"""How long an instance that was never reached is tried if waiting rarely cures the cause (contract: section 5)."""
+"""How long to retry an instance that no call ever reached, if waiting rarely cures the cause; in seconds.
+
+See docs/explanation/how-it-works.md, "When an instance is down".
+"""
 
 
 def is_silence(error: CallError) -> bool:

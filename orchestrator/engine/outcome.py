@@ -11,7 +11,7 @@ from orchestrator.manifest.manifest import Mode
 
 
 class Status(StrEnum):
-    """The word for an outcome (contract: section 4). The order is worst first: what a person must look at comes first."""
+    """The word for an outcome, worst first, as reports list them (docs/reference/statuses-and-errors.md)."""
 
     UNKNOWN = "unknown"
     FAILED = "failed"

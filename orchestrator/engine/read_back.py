@@ -1,6 +1,6 @@
 """Is what was asked for there, and what did a refresh break? Compares what was read back with what was wanted. Pure.
 
-COMPLETED does not prove that a scope matched anything (API facts: a misspelt name matches nothing and is no error). Only a complete
+COMPLETED does not prove that a scope matched anything (docs/explanation/proof.md: a misspelt name matches nothing and is no error). Only a complete
 read that shows an absence proves it; what may hide the name from sight leaves the question open.
 """
 
@@ -158,7 +158,7 @@ def _see(view: View, pattern: Pattern, within: Sequence[Pattern]) -> ReadBackRes
 
 def _see_name(view: View, pattern: Pattern, within: Sequence[Pattern]) -> ReadBackResult:
     """What a view's name tells where its file names no schema: `table`, `schema__table` or `catalog_schema__table`, and views of the
-    default schema have no prefix (API facts: view names).
+    default schema have no prefix (docs/explanation/proof.md, `verify: scope`).
     """
     if view.table is not None and not may_be(pattern.table, view.table):
         return ReadBackResult.MISSING

@@ -28,7 +28,7 @@ from orchestrator.quota.backoff import retry_s
 from orchestrator.quota.choice import CallRequest, FollowedJob, Purpose
 from orchestrator.quota.rate_limiter import LimiterClosed, StopReason
 
-# A job that was just created may not be known to every server yet (field reports, contract: section 5).
+# A new job may not be known to every server yet (docs/explanation/never-twice.md, "Following is only following").
 NEW_JOB_S = 30.0
 LOST_AFTER = 3
 # A poll harms nobody: after a failed one the next comes soon, so that a short outage costs a job no time.

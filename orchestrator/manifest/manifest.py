@@ -14,7 +14,7 @@ def absolute_path(path: str) -> str:
 
 
 class Mode(StrEnum):
-    """How much a refresh replaces (contract: section 3). Hard also removes what was dropped; soft only adds."""
+    """How much a refresh replaces (docs/reference/manifest.md): hard also removes what was dropped, soft only adds."""
 
     HARD = "hard"
     SOFT = "soft"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_S = 600.0
-"""A wait longer than this, in seconds, counts as this (contract: section 5)."""
+"""A longer wait counts as this, in seconds (docs/explanation/the-budget.md, "After a 429")."""
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)", re.IGNORECASE)

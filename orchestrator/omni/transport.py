@@ -30,7 +30,7 @@ KEEP_ALIVE_S = 4.0
 """An idle connection is dropped after this: before the five seconds after which common servers close theirs."""
 
 HEADER_LINE_BYTES: Final = 64 << 10
-"""A header line is read up to this (contract: section 5)."""
+"""The longest header line that is read, in bytes (docs/explanation/never-twice.md)."""
 
 HEADER_LINES: Final = 1000
 """An answer has at most this many header lines."""

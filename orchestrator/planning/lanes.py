@@ -1,4 +1,4 @@
-"""Which refresh comes next in a lane, and whom it serves (contract: section 7). Pure."""
+"""Which refresh comes next in a lane, and which targets it serves (docs/reference/lanes-and-collapsing.md). Pure."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from orchestrator.quota.request_queue import QueuedRequest, RequestQueue
 from orchestrator.quota.time_left import Budget
 from orchestrator.quota.window import LedgerLost
 
-# A key that gets nothing but 429 for this long serves nobody any more (contract: section 5).
+# A key that gets nothing but 429 for this long, in seconds, gets no permits any more (docs/explanation/the-budget.md).
 THROTTLED_FOR_S = 1800.0
 _LOOK_AGAIN_S = 0.002
 

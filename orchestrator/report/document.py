@@ -24,7 +24,7 @@ def format_stamp(moment: datetime) -> str:
 
 
 def make_document(report: Report) -> dict[str, Any]:
-    """The report as JSON data (contract: section 4): durations in seconds to the millisecond, times in UTC."""
+    """The report as JSON data (docs/reference/report.md): durations in seconds to the millisecond, times in UTC."""
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "omni-refresh", "version": __version__},

@@ -22,7 +22,7 @@ def exit_code(
     report_failed: bool,
     new_issues_fail: bool = False,
 ) -> int:
-    """The exit code of a run that came to its end (contract: section 2); where several apply: signal, 3, 1, 5, 0.
+    """The exit code of a run that came to its end (docs/reference/exit-codes.md); if several apply: signal, 3, 1, 5, 0.
 
     `signal` is the number of the signal that stopped the run. `new_issues_fail` counts a validation error that a refresh
     brought as a target that did not succeed (`--fail-on-new-issues`). 2 and 4 belong to runs that never began.

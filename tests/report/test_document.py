@@ -1,4 +1,4 @@
-"""The report document: the contract's fields to the letter, its schema, and the way back."""
+"""The report document: every field of docs/reference/report.md, its schema, and the way back."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ VALIDATOR = Draft202012Validator(report_json_schema())
 
 
 def test_a_document_is_what_the_contract_says() -> None:
-    """Every field of the contract's section 4 is there, named and typed as it stands there, and no other."""
+    """The document has every field with its name and type, and no other field."""
     outcome = make_outcome(1, Status.REJECTED)
     report = Report(run=make_facts(12.3456), outcomes=(outcome,), exit_code=1)
     assert make_document(report) == {

@@ -1,4 +1,4 @@
-"""The exit code is a pure function of what came of the run (contract: section 2)."""
+"""The exit code is a pure function of the outcomes (docs/reference/exit-codes.md)."""
 
 from dataclasses import replace
 

@@ -1,8 +1,9 @@
 """Words that do not belong in the repository: somebody's machine, somebody's network, somebody's working day."""
 
+import ast
 import re
 
-from tests.house.tree import ROOT, files
+from tests.house.tree import ROOT, files, modules
 
 _BINARY = {".png", ".jpg", ".gif", ".ico", ".woff2", ".gz", ".zip", ".db"}
 
@@ -76,3 +77,13 @@ def test_text_files_are_tidy() -> None:
         and (not text.endswith("\n") or text.endswith("\n\n") or re.search(r"[ \t]+$|\t|\r", text, re.MULTILINE))
     ]
     assert not untidy
+
+
+def test_a_public_type_name_has_one_meaning() -> None:
+    """Each public class of the package has a name of its own, so that a search for it finds one thing."""
+    homes: dict[str, list[str]] = {}
+    for module in modules():
+        for node in module.syntax.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(module.path))
+    assert not {name: paths for name, paths in homes.items() if len(paths) > 1}

@@ -9,9 +9,11 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +39,36 @@ class Catalog:
     """All else that the engine tells."""
 
 
+_PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
+
+
+def differences(before: Catalog, after: Catalog) -> dict[Place, str]:
+    """What differs: `+` came or grew, `-` went or lost something, `~` kept its columns and their types."""
+    found: dict[Place, str] = {}
+    for place in before.columns.keys() | after.columns.keys():
+        old, new = before.columns.get(place), after.columns.get(place)
+        if old is None:
+            found[place] = "+"
+        elif new is None or not all(_holds(new.get(column, ""), kind) for column, kind in old.items()):
+            found[place] = "-"
+        elif new != old:
+            found[place] = "+"
+        elif before.details[place] != after.details[place]:
+            found[place] = "~"
+    return found
+
+
+def _holds(new: str, old: str) -> bool:
+    """Whether a type is the one that was, or a record that has got more fields."""
+    return new == old or (old.startswith("STRUCT(") and new.startswith(old.removesuffix(")") + ","))
+
+
+def fits(label: str, place: Place) -> bool:
+    """Whether a labelled name speaks of what an engine holds: part by part from the end, `?` and `*` being any."""
+    said = [quoted.replace('""', '"') or bare for quoted, bare in _PART.findall(label)]
+    return all(part in {"?", "*", held} for part, held in zip(reversed(said), reversed(place), strict=False))
+
+
 class Engine(Protocol):
     """A running engine."""
 
@@ -46,6 +78,88 @@ class Engine(Protocol):
 
 class EngineError(Exception):
     """An engine refused a statement."""
+
+
+class Session:
+    """A client program that runs one statement after the other, each from a file: an open quote ends with it."""
+
+    def __init__(self, command: list[str], folder: Path, environ: Mapping[str, str], words: "_Words") -> None:
+        self._words = words
+        self._statement = folder / "statement.sql"
+        self._count = 0
+        self._state = ""
+        self._client = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LC_ALL": "C", **environ},
+        )
+
+    def _ask(self, words: str) -> list[str]:
+        """Return what the client prints while it does that."""
+        self._count += 1
+        mark = f"mark {self._count} {os.getpid()}"
+        stdin, stdout = self._client.stdin, self._client.stdout
+        if stdin is None or stdout is None:
+            raise EngineError("the client has no pipes")
+        watch = threading.Timer(PATIENCE_S, self._client.kill)
+        watch.start()
+        lines: list[str] = []
+        try:
+            stdin.write(f"{words}\n{self._words.echo.format(mark)}\n".encode())
+            stdin.flush()
+            while (line := stdout.readline()) and mark.encode() not in line:
+                lines.append(line.decode(errors="replace"))
+        except BrokenPipeError:
+            line = b""
+        finally:
+            watch.cancel()
+        if not line:
+            raise EngineError("".join(lines[-3:]) or "the client ended")
+        return lines
+
+    def run(self, sql: str) -> str | None:
+        """Run one statement; the answer is what the engine refused it with."""
+        self._statement.write_text(self._words.wrap.format(sql) if "{}" in self._words.wrap else sql)
+        said = self._ask(self._words.run.format(self._statement))
+        return next((line.strip() for line in said if self._words.error.match(line)), None)
+
+    def look(self) -> Catalog:
+        """Return the catalog as the session sees it."""
+        return _read("".join(line for line in self._ask(self._words.look) if line.startswith("[")))
+
+    def may_have_changed(self) -> bool:
+        """Whether any definition may have changed since this was asked before."""
+        before, self._state = self._state, "".join(self._ask(self._words.state))
+        return self._state != before or not before
+
+    def close(self) -> None:
+        """End the client."""
+        self._client.kill()
+        self._client.communicate()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    """How an engine's client is told what to do."""
+
+    echo: str
+    run: str
+    wrap: str
+    error: re.Pattern[str]
+    look: str
+    state: str
+
+
+@contextmanager
+def _session(command: list[str], words: _Words, environ: Mapping[str, str]) -> Iterator[Session]:
+    with tempfile.TemporaryDirectory(prefix="omni-sql-") as name:
+        session = Session(command, Path(name), environ, words)
+        try:
+            yield session
+        finally:
+            session.close()
 
 
 def _execute(command: list[str], sql: str, environ: Mapping[str, str] | None = None) -> str:
@@ -76,24 +190,34 @@ def _catalog(rows: Iterable[Sequence[Any]]) -> Catalog:
 
 
 def _read(lines: str) -> Catalog:
-    return _catalog(json.loads(line) for line in lines.splitlines())
+    return _catalog(json.loads(line) for line in sorted(lines.splitlines()))
 
 
 _POSTGRES_LOOK = """
-SELECT json_build_array(current_database(), n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
-    concat_ws('|', c.relkind, a.attnum, a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid),
-        CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END, pg_get_partkeydef(c.oid),
-        (SELECT string_agg(inhparent::text, ',') FROM pg_inherits WHERE inhrelid IN (c.oid) OR inhparent IN (c.oid)),
-        (SELECT string_agg(conname || pg_get_constraintdef(k.oid), ',' ORDER BY conname) FROM pg_constraint k
-            WHERE c.oid IN (conrelid, confrelid) AND contype IN ('p', 'u', 'f'))))
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WITH relation AS (
+    SELECT c.oid, c.relkind, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))
+SELECT json_build_array(current_database(), nspname, relname, a.attname,
+    CASE WHEN a.atttypid < 16384 THEN format_type(a.atttypid, a.atttypmod) ELSE a.atttypid::text || '/' || a.atttypmod END,
+    concat_ws('|', a.attnum, a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid)))
+FROM relation c
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+UNION ALL
+SELECT json_build_array(current_database(), nspname, relname, null, null,
+    concat_ws('|', relkind, CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) END, pg_get_partkeydef(oid))) FROM relation
+UNION ALL
+SELECT json_build_array(current_database(), nspname, relname, null, null, inhparent::text)
+FROM relation, pg_inherits WHERE oid = inhrelid OR oid = inhparent
+UNION ALL
+SELECT json_build_array(current_database(), nspname, relname, null, null, conname || pg_get_constraintdef(k.oid))
+FROM pg_constraint k, LATERAL (VALUES (conrelid), (confrelid)) AS side (id) JOIN relation c ON c.oid = id
+WHERE contype IN ('p', 'u', 'f')
 UNION ALL
 SELECT json_build_array(current_database(), nspname, '*', null, null, '') FROM pg_namespace
 WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
 """
+"""A type that is not built in is shown by its number, which a new name leaves as it is."""
 
 _POSTGRES_WORLD = """
 CREATE ROLE joe;
@@ -119,6 +243,24 @@ SELECT count(*) > 0 AS there FROM pg_database WHERE datname = 'reporting' \\gset
 {_POSTGRES_LOOK};
 """
 
+_POSTGRES_NOTE = """
+CREATE FUNCTION information_schema.note() RETURNS event_trigger LANGUAGE plpgsql AS
+    $$BEGIN PERFORM set_config('note.count', (coalesce(nullif(current_setting('note.count', true), ''), '0')::int + 1)::text, false); END$$;
+CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION information_schema.note();
+"""
+_PSQL = _Words(
+    echo="\\echo {}",
+    run="\\o /dev/null\n\\i {}\n\\o",
+    wrap="{}",
+    error=re.compile(
+        r"(?:psql:\S+ )?(?:ERROR|FATAL|PANIC|error|invalid command|unterminated)\b|psql:.*(?:ERROR|error|invalid)"
+    ),
+    look="SELECT current_setting('search_path') AS note_path \\gset\nSET search_path = pg_catalog;"
+    f"{_POSTGRES_LOOK};\nSELECT set_config('search_path', :'note_path', false) \\g /dev/null",
+    state="SELECT current_setting('note.count', true);",
+)
+"""The columns' types are shown without a path, whatever the session's own path is."""
+
 
 class Postgres:
     """PostgreSQL on a socket of its own; each entry in a database of its own, made by a superuser."""
@@ -137,6 +279,22 @@ class Postgres:
         before = self._sql("postgres", f"{_POSTGRES_ANEW}{given};{_POSTGRES_LOOK_ALL}")
         self._sql("corpus", sql, default_schema)
         return _read(before), _read(self._sql("corpus", _POSTGRES_LOOK_ALL))
+
+    def anew(self) -> None:
+        """Make an empty database, in which an event trigger notes that definitions changed."""
+        self._sql("postgres", f"{_POSTGRES_ANEW}{_POSTGRES_NOTE}")
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Open a session in the database that `anew` made."""
+        options = f"-c search_path=public -c client_min_messages=error -c statement_timeout={int(PATIENCE_S / 2)}s"
+        command = [
+            *(each for each in self._psql if each not in {"-v", "ON_ERROR_STOP=1"}),
+            "-v",
+            "ON_ERROR_ROLLBACK=on",
+        ]
+        with _session([*command, "-d", "corpus"], _PSQL, {"PGOPTIONS": options, "PGCLIENTENCODING": "UTF8"}) as session:
+            yield session
 
 
 def _postgres_folders() -> list[str]:
@@ -190,15 +348,20 @@ _MARIADB_OWN = "('mysql', 'sys', 'information_schema', 'performance_schema')"
 
 _MARIADB_LOOK = f"""
 SELECT JSON_ARRAY(t.table_schema, t.table_name, c.column_name, c.column_type,
-    CONCAT_WS('|', (SELECT GROUP_CONCAT(CONCAT(k.constraint_name, k.column_name) ORDER BY 1)
-            FROM information_schema.key_column_usage k WHERE t.table_name IN (k.table_name, k.referenced_table_name)
-            AND t.table_schema IN (k.table_schema, k.referenced_table_schema)), t.table_type, c.ordinal_position, c.is_nullable, c.column_default, c.extra, c.generation_expression,
+    CONCAT_WS('|', t.table_type, c.ordinal_position, c.is_nullable, c.column_default, c.extra, c.generation_expression,
         c.character_set_name, c.collation_name, c.column_comment, v.view_definition))
 FROM information_schema.tables t
 LEFT JOIN information_schema.columns c ON c.table_schema = t.table_schema AND c.table_name = t.table_name
 LEFT JOIN information_schema.views v ON v.table_schema = t.table_schema AND v.table_name = t.table_name
 WHERE t.table_schema NOT IN {_MARIADB_OWN}
     AND t.table_type IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED')
+UNION ALL
+SELECT JSON_ARRAY(table_schema, table_name, null, null, CONCAT_WS('|', constraint_name, column_name))
+FROM information_schema.key_column_usage WHERE table_schema NOT IN {_MARIADB_OWN}
+UNION ALL
+SELECT JSON_ARRAY(referenced_table_schema, referenced_table_name, null, null, CONCAT_WS('|', constraint_name, column_name))
+FROM information_schema.key_column_usage
+WHERE table_schema NOT IN {_MARIADB_OWN} AND referenced_table_name IS NOT NULL
 UNION ALL
 SELECT JSON_ARRAY(schema_name, '*', null, null, '') FROM information_schema.schemata
 WHERE schema_name NOT IN {_MARIADB_OWN}
@@ -220,6 +383,16 @@ END //
 DELIMITER ;
 """
 
+_MARIADB = _Words(
+    echo="SELECT '{}';",
+    run="source {}",
+    wrap="DELIMITER $it$\n{}\n$it$\nDELIMITER ;\n",
+    error=re.compile(r"ERROR\b"),
+    look=f"{_MARIADB_LOOK};",
+    state="SELECT SUM(variable_value) FROM information_schema.global_status"
+    " WHERE variable_name REGEXP '^COM_(ALTER|CREATE|DROP|RENAME)_';",
+)
+
 
 class Mariadb:
     """MariaDB on a socket of its own, by its own client; each entry in a server without other databases."""
@@ -236,6 +409,16 @@ class Mariadb:
         before = self._sql(f"CALL begin_anew(); USE corpus; {given};{_MARIADB_LOOK}")
         self._sql(sql, default_schema or "corpus")
         return _read(before), _read(self._sql(_MARIADB_LOOK))
+
+    def anew(self) -> None:
+        """Make an empty database."""
+        self._sql("CALL begin_anew()")
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Open a session in the database that `anew` made."""
+        with _session([*self._client, "--database=corpus", "--force", "--unbuffered"], _MARIADB, {}) as session:
+            yield session
 
 
 @contextmanager

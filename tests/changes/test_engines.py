@@ -5,14 +5,13 @@ takes no such statement, `traceless` which labelled names the engine shows no ch
 what changes and is left out of the label on purpose.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
-from tests.changes.engines import Catalog, Engine, EngineError, Place, duckdb_engine, mariadb, postgres
+from tests.changes.engines import Engine, EngineError, Place, differences, duckdb_engine, fits, mariadb, postgres
 from tests.changes.test_corpus import entries
 
 ENGINES: dict[str, Callable[[], AbstractContextManager[Engine | None]]] = {
@@ -20,34 +19,6 @@ ENGINES: dict[str, Callable[[], AbstractContextManager[Engine | None]]] = {
     "mysql": mariadb,
     "duckdb": duckdb_engine,
 }
-_PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
-
-
-def differences(before: Catalog, after: Catalog) -> dict[Place, str]:
-    """What differs: `+` came or grew, `-` went or lost something, `~` kept its columns and their types."""
-    found: dict[Place, str] = {}
-    for place in before.columns.keys() | after.columns.keys():
-        old, new = before.columns.get(place), after.columns.get(place)
-        if old is None:
-            found[place] = "+"
-        elif new is None or not all(_holds(new.get(column, ""), kind) for column, kind in old.items()):
-            found[place] = "-"
-        elif new != old:
-            found[place] = "+"
-        elif before.details[place] != after.details[place]:
-            found[place] = "~"
-    return found
-
-
-def _holds(new: str, old: str) -> bool:
-    """Whether a type is the one that was, or a record that has got more fields."""
-    return new == old or (old.startswith("STRUCT(") and new.startswith(old.removesuffix(")") + ","))
-
-
-def fits(label: str, place: Place) -> bool:
-    """Whether a labelled name speaks of what an engine holds: part by part from the end, `?` and `*` being any."""
-    said = [quoted.replace('""', '"') or bare for quoted, bare in _PART.findall(label)]
-    return all(part in {"?", "*", held} for part, held in zip(reversed(said), reversed(place), strict=False))
 
 
 def faults(entry: dict[str, Any], found: dict[Place, str]) -> Iterator[str]:

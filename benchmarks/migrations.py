@@ -1,0 +1,255 @@
+"""`python -m benchmarks.migrations FOLDER... --engine postgres|mariadb`: migrations run for real, and the reader held against it.
+
+Each folder runs in an empty database of a server of its own, statement by statement, files in the order of their numbers. The
+engine's catalog before and after each statement is the judge of what the reader said of that statement:
+
+- missed: a table changed, and the statement neither names it nor counts as not understood;
+- warned: the same behind CASCADE, of which the reader warned;
+- too weak: a column or a table is gone, and the reader said that something was added;
+- in vain: a name to which nothing happened, although the engine took the statement and it has no condition (IF EXISTS, a block);
+- not understood: the statement counts as touching everything;
+- refused: the engine did not take it. Such statements are in no other figure but the first.
+
+A folder with placeholders needs their values: `--set NAME=VALUE`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks.clients import Piece, split
+from orchestrator.changes.change_set import ChangeSet
+from orchestrator.changes.errors import ChangesError
+from orchestrator.changes.files import decode
+from orchestrator.changes.known import Known
+from orchestrator.changes.notices import Notices
+from orchestrator.changes.placeholders import fill
+from orchestrator.changes.reader import read_sql
+from tests.changes.engines import Mariadb, Place, Postgres, differences, fits, mariadb, postgres
+
+DATABASE: Final = "corpus"
+DIALECTS: Final = {"postgres": "postgres", "mariadb": "mysql"}
+SCHEMAS: Final = {"postgres": "public", "mariadb": DATABASE}
+_UNDO: Final = re.compile(
+    r"(?:.*[._-])?(?:down|undo|rollback|revert|verify)\.sql|U\d[\d._]*__.*", re.IGNORECASE | re.DOTALL
+)
+_CONDITION: Final = re.compile(
+    r"\bIF\s+(?:NOT\s+)?EXISTS\b|\bOR\s+REPLACE\b|^\s*(?:DO|CALL|SELECT|WITH|EXECUTE)\b|\bBEGIN\b", re.IGNORECASE
+)
+_ROUTINE: Final = re.compile(r"\s*CREATE\b.{0,200}?\b(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE | re.DOTALL)
+_CASCADE: Final = re.compile(r"\bCASCADE\b", re.IGNORECASE)
+_TAKEN_BACK: Final = re.compile(r"\s*(?:ROLLBACK|ABORT|COMMIT|END|PREPARE\s+TRANSACTION)\b", re.IGNORECASE)
+_COMMENTS: Final = re.compile(r"(?:\s|--[^\n]*|#[^\n]*|/\*(?!M?!).*?\*/)*", re.DOTALL)
+
+KINDS: Final = ("missed", "warned", "too weak", "in vain", "not understood")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One statement of which the reader and the engine say different things."""
+
+    kind: str
+    source: str
+    line: int
+    what: str
+    text: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Figures:
+    """What came of a folder."""
+
+    folder: str
+    files: int = 0
+    statements: int = 0
+    refused: int = 0
+    changes: int = 0
+    """How many tables changed, statement by statement."""
+    findings: list[Finding] = field(default_factory=list)
+
+    def row(self) -> str:
+        """A row of the table."""
+        counts = [len({(each.source, each.line) for each in self.findings if each.kind == kind}) for kind in KINDS]
+        cells = [self.files, self.statements, self.refused, self.changes, *counts]
+        return f"| {self.folder} | {' | '.join(f'{cell:,}' for cell in cells)} |"
+
+
+def main() -> None:
+    """Print a row for each folder, and what was found."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.migrations", description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--engine", choices=DIALECTS, default="postgres")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="what a placeholder stands for"
+    )
+    parser.add_argument("--sample", type=int, default=1, metavar="N", help="read every Nth file only")
+    parser.add_argument("--show", type=int, default=0, metavar="N", help="show the first N findings of each kind")
+    given = parser.parse_args()
+    values = dict(each.split("=", 1) for each in given.set)
+    with postgres() if given.engine == "postgres" else mariadb() as engine:
+        if engine is None:
+            parser.error(f"{given.engine} is not installed")
+        print("| folder | files | statements | refused | changes | " + " | ".join(KINDS) + " |")
+        print("|---|" + "---:|" * (4 + len(KINDS)))
+        total = Figures(folder="all")
+        for folder in given.folders:
+            files = migrations(folder)[:: given.sample]
+            figures = measure(engine, files, engine_name=given.engine, values=values, name=shown(folder))
+            print(figures.row(), flush=True)
+            for each in first_of_each_kind(figures.findings, given.show):
+                print(f"    {each.kind}: {each.source}:{each.line}: {each.what}: {' '.join(each.text.split())[:300]}")
+            for number in ("files", "statements", "refused", "changes"):
+                setattr(total, number, getattr(total, number) + getattr(figures, number))
+            total.findings += figures.findings
+        print(total.row())
+
+
+def shown(folder: Path) -> str:
+    """The folder as the table names it."""
+    return folder.name
+
+
+def first_of_each_kind(findings: Sequence[Finding], count: int) -> Iterator[Finding]:
+    """At most `count` findings of each kind."""
+    for kind in (*KINDS, "refused"):
+        yield from [each for each in findings if each.kind == kind][:count]
+
+
+def migrations(folder: Path) -> list[Path]:
+    """The SQL files below a folder that go forward, numbers in the order of their values."""
+    files = [each for each in folder.rglob("*.sql") if not _UNDO.fullmatch(each.name) and each.is_file()]
+    return sorted(files, key=lambda file: _natural(str(file.relative_to(folder))))
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    """Dates with and without dashes mean the same number, as migration tools read them."""
+    parts = re.split(r"([0-9]+)", re.sub(r"(?<=\d)-(?=\d)", "", path))
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def measure(
+    engine: Postgres | Mariadb,
+    files: Sequence[Path],
+    *,
+    engine_name: str,
+    values: Mapping[str, str],
+    name: str,
+    read: Callable[..., ChangeSet] = read_sql,
+) -> Figures:
+    """Run the files through the engine and hold what `read` says of each statement against the catalog."""
+    figures = Figures(folder=name)
+    known = Known()
+    engine.anew()
+    for file in files:
+        text = fill(decode(file.read_bytes(), str(file), Notices()), values).replace("\r\n", "\n")
+        notices = Notices()
+        try:
+            said = read(
+                text,
+                source=str(file),
+                dialect=DIALECTS[engine_name],
+                default_schema=SCHEMAS[engine_name],
+                known=known,
+                notices=notices,
+            )
+        except ChangesError as refused:
+            said = None
+            print(f"    the reader refuses {refused}")
+        figures.files += 1
+        pieces = [each for each in split(text, engine_name) if content(each.text)]
+        verdicts = _Verdicts(figures, str(file), pieces, said, " ".join(notices.render()))
+        with engine.session() as session:
+            before = session.look()
+            session.may_have_changed()
+            for number, piece in enumerate(pieces):
+                error = session.run(piece.text)
+                figures.statements += 1
+                if error is not None:
+                    figures.refused += 1
+                    figures.findings.append(
+                        Finding(kind="refused", source=str(file), line=piece.line, what=error, text=content(piece.text))
+                    )
+                after = session.look() if session.may_have_changed() else before
+                if _TAKEN_BACK.match(content(piece.text)):  # what was named before is taken back, not changed
+                    before = session.look()
+                    continue
+                verdicts.judge(
+                    number, differences(before, after) if after is not before else {}, refused=error is not None
+                )
+                before = after
+    return figures
+
+
+def content(text: str) -> str:
+    """The statement without the comments before it."""
+    comments = _COMMENTS.match(text)
+    return text[comments.end() if comments else 0 :].strip(" \t\n;")
+
+
+class _Verdicts:
+    """Holds the engine's changes of one file against what the reader said of it, statement by statement."""
+
+    def __init__(
+        self, figures: Figures, source: str, pieces: Sequence[Piece], said: ChangeSet | None, warned: str
+    ) -> None:
+        self._figures, self._source, self._pieces, self._warned = figures, source, pieces, warned
+        self._changes: list[dict[str, bool]] = [{} for _ in pieces]
+        self._unclear: list[bool] = [said is None] * len(pieces)
+        self._of_routines: dict[str, bool] = {}
+        for change in said.changes if said else ():
+            number = self._at(change.line)
+            is_loss = change.effect.value == "destructive"
+            for held in (
+                self._changes[number],
+                *([self._of_routines] if _ROUTINE.match(content(pieces[number].text)) else []),
+            ):
+                held[str(change.name)] = held.get(str(change.name), False) or is_loss
+        for lost in said.not_understood if said else ():
+            self._unclear[self._at(lost.line)] = True
+
+    def _at(self, line: int) -> int:
+        """The statement that holds a line: the last one that does not begin below it."""
+        found = 0
+        for number, piece in enumerate(self._pieces):
+            if piece.line <= line:
+                found = number
+        return found
+
+    def judge(self, number: int, found: Mapping[Place, str], *, refused: bool) -> None:
+        """Record what is wrong with one statement."""
+        piece = self._pieces[number]
+        named = {**self._of_routines, **self._changes[number]}
+        unclear = self._unclear[number]
+        if unclear and not refused:
+            self._add("not understood", piece, "")
+        for place, sign in found.items():
+            if sign == "~":
+                continue
+            self._figures.changes += 1
+            effects = [is_loss for name, is_loss in named.items() if fits(name, place)]
+            if unclear:
+                continue
+            shown_place = f"{sign}{'.'.join(place)}"
+            if not effects:
+                warned = _CASCADE.search(piece.text) and "CASCADE" in self._warned
+                self._add("warned" if warned else "missed", piece, shown_place)
+            elif sign == "-" and not any(effects):
+                self._add("too weak", piece, shown_place)
+        if not refused and not _CONDITION.search(content(piece.text)) and not _ROUTINE.match(content(piece.text)):
+            for name in self._changes[number]:
+                if not any(fits(name, place) for place in found):
+                    self._add("in vain", piece, name)
+
+    def _add(self, kind: str, piece: Piece, what: str) -> None:
+        self._figures.findings.append(
+            Finding(kind=kind, source=self._source, line=piece.line, what=what, text=content(piece.text))
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -4,11 +4,14 @@ Each folder runs in an empty database of a server of its own, statement by state
 engine's catalog before and after each statement is the judge of what the reader said of that statement:
 
 - missed: a table changed, and the statement neither names it nor counts as not understood;
-- warned: the same behind CASCADE, of which the reader warned;
+- warned: the same, and the reader warned that CASCADE or a partitioned table takes more along;
 - too weak: a column or a table is gone, and the reader said that something was added;
 - in vain: a name to which nothing happened, although the engine took the statement and it has no condition (IF EXISTS, a block);
 - not understood: the statement counts as touching everything;
 - refused: the engine did not take it. Such statements are in no other figure but the first.
+
+A statement counts once in a column. What a file's routine does counts for the file's calls of it. A file that the reader itself
+refuses is named and left out.
 
 A folder with placeholders needs their values: `--set NAME=VALUE`.
 """
@@ -158,8 +161,8 @@ def measure(
                 notices=notices,
             )
         except ChangesError as refused:
-            said = None
             print(f"    the reader refuses {refused}")
+            continue
         figures.files += 1
         pieces = [each for each in split(text, engine_name) if content(each.text)]
         verdicts = _Verdicts(figures, str(file), pieces, said, " ".join(notices.render()))
@@ -194,14 +197,12 @@ def content(text: str) -> str:
 class _Verdicts:
     """Holds the engine's changes of one file against what the reader said of it, statement by statement."""
 
-    def __init__(
-        self, figures: Figures, source: str, pieces: Sequence[Piece], said: ChangeSet | None, warned: str
-    ) -> None:
+    def __init__(self, figures: Figures, source: str, pieces: Sequence[Piece], said: ChangeSet, warned: str) -> None:
         self._figures, self._source, self._pieces, self._warned = figures, source, pieces, warned
         self._changes: list[dict[str, bool]] = [{} for _ in pieces]
-        self._unclear: list[bool] = [said is None] * len(pieces)
+        self._unclear: list[bool] = [False] * len(pieces)
         self._of_routines: dict[str, bool] = {}
-        for change in said.changes if said else ():
+        for change in said.changes:
             number = self._at(change.line)
             is_loss = change.effect.value == "destructive"
             for held in (
@@ -209,7 +210,7 @@ class _Verdicts:
                 *([self._of_routines] if _ROUTINE.match(content(pieces[number].text)) else []),
             ):
                 held[str(change.name)] = held.get(str(change.name), False) or is_loss
-        for lost in said.not_understood if said else ():
+        for lost in said.not_understood:
             self._unclear[self._at(lost.line)] = True
 
     def _at(self, line: int) -> int:
@@ -236,7 +237,9 @@ class _Verdicts:
                 continue
             shown_place = f"{sign}{'.'.join(place)}"
             if not effects:
-                warned = _CASCADE.search(piece.text) and "CASCADE" in self._warned
+                warned = (
+                    "CASCADE" in self._warned if _CASCADE.search(piece.text) else "partitions" in self._warned and named
+                )
                 self._add("warned" if warned else "missed", piece, shown_place)
             elif sign == "-" and not any(effects):
                 self._add("too weak", piece, shown_place)

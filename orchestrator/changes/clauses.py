@@ -125,8 +125,7 @@ def alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, 
         if found is not None:
             name = reading.touch_table(table, *found)
             if name is not None and verb in _INHERITED and not only:
-                for heir in reading.known.heirs(name):
-                    reading.touch(heir, found[0], f"is a part of {name}: {found[1]}")
+                reading.touch_heirs(name, *found)
     return True
 
 

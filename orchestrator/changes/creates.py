@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from orchestrator.changes.change_set import Effect, ObjectName
@@ -86,7 +87,9 @@ def _remember_table(reading: ParseContext, cursor: Cursor, made: ObjectName) -> 
 
 
 def _ancestors(reading: ParseContext, cursor: Cursor, made: ObjectName) -> None:
-    """PostgreSQL: the table that the new one is a partition of, or those that it inherits from."""
+    """PostgreSQL: the table that the new one is a partition of, or those that it inherits from; whether it has partitions."""
+    if any(one.upper == "PARTITION" and other.upper == "BY" for one, other in pairwise(cursor.rest())):
+        reading.known.partitioned.add(made)
     at = next((at for at, token in enumerate(cursor.rest()) if token.upper in {"INHERITS", "PARTITION"}), -1)
     if at < 0:
         return
@@ -172,14 +175,17 @@ def _remember_routine(reading: ParseContext, cursor: Cursor, kind: str) -> None:
     parts = read_name(cursor, reading.dialect)
     if parts is None or parts[-1].placeholder:
         return
+    name = reading.session.stored(parts[-1]).lower()
     if kind in {"PROCEDURE", "PROC", "FUNCTION"}:
-        reading.known.routines.add(reading.session.stored(parts[-1]).lower())
+        reading.known.routines.setdefault(name, None)
     parameters = _parameters(cursor)
     body = _body(cursor)
     if body and is_sql(cursor):
         text = body[0].text if body[0].kind is TokenKind.STRING else reading.lexer.text[body[0].start : body[-1].end]
         line = reading.lexer.line(body[0].body or body[0].start)
-        reading.session.routines[reading.session.stored(parts[-1]).lower()] = Routine(text, line, parameters)
+        reading.session.routines[name] = Routine(text, line, parameters)
+        if kind in {"PROCEDURE", "PROC", "FUNCTION"}:
+            reading.known.routines[name] = reading.session.routines[name]
 
 
 def _parameters(cursor: Cursor) -> tuple[str, ...]:

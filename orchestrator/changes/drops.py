@@ -73,10 +73,10 @@ def _take_columns(reading: ParseContext, cursor: Cursor, kind: str) -> None:
 
 
 def _drop_table(reading: ParseContext, name: ObjectName, kind: str, *, cascade: bool) -> None:
-    reading.touch(name, Effect.DESTRUCTIVE, f"drops the {kind.lower().removesuffix('s')}")
+    reason = f"drops the {kind.lower().removesuffix('s')}"
+    reading.touch(name, Effect.DESTRUCTIVE, reason)
     reading.session.columns.pop(name, None)
-    for heir in reading.known.heirs(name, partitions_only=not cascade):
-        reading.touch(heir, Effect.DESTRUCTIVE, f"goes with {name}, which it is a part of")
+    reading.touch_heirs(name, Effect.DESTRUCTIVE, reason, partitions_only=not cascade)
     if cascade:
         reading.touch_dependents(name)
 

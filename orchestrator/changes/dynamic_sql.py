@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
@@ -178,12 +179,15 @@ def _executesql(reading: ParseContext, cursor: Cursor) -> bool:
 
 
 def run_routine(reading: ParseContext, name: str, arguments: Sequence[Sequence[Token]]) -> bool:
-    """Reads the body of a routine that this text defined, as if it stood here, with its arguments in their places.
+    """Reads the body of a routine that this text or an earlier file defined, as if it stood here, with its arguments in their places.
 
     What is not understood in it counts once, at the place of the call. Without a body, SQL that an argument holds is read. False
     if neither is there.
     """
     known = reading.session.routines.get(name)
+    is_here = known is not None
+    if known is None:
+        known = reading.known.routines.get(name)
     if known is None:
         return _run_arguments(reading, arguments)
     reading.run_length += len(known.text)
@@ -195,15 +199,18 @@ def run_routine(reading: ParseContext, name: str, arguments: Sequence[Sequence[T
     variables = reading.session.variables
     reading.session.variables = variables | _bound(reading, known.parameters, arguments)
     reading.session.running.add(name)
-    outside = reading.not_understood
+    outside, before = reading.not_understood, len(reading.changes)
     reading.not_understood = {}
     reading.run_text(known.text, known.line, True)
+    if not is_here:  # its lines are another file's
+        reading.changes[before:] = [replace(change, line=reading.line) for change in reading.changes[before:]]
     lost, reading.not_understood = reading.not_understood, outside
     reading.session.running.discard(name)
     reading.session.variables = variables
     if lost and not _run_arguments(reading, arguments):
         first = next(iter(lost.values()))
-        reading.widen(f"calls a routine, whose line {first.line} is not understood: {first.reason}")
+        where = f"line {first.line}" if is_here else "body in another file"
+        reading.widen(f"calls a routine, whose {where} is not understood: {first.reason}")
     return True
 
 
@@ -273,14 +280,19 @@ def prepare(reading: ParseContext, cursor: Cursor) -> bool:
 
 def calls_of(reading: ParseContext, tokens: Sequence[Token]) -> None:
     """Reads what the functions run that a query calls: those that this text defines, and those that are given SQL as text."""
-    routines = reading.session.routines
+    here, elsewhere = reading.session.routines, reading.known.routines
     calls = 0
     is_told = any(token.kind is TokenKind.STRING and _DDL.match(token.text) for token in tokens)
     for at, (token, following) in enumerate(pairwise(tokens)):
         if following.upper != "(" or token.kind not in {TokenKind.WORD, TokenKind.QUOTED}:
             continue
         name = token.text.lower()
-        if name in routines or token.upper in _GEOMETRY or (is_told and token.upper not in _BUILT_IN):
+        if (
+            name in here
+            or elsewhere.get(name)
+            or token.upper in _GEOMETRY
+            or (is_told and token.upper not in _BUILT_IN)
+        ):
             calls += 1
             if calls > MAX_CALLS:
                 reading.widen("calls more functions than are read in one statement")

@@ -8,7 +8,7 @@ from orchestrator.changes.change_set import ObjectName
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.lexer import TokenKind, tokens_of
 from orchestrator.changes.names import read_name
-from orchestrator.changes.session import Session
+from orchestrator.changes.session import Routine, Session
 
 
 class Known:
@@ -19,10 +19,12 @@ class Known:
         self._children: dict[ObjectName, dict[ObjectName, bool]] = {}
         self._views: list[tuple[ObjectName, str, Session, str | None, str | None]] = []
         self._readers: dict[ObjectName, list[ObjectName]] = {}
+        self.partitioned: set[ObjectName] = set()
+        """PostgreSQL's tables that have partitions."""
         self.evolving: set[ObjectName] = set()
         """Snowflake's tables to which a load may add columns."""
-        self.routines: set[str] = set()
-        """The names of routines that some file defines, without their schemas, in lower case."""
+        self.routines: dict[str, Routine | None] = {}
+        """The routines that some file defines, by their names without schemas, in lower case; None if the body is not SQL."""
 
     def add_child(self, parent: ObjectName, child: ObjectName, *, is_partition: bool) -> None:
         """Record a partition, or a table that inherits."""

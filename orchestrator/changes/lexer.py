@@ -46,6 +46,11 @@ class Token(NamedTuple):
 _VERSIONED: Final = re.compile(r"/\*M?!(?!999999)\d*")
 """How a comment begins that the server runs; no server has the version 999999."""
 
+_TEMPLATE: Final = re.compile(
+    r"\{\{\s*-?\s*[^\W\d].*?\}\}|\{\{\s*['\"].*?\}\}|\{%.*?%\}|\$\{.*?\}|<%.*?%>|\$\(\w+\)", re.DOTALL
+)
+"""A placeholder within a quoted name; braces around numbers are an array's text."""
+
 NOTHING: Final = Token(TokenKind.END, "", "", -1, -1)
 
 
@@ -156,7 +161,7 @@ class Lexer:
         return None
 
     def _name(self, text: str, start: int, end: int) -> Token:
-        if template := re.search(r"\{\{.*?\}\}|\{%.*?%\}|\$\{.*?\}|<%.*?%>|\$\(\w+\)", text, re.DOTALL):
+        if template := _TEMPLATE.search(text):
             raise self._refusal(template[0], start)
         escaped = text[0] in "uU"
         text = text.lstrip("uU&") if escaped else text

@@ -72,6 +72,17 @@ class ParseContext:
                 if parts is not None:
                     self.touch_table(parts, Effect.ADDITIVE, "a foreign key refers to it")
 
+    def touch_heirs(self, name: ObjectName, effect: Effect, reason: str, *, partitions_only: bool = False) -> None:
+        """Record what happens to a table's partitions, and to the tables that inherit from it. There may be others."""
+        for heir in self.known.heirs(name, partitions_only=partitions_only):
+            self.touch(heir, effect, f"is a part of {name}: {reason}")
+        if name in self.known.partitioned:
+            self.notices.add(
+                "what happens to a partitioned table happens to all of its partitions; only those that the given SQL creates "
+                "are known",
+                self.place(),
+            )
+
     def touch_dependents(self, dropped: ObjectName) -> None:
         """Record what CASCADE takes along: the views that are known to read what is dropped. Others may go as well."""
         if not self.dialect.views_depend:

@@ -58,8 +58,17 @@ def differences(before: Catalog, after: Catalog) -> dict[Place, str]:
     return found
 
 
+_INTEGERS = ("smallint", "integer", "bigint")
+_LIMITED = re.compile(r"(.*)\((\d+)\)")
+
+
 def _holds(new: str, old: str) -> bool:
-    """Whether a type is the one that was, or a record that has got more fields."""
+    """Whether a type is the one that was or takes all of its values: a wider one, or a record that has got more fields."""
+    if new in _INTEGERS and old in _INTEGERS:
+        return _INTEGERS.index(new) >= _INTEGERS.index(old)
+    grown, limited = _LIMITED.fullmatch(new), _LIMITED.fullmatch(old)
+    if limited and "char" in limited[1] and (new == limited[1] or (grown and grown[1] == limited[1])):
+        return not grown or int(grown[2]) >= int(limited[2])
     return new == old or (old.startswith("STRUCT(") and new.startswith(old.removesuffix(")") + ","))
 
 
@@ -127,7 +136,12 @@ class Session:
 
     def look(self) -> Catalog:
         """Return the catalog as the session sees it."""
-        return _read("".join(line for line in self._ask(self._words.look) if line.startswith("[")))
+        lines: list[str] = []
+        for _ in range(3):  # MariaDB refuses now and then, if a table is changed meanwhile
+            lines = self._ask(self._words.look)
+            if any(line.startswith("[") for line in lines):
+                return _read("".join(line for line in lines if line.startswith("[")))
+        raise EngineError("".join(lines[-3:]) or "the catalog is empty")
 
     def may_have_changed(self) -> bool:
         """Whether any definition may have changed since this was asked before."""
@@ -255,9 +269,11 @@ _PSQL = _Words(
     error=re.compile(
         r"(?:psql:\S+ )?(?:ERROR|FATAL|PANIC|error|invalid command|unterminated)\b|psql:.*(?:ERROR|error|invalid)"
     ),
-    look="SELECT current_setting('search_path') AS note_path \\gset\nSET search_path = pg_catalog;"
-    f"{_POSTGRES_LOOK};\nSELECT set_config('search_path', :'note_path', false) \\g /dev/null",
-    state="SELECT current_setting('note.count', true);",
+    look="\\pset expanded off\n\\pset format unaligned\n\\pset tuples_only on\n"
+    "SELECT current_setting('search_path') AS note_path \\gset\nSET search_path = pg_catalog;"
+    f"{_POSTGRES_LOOK}UNION ALL SELECT json_build_array(datname, '*', '*', null, null, '') FROM pg_database"
+    f";\nSELECT set_config('search_path', :'note_path', false) \\g /dev/null",
+    state="SELECT current_setting('note.count', true), (SELECT string_agg(datname, ',') FROM pg_database);",
 )
 """The columns' types are shown without a path, whatever the session's own path is."""
 

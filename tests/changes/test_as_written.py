@@ -199,6 +199,25 @@ def test_cascade_reaches_over_files(tmp_path: Path) -> None:
     assert told(read_ddl([str(tmp_path)], dialect="postgres", stdin=bytes)) == ["+s.v", "-s.t", "-s.v"]
 
 
+def test_partitions_that_may_be_there_are_warned_of() -> None:
+    """A partitioned table may have partitions that no given statement makes; a change of its columns warns of them."""
+    made = "CREATE TABLE s.p (a int) PARTITION BY RANGE (a);"
+    for statement in ("ALTER TABLE s.p DROP COLUMN a", "DROP TABLE s.p"):
+        warnings = read(f"{made}\n{statement}").warnings
+        assert [warning for warning in warnings if "partitions" in warning and f"x.sql:2 ({statement})" in warning]
+    assert read(f"{made}\nALTER TABLE s.q ADD b int").warnings == ()
+
+
+def test_a_routine_of_an_earlier_file_is_read_where_it_is_called(tmp_path: Path) -> None:
+    """What a routine does that another file defines belongs to the call, at the line of the call."""
+    body = "CREATE FUNCTION s.widen(n text) RETURNS void LANGUAGE plpgsql AS $$\nBEGIN EXECUTE 'ALTER TABLE ' || n || ' ADD a int'; END $$;"
+    (tmp_path / "V1.sql").write_text(body + "CREATE FUNCTION s.clean() RETURNS void LANGUAGE sql AS 'DELETE FROM s.t';")
+    (tmp_path / "V2.sql").write_text("SELECT s.clean();\n\n\nSELECT s.widen('s.t');\nSELECT s.widen(x) FROM s.list;")
+    found = read_ddl([str(tmp_path)], dialect="postgres", stdin=bytes)
+    assert [(str(each.name), each.line) for each in found.changes] == [("s.t", 4)]
+    assert [each.line for each in found.not_understood] == [5]
+
+
 @pytest.mark.parametrize(
     "child",
     [

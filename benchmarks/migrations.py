@@ -33,7 +33,8 @@ from orchestrator.changes.known import Known
 from orchestrator.changes.notices import Notices
 from orchestrator.changes.placeholders import fill
 from orchestrator.changes.reader import read_sql
-from tests.changes.engines import Mariadb, Place, Postgres, differences, fits, mariadb, postgres
+from tests.changes.catalogs import Place, differences, fits
+from tests.changes.engines import Mariadb, Postgres, mariadb, postgres
 
 DATABASE: Final = "corpus"
 DIALECTS: Final = {"postgres": "postgres", "mariadb": "mysql"}

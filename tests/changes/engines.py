@@ -6,76 +6,27 @@ change without a name being touched (defaults, nullability, bodies of views).
 """
 
 import contextlib
-import json
 import os
 import pwd
 import re
 import shutil
 import subprocess
 import tempfile
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-PATIENCE_S = 60.0
-"""An engine that says nothing for so long has failed."""
-
-Place = tuple[str, ...]
-"""(database, schema, relation), or without the database where an engine has none above its schemas. (..., schema, "*") is a
-schema, (database, "*", "*") a database.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Catalog:
-    """What an engine holds."""
-
-    columns: Mapping[Place, Mapping[str, str]]
-    """The type of each column, by name."""
-    details: Mapping[Place, str]
-    """All else that the engine tells."""
-
-
-_PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
-
-
-def differences(before: Catalog, after: Catalog) -> dict[Place, str]:
-    """What differs: `+` came or grew, `-` went or lost something, `~` kept its columns and their types."""
-    found: dict[Place, str] = {}
-    for place in before.columns.keys() | after.columns.keys():
-        old, new = before.columns.get(place), after.columns.get(place)
-        if old is None:
-            found[place] = "+"
-        elif new is None or not all(_holds(new.get(column, ""), kind) for column, kind in old.items()):
-            found[place] = "-"
-        elif new != old:
-            found[place] = "+"
-        elif before.details[place] != after.details[place]:
-            found[place] = "~"
-    return found
-
-
-_INTEGERS = ("smallint", "integer", "bigint")
-_LIMITED = re.compile(r"(.*)\((\d+)\)")
-
-
-def _holds(new: str, old: str) -> bool:
-    """Whether a type is the one that was or takes all of its values: a wider one, or a record that has got more fields."""
-    if new in _INTEGERS and old in _INTEGERS:
-        return _INTEGERS.index(new) >= _INTEGERS.index(old)
-    grown, limited = _LIMITED.fullmatch(new), _LIMITED.fullmatch(old)
-    if limited and "char" in limited[1] and (new == limited[1] or (grown and grown[1] == limited[1])):
-        return not grown or int(grown[2]) >= int(limited[2])
-    return new == old or (old.startswith("STRUCT(") and new.startswith(old.removesuffix(")") + ","))
-
-
-def fits(label: str, place: Place) -> bool:
-    """Whether a labelled name speaks of what an engine holds: part by part from the end, `?` and `*` being any."""
-    said = [quoted.replace('""', '"') or bare for quoted, bare in _PART.findall(label)]
-    return all(part in {"?", "*", held} for part, held in zip(reversed(said), reversed(place), strict=False))
+from tests.changes.catalogs import (
+    PATIENCE_S,
+    Catalog,
+    ClientWords,
+    EngineError,
+    Session,
+    make_catalog,
+    open_session,
+    read_catalog,
+)
 
 
 class Engine(Protocol):
@@ -83,97 +34,6 @@ class Engine(Protocol):
 
     def run(self, given: str, sql: str, default_schema: str | None) -> tuple[Catalog, Catalog]:
         """The catalog with what is given, and after the statements; EngineError says what it refused."""
-
-
-class EngineError(Exception):
-    """An engine refused a statement."""
-
-
-class Session:
-    """A client program that runs one statement after the other, each from a file: an open quote ends with it."""
-
-    def __init__(self, command: list[str], folder: Path, environ: Mapping[str, str], words: "_Words") -> None:
-        self._words = words
-        self._statement = folder / "statement.sql"
-        self._count = 0
-        self._state = ""
-        self._client = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "LC_ALL": "C", **environ},
-        )
-
-    def _ask(self, words: str) -> list[str]:
-        """Return what the client prints while it does that."""
-        self._count += 1
-        mark = f"mark {self._count} {os.getpid()}"
-        stdin, stdout = self._client.stdin, self._client.stdout
-        if stdin is None or stdout is None:
-            raise EngineError("the client has no pipes")
-        watch = threading.Timer(PATIENCE_S, self._client.kill)
-        watch.start()
-        lines: list[str] = []
-        try:
-            stdin.write(f"{words}\n{self._words.echo.format(mark)}\n".encode())
-            stdin.flush()
-            while (line := stdout.readline()) and mark.encode() not in line:
-                lines.append(line.decode(errors="replace"))
-        except BrokenPipeError:
-            line = b""
-        finally:
-            watch.cancel()
-        if not line:
-            raise EngineError("".join(lines[-3:]) or "the client ended")
-        return lines
-
-    def run(self, sql: str) -> str | None:
-        """Run one statement; the answer is what the engine refused it with."""
-        self._statement.write_text(self._words.wrap.format(sql) if "{}" in self._words.wrap else sql)
-        said = self._ask(self._words.run.format(self._statement))
-        return next((line.strip() for line in said if self._words.error.match(line)), None)
-
-    def look(self) -> Catalog:
-        """Return the catalog as the session sees it."""
-        lines: list[str] = []
-        for _ in range(3):  # MariaDB refuses now and then, if a table is changed meanwhile
-            lines = self._ask(self._words.look)
-            if any(line.startswith("[") for line in lines):
-                return _read("".join(line for line in lines if line.startswith("[")))
-        raise EngineError("".join(lines[-3:]) or "the catalog is empty")
-
-    def may_have_changed(self) -> bool:
-        """Whether any definition may have changed since this was asked before."""
-        before, self._state = self._state, "".join(self._ask(self._words.state))
-        return self._state != before or not before
-
-    def close(self) -> None:
-        """End the client."""
-        self._client.kill()
-        self._client.communicate()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Words:
-    """How an engine's client is told what to do."""
-
-    echo: str
-    run: str
-    wrap: str
-    error: re.Pattern[str]
-    look: str
-    state: str
-
-
-@contextmanager
-def _session(command: list[str], words: _Words, environ: Mapping[str, str]) -> Iterator[Session]:
-    with tempfile.TemporaryDirectory(prefix="omni-sql-") as name:
-        session = Session(command, Path(name), environ, words)
-        try:
-            yield session
-        finally:
-            session.close()
 
 
 def _execute(command: list[str], sql: str, environ: Mapping[str, str] | None = None) -> str:
@@ -189,22 +49,6 @@ def _execute(command: list[str], sql: str, environ: Mapping[str, str] | None = N
     if ran.returncode:
         raise EngineError(ran.stderr.strip() or ran.stdout.strip())
     return ran.stdout
-
-
-def _catalog(rows: Iterable[Sequence[Any]]) -> Catalog:
-    columns: dict[Place, dict[str, str]] = {}
-    details: dict[Place, str] = {}
-    for *where, column, kind, detail in rows:
-        place = tuple(where)
-        held = columns.setdefault(place, {})
-        details[place] = details.get(place, "") + f"{column}:{detail};"
-        if column is not None:
-            held[column] = kind
-    return Catalog(columns, details)
-
-
-def _read(lines: str) -> Catalog:
-    return _catalog(json.loads(line) for line in sorted(lines.splitlines()))
 
 
 _POSTGRES_LOOK = """
@@ -262,7 +106,7 @@ CREATE FUNCTION information_schema.note() RETURNS event_trigger LANGUAGE plpgsql
     $$BEGIN PERFORM set_config('note.count', (coalesce(nullif(current_setting('note.count', true), ''), '0')::int + 1)::text, false); END$$;
 CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION information_schema.note();
 """
-_PSQL = _Words(
+_PSQL = ClientWords(
     echo="\\echo {}",
     run="\\o /dev/null\n\\i {}\n\\o",
     wrap="{}",
@@ -294,7 +138,7 @@ class Postgres:
         """See `Engine`. Looked at are the databases `corpus` and `reporting`; of others, that they are there."""
         before = self._sql("postgres", f"{_POSTGRES_ANEW}{given};{_POSTGRES_LOOK_ALL}")
         self._sql("corpus", sql, default_schema)
-        return _read(before), _read(self._sql("corpus", _POSTGRES_LOOK_ALL))
+        return read_catalog(before), read_catalog(self._sql("corpus", _POSTGRES_LOOK_ALL))
 
     def anew(self) -> None:
         """Make an empty database, in which an event trigger notes that definitions changed."""
@@ -309,7 +153,9 @@ class Postgres:
             "-v",
             "ON_ERROR_ROLLBACK=on",
         ]
-        with _session([*command, "-d", "corpus"], _PSQL, {"PGOPTIONS": options, "PGCLIENTENCODING": "UTF8"}) as session:
+        with open_session(
+            [*command, "-d", "corpus"], _PSQL, {"PGOPTIONS": options, "PGCLIENTENCODING": "UTF8"}
+        ) as session:
             yield session
 
 
@@ -399,7 +245,7 @@ END //
 DELIMITER ;
 """
 
-_MARIADB = _Words(
+_MARIADB = ClientWords(
     echo="SELECT '{}';",
     run="source {}",
     wrap="DELIMITER $it$\n{}\n$it$\nDELIMITER ;\n",
@@ -424,7 +270,7 @@ class Mariadb:
         """See `Engine`."""
         before = self._sql(f"CALL begin_anew(); USE corpus; {given};{_MARIADB_LOOK}")
         self._sql(sql, default_schema or "corpus")
-        return _read(before), _read(self._sql(_MARIADB_LOOK))
+        return read_catalog(before), read_catalog(self._sql(_MARIADB_LOOK))
 
     def anew(self) -> None:
         """Make an empty database."""
@@ -433,7 +279,7 @@ class Mariadb:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Open a session in the database that `anew` made."""
-        with _session([*self._client, "--database=corpus", "--force", "--unbuffered"], _MARIADB, {}) as session:
+        with open_session([*self._client, "--database=corpus", "--force", "--unbuffered"], _MARIADB, {}) as session:
             yield session
 
 
@@ -497,9 +343,9 @@ class Duckdb:
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), duckdb.connect() as connection:
             try:
                 connection.execute(given)
-                before = _catalog(connection.execute(_DUCKDB_LOOK).fetchall())
+                before = make_catalog(connection.execute(_DUCKDB_LOOK).fetchall())
                 connection.execute(sql)
-                return before, _catalog(connection.execute(_DUCKDB_LOOK).fetchall())
+                return before, make_catalog(connection.execute(_DUCKDB_LOOK).fetchall())
             except duckdb.Error as error:
                 raise EngineError(str(error)) from error
 

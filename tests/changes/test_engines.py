@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.changes.engines import Engine, EngineError, Place, differences, duckdb_engine, fits, mariadb, postgres
+from tests.changes.catalogs import EngineError, Place, differences, fits
+from tests.changes.engines import Engine, duckdb_engine, mariadb, postgres
 from tests.changes.test_corpus import entries
 
 ENGINES: dict[str, Callable[[], AbstractContextManager[Engine | None]]] = {

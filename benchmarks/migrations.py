@@ -30,7 +30,7 @@ from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.files import decode
 from orchestrator.changes.known import Known
-from orchestrator.changes.notices import Notices
+from orchestrator.changes.notices import ReaderWarnings
 from orchestrator.changes.placeholders import fill
 from orchestrator.changes.reader import read_sql
 from tests.changes.catalogs import Place, differences, fits
@@ -150,8 +150,8 @@ def measure(
     known = Known()
     engine.anew()
     for file in files:
-        text = fill(decode(file.read_bytes(), str(file), Notices()), values).replace("\r\n", "\n")
-        notices = Notices()
+        text = fill(decode(file.read_bytes(), str(file), ReaderWarnings()), values).replace("\r\n", "\n")
+        notices = ReaderWarnings()
         try:
             said = read(
                 text,

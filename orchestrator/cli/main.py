@@ -99,7 +99,16 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
             code = code or _RESULT_LOST
         sys.stderr.flush()
         log.finish()
+    _ignore_signals()
     sys.exit(code)
+
+
+def _ignore_signals() -> None:
+    """Let no signal change the exit code any more: the interpreter restores their defaults before it has ended."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def run(args: Sequence[str] | None = None) -> int:

@@ -1,6 +1,9 @@
 """The command line itself: help, version, what is said of a wrong word, and the exit code of each end."""
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -83,6 +86,22 @@ def test_main_exits_with_the_code() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["check", "nowhere.yaml"])
     assert ended.value.code == 2
+
+
+def test_a_signal_amid_the_end_of_the_process_changes_nothing() -> None:
+    """The result is out when the interpreter ends: its exit code stays, whatever signal comes then."""
+    program = (
+        "import os, signal\n"
+        "from orchestrator.cli.main import main\n"
+        "class Late:\n"
+        "    def __init__(self, kill, pid): self.kill, self.pid = kill, pid\n"
+        "    def __del__(self): [self.kill(self.pid, number) for number in (15, 2, 1)]\n"
+        "import click; click.late = Late(os.kill, os.getpid())\n"
+        "main(['--version'])"
+    )
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, timeout=25, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_an_internal_error_is_one_line(capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:

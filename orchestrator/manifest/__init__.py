@@ -34,8 +34,8 @@ __all__ = [
 
 _HOMES: Final = {
     "Document": "yaml_nodes",
-    "Diagnostic": "faults",
-    "ManifestError": "faults",
+    "Diagnostic": "diagnostics",
+    "ManifestError": "diagnostics",
     "api_key_again": "api_keys",
     "is_loopback": "addresses",
     "load_manifest": "load",

@@ -47,6 +47,7 @@ def test_asyncio_is_in_debug_mode():
 """
 
 
+@pytest.mark.timeout(120)
 def test_offenders_fail_even_when_they_swallow_the_error(tmp_path: Path) -> None:
     """Network, long sleeps, warnings and forgotten coroutines fail a test; loopback, short sleeps, a clean home do not."""
     (tmp_path / "test_offenders.py").write_text(_OFFENDERS, encoding="utf-8")

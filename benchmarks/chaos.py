@@ -6,7 +6,7 @@ nobody could know that such names mean the same, they say the id or nothing. Eac
 and retried at random, other commands run beside, and at the end each is led to its end. The instance's own call log is the
 judge:
 
-- twice: a refresh was sent again although its target was not `unknown` and no kill cut its call off;
+- twice: a refresh was sent again although its target was not `unknown` and no kill kept its answer from the journal;
 - at once: two jobs of one connection ran at the same time;
 - over budget: more calls in a window than the key's limit, or a call answered 429;
 - lost: a target without a good end, or `succeeded` without a job that completed;
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -26,7 +27,7 @@ import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -42,25 +43,23 @@ CONNECTIONS: Final = 3
 REQUESTS, PER_S = 20, 2.0
 ROUNDS: Final = 12
 GRACE_S: Final = 0.3
-SLACK_S: Final = 0.5
-"""How long after its answer a call may still have been cut off by a kill: a busy machine is slow to read and write."""
-
 CODES: Final = {0, 1, 4, 130, 143, -signal.SIGKILL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command that was run: when it ended, on the machine's monotonic clock, and whether it was killed or stopped."""
+    """A command that was run, and when it ended, in seconds since the instance started."""
 
     words: str
     code: int
     ended_s: float
-    cut: bool
 
 
 @dataclass(slots=True, kw_only=True)
 class Chain:
-    """One manifest, and all that was done with it. `unknown` counts a target's outcomes of that word."""
+    """One manifest, and all that was done with it. `unknown` counts a target's outcomes of that word; `unanswered` are the
+    targets of calls, by their numbers, whose answer a kill kept from the journal.
+    """
 
     number: int
     manifest: str
@@ -68,6 +67,7 @@ class Chain:
     commands: list[Command] = field(default_factory=list)
     statuses: dict[str, str] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
+    unanswered: dict[int, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -190,18 +190,32 @@ class Episode:
             process.send_signal(signal.SIGKILL if cut == "kill" else rng.choice([signal.SIGTERM, signal.SIGINT]))
         _, err = process.communicate()
         code, text = process.returncode, (heard + err).decode(errors="replace")
-        ended = Command(
-            words=" ".join(words), code=code, ended_s=time.monotonic() - self._origin_s, cut=cut is not None
-        )
+        ended = Command(words=" ".join(words), code=code, ended_s=time.monotonic() - self._origin_s)
         chain.commands.append(ended)
         # a signal that comes while the interpreter still starts ends it as it ends any program
         early = "started" not in text and (code in (-signal.SIGTERM, -signal.SIGINT) or "KeyboardInterrupt" in text)
         if not early and (code not in CODES or "Traceback" in text):
             chain.faults.append(f"broken: {ended.words}: exit code {code}: {text[-500:]}")
+        if code == -signal.SIGKILL:
+            chain.unanswered |= self._unanswered(chain)
         if report.exists():
             for outcome in json.loads(report.read_bytes())["outcomes"]:
                 chain.statuses[outcome["name"]] = outcome["status"]
                 chain.unknown[outcome["name"]] += outcome["status"] == "unknown"
+
+    def _unanswered(self, chain: Chain) -> dict[int, str]:
+        """The chain's calls that the journal knows as about to leave, without an answer: their numbers and targets."""
+        journal = self._where.folder / "state" / "journal.db"
+        if not journal.exists():
+            return {}
+        with closing(sqlite3.connect(f"{journal.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
+            rows = connection.execute(
+                "SELECT calls.id, targets.name FROM calls JOIN runs ON runs.id = calls.run JOIN targets"
+                " ON targets.root = calls.root AND targets.place = calls.sender"
+                " WHERE calls.fate = 'intended' AND runs.manifest_path LIKE ?",
+                (f"%{chain.manifest}",),
+            ).fetchall()
+        return dict(rows)
 
     def _beside(self, rng: Random) -> None:
         """Other commands, as people type them while runs are at work."""
@@ -231,7 +245,8 @@ class Episode:
         faults = []
         for name, model in chain.models.items():
             sent = [c for c in calls if c.accepted and c.model_id == model and c.query.get("schemas") == chain.scope]
-            excused = chain.unknown[name] + sum(self._was_cut_off(chain, call) for call in sent)
+            # a call that a kill cut off is unanswered in the journal, and `unknown` in a report that follows
+            excused = max(chain.unknown[name], sum(cut == name for cut in chain.unanswered.values()))
             if len(sent) - 1 > excused:
                 at = ", ".join(f"{call.t_s:.2f}" for call in sent)
                 faults.append(f"twice: {name} at {at}; {chain.course}")
@@ -242,11 +257,6 @@ class Episode:
             elif not any(call.job_id in ended for call in sent):
                 faults.append(f"lost: {name} succeeded, but no job of it was seen to complete")
         return faults
-
-    @staticmethod
-    def _was_cut_off(chain: Chain, call: Call) -> bool:
-        until_s = call.t_s + call.answer_after_s + SLACK_S
-        return any(c.cut and call.t_s - SLACK_S <= c.ended_s <= until_s for c in chain.commands)
 
 
 def _until_begun(process: subprocess.Popen[bytes]) -> bytes:

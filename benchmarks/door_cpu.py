@@ -14,10 +14,9 @@ from random import Random
 from benchmarks.workloads import lognormal
 from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.choice import CallRequest, FollowedJob, Purpose
-from orchestrator.quota.concurrency import ConcurrencyLimit
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
-from orchestrator.quota.rate_limiter import RateLimiter
+from orchestrator.quota.rate_limiter import ConcurrencyLimit, RateLimiter
 from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator import virtual
 

@@ -16,8 +16,8 @@ from benchmarks.measure import stage
 from benchmarks.programs import INSTANCE, Setting, ignore, make_run
 from benchmarks.workloads import Workload, all_equal
 from orchestrator.clock import Clock
-from orchestrator.engine.journal_recorder import JournalRecorder
-from orchestrator.engine.lane_keeper import StoredConnectionLocks
+from orchestrator.engine.connection_lock import StoredConnectionLocks
+from orchestrator.engine.recorder import JournalRecorder
 from orchestrator.engine.run import RunResult, Surroundings
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import Locks

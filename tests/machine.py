@@ -14,11 +14,11 @@ from sqlite3 import Connection
 from typing import Self
 
 from orchestrator.clock import Clock
-from orchestrator.engine.journal_recorder import JournalRecorder
-from orchestrator.engine.lane_keeper import StoredConnectionLocks
+from orchestrator.engine.connection_lock import StoredConnectionLocks
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.engine.prior_state import NOTHING
+from orchestrator.engine.recorder import JournalRecorder
 from orchestrator.engine.restore import (
+    NOTHING,
     Restored,
     is_open,
     new_targets,

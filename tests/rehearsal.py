@@ -26,7 +26,7 @@ from orchestrator.omni.answers import RefreshRequest
 from orchestrator.omni.client import OmniClient
 from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.selection import select
-from orchestrator.quota.events import LimiterEvent
+from orchestrator.quota.rate_limiter import LimiterEvent
 from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call

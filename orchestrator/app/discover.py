@@ -10,8 +10,7 @@ from orchestrator.errors import UsageError
 from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Instance, Manifest
-from orchestrator.survey.difference import Difference, find_difference
-from orchestrator.survey.model_listing import Stock, Wanted, take_stock
+from orchestrator.survey.model_listing import Difference, Stock, Wanted, find_difference, take_stock
 from orchestrator.survey.survey import Survey
 
 # the smallest manifest that takes its instance from the environment

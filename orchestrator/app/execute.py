@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from orchestrator.app.advice import next_commands as next_commands_of
+from orchestrator.app.after_run import next_commands as next_commands_of
 from orchestrator.app.after_run import write_metrics
 from orchestrator.app.context import Context
 from orchestrator.app.deliver import append_job_summary, grow, open_growing, write_reports
@@ -20,6 +20,7 @@ from orchestrator.app.instances import earlier_durations, make_ledgers, make_len
 from orchestrator.app.runs import PreparedRun, RunEnd
 from orchestrator.app.state import State
 from orchestrator.clock import Clock
+from orchestrator.engine.connection_lock import StoredConnectionLocks
 from orchestrator.engine.events import (
     Observer,
     RunEvent,
@@ -32,11 +33,9 @@ from orchestrator.engine.events import (
     TargetFinished,
 )
 from orchestrator.engine.failure import in_rehearsal
-from orchestrator.engine.journal_recorder import JournalRecorder
-from orchestrator.engine.lane_keeper import StoredConnectionLocks
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.engine.prior_state import EarlierResults
-from orchestrator.engine.restore import is_open
+from orchestrator.engine.recorder import JournalRecorder
+from orchestrator.engine.restore import EarlierResults, is_open
 from orchestrator.engine.run import Run, RunResult, Surroundings
 from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.database import JournalError

@@ -9,9 +9,9 @@ from functools import partial
 
 from orchestrator.app.context import USER_AGENT, Context
 from orchestrator.app.state import State, open_state
+from orchestrator.engine.calls import Access
 from orchestrator.engine.events import StateFailed
-from orchestrator.engine.journal_recorder import kind_of_refresh
-from orchestrator.engine.opening import Access
+from orchestrator.engine.recorder import kind_of_refresh
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.shared_window import SharedWindow, key_name

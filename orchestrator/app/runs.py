@@ -12,14 +12,29 @@ from signal import Signals
 from orchestrator.app.after_run import metrics_path, reread_notices
 from orchestrator.app.choose_run import choose_runs, is_resumable, unfinished_run, working_directory
 from orchestrator.app.context import Context
-from orchestrator.app.deliver import DEFAULT_REPORT, RETRY_REPORT, SIMULATED_REPORT, check_reports
-from orchestrator.app.destinations import NamedFile, change_files, check_destinations, manifest_files, report_files
+from orchestrator.app.deliver import (
+    DEFAULT_REPORT,
+    RETRY_REPORT,
+    SIMULATED_REPORT,
+    NamedFile,
+    change_files,
+    check_destinations,
+    check_reports,
+    manifest_files,
+    report_files,
+)
 from orchestrator.app.read_change import fingerprint, read_change
 from orchestrator.app.requests import EarlierRunRequest, RunOptions, RunRequest
 from orchestrator.app.state import State, open_state, take_root
 from orchestrator.engine.events import ManifestChanged, RunContinued, RunWaiting
-from orchestrator.engine.prior_state import NOTHING
-from orchestrator.engine.restore import Restored, new_targets, restore_for_resume, restore_for_retry, wanted_by_retry
+from orchestrator.engine.restore import (
+    NOTHING,
+    Restored,
+    new_targets,
+    restore_for_resume,
+    restore_for_retry,
+    wanted_by_retry,
+)
 from orchestrator.engine.settings import Overlap, RunSettings
 from orchestrator.errors import LockedError, OmniRefreshError, UsageError
 from orchestrator.input_file import read_input
@@ -30,8 +45,7 @@ from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.api_keys import api_key_again
 from orchestrator.manifest.encoding import MAX_BYTES
 from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_path
-from orchestrator.omni.proxy import route_to
-from orchestrator.omni.trust import make_tls_context
+from orchestrator.omni.network import make_tls_context, route_to
 from orchestrator.planning.followed_change import FollowedChange, touched_as_data, touched_from_data
 from orchestrator.planning.selection import select, select_some
 from orchestrator.report.earlier import parse_row

@@ -13,8 +13,7 @@ from orchestrator.cli.options import PATH, log_options, option
 
 if TYPE_CHECKING:
     from orchestrator.manifest.manifest import Instance, Manifest
-    from orchestrator.survey.difference import Difference
-    from orchestrator.survey.model_listing import Stock
+    from orchestrator.survey.model_listing import Difference, Stock
 
 
 @click.command("discover")
@@ -68,16 +67,15 @@ def command(
     import asyncio
     from datetime import UTC, datetime
 
-    from orchestrator.app.destinations import NamedFile, check_destinations, manifest_files
+    from orchestrator.app.deliver import NamedFile, check_destinations, manifest_files
     from orchestrator.app.discover import discover, environment_manifest
     from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.console import print_json, print_result
     from orchestrator.errors import UsageError
     from orchestrator.manifest.load import load_manifest
     from orchestrator.report.writer import write_report
-    from orchestrator.survey.difference import make_difference_document
     from orchestrator.survey.manifest_text import render_manifest
-    from orchestrator.survey.model_listing import CannotTell, Wanted
+    from orchestrator.survey.model_listing import CannotTell, Wanted, make_difference_document
 
     setup = set_up(log)
     _check_words(base_url, like, diff, output, force=force, as_json=as_json)

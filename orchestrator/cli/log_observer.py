@@ -11,7 +11,7 @@ from orchestrator import __version__
 from orchestrator.engine import events as e
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.log import Event, get_logger
-from orchestrator.quota.events import KeyHeld, KeySetAside, LimitChanged
+from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
 from orchestrator.report.headline import SIMULATED
 
 Values = dict[str, Any]

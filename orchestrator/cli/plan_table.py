@@ -13,10 +13,9 @@ from orchestrator.planning.inventory import is_id
 from orchestrator.planning.plan import RefreshPlan
 from orchestrator.report.text_console import text_console
 from orchestrator.report.took import took
-from orchestrator.survey.forecast import Forecast
+from orchestrator.survey.forecast import Forecast, Step
 from orchestrator.survey.plan_warnings import some
 from orchestrator.survey.preview import Preview
-from orchestrator.survey.steps import Step
 from orchestrator.text import clean
 
 if TYPE_CHECKING:

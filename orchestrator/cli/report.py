@@ -21,8 +21,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
     With --report it is written to files, else the summary (or with --json the document) goes to stdout.
     """
     from orchestrator.app.choose_run import choose_runs
-    from orchestrator.app.deliver import check_reports, write_reports
-    from orchestrator.app.destinations import check_destinations, report_files
+    from orchestrator.app.deliver import check_destinations, check_reports, report_files, write_reports
     from orchestrator.app.state import open_state
     from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.run_command import print_report

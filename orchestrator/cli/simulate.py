@@ -23,7 +23,7 @@ def command(scenario: str | None, port: int, calls: str | None) -> int:
     from contextlib import suppress
     from datetime import UTC, datetime
 
-    from orchestrator.app.destinations import NamedFile, check_destinations
+    from orchestrator.app.deliver import NamedFile, check_destinations
     from orchestrator.app.simulation import read_scenario
     from orchestrator.report.writer import check_writable
     from orchestrator.simulator.reading import make_scenario

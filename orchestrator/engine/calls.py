@@ -1,4 +1,4 @@
-"""Every call of a run goes through here: a turn at the door, the question, and what its end means for key and instance."""
+"""The calls of one instance: the rate limiter's permits, the result of each call, and an instance that is down."""
 
 from __future__ import annotations
 
@@ -6,18 +6,77 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 from typing import Any, Generic, TypeVar
 
 from orchestrator.clock import Clock
-from orchestrator.engine.breaker import FIRST_PROBE_S, GIVE_UP_S, UNREACHABLE_S, Breaker, is_silence, next_probe_s
 from orchestrator.engine.events import CallEnded, InstanceAnswers, InstanceGivenUp, InstanceSilent, Observer
 from orchestrator.engine.run_stats import UNSENT, CallCounts, RunStats
-from orchestrator.manifest.manifest import Secret
+from orchestrator.manifest.api_keys import name_of
+from orchestrator.manifest.manifest import ApiKey, Instance, Secret
 from orchestrator.omni.client import OmniClient
-from orchestrator.omni.errors import CallError, CallErrorKind, KeyRefused, Refused, Throttled, Unsent
+from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, KeyRefused, Refused, Throttled, Unsent
 from orchestrator.planning.scope import URL_LIMIT
 from orchestrator.quota.choice import SUBMITTING, CallRequest, Purpose
-from orchestrator.quota.rate_limiter import LimiterClosed, Permit, RateLimiter, StopReason
+from orchestrator.quota.duration_model import DurationModel
+from orchestrator.quota.key import KeyQuota
+from orchestrator.quota.rate_limiter import ConcurrencyLimit, LimiterClosed, Permit, RateLimiter, StopReason
+from orchestrator.quota.window import CallWindow
+
+FAILURES_IN_A_ROW = 5
+FIRST_PROBE_S = 5.0
+LONGEST_PROBE_S = 60.0
+GIVE_UP_S = 120.0
+UNREACHABLE_S = 15.0
+"""How long to retry an instance that no call ever reached, if waiting rarely cures the cause; in seconds.
+
+See docs/explanation/how-it-works.md, "When an instance is down".
+"""
+
+
+def is_silence(error: CallError) -> bool:
+    """Whether a call's end speaks for an instance that is down: no answer at all, or a 5xx.
+
+    A certificate that is not trusted says nothing about the instance's health.
+    """
+    if isinstance(error, Unsent):
+        return error.kind is not CallErrorKind.TLS
+    if isinstance(error, DeliveryUnknown):
+        return error.http_status is None or error.http_status >= 500
+    return isinstance(error, Refused) and (error.http_status or 0) >= 500
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Counts calls without an answer in a row; `is_open` while nothing more is submitted."""
+
+    in_a_row: int = 0
+    is_open: bool = False
+
+    def failed(self) -> bool:
+        """A call was not answered, or with 5xx. True where this one opens the breaker."""
+        self.in_a_row += 1
+        if self.is_open or self.in_a_row < FAILURES_IN_A_ROW:
+            return False
+        self.is_open = True
+        return True
+
+    def answered(self) -> bool:
+        """A call was answered. True where this closes the breaker again."""
+        was_open, self.is_open, self.in_a_row = self.is_open, False, 0
+        return was_open
+
+
+def next_probe_s(probes: int) -> float:
+    """How long to wait before the next small read, after `probes` of them, in seconds: 5, 10, 20 … 60."""
+    return min(LONGEST_PROBE_S, FIRST_PROBE_S * 2.0 ** min(probes, 10))
+
+
+def retry_s(retry_after_s: float | None, attempt: int, rng: Random) -> float:
+    """How long one call waits before it is tried again after its `attempt`-th failure (counted from 1), in seconds."""
+    backoff_s = min(30.0, 0.5 * 2.0 ** min(attempt - 1, 10)) * rng.uniform(1.0, 1.5)
+    return backoff_s if retry_after_s is None else max(retry_after_s, 0.001)
+
 
 T = TypeVar("T")
 
@@ -216,3 +275,87 @@ async def _prepare(turn: Permit, on_leave: Leaving) -> None:
     except BaseException:
         turn.unsent()
         raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What reaching instances stands on, handed in from outside. `open_client` makes the client of an instance, `ledger` a
+    key's log of calls.
+    """
+
+    clock: Clock
+    rng: Random
+    observer: Observer
+    open_client: Callable[[Instance], OmniClient]
+    ledger: Callable[[Instance, ApiKey], CallWindow]
+
+
+class Background:
+    """Tasks that last as long as somebody's work and end with it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a task."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def end(self) -> None:
+        """Cancel what is left, and wait for it."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def open_calls(
+    instance: Instance,
+    client: OmniClient,
+    access: Access,
+    *,
+    concurrency_limit: ConcurrencyLimit,
+    durations: DurationModel,
+    patience_s: float,
+    stats: RunStats,
+    background: Background,
+) -> Calls:
+    """An instance's calls, with a door that gives turns from now on. `patience_s` is how long its keys may get nothing but
+    429 before the door closes.
+    """
+    keys = [
+        KeyQuota(
+            label=name_of(key.source) or f"key {number} of {len(instance.keys)}",
+            secret=key.secret if key.secret is not None else Secret(""),
+            limit=instance.rate_limit,
+            ledger=access.ledger(instance, key),
+            rng=access.rng,
+            request_timeout_s=instance.request_timeout_s,
+        )
+        for number, key in enumerate(instance.keys, 1)
+    ]
+    door = RateLimiter(
+        keys=keys,
+        concurrency_limit=concurrency_limit,
+        durations=durations,
+        observer=access.observer,
+        instance=instance.name,
+        clock=access.clock.now,
+        patience_s=patience_s,
+    )
+    background.spawn(door.serve())
+    return Calls(
+        instance=instance.name,
+        client=client,
+        door=door,
+        stats=stats,
+        clock=access.clock,
+        observer=access.observer,
+        spawn=background.spawn,
+    )
+
+
+def refused_instances(calls: dict[str, Calls]) -> tuple[str, ...]:
+    """The instances that accepted none of their keys."""
+    return tuple(name for name, one in calls.items() if all(key.refused for key in one.door.keys))

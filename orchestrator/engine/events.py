@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.quota.events import KeyHeld, KeySetAside, LimitChanged
+from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from functools import partial
 from random import Random
 from typing import TypeVar
 
-from orchestrator.engine.calls import Calls
+from orchestrator.engine.calls import Calls, retry_s
 from orchestrator.engine.run_stats import CallCounts
 from orchestrator.manifest.manifest import Entry, Secret
 from orchestrator.omni.answers import ModelRecord, ModelsPage, ModelsQuery
@@ -28,7 +28,6 @@ from orchestrator.planning.inventory import (
     make_needs,
     same_named,
 )
-from orchestrator.quota.backoff import retry_s
 from orchestrator.quota.choice import CallRequest, Purpose
 
 T = TypeVar("T")

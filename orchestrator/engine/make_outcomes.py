@@ -11,8 +11,8 @@ from typing import TypedDict, Unpack
 from orchestrator.clock import Clock
 from orchestrator.engine.failure import CLOSED_WORDS, JOB_LEFT, RunKind, make_failure
 from orchestrator.engine.outcome import CallMade, Failure, Outcome, Status, Validation
-from orchestrator.engine.prior_state import EarlierResults
 from orchestrator.engine.refresh_state import Phase, RefreshResult, RefreshState
+from orchestrator.engine.restore import EarlierResults
 from orchestrator.manifest.manifest import Entry
 from orchestrator.omni.errors import CallErrorKind
 from orchestrator.planning.make_plan import coverage_warnings

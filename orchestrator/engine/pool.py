@@ -18,10 +18,10 @@ from orchestrator.engine.events import LaneClosed, LaneFailed, LaneWaiting, Obse
 from orchestrator.engine.failure import CLOSED_WORDS, RunKind, make_failure
 from orchestrator.engine.make_outcomes import cut_off, not_sent, settle
 from orchestrator.engine.outcome import Failure, Outcome, Status
-from orchestrator.engine.prior_state import ActiveRefresh
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.refresh import Refreshing
 from orchestrator.engine.refresh_state import Phase, RefreshResult, RefreshState
+from orchestrator.engine.restore import ActiveRefresh
 from orchestrator.engine.settings import RunSettings
 from orchestrator.engine.verification import NOT_READ_BACK, Proven, Verification, unproven, wants_proof
 from orchestrator.errors import OmniRefreshError

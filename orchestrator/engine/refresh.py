@@ -9,13 +9,13 @@ from dataclasses import replace
 from functools import partial
 from random import Random
 
-from orchestrator.engine.calls import Calls
+from orchestrator.engine.calls import Calls, retry_s
 from orchestrator.engine.connection_lock import ConnectionBusy, ConnectionLock
 from orchestrator.engine.failure import JOB_IN_THE_WAY, JOB_LEFT, RunKind, closed_words, failure_of_call, make_failure
 from orchestrator.engine.outcome import CallKind, Status
-from orchestrator.engine.prior_state import ActiveRefresh
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.refresh_state import Phase, RefreshResult, RefreshState
+from orchestrator.engine.restore import ActiveRefresh
 from orchestrator.engine.verification import Verification
 from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.records import CallStatus, OrphanedRefresh
@@ -24,7 +24,6 @@ from orchestrator.omni.answers import JobState, RefreshRequest
 from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Refused, Throttled, Unsent
 from orchestrator.planning.lanes import Length
 from orchestrator.planning.scope import split_refused
-from orchestrator.quota.backoff import retry_s
 from orchestrator.quota.choice import CallRequest, FollowedJob, Purpose
 from orchestrator.quota.rate_limiter import LimiterClosed, StopReason
 

@@ -1,18 +1,71 @@
-"""From the journal's rows to what a run must know before it begins: what stays, what goes on, what is sent again. Pure."""
+"""What is known before a run starts: earlier results, and what the journal says of the run that it continues. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from orchestrator.engine.failure import RunKind
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.engine.prior_state import ActiveRefresh, PriorState
 from orchestrator.journal.records import CallStatus, NewTarget, RestrictedEntry, RootRecord, StoredCall, StoredTarget
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.omni.answers import RefreshRequest
 from orchestrator.planning.plan import Refresh, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveRefresh:
+    """A refresh that another run had begun and not settled. `part`, `fate`, `job_id` and `age_s` (since it was accepted,
+    or left) are those of its last call; `job_ids` all of its jobs; `submitted_at` and `queued_s` its first call's.
+
+    `again` gives its job the whole timeout anew, and refreshes its targets anew if that job turns out not to have succeeded.
+    `call` is the last call's number in the journal.
+    """
+
+    call: int
+    refresh: Refresh
+    part: int
+    fate: CallStatus
+    job_id: str | None
+    word: str | None
+    age_s: float
+    job_ids: tuple[str, ...]
+    attempts: int
+    submitted_at: datetime
+    queued_s: float
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorState:
+    """By an entry's index: `outcomes` that stay as they are, `targets` that need no look-up and their `warnings`; and the
+    refreshes `active_refreshes`, whose targets have no outcome yet.
+    """
+
+    outcomes: Mapping[int, Outcome] = field(default_factory=dict)
+    targets: Mapping[int, Target] = field(default_factory=dict)
+    warnings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    active_refreshes: tuple[ActiveRefresh, ...] = ()
+
+
+NOTHING = PriorState()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierResults:
+    """What a run's targets, by name, were in the manifest's runs before: their last `statuses`, and for those that have not
+    succeeded since then when the first run of that row began. `began_at` is when this run's row would begin.
+    """
+
+    statuses: Mapping[str, Status] = field(default_factory=dict)
+    failing_since: Mapping[str, datetime] = field(default_factory=dict)
+    began_at: datetime | None = None
+
+
+NO_PAST = EarlierResults()
+
 
 _CUT_OFF = frozenset({RunKind.STOPPED.value, RunKind.DEADLINE.value})
 _NOTHING_STARTED = frozenset({Status.NOT_STARTED, Status.THROTTLED, Status.REJECTED, Status.ERROR})

@@ -8,32 +8,29 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from orchestrator.engine.active_lanes import ActiveLane
-from orchestrator.engine.budget_sampler import BudgetSample, BudgetSampler
-from orchestrator.engine.calls import Calls
+from orchestrator.engine.calls import Access, Background, Calls, open_calls, refused_instances
 from orchestrator.engine.connection_lock import ConnectionLocks, NoLocks
 from orchestrator.engine.events import RunPlanned, TargetFinished
 from orchestrator.engine.failure import closed_words, make_failure
 from orchestrator.engine.make_outcomes import compared, cut_off, redacted, settle, skipped, unplanned, unresolved
-from orchestrator.engine.opening import Access, Background, open_calls, refused_instances
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.engine.planning import plan_entries
 from orchestrator.engine.pool import Pool
-from orchestrator.engine.prior_state import NO_PAST, NOTHING, EarlierResults, PriorState
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.refresh_state import RefreshState
-from orchestrator.engine.run_stats import RunStats
+from orchestrator.engine.restore import NO_PAST, NOTHING, EarlierResults, PriorState
+from orchestrator.engine.run_stats import BudgetSample, BudgetSampler, RunStats
 from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import OmniRefreshError
 from orchestrator.manifest.manifest import Entry, Instance, Manifest
 from orchestrator.omni.client import OmniClient
 from orchestrator.planning.followed_change import FollowedChange
-from orchestrator.planning.known import with_known
 from orchestrator.planning.lanes import Length
+from orchestrator.planning.make_plan import with_known
 from orchestrator.planning.plan import RefreshPlan
 from orchestrator.quota.choice import SUBMITTING
-from orchestrator.quota.concurrency import ConcurrencyLimit
 from orchestrator.quota.duration_model import DurationModel
-from orchestrator.quota.rate_limiter import THROTTLED_FOR_S, LimiterClosed, RateLimiter, StopReason
+from orchestrator.quota.rate_limiter import THROTTLED_FOR_S, ConcurrencyLimit, LimiterClosed, RateLimiter, StopReason
 from orchestrator.quota.time_left import estimate_time_left
 
 

@@ -36,18 +36,20 @@ from orchestrator.omni.answers import (
     View,
     WhoAmI,
 )
-from orchestrator.omni.content_answers import read_issues, read_schemas, read_views
 from orchestrator.omni.errors import CallErrorKind, KeyRefused, Refused
 from orchestrator.omni.fields import UnreadableAnswer
-from orchestrator.omni.inventory_answers import (
+from orchestrator.omni.job_answers import read_job, read_refresh
+from orchestrator.omni.read_answers import (
     read_connection,
     read_connections,
     read_environments,
+    read_issues,
     read_models,
     read_schedules,
+    read_schemas,
+    read_views,
     read_whoami,
 )
-from orchestrator.omni.job_answers import read_job, read_refresh
 from orchestrator.omni.transport import Transport
 from orchestrator.omni.verdict import make_error, make_unreadable
 

@@ -10,7 +10,7 @@ import html
 import re
 from http import HTTPStatus
 
-from orchestrator.omni.json_text import load_json
+from orchestrator.omni.fields import load_json
 
 READ_BYTES = 64 * 1024
 """Of an error's body no more than this is looked at."""

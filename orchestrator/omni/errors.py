@@ -47,7 +47,7 @@ class CallError(OmniRefreshError):
     """One call did not give the answer that was asked for.
 
     `message` is the server's words (or the library's), cleaned of nothing yet, cut at 2,000 characters. `retry_after_s`
-    is the wait that the server asked for, as `orchestrator.omni.retry_after` reads it, or None.
+    is the wait that the server asked for, as `orchestrator.omni.verdict` reads it, or None.
     """
 
     def __init__(

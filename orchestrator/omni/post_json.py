@@ -13,8 +13,7 @@ from yarl import URL
 from orchestrator.omni.breakdown import explain_cut, explain_unsent
 from orchestrator.omni.error_text import READ_BYTES, server_words
 from orchestrator.omni.errors import MESSAGE_CHARACTERS, CallError, CallErrorKind, Refused, Unsent
-from orchestrator.omni.proxy import STRAIGHT, route_to
-from orchestrator.omni.trust import make_tls_context
+from orchestrator.omni.network import STRAIGHT, make_tls_context, route_to
 
 
 async def post_json(

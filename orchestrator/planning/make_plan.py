@@ -2,13 +2,106 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from orchestrator.manifest.manifest import Entry, Manifest, Mode
-from orchestrator.planning.inventory import Inventory, is_id
+from orchestrator.omni.answers import ModelRecord
+from orchestrator.planning.inventory import Inventory, by_name, canonical, is_id, same_named
 from orchestrator.planning.plan import Lane, RefreshPlan, Skip, Target, Unresolved
-from orchestrator.planning.resolve import Resolver
+
+# Near names are looked for this often: among thousands of names each search takes a while, and one typo is soon seen.
+MOST_SEARCHES = 50
+_LONGEST_NAME = 200
+
+_NOT_WHOLE = ": the list of models was not read to its end"
+
+
+class Resolver:
+    """Resolves the entries of one instance by its inventory."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._by_name: Mapping[str, tuple[ModelRecord, ...]] | None = None
+        self._searches = 0
+
+    def resolve(self, entry: Entry) -> tuple[str, str | None] | Unresolved:
+        """The ids of an entry's model and branch (None: it has none). A model that is given by its id always resolves:
+        whether there is one of that id is for the server to say.
+        """
+        model_id = entry.model_id
+        if model_id is None:
+            name = entry.model_name or entry.name
+            found = self.named(name)
+            if len(found) < 2 and not self._inventory.is_settled(name, found):
+                return Unresolved(
+                    entry=entry,
+                    message=f"the model {name!r} could not be looked up{self._inventory.why(name) or _NOT_WHOLE}",
+                    hint="write the model's id, or run again when the instance answers",
+                )
+            if len(found) != 1:
+                return self._no_model(entry, name, found)
+            model_id = found[0].id
+        if entry.branch is None:
+            return model_id, None
+        if is_id(entry.branch):
+            return model_id, entry.branch.lower()
+        branches = self._inventory.branches.get(model_id)
+        if branches is None:
+            return Unresolved(
+                entry=entry,
+                message=f"the branches of model {model_id} could not be read{self._inventory.why(model_id, entry.model_name)}",
+                hint="write the branch's id instead of its name, or run again when the instance answers",
+            )
+        matches = [branch_id for branch_id, name in branches if name == entry.branch]
+        if not matches:
+            matches = [branch_id for branch_id, name in branches if canonical(name) == canonical(entry.branch)]
+        if len(matches) == 1:
+            return model_id, matches[0]
+        if matches:
+            return Unresolved(
+                entry=entry,
+                message=f"the model has {len(matches)} branches named {entry.branch!r}",
+                hint=f"write the id of the one that is meant: {', '.join(matches[:5])}",
+            )
+        return Unresolved(
+            entry=entry,
+            message=f"the model has no branch named {entry.branch!r}",
+            hint=self.near(entry.branch, (name for _, name in branches))
+            or "check the branch's name in Omni, or write its id",
+        )
+
+    def named(self, name: str) -> tuple[ModelRecord, ...]:
+        """Return the models of this name, of the first kind that has any."""
+        if self._by_name is None:
+            self._by_name = by_name(self._inventory.records.values())
+        return same_named(self._by_name, name)
+
+    def near(self, name: str, known: Iterable[str]) -> str:
+        """Which of the known names may be meant, as a question; empty where none is near."""
+        self._searches += 1
+        if self._searches > MOST_SEARCHES or len(name) > _LONGEST_NAME:
+            return ""
+        folded = {k.lower(): k for k in known if len(k) <= _LONGEST_NAME}
+        near = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)
+        return f"did you mean {', '.join(repr(folded[n]) for n in near)}?" if near else ""
+
+    def _no_model(self, entry: Entry, name: str, found: tuple[ModelRecord, ...]) -> Unresolved:
+        if found:
+            ids = ", ".join(record.id for record in found[:5])
+            return Unresolved(
+                entry=entry,
+                message=f"{len(found)} models are named {name!r}",
+                hint=f"write the id of the one that is meant: {ids}",
+            )
+        return Unresolved(
+            entry=entry,
+            message=f"no model is named {name!r}",
+            hint=self.near(name, self._by_name or ()) or "check the model's name in Omni, or write its id",
+        )
+
 
 _UNKNOWN_CONNECTION = "its connection is not known, so another refresh may run on it at the same time; `connection:` in the manifest says it"
 _NOTHING = Inventory()
@@ -123,3 +216,17 @@ def coverage_warnings(refresh_mode: Mode, entry: Entry) -> tuple[str, ...]:
     if refresh_mode is Mode.HARD and entry.mode is Mode.SOFT and entry.mode_pinned:
         return ("asked for a soft refresh and was served by a hard one of the same connection",)
     return ()
+
+
+def with_known(plan: RefreshPlan, known: Sequence[Target], warnings: Mapping[int, tuple[str, ...]]) -> RefreshPlan:
+    """The plan with `known` targets, and their warnings by an entry's index, added to it; lanes keep manifest order."""
+    if not known:
+        return plan
+    lanes: dict[tuple[str, str], list[Target]] = {}
+    for target in sorted((*(t for lane in plan.lanes for t in lane.targets), *known), key=lambda t: t.entry.index):
+        lanes.setdefault((target.entry.instance, target.lane), []).append(target)
+    return replace(
+        plan,
+        lanes=tuple(Lane(instance=i, key=key, targets=tuple(targets)) for (i, key), targets in lanes.items()),
+        warnings={**{t.entry.index: warnings.get(t.entry.index, ()) for t in known}, **plan.warnings},
+    )

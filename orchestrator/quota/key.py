@@ -8,9 +8,23 @@ from random import Random
 from aiolimiter import AsyncLimiter
 
 from orchestrator.manifest.manifest import RateLimit, Secret
-from orchestrator.quota.backoff import hold_s
 from orchestrator.quota.limit_estimate import LimitEstimate, after_clean_window, after_probes, after_throttle
 from orchestrator.quota.window import CallWindow
+
+FIRST_HOLD_S = 1.0
+LONGEST_HOLD_S = 60.0
+
+
+def hold_s(retry_after_s: float | None, streak: int, rng: Random) -> float:
+    """How long a key pauses after its `streak`-th 429 in a row (counted from 1), in seconds.
+
+    The server's own wait where it gave one (orchestrator.omni.verdict bounds it); else 1, 2, 4 … 60 s, each with up
+    to half as much again of jitter, so that several programs behind one key do not come back in step.
+    """
+    if retry_after_s is not None:
+        return retry_after_s
+    return min(LONGEST_HOLD_S, FIRST_HOLD_S * 2.0 ** min(streak - 1, 10)) * rng.uniform(1.0, 1.5)
+
 
 # After so many holds in a row that ended in another 429 the window is taken to be full.
 _FULL_AFTER = 4

@@ -4,17 +4,79 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.manifest.manifest import Secret
 from orchestrator.quota.choice import CallRequest, Purpose, poll_spacing_s
-from orchestrator.quota.concurrency import ConcurrencyLimit
 from orchestrator.quota.duration_model import DurationModel
-from orchestrator.quota.events import KeyHeld, KeySetAside, LimitChanged, LimiterEvent
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.request_queue import QueuedRequest, RequestQueue
 from orchestrator.quota.time_left import Budget
 from orchestrator.quota.window import LedgerLost
+
+
+class ConcurrencyLimit:
+    """A count of calls under way, at most `workers`; doors register to be told when a place comes free."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.busy = 0
+        self._doors: list[Callable[[], None]] = []
+
+    def register(self, wake: Callable[[], None]) -> None:
+        """`wake` is called whenever a place has come free after there was none."""
+        self._doors.append(wake)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further call may leave now."""
+        return self.busy >= self.workers
+
+    def take(self) -> None:
+        """One call leaves."""
+        self.busy += 1
+
+    def give_back(self) -> None:
+        """One call ended."""
+        was_full = self.is_full
+        self.busy -= 1
+        if was_full:
+            for wake in self._doors:
+                wake()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyHeld:
+    """A key pauses for `wait_s` seconds, because the server answered 429."""
+
+    instance: str
+    key: str
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySetAside:
+    """The server refused a key; `keys_left` others of the instance still work."""
+
+    instance: str
+    key: str
+    keys_left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitChanged:
+    """The observed limit of a key changed: `limit` calls a window with bursts of `burst`; `configured` is the manifest's."""
+
+    instance: str
+    key: str
+    configured: int
+    limit: int
+    burst: int
+
+
+LimiterEvent = KeyHeld | KeySetAside | LimitChanged
+
 
 # A key that gets nothing but 429 for this long, in seconds, gets no permits any more (docs/explanation/the-budget.md).
 THROTTLED_FOR_S = 1800.0

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from orchestrator.engine.budget_sampler import BudgetSample
 from orchestrator.engine.outcome import CallKind, CallMade, Failure, Outcome, Status, Validation
+from orchestrator.engine.run_stats import BudgetSample
 from orchestrator.errors import UsageError
 from orchestrator.manifest.manifest import Mode
 from orchestrator.report.document import SCHEMA_VERSION

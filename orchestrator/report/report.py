@@ -8,8 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from orchestrator.engine.budget_sampler import BudgetSample
 from orchestrator.engine.outcome import Outcome
+from orchestrator.engine.run_stats import BudgetSample
 
 
 class Trigger(StrEnum):

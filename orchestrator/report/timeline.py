@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.engine.budget_sampler import BudgetSample
 from orchestrator.engine.outcome import ANSWERED, CallKind, Outcome, Status
+from orchestrator.engine.run_stats import BudgetSample
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
 

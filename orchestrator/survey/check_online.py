@@ -7,6 +7,7 @@ for each scoped connection and branch (its schemas), one for each connection (it
 from __future__ import annotations
 
 import difflib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from functools import partial
 from orchestrator.engine.calls import Calls
 from orchestrator.engine.look_up import LookUp, together
 from orchestrator.manifest.manifest import Entry, Manifest
-from orchestrator.omni.answers import ConnectionRecord, ModelsQuery
+from orchestrator.omni.answers import ConnectionRecord, ModelsQuery, RefreshSchedule
 from orchestrator.omni.errors import CallError
 from orchestrator.planning.inventory import KINDS, Inventory, is_id
 from orchestrator.planning.make_plan import make_plan
@@ -23,7 +24,6 @@ from orchestrator.planning.plan import Target
 from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.finding import Finding, Severity, found_in
 from orchestrator.survey.preview import look_up
-from orchestrator.survey.schedule_words import describe
 from orchestrator.survey.survey import Survey
 
 _ROLES_A_CALL = 100
@@ -295,3 +295,25 @@ def _unmatched(entry: Entry, schemas: Sequence[str]) -> Iterator[tuple[str, str]
 def _known(name: str) -> tuple[str | None, str]:
     parts = split_name(name)
     return ".".join(parts[:-1]) or None, parts[-1]
+
+
+_NUMBER = re.compile(r"[0-9]{1,2}")
+_DAYS = re.compile(r"[A-Za-z0-9,#L-]{1,40}")
+
+
+def describe(schedule: RefreshSchedule) -> str:
+    """When a schedule runs, as far as its cron (minutes, hours, day of month, month, day of week, year: six fields as AWS
+    EventBridge has them) is one that can be told shortly; else the cron itself.
+    """
+    zone = schedule.timezone or "UTC"
+    fields = (schedule.cron or "").removeprefix("cron(").removesuffix(")").split()
+    if len(fields) == 6:
+        minute, hour, day, month, weekday, year = fields
+        is_daily = day in "*?" and month == "*" and year == "*"
+        days = "every day" if weekday in "*?" else f"on {weekday}" if _DAYS.fullmatch(weekday) else None
+        if is_daily and days is not None and _NUMBER.fullmatch(minute):
+            if _NUMBER.fullmatch(hour):
+                return f"{days} at {int(hour):02d}:{int(minute):02d} ({zone})"
+            if hour == "*" and days == "every day":
+                return f"every hour at minute {int(minute)}"
+    return f"at {' '.join(fields) or 'times that it does not tell'} ({zone})"

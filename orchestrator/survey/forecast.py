@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.engine.verification import wants_proof
 from orchestrator.manifest.manifest import Instance, Verify
-from orchestrator.planning.plan import Refresh
+from orchestrator.planning.lanes import Length, refreshes
+from orchestrator.planning.plan import Lane, Refresh, RefreshPlan
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.time_left import Budget, LaneLeft, estimate_time_left
-from orchestrator.survey.steps import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One refresh: its place in the plan and in its lane, both counted from 1. The first of a lane goes as soon as the
+    budget allows; each other one when the one before it has ended.
+    """
+
+    number: int
+    turn: int
+    lane: Lane
+    refresh: Refresh
+
+
+def make_steps(plan: RefreshPlan, *, length: Length, known_s: Callable[[str, str], float | None]) -> tuple[Step, ...]:
+    """All refreshes of a plan. Those that may go at once stand first: the longest first, where `known_s` (instance,
+    model id) knows earlier durations, else in the manifest's order; then the second ones of the lanes, and so on.
+    """
+    found = [
+        (turn, -(known_s(lane.instance, refresh.sender.model_id) or 0.0), refresh.sender.entry.index, lane, refresh)
+        for lane in plan.lanes
+        for turn, refresh in enumerate(refreshes(lane.targets, collapse=plan.manifest.collapse, length=length), 1)
+    ]
+    found.sort(key=lambda one: one[:3])
+    return tuple(
+        Step(number=number, turn=turn, lane=lane, refresh=refresh)
+        for number, (turn, _, _, lane, refresh) in enumerate(found, 1)
+    )
+
 
 # Measured in virtual time over workloads of 60 to 1,000 models: 2.2 calls a model with no history, of which one submits.
 POLLS_A_JOB = 1.2

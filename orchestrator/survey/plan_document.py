@@ -10,8 +10,8 @@ from orchestrator.manifest.manifest import Entry
 from orchestrator.omni.address import UnsendableName, refresh_target
 from orchestrator.omni.answers import RefreshRequest
 from orchestrator.planning.followed_change import FollowedChange
+from orchestrator.survey.forecast import Step
 from orchestrator.survey.preview import Preview
-from orchestrator.survey.steps import Step
 
 SCHEMA_VERSION = 2
 

@@ -10,7 +10,7 @@ from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.planning.inventory import KINDS, Inventory
 from orchestrator.planning.make_plan import coverage_warnings
 from orchestrator.planning.plan import RefreshPlan
-from orchestrator.survey.steps import Step
+from orchestrator.survey.forecast import Step
 
 _REMOVES = (
     "a hard refresh removes what is gone from the warehouse, and what it makes anew is live at once (hard is the API's "

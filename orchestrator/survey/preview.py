@@ -17,9 +17,8 @@ from orchestrator.planning.plan import RefreshPlan, Unresolved
 from orchestrator.planning.restrict_plan import narrow, set_apart
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.rate_limiter import LimiterClosed
-from orchestrator.survey.forecast import Forecast, make_forecast
+from orchestrator.survey.forecast import Forecast, Step, make_forecast, make_steps
 from orchestrator.survey.plan_warnings import PlanWarning, make_plan_warnings
-from orchestrator.survey.steps import Step, make_steps
 from orchestrator.survey.survey import Survey
 
 

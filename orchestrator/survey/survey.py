@@ -7,14 +7,12 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from orchestrator.engine.calls import Calls
+from orchestrator.engine.calls import Access, Background, Calls, open_calls, refused_instances
 from orchestrator.engine.look_up import LookUp
-from orchestrator.engine.opening import Access, Background, open_calls, refused_instances
 from orchestrator.engine.run_stats import RunStats
 from orchestrator.manifest.manifest import Instance
-from orchestrator.quota.concurrency import ConcurrencyLimit
 from orchestrator.quota.duration_model import DurationModel
-from orchestrator.quota.rate_limiter import LimiterClosed, StopReason
+from orchestrator.quota.rate_limiter import ConcurrencyLimit, LimiterClosed, StopReason
 
 PATIENCE_S = 300.0
 """A person waits for the answer: keys that get nothing but 429 for so long are given up."""

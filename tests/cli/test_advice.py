@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.app.advice import next_commands
+from orchestrator.app.after_run import next_commands
 from orchestrator.engine.failure import RunKind, make_failure
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.journal.records import NewRun

@@ -19,7 +19,7 @@ from orchestrator.engine.outcome import Status
 from orchestrator.errors import OmniRefreshError
 from orchestrator.log import Event, LogFormat, Redactor, set_up_logging
 from orchestrator.omni.errors import CallErrorKind
-from orchestrator.quota.events import KeyHeld, KeySetAside, LimitChanged
+from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
 from orchestrator.report import exit_code
 from tests.docs.cli_reference import PAGE, program, render_commands, split_page
 from tests.docs.pages import PAGES, read_page, rows, words

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from orchestrator.engine.breaker import Breaker, is_silence, next_probe_s
+from orchestrator.engine.calls import Breaker, is_silence, next_probe_s
 from orchestrator.engine.events import InstanceAnswers, InstanceGivenUp, InstanceSilent
 from orchestrator.engine.outcome import Status
 from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Refused, Throttled, Unsent

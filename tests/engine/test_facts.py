@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.engine.attempt_log import FIRST_KEPT, LAST_KEPT, AttemptLog
 from orchestrator.engine.make_outcomes import compared
 from orchestrator.engine.outcome import CallKind, CallMade, Outcome, Status
-from orchestrator.engine.prior_state import EarlierResults
+from orchestrator.engine.refresh_state import FIRST_KEPT, LAST_KEPT, AttemptLog
+from orchestrator.engine.restore import EarlierResults
 from orchestrator.engine.run import Run
 from orchestrator.engine.settings import RunSettings
 from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Throttled

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.omni.json_text import load_json
+from orchestrator.omni.fields import load_json
 
 
 def test_a_byte_order_mark_and_broken_utf8_are_tolerated() -> None:

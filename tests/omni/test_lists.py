@@ -23,18 +23,20 @@ from orchestrator.omni.answers import (
     WhoAmI,
 )
 from orchestrator.omni.client import OmniClient
-from orchestrator.omni.content_answers import read_issues, read_schemas, read_views
 from orchestrator.omni.errors import CallErrorKind, DeliveryUnknown
 from orchestrator.omni.fields import UnreadableAnswer
-from orchestrator.omni.inventory_answers import (
+from orchestrator.omni.job_answers import read_job, read_refresh
+from orchestrator.omni.read_answers import (
     read_connection,
     read_connections,
     read_environments,
+    read_issues,
     read_models,
     read_schedules,
+    read_schemas,
+    read_views,
     read_whoami,
 )
-from orchestrator.omni.job_answers import read_job, read_refresh
 from orchestrator.simulator import virtual
 from tests.omni.raw_server import KEY, Exchange, client, serving
 

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.omni.proxy import route_to
+from orchestrator.omni.network import route_to
 
 OMNI = "https://omni.example"
 

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer, RefreshRequest
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallErrorKind, DeliveryUnknown
-from orchestrator.omni.vocabulary import WORD_CHARACTERS, job_state
+from orchestrator.omni.job_answers import WORD_CHARACTERS, job_state
 from orchestrator.simulator import virtual
 from tests.omni.raw_server import KEY, MODEL, Exchange, client, serving
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.omni.retry_after import LONGEST_S, retry_after_s
+from orchestrator.omni.verdict import LONGEST_S, retry_after_s
 
 NOW = datetime(2026, 11, 25, 2, 0, 0, tzinfo=UTC)
 

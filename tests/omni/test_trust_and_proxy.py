@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.omni import proxy as proxies
+from orchestrator.omni import network as proxies
 from orchestrator.omni.answers import RefreshRequest
 from orchestrator.omni.errors import CallError, CallErrorKind, Unsent
-from orchestrator.omni.trust import make_tls_context
+from orchestrator.omni.network import make_tls_context
 from orchestrator.simulator import virtual
 from tests.omni.certificates import make_server_context, write_authority
 from tests.omni.raw_server import KEY, MODEL, Exchange, client, instance, serving

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.omni.answers import JobState
-from orchestrator.omni.vocabulary import WORD_CHARACTERS, job_state, shown_word
+from orchestrator.omni.job_answers import WORD_CHARACTERS, job_state, shown_word
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from orchestrator.quota.backoff import hold_s, retry_s
+from orchestrator.engine.calls import retry_s
+from orchestrator.quota.key import hold_s
 
 
 @pytest.mark.parametrize("streak, base_s", [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (5000, 60)])

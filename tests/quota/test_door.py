@@ -9,11 +9,16 @@ import pytest
 
 from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.choice import SUBMITTING, CallRequest, FollowedJob, Purpose
-from orchestrator.quota.concurrency import ConcurrencyLimit
 from orchestrator.quota.duration_model import DurationModel
-from orchestrator.quota.events import KeyHeld, KeySetAside
 from orchestrator.quota.key import KeyQuota
-from orchestrator.quota.rate_limiter import LimiterClosed, RateLimiter, StopReason
+from orchestrator.quota.rate_limiter import (
+    ConcurrencyLimit,
+    KeyHeld,
+    KeySetAside,
+    LimiterClosed,
+    RateLimiter,
+    StopReason,
+)
 from orchestrator.quota.window import LedgerLost, MemoryWindow
 from orchestrator.simulator import virtual
 from tests.rehearsal import Witness

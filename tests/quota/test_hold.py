@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.engine.outcome import Status
 from orchestrator.engine.settings import RunSettings
-from orchestrator.quota.events import KeyHeld
+from orchestrator.quota.rate_limiter import KeyHeld
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse
 

@@ -8,8 +8,8 @@ from random import Random
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from orchestrator.engine.budget_sampler import BudgetSample
 from orchestrator.engine.outcome import CallKind, CallMade, Failure, Outcome, Status, Validation
+from orchestrator.engine.run_stats import BudgetSample
 from orchestrator.manifest.manifest import Mode
 from orchestrator.report.report import Report, RunFacts, Trigger
 

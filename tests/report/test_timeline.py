@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.budget_sampler import BudgetSample
 from orchestrator.engine.outcome import CallKind, CallMade, Outcome, Status
+from orchestrator.engine.run_stats import BudgetSample
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import LANES_SHOWN, Timeline, make_budget_chart, make_timeline
 from tests.report.reports import ANY_REPORT, HALF, START, make_facts, make_outcome, make_report

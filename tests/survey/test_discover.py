@@ -18,9 +18,8 @@ from orchestrator.simulator.calls import Call
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.staging import connection_id, model_id
-from orchestrator.survey.difference import Difference, find_difference
 from orchestrator.survey.manifest_text import quote, render_manifest
-from orchestrator.survey.model_listing import CannotTell, Stock, Wanted, take_stock
+from orchestrator.survey.model_listing import CannotTell, Difference, Stock, Wanted, find_difference, take_stock
 from orchestrator.survey.survey import Survey
 from tests.rehearsal import ENVIRON, manifest_text, model, read_manifest, rehearse, uuid
 from tests.survey.instance import survey

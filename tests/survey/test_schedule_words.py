@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.omni.answers import RefreshSchedule
-from orchestrator.survey.schedule_words import describe
+from orchestrator.survey.check_online import describe
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,4 @@
-"""Which proxy the environment names for an address; asked once, when a client is opened.
-
-aiohttp's own `trust_env` is not used: it reads `~/.netrc` as well, whose entry would take the place of our key, and it
-asks a thread for both before each request.
-"""
+"""Proxies and certificates: which ones a connection uses. A setting that cannot be used is an error."""
 
 from __future__ import annotations
 
@@ -10,13 +6,52 @@ import base64
 import ipaddress
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from orchestrator.errors import UsageError
 from orchestrator.manifest.addresses import is_loopback
+from orchestrator.manifest.manifest import Instance
+
+
+def make_tls_context(instance: Instance | None) -> ssl.SSLContext:
+    """The TLS settings for `instance`: the system's authorities, and those in its `ca_file` in addition. None: for anybody else.
+
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the system's, as OpenSSL does everywhere. Authorities that a person named
+    are not held to the letter of RFC 5280 (Python 3.13 and later would be), because company authorities often miss it;
+    signatures, names and dates are checked as ever. Raises UsageError for a setting that names nothing usable.
+    """
+    named = [instance.ca_file if instance is not None else None]
+    for variable, exists in (("SSL_CERT_FILE", os.path.isfile), ("SSL_CERT_DIR", os.path.isdir)):
+        place = os.environ.get(variable)
+        if place:
+            named.append(Path(place))
+            if not exists(place):
+                raise UsageError(f"{variable} names {place}, which is not there; no certificate could be checked")
+    context = ssl.create_default_context()
+    if instance is not None and instance.ca_file is not None:
+        fault = _load(context, instance.ca_file)
+        if fault is not None:
+            raise UsageError(f"ca_file of instance {instance.name}: {instance.ca_file} {fault}")
+    if any(named):
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _load(context: ssl.SSLContext, ca_file: Path) -> str | None:
+    """Trust the certificates in `ca_file`; what is wrong with it, or None."""
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except ssl.SSLError:
+        return "holds no certificate in PEM form"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None
+
 
 _VARIABLES: Final = ("HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY")
 _SCHEMES: Final = ("http", "https")

@@ -1,4 +1,4 @@
-"""Refreshes the schemas of many Omni models within the API's budget, and reports what became of each.
+"""Refresh the schemas of many Omni models within the API's rate limit, and report one outcome per model.
 
 The names in `__all__` are the public API; everything else is private. Importing this package costs next to nothing: each
 name is imported when it is used.

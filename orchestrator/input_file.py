@@ -1,4 +1,4 @@
-"""Reads a file that a person named: whole, up to a limit, and never one that does not end or that nobody writes to."""
+"""Read a file that a user named: completely, up to a size limit, and never a device or a pipe that blocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-# A shell's `<(command)` and /dev/stdin: a pipe that this process was given, so somebody writes to it.
+# A shell's `<(command)` and /dev/stdin: a pipe that this process was given, so another process writes to it.
 _INHERITED: Final = re.compile(r"/dev/(?:stdin|fd/[0-9]+)|/proc/(?:self|[0-9]+)/fd/[0-9]+")
 _PIECE: Final = 1 << 20
 _KINDS: Final = (

@@ -1,4 +1,4 @@
-"""The options that say what has changed; `changes`, `plan` and `run` have them in common."""
+"""The options that say what has changed. `changes`, `plan` and `run` share them."""
 
 from __future__ import annotations
 
@@ -20,26 +20,25 @@ def change_options(command: F) -> F:
             type=NAME_OR_FILE,
             multiple=True,
             metavar="NAME",
-            help="What reads this schema, schema.table or catalog.schema.table; repeatable; @FILE or - for a list of them, one a "
-            "line.",
+            help="A changed schema, schema.table or catalog.schema.table. @FILE or - reads a list, one name per line. Repeatable.",
         ),
         option(
             "--dbt-state",
             type=PATH,
             metavar="DIR",
-            help="The artifacts of the dbt run before, with --dbt-target: tells which nodes changed, so that a column that dbt no "
-            "longer builds is not left behind.",
+            help="With --dbt-target: the artifacts of the previous dbt run. Nodes that changed since then get a hard refresh, so "
+            "that no dropped column stays.",
         ),
         option(
             "--dbt-target",
             type=PATH,
             metavar="DIR",
-            help="What this dbt invocation built: the folder with its run_results.json and manifest.json.",
+            help="What a dbt invocation built: the folder with its run_results.json and manifest.json.",
         ),
         option(
             "--strict",
             is_flag=True,
-            help="A statement that is not understood ends the command with exit code 2, instead of counting as touching everything.",
+            help="Exit 2 if a statement is not understood. By default, such a statement counts as a change of everything.",
         ),
         option(
             "--set",
@@ -47,28 +46,27 @@ def change_options(command: F) -> F:
             multiple=True,
             metavar="NAME=VALUE",
             help="Fill a placeholder of the migrations, in any tool's form: ${NAME}, {{ NAME }}, $(NAME), :NAME, %NAME% and others. "
-            "Repeatable. A placeholder without a value is exit code 2.",
+            "A placeholder without a value is exit code 2. Repeatable.",
         ),
-        option("--default-schema", metavar="SCHEMA", help="The schema of names that stand in the SQL without one."),
+        option("--default-schema", metavar="SCHEMA", help="The schema of names that have none in the SQL."),
         option(
             "--dialect",
             metavar="NAME",
-            help=f"The SQL of the migrations: {', '.join(DIALECTS)}. [postgres, with a warning]",
+            help=f"The SQL dialect of the migrations: {', '.join(DIALECTS)}. [postgres, with a warning]",
         ),
         option(
             "--ddl",
             type=PATH,
             multiple=True,
             metavar="FILE",
-            help="What these SQL migrations touched; repeatable; a file, a folder, a glob, @LIST for a file that names files, or - "
-            "for SQL on stdin.",
+            help="SQL migrations: a file, a folder, a glob, @LIST for a file that names files, or - for SQL on stdin. Repeatable.",
         ),
         option(
             "--ddl-list",
             type=PATH,
             multiple=True,
             metavar="FILE",
-            help="The migrations that this file names, one a line or each ended by a NUL; - for a list on stdin; repeatable.",
+            help="A file that names migrations, one per line or each ended by a NUL. - reads the list from stdin. Repeatable.",
         ),
     ):
         command = decorate(command)

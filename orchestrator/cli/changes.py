@@ -1,4 +1,4 @@
-"""`omni-refresh changes`: what migrations, a dbt invocation or a list of names touched."""
+"""`omni-refresh changes`: show what migrations, a dbt invocation or a list of names changed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from orchestrator.cli.options import option
 
 @click.command("changes")
 @change_options
-@option("--json", "as_json", is_flag=True, help="One JSON document on stdout instead of lines for people.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a list.")
 def command(*, as_json: bool, **options: Any) -> int:
-    """Show what SQL migrations, a dbt invocation or a list of names touched: schemas and tables, and whether anything may be
-    gone.
+    """Show which schemas and tables SQL migrations, a dbt invocation or a list of names changed.
 
-    Needs no manifest, no key and no network, and refreshes nothing.
+    Each change is additive (+) or destructive (-). The command needs no manifest, no key and no network.
     """
     from orchestrator.app.read_change import read_change
     from orchestrator.cli.changes_table import render_changes
@@ -28,7 +27,7 @@ def command(*, as_json: bool, **options: Any) -> int:
 
     touched = read_change(read_change_request(options), quiet_context())
     if touched is None:
-        raise UsageError("nothing to look at: give --ddl FILE, --dbt-target DIR or --changed NAME")
+        raise UsageError("no change is given: use --ddl FILE, --dbt-target DIR or --changed NAME")
     for warning in touched.changes.warnings:
         say(f"warning: {warning}")
     if as_json:

@@ -25,7 +25,7 @@ def concern_lines(changes: Sequence[Change], concerned: Mapping[Change, Sequence
     """Each change on a line, with the models that it concerns."""
     for line, change in zip(change_lines(changes), changes, strict=True):
         names = concerned.get(change, ())
-        yield f"{line} -> {clean(some(names)) if names else 'nobody'}"
+        yield f"{line} -> {clean(some(names)) if names else 'no model'}"
 
 
 def other_lines(changes: ChangeSet) -> Iterator[str]:

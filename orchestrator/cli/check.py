@@ -1,4 +1,4 @@
-"""`omni-refresh check`: is the manifest right?"""
+"""`omni-refresh check`: check a manifest, offline or against its instances."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 @option(
     "--online",
     is_flag=True,
-    help="Ask the instances as well: models, branches, connections, roles, schemas, schedules.",
+    help="Also check against the instances: models, branches, connections, roles, schemas, schedules.",
 )
-@option("--json", "as_json", is_flag=True, help="What was found as one JSON document on stdout.")
+@option("--json", "as_json", is_flag=True, help="Print the findings as one JSON document.")
 @log_options
 def command(*, manifest: str, online: bool, as_json: bool, **log: Any) -> int:
-    """Read MANIFEST and say everything that is wrong with it, each fault with its line; sends nothing and needs no key.
+    """Check MANIFEST and report every error with its line. Sends nothing and needs no key.
 
-    Exit code 2 where anything is wrong; warnings alone are 0. With --online the instances are asked as well whether the
-    manifest is true, with reads alone: 1 where something is not as it says, 3 where the keys are refused.
+    With --online, also read from the instances whether the manifest's models, branches, connections and scopes exist.
+
+    Exit code 2 if the manifest is wrong, 0 if there are only warnings. With --online: 1 if the instance does not have what the
+    manifest names, 3 if the keys are refused.
     """
     import asyncio
 
@@ -52,13 +54,14 @@ def _say_offline(loaded: Manifest) -> int:
         place = f"{loaded.path}:{warning.place.line}:{warning.place.column}"
         click.echo(clean(f"{place}: warning: {warning.message}"), err=True)
     disabled = sum(1 for e in loaded.entries if not e.enabled)
-    click.echo(f"{clean(loaded.path)}: right: {_counts(loaded)}" + (f", {disabled} disabled" if disabled else ""))
+    more = f", {disabled} disabled" if disabled else ""
+    click.echo(f"{clean(loaded.path)}: OK ({_counts(loaded)}{more})")
     return 0
 
 
 def _counts(loaded: Manifest) -> str:
     count, instances = len(loaded.entries), len(loaded.instances)
-    return f"{count} model{'s' if count != 1 else ''} on {instances} instance{'s' if instances != 1 else ''}"
+    return f"{count} model{'s' if count != 1 else ''}, {instances} instance{'s' if instances != 1 else ''}"
 
 
 def _print(
@@ -74,8 +77,8 @@ def _print(
         return
     lines = [clean(redact(finding.line(manifest.path))) for finding in findings]
     errors = sum(finding.severity == "error" for finding in findings)
-    verdict = f"{errors} error{'s' if errors != 1 else ''}" if errors else "right"
+    verdict = f"{errors} error{'s' if errors != 1 else ''}" if errors else "OK"
     warnings = len(findings) - errors
-    told = f", {warnings} warning{'s' if warnings != 1 else ''}" if warnings else ""
-    lines.append(f"{clean(manifest.path)}: {verdict}{told}: {_counts(manifest)}, {calls} calls")
+    more = f", {warnings} warning{'s' if warnings != 1 else ''}" if warnings else ""
+    lines.append(f"{clean(manifest.path)}: {verdict}{more} ({_counts(manifest)}, {calls} calls)")
     print_result("\n".join(lines) + "\n")

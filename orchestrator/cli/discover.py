@@ -1,4 +1,4 @@
-"""`omni-refresh discover`: a manifest from what the instance has."""
+"""`omni-refresh discover`: write a manifest of an instance's models."""
 
 from __future__ import annotations
 
@@ -18,32 +18,34 @@ if TYPE_CHECKING:
 
 @click.command("discover")
 @option(
-    "--base-url", metavar="URL", help="The instance's address, instead of OMNI_BASE_URL; the key is OMNI_API_TOKEN's."
+    "--base-url",
+    metavar="URL",
+    help="The instance's address, instead of OMNI_BASE_URL. The key comes from OMNI_API_TOKEN.",
 )
 @option("--like", type=PATH, metavar="MANIFEST", help="Take address and keys from an instance of this manifest.")
-@option("--instance", metavar="NAME", help="Which instance of that manifest, where it has several.")
+@option("--instance", metavar="NAME", help="The instance to use if that manifest has several.")
 @option(
-    "--connection", multiple=True, metavar="C", help="Only models on this connection, by its name or id; repeatable."
+    "--connection", multiple=True, metavar="C", help="Only models on this connection, by its name or id. Repeatable."
 )
-@option("--name", multiple=True, metavar="GLOB", help="Only models whose names fit; repeatable.")
+@option("--name", multiple=True, metavar="GLOB", help="Only models whose names match. Repeatable.")
 @option(
     "--kind",
     multiple=True,
     type=click.Choice(["SHARED", "SHARED_EXTENSION", "SCHEMA"], case_sensitive=False),
     default=("SHARED",),
-    help="Only models of this kind; repeatable. [SHARED]",
+    help="Only models of this kind. Repeatable. [SHARED]",
 )
 @option(
     "--diff",
     type=PATH,
     metavar="MANIFEST",
-    help="Write no manifest: tell which models this one lacks, and which are gone.",
+    help="Instead of writing a manifest, show which models this one lacks and which are gone.",
 )
 @option(
-    "--output", type=PATH, metavar="PATH", help="Write to PATH instead of stdout; a file that is there stays as it is."
+    "--output", type=PATH, metavar="PATH", help="Write to PATH instead of stdout. An existing file is not overwritten."
 )
-@option("--force", is_flag=True, help="With --output: overwrite the file.")
-@option("--json", "as_json", is_flag=True, help="With --diff: one JSON document on stdout.")
+@option("--force", is_flag=True, help="With --output: overwrite an existing file.")
+@option("--json", "as_json", is_flag=True, help="With --diff: print one JSON document.")
 @log_options
 def command(
     *,
@@ -59,10 +61,11 @@ def command(
     as_json: bool,
     **log: Any,
 ) -> int:
-    """Write a manifest of the models that an instance has, by connection, their branches as comments.
+    """Write a manifest of an instance's models, grouped by connection, with their branches as comments.
 
-    Reads alone. With --diff MANIFEST: what is new on the instance and what is gone from it, exit code 1 where anything is.
-    The instance is that of OMNI_BASE_URL and OMNI_API_TOKEN, or one of a manifest.
+    The command only reads. The instance is that of OMNI_BASE_URL and OMNI_API_TOKEN, or one of a manifest.
+
+    With --diff MANIFEST: show which models are new on the instance and which are gone. Exit code 1 if there are any.
     """
     import asyncio
     from datetime import UTC, datetime
@@ -83,7 +86,7 @@ def command(
     if path is not None:
         manifest = load_manifest(path, environ=os.environ)
     elif instance is not None:
-        raise UsageError("--instance goes with --like or --diff")
+        raise UsageError("--instance needs --like or --diff")
     else:
         manifest = environment_manifest(setup.context, base_url)
     if output is not None:
@@ -103,7 +106,7 @@ def command(
             print_result(setup.context.redactor.redact(_render(difference, manifest, stock)))
         return 1 if difference else 0
     if not stock.models:
-        _say("no model fits; nothing was written")
+        _say("no model matches; nothing was written")
         return 1
     named = _from_anywhere(found.instance) if like else replace(found.instance, name="omni")
     text = render_manifest(stock, named, at=datetime.now(UTC))
@@ -118,19 +121,19 @@ def command(
 def _check_words(
     base_url: str | None, like: str | None, diff: str | None, output: str | None, *, force: bool, as_json: bool
 ) -> None:
-    """What cannot be meant together, and a file that may not be written, before the first call. Raises `UsageError`."""
+    """Check, before the first call, that the options fit together and the file can be written. Raises `UsageError`."""
     from orchestrator.errors import UsageError
     from orchestrator.report.writer import check_writable
 
     if sum(word is not None for word in (base_url, like, diff)) > 1:
-        raise UsageError("--base-url, --like and --diff each say which instance is meant: give one of them")
+        raise UsageError("--base-url, --like and --diff each name an instance: give only one of them")
     if as_json and diff is None:
-        raise UsageError("--json goes with --diff: what discover writes is a manifest")
+        raise UsageError("--json needs --diff: without it, discover writes a manifest")
     if diff is not None and output is not None:
-        raise UsageError("--diff writes no manifest: leave --output out")
+        raise UsageError("--diff writes no manifest: remove --output")
     if output is not None:
         if Path(output).exists() and not force:
-            raise UsageError(f"{output} is there already; --force overwrites it")
+            raise UsageError(f"{output} exists; --force overwrites it")
         check_writable(output)
 
 
@@ -154,12 +157,12 @@ def _render(difference: Difference, manifest: Manifest, stock: Stock) -> str:
         f"gone: {manifest.path}:{entry.place.line}:{entry.place.column}: {entry.name}" for entry in difference.gone
     ]
     if not lines:
-        lines.append(f"{manifest.path} names each of the {len(stock.models)} models, and none is gone")
+        lines.append(f"{manifest.path} names all {len(stock.models)} models, and none is gone")
     return "".join(f"{clean(line)}\n" for line in lines)
 
 
 def _connection(stock: Stock, connection_id: str | None) -> str:
-    return stock.connection_name(connection_id) or connection_id or "a connection that is not told"
+    return stock.connection_name(connection_id) or connection_id or "an unknown connection"
 
 
 def _say(text: str) -> None:

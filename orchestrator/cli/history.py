@@ -1,4 +1,4 @@
-"""`omni-refresh history`: earlier runs, and how long each model takes."""
+"""`omni-refresh history`: list earlier runs and how long each model takes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,34 @@ from orchestrator.cli.options import log_options, option
 
 
 @click.command("history")
-@option("--model", metavar="NAME", help="Only this target, by its name or its model's id: its outcome in each run.")
-@option("--flaky", is_flag=True, help="Only targets whose outcomes alternate between good and bad, most often first.")
-@option("--limit", type=click.IntRange(1, 1_000_000), default=20, help="At most so many runs, the latest first. [20]")
-@option("--json", "as_json", is_flag=True, help="JSON on stdout instead of tables.")
+@option("--model", metavar="NAME", help="Show the outcome of one target, by its name or its model's id, in each run.")
+@option(
+    "--flaky",
+    is_flag=True,
+    help="Show only targets whose outcomes alternate between good and bad, the most changes first.",
+)
+@option(
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=20,
+    metavar="N",
+    help="Show at most N runs, the latest first. [20]",
+)
+@option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @option(
     "--prune",
     is_flag=True,
-    help="Forget runs that are older than --keep-days or beyond --keep-runs; those at work stay.",
+    help="Delete runs that are older than --keep-days or beyond --keep-runs. Active runs stay.",
 )
-@option("--keep-days", type=click.IntRange(0, 1_000_000), default=180, help="For --prune. [180]")
-@option("--keep-runs", type=click.IntRange(0, 1_000_000), default=500, help="For --prune. [500]")
+@option(
+    "--keep-days",
+    type=click.IntRange(0, 1_000_000),
+    default=180,
+    help="With --prune: keep the runs of the last N days. [180]",
+)
+@option(
+    "--keep-runs", type=click.IntRange(0, 1_000_000), default=500, help="With --prune: keep the latest N runs. [500]"
+)
 @log_options
 def command(
     *,
@@ -35,8 +52,8 @@ def command(
 ) -> int:
     """List earlier runs, the latest first, and how long each model takes.
 
-    With --model NAME: that target's outcome and duration in each run, as a chart. With --flaky: who fails now and then.
-    With --prune: forget what is old.
+    With --model NAME: the target's outcome and duration in each run, as a chart. With --flaky: the targets that fail now and
+    then. With --prune: delete old runs first.
     """
     from orchestrator.app.history import make_history
     from orchestrator.app.state import open_state
@@ -49,7 +66,7 @@ def command(
     with open_state(setup.context) as state:
         if prune:
             gone = state.prune(keep_runs=keep_runs, keep_days=keep_days)
-            click.echo(f"{gone} run{'' if gone == 1 else 's'} forgotten", err=True)
+            click.echo(f"{gone} run{'' if gone == 1 else 's'} deleted", err=True)
         history = make_history(state, model=model, limit=limit, flaky=flaky)
     if as_json:
         print_json(history)

@@ -121,7 +121,7 @@ def _mark(status: str | None) -> str:
 
 
 def _course(row: Mapping[str, Any], width: int, *, drawn: bool) -> Text:
-    """One target, the latest run first: when, what became of it, and a bar as long as it took."""
+    """Return one target's runs, the latest first: the time, the status, and a bar for the duration."""
     from rich.text import Text
 
     course = row["course"]

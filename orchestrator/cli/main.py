@@ -1,4 +1,4 @@
-"""The console script: one group of commands, each imported only when it is asked for."""
+"""The console script: one group of commands, each imported only when it is used."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _RESULT_LOST = 5
 
 # command: (module under orchestrator.cli, what the list of commands says of it)
 COMMANDS = {
-    "run": ("run", "Refresh the models of a manifest and follow each to its end."),
-    "plan": ("plan", "What run would do: refreshes, calls, time. Sends no refresh."),
-    "changes": ("changes", "What migrations, a dbt invocation or a list of names touched. Needs no manifest."),
+    "run": ("run", "Refresh the models of a manifest and follow each job to its end."),
+    "plan": ("plan", "Show what run would do: refreshes, calls, time. Sends no refresh."),
+    "changes": ("changes", "Show what migrations, a dbt invocation or a list of names changed."),
     "resume": ("resume", "Continue a run that was cut off."),
     "retry": ("retry", "Run again what did not succeed in an earlier run."),
-    "history": ("history", "Earlier runs, and how long each model takes."),
-    "report": ("report", "Render the report of an earlier run, in any format."),
-    "check": ("check", "Is the manifest right? Sends nothing."),
-    "discover": ("discover", "Write a manifest from what the instance has."),
-    "simulate": ("simulate", "A stand-in Omni server on loopback, with the limits and errors of the real one."),
-    "state": ("state_commands", "Look after the state folder: move damaged state aside."),
+    "history": ("history", "List earlier runs and how long each model takes."),
+    "report": ("report", "Write an earlier run's report again, in any format."),
+    "check": ("check", "Check a manifest offline; with --online, also against its instances."),
+    "discover": ("discover", "Write a manifest of an instance's models."),
+    "simulate": ("simulate", "Serve a simulated Omni instance on this machine."),
+    "state": ("state_commands", "Manage the state folder: move damaged state aside."),
     "schema": ("schema", "Print the JSON Schema of the manifest, the report or a simulator's scenario."),
 }
 
@@ -72,20 +72,20 @@ class _Commands(click.Group):
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="omni-refresh", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Refresh the schemas of many Omni models within the API's budget, and say truthfully what became of each.
+    """Refresh the schemas of many Omni models within the API's rate limit, and report one outcome per model.
 
-    Exit codes: 0 all is well, 1 some target did not succeed, 2 wrong command line, manifest or settings (nothing was
-    sent), 3 an instance refused its keys, 4 another run holds the lock, 5 a report or the result could not be written, 129/130/143
-    stopped by a signal.
+    Exit codes: 0 success, 1 some target did not succeed, 2 wrong command line, manifest or settings (nothing was sent), 3 an
+    instance refused its keys, 4 another run holds the lock, 5 a report or the result could not be written, 129/130/143 stopped
+    by a signal.
     """
     try:
         Path.cwd()
     except OSError:
-        raise UsageError("the working directory does not exist any more: change to one that does") from None
+        raise UsageError("the working directory no longer exists: change to one that exists") from None
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the program and exit with its code; what it raises on purpose is one line on stderr and never a traceback."""
+    """Run the program and exit with its code. Every expected error is one line on stderr, without a traceback."""
     code = OmniRefreshError.exit_code
     with opened_streams() as (results, log):
         with ExitStack() as stack:
@@ -104,7 +104,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _ignore_signals() -> None:
-    """Let no signal change the exit code any more: the interpreter restores their defaults before it has ended."""
+    """Ignore signals: the interpreter restores their default handlers before it ends, which would change the exit code."""
     import signal
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -131,7 +131,7 @@ def run(args: Sequence[str] | None = None) -> int:
 def _say_internal_error(
     kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
 ) -> bool:
-    """Show an error that the program did not foresee: on one line, with its place, and without text that may hold a key.
+    """Report an unexpected error on one line, with its place and without text that may hold a key.
 
     Returns whether there was one.
     """
@@ -160,7 +160,7 @@ def _say(error: click.ClickException) -> None:
 
 
 def say(text: str) -> None:
-    """A line for a person, on stderr, made harmless for terminals and CI logs."""
+    """Print text on stderr, with control characters made visible."""
     from orchestrator.text import clean
 
     click.echo("\n".join(clean(line) for line in text.splitlines()), err=True)

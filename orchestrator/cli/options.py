@@ -1,4 +1,4 @@
-"""Options that several commands share. A flag beats `OMNI_REFRESH_<FLAG>` in the environment."""
+"""Options that several commands share. A flag takes precedence over `OMNI_REFRESH_<FLAG>` in the environment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DURATION = Seconds()
 
 
 class FilePath(click.ParamType[str]):
-    """A path that may be one: neither empty nor too long, without control characters, in folders that can be searched."""
+    """A usable path: not empty, not too long, without control characters, in folders that can be searched."""
 
     name = "path"
 
@@ -74,7 +74,8 @@ NAME_OR_FILE = NameOrFile()
 _PATH_SHOWN = 200
 
 _PROGRESS_HELP = (
-    "A live display on a terminal. auto: not with --quiet, a JSON log, or in CI. Without it a line every 30 s."
+    "Show a live display on a terminal. auto: not with --quiet, with a JSON log or in CI. Without the display, the log "
+    "gets a progress line every 30 s."
 )
 
 
@@ -92,16 +93,14 @@ def manifest_argument(command: F) -> F:
 def selection_options(command: F) -> F:
     """--select, --exclude, --allow-empty."""
     for decorate in (
-        option("--allow-empty", is_flag=True, help="Selecting nothing is no error."),
-        option(
-            "--exclude", multiple=True, metavar="EXPR", help="Leave out what EXPR picks; repeatable, as for --select."
-        ),
+        option("--allow-empty", is_flag=True, help="Do not fail if nothing is selected."),
+        option("--exclude", multiple=True, metavar="EXPR", help="Leave out what EXPR selects. Repeatable."),
         option(
             "--select",
             multiple=True,
             metavar="EXPR",
-            help="Only what EXPR picks: a name, a glob over names, a model id, tag:T, instance:I, connection:C or "
-            "branch:B; joined by comma all must hold; repeatable, any may hold.",
+            help="Select targets by name, by a glob over names, by model id, or by tag:T, instance:I, connection:C or "
+            "branch:B. Comma means AND; repeat the option for OR.",
         ),
     ):
         command = decorate(command)
@@ -112,14 +111,14 @@ def log_options(command: F) -> F:
     """--log-format, -v, -q, --no-color, --progress."""
     for decorate in (
         option("--progress", type=click.Choice(["auto", "on", "off"]), default="auto", help=_PROGRESS_HELP),
-        option("--no-color", is_flag=True, help="No colours; NO_COLOR is honoured as well."),
-        option("--quiet", "-q", is_flag=True, help="Only warnings and errors in the log."),
-        option("--verbose", "-v", is_flag=True, help="Each call in the log."),
+        option("--no-color", is_flag=True, help="Print without colours. NO_COLOR has the same effect."),
+        option("--quiet", "-q", is_flag=True, help="Log only warnings and errors."),
+        option("--verbose", "-v", is_flag=True, help="Also log each API call."),
         option(
             "--log-format",
             type=click.Choice(["auto", "console", "json"]),
             default="auto",
-            help="How the log on stderr looks; auto: lines for people on a terminal, JSON lines otherwise.",
+            help="Format of the log on stderr. auto: readable lines on a terminal, JSON lines otherwise.",
         ),
     ):
         command = decorate(command)
@@ -127,20 +126,20 @@ def log_options(command: F) -> F:
 
 
 def run_or_manifest_argument(command: F) -> F:
-    """Which earlier run is meant."""
+    """The earlier run: its id, or the manifest whose latest run is meant."""
     return click.argument("run", metavar="[RUN_ID|MANIFEST]", type=PATH, required=False)(command)
 
 
 def report_options(command: F) -> F:
     """--report, --json."""
     for decorate in (
-        option("--json", "as_json", is_flag=True, help="The report's JSON on stdout instead of the summary."),
+        option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout instead of the summary."),
         option(
             "--report",
             multiple=True,
             type=PATH,
             metavar="PATH",
-            help="Write the report; repeatable; the suffix says the format.",
+            help="Write the report to PATH. The suffix selects the format: .json .jsonl .xml .md .html .csv. Repeatable.",
         ),
     ):
         command = decorate(command)
@@ -155,15 +154,15 @@ def simulate_options(command: F) -> F:
             callback=_with_simulate,
             type=PATH,
             metavar="FILE",
-            help="With --simulate: what goes wrong. It extends the manifest's models; `only: true` in it replaces them. "
-            "[NAME.scenario.yaml beside NAME.yaml]",
+            help="With --simulate: the faults to simulate. FILE extends the manifest's models, or replaces them if it says "
+            "`only: true`. [NAME.scenario.yaml beside NAME.yaml]",
         ),
         option(
             "--simulate",
             is_flag=True,
             is_eager=True,
-            help="Rehearse against a simulator of the command's own: needs no key and no network. Every model of the "
-            "manifest exists and behaves.",
+            help="Run against a built-in simulator: needs no key and no network. Every model of the manifest exists, and its "
+            "refresh succeeds.",
         ),
     ):
         command = decorate(command)
@@ -173,12 +172,12 @@ def simulate_options(command: F) -> F:
 def _with_simulate(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     del param
     if value is not None and not ctx.params.get("simulate"):
-        raise click.UsageError("--scenario needs --simulate; without it the run would be a real one", ctx)
+        raise click.UsageError("--scenario needs --simulate; without it, this would be a real run", ctx)
     return value
 
 
 def run_options(command: F) -> F:
-    """What decides how a run goes and what it leaves."""
+    """The options of a new run."""
     for decorate in (
         simulate_options,
         option(
@@ -190,7 +189,7 @@ def run_options(command: F) -> F:
         option(
             "--resume",
             is_flag=True,
-            help="Go on with this manifest's and selection's latest run if it was cut off, else start a new one.",
+            help="Continue the latest run of this manifest and selection if it was cut off. Otherwise start a new run.",
         ),
         going_on_options,
     ):
@@ -199,39 +198,40 @@ def run_options(command: F) -> F:
 
 
 def going_on_options(command: F) -> F:
-    """What decides how a run goes and what it leaves; where it is left out, a run that is gone on with keeps its own."""
+    """The options that `run`, `resume` and `retry` share. A continued run keeps its own value for each that is not given."""
     for decorate in (
         option(
             "--on-overlap",
             type=click.Choice(["fail", "wait", "proceed"]),
             default="fail",
-            help="If another run of this manifest and selection is at work: end with exit code 4, wait for it, or run beside "
-            "it. Also how long to wait for a refresh that an earlier run left on a connection. [fail]",
+            help="If another run of this manifest and selection is active: fail (exit code 4), wait for it, or proceed beside "
+            "it. Also decides how long to wait for a refresh that an earlier run left on a connection. [fail]",
         ),
-        option(
-            "--rate", type=click.IntRange(min=1), metavar="N", help="This run's share of each key's calls per window."
-        ),
+        option("--rate", type=click.IntRange(min=1), metavar="N", help="Use at most N of each key's calls per minute."),
         option(
             "--metrics-file",
             type=PATH,
             metavar="PATH",
-            help="Write the run's metrics there, in Prometheus' text format, when it has ended.",
+            help="When the run has ended, write its metrics to PATH in Prometheus' text format.",
         ),
-        option("--grace", type=DURATION, help="How long a stopped run follows what is in flight. [3s]"),
-        option("--deadline", type=DURATION, metavar="DURATION", help="A limit for the whole run."),
+        option(
+            "--grace", type=DURATION, metavar="DURATION", help="After a signal, follow running jobs for this long. [3s]"
+        ),
+        option("--deadline", type=DURATION, metavar="DURATION", help="Stop the run after this time."),
         option(
             "--max-failures",
             type=click.IntRange(min=1),
             metavar="N",
-            help="Stop submitting after N targets that did not succeed.",
+            help="Submit nothing more after N targets did not succeed.",
         ),
         option(
             "--fail-on-new-issues",
             is_flag=True,
-            help="Exit 1 if a refresh brought new validation errors (models with `verify: validate`); new warnings are only listed.",
+            help="Exit 1 if a refresh introduced new validation errors (models with `verify: validate`). New warnings are only "
+            "listed.",
         ),
-        option("--fail-fast", is_flag=True, help="Stop submitting after the first target that did not succeed."),
-        option("--no-wait", is_flag=True, help="Submit only; do not follow the jobs."),
+        option("--fail-fast", is_flag=True, help="Submit nothing more after the first target that did not succeed."),
+        option("--no-wait", is_flag=True, help="Submit the refreshes, and do not follow their jobs."),
         report_options,
     ):
         command = decorate(command)

@@ -1,4 +1,4 @@
-"""`omni-refresh plan`: what a run would do."""
+"""`omni-refresh plan`: show what a run would do."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from orchestrator.cli.options import log_options, manifest_argument, option, sel
 @manifest_argument
 @selection_options
 @change_options
-@option("--json", "as_json", is_flag=True, help="The plan as one JSON document on stdout instead of a table.")
-@option("--rate", type=click.IntRange(min=1), metavar="N", help="As for run: its share of each key's calls per window.")
+@option("--json", "as_json", is_flag=True, help="Print the plan as one JSON document instead of a table.")
+@option("--rate", type=click.IntRange(min=1), metavar="N", help="Plan with at most N of each key's calls per minute.")
 @simulate_options
 @log_options
 def command(
@@ -31,11 +31,12 @@ def command(
     scenario: str | None,
     **options: Any,
 ) -> int:
-    """Show what `run` would do with MANIFEST: the refreshes in order, whom each serves, the calls and the time.
+    """Show what `run` would do: refreshes in order, the models each covers, API calls and estimated time.
 
-    Sends no refresh, only the look-ups that run would make; where the manifest says ids and connections that is nothing
-    at all, and no key is needed. With --ddl, --dbt-target or --changed also each change, which models it concerns and why, and
-    which it does not. Exit code 1 where something cannot be planned; warnings alone are 0.
+    Sends no refresh. Sends only the look-ups that `run` would send: none if the manifest has all ids and connections, and then no
+    key is needed. With --ddl, --dbt-target or --changed, also shows each change, the models that it affects, and why.
+
+    Exit code 1 if something cannot be planned, 0 if there are only warnings.
     """
     import asyncio
     from dataclasses import replace

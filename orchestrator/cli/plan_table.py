@@ -47,7 +47,7 @@ def render_preview(preview: Preview, console: Console, *, redact: Callable[[str]
 
 
 def _change(preview: Preview) -> Iterator[str]:
-    """The change that the plan follows: each part of it with whom it concerns, then what each of those gets, and why."""
+    """Yield the changes with the models that each affects, then the refresh that each model gets, and why."""
     if preview.touched is None:
         return
     changes, concerns = preview.touched.changes, [c for c in preview.plan.concerns if not c.is_skipped]

@@ -71,7 +71,7 @@ class Progress:
 
     @property
     def running(self) -> int:
-        """Targets whose refresh is under way."""
+        """Targets whose refresh is running."""
         return min(sum(lane.serves for lane in self.lanes), max(0, self.total - self.done))
 
 
@@ -159,7 +159,7 @@ def _shares(parts: Sequence[int], total: int, columns: int) -> list[int]:
 
 
 def _counts(moment: Progress, width: int) -> list[Text]:
-    """The targets by status, bad ones first, then what is under way and what waits; on as many lines as they need."""
+    """The targets by status, bad ones first, then running and waiting ones, on as many lines as needed."""
     from rich.text import Text
 
     if not moment.total:

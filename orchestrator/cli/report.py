@@ -1,4 +1,4 @@
-"""`omni-refresh report`: render an earlier run again."""
+"""`omni-refresh report`: write an earlier run's report again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from orchestrator.cli.options import log_options, report_options, run_or_manifes
 @report_options
 @log_options
 def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: Any) -> int:
-    """Render the report of an earlier run, in any format.
+    """Write the report of an earlier run again, in any format.
 
-    RUN_ID is the beginning of a run's id; MANIFEST means its latest run. Without either: the latest run that was started
+    RUN_ID is the beginning of a run's id. MANIFEST means its latest run. Without an argument: the latest run that was started
     from this working directory.
-    With --report it is written to files, else the summary (or with --json the document) goes to stdout.
+
+    With --report, the command writes files. Otherwise it prints the summary, or the report with --json.
     """
     from orchestrator.app.choose_run import choose_runs
     from orchestrator.app.deliver import check_destinations, check_reports, report_files, write_reports
@@ -42,7 +43,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
         document = journal.document(record.id)
     if document is None:
         raise UsageError(
-            f"run {record.id} was cut off or is still at work: its report comes with `omni-refresh resume {record.id}`"
+            f"run {record.id} was cut off or is still active: to get its report, use `omni-refresh resume {record.id}`"
         )
     earlier = parse_document(document)
     written = write_reports(earlier, paths, context.observe)

@@ -16,10 +16,12 @@ from orchestrator.cli.options import going_on_options, log_options, run_or_manif
 def command(*, run: str | None, **options: Any) -> int:
     """Continue a run that was cut off.
 
-    RUN_ID is the beginning of a run's id; MANIFEST means its latest run that was cut off. Without either: the latest one
-    that was started from this working directory; the command never picks another directory's run by itself. What has ended stays as it is; a job that was submitted is polled and not submitted again; the rest
-    is submitted. Plan, instances, options and reports are those of the run, whatever the manifest says by now; keys are
-    read again from their variables or files. Nothing to resume: exit code 0, no calls.
+    RUN_ID is the beginning of a run's id. MANIFEST means its latest run that was cut off. Without an argument: the latest
+    such run that was started from this working directory.
+
+    Finished targets keep their outcomes. A submitted job is polled, not submitted again. The rest is submitted. The plan,
+    instances, options and report paths are those of the run, even if the manifest has changed. Keys are read again from their
+    variables or files. If there is nothing to resume, the exit code is 0 and no call is sent.
     """
     from orchestrator.app.requests import EarlierRunRequest
     from orchestrator.app.runs import resume_run

@@ -1,4 +1,4 @@
-"""`omni-refresh retry`: a new run over what did not succeed."""
+"""`omni-refresh retry`: run again what did not succeed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from orchestrator.cli.options import going_on_options, log_options, run_or_manif
 def command(
     *, run: str | None, select: tuple[str, ...], exclude: tuple[str, ...], allow_empty: bool, **options: Any
 ) -> int:
-    """Run again every target of an earlier run that is not succeeded, accepted or skipped.
+    """Start a new run of the targets of an earlier run that did not succeed.
 
-    RUN_ID is the beginning of a run's id; MANIFEST means its latest run. Without either: the latest run that was started
-    from this working directory; the command never picks another directory's run by itself. If that run is itself a retry,
-    what the first run and all its retries left is retried. A job that may still run is polled first, and its refresh sent again only if it did not succeed.
-    Plan, instances and options are those of the run; the report is omni-refresh-report.retry.json unless --report names
-    another. Nothing to retry: exit code 0, no calls.
+    RUN_ID is the beginning of a run's id. MANIFEST means its latest run. Without an argument: the latest run that was started
+    from this working directory. If that run is itself a retry, the command retries what the first run and all its retries left.
+
+    A job that may still run is polled first. Its refresh is sent again only if it did not succeed. The plan, instances and
+    options are those of the run. The report is omni-refresh-report.retry.json unless --report names another file. If there is
+    nothing to retry, the exit code is 0 and no call is sent.
     """
     from orchestrator.app.requests import EarlierRunRequest
     from orchestrator.app.runs import retry_run

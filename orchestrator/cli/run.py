@@ -1,4 +1,4 @@
-"""`omni-refresh run`: the main job."""
+"""`omni-refresh run`: refresh the models of a manifest."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def command(
     scenario: str | None,
     **options: Any,
 ) -> int:
-    """Refresh every model of MANIFEST, follow each job to its end, and report what became of each.
+    """Refresh every model of MANIFEST, follow each job to its end, and report one outcome per model.
 
-    With --ddl, --dbt-target or --changed only the models that the change touched, and no wider than that: softly and limited to
-    what was added, or hard where anything may be gone.
+    With --ddl, --dbt-target or --changed, refresh only the models that the change affects: a soft refresh of what was added, or
+    a hard refresh if anything was dropped.
 
-    Stdout holds the summary (or with --json the report); the log goes to stderr.
+    stdout holds the summary, or the report with --json. The log goes to stderr.
     """
     from orchestrator.app.requests import RunRequest
     from orchestrator.app.runs import start_run

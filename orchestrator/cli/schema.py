@@ -1,4 +1,4 @@
-"""`omni-refresh schema`: the JSON Schemas, for editors and for whoever reads reports."""
+"""`omni-refresh schema`: print the JSON Schemas, for editors and for programs that read reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 @click.command("schema")
 @click.argument("what", type=click.Choice(["manifest", "report", "scenario"]))
 def command(what: str) -> int:
-    """Print the JSON Schema of WHAT: the manifest, the report, or a simulator's scenario."""
+    """Print a JSON Schema: of the manifest, the report, or a simulator's scenario."""
     click.echo(json.dumps(_schema(what), indent=2, ensure_ascii=False))
     return 0
 

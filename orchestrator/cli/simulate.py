@@ -1,4 +1,4 @@
-"""`omni-refresh simulate`: a stand-in Omni server to rehearse on."""
+"""`omni-refresh simulate`: serve a simulated Omni instance."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from orchestrator.cli.options import PATH, option
 
 @click.command("simulate")
 @click.argument("scenario", type=PATH, required=False)
-@option("--port", type=click.IntRange(0, 65535), default=0, help="The port on 127.0.0.1; 0: any that is free. [0]")
-@option("--calls", type=PATH, metavar="PATH", help="Write each call as a JSON line to PATH.")
+@option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="The port on 127.0.0.1. 0 means any free port. [0]",
+)
+@option("--calls", type=PATH, metavar="PATH", help="Write each call to PATH as a JSON line.")
 def command(scenario: str | None, port: int, calls: str | None) -> int:
-    """Serve a simulated Omni instance on 127.0.0.1 until stopped; its address is the first line on stdout.
+    """Serve a simulated Omni instance on 127.0.0.1 until stopped. The first line on stdout is its address.
 
-    SCENARIO is a YAML file that says which models there are, how long their jobs take and what goes wrong; without one
-    every model id exists.
+    SCENARIO is a YAML file that says which models exist, how long their jobs take, and which faults occur. Without it, every
+    model id exists.
     """
     import asyncio
     from contextlib import suppress

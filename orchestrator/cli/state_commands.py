@@ -1,4 +1,4 @@
-"""`omni-refresh state`: look after the state folder."""
+"""`omni-refresh state`: manage the state folder."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import click
 from orchestrator.cli.main import say
 
 _LOST = """\
-The earlier runs are lost to this program: they cannot be resumed, retried or shown, and model durations are learned anew.
-Jobs that they left running are not known any more: look in Omni before you refresh their models again.
+The earlier runs can no longer be resumed, retried or shown, and model durations are learned anew.
+Jobs that these runs left running are no longer known: look in Omni before you refresh their models again.
 The next run waits for one rate-limit window before its first call."""
 
 
 @click.group("state")
 def command() -> None:
-    """Look after the state folder: the journal of runs, their locks, and the budget that runs share."""
+    """Manage the state folder: the journal of runs, their locks, and the budget that runs share."""
 
 
 @command.command("reset", short_help="Move damaged state aside, as a whole.")
 def reset() -> int:
-    """Move all state aside, so that the next run starts without it; for a damaged journal.
+    """Move a damaged state folder's contents aside, so that the next run starts without state.
 
-    Nothing is deleted: the files are moved into a folder `reset-TIME` inside the state folder. The earlier runs cannot be
-    resumed, retried or shown after that. Exit code 4 while another command uses the state.
+    Nothing is deleted: the files are moved into a folder `reset-TIME` inside the state folder. After that, the earlier runs
+    cannot be resumed, retried or shown. Exit code 4 if another command uses the state.
     """
     import os
     import time

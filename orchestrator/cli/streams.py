@@ -24,7 +24,7 @@ _PIECE: Final = select.PIPE_BUF
 _LOOK_EVERY_S: Final = 0.1
 
 LOG_KEPT_BYTES: Final = 1 << 20
-"""So much of a log that nobody reads is kept; what follows is counted and dropped."""
+"""Keep at most this much of a log that is not read; count and drop the rest."""
 
 LOG_WAIT_S: Final = 0.2
 """A full pipe behind the log is waited for this long, and not again before `LOG_TRY_AGAIN_S` have passed."""

@@ -1,7 +1,6 @@
-"""The log: what people read while a run goes on; and the one place where secrets are taken out of text.
+"""The log of a run, and the one place that removes secrets from texts.
 
-Set up once, by the command line, on stderr. Until then nothing is logged anywhere: whoever uses the package as a
-library decides for themselves. structlog is loaded with the set-up, not with this package.
+Set up once, by the command line, on stderr. Until then nothing is logged: a program that imports the package sets up its own logging. structlog is loaded with the set-up, not with this package.
 """
 
 from orchestrator.log.events import Event, Logger, bound, get_logger

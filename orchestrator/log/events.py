@@ -41,10 +41,10 @@ class Event(StrEnum):
 
 
 class Logger:
-    """What rooms log through: an event's name and its values. Says nothing until the log has been set up."""
+    """Logs events by name, with their values. Logs nothing until the log has been set up."""
 
     def debug(self, event: Event, **values: object) -> None:
-        """For whoever looks for a fault: each call, each decision."""
+        """Log details for debugging: each call, each decision."""
         _emit("debug", event, values)
 
     def info(self, event: Event, **values: object) -> None:

@@ -42,8 +42,8 @@ def set_up_logging(
 
     `level` is a level of the standard library's. What other libraries log goes the same way, from WARNING (INFO where
     ours is DEBUG), and so do Python's own warnings. Each line is redacted. A stream that breaks is no error: the run is
-    worth more than its log. Calling it again replaces what was set up before. Whoever wants to write to the stream as
-    well borrows it from what is returned.
+    worth more than its log. Calling it again replaces what was set up before. Other code that writes to the
+    stream borrows it from the returned `LogStream`.
     """
     import structlog
 
@@ -80,7 +80,7 @@ def set_up_logging(
 
 
 class LogStream:
-    """The log that was set up, for whoever shares its stream for a while."""
+    """The log that was set up. Other code can borrow its stream."""
 
     def __init__(self, sink: _Sink, level: int) -> None:
         self._sink = sink
@@ -127,7 +127,7 @@ class _Sink:
                 self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
             self._stream.flush()
         except (OSError, ValueError):
-            # A closed pipe or terminal, a full disk: there is nobody left to tell.
+            # A closed pipe or terminal, or a full disk: the log has no reader.
             return
 
     debug = info = warning = error = critical = write

@@ -115,7 +115,7 @@ def test_the_help_names_every_dialect() -> None:
 @pytest.mark.parametrize(
     "words, complaint",
     [
-        ([], "nothing to look at"),
+        ([], "no change is given"),
         (["--dialect", "mysql", "--changed", "a"], "--dialect belongs to --ddl"),
         (["--strict", "--changed", "a"], "--strict belongs to --ddl"),
         (["--default-schema", "s", "--changed", "a"], "--default-schema belongs to --ddl"),

@@ -14,7 +14,7 @@ def test_a_right_manifest_is_told_to_be_right(tmp_path: Path, capfd: Any) -> Non
     off = {"id": uuid(2), "name": "b", "enabled": False}
     done = call(capfd, "check", write_manifest(tmp_path, {"id": uuid(1), "name": "a"}, off))
     assert (done.code, done.err) == (0, "")
-    assert done.out.endswith("m.yaml: right: 2 models on 1 instance, 1 disabled\n")
+    assert done.out.endswith("m.yaml: OK (2 models, 1 instance, 1 disabled)\n")
 
 
 def test_warnings_are_no_faults(tmp_path: Path, capfd: Any) -> None:

@@ -35,7 +35,7 @@ def test_a_true_manifest(tmp_path: Path, capfd: Any) -> None:
     """Exit 0, one line on stdout with the counts and the calls that it took."""
     done = check(tmp_path, capfd, {"model": "Sales", "schemas": ["sales"]})
     assert done.code == 0, done.err
-    assert done.out.endswith("m.yaml: right: 1 model on 1 instance, 4 calls\n")
+    assert done.out.endswith("m.yaml: OK (1 model, 1 instance, 4 calls)\n")
     assert len(done.out.splitlines()) == 1
 
 
@@ -46,7 +46,7 @@ def test_warnings_are_no_faults(tmp_path: Path, capfd: Any) -> None:
     assert "m.yaml:1:" in done.out
     assert "did you mean 'sales'?" in done.out
     assert "`tables` without `schemas`" in done.out
-    assert "right, 2 warnings: 1 model" in done.out
+    assert "OK, 2 warnings (1 model" in done.out
 
 
 def test_errors_are_exit_1(tmp_path: Path, capfd: Any) -> None:
@@ -54,7 +54,7 @@ def test_errors_are_exit_1(tmp_path: Path, capfd: Any) -> None:
     done = check(tmp_path, capfd, {"model": "Slaes"}, {"id": uuid(1), "name": "x"})
     assert done.code == 1
     assert done.out.count(": error: ") == 2
-    assert "2 errors: 2 models on 1 instance" in done.out
+    assert "2 errors (2 models, 1 instance" in done.out
     assert KEY not in done.out + done.err
 
 

@@ -76,7 +76,7 @@ def test_differences_are_exit_1(instance: Simulator, tmp_path: Path, capfd: Any)
     assert [m["name"] for m in document["gone"]] == ["Gone"]
     same = write_manifest(tmp_path, {"model": "Sales"}, {"model": "Finance"}, instances=instances)
     done = call(capfd, "discover", "--diff", same)
-    assert (done.code, done.out) == (0, f"{same} names each of the 2 models, and none is gone\n")
+    assert (done.code, done.out) == (0, f"{same} names all 2 models, and none is gone\n")
 
 
 def test_the_instance_of_a_manifest(
@@ -111,10 +111,10 @@ def test_key_files_are_found_from_anywhere(instance: Simulator, tmp_path: Path, 
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["--json"], "--json goes with --diff"),
-        (["--instance", "x"], "--instance goes with --like or --diff"),
-        (["--base-url", "https://a", "--like", "m.yaml"], "give one of them"),
-        (["--diff", "m.yaml", "--output", "x"], "leave --output out"),
+        (["--json"], "--json needs --diff"),
+        (["--instance", "x"], "--instance needs --like or --diff"),
+        (["--base-url", "https://a", "--like", "m.yaml"], "give only one of them"),
+        (["--diff", "m.yaml", "--output", "x"], "remove --output"),
         (["--base-url", "http://example.com"], "sends the key unencrypted"),
         (["--kind", "WORKBOOK"], "WORKBOOK"),
     ],
@@ -140,7 +140,7 @@ def test_nothing_fits(instance: Simulator, capfd: Any) -> None:
     """A manifest without models is none: exit 1, and nothing on stdout."""
     done = call(capfd, "discover", "--name", "zzz*")
     assert (done.code, done.out) == (1, "")
-    assert "no model fits" in done.err
+    assert "no model matches" in done.err
 
 
 def test_a_refused_key(instance: Simulator, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_history_tells_runs_and_models(omni: Callable[..., Omni], tmp_path: Path
     assert call(capfd, "history", "--flaky").out == "No target's outcome alternated in the last 2 runs.\n"
     assert call(capfd, "history", "--flaky", "--json").document["models"] == []
     done = call(capfd, "history", "--prune", "--keep-runs", "1")
-    assert "1 run forgotten" in done.err
+    assert "1 run deleted" in done.err
     assert len(runs(capfd)) == 1
 
 

@@ -105,7 +105,7 @@ def test_plan_shows_each_change_and_whom_it_concerns(here: Here, manifest: str) 
         "+ finance.paid      V3__x.sql:1  creates the table -> fin",
         "+ finance.invoices  V3__x.sql:2  adds a column -> fin",
         "- hr.people         V3__x.sql:3  drops the table -> hr",
-        "+ marts.*           --changed    is listed -> nobody",
+        "+ marts.*           --changed    is listed -> no model",
     ]
     assert lines[5].startswith("fin: soft: finance.paid (V3__x.sql:1: creates the table)")
     assert lines[6] == "hr: hard: hr.people (V3__x.sql:3: drops the table)"

@@ -9,7 +9,7 @@ import yaml
 
 from orchestrator.manifest.load import load_manifest
 from orchestrator.simulator.reading import load_scenario
-from tests.docs.pages import PAGES, Block, blocks, read_page
+from tests.docs.pages import PAGES, Block, blocks, read_page, rows
 from tests.house.tree import ROOT
 from tests.omni.certificates import write_authority
 
@@ -70,10 +70,14 @@ def test_quotations_are_true() -> None:
 
 
 def test_every_page_is_on_the_map() -> None:
-    """The map of the documentation leads to each of its pages."""
-    linked = set(re.findall(r"\]\(([^)#]+)", read_page("docs/README.md")))
+    """The map of the documentation leads to each of its pages, at most once in a section, and names each row once."""
+    texts = re.split("^## ", read_page("docs/README.md"), flags=re.MULTILINE)
+    sections = [re.findall(r"\]\(([^)#]+)", text) for text in texts]
     pages = {str(page.relative_to("docs")) for page in PAGES if page.parts[0] == "docs" and page.name != "README.md"}
-    assert pages <= linked, sorted(pages - linked)
+    assert not pages - {page for section in sections for page in section}
+    assert not [page for section in sections for page in section if section.count(page) > 1]
+    names = [row[0] for row in rows("docs/README.md")]
+    assert len(set(names)) == len(names)
 
 
 def test_sections_that_links_name_exist() -> None:

@@ -1,4 +1,4 @@
-"""What an import costs: nobody waits for libraries that a command does not use."""
+"""What an import costs: a command does not wait for libraries that it does not use."""
 
 import os
 import subprocess

@@ -50,7 +50,7 @@ class Module:
 
     @property
     def imports(self) -> tuple[Import, ...]:
-        """Every import, wherever it stands: at the top, in a function, for the type checker alone."""
+        """Every import: at the top, in a function, for the type checker alone, or by `import_module` and a literal name."""
         return tuple(_imports(self.syntax))
 
 
@@ -62,6 +62,10 @@ def _imports(syntax: ast.Module) -> Iterator[Import]:
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 yield Import(module=node.module or "", name=alias.name, line=node.lineno)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "import_module":
+            match node.args:
+                case [ast.Constant(value=str(name)), *_]:
+                    yield Import(module=name, name=None, line=node.lineno)
 
 
 def rooms_of(imported: Import) -> str | None:

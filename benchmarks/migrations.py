@@ -26,11 +26,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.clients import Piece, split
-from orchestrator.changes.change_set import ChangeSet
+from orchestrator.changes.change_set import ChangeSet, ReaderWarnings
+from orchestrator.changes.context import Known
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.files import decode
-from orchestrator.changes.known import Known
-from orchestrator.changes.notices import ReaderWarnings
 from orchestrator.changes.placeholders import fill
 from orchestrator.changes.reader import read_sql
 from tests.changes.catalogs import Place, differences, fits

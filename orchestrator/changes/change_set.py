@@ -1,15 +1,17 @@
-"""The values of this room: what was touched, how, and where it is written."""
+"""What was touched, how, and where it is written; and the warnings of one reading."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from orchestrator.text import clean
 
-MAX_TEXT = 200
+MAX_TEXT: Final = 200
 """How much of a statement that was not understood is shown, in characters."""
+MAX_PLACES: Final = 5
+"""How many places a warning shows."""
 
 
 class Effect(StrEnum):
@@ -26,7 +28,7 @@ class ObjectName(NamedTuple):
     |---|---|---|---|---|
     | None or c | s | t | a table or view | `s.t`, `c.s.t` |
     | None or c | s | None | a whole schema | `s.*`, `c.s.*` |
-    | None or c | None | t | a table whose schema nobody said | `?.t`, `c.?.t` |
+    | None or c | None | t | a table whose schema is not known | `?.t`, `c.?.t` |
     | c | None | None | a whole catalog (database) | `c.*.*` |
 
     Parts are rendered bare. One that would be ambiguous (a dot or a double quote in it, nothing in it, `*` or `?` alone) stands
@@ -63,7 +65,7 @@ class Change:
     source: str
     """The file as it was given, `<stdin>`, or the option that named it."""
     line: int
-    """Where the statement begins, from 1; 0 where the source has no lines."""
+    """Where the statement begins, from 1; 0 if the source has no lines."""
     reason: str
 
 
@@ -130,3 +132,25 @@ def shorten(text: str) -> str:
     """The text on one line, at most `MAX_TEXT` characters of it."""
     line = clean(" ".join(text[: 4 * MAX_TEXT].split()))
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+
+
+class ReaderWarnings:
+    """Collects the warnings of one reading: each kind once, with the places that it is about."""
+
+    def __init__(self) -> None:
+        """Nothing to warn of."""
+        self._places: dict[str, list[str]] = {}
+
+    def add(self, what: str, place: str = "") -> None:
+        """Record a warning; one that is known gets another place."""
+        places = self._places.setdefault(what, [])
+        if place and place not in places[-MAX_PLACES:]:
+            places.append(place)
+
+    def render(self) -> tuple[str, ...]:
+        """Return a line for each kind: what it is, then the first places, then how many more there are."""
+        lines = []
+        for what, places in self._places.items():
+            more = f"; and {len(places) - MAX_PLACES} more" if len(places) > MAX_PLACES else ""
+            lines.append(clean(what + (": " + "; ".join(places[:MAX_PLACES]) + more if places else "")))
+        return tuple(lines)

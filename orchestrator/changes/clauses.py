@@ -1,147 +1,127 @@
-"""The clauses of ALTER TABLE, in every dialect: which make columns, which lose some, which no model ever sees."""
+"""The clauses of ALTER TABLE, in every dialect: which add columns, which may lose some, and which no model sees."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from itertools import product
+from typing import Final, NamedTuple
 
-from orchestrator.changes.change_set import Effect, ObjectName
-from orchestrator.changes.clause import Clause, Found
-from orchestrator.changes.column_types import written_type
-from orchestrator.changes.columns import alter_column, change_column, modify_column
+from orchestrator.changes.change_set import Effect
+from orchestrator.changes.column_types import Columns, TypeChange, compare_types, written_type
+from orchestrator.changes.context import ParseContext
 from orchestrator.changes.creates import history_table
-from orchestrator.changes.cursor import Cursor, split_commas
+from orchestrator.changes.cursor import Cursor, split_commas, words
 from orchestrator.changes.drops import renamed, swapped
+from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.lexer import TokenKind
 from orchestrator.changes.names import NamePart, read_name
 from orchestrator.changes.placeholders import MARK
-from orchestrator.changes.reading import ParseContext
 
-_SETTINGS: Final = frozenset(
-    {
-        *(
-            "UNSET",
-            "OWNER",
-            "CLUSTER",
-            "RESET",
-            "ENABLE",
-            "DISABLE",
-            "FORCE",
-            "NO",
-            "VALIDATE",
-            "REPLICA",
-            "OF",
-        ),
-        *("NOT", "OPTIONS", "SUSPEND", "RESUME", "REFRESH", "RECLUSTER", "RECOVER", "REBUILD", "SWITCH", "CHECK"),
-        *("NOCHECK", "WITH", "WITHOUT", "ENGINE", "AUTO_INCREMENT", "COMMENT", "DEFAULT", "CHARSET", "CHARACTER"),
-        *("COLLATE", "ORDER", "ALGORITHM", "LOCK", "DISCARD", "IMPORT", "PARTITION", "REMOVE", "OPTIMIZE", "ANALYZE"),
-        *("REPAIR", "COALESCE", "REORGANIZE", "TRUNCATE", "TABLESPACE", "APPEND", "SYNC", "TAG", "DEPENDS", "CONVERT"),
-        *(
-            "SECONDARY_LOAD",
-            "SECONDARY_UNLOAD",
-            "TOUCH",
-            "COMPACT",
-            "ARCHIVE",
-            "UNARCHIVE",
-            "REINDEX",
-            "MASK",
-            "EXECUTE",
-        ),
-        *(
-            "SCHEDULE",
-            "TRIGGER",
-            "ROW",
-            "LOGGED",
-            "UNLOGGED",
-            "DISTSTYLE",
-            "DISTKEY",
-            "SORTKEY",
-            "UNIQUE",
-            "ON",
-            "USING",
-            "AUTO",
-        ),
-        *("AVG_ROW_LENGTH", "CHECKSUM", "CONNECTION", "DATA", "DELAY_KEY_WRITE", "INSERT_METHOD", "KEY_BLOCK_SIZE"),
-        *("MAX_ROWS", "MIN_ROWS", "PACK_KEYS", "PAGE_CHECKSUM", "PASSWORD", "ROW_FORMAT", "STATS_AUTO_RECALC"),
-        *("STATS_PERSISTENT", "STATS_SAMPLE_PAGES", "TABLE_CHECKSUM", "TRANSACTIONAL", "UNION"),
-    }
-)
+Found = tuple[Effect, str] | None
+"""What a clause does to its table, and why; None if no model sees it, or if the rule has recorded it."""
+
+_SETTINGS: Final = words("""
+    UNSET OWNER CLUSTER RESET ENABLE DISABLE FORCE NO VALIDATE REPLICA OF NOT OPTIONS SUSPEND RESUME REFRESH RECLUSTER RECOVER REBUILD
+    SWITCH CHECK NOCHECK WITH WITHOUT ENGINE AUTO_INCREMENT COMMENT DEFAULT CHARSET CHARACTER COLLATE ORDER ALGORITHM LOCK DISCARD IMPORT
+    PARTITION REMOVE OPTIMIZE ANALYZE REPAIR COALESCE REORGANIZE TRUNCATE TABLESPACE APPEND SYNC TAG DEPENDS CONVERT SECONDARY_LOAD
+    SECONDARY_UNLOAD TOUCH COMPACT ARCHIVE UNARCHIVE REINDEX MASK EXECUTE SCHEDULE TRIGGER ROW LOGGED UNLOGGED DISTSTYLE DISTKEY SORTKEY
+    UNIQUE ON USING AUTO AVG_ROW_LENGTH CHECKSUM CONNECTION DATA DELAY_KEY_WRITE INSERT_METHOD KEY_BLOCK_SIZE MAX_ROWS MIN_ROWS PACK_KEYS
+    PAGE_CHECKSUM PASSWORD ROW_FORMAT STATS_AUTO_RECALC STATS_PERSISTENT STATS_SAMPLE_PAGES TABLE_CHECKSUM TRANSACTIONAL UNION
+""")
 """First words of clauses about storage, rights, rows and the like: the columns stay as they are."""
-
-_CONSTRAINTS: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK"})
-_KEYS: Final = frozenset({"PRIMARY", "UNIQUE", "FOREIGN"})
+_KEYS: Final = words("PRIMARY UNIQUE FOREIGN")
 """Constraints that say how tables are related."""
-_INHERITED: Final = frozenset({"ADD", "DROP", "RENAME", "ALTER", "MODIFY", "CHANGE"})
+_INHERITED: Final = words("ADD DROP RENAME ALTER MODIFY CHANGE")
 """What changes the columns of a table's partitions as well."""
 _PAIRS: Final = frozenset(
     {
-        *(("CHECK", "("), ("PERIOD", "FOR"), ("SEARCH", "OPTIMIZATION"), ("ROW", "ACCESS")),
-        *(("ROW", "FILTER"), ("DATA", "METRIC"), ("DATA", "PRIVACY"), ("SYSTEM", "VERSIONING"), ("JOIN", "POLICY")),
-        *(("AGGREGATION", "POLICY"), ("CLUSTERING", "KEY"), ("STORAGE", "LIFECYCLE"), ("CONTACT", "(")),
+        *(("CHECK", "("), ("PERIOD", "FOR"), ("SEARCH", "OPTIMIZATION"), ("ROW", "ACCESS"), ("ROW", "FILTER")),
+        *(("DATA", "METRIC"), ("DATA", "PRIVACY"), ("SYSTEM", "VERSIONING"), ("JOIN", "POLICY"), ("CONTACT", "(")),
+        *(("AGGREGATION", "POLICY"), ("CLUSTERING", "KEY"), ("STORAGE", "LIFECYCLE")),
     }
 )
 """Pairs of words after ADD and DROP that name no column. One word alone would be one: `ADD period int`."""
-
 _ALSO_NOTHING: Final = {
-    "mysql": frozenset({"INDEX", "KEY", "CHECK", "FULLTEXT", "SPATIAL", "PARTITION"}),
-    "postgres": frozenset({"EXCLUDE"}),
-    "redshift": frozenset({"PARTITION"}),
-    "tsql": frozenset({"INDEX", "DEFAULT", "STATISTICS"}),
-    "databricks": frozenset({"FEATURE", "SCHEDULE", "TRIGGER", "PARTITION"}),
-    "snowflake": frozenset({"FILES", "SCHEDULE", "PARTITION"}),
+    "mysql": words("INDEX KEY CHECK FULLTEXT SPATIAL PARTITION"),
+    "postgres": words("EXCLUDE"),
+    "redshift": words("PARTITION"),
+    "tsql": words("INDEX DEFAULT STATISTICS"),
+    "databricks": words("FEATURE SCHEDULE TRIGGER PARTITION"),
+    "snowflake": words("FILES SCHEDULE PARTITION"),
 }
 """Words that are kept for other things in one dialect, and are columns' names in another."""
+_NO_COLUMN: Final = words("CONSTRAINT INDEX CHECK DISTSTYLE DISTKEY SORTKEY COMPOUND ENCODE SCHEDULE PARTITION")
+"""What may follow ALTER TABLE ... ALTER but a column."""
+_HOLDS: Final = {
+    *product(("SET", "DROP"), ("DEFAULT", "NOT", "NULL", "EXPRESSION", "GENERATED", "IDENTITY")),
+    *(("ADD", "GENERATED"), ("ADD", "IDENTITY"), ("NOT", "NULL")),
+}
+"""Pairs of words that say what a column may hold, or what it holds by itself."""
+_REMARKS: Final = words("COMMENT RESET UNSET ADD DROP ENCODE SYNC RESTART OPTIONS VISIBLE INVISIBLE SET")
+_COLUMN: Final = words("COLUMN COLUMNS")
 
 
-def alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...], *, only: bool = False) -> bool:
-    """Reads the clauses that follow the table's name; always understood: an unknown one counts as destructive.
+class Clause(NamedTuple):
+    """One clause, with all that a rule needs to read it; the cursor stands behind its first word."""
+
+    reading: ParseContext
+    cursor: Cursor
+    table: tuple[NamePart, ...]
+
+    def columns(self) -> Columns | None:
+        """Return the columns of the table if the text created it."""
+        return self.reading.session.columns.get(self.reading.session.table(self.table))
+
+    def other(self) -> tuple[NamePart, ...] | None:
+        """Take the name that comes next."""
+        return read_name(self.cursor, self.reading.dialect)
+
+
+def alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...], *, only: bool = False) -> None:
+    """Read the clauses that follow the table's name; an unknown one counts as destructive.
 
     `only` says that the table's partitions are left as they are.
     """
     if cursor.word == "WITH" and cursor.peek(1).upper in {"CHECK", "NOCHECK"}:
         cursor.at += 2
-    if cursor.word == "PARTITION" and cursor.peek(1).upper == "(":
-        _pass_partition(cursor)
+    _pass_partition(cursor)
+    if any(MARK in token.text for token in cursor.rest() if token.kind is not TokenKind.STRING):
+        _composed(reading, cursor, table)
+        return
     verb = ""
     found: Found = None
     temporary = reading.session.is_temporary(table)
-    if any(MARK in token.text for token in cursor.rest() if token.kind is not TokenKind.STRING):
-        return _composed(reading, cursor, table)
     for tokens in split_commas(cursor.rest()):
         inner = Cursor(tokens)
         word = inner.word
-        goes_on = bool(verb)
+        continues = bool(verb)
         if word in _RULES or word in _SETTINGS or not verb or inner.peek(1).upper == "=":
-            verb, goes_on = word, False
+            verb, continues = word, False
             inner.next()
         if not tokens or (temporary and verb != "RENAME"):
             continue
-        # A list goes on as it began; T-SQL alone mixes columns and constraints under one ADD.
-        listed = verb == "DROP" or (verb == "ADD" and not reading.dialect.batches)
-        if not (goes_on and listed and word not in {"COLUMN", "CONSTRAINT"}):
+        # A list continues as it began; only T-SQL mixes columns and constraints under one ADD.
+        is_list = verb == "DROP" or (verb == "ADD" and not reading.dialect.batches)
+        if not (continues and is_list and word not in {"COLUMN", "CONSTRAINT"}):
             found = _clause(verb, Clause(reading, inner, table))
         if verb in {"ADD", "MODIFY", "CHANGE"}:
             reading.touch_referred(tokens)
-        if found is not None:
-            name = reading.touch_table(table, *found)
-            if name is not None and verb in _INHERITED and not only:
-                reading.touch_heirs(name, *found)
-    return True
+        if found is not None and (name := reading.touch_table(table, *found)) and verb in _INHERITED and not only:
+            reading.touch_heirs(name, *found)
 
 
-def _composed(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...]) -> bool:
-    """SQL that is put together when it runs: its head says which table it is about. False if it may give the table a new name."""
+def _composed(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...]) -> None:
+    """Read SQL that is put together when it runs: its head says which table it is about. It may give the table a new name."""
     reading.touch_table(table, Effect.DESTRUCTIVE, "is altered by SQL that is put together when it runs")
     moves = cursor.holds("RENAME") and not cursor.holds("COLUMN")
-    return not (moves or cursor.holds("SWAP") or cursor.holds("SCHEMA") or cursor.holds("EXCHANGE"))
+    if moves or cursor.holds("SWAP") or cursor.holds("SCHEMA") or cursor.holds("EXCHANGE"):
+        raise UnknownFormError
 
 
 def _pass_partition(cursor: Cursor) -> None:
-    """Hive takes columns for one partition of a table."""
+    """Pass the one partition of a table that Hive takes columns for."""
     begin = cursor.at
-    cursor.next()
-    cursor.skip_parens()
-    if cursor.word not in {"ADD", "CHANGE", "REPLACE", "ALTER"}:
+    if not (cursor.take("PARTITION") and cursor.skip_parens() and cursor.word in {"ADD", "CHANGE", "REPLACE", "ALTER"}):
         cursor.at = begin
 
 
@@ -158,55 +138,46 @@ def _clause(verb: str, clause: Clause) -> Found:
 
 
 def _add(clause: Clause) -> Found:
-    is_column = clause.cursor.take_any(frozenset({"COLUMN", "COLUMNS"}))
-    clause.cursor.take("IF", "NOT", "EXISTS")
+    cursor = clause.cursor
+    is_column = cursor.take_any(_COLUMN)
+    cursor.take("IF", "NOT", "EXISTS")
     if not is_column:
-        if constraint := _constraint(clause.cursor):
+        if constraint := _constraint(cursor):
             return (Effect.ADDITIVE, "adds a key") if constraint in _KEYS else None
         if _names_no_column(clause):
             return None
-    _remember_column(clause)
+    columns, ahead = clause.columns(), Cursor(cursor.tokens, cursor.at)
+    if columns is not None and (column := read_name(ahead, clause.reading.dialect)):
+        columns.give(column[-1].text, written_type(ahead))
     return Effect.ADDITIVE, "adds a column"
 
 
 def _constraint(cursor: Cursor) -> str:
-    """Which constraint is named next: PRIMARY, UNIQUE, FOREIGN, another word for one that is no key; empty for none."""
-    word, following = cursor.word, cursor.peek(1).upper
+    """Return which constraint is named next: PRIMARY, UNIQUE, FOREIGN, another word for one that is no key; empty for none."""
+    word = cursor.word
     if word == "CONSTRAINT":
-        inner = Cursor(cursor.tokens, cursor.at + 1)
-        if inner.word not in _KEYS | {"CHECK"}:
-            inner.next()
-        return inner.word or "CONSTRAINT"
-    if word == "FOREIGN":
-        return word if following == "KEY" else ""
-    return word if word in _CONSTRAINTS and word != "CHECK" else ""
+        after = cursor.peek(1).upper
+        return (after if after in _KEYS | {"CHECK"} else cursor.peek(2).upper) or "CONSTRAINT"
+    is_key = word in {"PRIMARY", "UNIQUE"} or (word == "FOREIGN" and cursor.peek(1).upper == "KEY")
+    return word if is_key else ""
 
 
 def _names_no_column(clause: Clause) -> bool:
     word = clause.cursor.word
-    if (word, clause.cursor.peek(1).upper) in _PAIRS:
-        return True
-    return word in _ALSO_NOTHING.get(clause.reading.dialect.name, frozenset())
-
-
-def _remember_column(clause: Clause) -> None:
-    """The type that a new column is given: a later statement of the same text may widen it."""
-    reading, cursor = clause.reading, Cursor(clause.cursor.tokens, clause.cursor.at)
-    columns = reading.session.columns.get(reading.session.table(clause.table))
-    column = read_name(cursor, reading.dialect) if columns is not None else None
-    if columns is not None and column is not None:
-        columns.give(column[-1].text, written_type(cursor))
+    also = _ALSO_NOTHING.get(clause.reading.dialect.name, ())
+    return (word, clause.cursor.peek(1).upper) in _PAIRS or word in also
 
 
 def _drop(clause: Clause) -> Found:
-    if clause.cursor.tokens[-1].upper == "CASCADE":
-        clause.reading.touch_dependents(clause.reading.session.table(clause.table))
-    if not clause.cursor.take_any(frozenset({"COLUMN", "COLUMNS"})):
-        clause.cursor.take("IF", "EXISTS")
+    reading, cursor, table = clause
+    if cursor.tokens[-1].upper == "CASCADE":
+        reading.touch_dependents(reading.session.table(table))
+    if not cursor.take_any(_COLUMN):
+        cursor.take("IF", "EXISTS")
         # SQL Server: DROP without COLUMN drops a constraint.
-        if clause.reading.dialect.name == "tsql" or _constraint(clause.cursor):
+        if reading.dialect.name == "tsql" or _constraint(cursor):
             return Effect.ADDITIVE, "drops a constraint"
-        if clause.cursor.word in {"CHECK", "ALL"} or _names_no_column(clause):
+        if cursor.word in {"CHECK", "ALL"} or _names_no_column(clause):
             return None
     return Effect.DESTRUCTIVE, "drops a column"
 
@@ -219,10 +190,9 @@ def _rename(clause: Clause) -> Found:
         return _renamed_column(clause)
     if cursor.word in {"CONSTRAINT", "INDEX", "KEY", "PARTITION"} and cursor.find("TO") > 1:
         return None
-    table_follows = cursor.take("TO") or cursor.take("AS") or cursor.take("=")
-    if not table_follows and cursor.find("TO") >= 0:
+    if not cursor.take_any({"TO", "AS", "="}) and cursor.find("TO") >= 0:
         return _renamed_column(clause)
-    new = read_name(cursor, reading.dialect)
+    new = clause.other()
     if new is None:
         return Effect.DESTRUCTIVE, "renames it"
     renamed(reading, table, new)
@@ -230,18 +200,17 @@ def _rename(clause: Clause) -> Found:
 
 
 def _renamed_column(clause: Clause) -> Found:
-    reading, cursor, table = clause
-    columns = reading.session.columns.get(reading.session.table(table))
+    cursor, columns = clause.cursor, clause.columns()
     if columns is not None:
         cursor.take("IF", "EXISTS")
-        old, _, new = cursor.next().text, cursor.take("TO") or cursor.take("AS"), cursor.next().text
-        columns.rename(old, new, reading.dialect)
+        old, _, new = cursor.next().text, cursor.take_any({"TO", "AS"}), cursor.next().text
+        columns.rename(old, new, clause.reading.dialect)
     return Effect.DESTRUCTIVE, "renames a column"
 
 
 def _swap(clause: Clause) -> Found:
     clause.cursor.take("WITH")
-    other = read_name(clause.cursor, clause.reading.dialect)
+    other = clause.other()
     if other is None:
         return Effect.DESTRUCTIVE, "is swapped"
     swapped(clause.reading, clause.table, other)
@@ -255,13 +224,11 @@ def _set(clause: Clause) -> Found:
         reading.known.evolving.add(reading.session.table(table))
     if not cursor.take("SCHEMA") or reading.session.is_temporary(table):
         return None
-    new = read_name(cursor, reading.dialect)
+    new = clause.other()
     if new is None:
         return Effect.DESTRUCTIVE, "moves to another schema"
     old = reading.session.table(table)
-    moved = ObjectName(old.catalog, reading.session.stored(new[-1]), old.table)
-    reading.touch(old, Effect.DESTRUCTIVE, f"moves it to {moved}")
-    reading.touch(moved, Effect.DESTRUCTIVE, f"was {old}")
+    reading.touch_renamed(old, old._replace(schema=reading.session.stored(new[-1])), what="moves it to")
     return None
 
 
@@ -279,40 +246,107 @@ def _detach(clause: Clause) -> Found:
 
 
 def _partition(clause: Clause, effect: Effect, reason: str) -> Found:
-    clause.cursor.take("PARTITION")
-    part = read_name(clause.cursor, clause.reading.dialect)
-    if part is not None:
-        child = clause.reading.touch_table(part, effect, "becomes a partition, or was one")
-        if child is not None:
-            clause.reading.known.add_child(clause.reading.session.table(clause.table), child, is_partition=True)
+    reading, cursor, table = clause
+    cursor.take("PARTITION")
+    part = clause.other()
+    if part and (child := reading.touch_table(part, effect, "becomes a partition, or was one")):
+        reading.known.add_child(reading.session.table(table), child, is_partition=True)
     return effect, reason
 
 
 def _inherit(clause: Clause) -> Found:
     """PostgreSQL: the table becomes a child of another one."""
-    parent = read_name(clause.cursor, clause.reading.dialect)
-    if parent is not None:
+    if parent := clause.other():
         session = clause.reading.session
         clause.reading.known.add_child(session.table(parent), session.table(clause.table), is_partition=False)
     return None
 
 
 def _exchange(clause: Clause) -> Found:
-    if (at := clause.cursor.find("TABLE")) >= 0:
-        clause.cursor.at += at + 1
-        other = read_name(clause.cursor, clause.reading.dialect)
-        if other is not None:
-            clause.reading.touch_table(other, Effect.DESTRUCTIVE, "exchanges its rows with a partition")
+    if clause.cursor.take_to("TABLE") and (other := clause.other()):
+        clause.reading.touch_table(other, Effect.DESTRUCTIVE, "exchanges its rows with a partition")
     return Effect.DESTRUCTIVE, "exchanges a partition with a table"
+
+
+def _alter(clause: Clause) -> Found:
+    if clause.cursor.word in _NO_COLUMN and clause.cursor.peek(1).upper not in {"TYPE", "SET"}:
+        return None
+    return _modify(clause)
+
+
+def _modify(clause: Clause) -> Found:
+    cursor = clause.cursor
+    if not cursor.take("COLUMN") and cursor.word == "CONSTRAINT":
+        return None
+    cursor.take("IF", "EXISTS")
+    if cursor.word == "(":
+        # Snowflake takes several columns in parentheses.
+        found = [_modify(clause._replace(cursor=Cursor(part))) for part in split_commas(cursor.skip_parens())]
+        seen = [each for each in found if each is not None]
+        return next((each for each in seen if each[0] is Effect.DESTRUCTIVE), seen[0] if seen else None)
+    column = clause.other()
+    if column is None:
+        return Effect.DESTRUCTIVE, "alters a column"
+    return _action(clause, column[-1].text)
+
+
+def _action(clause: Clause, column: str) -> Found:
+    """Read what ALTER says of a column."""
+    cursor = clause.cursor
+    if cursor.take("TYPE") or cursor.take("SET", "DATA", "TYPE") or cursor.take("SET", "TYPE"):
+        return _type(clause, column)
+    after = cursor.peek(1).upper
+    if cursor.word == "NULL" or (cursor.word, after) in _HOLDS:
+        return None
+    if cursor.word in {"FIRST", "AFTER"}:
+        return Effect.ADDITIVE, "moves a column"
+    is_type = cursor.word == "SET" and after == "(" and clause.reading.dialect.name == "mysql"
+    if (cursor.word in _REMARKS and not is_type) or cursor.done():
+        return None
+    return _type(clause, column)
+
+
+def _type(clause: Clause, column: str) -> Found:
+    dialect, new, before = clause.reading.dialect, written_type(clause.cursor), ""
+    if (columns := clause.columns()) is not None:
+        before = columns.type_of(column, dialect)
+        columns.give(column, new)
+    match compare_types(before, new, dialect):
+        case TypeChange.SAME:
+            return None
+        case TypeChange.WIDER:
+            return Effect.ADDITIVE, "widens a column"
+        case _:
+            return Effect.DESTRUCTIVE, "changes a column's type"
+
+
+def _change(clause: Clause) -> Found:
+    """MySQL and Hive give the column a new name; Databricks also uses CHANGE like ALTER."""
+    cursor, dialect = clause.cursor, clause.reading.dialect
+    cursor.take("COLUMN")
+    cursor.take("IF", "EXISTS")
+    column = clause.other()
+    if column is None:
+        return Effect.DESTRUCTIVE, "changes a column"
+    old = column[-1].text
+    if cursor.word in {"COMMENT", "SET", "DROP", "TYPE", "FIRST", "AFTER"} and dialect.name != "mysql":
+        return _action(clause, old)
+    new = cursor.next().text
+    if new.lower() == old.lower():
+        return _type(clause, old)
+    if (columns := clause.columns()) is not None:
+        columns.rename(old, new, dialect)
+        columns.give(new, written_type(cursor))
+    return Effect.DESTRUCTIVE, "changes a column's name or type"
 
 
 _RULES: Final[dict[str, Callable[[Clause], Found]]] = {
     "ADD": _add,
     "DROP": _drop,
     "RENAME": _rename,
-    "ALTER": alter_column,
-    "MODIFY": modify_column,
-    "CHANGE": change_column,
+    "ALTER": _alter,
+    "MODIFY": _modify,
+    "CHANGE": _change,
     "SWAP": _swap,
     "SET": _set,
     "CONVERT": _convert,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from itertools import pairwise
 from typing import Final, NamedTuple
 
-from orchestrator.changes.cursor import Cursor, split_commas
+from orchestrator.changes.cursor import Cursor, split_commas, words
 from orchestrator.changes.dialects import Dialect
-from orchestrator.changes.lexer import TokenKind, tokens_of
+from orchestrator.changes.lexer import NOTHING, TokenKind, tokens_of
 
 MAX_DEFINITION: Final = 200_000
 """Longer definitions of tables are not read for their columns' types, in characters."""
@@ -30,46 +31,42 @@ class _Type(NamedTuple):
     """Those of a type that lists its values."""
 
 
-_AFTER_TYPE: Final = frozenset(
-    {
-        *("USING", "COLLATE", "NOT", "NULL", "DEFAULT", "COMMENT", "AFTER", "FIRST", "CONSTRAINT", "CHARACTER"),
-        *("CHARSET", "AUTO_INCREMENT", "AUTOINCREMENT", "PRIMARY", "UNIQUE", "KEY", "CHECK", "REFERENCES"),
-        *("GENERATED", "AS", "WITH", "SPARSE", "MASKED", "ENCRYPTED", "CASCADE", "RESTRICT", "ON", "INVISIBLE"),
-        *("VISIBLE", "IDENTITY", "ENCODE", "ENABLE", "TAG", "MASKING", "OPTIONS", "DISTKEY", "SORTKEY", "STORAGE"),
-    }
-)
+_AFTER_TYPE: Final = words("""
+    USING COLLATE NOT NULL DEFAULT COMMENT AFTER FIRST CONSTRAINT CHARACTER CHARSET AUTO_INCREMENT AUTOINCREMENT PRIMARY UNIQUE KEY CHECK
+    REFERENCES GENERATED AS WITH SPARSE MASKED ENCRYPTED CASCADE RESTRICT ON INVISIBLE VISIBLE IDENTITY ENCODE ENABLE TAG MASKING OPTIONS
+    DISTKEY SORTKEY STORAGE
+""")
 _INTEGERS: Final = ("TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT")
 _UNSIGNED: Final = tuple(f"{each} UNSIGNED" for each in _INTEGERS)
 _FLOATS: Final = ("FLOAT", "DOUBLE")
 _TEXTS: Final = ("CHAR", "NCHAR", "VARCHAR", "NVARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT")
 _LISTS: Final = frozenset({"ENUM", "SET"})
-_ALSO: Final = {
-    **dict.fromkeys(("BYTE", "INT1"), "TINYINT"),
-    **dict.fromkeys(("SHORT", "INT2", "SMALLSERIAL"), "SMALLINT"),
-    **dict.fromkeys(("INTEGER", "INT4", "SERIAL", "SIGNED"), "INT"),
-    **dict.fromkeys(("LONG", "INT8", "INT64", "BIGSERIAL", "BYTEINT"), "BIGINT"),
-    "UTINYINT": "TINYINT UNSIGNED",
-    "USMALLINT": "SMALLINT UNSIGNED",
-    "UINTEGER": "INT UNSIGNED",
-    "UBIGINT": "BIGINT UNSIGNED",
-    **dict.fromkeys(("REAL", "FLOAT4"), "FLOAT"),
-    **dict.fromkeys(("DOUBLE PRECISION", "FLOAT8", "FLOAT64"), "DOUBLE"),
-    **dict.fromkeys(("NUMERIC", "DEC", "NUMBER", "FIXED"), "DECIMAL"),
-    **dict.fromkeys(("CHARACTER", "BPCHAR"), "CHAR"),
-    **dict.fromkeys(("CHARACTER VARYING", "CHAR VARYING", "STRING"), "VARCHAR"),
-    "NATIONAL CHARACTER VARYING": "NVARCHAR",
-    "BOOL": "BOOLEAN",
-    "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE",
-    "TIMESTAMP WITHOUT TIME ZONE": "TIMESTAMP",
+_SYNONYMS: Final = {
+    "TINYINT": ("BYTE", "INT1"),
+    "SMALLINT": ("SHORT", "INT2", "SMALLSERIAL"),
+    "INT": ("INTEGER", "INT4", "SERIAL", "SIGNED"),
+    "BIGINT": ("LONG", "INT8", "INT64", "BIGSERIAL", "BYTEINT"),
+    **{f"{each} UNSIGNED": (f"U{each}",) for each in ("TINYINT", "SMALLINT", "BIGINT")},
+    "INT UNSIGNED": ("UINTEGER",),
+    "FLOAT": ("REAL", "FLOAT4"),
+    "DOUBLE": ("DOUBLE PRECISION", "FLOAT8", "FLOAT64"),
+    "DECIMAL": ("NUMERIC", "DEC", "NUMBER", "FIXED"),
+    "CHAR": ("CHARACTER", "BPCHAR"),
+    "VARCHAR": ("CHARACTER VARYING", "CHAR VARYING", "STRING"),
+    "NVARCHAR": ("NATIONAL CHARACTER VARYING",),
+    "BOOLEAN": ("BOOL",),
+    "TIMESTAMP WITH TIME ZONE": ("TIMESTAMPTZ",),
+    "TIMESTAMP": ("TIMESTAMP WITHOUT TIME ZONE",),
 }
+_ALSO: Final = {name: sort for sort, names in _SYNONYMS.items() for name in names}
+_DOUBLES: Final = {("FLOAT", "postgres"), ("FLOAT", "tsql"), ("REAL", "mysql")}
+"""Types that are DOUBLE in one dialect."""
 _BOUNDLESS: Final = 16_777_216
 """Snowflake's longest text: so long is one without a length."""
 _MAX: Final = 2**31 - 1
 """What `varchar(max)` comes to."""
 _NO_LIMIT: Final = frozenset({"postgres", "snowflake", "duckdb", "databricks"})
-"""Where VARCHAR without a length takes any text; elsewhere it may mean a single letter."""
-_ONLY_WIDER: Final = {"databricks": frozenset({"BIGINT", "DOUBLE"})}
-"""Types that a column can only be widened to: the warehouse refuses every other change that would end in them."""
+"""The dialects whose VARCHAR without a length takes any text; elsewhere it may mean a single letter."""
 _WRITTEN: Final = re.compile(
     r"([A-Z][\w ]*?) ?(?:\( ?([^()]*?) ?\))? ?((?:UNSIGNED|ZEROFILL|SIGNED|WITH|WITHOUT|TIME|ZONE| )*)"
 )
@@ -110,16 +107,14 @@ class Columns:
 
 
 def _defined(text: str, dialect: Dialect) -> dict[str, str]:
-    """The type of each column that a CREATE TABLE defines, by name in lower case."""
-    tokens = tokens_of(text, dialect)
-    cursor = Cursor(tokens)
+    """Return the type of each column that a CREATE TABLE defines, by name in lower case."""
+    cursor = Cursor(tokens_of(text, dialect))
     opening = cursor.find("(", "AS")
     if opening < 0 or cursor.peek(opening).upper == "AS":
         return {}
     cursor.at = opening
-    cursor.skip_parens()
     found: dict[str, str] = {}
-    for column in split_commas(tokens[opening + 1 : cursor.at - 1]):
+    for column in split_commas(cursor.skip_parens()):
         if column and column[0].kind in {TokenKind.WORD, TokenKind.QUOTED, TokenKind.STRING}:
             found[column[0].text.lower()] = written_type(Cursor(column, 1))
     return found
@@ -127,27 +122,24 @@ def _defined(text: str, dialect: Dialect) -> dict[str, str]:
 
 def written_type(cursor: Cursor) -> str:
     """Return the type that comes next, in plain words: `VARCHAR ( 50 )`; an empty string if it is no plain type."""
-    words: list[str] = []
+    written: list[str] = []
     depth = 0
-    tokens = cursor.rest()
-    for at, token in enumerate(tokens):
-        zoned = (
-            token.upper in {"WITH", "WITHOUT"} and at + 1 < len(tokens) and tokens[at + 1].upper in {"TIME", "LOCAL"}
-        )
-        if words and not depth and token.upper in _AFTER_TYPE and not zoned:
+    for token, following in pairwise([*cursor.rest(), NOTHING]):
+        is_zone = token.upper in {"WITH", "WITHOUT"} and following.upper in {"TIME", "LOCAL"}
+        if written and not depth and token.upper in _AFTER_TYPE and not is_zone:
             break
         if token.kind is TokenKind.QUOTED:
             return ""
         depth += (token.upper == "(") - (token.upper == ")")
-        words.append("'" + token.text.replace("'", "''") + "'" if token.kind is TokenKind.STRING else token.text)
-    return " ".join(words)
+        written.append("'" + token.text.replace("'", "''") + "'" if token.kind is TokenKind.STRING else token.text)
+    return " ".join(written)
 
 
 def compare_types(before: str, after: str, dialect: Dialect) -> TypeChange:
     """Return what the change does, as far as it is known; in doubt `OTHER`. An empty text is a type that is not known.
 
-    BigQuery's SET DATA TYPE allows nothing but wider types. Delta's type widening, and Snowflake's rule that a text stays a text and
-    is not made shorter, tell the same of the widest types.
+    BigQuery's SET DATA TYPE allows only wider types. The same holds for the widest types of Databricks, because of Delta's type
+    widening, and of Snowflake, where a text stays a text and does not become shorter.
     """
     new = _parse(after, dialect.name)
     if new is None:
@@ -159,9 +151,12 @@ def compare_types(before: str, after: str, dialect: Dialect) -> TypeChange:
         return TypeChange.WIDER if _wider(old, new, dialect.name) else TypeChange.OTHER
     if dialect.name == "bigquery":
         return TypeChange.WIDER
-    is_widest = (
-        _widest_in_snowflake(new) if dialect.name == "snowflake" else new.sort in _ONLY_WIDER.get(dialect.name, ())
-    )
+    if dialect.name == "snowflake" and new.sort in _TEXTS:
+        is_widest = new.sort in {"VARCHAR", "TEXT"} and (not new.sizes or new.sizes[0] >= _BOUNDLESS)
+    elif dialect.name == "snowflake":
+        is_widest = new.sort == "DECIMAL" and new.sizes[:1] == (38,)
+    else:
+        is_widest = dialect.name == "databricks" and new.sort in {"BIGINT", "DOUBLE"}
     return TypeChange.WIDER if is_widest else TypeChange.OTHER
 
 
@@ -172,24 +167,13 @@ def _parse(written: str, dialect: str) -> _Type | None:
     found = _WRITTEN.fullmatch(upper)
     if found is None:
         return _Type(upper, (), frozenset(_VALUE.findall(written)))
-    words, inside, behind = found[1], found[2] or "", found[3].split()
-    sort = " ".join([words, *(each for each in behind if each not in {"ZEROFILL", "SIGNED"})])
-    sort = _ALSO.get(sort, sort)
-    sort = {("float", "postgres"): "DOUBLE", ("float", "tsql"): "DOUBLE", ("real", "mysql"): "DOUBLE"}.get(
-        (words.lower(), dialect), sort
-    )
+    named, inside, behind = found[1], found[2] or "", found[3].split()
+    sort = " ".join([named, *(each for each in behind if each not in {"ZEROFILL", "SIGNED"})])
+    sort = "DOUBLE" if (named, dialect) in _DOUBLES else _ALSO.get(sort, sort)
     sizes = tuple(_MAX if size == "MAX" else int(size) for size in re.findall(r"\d+|MAX", inside))
-    if sort in _INTEGERS or sort in _UNSIGNED or sort in _FLOATS:
+    if sort in {*_INTEGERS, *_UNSIGNED, *_FLOATS}:
         sizes = ()  # a width for display
-    if dialect == "bigquery" and sort == "BIGNUMERIC":
-        return _Type(sort, sizes, frozenset())
     return _Type(sort, sizes, frozenset(_VALUE.findall(written)))
-
-
-def _widest_in_snowflake(new: _Type) -> bool:
-    if new.sort in _TEXTS:
-        return new.sort in {"VARCHAR", "TEXT"} and (not new.sizes or new.sizes[0] >= _BOUNDLESS)
-    return new.sort == "DECIMAL" and new.sizes[:1] == (38,)
 
 
 def _wider(old: _Type, new: _Type, dialect: str) -> bool:
@@ -204,7 +188,7 @@ def _wider(old: _Type, new: _Type, dialect: str) -> bool:
 
 
 def _longer(old: _Type, new: _Type, dialect: str) -> bool:
-    """Whether a text may be at least as long, and is not padded if it was not."""
+    """Return whether a text may be at least as long, and is not padded if it was not."""
     if "CHAR" in {new.sort, new.sort.removeprefix("N")} and new.sort != old.sort:
         return False
     if old.sort.startswith("N") and not new.sort.startswith("N") and new.sort != "TEXT":
@@ -216,7 +200,7 @@ def _longer(old: _Type, new: _Type, dialect: str) -> bool:
 
 
 def _more_digits(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
-    """Whether there are as many digits before the point, and after it."""
+    """Return whether there are as many digits before the point, and after it."""
     if not old or not new:
         return old == new
     scale, wanted = (old[1] if len(old) > 1 else 0), (new[1] if len(new) > 1 else 0)

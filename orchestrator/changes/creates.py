@@ -1,4 +1,4 @@
-"""CREATE, UNDROP and their kin: what they make, and what they may have put in its place."""
+"""CREATE, UNDROP and loads: which tables they create, and which they may replace."""
 
 from __future__ import annotations
 
@@ -9,74 +9,70 @@ from typing import Final
 
 from orchestrator.changes.change_set import Effect, ObjectName
 from orchestrator.changes.column_types import Columns
-from orchestrator.changes.cursor import Cursor, split_commas
-from orchestrator.changes.kinds import TEMPORARY, Level, take_kind
+from orchestrator.changes.context import ParseContext
+from orchestrator.changes.cursor import Cursor, split_commas, words
+from orchestrator.changes.errors import UnknownFormError
+from orchestrator.changes.keywords import TEMPORARY, Level, take_kind
 from orchestrator.changes.lexer import NOTHING, Token, TokenKind, tokens_of
 from orchestrator.changes.names import NamePart, read_name
-from orchestrator.changes.reading import ParseContext
 from orchestrator.changes.session import Routine
 
-_BODIES: Final = frozenset({"BEGIN", "CREATE", "ALTER", "DROP", "RENAME", "CALL", "EXEC", "IF"})
-_DATA: Final = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
-"""Behind WITH: their INTO names a table that is there."""
-_WHOEVER: Final = frozenset({"CURRENT_ROLE", "CURRENT_USER", "SESSION_USER", "USER"})
+_BODIES: Final = words("BEGIN CREATE ALTER DROP RENAME CALL EXEC IF")
+_DATA: Final = words("INSERT UPDATE DELETE MERGE")
+"""Behind WITH: their INTO names a table that exists."""
+_OF_THE_SESSION: Final = words("CURRENT_ROLE CURRENT_USER SESSION_USER USER")
 """Users whose name is known only when the statement runs."""
-_OPTIONS: Final = frozenset({"DEFINER", "ALGORITHM"})
 _REFERENCES: Final = re.compile(r"\breferences\b", re.IGNORECASE)
 _EVOLVING: Final = re.compile(r"\benable_schema_evolution\s*=\s*true\b", re.IGNORECASE)
-_MODES: Final = frozenset({"IN", "OUT", "INOUT", "VARIADIC"})
+_MODES: Final = words("IN OUT INOUT VARIADIC")
+_CALLED: Final = words("PROCEDURE PROC FUNCTION")
+_KINDS: Final = {"TABLE": Level.TABLE, "SCHEMA": Level.SCHEMA, "DATABASE": Level.CATALOG, "CATALOG": Level.CATALOG}
 
 
-def replace(reading: ParseContext, cursor: Cursor) -> bool:
-    """Reads what follows REPLACE: Databricks has REPLACE TABLE, MySQL replaces rows."""
-    if reading.dialect.name == "mysql":
-        return True
-    return _make(reading, cursor, "replaces")
+def replace(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows REPLACE: Databricks has REPLACE TABLE, MySQL replaces rows."""
+    if reading.dialect.name != "mysql":
+        _make(reading, cursor, "replaces")
 
 
-def create(reading: ParseContext, cursor: Cursor) -> bool:
-    """Reads what follows CREATE; False if it is not understood."""
-    return _make(reading, cursor, skip_options(cursor))
+def create(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows CREATE."""
+    _make(reading, cursor, skip_options(cursor))
 
 
-def _make(reading: ParseContext, cursor: Cursor, replaces: str) -> bool:
-    taken = take_kind(cursor)
-    if taken is None:
-        return False
-    level, kind, adjectives = taken
+def _make(reading: ParseContext, cursor: Cursor, replaces: str) -> None:
+    level, kind, adjectives = take_kind(cursor)
     if level is Level.NOTHING:
-        return True
+        return
+    cursor.take("IF", "NOT", "EXISTS")
     if level is Level.ROUTINE:
         _remember_routine(reading, cursor, kind)
-        return True
-    cursor.take("IF", "NOT", "EXISTS")
+        return
+    session = reading.session
     effect = Effect.DESTRUCTIVE if replaces else Effect.ADDITIVE
     reason = f"{replaces or 'creates'} the {kind.lower()}"
     if level is Level.SCHEMA:
-        return _schema(reading, cursor, effect, reason)
-    parts = read_name(cursor, reading.dialect)
-    if parts is None:
-        return False
+        _schema(reading, cursor, effect, reason)
+        return
+    parts = reading.name(cursor)
     if level is Level.CATALOG:
         name = named(reading, level, kind, parts)
         reading.touch(name, effect, reason)
         if reading.dialect.creation_is_use:
-            reading.session.move(name.catalog, "PUBLIC")
-        return True
-    if adjectives & TEMPORARY or reading.session.says_temporary(parts):
-        reading.session.make_temporary(parts)
-        return True
-    made = reading.session.table(parts)
-    reading.touch(made, effect, reason)
-    if kind == "TABLE":
-        _remember_table(reading, cursor, made)
-    elif reading.dialect.views_depend:
-        reading.known.add_view(made, reading.text, reading.session)
-    return True
+            session.move(name.catalog, "PUBLIC")
+    elif adjectives & TEMPORARY or session.says_temporary(parts):
+        session.make_temporary(parts)
+    else:
+        made = session.table(parts)
+        reading.touch(made, effect, reason)
+        if kind == "TABLE":
+            _remember_table(reading, cursor, made)
+        elif reading.dialect.views_depend:
+            reading.known.add_view(made, reading.text, session)
 
 
 def _remember_table(reading: ParseContext, cursor: Cursor, made: ObjectName) -> None:
-    """Keeps what a table's definition says of its columns, and of other tables."""
+    """Record what a table's definition says of its columns, and of other tables."""
     reading.session.columns[made] = Columns(reading.text)
     history_table(reading, cursor)
     _ancestors(reading, cursor, made)
@@ -88,24 +84,19 @@ def _remember_table(reading: ParseContext, cursor: Cursor, made: ObjectName) -> 
 
 def _ancestors(reading: ParseContext, cursor: Cursor, made: ObjectName) -> None:
     """PostgreSQL: the table that the new one is a partition of, or those that it inherits from; whether it has partitions."""
-    if any(one.upper == "PARTITION" and other.upper == "BY" for one, other in pairwise(cursor.rest())):
-        reading.known.partitioned.add(made)
-    at = next((at for at, token in enumerate(cursor.rest()) if token.upper in {"INHERITS", "PARTITION"}), -1)
-    if at < 0:
-        return
-    inner = Cursor(cursor.tokens, cursor.at + at)
-    is_partition = inner.take("PARTITION", "OF")
-    if not is_partition and not inner.take("INHERITS", "("):
-        return
-    for item in [inner.rest()] if is_partition else split_commas(inner.rest()):
-        parent = read_name(Cursor(item), reading.dialect)
-        if parent is None:
-            return
-        reading.known.add_child(reading.session.table(parent), made, is_partition=is_partition)
+    for at, (one, other) in enumerate(pairwise(cursor.rest())):
+        if (one.upper, other.upper) == ("PARTITION", "BY"):
+            reading.known.partitioned.add(made)
+        elif (one.upper, other.upper) in {("PARTITION", "OF"), ("INHERITS", "(")}:
+            is_partition = one.upper == "PARTITION"
+            behind = cursor.rest()[at + 2 :]
+            for item in [behind] if is_partition else split_commas(behind):
+                if parent := read_name(Cursor(item), reading.dialect):
+                    reading.known.add_child(reading.session.table(parent), made, is_partition=is_partition)
 
 
 def skip_options(cursor: Cursor) -> str:
-    """Goes past OR REPLACE and MySQL's options; the answer says what happens to a thing that is there, empty for nothing."""
+    """Pass OR REPLACE and MySQL's options, and return what happens to a thing that exists; empty for nothing."""
     replaces = ""
     while True:
         if cursor.take("OR", "REPLACE"):
@@ -116,106 +107,96 @@ def skip_options(cursor: Cursor) -> str:
             replaces = "creates or refreshes"
         elif cursor.take("SQL", "SECURITY"):
             cursor.next()
-        elif cursor.word in _OPTIONS and cursor.peek(1).upper == "=":
-            cursor.at += 3
-            if cursor.word == "(":
-                cursor.skip_parens()
+        elif cursor.take("DEFINER", "=") or cursor.take("ALGORITHM", "="):
+            cursor.next()
+            cursor.skip_parens()
             if cursor.peek().kind is TokenKind.VARIABLE or cursor.take("@"):
                 cursor.next()
         else:
             return replaces
 
 
-def _schema(reading: ParseContext, cursor: Cursor, effect: Effect, reason: str) -> bool:
+def _schema(reading: ParseContext, cursor: Cursor, effect: Effect, reason: str) -> None:
+    session = reading.session
     if cursor.take("AUTHORIZATION"):
         cursor.take("=")
-        if cursor.word in _WHOEVER:
-            return False
-    parts = read_name(cursor, reading.dialect)
-    if parts is None:
-        return False
-    name = reading.session.schema_name(parts)
+        if cursor.word in _OF_THE_SESSION:
+            raise UnknownFormError
+    name = session.schema_name(reading.name(cursor))
     reading.touch(name, effect, reason)
     _elements(reading, cursor, name)
     if reading.dialect.batches:
-        reading.session.around = (reading.session.catalog, reading.session.schema)
+        session.around = (session.catalog, session.schema)
     if reading.dialect.batches or reading.dialect.creation_is_use:
-        reading.session.move(name.catalog, name.schema)
-    return True
+        session.move(name.catalog, name.schema)
 
 
 def _elements(reading: ParseContext, cursor: Cursor, schema: ObjectName) -> None:
-    """PostgreSQL: tables and views that the statement makes in the new schema."""
+    """PostgreSQL: tables and views that the statement creates in the new schema."""
     with reading.session.apart():
         reading.session.move(schema.catalog, schema.schema)
-        while (at := cursor.find("CREATE")) >= 0:
-            cursor.at += at + 1
+        while cursor.take_to("CREATE"):
             skip_options(cursor)
-            taken = take_kind(cursor)
+            level = take_kind(cursor)[0]
             cursor.take("IF", "NOT", "EXISTS")
-            parts = read_name(cursor, reading.dialect) if taken is not None and taken[0] is Level.TABLE else None
-            if parts is not None:
+            if level is Level.TABLE and (parts := read_name(cursor, reading.dialect)):
                 reading.touch(reading.session.table(parts), Effect.ADDITIVE, "creates it in the new schema")
 
 
 def history_table(reading: ParseContext, cursor: Cursor) -> None:
-    """SQL Server makes the table that keeps a table's former rows, where it is named."""
+    """SQL Server creates the table that keeps a table's former rows, if it is named."""
     for at, token in enumerate(cursor.tokens):
         if token.upper == "HISTORY_TABLE":
             inner = Cursor(cursor.tokens, at + 1)
             inner.take("=")
-            parts = read_name(inner, reading.dialect)
-            if parts is not None:
+            if parts := read_name(inner, reading.dialect):
                 reading.touch_table(parts, Effect.ADDITIVE, "creates the table of former rows")
 
 
 def _remember_routine(reading: ParseContext, cursor: Cursor, kind: str) -> None:
-    """Keeps a routine's body, for it may be called further down in the same text."""
-    cursor.take("IF", "NOT", "EXISTS")
+    """Record a routine's body, because it may be called further down in the same text."""
     parts = read_name(cursor, reading.dialect)
     if parts is None or parts[-1].placeholder:
         return
     name = reading.session.stored(parts[-1]).lower()
-    if kind in {"PROCEDURE", "PROC", "FUNCTION"}:
-        reading.known.routines.setdefault(name, None)
-    parameters = _parameters(cursor)
-    body = _body(cursor)
-    if body and is_sql(cursor):
-        text = body[0].text if body[0].kind is TokenKind.STRING else reading.lexer.text[body[0].start : body[-1].end]
-        line = reading.lexer.line(body[0].body or body[0].start)
-        reading.session.routines[name] = Routine(text, line, parameters)
-        if kind in {"PROCEDURE", "PROC", "FUNCTION"}:
-            reading.known.routines[name] = reading.session.routines[name]
+    routine = _routine(reading, cursor)
+    if routine is not None:
+        reading.session.routines[name] = routine
+    if kind in _CALLED:
+        reading.known.routines[name] = routine or reading.known.routines.get(name)
 
 
-def _parameters(cursor: Cursor) -> tuple[str, ...]:
-    """The names of a routine's parameters, in lower case; in T-SQL they may stand without parentheses."""
-    begin = cursor.at
+def _routine(reading: ParseContext, cursor: Cursor) -> Routine | None:
+    """Return a routine's parameters and body; None if it has none that can be read."""
+    listed: Sequence[Token] = ()
     if cursor.word == "(":
-        cursor.skip_parens()
-        listed = cursor.tokens[begin + 1 : cursor.at - 1]
-    else:
-        end = cursor.find("AS", "RETURNS", "BEGIN")
-        listed = cursor.rest()[:end] if end > 0 and cursor.peek().kind is TokenKind.VARIABLE else ()
-    found: list[str] = []
+        listed = cursor.skip_parens()
+    elif cursor.peek().kind is TokenKind.VARIABLE and cursor.find("AS", "RETURNS", "BEGIN") > 0:
+        listed = cursor.until("AS", "RETURNS", "BEGIN")  # T-SQL
+    parameters: list[str] = []
     for each in split_commas(listed):
         inner = Cursor(each)
         inner.take_any(_MODES)
-        found.append(inner.next().text.lower())
-    return tuple(found)
+        parameters.append(inner.next().text.lower())
+    body = _body(cursor.rest())
+    if not body or not is_sql(cursor):
+        return None
+    is_string = body[0].kind is TokenKind.STRING
+    text = body[0].text if is_string else reading.lexer.text[body[0].start : body[-1].end]
+    return Routine(text, reading.lexer.line(body[0].body or body[0].start), tuple(parameters))
 
 
 def is_sql(cursor: Cursor) -> bool:
-    """Whether the routine is written in a language that this room reads."""
-    at = next((at for at, token in enumerate(cursor.rest()) if token.upper == "LANGUAGE"), -1)
-    return at < 0 or cursor.peek(at + 1).text.upper() in {"SQL", "PLPGSQL"}
+    """Return whether the routine is written in a language that can be read here."""
+    for one, other in pairwise(cursor.rest()):
+        if one.upper == "LANGUAGE":
+            return other.text.upper() in {"SQL", "PLPGSQL"}
+    return True
 
 
-def _body(cursor: Cursor) -> Sequence[Token]:
-    """The part of a routine's definition that runs when it is called: one string, or all from its first statement on."""
-    tokens = cursor.rest()
-    for at, token in enumerate(tokens):
-        following = tokens[at + 1] if at + 1 < len(tokens) else NOTHING
+def _body(tokens: Sequence[Token]) -> Sequence[Token]:
+    """Return the part of a routine's definition that runs when it is called: one string, or all from its first statement on."""
+    for at, (token, following) in enumerate(pairwise([*tokens, NOTHING])):
         if token.upper in {"AS", "IS"}:
             if following.kind is TokenKind.STRING:
                 return tokens[at + 1 : at + 2]
@@ -226,72 +207,131 @@ def _body(cursor: Cursor) -> Sequence[Token]:
     return ()
 
 
-def undrop(reading: ParseContext, cursor: Cursor) -> bool:
-    """Reads what follows UNDROP."""
-    taken = take_kind(cursor)
-    if taken is None:
-        return False
-    level, kind, _ = taken
+def undrop(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows UNDROP."""
+    level, kind, _ = take_kind(cursor)
     if level in {Level.NOTHING, Level.ROUTINE}:
-        return True
+        return
     cursor.take("IF", "NOT", "EXISTS")
-    parts = read_name(cursor, reading.dialect)
-    if parts is None or cursor.take("ID"):
-        return False
-    reading.touch(named(reading, level, kind, parts), Effect.ADDITIVE, f"brings the {kind.lower()} back")
-    if cursor.take("RENAME", "TO") and level is Level.TABLE:
-        new = read_name(cursor, reading.dialect)
-        if new is not None:
-            reading.touch(reading.session.beside(reading.session.table(parts), new), Effect.ADDITIVE, "brings it back")
-    return True
+    parts = reading.name(cursor)
+    if cursor.take("ID"):
+        raise UnknownFormError
+    old = named(reading, level, kind, parts)
+    reading.touch(old, Effect.ADDITIVE, f"brings the {kind.lower()} back")
+    if cursor.take("RENAME", "TO") and level is Level.TABLE and (new := read_name(cursor, reading.dialect)):
+        reading.touch(reading.session.beside(old, new), Effect.ADDITIVE, "brings it back")
 
 
 def named(reading: ParseContext, level: Level, kind: str, parts: tuple[NamePart, ...]) -> ObjectName:
-    """The full name of a thing of that level, which the statement calls a `kind`."""
+    """Return the full name of a thing of that level, which the statement calls a `kind`."""
     session = reading.session
     if level is Level.SCHEMA or (kind == "DATABASE" and reading.dialect.database_is_schema):
         return session.schema_name(parts)
     return session.catalog_name(parts) if level is Level.CATALOG else session.table(parts)
 
 
-def import_schema(reading: ParseContext, cursor: Cursor) -> bool:
-    """Reads what follows IMPORT: a foreign schema's tables arrive in one of ours."""
+def import_schema(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows IMPORT: a foreign schema's tables arrive in one of ours."""
     if not cursor.take("FOREIGN", "SCHEMA"):
-        return False
-    within = cursor.find("INTO")
-    if within < 0:
-        return False
-    limited = Cursor(cursor.tokens[: cursor.at + within], cursor.at)
-    tables: list[Sequence[Token]] = []
-    if (at := limited.find("LIMIT")) >= 0:
-        limited.at += at + 3
-        tables = split_commas(limited.rest()[: max(0, limited.find(")"))])
-    cursor.at += within + 1
-    parts = read_name(cursor, reading.dialect)
-    if parts is None:
-        return False
-    schema = reading.session.schema_name(parts)
+        raise UnknownFormError
+    limited = Cursor(cursor.until("INTO"))
+    tables = split_commas(limited.skip_parens()) if limited.take_to("LIMIT") and limited.take("TO") else []
+    if not cursor.take_to("INTO"):
+        raise UnknownFormError
+    schema = reading.session.schema_name(reading.name(cursor))
     listed = [read_name(Cursor(table), reading.dialect) for table in tables]
     names = [schema._replace(table=reading.session.stored(each[-1])) for each in listed if each]
     for name in names or [schema]:
         reading.touch(name, Effect.ADDITIVE, "imports foreign tables")
-    return True
 
 
-def select_into(reading: ParseContext, cursor: Cursor) -> bool:
-    """Reads a query for the table that it makes, where the dialect's SELECT INTO makes one; always understood."""
-    into = cursor.find("INTO", *_DATA)
-    if into < 0 or cursor.peek(into).upper in _DATA:
-        return True
-    cursor.at += into + 1
+def select_into(reading: ParseContext, cursor: Cursor) -> None:
+    """Read a query for the table that it creates, in dialects whose SELECT INTO creates one."""
+    if not cursor.take_to("INTO", *_DATA) or cursor.tokens[cursor.at - 1].upper in _DATA:
+        return
     temporary = False
     while word := cursor.take_any(TEMPORARY | {"LOCAL", "GLOBAL", "UNLOGGED", "TABLE"}):
         temporary = temporary or word in TEMPORARY
     parts = read_name(cursor, reading.dialect)
     if parts is None:
-        return True
+        return
     if temporary or reading.session.says_temporary(parts):
         reading.session.make_temporary(parts)
     else:
         reading.touch(reading.session.table(parts), Effect.ADDITIVE, "creates the table from a query")
-    return True
+
+
+def _touch(reading: ParseContext, cursor: Cursor, kind: str, effect: Effect, reason: str) -> None:
+    """Record the table, schema or database that is named next."""
+    parts = reading.name(cursor)
+    if kind == "TABLE":
+        reading.touch_table(parts, effect, reason)
+    else:
+        reading.touch(named(reading, _KINDS[kind], kind, parts), effect, reason)
+
+
+def load(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows LOAD: BigQuery's LOAD DATA creates the table that it fills, or replaces it."""
+    if reading.dialect.name != "bigquery" or not cursor.take("DATA"):
+        return
+    effect = Effect.DESTRUCTIVE if cursor.take("OVERWRITE") else Effect.ADDITIVE
+    cursor.take("INTO")
+    if not cursor.take_any(TEMPORARY):
+        cursor.take("TABLE")
+        _touch(reading, cursor, "TABLE", effect, "loads the table, and makes it if need be")
+
+
+def restore(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows RESTORE: an earlier version of a table, or a whole database, comes back."""
+    kind = cursor.take_any({"DATABASE", "TABLE"})
+    if kind or not reading.dialect.batches:  # SQL Server also restores logs, keys and lists of files
+        _touch(reading, cursor, kind or "TABLE", Effect.DESTRUCTIVE, "restores an earlier version")
+
+
+def convert(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows CONVERT: Databricks turns files, or a table of another format, into a Delta table."""
+    if not cursor.take("TO", "DELTA"):
+        raise UnknownFormError
+    _touch(reading, cursor, "TABLE", Effect.ADDITIVE, "converts it to Delta")
+
+
+def sync(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows SYNC: Databricks makes tables of one catalog known in another."""
+    kind = cursor.take_any({"SCHEMA", "TABLE"})
+    if not kind:
+        raise UnknownFormError
+    _touch(reading, cursor, kind, Effect.ADDITIVE, "takes over tables of another catalog")
+
+
+def refresh(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows REFRESH: rows, but in Databricks also the tables of a foreign catalog."""
+    if cursor.take("FOREIGN") and (kind := cursor.take_any(_KINDS.keys())):
+        _touch(reading, cursor, kind, Effect.DESTRUCTIVE, "takes over what is there by now")
+
+
+def add_rows(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows INSERT or MERGE: data, but with Databricks' schema evolution also the columns that are missing."""
+    if cursor.take("WITH", "SCHEMA", "EVOLUTION") or reading.session.evolves:
+        cursor.take_any({"INTO", "OVERWRITE"})
+        cursor.take("TABLE")
+        _touch(reading, cursor, "TABLE", Effect.ADDITIVE, "may add columns: schema evolution")
+
+
+def copy(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows COPY: data, but also loads that add columns, and DuckDB's COPY FROM DATABASE a TO b."""
+    if cursor.take("INTO"):
+        text = reading.text.replace(" ", "").replace("'", "").lower()
+        by_name = "match_by_column_name=" in text and "match_by_column_name=none" not in text
+        if by_name or "mergeschema=true" in text:
+            _touch(reading, cursor, "TABLE", Effect.ADDITIVE, "may add columns: schema evolution")
+    elif cursor.take("FROM", "DATABASE"):
+        read_name(cursor, reading.dialect)
+        if not cursor.take("TO"):
+            raise UnknownFormError
+        _touch(reading, cursor, "DATABASE", Effect.ADDITIVE, "copies a database into it")
+
+
+def attach(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows ATTACH: a name for a database file, which USE may mean later."""
+    if cursor.take_to("AS") and (parts := read_name(cursor, reading.dialect)):
+        reading.session.attached.add(parts[-1].text.lower())

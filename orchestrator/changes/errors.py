@@ -1,10 +1,10 @@
-"""What ends the reading of changes: each names the file, the line where there is one, and what to do.
+"""What ends the reading of changes: each error names the file, the line if there is one, and what to do.
 
 UsageError                          2   orchestrator.errors
 └── ChangesError                    2   a file, a folder or a name cannot be read as what it was given for
     └── TemplatedError              2   the SQL holds a placeholder whose value is not known
 
-Within the room, `UnknownNameError` stops the reading of one statement: a name in it is not known.
+Two more stop the reading of one statement, and never leave the room: `UnknownFormError` and `UnknownNameError`.
 """
 
 from __future__ import annotations
@@ -28,15 +28,13 @@ class ChangesError(UsageError):
 
 
 class TemplatedError(ChangesError):
-    """A placeholder stands where SQL should: the statement that will run is not in the file."""
+    """A placeholder stands in place of SQL: the statement that will run is not in the file."""
 
     def __init__(self, placeholder: str, *, source: str, line: int) -> None:
         """The message names the placeholder and says how to fill it."""
         shown = " ".join(placeholder.split())[:60]
         inner = QUOTED_PLACEHOLDER.search(shown)
-        simple = re.fullmatch(
-            r"[^\w\s]+\s*([^\W\d][\w.\-]*)\s*(?:[^\w\s]*|\)[sd])", inner[0] if inner is not None else shown
-        )
+        simple = re.fullmatch(r"[^\w\s]+\s*([^\W\d][\w.\-]*)\s*(?:[^\w\s]*|\)[sd])", inner[0] if inner else shown)
         name = simple[1] if simple else "'" + shown + "'"
         advice = f"fill it with --set {name}=VALUE, or give the SQL as it is run"
         if placeholder.startswith(("{{", "{%", "{#", "<%")):
@@ -45,11 +43,15 @@ class TemplatedError(ChangesError):
         super().__init__(f"a placeholder ({shown}) has no known value; {advice}", source=source, line=line)
 
 
+class UnknownFormError(Exception):
+    """A statement has a form that is not known: it may touch anything."""
+
+
 class UnknownNameError(Exception):
     """A part of a name is a placeholder, or comes from SQL that is put together when it runs."""
 
     def __init__(self, placeholder: str, at: int) -> None:
-        """`at` is the placeholder's place in the text; -1 if that is not known."""
+        """`at` is the placeholder's position in the text; -1 if that is not known."""
         super().__init__(placeholder)
         self.placeholder = placeholder
         self.at = at

@@ -10,11 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from orchestrator.changes.change_set import ChangeSet, merge
+from orchestrator.changes.change_set import ChangeSet, ReaderWarnings, merge
+from orchestrator.changes.context import Known
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import ChangesError
-from orchestrator.changes.known import Known
-from orchestrator.changes.notices import ReaderWarnings
 from orchestrator.changes.reader import read_sql
 from orchestrator.changes.session import open_session
 from orchestrator.input_file import read_input

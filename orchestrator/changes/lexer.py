@@ -1,15 +1,15 @@
-"""SQL text to tokens: comments left out, quotes undone, each token with its place. No grammar is known here."""
+"""SQL text to tokens: comments left out, quotes undone, each token with its position. No grammar is known here."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
 from enum import IntEnum
+from functools import cache
 from typing import Final, NamedTuple
 
 from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.errors import TemplatedError
-from orchestrator.changes.lexicon import lexicon
 
 
 class TokenKind(IntEnum):
@@ -43,19 +43,113 @@ class Token(NamedTuple):
     """Where the content of a string begins."""
 
 
-_VERSIONED: Final = re.compile(r"/\*M?!(?!999999)\d*")
-"""How a comment begins that the server runs; no server has the version 999999."""
+NOTHING: Final = Token(TokenKind.END, "", "", -1, -1)
 
+_WORDS: Final = {"tsql": r"(?:[^\W\d]|\#)[\w$#@]*+", "redshift": r"\#?[^\W\d][\w$]*+"}
+"""What a word may hold, in dialects that allow more than the others; `#x` is a temporary table."""
+_BACKSLASHED: Final = r"(?:[^{q}\\]++|\\.|{q}{q})*+"
+_DOUBLED: Final = r"(?:[^{q}]++|{q}{q})*+"
+_STOPS: Final = "CREATE|ALTER|DROP|SELECT|EXEC|EXECUTE|USE|DECLARE|SET|GRANT|REVOKE|DENY|IF|BEGIN|DELIMITER"
+"""Words at which `skip` stops in dialects whose statements need no semicolon between them."""
+_LINE_STOPS: Final = (
+    r"[ \t]*+(?:[gG][oO]\b[ \t]*+\d*+[ \t]*+;?+[ \t]*+$|/[ \t]*+$|(?i:DELIMITER)\s|\\"
+    r"|(?:/\*(?:[^*]++|\*(?!/))*+\*/[ \t]*+)?(?i:CREATE|ALTER|DROP|RENAME|UNDROP|DO|EXECUTE|USE|SET)\s)"
+)
+"""Beginnings of lines at which `skip` stops: the statement may end before them."""
 _TEMPLATE: Final = re.compile(
+    r"<%[=\-]?[^\n]*?%>|\$\([^\W\d]\w*\)|&\{\w+\}|\$\{[^}\n]*\}?|\{\{.*?\}\}|\{%.*?%\}|\{\#.*?\#\}|\{[{%]", re.DOTALL
+)
+_BEGINS_TEMPLATE: Final = r"\{\{|\{%|\{\#|\$\{|<%|\$\(|&\{"
+_QUOTED_TEMPLATE: Final = re.compile(
     r"\{\{\s*-?\s*[^\W\d].*?\}\}|\{\{\s*['\"].*?\}\}|\{%.*?%\}|\$\{.*?\}|<%.*?%>|\$\(\w+\)", re.DOTALL
 )
 """A placeholder within a quoted name; braces around numbers are an array's text."""
+_VERSIONED: Final = re.compile(r"/\*M?!(?!999999)\d*")
+"""How a comment begins that the server runs; no server has the version 999999."""
 
-NOTHING: Final = Token(TokenKind.END, "", "", -1, -1)
+
+class _Patterns(NamedTuple):
+    """A dialect's patterns."""
+
+    token: re.Pattern[str]
+    """The next token, and the blanks and comments before it; the group says what it is."""
+    statement: re.Pattern[str]
+    """All that a statement may hold, up to what may end it or needs a closer look."""
+    inside: re.Pattern[str]
+    """The same between parentheses."""
+
+
+@cache
+def _patterns(dialect: Dialect) -> _Patterns:
+    content = _BACKSLASHED if dialect.backslash else _DOUBLED
+    comments = [r"--(?=\s|$)[^\n]*+|^[ \t]*+--[^\n]*+" if dialect.name == "mysql" else r"--[^\n]*+"]
+    if dialect.hash_comments:
+        comments.append(r"\#(?!\{)[^\n]*+" if dialect.name != "mysql" else r"\#[^\n]*+")
+    if dialect.slash_comments:
+        comments.append(r"(?<![:/])//[^\n]*+")
+    if not dialect.nested_comments:
+        begins = r"/\*(?!M?!)" if dialect.versioned_comments else r"/\*"
+        comments.append(begins + r"(?:[^*]++|\*(?!/))*+\*/")
+    strings: list[str] = []
+    if dialect.triple_quotes:
+        triple = r"(?:[rRbB]{{0,2}}){q}{q}{q}(?:[^\\{q}]++|\\.|{q}(?!{q}{q}))*+{q}{q}{q}"
+        strings += [triple.format(q="'"), triple.format(q='"')]
+    if dialect.raw_strings:
+        raw = content if dialect.name == "bigquery" else _DOUBLED
+        strings += [f"(?:[rR][bB]?|[bB][rR]){q}{raw.format(q=q)}{q}" for q in ("'", '"')]
+    if dialect.escape_strings:
+        strings.append("[eE]'" + _BACKSLASHED.format(q="'") + "'")
+    strings.append("(?:[nNbBxX]|[uU]&)?'" + content.format(q="'") + "'")
+    names = ["`" + _DOUBLED.format(q="`") + "`"]
+    if dialect.double_quoted_strings:
+        strings.append('(?:[bB])?"' + content.format(q='"') + '"')
+    else:
+        names.append('(?:[uU]&)?"' + _DOUBLED.format(q='"') + '"')
+    if dialect.brackets:
+        names.append(r"\[(?:[^\]]++|\]\])*+\]")
+    word = _WORDS.get(dialect.name, r"[^\W\d][\w$]*+")
+    parts = [
+        rf"(?P<string>{'|'.join(strings)})",
+        rf"(?P<word>(?![uU]&['\"]){word})",
+        rf"(?P<name>{'|'.join(names)})",
+        r"(?P<number>\d\w*+)",
+        r"(?P<variable>@{1,2}[^\W\d][\w$]*+)",
+        rf"(?P<template>{_BEGINS_TEMPLATE})",
+        r"(?P<comment>/\*)",
+        r"(?P<dollar>\$(?:[^\W\d]\w*+)?\$)",
+        r"(?P<sign>:=|::|\|\||\+=|=>|<<|>>|.)",
+    ]
+    blank = rf"(?:[\s\ufeff\u200b]++|{'|'.join(comments)})*+"
+    flags = re.DOTALL | re.MULTILINE
+    return _Patterns(
+        re.compile(f"{blank}(?:{'|'.join(parts)})?", flags),
+        re.compile(_run(dialect, strings, comments, inside=False), flags),
+        re.compile(_run(dialect, strings, comments, inside=True), flags),
+    )
+
+
+def _run(dialect: Dialect, strings: list[str], comments: list[str], *, inside: bool) -> str:
+    """Return the pattern of what can be passed in one go: all up to what may end a statement or needs a closer look."""
+    plain = r"[^;'\"`$/\-\#\[{<&\\\n*@]++"
+    if inside:
+        plain = plain.replace("[^;", "[^();")
+    elif dialect.batches:
+        plain = r"(?:[^\w;'\"`$/\-\#\[{<&\\\n*@]|\d)++|(?!(?i:" + _STOPS + r")\b)(?:[^\W\d]|\#)[\w$#@]*+"
+    prefixed = [each for each in strings if each.startswith(("[eE]", "(?:[rR]")) and "'" in each]
+    behind = [rf"(?<=[^\w][eErR]){each[each.index(chr(39)) :]}" for each in prefixed]
+    quotes = "`" if dialect.double_quoted_strings else '"`'
+    names = [rf"{q}[^{q}{{$<&]*+{q}" for q in quotes] + ([r"\[[^\]{$<&]*+\]"] if dialect.brackets else [r"\["])
+    signs = [r"-(?!-)", r"/(?!\*)", r"\*(?!/)", "@", r"[{](?![{%\#])", r"<(?!%)", r"&(?!\{)", r"\$(?=\d)"]
+    if dialect.name == "mysql":
+        signs.append(r"--(?!\s)")
+    if not dialect.hash_comments:
+        signs.append(r"\#")
+    line_break = rf"\n(?!{_LINE_STOPS})"
+    return f"(?:{'|'.join([plain, *behind, *strings, *names, line_break, *comments, *signs])})*+"
 
 
 class Lexer:
-    """Walks through one text. `pos` may be moved by whoever knows better."""
+    """Walks through one text. A caller that knows where to continue may set `pos`."""
 
     def __init__(self, text: str, dialect: Dialect, *, source: str, first_line: int = 1) -> None:
         """`first_line` is the number of the text's first line in its file."""
@@ -65,20 +159,20 @@ class Lexer:
         self.pos = 0
         self._first_line = first_line
         self._breaks: list[int] | None = None
-        self._lexicon = lexicon(dialect)
+        self._patterns = _patterns(dialect)
         self._open_versions = 0
         self.delimiter = ";"
-        """What ends a statement now, where the client was told so."""
+        """What ends a statement from here on; a client's command may change it."""
 
     def line(self, at: int) -> int:
-        """The number of the line that holds the character at `at`."""
+        """Return the number of the line that holds the character at `at`."""
         if self._breaks is None:
             self._breaks = [match.start() for match in re.finditer("\n", self.text)]
         return self._first_line + bisect_right(self._breaks, at - 1)
 
     def next(self) -> Token:
-        """The next token, or one of kind END. Raises `TemplatedError` at a placeholder."""
-        match_at = self._lexicon.token.match
+        """Take the next token, or one of kind END. Raises `TemplatedError` at a placeholder."""
+        match_at = self._patterns.token.match
         while True:
             match = match_at(self.text, self.pos)
             group = match.lastgroup if match else None
@@ -93,42 +187,43 @@ class Lexer:
                     text = text[: text.index(self.delimiter)]
                     end = self.pos = start + len(text)
                 return Token(TokenKind.WORD, text, text.upper(), start, end)
-            if group == "sign":
-                token = self._sign(text, start, end)
-                if token is not None:
-                    return token
-            elif group == "comment":
-                token = self._comment(start)
-                if token is not None:
-                    return token
-            elif group == "template":
-                if not self._template(start):
-                    self.pos = start + 1
-                    return Token(TokenKind.SIGN, text[0], text[0], start, start + 1)
-            else:
-                return self._other(group, text, start, end)
+            token = self._sign(text, start, end) if group == "sign" else self._other(group, text, start, end)
+            if token is not None:
+                return token
 
-    def _other(self, group: str, text: str, start: int, end: int) -> Token:
+    def peek(self, count: int = 1) -> list[Token]:
+        """Return the next tokens without taking them."""
+        here = self.pos
+        tokens = [self.next() for _ in range(count)]
+        self.pos = here
+        return tokens
+
+    def _other(self, group: str, text: str, start: int, end: int) -> Token | None:
         if group == "string":
             return _string(text, start, end, self.dialect)
         if group == "name":
             return self._name(text, start, end)
-        if group == "number":
-            return Token(TokenKind.NUMBER, text, text.upper(), start, end)
-        if group == "variable":
-            return Token(TokenKind.VARIABLE, text, text.upper(), start, end)
+        if group == "comment":
+            return self._comment(start)
+        if group in {"number", "variable"}:
+            kind = TokenKind.NUMBER if group == "number" else TokenKind.VARIABLE
+            return Token(kind, text, text.upper(), start, end)
+        if group == "template":
+            shown = _TEMPLATE.match(self.text, start, start + 400)
+            if shown is None:  # the same signs may mean something else: pg_trgm has an operator `<%`
+                return self._take_sign(text[0], start)
+            raise TemplatedError(shown[0], source=self.source, line=self.line(start))
         if self.delimiter[0] == "$" and self.text.startswith(self.delimiter, start):
-            self.pos = start + len(self.delimiter)
-            return Token(TokenKind.SIGN, self.delimiter, self.delimiter, start, self.pos)
+            return self._take_sign(self.delimiter, start)
         closing = self.text.find(text, end)
         if closing < 0:
-            return self._broken(start) if text == "$$" else self._one_sign(start)
+            return self._broken(start) if text == "$$" else self._take_sign("$", start)
         self.pos = closing + len(text)
         return Token(TokenKind.STRING, self.text[end:closing], "", start, self.pos, "$", end)
 
-    def _one_sign(self, start: int) -> Token:
-        self.pos = start + 1
-        return Token(TokenKind.SIGN, "$", "$", start, start + 1)
+    def _take_sign(self, sign: str, start: int) -> Token:
+        self.pos = start + len(sign)
+        return Token(TokenKind.SIGN, sign, sign, start, self.pos)
 
     def _sign(self, text: str, start: int, end: int) -> Token | None:
         if text in {"'", '"', "`"} or (text == "[" and self.dialect.brackets):
@@ -144,7 +239,7 @@ class Lexer:
         return Token(TokenKind.BROKEN, self.text[start : start + 80], "", start, self.pos)
 
     def _comment(self, start: int) -> Token | None:
-        """Goes past the block comment that begins at `start`, or into it where the server runs what it holds."""
+        """Pass the block comment that begins at `start`, or enter it if the server runs what it holds."""
         if self.dialect.versioned_comments and (version := _VERSIONED.match(self.text, start)):
             self.pos = version.end()
             self._open_versions += 1
@@ -161,8 +256,8 @@ class Lexer:
         return None
 
     def _name(self, text: str, start: int, end: int) -> Token:
-        if template := _TEMPLATE.search(text):
-            raise self._refusal(template[0], start)
+        if template := _QUOTED_TEMPLATE.search(text):
+            raise TemplatedError(template[0], source=self.source, line=self.line(start))
         escaped = text[0] in "uU"
         text = text.lstrip("uU&") if escaped else text
         quote, closing = text[0], text[-1]
@@ -170,7 +265,7 @@ class Lexer:
         return Token(TokenKind.QUOTED, self._unescaped(name) if escaped else name, "", start, end, quote)
 
     def _unescaped(self, name: str) -> str:
-        """What `U&"..."` stands for; UESCAPE behind it, which names another sign than the backslash, is passed."""
+        """Return what `U&"..."` stands for; a UESCAPE behind it, which names another sign than the backslash, is passed."""
         sign = "\\"
         if named := re.compile(r"\s*UESCAPE\s*'(.)'", re.IGNORECASE).match(self.text, self.pos):
             self.pos, sign = named.end(), named[1]
@@ -178,35 +273,13 @@ class Lexer:
         pattern = rf"{escape}(?:({escape})|\+([0-9a-fA-F]{{6}})|([0-9a-fA-F]{{4}}))"
         return re.sub(pattern, lambda found: found[1] or chr(int(found[2] or found[3], 16) % 0x110000), name)
 
-    def _template(self, start: int) -> bool:
-        """Raises if a placeholder begins at `start`; False where the same signs mean something else."""
-        here = self.text[start : start + 400]
-        if here.startswith("<%"):  # pg_trgm has an operator of that look
-            shown = re.match(r"<%[=\-]?[^\n]*?%>", here)
-        elif here.startswith("$("):
-            shown = re.match(r"\$\([^\W\d]\w*\)", here)
-        elif here.startswith("&{"):
-            shown = re.match(r"&\{\w+\}", here)
-        elif here.startswith("${"):
-            shown = re.match(r"\$\{[^}\n]*\}?", here)
-        else:
-            shown = re.match(r"\{\{.*?\}\}|\{%.*?%\}|\{\#.*?\#\}|\{[{%]", here, re.DOTALL)
-        if shown is None:
-            return False
-        raise self._refusal(shown[0], start)
+    def skip(self, *, inside: bool = False) -> Token:
+        """Go to the end of the statement without looking at its words, and return what ends it.
 
-    def _refusal(self, placeholder: str, at: int) -> TemplatedError:
-        return TemplatedError(placeholder, source=self.source, line=self.line(at))
-
-    def skip(self) -> Token:
-        """Goes to the end of the statement without looking at its words.
-
-        The answer is the semicolon that ended it, the BROKEN token that did, or END; a line that ends a statement by itself
-        (GO, a slash, DELIMITER, a client's command) ends it before that line, with a line break for a sign; where statements
-        need no semicolons, a word that may begin one is the answer, and not passed.
+        That is a semicolon, a BROKEN token or END; a line break, if the line behind it may end or begin a statement; in dialects
+        without semicolons a word that may begin a statement, which is not passed. With `inside`, parentheses are returned as well.
         """
-        run = self._lexicon.statement.match
-        text = self.text
+        run, text = self._patterns.inside.match if inside else self._patterns.statement.match, self.text
         while True:
             if (match := run(text, self.pos)) is not None:
                 self.pos = match.end()
@@ -214,37 +287,28 @@ class Lexer:
             sign = text[start : start + 1]
             if not sign:
                 return Token(TokenKind.END, "", "", start, start)
-            if sign == ";":
-                self.pos += 1
-                return Token(TokenKind.SIGN, ";", ";", start, self.pos)
-            if sign == "\n":
-                self.pos += 1
-                return Token(TokenKind.SIGN, "\n", "\n", start, self.pos)
+            if sign in ";\n" or (inside and sign in "()"):
+                return self._take_sign(sign, start)
             if sign == "\\":  # a command to the client, to be read next
                 return Token(TokenKind.SIGN, "\n", "\n", start, start)
             token = self._closer(start)
-            if token is not None and (token.kind is TokenKind.BROKEN or token.kind is TokenKind.WORD):
+            if token is not None and (token.kind is TokenKind.BROKEN or (token.kind is TokenKind.WORD and not inside)):
                 self.pos = token.end if token.kind is TokenKind.BROKEN else token.start
                 return token
 
     def skip_parens(self) -> bool:
-        """Goes behind the parenthesis that closes the one just read; False, and stays, where a statement would end first."""
-        run = self._lexicon.inside.match
+        """Go behind the parenthesis that closes the one just read; False, and stay, if a statement would end first."""
         begin, depth = self.pos, 1
         while depth:
-            if (match := run(self.text, self.pos)) is not None:
-                self.pos = match.end()
-            sign = self.text[self.pos : self.pos + 1]
-            if sign and sign in "()":
-                depth += 1 if sign == "(" else -1
-                self.pos += 1
-            elif sign in {"", ";", "\n"} or ((token := self._closer(self.pos)) and token.kind is TokenKind.BROKEN):
+            sign = self.skip(inside=True).upper
+            if sign not in {"(", ")"}:
                 self.pos = begin
                 return False
+            depth += 1 if sign == "(" else -1
         return True
 
     def _closer(self, start: int) -> Token | None:
-        """The one thing at `start` that cannot be passed over in a run; a comment gives nothing."""
+        """Take the one thing at `start` that cannot be passed in a run; None for a comment."""
         if self.text.startswith("/*", start):
             return self._comment(start)
         if self.text.startswith("*/", start):
@@ -265,7 +329,7 @@ def tokens_of(text: str, dialect: Dialect, *, source: str = "", limit: int = 0) 
 
 
 def _string(text: str, start: int, end: int, dialect: Dialect) -> Token:
-    """The string's value. Escapes are undone as far as SQL inside a string needs it: quotes, backslashes, line ends."""
+    """Return the string's value. Escapes are undone as far as SQL inside a string needs it: quotes, backslashes, line ends."""
     opening = re.match("[^'\"]*", text)
     prefix = opening[0].lower() if opening else ""
     body = text[len(prefix) :]
@@ -274,11 +338,9 @@ def _string(text: str, start: int, end: int, dialect: Dialect) -> Token:
     value = body[width:-width]
     if width == 1:
         value = value.replace(quote * 2, quote)
-    escaped = "e" in prefix or (dialect.backslash and "r" not in prefix)
-    if escaped and "\\" in value:
-        value = re.sub(r"\\(.)", _unescape, value, flags=re.DOTALL)
+    if ("e" in prefix or (dialect.backslash and "r" not in prefix)) and "\\" in value:
+        value = re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), value, flags=re.DOTALL)
     return Token(TokenKind.STRING, value, "", start, end, quote, start + len(prefix) + width)
 
 
-def _unescape(match: re.Match[str]) -> str:
-    return {"n": "\n", "t": "\t", "r": " "}.get(match[1], match[1])
+_ESCAPES: Final = {"n": "\n", "t": "\t", "r": " "}

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from orchestrator.changes.change_set import Change, ChangeSet, Effect, ObjectName
+from orchestrator.changes.change_set import Change, ChangeSet, Effect, ObjectName, ReaderWarnings
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.files import STDIN, decode, read_bytes
-from orchestrator.changes.notices import ReaderWarnings
 
 OPTION: Final = "--changed"
 ADDITIVE_ONLY: Final = (

@@ -1,4 +1,4 @@
-"""The system procedures of SQL Server: those that rename and move, and those that change nothing."""
+"""The vendors' own routines that change tables: SQL Server's system procedures and PostGIS's functions."""
 
 from __future__ import annotations
 
@@ -6,67 +6,76 @@ from collections.abc import Sequence
 from typing import Final
 
 from orchestrator.changes.change_set import Effect
-from orchestrator.changes.cursor import Cursor, split_commas
+from orchestrator.changes.context import ParseContext
+from orchestrator.changes.cursor import Cursor, split_commas, words
+from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.lexer import Token, TokenKind
 from orchestrator.changes.names import NamePart, parse_name
-from orchestrator.changes.reading import ParseContext
 
-_CHANGE_NOTHING: Final = (
-    *("sp_help", "sp_addrole", "sp_droprole", "sp_adduser", "sp_dropuser", "sp_addlogin", "sp_droplogin", "sp_grant"),
-    *("sp_revoke", "sp_addextendedproperty", "sp_updateextendedproperty", "sp_dropextendedproperty", "sp_configure"),
-    *("sp_updatestats", "sp_createstats", "sp_autostats", "sp_recompile", "sp_tableoption", "sp_who", "sp_spaceused"),
-    *("sp_lock", "sp_getapplock", "sp_releaseapplock", "sp_addmessage", "sp_dropmessage", "sp_addlinkedserver"),
-    *("sp_dropserver", "sp_serveroption", "sp_addlinkedsrvlogin", "sp_droplinkedsrvlogin", "sp_set_session_context"),
-    *("sp_columns", "sp_tables", "sp_databases", "sp_depends", "sp_fulltext", "sp_settriggerorder", "sp_dboption"),
-    *(
-        "sp_changedbowner",
-        "sp_bind",
-        "sp_unbind",
-        "sp_cdc_",
-        "sp_query_store",
-        "sp_xml_",
-        "sp_oa",
-        "sp_trace",
-        "sp_cycle",
-    ),
-    *("sp_add_job", "sp_update_job", "sp_delete_job", "sp_start_job", "sp_stop_job", "sp_add_schedule", "sp_attach"),
-    *("sp_delete_schedule", "sp_add_category", "sp_addsrvrolemember", "sp_dropsrvrolemember", "sp_change_users_login"),
-    *(
-        "sp_describe",
-        "sp_estimate",
-        "sp_indexoption",
-        "sp_dbcmptlevel",
-        "sp_control_plan",
-        "sp_create_plan",
-        "sp_reset",
-    ),
-    *("sp_send_dbmail", "sp_addtype", "sp_droptype", "sp_defaultdb", "sp_password", "sp_db_", "sp_flush", "xp_"),
-    *("sp_execute_external_script", "sp_validname", "sp_sequence_get_range", "sp_testlinkedserver", "sp_monitor"),
+_CHANGE_NOTHING: Final = tuple(
+    words("""
+    sp_help sp_addrole sp_droprole sp_adduser sp_dropuser sp_addlogin sp_droplogin sp_grant sp_revoke sp_addextendedproperty
+    sp_updateextendedproperty sp_dropextendedproperty sp_configure sp_updatestats sp_createstats sp_autostats sp_recompile
+    sp_tableoption sp_who sp_spaceused sp_lock sp_getapplock sp_releaseapplock sp_addmessage sp_dropmessage sp_addlinkedserver
+    sp_dropserver sp_serveroption sp_addlinkedsrvlogin sp_droplinkedsrvlogin sp_set_session_context sp_columns sp_tables
+    sp_databases sp_depends sp_fulltext sp_settriggerorder sp_dboption sp_changedbowner sp_bind sp_unbind sp_cdc_ sp_query_store
+    sp_xml_ sp_oa sp_trace sp_cycle sp_add_job sp_update_job sp_delete_job sp_start_job sp_stop_job sp_add_schedule sp_attach
+    sp_delete_schedule sp_add_category sp_addsrvrolemember sp_dropsrvrolemember sp_change_users_login sp_describe sp_estimate
+    sp_indexoption sp_dbcmptlevel sp_control_plan sp_create_plan sp_reset sp_send_dbmail sp_addtype sp_droptype sp_defaultdb
+    sp_password sp_db_ sp_flush xp_ sp_execute_external_script sp_validname sp_sequence_get_range sp_testlinkedserver sp_monitor
+""")
 )
-_OTHER_THINGS: Final = frozenset({"INDEX", "USERDATATYPE", "STATISTICS"})
+"""How the names of system procedures begin that change no table."""
+GEOMETRY: Final = {
+    **dict.fromkeys(
+        words("ADDGEOMETRYCOLUMN ADDRASTERCOLUMN ADDTOPOGEOMETRYCOLUMN"), (Effect.ADDITIVE, "adds a column", 1)
+    ),
+    **dict.fromkeys(
+        words("DROPGEOMETRYCOLUMN DROPRASTERCOLUMN DROPTOPOGEOMETRYCOLUMN"), (Effect.DESTRUCTIVE, "drops a column", 1)
+    ),
+    **dict.fromkeys(words("DROPGEOMETRYTABLE DROPRASTERTABLE"), (Effect.DESTRUCTIVE, "drops the table", 0)),
+    "UPDATEGEOMETRYSRID": (Effect.ADDITIVE, "changes a column's reference system", 1),
+}
+"""PostGIS: what each function does to its table, why, and how many texts come behind the table's name."""
+
+Arguments = dict[str, str | None]
+"""The arguments of a call, by their names in lower case or their numbers from 1; None for one that is no literal."""
 
 
-def system_procedure(reading: ParseContext, parts: tuple[NamePart, ...], cursor: Cursor) -> bool | None:
-    """Reads a call of a system procedure; None if it is none that is known."""
+def system_procedure(reading: ParseContext, parts: tuple[NamePart, ...], cursor: Cursor) -> bool:
+    """Read a call of one of SQL Server's system procedures; False if it is none that is known."""
     name = parts[-1].text.lower()
     arguments = _arguments(cursor.rest())
-    if name == "sp_rename":
-        return _rename(reading, arguments)
-    if name == "sp_renamedb":
-        return _rename_database(reading, arguments)
-    if name == "sp_changeobjectowner":
-        return _change_owner(reading, arguments)
-    if name in {"sp_refreshview", "sp_refreshsqlmodule"}:
-        return _refresh(reading, arguments)
-    if len(parts) > 2 and parts[-3].text.lower() == "msdb":
-        return True  # jobs, mail and backups
-    own = len(parts) == 1 or parts[-2].text.lower() in {"sys", "dbo", "", "msdb"}
-    return True if own and name.startswith(_CHANGE_NOTHING) else None
+    old, new = _argument(arguments, "1", "@objname", "@dbname"), _argument(arguments, "2", "@newname", "@newowner")
+    kind = (_argument(arguments, "3", "@objtype") or "").upper()
+    match name:
+        case "sp_rename" if kind in {"INDEX", "USERDATATYPE", "STATISTICS"}:
+            return True
+        case "sp_rename" if kind != "DATABASE":
+            _rename(reading, _parsed(reading, old), new, kind)
+        case "sp_rename" | "sp_renamedb":
+            for text in (old, new):
+                database = reading.session.catalog_name(_parsed(reading, text))
+                reading.touch(database, Effect.DESTRUCTIVE, "renames the database")
+        case "sp_changeobjectowner":
+            before = reading.session.table(_parsed(reading, old))
+            if not new:
+                raise UnknownFormError
+            reading.touch_renamed(before, before._replace(schema=new), what="moves it to")
+        case "sp_refreshview" | "sp_refreshsqlmodule":
+            view = _parsed(reading, _argument(arguments, "1", "@viewname", "@name"))
+            if reading.session.stored(view[-1]).lower() not in reading.known.routines:
+                reading.touch_table(view, Effect.DESTRUCTIVE, "reads the view's columns anew")
+        case _:
+            if len(parts) > 2 and parts[-3].text.lower() == "msdb":
+                return True  # jobs, mail and backups
+            own = len(parts) == 1 or parts[-2].text.lower() in {"sys", "dbo", "", "msdb"}
+            return own and name.startswith(_CHANGE_NOTHING)
+    return True
 
 
-def _arguments(tokens: Sequence[Token]) -> dict[str, str | None]:
-    """The arguments by their names in lower case, or by their numbers from 1; None for one that is no literal."""
-    found: dict[str, str | None] = {}
+def _arguments(tokens: Sequence[Token]) -> Arguments:
+    found: Arguments = {}
     for number, argument in enumerate(split_commas(tokens), start=1):
         cursor = Cursor(argument)
         key = str(number)
@@ -79,37 +88,32 @@ def _arguments(tokens: Sequence[Token]) -> dict[str, str | None]:
     return found
 
 
-def _argument(arguments: dict[str, str | None], *keys: str) -> str | None:
+def _argument(arguments: Arguments, *keys: str) -> str | None:
     return next((arguments[key] for key in keys if key in arguments), "")
 
 
-def _rename(reading: ParseContext, arguments: dict[str, str | None]) -> bool:
-    kind = (_argument(arguments, "3", "@objtype") or "").upper()
-    if kind in _OTHER_THINGS:
-        return True
-    old, new = _argument(arguments, "1", "@objname"), _argument(arguments, "2", "@newname")
-    if kind == "DATABASE":
-        return _rename_database(reading, arguments)
-    parts = parse_name(old, reading.dialect) if old else None
-    if parts is None or not new:
-        return False
-    is_column = kind == "COLUMN" or (not kind and len(parts) > 1 and _may_be_column(reading, parts))
-    if is_column:
-        if len(parts) < 2:
-            return False
+def _parsed(reading: ParseContext, text: str | None) -> tuple[NamePart, ...]:
+    """Return the name that an argument holds. Raises `UnknownFormError` if it holds none."""
+    parts = parse_name(text, reading.dialect) if text else None
+    if parts is None:
+        raise UnknownFormError
+    return parts
+
+
+def _rename(reading: ParseContext, parts: tuple[NamePart, ...], new: str | None, kind: str) -> None:
+    if not new or (kind == "COLUMN" and len(parts) < 2):
+        raise UnknownFormError
+    if kind == "COLUMN" or (not kind and len(parts) > 1 and _may_be_column(reading, parts)):
         reading.touch_table(parts[:-1], Effect.DESTRUCTIVE, "renames a column")
         if kind or not _may_be_table(reading, parts):
-            return True
+            return
     before = reading.session.table(parts)
     # The new name is taken letter by letter: dots and brackets in it become part of it.
-    after = before._replace(table=new)
-    reading.touch(before, Effect.DESTRUCTIVE, f"renames it to {after}")
-    reading.touch(after, Effect.DESTRUCTIVE, f"was {before}")
-    return True
+    reading.touch_renamed(before, before._replace(table=new))
 
 
 def _may_be_column(reading: ParseContext, parts: tuple[NamePart, ...]) -> bool:
-    """Whether what sp_rename is given without a type may be a column of a table: `t.c` where `t` is no schema that is known."""
+    """Return whether sp_rename without a type may mean a column of a table: `t.c`, if `t` is no schema that is known."""
     session = reading.session
     if len(parts) > 2:
         return session.stored(parts[-3]) != session.catalog
@@ -118,36 +122,22 @@ def _may_be_column(reading: ParseContext, parts: tuple[NamePart, ...]) -> bool:
 
 
 def _may_be_table(reading: ParseContext, parts: tuple[NamePart, ...]) -> bool:
-    """Whether it may be a table as well: `s.t` where the text knows no table `s`. A table of another database it cannot be."""
+    """Return whether it may be a table as well: `s.t`, if the text names no table `s`. It cannot be one of another database."""
     return len(parts) == 2 and reading.session.stored(parts[0]) not in reading.tables
 
 
-def _rename_database(reading: ParseContext, arguments: dict[str, str | None]) -> bool:
-    for key in (("1", "@dbname", "@objname"), ("2", "@newname")):
-        text = _argument(arguments, *key)
-        parts = parse_name(text, reading.dialect) if text else None
-        if parts is None:
-            return False
-        reading.touch(reading.session.catalog_name(parts), Effect.DESTRUCTIVE, "renames the database")
-    return True
-
-
-def _change_owner(reading: ParseContext, arguments: dict[str, str | None]) -> bool:
-    old, owner = _argument(arguments, "1", "@objname"), _argument(arguments, "2", "@newowner")
-    parts = parse_name(old, reading.dialect) if old else None
-    if parts is None or not owner:
-        return False
-    before = reading.session.table(parts)
-    reading.touch(before, Effect.DESTRUCTIVE, f"moves it to {owner}")
-    reading.touch(before._replace(schema=owner), Effect.DESTRUCTIVE, f"was {before}")
-    return True
-
-
-def _refresh(reading: ParseContext, arguments: dict[str, str | None]) -> bool:
-    text = _argument(arguments, "1", "@viewname", "@name")
-    parts = parse_name(text, reading.dialect) if text else None
-    if parts is None:
-        return False
-    if reading.session.stored(parts[-1]).lower() not in reading.known.routines:
-        reading.touch_table(parts, Effect.DESTRUCTIVE, "reads the view's columns anew")
-    return True
+def geometry(reading: ParseContext, name: str, arguments: Sequence[Sequence[Token]]) -> None:
+    """Read a function of PostGIS that alters or drops a table: `(catalog, schema, table, column, ...)`, the first two optional."""
+    effect, reason, behind = GEOMETRY[name]
+    texts: list[str] = []
+    for argument in arguments:
+        if len(argument) not in {1, 3} or argument[0].kind is not TokenKind.STRING:  # `'x'` or `'x'::name`
+            break
+        texts.append(argument[0].text)
+    if name == "ADDTOPOGEOMETRYCOLUMN":
+        texts = texts[1:4]
+    place = texts[: len(texts) - behind][-3:]
+    if not place:
+        reading.widen(f"{reason} of a table that is not known")
+    else:
+        reading.touch_table(tuple(NamePart(text, quoted=True) for text in place if text), effect, reason)

@@ -9,11 +9,25 @@ from itertools import pairwise
 from typing import Final
 
 from orchestrator.changes.alters import alter
-from orchestrator.changes.blocks import begins_routine
-from orchestrator.changes.change_set import ChangeSet
-from orchestrator.changes.control import pass_control
-from orchestrator.changes.creates import create, import_schema, replace, select_into, undrop
-from orchestrator.changes.cursor import Cursor
+from orchestrator.changes.blocks import begins_routine, pass_control
+from orchestrator.changes.change_set import ChangeSet, ReaderWarnings
+from orchestrator.changes.context import MAX_DEPTH, Known, ParseContext
+from orchestrator.changes.creates import (
+    add_rows,
+    attach,
+    convert,
+    copy,
+    create,
+    import_schema,
+    load,
+    refresh,
+    replace,
+    restore,
+    select_into,
+    sync,
+    undrop,
+)
+from orchestrator.changes.cursor import Cursor, words
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.drops import drop, exchange, rename
 from orchestrator.changes.dynamic_sql import (
@@ -27,33 +41,18 @@ from orchestrator.changes.dynamic_sql import (
     procedure,
     query_sets,
 )
-from orchestrator.changes.errors import TemplatedError, UnknownNameError
-from orchestrator.changes.known import Known
+from orchestrator.changes.errors import TemplatedError, UnknownFormError, UnknownNameError
+from orchestrator.changes.keywords import HARMLESS
 from orchestrator.changes.lexer import Lexer, TokenKind
 from orchestrator.changes.literals import remember_all, with_identifiers
 from orchestrator.changes.migration_markers import divide
-from orchestrator.changes.notices import ReaderWarnings
 from orchestrator.changes.placeholders import MARK, fill
-from orchestrator.changes.reading import MAX_DEPTH, ParseContext
 from orchestrator.changes.session import open_session
 from orchestrator.changes.settings import end_transaction, reset, set_value, use
 from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement
-from orchestrator.changes.table_loads import add_rows, attach, convert, copy, load, refresh, restore, sync
-from orchestrator.changes.verbs import HARMLESS
 
 _TAG: Final = re.compile(r"\$\w*\$")
-_RUNS_FILES: Final = (
-    "\\i",
-    "\\ir",
-    "\\include",
-    "\\include_relative",
-    "\\gexec",
-    "\\.",
-    ".read",
-    "!source",
-    "!load",
-    ":r",
-)
+_RUNS_FILES: Final = words("\\i \\ir \\include \\include_relative \\gexec \\. .read !source !load :r")
 """Commands to a client that run SQL which is not in this text."""
 
 
@@ -67,10 +66,10 @@ def read_sql(
     known: Known | None = None,
     notices: ReaderWarnings | None = None,
 ) -> ChangeSet:
-    """What the SQL in `text` touches. Names are folded as the dialect's warehouse stores them.
+    """Return what the SQL in `text` touches. Names are folded as the dialect's warehouse stores them.
 
     `source` stands in the changes for the file's name. `values` fill placeholders, by their names. `known` is what earlier files
-    showed of the database; `notices` takes the warnings, which are part of the answer if it is left out. Raises `ChangesError` for
+    showed of the database; `notices` takes the warnings, which are part of the result if it is left out. Raises `ChangesError` for
     an unknown dialect or a `default_schema` that is none, and `TemplatedError` if a placeholder's value is not known.
     """
     warnings = notices or ReaderWarnings()
@@ -131,8 +130,10 @@ def _one(reading: ParseContext, statement: Statement, *, in_body: bool) -> None:
     if not pass_control(cursor, reading.session, in_body=in_body):
         return
     try:
-        if not _read(reading, cursor, in_body=in_body) and not statement.broken:
-            composed = any(MARK in token.text for token in cursor.tokens if token.kind is not TokenKind.STRING)
+        _read(reading, cursor, in_body=in_body)
+    except UnknownFormError:
+        composed = any(MARK in token.text for token in cursor.tokens if token.kind is not TokenKind.STRING)
+        if not statement.broken:
             reading.widen(COMPOSED if composed else "a form of statement that is not known")
     except UnknownNameError as unknown:
         if unknown.placeholder == MARK:
@@ -145,88 +146,75 @@ def _one(reading: ParseContext, statement: Statement, *, in_body: bool) -> None:
             raise TemplatedError(tag[0] if tag else unknown.placeholder, source=reading.source, line=line) from unknown
 
 
-def _read(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> bool:
+def _read(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
     token = cursor.peek()
     verb = token.upper
     after = cursor.peek(1).upper
     if after in {"=", ":="} and any(each.kind is TokenKind.STRING for each in cursor.rest()):
         calls_of(reading, cursor.rest())
-    if (
-        token.kind is TokenKind.VARIABLE
-        or after == ":="
-        or (after == "=" and token.kind is TokenKind.WORD and verb != "CALL")
-    ):
+    is_word = token.kind is TokenKind.WORD and verb != "CALL"
+    if token.kind is TokenKind.VARIABLE or after == ":=" or (after == "=" and is_word):
         remember_all(reading.session, cursor.rest())
-        return True
-    if verb == "SET" and after == "STATEMENT" and (at := cursor.find("FOR")) > 0:
-        cursor.at += at + 1  # MariaDB: variables for one statement
-        return _read(reading, cursor, in_body=in_body)
-    rule = _RULES.get(verb)
-    if rule is not None:
+    elif verb == "SET" and after == "STATEMENT" and cursor.take_to("FOR"):
+        _read(reading, cursor, in_body=in_body)  # MariaDB: variables for one statement
+    elif rule := _RULES.get(verb):
         cursor.next()
-        return rule(reading, cursor)
-    if verb in {"EXECUTE", "EXEC"}:
+        rule(reading, cursor)
+    elif rule_in_body := _RULES_IN_BODIES.get(verb):
         cursor.next()
-        return execute(reading, cursor, in_body=in_body)
-    if verb == "DO":
-        cursor.next()
-        return do_block(reading, cursor, in_body=in_body)
-    if reading.dialect.batches and verb.startswith(("SP_", "XP_")):
-        return procedure(reading, cursor)
-    if verb == "EXPLAIN":
-        return not _is_analyzed(cursor) or _read(reading, cursor, in_body=in_body)
-    if verb in {"SELECT", "WITH", "FROM", "(", "PERFORM"}:
-        return _query(reading, cursor, in_body=in_body)
-    if verb in HARMLESS or verb in {"", ")"} or token.kind in {TokenKind.NUMBER, TokenKind.STRING}:
-        if verb in {"COMMIT", "ROLLBACK", "ABORT"}:
-            end_transaction(reading)
-        return True
-    return in_body and _assigns(cursor)
+        rule_in_body(reading, cursor, in_body=in_body)
+    elif reading.dialect.batches and verb.startswith(("SP_", "XP_")):
+        procedure(reading, cursor)
+    elif verb in {"SELECT", "WITH", "FROM", "(", "PERFORM"}:
+        _query(reading, cursor, in_body=in_body)
+    elif verb in {"COMMIT", "ROLLBACK", "ABORT"}:
+        end_transaction(reading)
+    elif (
+        verb not in HARMLESS
+        and token.kind not in {TokenKind.NUMBER, TokenKind.STRING}
+        and not (in_body and _assigns(cursor))
+    ):
+        raise UnknownFormError
 
 
 def _assigns(cursor: Cursor) -> bool:
-    """Whether a body's statement is an assignment: `x[1] := ...`, `$1 := ...`, `r.a = ...`. No two words stand before its sign."""
+    """Return whether a body's statement is an assignment: `x[1] := ...`, `$1 := ...`, `r.a = ...`.
+
+    No two words stand before its sign.
+    """
     target = cursor.rest()[: max(cursor.find(":=", "="), 0)]
     return bool(target) and not any(one.kind is other.kind is TokenKind.WORD for one, other in pairwise(target))
 
 
-def _is_analyzed(cursor: Cursor) -> bool:
-    """Goes past EXPLAIN and its options: with ANALYZE the statement behind them is run."""
-    cursor.next()
-    begin = cursor.at
-    if cursor.word == "(":
-        cursor.skip_parens()
-    while cursor.take_any(frozenset({"ANALYZE", "ANALYSE", "VERBOSE"})):
-        pass
-    return any(token.upper in {"ANALYZE", "ANALYSE"} for token in cursor.tokens[begin : cursor.at])
+def _explain(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
+    """Read what follows EXPLAIN: with ANALYZE the statement behind it is run."""
+    options = list(cursor.skip_parens())
+    while cursor.word in {"ANALYZE", "ANALYSE", "VERBOSE"}:
+        options.append(cursor.next())
+    if any(token.upper in {"ANALYZE", "ANALYSE"} for token in options):
+        _read(reading, cursor, in_body=in_body)
 
 
-def _query(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> bool:
+def _query(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
     calls_of(reading, cursor.rest())
     if cursor.next().upper == "WITH" and cursor.find("PROCEDURE") > 0:
-        return anonymous_procedure(reading, cursor)
-    _set_config(reading, cursor)
-    if reading.dialect.select_into and not (in_body and not reading.dialect.batches):
-        query_sets(reading, cursor.rest(), in_body=in_body)
-        return select_into(reading, cursor)
-    query_sets(reading, cursor.rest(), in_body=in_body)
-    return True
-
-
-def _set_config(reading: ParseContext, cursor: Cursor) -> None:
-    """`SELECT set_config('search_path', '...', false)`, as pg_dump writes it."""
+        anonymous_procedure(reading, cursor)
+        return
     tokens = cursor.rest()
     for at, token in enumerate(tokens[:6]):
+        # `SELECT set_config('search_path', '...', false)`, as pg_dump writes it
         if token.upper == "SET_CONFIG" and len(tokens) > at + 4 and tokens[at + 2].text == "search_path":
             set_value(reading, Cursor([tokens[at + 2]._replace(upper="SEARCH_PATH"), *tokens[at + 4 : at + 5]]))
+    query_sets(reading, tokens, in_body=in_body)
+    if reading.dialect.select_into and (reading.dialect.batches or not in_body):
+        select_into(reading, cursor)
 
 
-def _let(reading: ParseContext, cursor: Cursor) -> bool:
+def _let(reading: ParseContext, cursor: Cursor) -> None:
     remember_all(reading.session, cursor.rest())
-    return True
 
 
-_RULES: Final[dict[str, Callable[[ParseContext, Cursor], bool]]] = {
+_RULES: Final[dict[str, Callable[[ParseContext, Cursor], None]]] = {
     "CREATE": create,
     "ALTER": alter,
     "REPLACE": replace,
@@ -251,3 +239,4 @@ _RULES: Final[dict[str, Callable[[ParseContext, Cursor], bool]]] = {
     "SYNC": sync,
     "LET": _let,
 }
+_RULES_IN_BODIES: Final = {"EXECUTE": execute, "EXEC": execute, "DO": do_block, "EXPLAIN": _explain}

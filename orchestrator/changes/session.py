@@ -1,4 +1,4 @@
-"""What a session remembers between its statements: where it is, what is temporary, what its variables and routines hold."""
+"""The state of a session between its statements: the current schema, temporary tables, variables and routines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Session:
     declaring: bool = False
 
     def stored(self, part: NamePart) -> str:
-        """The part as the warehouse stores it. Raises `UnknownNameError` if it holds a placeholder."""
+        """Return the part as the warehouse stores it. Raises `UnknownNameError` if it holds a placeholder."""
         if part.placeholder:
             raise UnknownNameError(part.placeholder, part.at)
         if self.keep_quoted_case and part.quoted:
@@ -65,7 +65,7 @@ class Session:
         return fold(part, self.dialect, ignore_quotes=self.ignore_quotes)
 
     def table(self, parts: tuple[NamePart, ...]) -> ObjectName:
-        """The full name of a table or view that is written so."""
+        """Return the full name of a table or view that is written so."""
         stored = [self.stored(part) for part in parts[-3:]]
         if len(stored) == 1:
             return ObjectName(self.catalog if self.schema is not None or self.catalog else None, self.schema, stored[0])
@@ -76,28 +76,29 @@ class Session:
         return ObjectName(stored[0] or self.catalog, stored[1] or self._middle(), stored[2])
 
     def _middle(self) -> str | None:
-        """The schema of `db..t`."""
+        """Return the schema of `db..t`."""
         return {"snowflake": "PUBLIC", "tsql": "dbo"}.get(self.dialect.name, self.schema)
 
     def schema_name(self, parts: tuple[NamePart, ...]) -> ObjectName:
-        """The full name of a schema that is written so."""
+        """Return the full name of a schema that is written so."""
         stored = [self.stored(part) for part in parts[-2:]]
         return ObjectName(stored[0], stored[1], None) if len(stored) == 2 else ObjectName(self.catalog, stored[0], None)
 
     def catalog_name(self, parts: tuple[NamePart, ...]) -> ObjectName:
-        """The name of a catalog."""
+        """Return the name of a catalog."""
         return ObjectName(self.stored(parts[-1]), None, None)
 
     def beside(self, name: ObjectName, parts: tuple[NamePart, ...]) -> ObjectName:
-        """The full name of what `parts` say, where a name without a schema means one beside `name`."""
+        """Return the full name of what `parts` say, if a name without a schema means one beside `name`."""
         if len(parts) == 1:
             return ObjectName(name.catalog, name.schema, self.stored(parts[0]))
         full = self.table(parts)
         return full if full.catalog is not None else ObjectName(name.catalog, full.schema, full.table)
 
     def new_names(self, old: ObjectName, parts: tuple[NamePart, ...]) -> tuple[ObjectName, ...]:
-        """What `parts` may mean as the new name of `old`, or as the other one in a swap with it: where a bare name is one
-        of the session's schema and that is not known, it is likely beside the old one, and may be anywhere.
+        """Return what `parts` may mean as the new name of `old`, or as the other one in a swap with it.
+
+        If a bare name is one of the session's schema and that is not known, it is likely beside the old one, and may be anywhere.
         """
         beside = self.beside(old, parts)
         if len(parts) > 1 or not self.dialect.renames_into_session:
@@ -106,29 +107,29 @@ class Session:
         return (here,) if here.schema is not None or here == beside else (beside, here)
 
     def says_temporary(self, parts: tuple[NamePart, ...]) -> bool:
-        """Whether the name itself, as written, is one of a temporary table."""
+        """Return whether the name itself, as written, is one of a temporary table."""
         if parts[-1].placeholder:
             return False
         inside = self.dialect.name == "duckdb" and len(parts) > 1 and parts[0].text.lower() == "temp"
         return inside or is_temporary(parts, self.dialect)
 
     def is_temporary(self, parts: tuple[NamePart, ...]) -> bool:
-        """Whether the name means a table that ends with the connection."""
+        """Return whether the name means a table that ends with the connection."""
         if self.says_temporary(parts):
             return True
         return bool(self.temporary) and not self.temporary.isdisjoint(self._known_as(parts))
 
     def make_temporary(self, parts: tuple[NamePart, ...]) -> None:
-        """Remembers that the name means a temporary table from here on."""
+        """Record that the name means a temporary table from here on."""
         if not any(part.placeholder for part in parts):
             self.temporary |= self._known_as(parts)
 
     def drop_temporary(self, parts: tuple[NamePart, ...]) -> None:
-        """Forgets a temporary table."""
+        """Record that a temporary table is gone."""
         self.temporary -= self._known_as(parts)
 
     def _known_as(self, parts: tuple[NamePart, ...]) -> set[str]:
-        """What a temporary table of that name goes by: elsewhere than in a schema, one without a schema goes by itself alone."""
+        """Return the names of a temporary table; if it is in no schema, its bare name alone."""
         full = str(self.table(parts)).lower()
         if len(parts) > 1:
             return {full}
@@ -137,18 +138,20 @@ class Session:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """What moves the current catalog and schema in this block moves them for this block alone."""
+        """Restore the current catalog and schema at the block's end."""
         place = (self.catalog, self.schema)
-        yield
-        self.move(*place)
+        try:
+            yield
+        finally:
+            self.move(*place)
 
     def move(self, catalog: str | None, schema: str | None) -> None:
-        """Makes these the current catalog and schema."""
+        """Make these the current catalog and schema."""
         self.catalog, self.schema = catalog, schema
 
 
 def open_session(dialect: Dialect, default_schema: str | None) -> Session:
-    """A session that begins in `default_schema`, which may be written `schema` or `catalog.schema`, with the dialect's quotes.
+    """Return a session that begins in `default_schema`, which may be written `schema` or `catalog.schema`, with the dialect's quotes.
 
     Raises `ChangesError` if it is no such name.
     """

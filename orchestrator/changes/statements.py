@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from orchestrator.changes.batches import Starters
 from orchestrator.changes.blocks import BATCH_ROUTINES, ROUTINES, Body, begins_routine
-from orchestrator.changes.borders import begins_statement
+from orchestrator.changes.borders import LINE_VERBS, RIGHTS, Starters, begins_statement
+from orchestrator.changes.cursor import words
+from orchestrator.changes.keywords import SKIPPED
 from orchestrator.changes.lexer import Lexer, Token, TokenKind
-from orchestrator.changes.verbs import SKIPPED
 
 MAX_HEAD: Final = 60
-"""What is created or dropped is named among a statement's first tokens: the definition behind them is passed over."""
+"""What is created or dropped is named among a statement's first tokens: the definition behind them is passed."""
 
 _GO: Final = re.compile(r"[ \t]*\d*[ \t]*;?[ \t]*(?:--[^\n]*)?$", re.MULTILINE)
 _DELIMITER: Final = re.compile(r"[ \t]+(\S+)[^\n]*")
-_REST: Final = re.compile(r"[^\n]*")
-
-_LINES: Final = frozenset({"GO", "/", "DELIMITER", "\\"})
-"""What ends a statement by itself, first in a line."""
-_VERBS: Final = frozenset({"CREATE", "ALTER", "DROP", "RENAME", "UNDROP", "DO", "EXECUTE", "USE", "SET"})
-"""First words, in a line, that may begin a statement although the one before has no semicolon."""
-_RIGHTS: Final = frozenset({"GRANT", "REVOKE", "DENY"})
 _GIVEN: Final = re.compile(r"\b(?:TO|FROM)\b", re.IGNORECASE)
-_FILE_COMMANDS: Final = frozenset({"PUT", "GET", "LIST", "LS", "REMOVE", "RM"})
+_FILE_COMMANDS: Final = words("PUT GET LIST LS REMOVE RM")
 _FILE_ARGUMENTS: Final = re.compile(r"(?:\s+(?:'(?:[^'\\]|\\.)*'|(?:file:|@|snow:)[^\s;]*))+", re.IGNORECASE)
-"""Paths behind SnowSQL's PUT and its kin: what looks like a comment in one is a part of it."""
-_COLUMNS_MAY_COME: Final = re.compile(
+"""Paths behind SnowSQL's PUT and the like: what looks like a comment in one is a part of it."""
+_MAY_ADD_COLUMNS: Final = re.compile(
     r"(?:merge|insert)\s+(?:overwrite\s+)?with\s+schema\s+evolution\b|copy\s+from\s+database\b|load\s+data\b"
     r"|copy\s+into\s[^;]*?(?:mergeSchema|match_by_column_name)",
     re.IGNORECASE,
 )
-"""Data statements that may make a table or add columns to it."""
-_LINE_WORDS: Final = {"mysql": frozenset({"USE", "SOURCE"})}
-"""First words, in a line, of what the client takes without a semicolon: the line's end ends it."""
+"""Data statements that may create a table or add columns to it."""
+_COPIED: Final = re.compile(r"copy\b[^;]*?\bfrom\s+stdin\b[^;]*;[^\n]*\n", re.IGNORECASE)
+_COPIED_END: Final = re.compile(r"^\\\.[ \t]*$", re.MULTILINE)
 _CLIENTS: Final = {"tsql": ":", "duckdb": ".", "snowflake": "!"}
-"""How a line begins that is for sqlcmd, DuckDB's shell or SnowSQL."""
+"""How a line begins that is for sqlcmd, DuckDB's shell or SnowSQL; psql's backslash is understood in every dialect."""
 
 
 class Statement(NamedTuple):
@@ -51,7 +44,7 @@ class Statement(NamedTuple):
     broken: str = ""
     """What is wrong with its end: a quote, a comment or a body that never closes."""
     client: str = ""
-    """The line, where it is a command to the client program and not SQL."""
+    """The line, if it is a command to the client program and not SQL."""
 
 
 class Splitter:
@@ -66,19 +59,19 @@ class Splitter:
         self._several = False
         self._parens = 0
         self._line_end: int | None = None
-        self._line_words = _LINE_WORDS.get(lexer.dialect.name, frozenset())
+        name = lexer.dialect.name
+        self._line_words = words("USE SOURCE") if name == "mysql" else frozenset[str]()
+        """First words, in a line, of what the client takes without a semicolon: the line's end ends it."""
         self._routines = BATCH_ROUTINES if lexer.dialect.batches else ROUTINES
-        # psql's backslash ends a statement in every dialect; a string or a quoted name has no upper form, and never does.
-        self._client = _CLIENTS.get(lexer.dialect.name, "\\")
-        self._enders = _LINES | {";", self._client}
+        self._client = _CLIENTS.get(name, "\\")
+        self._enders = words("GO / DELIMITER \\ ;") | {self._client}
         self._starters = Starters() if lexer.dialect.batches else None
-        self._has_paths = lexer.dialect.name == "snowflake"
-        self._may_matter = {"COPY", "LOAD"} | ({"MERGE", "INSERT"} if lexer.dialect.name == "databricks" else set())
+        self._may_matter = words("COPY LOAD MERGE INSERT" if name == "databricks" else "COPY LOAD")
         self.evolves = False
         """Databricks: data statements may add columns, as a setting of the session says."""
 
     def statements(self) -> Iterator[Statement]:
-        """Each statement that is not known to be harmless by its first word alone."""
+        """Return each statement that is not known to be harmless by its first word alone."""
         lexer, starters = self._lexer, self._starters
         while (token := lexer.next()).kind is not TokenKind.END:
             if self._line_end is not None and token.start >= self._line_end:
@@ -91,45 +84,47 @@ class Splitter:
                 if ended is not None:
                     yield from ended
                     continue
-            if starters is None and token.upper in _VERBS and self._tokens and self._is_border(token):
+            if starters is None and token.upper in LINE_VERBS and self._tokens and self._is_border(token):
                 yield from self._finish(token.start)
             if starters is not None and self._body is None and starters.starts(self._tokens, token, self._following):
                 yield from self._finish(token.start)
                 starters.starts([], token, self._following)
             self._add(token)
             if len(self._tokens) == 1 and token.upper in self._line_words and self._begins_line(token):
-                line = _REST.match(self._text, token.start)
-                self._line_end = line.end() if line else len(self._text)
+                self._line_end = self._end_of_line(token.start)
             if len(self._tokens) == 1 or len(self._tokens) >= MAX_HEAD:
                 yield from self._skip(token)
             elif token.upper == "(" and self._tokens[0].upper == "CREATE":
                 self._skip_columns()
-        broken = "its body never ends" if self._body is not None and self._body.is_open() and not starters else ""
-        yield from self._finish(len(self._text), broken=broken)
+        is_open = self._body is not None and self._body.is_open() and not starters
+        yield from self._finish(len(self._text), broken="its body never ends" if is_open else "")
 
     def _skip_columns(self) -> None:
-        """Passes over what a new table's columns are: they are read only if need be, from the text."""
+        """Pass what a new table's columns are: they are read only if need be, from the text."""
         head = [token.upper for token in self._tokens]
-        if self._body is None and "TABLE" in head and head.count("(") == 1 and head[-2] not in {"IDENTIFIER", "%", "$"}:
-            before = self._lexer.pos
-            if self._lexer.skip_parens():
-                end = self._lexer.pos
-                closing = Token(TokenKind.SIGN, ")", ")", end - 1, end)
-                if self._starters is not None:
-                    self._starters.starts(self._tokens, closing, self._following)
-                self._add(closing)
-            else:
-                self._lexer.pos = before
+        if (
+            self._body is not None
+            or "TABLE" not in head
+            or head.count("(") != 1
+            or head[-2] in {"IDENTIFIER", "%", "$"}
+        ):
+            return
+        if self._lexer.skip_parens():
+            end = self._lexer.pos
+            closing = Token(TokenKind.SIGN, ")", ")", end - 1, end)
+            if self._starters is not None:
+                self._starters.starts(self._tokens, closing, self._following)
+            self._add(closing)
 
     def _following(self) -> Token:
-        """The token after the present one, without taking it."""
-        here = self._lexer.pos
-        following = self._lexer.next()
-        self._lexer.pos = here
-        return following
+        return self._lexer.peek()[0]
+
+    def _end_of_line(self, start: int) -> int:
+        end = self._text.find("\n", start)
+        return end if end >= 0 else len(self._text)
 
     def _ends(self, token: Token) -> Iterator[Statement] | None:
-        """What the statement's end gives, where `token` ends it; None where it does not."""
+        """Return what the statement's end gives if `token` ends it; None if it does not."""
         word = token.upper
         if self._lexer.delimiter != ";" and self._text.startswith(self._lexer.delimiter, token.start):
             self._lexer.pos = token.start + len(self._lexer.delimiter)
@@ -152,19 +147,18 @@ class Splitter:
         return not self._text[self._text.rfind("\n", 0, token.start) + 1 : token.start].strip()
 
     def _is_border(self, token: Token) -> bool:
-        """Whether a statement begins here, at the beginning of a line, although nothing ended the one before."""
-        if self._parens > 0 or self._lexer.delimiter != ";":
+        """Return whether a statement begins here, at the beginning of a line, although nothing ended the one before."""
+        if self._parens > 0 or self._lexer.delimiter != ";" or (self._body is not None and self._body.is_open()):
             return False
         if self._text.find("\n", self._tokens[-1].end, token.start) < 0:
             return False
-        if self._body is not None and self._body.is_open():
-            return False
-        return begins_statement(
-            self._tokens, token, self._following(), self._lexer.dialect, routine=self._body is not None
-        )
+        return self._begins(self._tokens, token, self._following())
+
+    def _begins(self, tokens: Sequence[Token], token: Token, following: Token) -> bool:
+        return begins_statement(tokens, token, following, self._lexer.dialect, routine=self._body is not None)
 
     def _line(self, token: Token) -> Iterator[Statement] | None:
-        """A line that ends the statement before it by itself."""
+        """Read a line that ends the statement before it by itself."""
         if token.upper == "DELIMITER":
             named = _DELIMITER.match(self._text, token.end)
             if named is None:
@@ -174,11 +168,9 @@ class Splitter:
             self._lexer.delimiter = named[1]
             return iter(finished)
         if token.upper in {"\\", self._client}:
-            rest = _REST.match(self._text, token.start)
-            self._lexer.pos = rest.end() if rest else token.end
-            line = rest[0] if rest else ""
-            finished = list(self._finish(token.start))
-            return iter([*finished, Statement([token], token.start, self._lexer.pos, client=line)])
+            self._lexer.pos = self._end_of_line(token.start)
+            line = self._text[token.start : self._lexer.pos]
+            return iter([*self._finish(token.start), Statement([token], token.start, self._lexer.pos, client=line)])
         alone = _GO.match(self._text, token.end)
         if alone is None or (token.upper == "/" and alone[0].strip()):
             return None
@@ -187,8 +179,7 @@ class Splitter:
 
     def _add(self, token: Token) -> None:
         self._tokens.append(token)
-        if token.upper in {"(", ")"}:
-            self._parens += 1 if token.upper == "(" else -1
+        self._parens += (token.upper == "(") - (token.upper == ")")
         if self._body is not None:
             self._body.feed(token)
         elif token.upper in self._routines and len(self._tokens) <= MAX_HEAD and begins_routine(self._tokens):
@@ -197,44 +188,47 @@ class Splitter:
                 self._body.feed(each)
 
     def _skip(self, token: Token) -> Iterator[Statement]:
-        """Passes over the rest of a statement of which enough is known."""
-        if self._lexer.delimiter != ";" or self._body is not None:
+        """Pass the rest of a statement of which enough is known."""
+        lexer, head = self._lexer, self._tokens
+        if lexer.delimiter != ";" or self._body is not None:
             return
-        if len(self._tokens) == 1:
-            if self._has_paths and token.upper in _FILE_COMMANDS:
+        if len(head) == 1:
+            if token.upper in _FILE_COMMANDS and lexer.dialect.name == "snowflake":
                 paths = _FILE_ARGUMENTS.match(self._text, token.end)
-                self._lexer.pos = paths.end() if paths else token.end
+                lexer.pos = paths.end() if paths else token.end
             if token.upper not in SKIPPED or self._wants_a_look(token):
                 return
-        elif self._tokens[0].upper != "CREATE" or self._starters is not None or self._tokens[1].upper == "SCHEMA":
+        elif head[0].upper != "CREATE" or self._starters is not None or head[1].upper == "SCHEMA":
             return
-        begin = self._lexer.pos
-        ending = self._lexer.skip()
-        while (
-            ending.upper == "\n"
-            and self._tokens[0].upper in _RIGHTS
-            and not _GIVEN.search(self._text, begin, ending.start)
-        ):
-            begin = ending.start
-            ending = self._lexer.skip()  # a right that is called CREATE TABLE
+        begin = lexer.pos
+        while (ending := lexer.skip()).upper == "\n" and not self._ends_before_line(begin, ending):
+            pass
         if ending.kind is TokenKind.BROKEN:
             yield from self._finish(ending.start, broken=f"{ending.text[:2].strip()} is never closed")
         elif ending.kind is not TokenKind.WORD:
             yield from self._finish(ending.start)
 
+    def _ends_before_line(self, begin: int, ending: Token) -> bool:
+        """Return whether a statement that is passed ends before the line that comes next."""
+        token, following = self._lexer.peek(2)
+        if token.upper not in LINE_VERBS:
+            return True
+        if self._tokens[0].upper in RIGHTS and not _GIVEN.search(self._text, begin, ending.start):
+            return False  # a right that is called CREATE TABLE
+        return self._begins(self._tokens[:3], token, following)
+
     def _wants_a_look(self, token: Token) -> bool:
-        """Whether a statement that begins with a harmless word is to be read all the same; data behind COPY is passed."""
-        if self._starters is not None and token.upper in {"GRANT", "REVOKE", "DENY"}:
+        """Return whether a statement that begins with a harmless word is to be read; data behind COPY is passed."""
+        if self._starters is not None and token.upper in RIGHTS:
             return True
         if token.upper not in self._may_matter:
             return False
         if token.upper in {"MERGE", "INSERT"}:
-            return self.evolves or _COLUMNS_MAY_COME.match(self._text, token.start) is not None
-        head = self._text[token.start : token.start + 5000]
-        data = re.match(r"copy\b[^;]*?\bfrom\s+stdin\b[^;]*;[^\n]*\n", head, re.IGNORECASE)
+            return self.evolves or _MAY_ADD_COLUMNS.match(self._text, token.start) is not None
+        data = _COPIED.match(self._text, token.start, token.start + 5000)
         if data is None:
-            return _COLUMNS_MAY_COME.match(head) is not None
-        closing = re.compile(r"^\\\.[ \t]*$", re.MULTILINE).search(self._text, token.start + data.end() - 1)
+            return _MAY_ADD_COLUMNS.match(self._text, token.start, token.start + 5000) is not None
+        closing = _COPIED_END.search(self._text, data.end() - 1)
         self._lexer.pos = closing.end() if closing else len(self._text)
         self._tokens.clear()
         return True

@@ -4,11 +4,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.changes.change_set import ChangeSet
+from orchestrator.changes.change_set import ChangeSet, ReaderWarnings
 from orchestrator.changes.dialects import DIALECTS
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.files import decode
-from orchestrator.changes.notices import ReaderWarnings
 from orchestrator.changes.reader import read_sql
 
 PIECES = (

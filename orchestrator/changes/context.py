@@ -1,0 +1,218 @@
+"""What is known while SQL is read: what one text touched so far, and what the given files show of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from orchestrator.changes.change_set import (
+    Change,
+    ChangeSet,
+    Effect,
+    NotUnderstood,
+    ObjectName,
+    ReaderWarnings,
+    shorten,
+)
+from orchestrator.changes.cursor import Cursor
+from orchestrator.changes.errors import UnknownFormError
+from orchestrator.changes.lexer import Lexer, Token, TokenKind, tokens_of
+from orchestrator.changes.names import NamePart, read_name
+from orchestrator.changes.placeholders import MARK
+from orchestrator.changes.session import Routine, Session
+
+MAX_DEPTH: Final = 12
+"""SQL in a string in SQL in a string: deeper than this it counts as not understood."""
+
+Found = dict[ObjectName, tuple[Effect, list[str]]]
+
+
+class Known:
+    """Shared by all files of one reading. It only grows: the order of the files may not be the order in which they ran."""
+
+    def __init__(self) -> None:
+        """Nothing is known."""
+        self._children: dict[ObjectName, dict[ObjectName, bool]] = {}
+        self._views: list[tuple[ObjectName, str, Session, str | None, str | None]] = []
+        self._readers: dict[ObjectName, list[ObjectName]] = {}
+        self.partitioned: set[ObjectName] = set()
+        """PostgreSQL's tables that have partitions."""
+        self.evolving: set[ObjectName] = set()
+        """Snowflake's tables to which a load may add columns."""
+        self.routines: dict[str, Routine | None] = {}
+        """The routines that some file defines, by their names without schemas, in lower case; None if the body is not SQL."""
+
+    def add_child(self, parent: ObjectName, child: ObjectName, *, is_partition: bool) -> None:
+        """Record a partition, or a table that inherits."""
+        self._children.setdefault(parent, {})[child] = is_partition
+
+    def heirs(self, parent: ObjectName, *, partitions_only: bool = False) -> list[ObjectName]:
+        """Return the partitions of a table and the tables that inherit from it, those of its children among them."""
+        found: dict[ObjectName, None] = {}
+        waiting = [parent]
+        while waiting:
+            for child, is_partition in self._children.get(waiting.pop(), {}).items():
+                if child not in found and child != parent and (is_partition or not partitions_only):
+                    found[child] = None
+                    waiting.append(child)
+        return list(found)
+
+    def rename(self, old: ObjectName, new: ObjectName) -> None:
+        """Record that a table has another name from here on."""
+        if old in self._children:
+            self._children.setdefault(new, {}).update(self._children[old])
+        for children in self._children.values():
+            if old in children:
+                children[new] = children[old]
+
+    def add_view(self, view: ObjectName, text: str, session: Session) -> None:
+        """Record a view by the statement that creates it; its text is read only if something that it reads is dropped."""
+        self._views.append((view, text, session, session.catalog, session.schema))
+
+    def dependents(self, dropped: ObjectName) -> list[ObjectName]:
+        """Return the known views that read a table, a view or a whole schema, and those that read these."""
+        for view, text, session, catalog, schema in self._views:
+            for name in _names_in(text, session, catalog, schema):
+                self._readers.setdefault(name, []).append(view)
+                self._readers.setdefault(name._replace(table=None), []).append(view)
+        self._views.clear()
+        found: dict[ObjectName, None] = {}
+        waiting = [dropped]
+        while waiting:
+            for view in self._readers.get(waiting.pop(), ()):
+                if view not in found and view != dropped:
+                    found[view] = None
+                    waiting.append(view)
+        return list(found)
+
+
+def _names_in(text: str, session: Session, catalog: str | None, schema: str | None) -> Iterator[ObjectName]:
+    """Everything in a view's query that may be the name of a table."""
+    cursor = Cursor(tokens_of(text, session.dialect))
+    cursor.at = max(cursor.find("AS"), 0)
+    with session.apart():
+        session.move(catalog, schema)
+        while not cursor.done():
+            before = cursor.at
+            is_name = cursor.peek().kind in {TokenKind.WORD, TokenKind.QUOTED}
+            parts = read_name(cursor, session.dialect) if is_name else None
+            if parts is not None and not any(part.placeholder for part in parts):
+                yield session.table(parts)
+            if cursor.at == before:
+                cursor.next()
+
+
+class ParseContext:
+    """One text being read: what was found, and the session that it runs in."""
+
+    def __init__(self, session: Session, *, source: str, known: Known, notices: ReaderWarnings) -> None:
+        """Nothing has been found. `known` and `notices` are shared with the other files."""
+        self.session = session
+        self.known = known
+        self.notices = notices
+        self.dialect = session.dialect
+        self.source = source
+        self.depth = 0
+        self.line = 1
+        self.text = ""
+        """The statement that is being read, as it is written."""
+        self.changes: list[Change] = []
+        self.not_understood: dict[tuple[int, str], NotUnderstood] = {}
+        """What was not understood, by its line and text: each place once."""
+        self.schemas: set[str | None] = set()
+        self.tables: set[str | None] = set()
+        """The schemas and the tables that the text has named so far."""
+        self.run_length = 0
+        """How much of routines' bodies was read for calls of them, in characters."""
+        self.is_quoted = False
+        """Whether the SQL being read is an argument of a function: a placeholder in it belongs to that function."""
+        self.run_text: Callable[[str, int, bool], None] = _unset
+        """Reads SQL that runs at once: its text, its first line, whether it is a block of the procedural language."""
+        self.lexer = Lexer("", session.dialect, source=source)
+        self._found: Found = {}
+
+    def name(self, cursor: Cursor) -> tuple[NamePart, ...]:
+        """Take the name that comes next. Raises `UnknownFormError` if there is none."""
+        parts = read_name(cursor, self.dialect)
+        if parts is None:
+            raise UnknownFormError
+        return parts
+
+    def touch(self, name: ObjectName, effect: Effect, reason: str) -> None:
+        """Record that the present statement touches `name`; several times means the strongest effect, all reasons."""
+        known, reasons = self._found.get(name, (effect, []))
+        strongest = Effect.DESTRUCTIVE if Effect.DESTRUCTIVE in {effect, known} else Effect.ADDITIVE
+        self._found[name] = (strongest, reasons if reason in reasons else [*reasons, reason])
+
+    def touch_table(self, parts: tuple[NamePart, ...], effect: Effect, reason: str) -> ObjectName | None:
+        """Record a table that is written so, if it is not a temporary one, and return its full name."""
+        if self.session.is_temporary(parts):
+            return None
+        name = self.session.table(parts)
+        self.touch(name, effect, reason)
+        return name
+
+    def touch_renamed(self, old: ObjectName, *new: ObjectName, what: str = "renames it to") -> None:
+        """Record both names of something that is renamed, moved or swapped; of several new names, any may be meant."""
+        self.touch(old, Effect.DESTRUCTIVE, f"{what} {' or '.join(map(str, new))}")
+        for name in new:
+            self.touch(name, Effect.DESTRUCTIVE, f"{what} {old}" if "swapped" in what else f"was {old}")
+
+    def touch_referred(self, tokens: Sequence[Token]) -> None:
+        """Record the tables that foreign keys in a definition refer to: relationships to them come or go."""
+        for at, token in enumerate(tokens):
+            if token.upper == "REFERENCES" and (parts := read_name(Cursor(tokens, at + 1), self.dialect)):
+                self.touch_table(parts, Effect.ADDITIVE, "a foreign key refers to it")
+
+    def touch_heirs(self, name: ObjectName, effect: Effect, reason: str, *, partitions_only: bool = False) -> None:
+        """Record what happens to a table's partitions, and to the tables that inherit from it. There may be others."""
+        for heir in self.known.heirs(name, partitions_only=partitions_only):
+            self.touch(heir, effect, f"is a part of {name}: {reason}")
+        if name in self.known.partitioned:
+            self.warn(
+                "what happens to a partitioned table happens to all of its partitions; only those that the given SQL creates are known"
+            )
+
+    def touch_dependents(self, dropped: ObjectName) -> None:
+        """Record what CASCADE takes along: the views that are known to read what is dropped. Others may go as well."""
+        if not self.dialect.views_depend:
+            return
+        for view in self.known.dependents(dropped):
+            self.touch(view, Effect.DESTRUCTIVE, f"goes with {dropped}, which it reads")
+        self.warn(
+            "CASCADE also drops the views and foreign keys that depend on what is dropped; of these, only views that the given SQL "
+            "creates are known"
+        )
+
+    def widen(self, reason: str, *, text: str = "", line: int = 0) -> None:
+        """Record that the present statement may touch anything."""
+        shown = shorten((text or self.text).replace(MARK, "..."))
+        lost = NotUnderstood(source=self.source, line=line or self.line, text=shown, reason=reason)
+        self.not_understood.setdefault((lost.line, lost.text), lost)
+
+    def warn(self, what: str) -> None:
+        """Record a warning about the present statement."""
+        self.notices.add(what, f"{self.source}:{self.line} ({shorten(self.text)})")
+
+    def begin(self, line: int, text: str) -> tuple[int, str, Found]:
+        """Begin a statement, maybe within another, and return what `finish` needs."""
+        outer = (self.line, self.text, self._found)
+        self.line, self.text, self._found = line, text, {}
+        return outer
+
+    def finish(self, outer: tuple[int, str, Found]) -> None:
+        """End a statement, and list what it touched."""
+        for name, (effect, reasons) in self._found.items():
+            self.schemas.add(name.schema)
+            self.tables.add(name.table)
+            reason = "; ".join(reasons)
+            self.changes.append(Change(name=name, effect=effect, source=self.source, line=self.line, reason=reason))
+        self.line, self.text, self._found = outer
+
+    def result(self) -> ChangeSet:
+        """Return all that was found."""
+        return ChangeSet(changes=tuple(self.changes), not_understood=tuple(self.not_understood.values()))
+
+
+def _unset(*_: object) -> None:
+    raise AssertionError("a reading is wired by its reader")

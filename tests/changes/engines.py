@@ -299,6 +299,7 @@ def mariadb() -> Iterator[Mariadb | None]:
         _execute([install, *data, "--auth-root-authentication-method=normal", "--skip-test-db"], "")
         socket = folder / "socket"
         options = ["--skip-networking", f"--socket={socket}", f"--pid-file={folder}/pid", f"--log-error={folder}/log"]
+        options.append(f"--tmpdir={folder}")  # two servers may not share one
         options += [
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-buffer-pool-size=32M",

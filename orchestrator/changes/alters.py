@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Final, NamedTuple
 
-from orchestrator.changes.change_set import Effect, ObjectName
+from orchestrator.changes.change_set import Effect
 from orchestrator.changes.column_types import Columns, TypeChange, compare_types, written_type
 from orchestrator.changes.context import ParseContext
 from orchestrator.changes.creates import history_table, named, skip_options
@@ -118,19 +119,13 @@ def _schema_or_catalog(reading: ParseContext, cursor: Cursor, level: Level, kind
             return
     if level is Level.CATALOG:
         return
-    if cursor.take("TRANSFER"):
-        _transfer(reading, cursor, old)
+    if cursor.take("TRANSFER"):  # SQL Server moves a table from one schema into another
+        kind = cursor.word
+        if not (cursor.take_to("::") and kind in {"TYPE", "XML"}):
+            table = reading.session.table(reading.name(cursor))
+            reading.touch_renamed(table, table._replace(schema=old.schema), what="moves it to")
     elif not cursor.done() and cursor.word not in _SCHEMA_SETTINGS:
         raise UnknownFormError
-
-
-def _transfer(reading: ParseContext, cursor: Cursor, schema: ObjectName) -> None:
-    """SQL Server moves a table from one schema into another."""
-    kind = cursor.word
-    if cursor.take_to("::") and kind in {"TYPE", "XML"}:
-        return
-    old = reading.session.table(reading.name(cursor))
-    reading.touch_renamed(old, old._replace(schema=schema.schema), what="moves it to")
 
 
 class Clause(NamedTuple):
@@ -156,7 +151,9 @@ def _alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart,
     """
     if cursor.word == "WITH" and cursor.peek(1).upper in {"CHECK", "NOCHECK"}:
         cursor.at += 2
-    _pass_partition(cursor)
+    begin = cursor.at  # Hive takes columns for one partition of a table
+    if not (cursor.take("PARTITION") and cursor.skip_parens() and cursor.word in {"ADD", "CHANGE", "REPLACE", "ALTER"}):
+        cursor.at = begin
     if any(MARK in token.text for token in cursor.rest() if token.kind is not TokenKind.STRING):
         _composed(reading, cursor, table)
         return
@@ -188,13 +185,6 @@ def _composed(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...]
     moves = cursor.holds("RENAME") and not cursor.holds("COLUMN")
     if moves or cursor.holds("SWAP") or cursor.holds("SCHEMA") or cursor.holds("EXCHANGE"):
         raise UnknownFormError
-
-
-def _pass_partition(cursor: Cursor) -> None:
-    """Pass the one partition of a table that Hive takes columns for."""
-    begin = cursor.at
-    if not (cursor.take("PARTITION") and cursor.skip_parens() and cursor.word in {"ADD", "CHANGE", "REPLACE", "ALTER"}):
-        cursor.at = begin
 
 
 def _clause(verb: str, clause: Clause) -> Found:
@@ -309,15 +299,7 @@ def _convert(clause: Clause) -> Found:
     return (Effect.ADDITIVE, "changes the character set of its columns") if clause.cursor.word == "TO" else None
 
 
-def _attach(clause: Clause) -> Found:
-    return _partition(clause, Effect.ADDITIVE, "attaches a partition")
-
-
-def _detach(clause: Clause) -> Found:
-    return _partition(clause, Effect.DESTRUCTIVE, "detaches a partition")
-
-
-def _partition(clause: Clause, effect: Effect, reason: str) -> Found:
+def _partition(clause: Clause, *, effect: Effect, reason: str) -> Found:
     reading, cursor, table = clause
     cursor.take("PARTITION")
     part = clause.other()
@@ -422,8 +404,8 @@ _RULES: Final[dict[str, Callable[[Clause], Found]]] = {
     "SWAP": _swap,
     "SET": _set,
     "CONVERT": _convert,
-    "ATTACH": _attach,
-    "DETACH": _detach,
+    "ATTACH": partial(_partition, effect=Effect.ADDITIVE, reason="attaches a partition"),
+    "DETACH": partial(_partition, effect=Effect.DESTRUCTIVE, reason="detaches a partition"),
     "EXCHANGE": _exchange,
     "INHERIT": _inherit,
 }

@@ -17,6 +17,8 @@ SOURCES := orchestrator tests $(wildcard benchmarks)
 # One more than there are cores: many tests wait for processes of their own.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+# Every extra but `airflow`, whose users have an Airflow of their own; requirements/airflow.txt is for its tests.
+EXTRAS := --extra notify
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 # Variables of the caller that would change what is installed or how Python runs do not reach the recipes. Those that say where
@@ -37,7 +39,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -ec
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types coverage bench format lock clean
+.PHONY: help demo test check lint types coverage airflow bench format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -75,6 +77,16 @@ types: $(READY)
 coverage: $(READY) ## the tests once more, and which lines and branches they reach; 95 % is the least
 	@$(PYTEST) --timeout 120 --cov --cov-report=term $(ARGS)
 
+.venv-airflow/.ready: requirements/airflow.txt $(READY)
+	@echo "making .venv-airflow"
+	@$(PYTHON) -m venv --clear .venv-airflow
+	@$(call quietly,.venv-airflow/bin/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement requirements/airflow.txt)
+	@$(call quietly,.venv-airflow/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .)
+	@touch $@
+
+airflow: .venv-airflow/.ready ## the operator in a real Airflow, which has an environment of its own
+	@AIRFLOW=$$(pwd -P)/.venv-airflow/bin/airflow $(BIN)/python -m pytest --numprocesses 0 tests/airflow/real_airflow.py $(ARGS)
+
 bench: $(READY) ## the benchmarks, in virtual time
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -84,11 +96,12 @@ format: $(READY) ## format, and mend what can be mended by machine
 
 lock: $(LOCKED) ## pin the newest versions anew: ARGS="--upgrade-package aiohttp" for one alone
 	@$(call quietly,$(INSTALL_LOCK) requirements/uv.txt)
-	@$(COMPILE) $(or $(ARGS),--upgrade) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml >/dev/null
-	@$(COMPILE) $(or $(ARGS),--upgrade) --all-extras --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml >/dev/null
+	@$(COMPILE) $(or $(ARGS),--upgrade) $(EXTRAS) --group dev --output-file requirements/dev.txt pyproject.toml >/dev/null
+	@$(COMPILE) $(or $(ARGS),--upgrade) $(EXTRAS) --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml >/dev/null
+	@$(COMPILE) $(or $(ARGS),--upgrade) $(EXTRAS) --group pyproject.toml:airflow --constraint requirements/runtime.txt --output-file requirements/airflow.txt pyproject.toml >/dev/null
 	@$(COMPILE) $(or $(ARGS),--upgrade) --group pyproject.toml:lock --output-file requirements/uv.txt >/dev/null
 	@git --no-pager diff --stat -- requirements
 
 clean: ## remove the environment and what the tools keep
-	rm -rf .venv build dist .coverage .coverage.* coverage.xml htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache omni-refresh-report.*
+	rm -rf .venv .venv-airflow build dist .coverage .coverage.* coverage.xml htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache omni-refresh-report.*
 	find orchestrator tests $(wildcard benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from orchestrator.app.context import Context
 from orchestrator.app.instances import make_access, state_for_reading
+from orchestrator.errors import OmniRefreshError
 from orchestrator.manifest.manifest import Manifest
+from orchestrator.omni.answers import WhoAmI
+from orchestrator.omni.errors import CallError
+from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.check_online import check_online
 from orchestrator.survey.finding import Finding, found_in_manifest
 from orchestrator.survey.survey import Survey
@@ -45,3 +49,20 @@ async def check(manifest: Manifest, context: Context, *, online: bool = False, s
             calls=survey.stats.requests,
             key_refused=bool(survey.refused),
         )
+
+
+async def check_key(manifest: Manifest, instance: str, context: Context, *, state: str | None = None) -> WhoAmI:
+    """Ask an instance whom its key acts as: one small read within the key's budget. Raises `OmniRefreshError`."""
+    for secret in manifest.secrets:
+        context.redactor.add(secret)
+    with state_for_reading(context, state) as opened:
+        access = make_access(context, manifest.instances, opened)
+        async with Survey(manifest.instances, access) as survey:
+            calls = await survey.calls(instance)
+            reader = await survey.look_up(instance)
+            try:
+                return await reader.read(lambda key: calls.client.whoami((), key))
+            except LimiterClosed as error:
+                raise OmniRefreshError(survey.why(error)) from None
+            except CallError as error:
+                raise OmniRefreshError(str(error)) from None

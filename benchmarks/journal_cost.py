@@ -26,7 +26,7 @@ from orchestrator.journal.records import NewRun, NewTarget, StoredRequest
 from orchestrator.journal.shared_window import SharedWindow
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.quota.window import MemoryWindow
-from orchestrator.report.document import make_document, make_row
+from orchestrator.report.document import make_document
 from orchestrator.report.report import Report, RunFacts, Trigger
 from orchestrator.simulator import virtual
 from orchestrator.simulator.server import Simulator
@@ -63,7 +63,6 @@ class Ground:
             surroundings,
             recorder=JournalRecorder(
                 steps,
-                row=make_row,
                 base_urls=base_urls,
                 clock=self.clock,
                 began_at=self.clock.now(),

@@ -32,7 +32,7 @@ from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.files import decode
 from orchestrator.changes.placeholders import fill
 from orchestrator.changes.reader import read_sql
-from tests.changes.catalogs import Place, differences, fits
+from tests.changes.catalogs import EngineError, Place, Session, differences, fits
 from tests.changes.engines import Mariadb, Postgres, mariadb, postgres
 
 DATABASE: Final = "corpus"
@@ -75,6 +75,12 @@ class Figures:
     """How many tables changed, statement by statement."""
     findings: list[Finding] = field(default_factory=list)
 
+    def add(self, other: Figures) -> None:
+        """Count another's figures as well."""
+        for number in ("files", "statements", "refused", "changes"):
+            setattr(self, number, getattr(self, number) + getattr(other, number))
+        self.findings += other.findings
+
     def row(self) -> str:
         """A row of the table."""
         counts = [len({(each.source, each.line) for each in self.findings if each.kind == kind}) for kind in KINDS]
@@ -106,9 +112,7 @@ def main() -> None:
             print(figures.row(), flush=True)
             for each in first_of_each_kind(figures.findings, given.show):
                 print(f"    {each.kind}: {each.source}:{each.line}: {each.what}: {' '.join(each.text.split())[:300]}")
-            for number in ("files", "statements", "refused", "changes"):
-                setattr(total, number, getattr(total, number) + getattr(figures, number))
-            total.findings += figures.findings
+            total.add(figures)
         print(total.row())
 
 
@@ -163,28 +167,15 @@ def measure(
         except ChangesError as refused:
             print(f"    the reader refuses {refused}")
             continue
-        figures.files += 1
         pieces = [each for each in split(text, engine_name) if content(each.text)]
-        verdicts = _Verdicts(figures, str(file), pieces, said, " ".join(notices.render()))
-        with engine.session() as session:
-            before = session.look()
-            session.may_have_changed()
-            for number, piece in enumerate(pieces):
-                error = session.run(piece.text)
-                figures.statements += 1
-                if error is not None:
-                    figures.refused += 1
-                    figures.findings.append(
-                        Finding(kind="refused", source=str(file), line=piece.line, what=error, text=content(piece.text))
-                    )
-                after = session.look() if session.may_have_changed() else before
-                if _TAKEN_BACK.match(content(piece.text)):  # what was named before is taken back, not changed
-                    before = session.look()
-                    continue
-                verdicts.judge(
-                    number, differences(before, after) if after is not before else {}, refused=error is not None
-                )
-                before = after
+        judge = _Judge(str(file), pieces, said, " ".join(notices.render()))
+        try:
+            with engine.session() as session:
+                judge.run(session)
+        except EngineError as failed:
+            print(f"    {file} is left out: {failed}")
+            continue
+        figures.add(judge.figures)
     return figures
 
 
@@ -194,24 +185,41 @@ def content(text: str) -> str:
     return text[comments.end() if comments else 0 :].strip(" \t\n;")
 
 
-class _Verdicts:
-    """Holds the engine's changes of one file against what the reader said of it, statement by statement."""
+class _Judge:
+    """Runs one file, and compares the engine's changes with what the reader said of it, statement by statement."""
 
-    def __init__(self, figures: Figures, source: str, pieces: Sequence[Piece], said: ChangeSet, warned: str) -> None:
-        self._figures, self._source, self._pieces, self._warned = figures, source, pieces, warned
+    def __init__(self, source: str, pieces: Sequence[Piece], said: ChangeSet, warned: str) -> None:
+        self.figures = Figures(folder=source, files=1)
+        self._source, self._pieces, self._warned = source, pieces, warned
         self._changes: list[dict[str, bool]] = [{} for _ in pieces]
         self._unclear: list[bool] = [False] * len(pieces)
         self._of_routines: dict[str, bool] = {}
         for change in said.changes:
             number = self._at(change.line)
             is_loss = change.effect.value == "destructive"
-            for held in (
-                self._changes[number],
-                *([self._of_routines] if _ROUTINE.match(content(pieces[number].text)) else []),
-            ):
+            of_routine = _ROUTINE.match(content(pieces[number].text))
+            for held in (self._changes[number], *([self._of_routines] if of_routine else [])):
                 held[str(change.name)] = held.get(str(change.name), False) or is_loss
         for lost in said.not_understood:
             self._unclear[self._at(lost.line)] = True
+
+    def run(self, session: Session) -> None:
+        """Run every statement. Raises `EngineError` if the catalog cannot be read."""
+        before = session.look()
+        session.may_have_changed()
+        for number, piece in enumerate(self._pieces):
+            error = session.run(piece.text)
+            self.figures.statements += 1
+            if error is not None:
+                self.figures.refused += 1
+                self._add("refused", piece, error)
+            after = session.look() if session.may_have_changed() else before
+            if _TAKEN_BACK.match(content(piece.text)):  # what was named before is taken back, not changed
+                before = session.look()
+                continue
+            found = differences(before, after) if after is not before else {}
+            self._compare(number, found, refused=error is not None)
+            before = after
 
     def _at(self, line: int) -> int:
         """The statement that holds a line: the last one that does not begin below it."""
@@ -221,7 +229,7 @@ class _Verdicts:
                 found = number
         return found
 
-    def judge(self, number: int, found: Mapping[Place, str], *, refused: bool) -> None:
+    def _compare(self, number: int, found: Mapping[Place, str], *, refused: bool) -> None:
         """Record what is wrong with one statement."""
         piece = self._pieces[number]
         named = {**self._of_routines, **self._changes[number]}
@@ -231,7 +239,7 @@ class _Verdicts:
         for place, sign in found.items():
             if sign == "~":
                 continue
-            self._figures.changes += 1
+            self.figures.changes += 1
             effects = [is_loss for name, is_loss in named.items() if fits(name, place)]
             if unclear:
                 continue
@@ -249,7 +257,7 @@ class _Verdicts:
                     self._add("in vain", piece, name)
 
     def _add(self, kind: str, piece: Piece, what: str) -> None:
-        self._figures.findings.append(
+        self.figures.findings.append(
             Finding(kind=kind, source=self._source, line=piece.line, what=what, text=content(piece.text))
         )
 

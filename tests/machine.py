@@ -40,8 +40,6 @@ from orchestrator.omni.client import OmniClient
 from orchestrator.planning.followed_change import FollowedChange, touched_as_data, touched_from_data
 from orchestrator.planning.selection import select
 from orchestrator.quota.window import MemoryWindow
-from orchestrator.report.document import make_row
-from orchestrator.report.earlier import parse_row
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.scenario import Scenario
@@ -206,10 +204,10 @@ class Machine:
         """Try again what did not succeed."""
         journal = self._journal(Death(), "")
         orders, chain = journal.orders(root), journal.chain(root)
-        wanted = wanted_by_retry(root, chain, parse_row)
+        wanted = wanted_by_retry(root, chain)
         manifest = self._with_keys(orders.manifest)
         entries = {e.index: e for e in manifest.entries if e.index in wanted}
-        recalled = restore_for_retry(entries, root, chain, parse_row, wanted)
+        recalled = restore_for_retry(entries, root, chain, wanted)
         journal.close()
         run = self._id()
         orders = replace(orders, manifest=manifest, selected=tuple(sorted(wanted)))
@@ -222,7 +220,7 @@ class Machine:
     def wanted(self, root: str) -> frozenset[int]:
         """The places of a run's targets that a retry would take."""
         with closing(self._journal(Death(), "")) as journal:
-            return wanted_by_retry(root, journal.chain(root), parse_row)
+            return wanted_by_retry(root, journal.chain(root))
 
     def unfinished(self) -> str | None:
         """The root of the latest run that can be resumed."""
@@ -283,7 +281,7 @@ class Machine:
         entries = {index: manifest.entries[index] for index in orders.selected}
         try:
             if recalled is None:
-                recalled = restore_for_resume(entries, new.root, journal.chain(new.root), parse_row)
+                recalled = restore_for_resume(entries, new.root, journal.chain(new.root))
             if new.root == new.id:
                 first = new_targets(entries.values(), recalled.before)
                 steps = journal.begin(new, orders, first, instead_of=instead_of)
@@ -292,7 +290,6 @@ class Machine:
             base_urls = {name: i.base_url for name, i in manifest.instances.items()}
             recorder = JournalRecorder(
                 steps,
-                row=make_row,
                 base_urls=base_urls,
                 clock=clock,
                 began_at=clock.now(),

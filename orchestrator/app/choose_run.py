@@ -16,7 +16,7 @@ from orchestrator.journal.records import RunRecord
 from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.manifest import absolute_path
-from orchestrator.report.document import format_stamp
+from orchestrator.values import format_stamp
 
 _LISTED: Final = 5
 _NAMES_LISTED: Final = 3

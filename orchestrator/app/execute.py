@@ -42,7 +42,7 @@ from orchestrator.journal.database import JournalError
 from orchestrator.journal.steps import Steps
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.report.counts import count_statuses
-from orchestrator.report.document import make_document, make_row
+from orchestrator.report.document import make_document
 from orchestrator.report.exit_code import exit_code
 from orchestrator.report.report import Report, RunFacts, Trigger
 
@@ -72,7 +72,6 @@ async def execute(
             manifest = await enter_simulation(stack, prepared.scenario, manifest, clock)
         recorder = JournalRecorder(
             steps,
-            row=make_row,
             base_urls=_base_urls(manifest),
             clock=clock,
             began_at=clock.now(),

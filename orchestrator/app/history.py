@@ -13,7 +13,7 @@ from orchestrator.app.state import State
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.past import PastTarget
 from orchestrator.journal.records import RunRecord
-from orchestrator.report.document import format_stamp
+from orchestrator.values import format_stamp
 
 _GOOD: Final = frozenset({"succeeded", "accepted"})
 _SAYS_NOTHING: Final = frozenset({"skipped", "interrupted", "not_started"})

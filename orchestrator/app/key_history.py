@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.app.context import Context
 from orchestrator.app.state import open_state
-from orchestrator.report.earlier import parse_document
+from orchestrator.report.document import parse_document
 from orchestrator.report.report import Report
 
 

@@ -41,15 +41,14 @@ from orchestrator.input_file import read_input
 from orchestrator.journal.locks import key_lock, run_lock
 from orchestrator.journal.records import NewRun, RootRecord, RunRecord, StoredRequest
 from orchestrator.journal.steps import Steps
-from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.api_keys import api_key_again
 from orchestrator.manifest.encoding import MAX_BYTES
 from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_path
 from orchestrator.omni.network import make_tls_context, route_to
 from orchestrator.planning.followed_change import FollowedChange, touched_as_data, touched_from_data
 from orchestrator.planning.selection import select, select_some
-from orchestrator.report.earlier import parse_row
 from orchestrator.report.report import Report, Trigger
+from orchestrator.values import as_data, from_data
 
 _NAMES_SHOWN = 5
 _LOOK_EVERY_S = 0.5
@@ -206,7 +205,7 @@ async def _resume(record: RunRecord, options: RunOptions, context: Context, stat
     await _take_lock(record.lock, prepared.settings.overlap, context, state)
     writable = _writable_reports(prepared, context, state)
     entries = {entry.index: entry for entry in prepared.selected}
-    restored = restore_for_resume(entries, record.root, journal.chain(record.root), parse_row)
+    restored = restore_for_resume(entries, record.root, journal.chain(record.root))
     prepared = replace(prepared, restored=restored)
     _announce(prepared, record, context)
     _check_routes(prepared)
@@ -225,7 +224,7 @@ async def _retry(record: RunRecord, request: EarlierRunRequest, context: Context
     prepared = replace(
         prepared,
         selected=selected,
-        restored=restore_for_retry({e.index: e for e in selected}, record.root, chain, parse_row, wanted),
+        restored=restore_for_retry({e.index: e for e in selected}, record.root, chain, wanted),
         # the first run's report stays as it is: it holds targets that this run does not
         reports=report_paths(request.options.report, default=RETRY_REPORT),
         named=bool(request.options.report),
@@ -417,7 +416,7 @@ def _wanted(
     record: RunRecord, chain: Sequence[RootRecord], manifest: Manifest, request: EarlierRunRequest
 ) -> frozenset[int]:
     """The places of the targets to retry."""
-    places = wanted_by_retry(record.root, chain, parse_row)
+    places = wanted_by_retry(record.root, chain)
     left = [t for one in chain if one.root == record.root for t in one.targets if t.place in places]
     if not left:
         raise NothingToDo("retry", f"every target of run {record.id} is good")

@@ -1,18 +1,67 @@
-"""ALTER of tables, views, schemas and catalogs: which one, and what is said of it."""
+"""ALTER, in every dialect: of what, and which clauses add columns, which may lose some, and which no model sees."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from typing import Final, NamedTuple
 
-from orchestrator.changes.change_set import Effect, ObjectName
-from orchestrator.changes.clauses import alter_clauses
+from orchestrator.changes.change_set import Effect
+from orchestrator.changes.column_types import Columns, TypeChange, compare_types, written_type
 from orchestrator.changes.context import ParseContext
-from orchestrator.changes.creates import named, skip_options
-from orchestrator.changes.cursor import Cursor, words
+from orchestrator.changes.creates import history_table, named, skip_options
+from orchestrator.changes.cursor import Cursor, split_commas, words
+from orchestrator.changes.drops import renamed, swapped
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.keywords import Level, take_kind
+from orchestrator.changes.lexer import TokenKind
+from orchestrator.changes.names import NamePart, read_name
+from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.settings import alter_session
 
+Found = tuple[Effect, str] | None
+"""What a clause does to its table, and why; None if no model sees it, or if the rule has recorded it."""
+
+_SETTINGS: Final = words("""
+    UNSET OWNER CLUSTER RESET ENABLE DISABLE FORCE NO VALIDATE REPLICA OF NOT OPTIONS SUSPEND RESUME REFRESH RECLUSTER RECOVER REBUILD
+    SWITCH CHECK NOCHECK WITH WITHOUT ENGINE AUTO_INCREMENT COMMENT DEFAULT CHARSET CHARACTER COLLATE ORDER ALGORITHM LOCK DISCARD IMPORT
+    PARTITION REMOVE OPTIMIZE ANALYZE REPAIR COALESCE REORGANIZE TRUNCATE TABLESPACE APPEND SYNC TAG DEPENDS CONVERT SECONDARY_LOAD
+    SECONDARY_UNLOAD TOUCH COMPACT ARCHIVE UNARCHIVE REINDEX MASK EXECUTE SCHEDULE TRIGGER ROW LOGGED UNLOGGED DISTSTYLE DISTKEY SORTKEY
+    UNIQUE ON USING AUTO AVG_ROW_LENGTH CHECKSUM CONNECTION DATA DELAY_KEY_WRITE INSERT_METHOD KEY_BLOCK_SIZE MAX_ROWS MIN_ROWS PACK_KEYS
+    PAGE_CHECKSUM PASSWORD ROW_FORMAT STATS_AUTO_RECALC STATS_PERSISTENT STATS_SAMPLE_PAGES TABLE_CHECKSUM TRANSACTIONAL UNION
+""")
+"""First words of clauses about storage, rights, rows and the like: the columns stay as they are."""
+_KEYS: Final = words("PRIMARY UNIQUE FOREIGN")
+"""Constraints that say how tables are related."""
+_INHERITED: Final = words("ADD DROP RENAME ALTER MODIFY CHANGE")
+"""What changes the columns of a table's partitions as well."""
+_PAIRS: Final = frozenset(
+    {
+        *(("CHECK", "("), ("PERIOD", "FOR"), ("SEARCH", "OPTIMIZATION"), ("ROW", "ACCESS"), ("ROW", "FILTER")),
+        *(("DATA", "METRIC"), ("DATA", "PRIVACY"), ("SYSTEM", "VERSIONING"), ("JOIN", "POLICY"), ("CONTACT", "(")),
+        *(("AGGREGATION", "POLICY"), ("CLUSTERING", "KEY"), ("STORAGE", "LIFECYCLE")),
+    }
+)
+"""Pairs of words after ADD and DROP that name no column. One word alone would be one: `ADD period int`."""
+_ALSO_NOTHING: Final = {
+    "mysql": words("INDEX KEY CHECK FULLTEXT SPATIAL PARTITION"),
+    "postgres": words("EXCLUDE"),
+    "redshift": words("PARTITION"),
+    "tsql": words("INDEX DEFAULT STATISTICS"),
+    "databricks": words("FEATURE SCHEDULE TRIGGER PARTITION"),
+    "snowflake": words("FILES SCHEDULE PARTITION"),
+}
+"""Words that are kept for other things in one dialect, and are columns' names in another."""
+_NO_COLUMN: Final = words("CONSTRAINT INDEX CHECK DISTSTYLE DISTKEY SORTKEY COMPOUND ENCODE SCHEDULE PARTITION")
+"""What may follow ALTER TABLE ... ALTER but a column."""
+_HOLDS: Final = {
+    *product(("SET", "DROP"), ("DEFAULT", "NOT", "NULL", "EXPRESSION", "GENERATED", "IDENTITY")),
+    *(("ADD", "GENERATED"), ("ADD", "IDENTITY"), ("NOT", "NULL")),
+}
+"""Pairs of words that say what a column may hold, or what it holds by itself."""
+_REMARKS: Final = words("COMMENT RESET UNSET ADD DROP ENCODE SYNC RESTART OPTIONS VISIBLE INVISIBLE SET")
+_COLUMN: Final = words("COLUMN COLUMNS")
 _SCHEMA_SETTINGS: Final = words("""
     OWNER SET UNSET ENABLE DISABLE QUOTA ADD DROP DEFAULT COLLATE AUTHORIZATION CHARACTER CHARSET REFRESH COMMENT WITH READ UPGRADE
     DCPROPERTIES DBPROPERTIES
@@ -54,7 +103,7 @@ def alter(reading: ParseContext, cursor: Cursor) -> None:
     elif kind.startswith("VIEW") and cursor.word != "RENAME" and cursor.find("AS") >= 0:
         reading.touch_table(parts, Effect.DESTRUCTIVE, "replaces the view's query")
     else:
-        alter_clauses(reading, cursor, parts, only=only)
+        _alter_clauses(reading, cursor, parts, only=only)
 
 
 def _schema_or_catalog(reading: ParseContext, cursor: Cursor, level: Level, kind: str) -> None:
@@ -70,16 +119,293 @@ def _schema_or_catalog(reading: ParseContext, cursor: Cursor, level: Level, kind
             return
     if level is Level.CATALOG:
         return
-    if cursor.take("TRANSFER"):
-        _transfer(reading, cursor, old)
+    if cursor.take("TRANSFER"):  # SQL Server moves a table from one schema into another
+        kind = cursor.word
+        if not (cursor.take_to("::") and kind in {"TYPE", "XML"}):
+            table = reading.session.table(reading.name(cursor))
+            reading.touch_renamed(table, table._replace(schema=old.schema), what="moves it to")
     elif not cursor.done() and cursor.word not in _SCHEMA_SETTINGS:
         raise UnknownFormError
 
 
-def _transfer(reading: ParseContext, cursor: Cursor, schema: ObjectName) -> None:
-    """SQL Server moves a table from one schema into another."""
-    kind = cursor.word
-    if cursor.take_to("::") and kind in {"TYPE", "XML"}:
+class Clause(NamedTuple):
+    """One clause, with all that a rule needs to read it; the cursor stands behind its first word."""
+
+    reading: ParseContext
+    cursor: Cursor
+    table: tuple[NamePart, ...]
+
+    def columns(self) -> Columns | None:
+        """Return the columns of the table if the text created it."""
+        return self.reading.session.columns.get(self.reading.session.table(self.table))
+
+    def other(self) -> tuple[NamePart, ...] | None:
+        """Take the name that comes next."""
+        return read_name(self.cursor, self.reading.dialect)
+
+
+def _alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...], *, only: bool = False) -> None:
+    """Read the clauses that follow the table's name; an unknown one counts as destructive.
+
+    `only` says that the table's partitions are left as they are.
+    """
+    if cursor.word == "WITH" and cursor.peek(1).upper in {"CHECK", "NOCHECK"}:
+        cursor.at += 2
+    begin = cursor.at  # Hive takes columns for one partition of a table
+    if not (cursor.take("PARTITION") and cursor.skip_parens() and cursor.word in {"ADD", "CHANGE", "REPLACE", "ALTER"}):
+        cursor.at = begin
+    if any(MARK in token.text for token in cursor.rest() if token.kind is not TokenKind.STRING):
+        _composed(reading, cursor, table)
         return
-    old = reading.session.table(reading.name(cursor))
-    reading.touch_renamed(old, old._replace(schema=schema.schema), what="moves it to")
+    verb = ""
+    found: Found = None
+    temporary = reading.session.is_temporary(table)
+    for tokens in split_commas(cursor.rest()):
+        inner = Cursor(tokens)
+        word = inner.word
+        continues = bool(verb)
+        if word in _RULES or word in _SETTINGS or not verb or inner.peek(1).upper == "=":
+            verb, continues = word, False
+            inner.next()
+        if not tokens or (temporary and verb != "RENAME"):
+            continue
+        # A list continues as it began; only T-SQL mixes columns and constraints under one ADD.
+        is_list = verb == "DROP" or (verb == "ADD" and not reading.dialect.batches)
+        if not (continues and is_list and word not in {"COLUMN", "CONSTRAINT"}):
+            found = _clause(verb, Clause(reading, inner, table))
+        if verb in {"ADD", "MODIFY", "CHANGE"}:
+            reading.touch_referred(tokens)
+        if found is not None and (name := reading.touch_table(table, *found)) and verb in _INHERITED and not only:
+            reading.touch_heirs(name, *found)
+
+
+def _composed(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...]) -> None:
+    """Read SQL that is put together when it runs: its head says which table it is about. It may give the table a new name."""
+    reading.touch_table(table, Effect.DESTRUCTIVE, "is altered by SQL that is put together when it runs")
+    moves = cursor.holds("RENAME") and not cursor.holds("COLUMN")
+    if moves or cursor.holds("SWAP") or cursor.holds("SCHEMA") or cursor.holds("EXCHANGE"):
+        raise UnknownFormError
+
+
+def _clause(verb: str, clause: Clause) -> Found:
+    rule = _RULES.get(verb)
+    if rule is not None:
+        return rule(clause)
+    if verb in _SETTINGS or clause.cursor.word == "=":
+        return None
+    if verb == "REPLACE":
+        return Effect.DESTRUCTIVE, "replaces the columns"
+    shown = " ".join(token.text for token in clause.cursor.tokens[:4])
+    return Effect.DESTRUCTIVE, f"has a clause that is not known: {shown}"
+
+
+def _add(clause: Clause) -> Found:
+    cursor = clause.cursor
+    is_column = cursor.take_any(_COLUMN)
+    cursor.take("IF", "NOT", "EXISTS")
+    if not is_column:
+        if constraint := _constraint(cursor):
+            return (Effect.ADDITIVE, "adds a key") if constraint in _KEYS else None
+        if _names_no_column(clause):
+            return None
+    columns, ahead = clause.columns(), Cursor(cursor.tokens, cursor.at)
+    if columns is not None and (column := read_name(ahead, clause.reading.dialect)):
+        columns.give(column[-1].text, written_type(ahead))
+    return Effect.ADDITIVE, "adds a column"
+
+
+def _constraint(cursor: Cursor) -> str:
+    """Return which constraint is named next: PRIMARY, UNIQUE, FOREIGN, another word for one that is no key; empty for none."""
+    word = cursor.word
+    if word == "CONSTRAINT":
+        after = cursor.peek(1).upper
+        return (after if after in _KEYS | {"CHECK"} else cursor.peek(2).upper) or "CONSTRAINT"
+    is_key = word in {"PRIMARY", "UNIQUE"} or (word == "FOREIGN" and cursor.peek(1).upper == "KEY")
+    return word if is_key else ""
+
+
+def _names_no_column(clause: Clause) -> bool:
+    word = clause.cursor.word
+    also = _ALSO_NOTHING.get(clause.reading.dialect.name, ())
+    return (word, clause.cursor.peek(1).upper) in _PAIRS or word in also
+
+
+def _drop(clause: Clause) -> Found:
+    reading, cursor, table = clause
+    if cursor.tokens[-1].upper == "CASCADE":
+        reading.touch_dependents(reading.session.table(table))
+    if not cursor.take_any(_COLUMN):
+        cursor.take("IF", "EXISTS")
+        # SQL Server: DROP without COLUMN drops a constraint.
+        if reading.dialect.name == "tsql" or _constraint(cursor):
+            return Effect.ADDITIVE, "drops a constraint"
+        if cursor.word in {"CHECK", "ALL"} or _names_no_column(clause):
+            return None
+    return Effect.DESTRUCTIVE, "drops a column"
+
+
+def _rename(clause: Clause) -> Found:
+    reading, cursor, table = clause
+    following = cursor.peek(1)
+    if cursor.word == "COLUMN" and following.kind is not TokenKind.END and following.upper != "TO":
+        cursor.next()
+        return _renamed_column(clause)
+    if cursor.word in {"CONSTRAINT", "INDEX", "KEY", "PARTITION"} and cursor.find("TO") > 1:
+        return None
+    if not cursor.take_any({"TO", "AS", "="}) and cursor.find("TO") >= 0:
+        return _renamed_column(clause)
+    new = clause.other()
+    if new is None:
+        return Effect.DESTRUCTIVE, "renames it"
+    renamed(reading, table, new)
+    return None
+
+
+def _renamed_column(clause: Clause) -> Found:
+    cursor, columns = clause.cursor, clause.columns()
+    if columns is not None:
+        cursor.take("IF", "EXISTS")
+        old, _, new = cursor.next().text, cursor.take_any({"TO", "AS"}), cursor.next().text
+        columns.rename(old, new, clause.reading.dialect)
+    return Effect.DESTRUCTIVE, "renames a column"
+
+
+def _swap(clause: Clause) -> Found:
+    clause.cursor.take("WITH")
+    other = clause.other()
+    if other is None:
+        return Effect.DESTRUCTIVE, "is swapped"
+    swapped(clause.reading, clause.table, other)
+    return None
+
+
+def _set(clause: Clause) -> Found:
+    reading, cursor, table = clause
+    history_table(reading, cursor)
+    if cursor.word == "ENABLE_SCHEMA_EVOLUTION" and cursor.peek(2).upper == "TRUE":
+        reading.known.evolving.add(reading.session.table(table))
+    if not cursor.take("SCHEMA") or reading.session.is_temporary(table):
+        return None
+    new = clause.other()
+    if new is None:
+        return Effect.DESTRUCTIVE, "moves to another schema"
+    old = reading.session.table(table)
+    reading.touch_renamed(old, old._replace(schema=reading.session.stored(new[-1])), what="moves it to")
+    return None
+
+
+def _convert(clause: Clause) -> Found:
+    """MySQL: a text column may get a longer type with another character set."""
+    return (Effect.ADDITIVE, "changes the character set of its columns") if clause.cursor.word == "TO" else None
+
+
+def _partition(clause: Clause, *, effect: Effect, reason: str) -> Found:
+    reading, cursor, table = clause
+    cursor.take("PARTITION")
+    part = clause.other()
+    if part and (child := reading.touch_table(part, effect, "becomes a partition, or was one")):
+        reading.known.add_child(reading.session.table(table), child, is_partition=True)
+    return effect, reason
+
+
+def _inherit(clause: Clause) -> Found:
+    """PostgreSQL: the table becomes a child of another one."""
+    if parent := clause.other():
+        session = clause.reading.session
+        clause.reading.known.add_child(session.table(parent), session.table(clause.table), is_partition=False)
+    return None
+
+
+def _exchange(clause: Clause) -> Found:
+    if clause.cursor.take_to("TABLE") and (other := clause.other()):
+        clause.reading.touch_table(other, Effect.DESTRUCTIVE, "exchanges its rows with a partition")
+    return Effect.DESTRUCTIVE, "exchanges a partition with a table"
+
+
+def _alter(clause: Clause) -> Found:
+    if clause.cursor.word in _NO_COLUMN and clause.cursor.peek(1).upper not in {"TYPE", "SET"}:
+        return None
+    return _modify(clause)
+
+
+def _modify(clause: Clause) -> Found:
+    cursor = clause.cursor
+    if not cursor.take("COLUMN") and cursor.word == "CONSTRAINT":
+        return None
+    cursor.take("IF", "EXISTS")
+    if cursor.word == "(":
+        # Snowflake takes several columns in parentheses.
+        found = [_modify(clause._replace(cursor=Cursor(part))) for part in split_commas(cursor.skip_parens())]
+        seen = [each for each in found if each is not None]
+        return next((each for each in seen if each[0] is Effect.DESTRUCTIVE), seen[0] if seen else None)
+    column = clause.other()
+    if column is None:
+        return Effect.DESTRUCTIVE, "alters a column"
+    return _action(clause, column[-1].text)
+
+
+def _action(clause: Clause, column: str) -> Found:
+    """Read what ALTER says of a column."""
+    cursor = clause.cursor
+    if cursor.take("TYPE") or cursor.take("SET", "DATA", "TYPE") or cursor.take("SET", "TYPE"):
+        return _type(clause, column)
+    after = cursor.peek(1).upper
+    if cursor.word == "NULL" or (cursor.word, after) in _HOLDS:
+        return None
+    if cursor.word in {"FIRST", "AFTER"}:
+        return Effect.ADDITIVE, "moves a column"
+    is_type = cursor.word == "SET" and after == "(" and clause.reading.dialect.name == "mysql"
+    if (cursor.word in _REMARKS and not is_type) or cursor.done():
+        return None
+    return _type(clause, column)
+
+
+def _type(clause: Clause, column: str) -> Found:
+    dialect, new, before = clause.reading.dialect, written_type(clause.cursor), ""
+    if (columns := clause.columns()) is not None:
+        before = columns.type_of(column, dialect)
+        columns.give(column, new)
+    match compare_types(before, new, dialect):
+        case TypeChange.SAME:
+            return None
+        case TypeChange.WIDER:
+            return Effect.ADDITIVE, "widens a column"
+        case _:
+            return Effect.DESTRUCTIVE, "changes a column's type"
+
+
+def _change(clause: Clause) -> Found:
+    """MySQL and Hive give the column a new name; Databricks also uses CHANGE like ALTER."""
+    cursor, dialect = clause.cursor, clause.reading.dialect
+    cursor.take("COLUMN")
+    cursor.take("IF", "EXISTS")
+    column = clause.other()
+    if column is None:
+        return Effect.DESTRUCTIVE, "changes a column"
+    old = column[-1].text
+    if cursor.word in {"COMMENT", "SET", "DROP", "TYPE", "FIRST", "AFTER"} and dialect.name != "mysql":
+        return _action(clause, old)
+    new = cursor.next().text
+    if new.lower() == old.lower():
+        return _type(clause, old)
+    if (columns := clause.columns()) is not None:
+        columns.rename(old, new, dialect)
+        columns.give(new, written_type(cursor))
+    return Effect.DESTRUCTIVE, "changes a column's name or type"
+
+
+_RULES: Final[dict[str, Callable[[Clause], Found]]] = {
+    "ADD": _add,
+    "DROP": _drop,
+    "RENAME": _rename,
+    "ALTER": _alter,
+    "MODIFY": _modify,
+    "CHANGE": _change,
+    "SWAP": _swap,
+    "SET": _set,
+    "CONVERT": _convert,
+    "ATTACH": partial(_partition, effect=Effect.ADDITIVE, reason="attaches a partition"),
+    "DETACH": partial(_partition, effect=Effect.DESTRUCTIVE, reason="detaches a partition"),
+    "EXCHANGE": _exchange,
+    "INHERIT": _inherit,
+}

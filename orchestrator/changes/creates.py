@@ -159,11 +159,8 @@ def _remember_routine(reading: ParseContext, cursor: Cursor, kind: str) -> None:
     if parts is None or parts[-1].placeholder:
         return
     name = reading.session.stored(parts[-1]).lower()
-    routine = _routine(reading, cursor)
-    if routine is not None:
-        reading.session.routines[name] = routine
     if kind in _CALLED:
-        reading.known.routines[name] = routine or reading.known.routines.get(name)
+        reading.known.routines[name] = _routine(reading, cursor) or reading.known.routines.get(name)
 
 
 def _routine(reading: ParseContext, cursor: Cursor) -> Routine | None:
@@ -183,7 +180,7 @@ def _routine(reading: ParseContext, cursor: Cursor) -> Routine | None:
         return None
     is_string = body[0].kind is TokenKind.STRING
     text = body[0].text if is_string else reading.lexer.text[body[0].start : body[-1].end]
-    return Routine(text, reading.lexer.line(body[0].body or body[0].start), tuple(parameters))
+    return Routine(text, reading.lexer.line(body[0].body or body[0].start), tuple(parameters), reading.source)
 
 
 def is_sql(cursor: Cursor) -> bool:

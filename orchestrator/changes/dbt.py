@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotRefreshed, NotUnderstood, ObjectName, shorten
+from orchestrator.changes.change_set import (
+    MAX_PLACES,
+    Change,
+    ChangeSet,
+    Effect,
+    NotRefreshed,
+    NotUnderstood,
+    ObjectName,
+    shorten,
+)
 from orchestrator.changes.dbt_artifacts import (
     BUILDS,
     KNOWN_VERSIONS,
@@ -17,8 +30,7 @@ from orchestrator.changes.dbt_artifacts import (
     load_manifest,
     load_results,
 )
-from orchestrator.changes.dbt_state import StateComparison, compare_with_state
-from orchestrator.changes.dialects import DIALECTS, Dialect, Folding
+from orchestrator.changes.dialects import Dialect, Folding, dialect_named
 from orchestrator.changes.errors import ChangesError, TemplatedError
 from orchestrator.changes.names import fold, parse_name
 
@@ -30,13 +42,6 @@ _KINDS: Final = frozenset({"model", "seed", "snapshot"})
 _TEST_ENDED: Final = frozenset({"pass", "warn", "fail"})
 """Statuses of tests that ran to their end: one that stores its failures has then built a table for them."""
 _KEEP: Final = "run this step right after the build, or keep the build's artifacts with --target-path"
-_DIALECTS: Final = {
-    "spark": "databricks",
-    "sqlserver": "tsql",
-    "fabric": "tsql",
-    "synapse": "tsql",
-    "mariadb": "mysql",
-}
 
 
 def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> ChangeSet:
@@ -198,7 +203,11 @@ def _name(node: Node, adapter: str) -> ObjectName | None:
 
 
 def _dialect(adapter: str) -> Dialect:
-    return DIALECTS.get(_DIALECTS.get(adapter, adapter), DIALECTS["duckdb"])
+    """Return the dialect of dbt's adapter; DuckDB's, which keeps names as written, for one that is not known."""
+    try:
+        return dialect_named(adapter)
+    except ChangesError:
+        return dialect_named("duckdb")
 
 
 def _stored(relation: str, dialect: Dialect) -> ObjectName | None:
@@ -229,3 +238,96 @@ def _effect(key: str, node: Node, state: StateComparison | None, *, full_refresh
     ):
         return Effect.ADDITIVE
     return Effect.DESTRUCTIVE
+
+
+class Doubt(StrEnum):
+    """Why a state cannot prove that a node is what it was."""
+
+    KNOWN_BY_PATH = "dbt compares a seed that is larger than 1 MiB only by its path"
+    NOT_BUILT = "the invocation of the state did not build it"
+    COMPILED_OTHERWISE = "its compiled code differs, although its definition does not"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateComparison:
+    """What changed since the state was made."""
+
+    changed: frozenset[str]
+    """The nodes whose own definition, or that of a node, source or macro upstream, changed, or may have changed."""
+    certain: frozenset[str]
+    """Those of them whose change the definitions show."""
+    doubts: Mapping[str, Doubt]
+    """The nodes that the state proves nothing about."""
+    children: Mapping[str, Sequence[str]]
+
+    def doubts_about(self, destructive: Collection[str]) -> list[str]:
+        """Return a warning for each doubt that alone makes any of these nodes destructive, with the nodes that it is about."""
+        unsure = frozenset(destructive) - self.certain
+        named: dict[Doubt, list[str]] = {doubt: [] for doubt in Doubt}
+        for key, doubt in self.doubts.items():
+            if _reached([key], self.children) & unsure:
+                named[doubt].append(key)
+        warnings = []
+        for doubt, keys in named.items():
+            more = f" and {len(keys) - MAX_PLACES} more" if len(keys) > MAX_PLACES else ""
+            nodes = shorten(", ".join(keys[:MAX_PLACES])) + more
+            warnings += [f"{nodes}: not proven unchanged by the state, counts as changed: {doubt}"] if keys else []
+        return warnings
+
+
+def compare_with_state(
+    manifest: DbtManifest, state: DbtManifest, *, built: frozenset[str], built_before: frozenset[str] | None
+) -> StateComparison:
+    """Compare a manifest with an earlier one.
+
+    A node that is new since then has not changed, unless a node of another id had its table: nothing that it built before can be gone.
+    The macros of dbt itself and of its adapter are not looked at: they change with each upgrade. `built` are the nodes that this
+    invocation built, `built_before` those that the state's built (None if that is not known).
+    """
+    children: dict[str, list[str]] = defaultdict(list)
+    for key, node in manifest.nodes.items():
+        for parent in node.parents:
+            children[parent].append(key)
+    own = [key for key, node in manifest.nodes.items() if _differs(key, node, state, manifest.adapter)]
+    doubts = {}
+    for key in sorted(built & state.nodes.keys() & manifest.nodes.keys()):
+        doubt = _doubt(manifest.nodes[key], state.nodes[key], was_built=built_before is None or key in built_before)
+        if doubt is not None:
+            doubts[key] = doubt
+    taken = {node.relation for node in state.nodes.values() if node.relation}
+
+    def downstream(roots: Iterable[str]) -> frozenset[str]:
+        reached = _reached(roots, children)
+        return frozenset(key for key in reached if key in state.nodes or manifest.nodes[key].relation in taken)
+
+    return StateComparison(
+        changed=downstream([*own, *doubts]), certain=downstream(own), doubts=doubts, children=children
+    )
+
+
+def _reached(roots: Iterable[str], children: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return the roots and all that is downstream of them."""
+    waiting = list(roots)
+    reached = set(waiting)
+    while waiting:
+        new = [child for child in children.get(waiting.pop(), ()) if child not in reached]
+        reached.update(new)
+        waiting += new
+    return reached
+
+
+def _differs(key: str, node: Node, state: DbtManifest, adapter: str) -> bool:
+    if node.kind == "macro" and key.split(".")[1:2] in (["dbt"], [f"dbt_{adapter}"]):
+        return False
+    before = state.nodes.get(key)
+    return before is None or before.fingerprint != node.fingerprint
+
+
+def _doubt(node: Node, before: Node, *, was_built: bool) -> Doubt | None:
+    if node.is_known_by_path or before.is_known_by_path:
+        return Doubt.KNOWN_BY_PATH
+    if not was_built and node.materialized != "ephemeral":
+        return Doubt.NOT_BUILT
+    if node.compiled is not None and before.compiled is not None and node.compiled != before.compiled:
+        return Doubt.COMPILED_OTHERWISE
+    return None

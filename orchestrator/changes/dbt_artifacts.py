@@ -83,7 +83,7 @@ class DbtManifest:
 
 
 def load_results(folder: Path) -> RunResults:
-    """What `run_results.json` in that folder says. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
+    """Read `run_results.json` in that folder. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
     path = folder / "run_results.json"
     document = _document(path)
     results = document.get("results")
@@ -108,17 +108,15 @@ def load_results(folder: Path) -> RunResults:
 
 
 def load_manifest(folder: Path) -> DbtManifest:
-    """What `manifest.json` in that folder says. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
+    """Read `manifest.json` in that folder. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
     path = folder / "manifest.json"
     document = _document(path)
     if not isinstance(document.get("nodes"), dict):
         raise ChangesError("is not what dbt writes as manifest.json: it has no nodes", source=str(path))
     metadata = _mapping(document.get("metadata"))
     version = re.search(r"/manifest/v(\d+)", _text(metadata.get("dbt_schema_version")) or "")
-    nodes: dict[str, Node] = {}
-    for section in ("nodes", "sources", "macros"):
-        for key, value in _mapping(document.get(section)).items():
-            nodes[key] = _node(_mapping(value), section)
+    sections = {section: _mapping(document.get(section)) for section in ("nodes", "sources", "macros")}
+    nodes = {key: _node(_mapping(value), name) for name, section in sections.items() for key, value in section.items()}
     return DbtManifest(
         adapter=(_text(metadata.get("adapter_type")) or "").lower(),
         version=int(version[1]) if version else None,
@@ -129,26 +127,25 @@ def load_manifest(folder: Path) -> DbtManifest:
 
 def _command(arguments: dict[str, Any]) -> str | None:
     """The command that ran. After `dbt retry`, `which` holds the command that was retried: the words typed tell."""
-    words = (_text(arguments.get("invocation_command")) or "").split()
-    typed = next((word for word in words[1:] if word in _COMMANDS), None)
-    return typed if typed == "retry" else _text(arguments.get("which"))
+    typed = (_text(arguments.get("invocation_command")) or "").split()[1:]
+    return (
+        "retry" if next((word for word in typed if word in _COMMANDS), "") == "retry" else _text(arguments.get("which"))
+    )
 
 
 def _document(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ChangesError(
-            "is not there; give the folder that dbt writes its artifacts to, for example target", source=str(path)
-        )
+        what = "is not there; give the folder that dbt writes its artifacts to, for example target"
+        raise ChangesError(what, source=str(path))
     data = read_bytes(path)
     try:
-        # an integer of thousands of digits is no number that anybody wants
+        # Python refuses an integer of thousands of digits
         document = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) < _LONGEST_INTEGER else 0)
     except UnicodeDecodeError as wrong:
         raise ChangesError("is no JSON: not UTF-8", source=str(path)) from wrong
     except json.JSONDecodeError as wrong:
-        raise ChangesError(
-            f"is cut short or no JSON: {wrong.msg} in column {wrong.colno}", source=str(path), line=wrong.lineno
-        ) from wrong
+        what = f"is cut short or no JSON: {wrong.msg} in column {wrong.colno}"
+        raise ChangesError(what, source=str(path), line=wrong.lineno) from wrong
     except RecursionError as wrong:
         raise ChangesError("is no artifact of dbt: nested too deeply", source=str(path)) from wrong
     if not isinstance(document, dict):
@@ -200,15 +197,11 @@ def _stores(config: dict[str, Any]) -> bool | None:
 def _fingerprint(value: dict[str, Any], config: dict[str, Any]) -> bytes:
     """A digest of all that can change a node's columns."""
     columns = {key: _mapping(column).get("data_type") for key, column in _mapping(value.get("columns")).items()}
-    said = [
-        _mapping(value.get("checksum")).get("checksum"),
-        value.get("raw_code") or value.get("raw_sql"),
-        value.get("macro_sql"),
-        value.get("alias") or value.get("identifier"),
-        {key: each for key, each in config.items() if key not in _REMARKS},
-        columns,
-    ]
-    return _digest(said)
+    code = value.get("raw_code") or value.get("raw_sql")
+    table = value.get("alias") or value.get("identifier")
+    settings = {key: each for key, each in config.items() if key not in _REMARKS}
+    checksum = _mapping(value.get("checksum")).get("checksum")
+    return _digest([checksum, code, value.get("macro_sql"), table, settings, columns])
 
 
 def _digest(value: object) -> bytes:

@@ -1,21 +1,21 @@
-"""What sets the warehouses' SQL apart where this room reads it: quotes, comments, case, and what a database is."""
+"""How the SQL of the warehouses differs: quotes, comments, letter case, and what a database is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.changes.errors import ChangesError
 
 
 class Folding(StrEnum):
-    """What a warehouse makes of the letters of a name before it stores it."""
+    """The letter case in which a warehouse stores a name."""
 
     UPPER = "upper"
-    """Upper case, but for quoted names (Snowflake)."""
+    """Upper case, except quoted names (Snowflake)."""
     LOWER = "lower"
-    """Lower case, but for quoted names (PostgreSQL)."""
+    """Lower case, except quoted names (PostgreSQL)."""
     ALL_LOWER = "all_lower"
     """Lower case, quoted or not: Redshift without `enable_case_sensitive_identifier`, Unity Catalog and the Hive metastore."""
     KEPT = "kept"
@@ -62,106 +62,63 @@ class Dialect:
     views_depend: bool = False
     """CASCADE drops the views that read what is dropped."""
     renames_into_session: bool = False
-    """A new name without a schema is one of the session's schema, wherever the old name was (seen on MariaDB; for Snowflake
-    dbt-core found it out, pull request 1324).
+    """A new name without a schema is in the session's schema, wherever the old name was (seen on MariaDB; Snowflake: dbt-core's
+    pull request 1324).
     """
 
 
-_POSTGRES: Final = Dialect(
-    name="postgres",
-    folding=Folding.LOWER,
-    escape_strings=True,
-    nested_comments=True,
-    select_into=True,
-    views_depend=True,
-)
+def _dialect(name: str, folding: Folding, flags: str, *temporary_signs: str) -> Dialect:
+    """Return the dialect in which the `flags`, names of its fields, are true."""
+    values: dict[str, Any] = dict.fromkeys(flags.split(), True)
+    return replace(Dialect(name=name, folding=folding, temporary_signs=temporary_signs), **values)
+
 
 DIALECTS: Final[dict[str, Dialect]] = {
     each.name: each
     for each in (
-        Dialect(
-            name="snowflake",
-            folding=Folding.UPPER,
-            backslash=True,
-            slash_comments=True,
-            declare_section=True,
-            creation_is_use=True,
-            temporary_in_schema=True,
-            renames_into_session=True,
+        _dialect(
+            "snowflake",
+            Folding.UPPER,
+            "backslash slash_comments declare_section creation_is_use temporary_in_schema renames_into_session",
         ),
-        _POSTGRES,
-        Dialect(
-            name="bigquery",
-            folding=Folding.KEPT,
-            backslash=True,
-            double_quoted_strings=True,
-            raw_strings=True,
-            triple_quotes=True,
-            hash_comments=True,
-            dashes_in_names=True,
+        _dialect("postgres", Folding.LOWER, "escape_strings nested_comments select_into views_depend"),
+        _dialect(
+            "bigquery",
+            Folding.KEPT,
+            "backslash double_quoted_strings raw_strings triple_quotes hash_comments dashes_in_names",
         ),
-        Dialect(
-            name="redshift",
-            folding=Folding.ALL_LOWER,
-            views_depend=True,
-            backslash=True,
-            escape_strings=True,
-            nested_comments=True,
-            select_into=True,
-            temporary_signs=("#",),
+        _dialect(
+            "redshift", Folding.ALL_LOWER, "backslash escape_strings nested_comments select_into views_depend", "#"
         ),
-        Dialect(
-            name="databricks",
-            folding=Folding.ALL_LOWER,
-            backslash=True,
-            double_quoted_strings=True,
-            raw_strings=True,
-            nested_comments=True,
-            database_is_schema=True,
+        _dialect(
+            "databricks",
+            Folding.ALL_LOWER,
+            "backslash double_quoted_strings raw_strings nested_comments database_is_schema",
         ),
-        Dialect(
-            name="mysql",
-            folding=Folding.KEPT,
-            backslash=True,
-            double_quoted_strings=True,
-            hash_comments=True,
-            versioned_comments=True,
-            database_is_schema=True,
-            temporary_in_schema=True,
-            renames_into_session=True,
+        _dialect(
+            "mysql",
+            Folding.KEPT,
+            "backslash double_quoted_strings hash_comments versioned_comments database_is_schema temporary_in_schema "
+            "renames_into_session",
         ),
-        Dialect(
-            name="tsql",
-            folding=Folding.KEPT,
-            brackets=True,
-            nested_comments=True,
-            batches=True,
-            select_into=True,
-            temporary_signs=("#", "@"),
-        ),
-        Dialect(name="duckdb", folding=Folding.KEPT, escape_strings=True, nested_comments=True),
+        _dialect("tsql", Folding.KEPT, "brackets nested_comments batches select_into", "#", "@"),
+        _dialect("duckdb", Folding.KEPT, "escape_strings nested_comments"),
     )
 }
 """The dialects that `--dialect` takes, by name."""
 
-_ALSO: Final = {
-    "postgresql": "postgres",
-    "pg": "postgres",
-    "mariadb": "mysql",
-    "mssql": "tsql",
-    "sqlserver": "tsql",
-    "synapse": "tsql",
-    "fabric": "tsql",
-    "spark": "databricks",
-    "bq": "bigquery",
+_SYNONYMS: Final = {
+    "postgres": ("postgresql", "pg"),
+    "mysql": ("mariadb",),
+    "tsql": ("mssql", "sqlserver", "synapse", "fabric"),
+    "databricks": ("spark",),
+    "bigquery": ("bq",),
 }
+_ALSO: Final = {also: name for name, others in _SYNONYMS.items() for also in others}
 
 
 def dialect_named(name: str) -> Dialect:
-    """The dialect of that name, or of one of its other names; letters' case does not matter.
-
-    Raises `ChangesError`, which lists what there is.
-    """
+    """Return the dialect of that name in any letter case. Raises `ChangesError`, which lists the dialects."""
     known = name.strip().lower()
     found = DIALECTS.get(_ALSO.get(known, known))
     if found is None:

@@ -135,11 +135,10 @@ def run_routine(reading: ParseContext, name: str, arguments: Sequence[Sequence[T
     if neither is there.
     """
     session = reading.session
-    routine = session.routines.get(name)
-    is_here = routine is not None
-    routine = routine or reading.known.routines.get(name)
+    routine = reading.known.routines.get(name)
     if routine is None:
         return _run_arguments(reading, arguments)
+    is_here = routine.source == reading.source
     reading.run_length += len(routine.text)
     if reading.run_length > MAX_RUN:
         reading.widen("calls a routine, and too much of routines was read by then")
@@ -223,7 +222,6 @@ def prepare(reading: ParseContext, cursor: Cursor) -> None:
 
 def calls_of(reading: ParseContext, tokens: Sequence[Token]) -> None:
     """Read what the functions run that a query calls: those that this text defines, and those that are given SQL as text."""
-    here, elsewhere = reading.session.routines, reading.known.routines
     calls = 0
     has_sql = any(token.kind is TokenKind.STRING and _DDL.match(token.text) for token in tokens)
     for at, (token, following) in enumerate(pairwise(tokens)):
@@ -231,7 +229,7 @@ def calls_of(reading: ParseContext, tokens: Sequence[Token]) -> None:
             continue
         name = token.text.lower()
         is_read = token.upper in GEOMETRY or (has_sql and token.upper not in _BUILT_IN)
-        if not is_read and name not in here and not elsewhere.get(name):
+        if not is_read and not reading.known.routines.get(name):
             continue
         calls += 1
         if calls > MAX_CALLS:

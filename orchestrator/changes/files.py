@@ -7,11 +7,13 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from orchestrator.changes.change_set import ChangeSet, ReaderWarnings, merge
 from orchestrator.changes.context import Known
+from orchestrator.changes.cursor import words
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.reader import read_sql
@@ -22,26 +24,21 @@ STDIN: Final = "<stdin>"
 MAX_BYTES: Final = 512 * 1024 * 1024
 """The largest file that is read."""
 MAX_SHOWN: Final = 5
-"""So many of a list stand in a message."""
+"""How many of a list a message shows."""
 
-_SUFFIXES: Final = frozenset({".sql", ".ddl", ".psql", ".pgsql", ".tsql", ".mysql", ".hql", ".bqsql"})
+_SUFFIXES: Final = words(".sql .ddl .psql .pgsql .tsql .mysql .hql .bqsql")
 _FLYWAY_UNDO: Final = re.compile(r"U\d[\d._]*__.*", re.IGNORECASE | re.DOTALL)
 _OTHER_UNDO: Final = re.compile(
     r"(?![VB]\d|[RA]__)(?P<before>.*?)(?:down|undo|rollback)(?P<after>\.sql|(?<=\d\.undo)\..*)",
     re.IGNORECASE | re.DOTALL,
 )
-"""golang-migrate, Diesel, db-migrate, Postgrator and their kin. A dot before the word leaves no doubt; else the forward migration
-must lie beside the file, for `spread_top_down.sql` takes nothing back.
+"""golang-migrate, Diesel, db-migrate, Postgrator and the like. A dot before the word leaves no doubt; else the forward migration
+must lie beside the file, because `spread_top_down.sql` takes nothing back.
 """
 _FORWARD: Final = ("up", "do", "deploy", "forward", "apply", "migrate", "migration")
 _OTHER_MIGRATION: Final = re.compile(
     r"(?:[VRB]\d*[\d._]*__.*\.(?:java|kt|py|class)|.*changelog.*\.(?:xml|ya?ml|json))", re.IGNORECASE
 )
-
-
-class _Text(NamedTuple):
-    source: str
-    text: str
 
 
 def read_ddl(
@@ -54,7 +51,7 @@ def read_ddl(
     lists: Sequence[str] = (),
     values: Mapping[str, str] | None = None,
 ) -> ChangeSet:
-    """What the migrations at `paths` touch: files, folders (all SQL below them), globs, `@LIST`, or `-` for standard input.
+    """Return what the migrations at `paths` touch: files, folders (all SQL below them), globs, `@LIST`, or `-` for standard input.
 
     `lists` are files, or `-`, that name files, one a line or each ended by a NUL. Each file is a session of its own, and no content
     of two files is ever put together. Undo migrations are left out, with a warning. `values` fill placeholders. With `strict`, what
@@ -63,18 +60,10 @@ def read_ddl(
     """
     notices, known = ReaderWarnings(), Known()
     open_session(dialect_named(dialect), default_schema)
-    sets = [
-        read_sql(
-            each.text,
-            source=each.source,
-            dialect=dialect,
-            default_schema=default_schema,
-            values=values,
-            known=known,
-            notices=notices,
-        )
-        for each in _texts(paths, lists, stdin, notices)
-    ]
+    read = partial(
+        read_sql, dialect=dialect, default_schema=default_schema, values=values, known=known, notices=notices
+    )
+    sets = [read(text, source=source) for source, text in _texts(paths, lists, stdin, notices)]
     found = replace(merge(*sets), warnings=notices.render())
     if strict and found.not_understood:
         _refuse(found)
@@ -82,47 +71,43 @@ def read_ddl(
 
 
 def _refuse(found: ChangeSet) -> None:
-    first = found.not_understood[0]
-    shown = [f"{each.source}:{each.line}: {each.text}" for each in found.not_understood[1:MAX_SHOWN]]
-    more = len(found.not_understood) - MAX_SHOWN
+    first, *others = found.not_understood
+    shown = [f"{each.source}:{each.line}: {each.text}" for each in others[: MAX_SHOWN - 1]]
     also = f"; also {'; '.join(shown)}" if shown else ""
-    rest = f"; and {more} more" if more > 0 else ""
-    raise ChangesError(
-        f"not understood ({first.reason}): {first.text}{also}{rest}; say what it touches with --changed, or leave --strict out",
-        source=first.source,
-        line=first.line,
-    )
+    rest = f"; and {len(others) - len(shown)} more" if len(others) > len(shown) else ""
+    advice = "say what it touches with --changed, or leave --strict out"
+    text = f"not understood ({first.reason}): {first.text}{also}{rest}; {advice}"
+    raise ChangesError(text, source=first.source, line=first.line)
 
 
 def _texts(
     paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarnings
-) -> Iterator[_Text]:
+) -> Iterator[tuple[str, str]]:
+    """Return each file's name and text."""
     seen: set[Path | None] = set()
     try:
         files = list(_sources(paths, lists, stdin, notices))
     except OSError as failed:
-        raise ChangesError(
-            f"cannot be read: {failed.strerror or failed}", source=str(failed.filename or "")
-        ) from failed
+        raise _unreadable(failed, str(failed.filename or "")) from failed
     for file in files:
         real = file.resolve() if file is not None else None
         if real in seen:
             continue
         seen.add(real)
         if file is None:
-            yield _Text(STDIN, decode(stdin(), STDIN, notices))
+            yield STDIN, decode(stdin(), STDIN, notices)
         elif _is_undo(file):
             notices.add(
                 "files that take a migration back were left out; give one as - on standard input to read it", str(file)
             )
         else:
-            yield _Text(str(file), decode(read_bytes(file), str(file), notices))
+            yield str(file), decode(read_bytes(file), str(file), notices)
 
 
 def _sources(
     paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarnings
 ) -> Iterator[Path | None]:
-    """The files that are meant, in order; None is standard input."""
+    """Return the files that are meant, in order; None is standard input."""
     for path in paths:
         if path == "-":
             yield None
@@ -135,7 +120,7 @@ def _sources(
 
 
 def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) -> list[Path]:
-    """The files that a list names: one a line, or each ended by a NUL as `git diff -z` and `find -print0` write them."""
+    """Return the files that a list names: one a line, or each ended by a NUL as `git diff -z` and `find -print0` write them."""
     shown = STDIN if source == "-" else source
     data = stdin() if source == "-" else read_bytes(Path(source))
     is_nul = b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -155,7 +140,7 @@ def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) ->
 
 
 def _is_undo(file: Path) -> bool:
-    """Whether the file takes a migration back: its name says so, and the forward migration lies beside it."""
+    """Return whether the file takes a migration back: its name says so, and the forward migration lies beside it."""
     if _FLYWAY_UNDO.fullmatch(file.name):
         return True
     found = _OTHER_UNDO.fullmatch(file.name)
@@ -170,7 +155,7 @@ def _is_undo(file: Path) -> bool:
 
 
 def _files(path: str, notices: ReaderWarnings) -> list[Path]:
-    """The files that one argument means, in the order of their names."""
+    """Return the files that one argument means, in the order of their names."""
     file = Path(path)
     if file.is_dir():
         return _folder(file, notices)
@@ -184,7 +169,7 @@ def _files(path: str, notices: ReaderWarnings) -> list[Path]:
 
 
 def _matching(pattern: Path) -> list[Path]:
-    """What a glob matches, `**` included; hidden files are not meant."""
+    """Return what a glob matches, `**` included, without hidden files."""
     plain = next(at for at, part in enumerate(pattern.parts) if any(sign in part for sign in "*?["))
     root = Path(*pattern.parts[:plain])
     found = root.glob("/".join(pattern.parts[plain:]))
@@ -194,7 +179,7 @@ def _matching(pattern: Path) -> list[Path]:
 
 
 def _folder(folder: Path, notices: ReaderWarnings) -> list[Path]:
-    """Every SQL file below `folder`, but for hidden folders and Sqitch's revert and verify."""
+    """Return every SQL file below `folder`, without hidden folders and Sqitch's revert and verify."""
     files: list[Path] = []
     others: list[str] = []
     for file in sorted(folder.rglob("*")):
@@ -222,19 +207,22 @@ def _is_sqitch_check(folder: Path, inner: tuple[str, ...]) -> bool:
 
 
 def read_bytes(file: Path) -> bytes:
-    """The file's bytes. Raises `ChangesError` if it cannot be read or is too large."""
+    """Return the file's bytes. Raises `ChangesError` if it cannot be read or is too large."""
     try:
         return read_input(file, MAX_BYTES)
     except OSError as failed:
-        if failed.errno == errno.EFBIG:
-            raise ChangesError(
-                f"larger than {MAX_BYTES // 1024 // 1024} MiB; give the migrations, not a dump", source=str(file)
-            ) from failed
-        raise ChangesError(f"cannot be read: {failed.strerror or failed}", source=str(file)) from failed
+        raise _unreadable(failed, str(file)) from failed
+
+
+def _unreadable(failed: OSError, source: str) -> ChangesError:
+    if failed.errno == errno.EFBIG:
+        largest = f"{MAX_BYTES // 1024 // 1024} MiB"
+        return ChangesError(f"larger than {largest}; give the migrations, not a dump", source=source)
+    return ChangesError(f"cannot be read: {failed.strerror or failed}", source=source)
 
 
 def decode(data: bytes, source: str, notices: ReaderWarnings) -> str:
-    """The bytes as text: UTF-8, or UTF-16 with its byte order mark; else Windows-1252, with a warning.
+    """Return the bytes as text: UTF-8, or UTF-16 with its byte order mark; else Windows-1252, with a warning.
 
     Raises `ChangesError` if it is neither: UTF-16 without a mark, or no text at all.
     """
@@ -249,8 +237,6 @@ def decode(data: bytes, source: str, notices: ReaderWarnings) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as wrong:
         line = data.count(b"\n", 0, wrong.start) + 1
-        notices.add(
-            "not UTF-8; read as Windows-1252, so names with other letters than English ones may be wrong",
-            f"{source}:{line}",
-        )
+        what = "not UTF-8; read as Windows-1252, so names with other letters than English ones may be wrong"
+        notices.add(what, f"{source}:{line}")
         return data.decode("cp1252", errors="replace")

@@ -8,39 +8,13 @@ from dataclasses import replace as replace_fields
 from itertools import pairwise
 from typing import Final
 
+from orchestrator.changes import creates, drops, dynamic_sql, settings
 from orchestrator.changes.alters import alter
 from orchestrator.changes.blocks import begins_routine, pass_control
 from orchestrator.changes.change_set import ChangeSet, ReaderWarnings
 from orchestrator.changes.context import MAX_DEPTH, Known, ParseContext
-from orchestrator.changes.creates import (
-    add_rows,
-    attach,
-    convert,
-    copy,
-    create,
-    import_schema,
-    load,
-    refresh,
-    replace,
-    restore,
-    select_into,
-    sync,
-    undrop,
-)
 from orchestrator.changes.cursor import Cursor, words
 from orchestrator.changes.dialects import dialect_named
-from orchestrator.changes.drops import drop, exchange, rename
-from orchestrator.changes.dynamic_sql import (
-    COMPOSED,
-    anonymous_procedure,
-    call,
-    calls_of,
-    do_block,
-    execute,
-    prepare,
-    procedure,
-    query_sets,
-)
 from orchestrator.changes.errors import TemplatedError, UnknownFormError, UnknownNameError
 from orchestrator.changes.keywords import HARMLESS
 from orchestrator.changes.lexer import Lexer, TokenKind
@@ -48,7 +22,6 @@ from orchestrator.changes.literals import remember_all, with_identifiers
 from orchestrator.changes.migration_markers import divide
 from orchestrator.changes.placeholders import MARK, fill
 from orchestrator.changes.session import open_session
-from orchestrator.changes.settings import end_transaction, reset, set_value, use
 from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement
 
 _TAG: Final = re.compile(r"\$\w*\$")
@@ -134,10 +107,10 @@ def _one(reading: ParseContext, statement: Statement, *, in_body: bool) -> None:
     except UnknownFormError:
         composed = any(MARK in token.text for token in cursor.tokens if token.kind is not TokenKind.STRING)
         if not statement.broken:
-            reading.widen(COMPOSED if composed else "a form of statement that is not known")
+            reading.widen(dynamic_sql.COMPOSED if composed else "a form of statement that is not known")
     except UnknownNameError as unknown:
         if unknown.placeholder == MARK:
-            reading.widen(COMPOSED)
+            reading.widen(dynamic_sql.COMPOSED)
         elif reading.is_quoted:
             reading.widen("a part of a name is not known before it runs")
         else:
@@ -151,7 +124,7 @@ def _read(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
     verb = token.upper
     after = cursor.peek(1).upper
     if after in {"=", ":="} and any(each.kind is TokenKind.STRING for each in cursor.rest()):
-        calls_of(reading, cursor.rest())
+        dynamic_sql.calls_of(reading, cursor.rest())
     is_word = token.kind is TokenKind.WORD and verb != "CALL"
     if token.kind is TokenKind.VARIABLE or after == ":=" or (after == "=" and is_word):
         remember_all(reading.session, cursor.rest())
@@ -164,11 +137,11 @@ def _read(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
         cursor.next()
         rule_in_body(reading, cursor, in_body=in_body)
     elif reading.dialect.batches and verb.startswith(("SP_", "XP_")):
-        procedure(reading, cursor)
+        dynamic_sql.procedure(reading, cursor)
     elif verb in {"SELECT", "WITH", "FROM", "(", "PERFORM"}:
         _query(reading, cursor, in_body=in_body)
     elif verb in {"COMMIT", "ROLLBACK", "ABORT"}:
-        end_transaction(reading)
+        settings.end_transaction(reading)
     elif (
         verb not in HARMLESS
         and token.kind not in {TokenKind.NUMBER, TokenKind.STRING}
@@ -196,47 +169,50 @@ def _explain(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
 
 
 def _query(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
-    calls_of(reading, cursor.rest())
+    dynamic_sql.calls_of(reading, cursor.rest())
     if cursor.next().upper == "WITH" and cursor.find("PROCEDURE") > 0:
-        anonymous_procedure(reading, cursor)
+        dynamic_sql.anonymous_procedure(reading, cursor)
         return
     tokens = cursor.rest()
     for at, token in enumerate(tokens[:6]):
         # `SELECT set_config('search_path', '...', false)`, as pg_dump writes it
         if token.upper == "SET_CONFIG" and len(tokens) > at + 4 and tokens[at + 2].text == "search_path":
-            set_value(reading, Cursor([tokens[at + 2]._replace(upper="SEARCH_PATH"), *tokens[at + 4 : at + 5]]))
-    query_sets(reading, tokens, in_body=in_body)
+            settings.set_value(
+                reading, Cursor([tokens[at + 2]._replace(upper="SEARCH_PATH"), *tokens[at + 4 : at + 5]])
+            )
+    dynamic_sql.query_sets(reading, tokens, in_body=in_body)
     if reading.dialect.select_into and (reading.dialect.batches or not in_body):
-        select_into(reading, cursor)
-
-
-def _let(reading: ParseContext, cursor: Cursor) -> None:
-    remember_all(reading.session, cursor.rest())
+        creates.select_into(reading, cursor)
 
 
 _RULES: Final[dict[str, Callable[[ParseContext, Cursor], None]]] = {
-    "CREATE": create,
+    "CREATE": creates.create,
     "ALTER": alter,
-    "REPLACE": replace,
-    "DROP": drop,
-    "UNDROP": undrop,
-    "RENAME": rename,
-    "EXCHANGE": exchange,
-    "IMPORT": import_schema,
-    "USE": use,
-    "SET": set_value,
-    "RESET": reset,
-    "CALL": call,
-    "PREPARE": prepare,
-    "LOAD": load,
-    "RESTORE": restore,
-    "ATTACH": attach,
-    "COPY": copy,
-    "INSERT": add_rows,
-    "MERGE": add_rows,
-    "REFRESH": refresh,
-    "CONVERT": convert,
-    "SYNC": sync,
-    "LET": _let,
+    "REPLACE": creates.replace,
+    "DROP": drops.drop,
+    "UNDROP": creates.undrop,
+    "RENAME": drops.rename,
+    "EXCHANGE": drops.exchange,
+    "IMPORT": creates.import_schema,
+    "USE": settings.use,
+    "SET": settings.set_value,
+    "RESET": settings.reset,
+    "CALL": dynamic_sql.call,
+    "PREPARE": dynamic_sql.prepare,
+    "LOAD": creates.load,
+    "RESTORE": creates.restore,
+    "ATTACH": creates.attach,
+    "COPY": creates.copy,
+    "INSERT": creates.add_rows,
+    "MERGE": creates.add_rows,
+    "REFRESH": creates.refresh,
+    "CONVERT": creates.convert,
+    "SYNC": creates.sync,
+    "LET": settings.let,
 }
-_RULES_IN_BODIES: Final = {"EXECUTE": execute, "EXEC": execute, "DO": do_block, "EXPLAIN": _explain}
+_RULES_IN_BODIES: Final = {
+    "EXECUTE": dynamic_sql.execute,
+    "EXEC": dynamic_sql.execute,
+    "DO": dynamic_sql.do_block,
+    "EXPLAIN": _explain,
+}

@@ -15,7 +15,7 @@ from orchestrator.changes.names import NamePart, fold, is_temporary, parse_name
 
 
 class Routine(NamedTuple):
-    """A routine that was defined on the way."""
+    """A routine that the given SQL defines."""
 
     text: str
     """Its body."""
@@ -23,6 +23,8 @@ class Routine(NamedTuple):
     """The line of the body's beginning."""
     parameters: tuple[str, ...]
     """The names of its parameters, in lower case."""
+    source: str
+    """The file that defines it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,11 +47,9 @@ class Session:
     variables: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Every text that a variable may hold."""
     prepared: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    routines: dict[str, Routine] = field(default_factory=dict)
-    """The routines that were defined on the way."""
     running: set[str] = field(default_factory=set)
     columns: dict[ObjectName, Columns] = field(default_factory=dict)
-    """The columns of the tables that were created on the way."""
+    """The columns of the tables that the text created."""
     evolves: bool = False
     """Databricks: data statements may add columns to their table."""
     around: tuple[str | None, str | None] | None = None

@@ -142,3 +142,8 @@ def end_transaction(reading: ParseContext) -> None:
     if reading.session.outside is not None:
         reading.session.move(*reading.session.outside)
         reading.session.outside = None
+
+
+def let(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows LET: Snowflake's variables of a block."""
+    remember_all(reading.session, cursor.rest())

@@ -27,7 +27,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
     from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.run_command import print_report
     from orchestrator.errors import UsageError
-    from orchestrator.report.earlier import parse_document
+    from orchestrator.report.document import parse_document
     from orchestrator.report.exit_code import REPORT_FAILED
 
     setup = set_up(log)

@@ -22,7 +22,7 @@ def _schema(what: str) -> Mapping[str, object]:
 
         return manifest_json_schema()
     if what == "report":
-        from orchestrator.report.schema import report_json_schema
+        from orchestrator.report.document import report_json_schema
 
         return report_json_schema()
     from orchestrator.simulator.reading import scenario_json_schema

@@ -1,13 +1,15 @@
-"""What became of one target: the word, the facts behind it, and what to do about it."""
+"""The outcome of one target: its status, the facts behind it, and what to do. One definition for every place that keeps it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Any, Final
 
+from orchestrator.errors import UsageError
 from orchestrator.manifest.manifest import Mode
+from orchestrator.values import DataError, Presence, as_data, from_data
 
 
 class Status(StrEnum):
@@ -32,18 +34,23 @@ class Status(StrEnum):
         return self in (Status.SUCCEEDED, Status.ACCEPTED, Status.SKIPPED)
 
 
+MESSAGE_LIMIT: Final = 2000
+"""The most characters of a server's message that are kept."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a target did not succeed: `kind` for programs, the server's `message`, and a `hint` what to do.
+    """Why a target did not succeed. A longer message is cut."""
 
-    `message` is at most 2,000 characters. `last_status` is the job's last known word, where there was one.
-    """
+    kind: Annotated[str, "One word for programs; see the reference."]
+    http_status: Annotated[int | None, "The answer's HTTP status, if there was an answer."] = None
+    message: Annotated[str, "The server's words.", {"maxLength": MESSAGE_LIMIT}]
+    hint: Annotated[str, "What to do."]
+    last_status: Annotated[str | None, "The job's last known word, if there was a job."] = None
 
-    kind: str
-    message: str
-    hint: str
-    http_status: int | None = None
-    last_status: str | None = None
+    def __post_init__(self) -> None:
+        if len(self.message) > MESSAGE_LIMIT:
+            object.__setattr__(self, "message", self.message[:MESSAGE_LIMIT])
 
 
 WARNING: Final = "warning: "
@@ -76,60 +83,77 @@ class CallKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallMade:
-    """One call. `number` counts all calls of the target, those that are not kept too. `end` is `answered` or the kind of
-    failure (`orchestrator.omni.errors.Kind`), `word` the job's in the answer. `took_s` runs until its end (None: it was cut
-    off), `wait_s` from there until the target's next call left (None: there was none).
-    """
+    """One call for a target."""
 
-    number: int
+    number: Annotated[int, "Its place among all calls for the target, including those that are not listed."]
     what: CallKind
     left_at: datetime
-    end: str
-    http_status: int | None = None
-    word: str | None = None
-    took_s: float | None = None
-    wait_s: float | None = None
+    end: Annotated[str, "`answered`, or a kind as in an error."]
+    http_status: Annotated[int | None, "The HTTP status of a call that went wrong."] = None
+    word: Annotated[str | None, "The job's word in the answer."] = None
+    took_s: Annotated[float | None, "Until its end; null if it was cut off."] = None
+    wait_s: Annotated[float | None, "From its end until the target's next call; null if there was none."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one target. `attempts` and `polls` count calls that were not answered 429; `throttled` those that were.
+    """The result of one target.
 
-    `submitted_at` is when the (first) refresh call left, `duration_s` runs from there until the end was seen, `queued_s`
-    from the run's start until the call left; all None where nothing was sent. `covered_by` names the target whose refresh
-    served this one. `calls` are this run's refresh calls and the polls that went wrong, the first few and the last.
-
-    `usual_s` is the median of the model's earlier durations. `failing_since` is when the first run of the unbroken row
-    began in which the target did not succeed, this one included; None where it did.
+    This is the only definition of an outcome: the journal's row, the report's document, its JSON Schema and the CSV are
+    derived from it. A new field needs a default and `Presence.LATER`.
     """
 
-    name: str
+    name: Annotated[str, "The target's label, unique in its manifest."]
     instance: str
-    model_id: str | None
-    status: Status
-    branch: str | None = None
-    branch_id: str | None = None
-    connection: str | None = None
+    model_id: Annotated[str | None, "Null if the name was not found."]
+    branch: Annotated[str | None, "The branch as the manifest names it."] = None
+    branch_id: Annotated[str | None, "The branch's id as it was sent."] = None
+    connection: Annotated[str | None, "The connection's id, or the label that the manifest gives it."] = None
     mode: Mode = Mode.HARD
     schemas: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    covered_by: str | None = None
+    status: Status
+    covered_by: Annotated[str | None, "The name of the target whose refresh served this one."] = None
     job_ids: tuple[str, ...] = ()
-    job_status: str | None = None
-    submitted_at: datetime | None = None
-    finished_at: datetime | None = None
-    duration_s: float | None = None
-    queued_s: float | None = None
-    attempts: int = 0
-    polls: int = 0
-    throttled: int = 0
+    job_status: Annotated[str | None, "The job's last known word, as the server wrote it."] = None
+    submitted_at: Annotated[datetime | None, "When the (first) refresh call left; null if none did."] = None
+    finished_at: Annotated[datetime | None, "When the run saw the end."] = None
+    duration_s: Annotated[float | None, "From submitted_at until the run saw the end."] = None
+    queued_s: Annotated[float | None, "From the run's start until the refresh call left."] = None
+    attempts: Annotated[int, "Refresh calls that were not answered 429."] = 0
+    polls: Annotated[int, "Polls of the job that were not answered 429."] = 0
+    throttled: Annotated[int, "Calls for this target that were answered 429."] = 0
     warnings: tuple[str, ...] = ()
-    promotion_pending: bool = False
-    verified: bool | None = None
-    validation: Validation | None = None
-    previous_status: Status | None = None
-    error: Failure | None = None
-    calls: tuple[CallMade, ...] = ()
-    usual_s: float | None = None
-    failing_since: datetime | None = None
+    promotion_pending: Annotated[bool, "Whether the refreshed branch must still be promoted."] = False
+    verified: Annotated[
+        bool | None, "Whether the requested scope was seen in the model; null if it was not checked or is not known."
+    ] = None
+    validation: Annotated[Validation | None, "The validation issues that the refresh added and removed."] = None
+    previous_status: Annotated[Status | None, "The status in the manifest's previous run."] = None
+    error: Annotated[Failure | None, "Null if the target succeeded."] = None
+    calls: Annotated[
+        tuple[CallMade, ...],
+        Presence.LATER,
+        "This run's refresh calls and the polls that went wrong: the first few and the last.",
+    ] = ()
+    usual_s: Annotated[
+        float | None, Presence.LATER, "The median duration of the model's refreshes in earlier runs."
+    ] = None
+    failing_since: Annotated[
+        datetime | None, Presence.LATER, "Start of the first run in the current streak of failures."
+    ] = None
+
+
+def make_row(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as JSON data: an element of the report's `outcomes`, a line of `.jsonl`, a row of the journal."""
+    row: dict[str, Any] = as_data(outcome, decimals=3)
+    return row
+
+
+def parse_row(row: object) -> Outcome:
+    """Return the outcome that a row stands for. Raises UsageError with what is wrong."""
+    try:
+        return from_data(Outcome, row)
+    except DataError as error:
+        raise UsageError(f"not an outcome: {error}") from None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from orchestrator.clock import Clock
 from orchestrator.engine.events import Observer, StateFailed
 from orchestrator.engine.failure import RunKind
-from orchestrator.engine.outcome import Failure, Outcome
+from orchestrator.engine.outcome import Failure, Outcome, make_row
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.records import CallStatus
 from orchestrator.journal.steps import Steps
@@ -74,9 +74,6 @@ class SilentRecorder:
         """Targets have their outcomes."""
 
 
-Row = Callable[[Outcome], Mapping[str, Any]]
-
-
 @dataclass(slots=True)
 class _Call:
     """A refresh call in the journal. `accepted_at` and `unfinished_at` (the loop's clock) only where this run saw it."""
@@ -88,7 +85,7 @@ class _Call:
 
 
 class JournalRecorder:
-    """A run's recorder. `row` makes an outcome the report's row; `base_urls` are those of the instances; `redact` takes
+    """A run's recorder. `base_urls` are those of the instances; `redact` takes
     secrets out of what a server says, before it is kept.
 
     Once the journal has given way, `broken` says how, and nothing more may be sent; what is under way is followed on.
@@ -98,7 +95,6 @@ class JournalRecorder:
         self,
         steps: Steps,
         *,
-        row: Row,
         base_urls: Mapping[str, str],
         clock: Clock,
         began_at: float,
@@ -109,7 +105,6 @@ class JournalRecorder:
         self._observe = observe
         self._redact = redact
         self._steps = steps
-        self._row = row
         self._base_urls = base_urls
         self._clock = clock
         self._began_at = began_at
@@ -178,7 +173,7 @@ class JournalRecorder:
         """Keep outcomes, all of them or none."""
         if not outcomes:
             return
-        rows = [(entry.index, self._row(outcome)) for entry, outcome in outcomes]
+        rows = [(entry.index, make_row(outcome)) for entry, outcome in outcomes]
         out_of_sight = {e.index for e, o in outcomes if o.error is not None and o.error.kind == RunKind.JOB_LOST}
         lost = (
             [call.number for (sender, _), call in self._calls.items() if sender in out_of_sight] if out_of_sight else []

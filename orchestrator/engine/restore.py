@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from orchestrator.engine.failure import RunKind
-from orchestrator.engine.outcome import Outcome, Status
+from orchestrator.engine.outcome import Outcome, Status, parse_row
 from orchestrator.journal.records import CallStatus, NewTarget, RestrictedEntry, RootRecord, StoredCall, StoredTarget
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.omni.answers import RefreshRequest
@@ -71,9 +70,6 @@ _CUT_OFF = frozenset({RunKind.STOPPED.value, RunKind.DEADLINE.value})
 _NOTHING_STARTED = frozenset({Status.NOT_STARTED, Status.THROTTLED, Status.REJECTED, Status.ERROR})
 _END_NOT_SEEN = frozenset({Status.TIMED_OUT, Status.INTERRUPTED, Status.UNKNOWN})
 
-Parse = Callable[[Mapping[str, Any]], Outcome]
-"""Reads an outcome from a report's row."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
@@ -95,27 +91,27 @@ def is_open(outcome: Outcome | None) -> bool:
     return outcome.error.kind in _CUT_OFF
 
 
-def wanted_by_retry(root: str, chain: Sequence[RootRecord], parse: Parse) -> frozenset[int]:
+def wanted_by_retry(root: str, chain: Sequence[RootRecord]) -> frozenset[int]:
     """The places of a run's targets that are not good by the newest result that its chain of retries holds."""
     mine = next(record for record in chain if record.root == root)
-    results = {row.place: _newest_result(chain, row.place, parse) for row in mine.targets}
+    results = {row.place: _newest_result(chain, row.place) for row in mine.targets}
     return frozenset(place for place, result in results.items() if result is None or not result.status.is_good)
 
 
-def restore_for_resume(entries: Mapping[int, Entry], root: str, chain: Sequence[RootRecord], parse: Parse) -> Restored:
+def restore_for_resume(entries: Mapping[int, Entry], root: str, chain: Sequence[RootRecord]) -> Restored:
     """What `resume` goes on from: outcomes that stand are kept, what was under way is gone on with, the rest is open."""
     rows = next(record.targets for record in chain if record.root == root)
-    outcomes = {row.place: parse(row.outcome) for row in rows if row.outcome is not None}
+    outcomes = {row.place: parse_row(row.outcome) for row in rows if row.outcome is not None}
     kept = {place: outcome for place, outcome in outcomes.items() if not is_open(outcome)}
-    return _recall(entries, rows, chain, parse, kept, own=root)
+    return _recall(entries, rows, chain, kept, own=root)
 
 
 def restore_for_retry(
-    entries: Mapping[int, Entry], root: str, chain: Sequence[RootRecord], parse: Parse, wanted: frozenset[int]
+    entries: Mapping[int, Entry], root: str, chain: Sequence[RootRecord], wanted: frozenset[int]
 ) -> Restored:
     """What `retry` goes on from: no outcome is kept, and a job of `wanted` targets that may still run is checked first."""
     rows = next(record.targets for record in chain if record.root == root)
-    return _recall(entries, [row for row in rows if row.place in wanted], chain, parse, {}, own=None)
+    return _recall(entries, [row for row in rows if row.place in wanted], chain, {}, own=None)
 
 
 def new_targets(entries: Iterable[Entry], before: PriorState) -> tuple[NewTarget, ...]:
@@ -139,9 +135,7 @@ def new_targets(entries: Iterable[Entry], before: PriorState) -> tuple[NewTarget
     return tuple(map(one, entries))
 
 
-def _newest_result(
-    chain: Sequence[RootRecord], place: int, parse: Parse, *, since: str | None = None
-) -> Outcome | None:
+def _newest_result(chain: Sequence[RootRecord], place: int, *, since: str | None = None) -> Outcome | None:
     """The newest outcome of a target that a refresh gave it, from the plan `since` on; else the newest there is.
 
     A target that a later retry never sent is what it was before that retry.
@@ -150,7 +144,7 @@ def _newest_result(
     for record in reversed(chain):
         row = next((row for row in record.targets if row.place == place), None)
         if row is not None and row.outcome is not None:
-            outcome = parse(row.outcome)
+            outcome = parse_row(row.outcome)
             if outcome.status not in _NOTHING_STARTED:
                 return outcome
             newest = newest or outcome
@@ -181,7 +175,6 @@ def _recall(
     entries: Mapping[int, Entry],
     rows: Sequence[StoredTarget],
     chain: Sequence[RootRecord],
-    parse: Parse,
     kept: Mapping[int, Outcome],
     *,
     own: str | None,
@@ -204,7 +197,7 @@ def _recall(
     begun: dict[int, tuple[list[StoredCall], list[int]]] = {}
     for place in targets:
         calls = _last_refresh(chain, place)
-        if calls and (calls[-1].root == own or _decides(calls[-1], chain, place, parse)):
+        if calls and (calls[-1].root == own or _decides(calls[-1], chain, place)):
             begun.setdefault(calls[-1].id, (calls, []))[1].append(place)
     active_refreshes, numbers = [], {}
     for calls, places in begun.values():
@@ -227,13 +220,13 @@ def _resolved(row: StoredTarget, chain: Sequence[RootRecord]) -> StoredTarget:
     return replace(found, outcome=row.outcome)
 
 
-def _decides(last: StoredCall, chain: Sequence[RootRecord], place: int, parse: Parse) -> bool:
+def _decides(last: StoredCall, chain: Sequence[RootRecord], place: int) -> bool:
     """Whether a call of another plan decides what becomes of a target: its job ended well or may still do so, and the
     newest outcome of the target does not say more.
     """
     if last.fate is not CallStatus.SUCCEEDED and last.fate is not CallStatus.ACCEPTED:
         return False
-    result = _newest_result(chain, place, parse, since=last.root)
+    result = _newest_result(chain, place, since=last.root)
     if result is None or result.status in _NOTHING_STARTED:
         return True
     return result.status in _END_NOT_SEEN and (last.fate is CallStatus.SUCCEEDED or last.job_id is not None)

@@ -26,8 +26,8 @@ from orchestrator.journal.records import (
     StoredTarget,
 )
 from orchestrator.journal.steps import Steps
-from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.manifest import Manifest
+from orchestrator.values import as_data, from_data
 
 FILE: Final = "journal.db"
 KEPT_RUNS: Final = 500

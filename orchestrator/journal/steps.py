@@ -12,8 +12,8 @@ from orchestrator.journal.connections import Connections, learn, names_of
 from orchestrator.journal.database import Database, fit
 from orchestrator.journal.group_commit import GroupCommit
 from orchestrator.journal.records import CallStatus, OrphanedRefresh, RestrictedEntry, Scope, StoredCall
-from orchestrator.journal.values import as_data
 from orchestrator.planning.plan import RefreshPlan, Target
+from orchestrator.values import as_data
 
 KEPT_DURATIONS: Final = 20
 

@@ -11,10 +11,11 @@ from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.manifest.manifest import NotifyOn
 from orchestrator.report.causes import causes_of, short
 from orchestrator.report.counts import bad_outcomes, count_statuses, is_new_failure, is_recovered, issue_outcomes
-from orchestrator.report.document import format_stamp, make_document
+from orchestrator.report.document import make_document
 from orchestrator.report.headline import SIMULATED
 from orchestrator.report.report import Report
 from orchestrator.report.took import took
+from orchestrator.values import format_stamp
 
 FAILURES_SENT: Final = 50
 """A webhook gets so many failed targets, and the number of the others."""

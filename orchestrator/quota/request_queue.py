@@ -71,10 +71,11 @@ class RequestQueue:
             self._polls -= 1
 
     def set_spacing(self, spacing_s: float) -> None:
-        """Judge the sleeping polls anew: the polls' spacing or the estimates of durations have changed."""
+        """Reschedule every poll that waits: the polls' spacing or the estimates of durations have changed."""
         self._spacing_s = spacing_s
-        asleep = [w for _, _, w in self._sleeping if not w.gone]
-        self._sleeping = [(self._worth_at(w.ask), w.number, w) for w in asleep]
+        polls = [w for _, _, w in (*self._sleeping, *self._worthy) if not w.gone]
+        self._sleeping = [(self._worth_at(w.ask), w.number, w) for w in polls]
+        self._worthy = []
         heapq.heapify(self._sleeping)
 
     def _worth_at(self, ask: CallRequest) -> float:

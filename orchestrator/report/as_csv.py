@@ -5,20 +5,26 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import fields
+from typing import Any, Final
 
-from orchestrator.engine.outcome import Outcome
-from orchestrator.report.document import MESSAGE_LIMIT, format_stamp
+from orchestrator.engine.outcome import Outcome, make_row
 from orchestrator.report.headline import SIMULATED
 from orchestrator.text import clean
 
+_INSTEAD: Final[dict[str, tuple[str, ...]]] = {
+    "validation": ("new_issues", "fixed_issues"),
+    "error": ("error_kind", "http_status", "message", "hint", "warnings"),
+    "warnings": (),
+    "calls": (),
+}
+"""Columns in the place of a field that a cell cannot hold, or that stands elsewhere."""
+
 COLUMNS: Final = (
-    *("name", "instance", "model_id", "branch", "branch_id", "connection", "mode", "schemas", "tables", "tags"),
-    *("status", "covered_by", "job_ids", "job_status", "submitted_at", "finished_at", "duration_s", "queued_s"),
-    *("attempts", "polls", "throttled", "promotion_pending", "verified", "new_issues", "fixed_issues"),
-    *("previous_status", "error_kind", "http_status", "message", "hint", "warnings", "usual_s", "failing_since"),
+    *(column for field in fields(Outcome) for column in _INSTEAD.get(field.name, (field.name,))),
     *("simulated", "counts_as_failed"),
 )
+"""The fields of an outcome in their order, and what the run adds."""
 
 # A spreadsheet takes a cell that begins so for a formula; the wide forms are what East Asian input methods type.
 _FORMULA_STARTS: Final = tuple("=+-@＝＋－＠")
@@ -26,66 +32,45 @@ _LIST_LIMIT: Final = 30_000
 
 
 def render_csv(outcomes: Iterable[Outcome], *, simulated: bool = False, new_issues_fail: bool = False) -> str:
-    """A header and one row for each outcome. Lists are joined by commas, warnings by ` | `; unknown values are empty.
+    """Return a header and one row for each outcome. Lists are joined by commas, warnings by ` | `; unknown values are empty.
 
-    `simulated` holds the word SIMULATED in a rehearsal's rows, and else nothing. `counts_as_failed` is true for what makes
-    the run's exit code 1: with `new_issues_fail` also for a target with new validation issues.
+    The column `counts_as_failed` is true for a target that makes the run's exit code 1: with `new_issues_fail` also one with
+    new validation issues.
     """
     out = io.StringIO()
     rows = csv.writer(out)
     rows.writerow(COLUMNS)
     for outcome in outcomes:
         has_new = outcome.validation is not None and bool(outcome.validation.new)
-        failed = not outcome.status.is_good or (new_issues_fail and has_new)
-        cells = (*_values(outcome), SIMULATED if simulated else None, _word(failed))
-        rows.writerow([value if isinstance(value, int | float) else _cell(value) for value in cells])
+        cells = _cells(outcome)
+        cells["simulated"] = SIMULATED if simulated else None
+        cells["counts_as_failed"] = not outcome.status.is_good or (new_issues_fail and has_new)
+        rows.writerow([_cell(cells[column]) for column in COLUMNS])
     return out.getvalue()
 
 
-def _values(outcome: Outcome) -> tuple[str | int | float | None, ...]:
-    error, issues = outcome.error, outcome.validation
-    return (
-        outcome.name,
-        outcome.instance,
-        outcome.model_id,
-        outcome.branch,
-        outcome.branch_id,
-        outcome.connection,
-        outcome.mode,
-        ",".join(outcome.schemas),
-        ",".join(outcome.tables),
-        ",".join(outcome.tags),
-        outcome.status,
-        outcome.covered_by,
-        ",".join(outcome.job_ids),
-        outcome.job_status,
-        format_stamp(outcome.submitted_at) if outcome.submitted_at else None,
-        format_stamp(outcome.finished_at) if outcome.finished_at else None,
-        None if outcome.duration_s is None else round(outcome.duration_s, 3),
-        None if outcome.queued_s is None else round(outcome.queued_s, 3),
-        outcome.attempts,
-        outcome.polls,
-        outcome.throttled,
-        _word(outcome.promotion_pending),
-        _word(outcome.verified),
-        len(issues.new) if issues else None,
-        len(issues.fixed) if issues else None,
-        outcome.previous_status,
-        error.kind if error else None,
-        error.http_status if error else None,
-        error.message[:MESSAGE_LIMIT] if error else None,
-        error.hint if error else None,
-        " | ".join(outcome.warnings),
-        None if outcome.usual_s is None else round(outcome.usual_s, 3),
-        format_stamp(outcome.failing_since) if outcome.failing_since else None,
-    )
+def _cells(outcome: Outcome) -> dict[str, Any]:
+    row = make_row(outcome)
+    error, issues = row["error"] or {}, row["validation"]
+    return {
+        **{name: ",".join(value) if _is_list(value) else value for name, value in row.items()},
+        **{name: error.get(name) for name in ("http_status", "message", "hint")},
+        "error_kind": error.get("kind"),
+        "new_issues": issues and len(issues["new"]),
+        "fixed_issues": issues and len(issues["fixed"]),
+        "warnings": " | ".join(row["warnings"]),
+    }
 
 
-def _word(flag: bool | None) -> str | None:
-    return None if flag is None else str(flag).lower()
+def _is_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _cell(text: str | None) -> str:
-    """Text that stays text: on one line, and with an apostrophe before what would otherwise be a formula."""
-    shown = clean(text or "")[:_LIST_LIMIT]
+def _cell(value: str | float | bool | None) -> str | float:
+    """Return a cell: a number, or text on one line that no spreadsheet takes for a formula."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return value
+    shown = clean(value or "")[:_LIST_LIMIT]
     return "'" + shown if shown.lstrip().startswith(_FORMULA_STARTS) else shown

@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from orchestrator.engine.outcome import Outcome
+from orchestrator.engine.outcome import Outcome, make_row
 from orchestrator.report.as_json import dump
-from orchestrator.report.document import make_row
 from orchestrator.report.writer import ReportError, write_report
 
 

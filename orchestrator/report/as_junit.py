@@ -10,14 +10,14 @@ from datetime import UTC
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from orchestrator.engine.outcome import Failure, Outcome, Status
+from orchestrator.engine.outcome import MESSAGE_LIMIT, Failure, Outcome, Status
 from orchestrator.report.against import against_before
 from orchestrator.report.causes import issue_failure, short, skip_reason
 from orchestrator.report.counts import issue_outcomes
-from orchestrator.report.document import MESSAGE_LIMIT, format_stamp
 from orchestrator.report.headline import SIMULATED_NOTE
 from orchestrator.report.report import Report
 from orchestrator.text import clean
+from orchestrator.values import format_stamp
 
 FAILURES: Final = frozenset({Status.FAILED, Status.NO_EFFECT, Status.REJECTED})
 

@@ -1,30 +1,36 @@
-"""A report as plain JSON data and back: the versioned document that people keep and other programs read.
+"""A report as plain JSON data and back, and its JSON Schema: the versioned document that other programs read.
 
-The schema version changes only when a field goes away or changes its meaning; new optional fields do not change it.
+The types of `Outcome` and `RunFacts` decide what it holds. The schema version changes only if a field is removed or changes its
+meaning. New optional fields do not change it.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from orchestrator import __version__
-from orchestrator.engine.outcome import CallMade, Failure, Outcome
+from orchestrator.engine.outcome import CallMade, Failure, Outcome, Status, make_row
+from orchestrator.errors import UsageError
 from orchestrator.report.against import against_before
 from orchestrator.report.counts import count_statuses
+from orchestrator.report.exit_code import SIGNAL_BASE
 from orchestrator.report.report import Report, RunFacts
+from orchestrator.values import DataError, as_data, from_data, object_schema
 
 SCHEMA_VERSION: Final = 1
-MESSAGE_LIMIT: Final = 2000
 
+_MANIFEST: Final = {"path": "manifest_path", "sha256": "manifest_sha256", "identity": "manifest_identity"}
+_COUNTED: Final = ("requests", "polls", "throttled")
+_ELSEWHERE: Final = {"signal", *_MANIFEST.values(), *_COUNTED}
+"""Fields of `RunFacts` that have another name or place in the document."""
 
-def format_stamp(moment: datetime) -> str:
-    """A moment as every format writes it: UTC, to the millisecond, for example `2026-11-25T02:00:00.123Z`."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+_NAMES: Final = {Status: "status", Outcome: "outcome", Failure: "error", CallMade: "call"}
 
 
 def make_document(report: Report) -> dict[str, Any]:
-    """The report as JSON data (docs/reference/report.md): durations in seconds to the millisecond, times in UTC."""
+    """Return the report as JSON data (docs/reference/report.md): durations in seconds to the millisecond, times in UTC."""
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "omni-refresh", "version": __version__},
@@ -35,44 +41,25 @@ def make_document(report: Report) -> dict[str, Any]:
 
 
 def _make_run(run: RunFacts) -> dict[str, Any]:
-    document: dict[str, Any] = {
+    data = as_data(run, decimals=3)
+    manifest = {name: data[field] for name, field in _MANIFEST.items()}
+    manifest["identity"] = manifest["identity"] or run.manifest_path
+    return {
         "id": run.id,
         "trigger": run.trigger.value,
-        "manifest": {
-            "path": run.manifest_path,
-            "sha256": run.manifest_sha256,
-            "identity": run.manifest_identity or run.manifest_path,
-        },
-        "started_at": format_stamp(run.started_at),
-        "finished_at": format_stamp(run.finished_at),
-        "duration_s": round(run.duration_s, 3),
+        "manifest": manifest,
         "interrupted": run.signal is not None,
-        "resumed_from": run.resumed_from,
-        "retried_from": run.retried_from,
-        "simulated": run.simulated,
+        **{name: value for name, value in data.items() if name not in _ELSEWHERE},
     }
-    if run.new_issues_fail:
-        document["new_issues_fail"] = True
-    if run.quota:
-        document["quota"] = {instance: dict(learned) for instance, learned in run.quota.items()}
-    if run.refused_instances:
-        document["refused_instances"] = list(run.refused_instances)
-    if run.warnings:
-        document["warnings"] = list(run.warnings)
-    if run.budget:
-        document["budget"] = [
-            {"t_s": round(s.t_s, 3), "used": s.used, "requests": s.requests, "held": s.held} for s in run.budget
-        ]
-    return document
 
 
 def _make_summary(report: Report) -> dict[str, Any]:
-    """The counts. `throttled` is a status and a number of calls: at the top it counts calls answered 429, like its neighbours.
+    """Return the counts.
 
-    `by_status` says the statuses without that clash.
+    `throttled` is a status and a number of calls: at the top it counts calls. `by_status` has the statuses without that clash.
     """
     counts = {status.value: count for status, count in count_statuses(report.outcomes).items()}
-    calls = {"requests": report.run.requests, "polls": report.run.polls, "throttled": report.run.throttled}
+    calls = {name: getattr(report.run, name) for name in _COUNTED}
     summary: dict[str, Any] = {"total": len(report.outcomes), **counts, **calls, "by_status": counts}
     against = against_before(report.outcomes)
     if against is not None:
@@ -83,65 +70,135 @@ def _make_summary(report: Report) -> dict[str, Any]:
     return summary
 
 
-def make_row(outcome: Outcome) -> dict[str, Any]:
-    """One outcome as JSON data: an element of the document's `outcomes`, and a line of the `.jsonl` format."""
-    validation, error = outcome.validation, outcome.error
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Version:
+    schema_version: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts:
+    requests: int = 0
+    polls: int = 0
+    throttled: int = 0
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ManifestPart:
+    path: str
+    sha256: str
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RunPart:
+    manifest: _ManifestPart
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Document:
+    run: Mapping[str, object]
+    summary: _Counts
+    outcomes: tuple[Outcome, ...]
+
+
+def parse_document(document: object) -> Report:
+    """Return the report that a document of schema version 1 holds. Raises UsageError with the place if it is not one."""
+    try:
+        version = from_data(_Version, document, path="").schema_version
+        if version != SCHEMA_VERSION:
+            raise UsageError(
+                f"the report has schema version {version:g}, this program reads {SCHEMA_VERSION}:"
+                " read it with the omni-refresh that wrote it"
+            )
+        whole = from_data(_Document, document)
+        counts, part = whole.summary, from_data(_RunPart, whole.run, path="run")
+        is_stopped = part.interrupted and counts.exit_code > SIGNAL_BASE
+        run = from_data(
+            RunFacts,
+            {
+                **whole.run,
+                **{field: getattr(part.manifest, name) for name, field in _MANIFEST.items()},
+                **{name: getattr(counts, name) for name in _COUNTED},
+                "signal": counts.exit_code - SIGNAL_BASE if is_stopped else None,
+            },
+            path="run",
+        )
+    except DataError as error:
+        raise UsageError(f"not a report of schema version {SCHEMA_VERSION}: {error}") from None
+    return Report(run=run, outcomes=whole.outcomes, exit_code=counts.exit_code)
+
+
+def report_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema 2020-12 of the report. It allows unknown fields: new ones come without a new version."""
+    text, count = {"type": "string"}, {"type": "integer", "minimum": 0}
     return {
-        "name": outcome.name,
-        "instance": outcome.instance,
-        "model_id": outcome.model_id,
-        "branch": outcome.branch,
-        "branch_id": outcome.branch_id,
-        "connection": outcome.connection,
-        "mode": outcome.mode.value,
-        "schemas": list(outcome.schemas),
-        "tables": list(outcome.tables),
-        "tags": list(outcome.tags),
-        "status": outcome.status.value,
-        "covered_by": outcome.covered_by,
-        "job_ids": list(outcome.job_ids),
-        "job_status": outcome.job_status,
-        "submitted_at": outcome.submitted_at and format_stamp(outcome.submitted_at),
-        "finished_at": outcome.finished_at and format_stamp(outcome.finished_at),
-        "duration_s": _rounded(outcome.duration_s),
-        "queued_s": _rounded(outcome.queued_s),
-        "attempts": outcome.attempts,
-        "polls": outcome.polls,
-        "throttled": outcome.throttled,
-        "warnings": list(outcome.warnings),
-        "promotion_pending": outcome.promotion_pending,
-        "verified": outcome.verified,
-        "validation": validation and {"new": list(validation.new), "fixed": list(validation.fixed)},
-        "previous_status": outcome.previous_status and outcome.previous_status.value,
-        "error": error and _make_error(error),
-        "calls": [_make_call(call) for call in outcome.calls],
-        "usual_s": _rounded(outcome.usual_s),
-        "failing_since": outcome.failing_since and format_stamp(outcome.failing_since),
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:omni-refresh:report:{SCHEMA_VERSION}",
+        "title": "omni-refresh report",
+        "description": "The outcome of each target of one run.",
+        **_object(
+            {
+                "schema_version": {"const": SCHEMA_VERSION},
+                "tool": _object({"name": {"const": "omni-refresh"}, "version": text}),
+                "run": _run_schema(),
+                "summary": _summary_schema(count),
+                "outcomes": {
+                    "type": "array",
+                    "items": {"$ref": "#/$defs/outcome"},
+                    "description": "One for each selected target, in the manifest's order.",
+                },
+            }
+        ),
+        "$defs": {
+            "status": {"enum": [status.value for status in Status]},
+            **{name: object_schema(kind, _NAMES) for kind, name in _NAMES.items() if kind is not Status},
+        },
     }
 
 
-def _make_error(error: Failure) -> dict[str, Any]:
-    return {
-        "kind": error.kind,
-        "http_status": error.http_status,
-        "message": error.message[:MESSAGE_LIMIT],
-        "hint": error.hint,
-        "last_status": error.last_status,
+def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": {**required, **(optional or {})}}
+
+
+def _run_schema() -> dict[str, Any]:
+    schema = object_schema(RunFacts, _NAMES)
+    own = {
+        "manifest": {
+            **_object(
+                {"path": {"type": "string", "description": "As it was given."}, "sha256": {"type": "string"}},
+                {"identity": {"type": "string", "description": "The manifest's name, or its absolute path."}},
+            ),
+        },
+        "interrupted": {"type": "boolean", "description": "Whether a signal stopped the run."},
     }
-
-
-def _make_call(call: CallMade) -> dict[str, Any]:
-    return {
-        "number": call.number,
-        "what": call.what.value,
-        "left_at": format_stamp(call.left_at),
-        "end": call.end,
-        "http_status": call.http_status,
-        "word": call.word,
-        "took_s": _rounded(call.took_s),
-        "wait_s": _rounded(call.wait_s),
+    schema["properties"] = {
+        **{name: part for name, part in schema["properties"].items() if name not in _ELSEWHERE},
+        **own,
     }
+    schema["required"] = [name for name in schema["required"] if name not in _ELSEWHERE] + list(own)
+    return schema
 
 
-def _rounded(duration_s: float | None) -> float | None:
-    return None if duration_s is None else round(duration_s, 3)
+def _summary_schema(count: dict[str, Any]) -> dict[str, Any]:
+    by_status = {status.value: count for status in Status}
+    return _object(
+        {
+            "total": count,
+            **{name: count for name in by_status if name != Status.THROTTLED},
+            "requests": {**count, "description": "Every call, including polls."},
+            "polls": count,
+            "throttled": {**count, "description": "Calls answered 429. Outcomes of that status: by_status.throttled."},
+            "by_status": _object(by_status),
+            "exit_code": count,
+        },
+        {
+            "new_failures": {
+                **count,
+                "description": "Not good now, good or unknown in the previous run, if there was one.",
+            },
+            "still_failing": {**count, "description": "Not good now nor in the previous run, if there was one."},
+            "recovered": {**count, "description": "Not good in the previous run, refreshed now, if there was one."},
+        },
+    )

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from orchestrator.engine.outcome import Outcome
 from orchestrator.engine.run_stats import BudgetSample
+from orchestrator.values import Presence
 
 
 class Trigger(StrEnum):
@@ -23,40 +24,55 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """Facts of the run itself. `duration_s` is from a monotonic clock; `requests` counts every call, polls included.
+    """Facts about the run itself.
 
-    `signal` is the number of the signal that stopped the run, or None. `refused_instances` are those whose keys were all
-    refused. `quota` is what was learned about each instance's real limit (empty: it gave what it promised). `budget` is how
-    the calls were spent over time, oldest first; empty where nobody kept it. `manifest_identity` is what tells the manifest
-    from others; empty in reports of earlier versions. `retried_from` is the run whose targets this one retried.
-    `simulated`: it ran against the simulator, and says nothing of a real instance.
+    `signal` is the number of the signal that stopped the run, or None. `requests` counts every call, including polls.
+    `manifest_identity` distinguishes the manifest from others; it is empty in reports of earlier versions.
     """
 
     id: str
     trigger: Trigger
     manifest_path: str
     manifest_sha256: str
+    manifest_identity: str = ""
     started_at: datetime
     finished_at: datetime
-    duration_s: float
+    duration_s: Annotated[float, "From a monotonic clock."]
     signal: int | None = None
-    resumed_from: str | None = None
+    resumed_from: Annotated[str | None, "The id of the first run that this one continues."] = None
+    retried_from: Annotated[
+        str | None, Presence.LATER, "The id of the run whose targets this one, or the run it resumed, retried."
+    ] = None
+    simulated: Annotated[bool, Presence.LATER, "Whether the run was a rehearsal against the simulator."] = False
+    new_issues_fail: Annotated[
+        bool,
+        Presence.SPARSE,
+        "Whether new validation issues made the exit code 1 (`--fail-on-new-issues`); absent if not.",
+    ] = False
     requests: int = 0
     polls: int = 0
     throttled: int = 0
-    refused_instances: tuple[str, ...] = ()
-    quota: Mapping[str, Mapping[str, object]] | None = None
-    warnings: tuple[str, ...] = ()
-    budget: tuple[BudgetSample, ...] = ()
-    manifest_identity: str = ""
-    retried_from: str | None = None
-    simulated: bool = False
-    new_issues_fail: bool = False
+    refused_instances: Annotated[
+        tuple[str, ...], Presence.SPARSE, "Instances that refused all their keys; absent if there are none."
+    ] = ()
+    quota: Annotated[
+        Mapping[str, Mapping[str, object]] | None,
+        Presence.SPARSE,
+        "What was learned about each instance's real limit; absent if it gave what it promised.",
+    ] = None
+    warnings: Annotated[
+        tuple[str, ...], Presence.SPARSE, "What concerns the whole run; absent if there is nothing."
+    ] = ()
+    budget: Annotated[
+        tuple[BudgetSample, ...],
+        Presence.SPARSE,
+        "Calls used of the window's budget over time; absent if it was not recorded.",
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that a run says about itself (schema version 1)."""
+    """The complete result of a run (schema version 1)."""
 
     run: RunFacts
     outcomes: tuple[Outcome, ...]

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 
-from orchestrator.engine.outcome import ANSWERED, CallMade, Failure, Outcome, Status, Validation
+from orchestrator.engine.outcome import ANSWERED, MESSAGE_LIMIT, CallMade, Failure, Outcome, Status, Validation
 from orchestrator.report.against import Against, still_since
 from orchestrator.report.causes import short
-from orchestrator.report.document import MESSAGE_LIMIT
 from orchestrator.report.took import took
 
 CHANGES: Final = ("new failure", "still failing", "recovered", "slower than usual")

@@ -18,7 +18,7 @@ from rich.text import Text
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress
 from orchestrator.engine.active_lanes import ActiveLane
 from orchestrator.engine.outcome import Status
-from orchestrator.report.earlier import parse_document
+from orchestrator.report.document import parse_document
 from orchestrator.report.summary import render_summary
 from tests.browser.chromium import chromium, open_page
 from tests.house.tree import ROOT

@@ -13,11 +13,10 @@ from orchestrator.app.history import make_history
 from orchestrator.app.state import State, open_state
 from orchestrator.cli.console import Console
 from orchestrator.cli.history_table import render_history
-from orchestrator.engine.outcome import Failure, Outcome, Status
+from orchestrator.engine.outcome import Failure, Outcome, Status, make_row
 from orchestrator.journal.records import NewRun, NewTarget
 from orchestrator.log import Redactor, set_up_logging
 from orchestrator.log.setup import LogFormat
-from orchestrator.report.document import make_row
 from tests.app.contexts import make_context
 from tests.report.reports import EVIL
 

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.app.simulation import stage
 from orchestrator.engine.outcome import Status
-from orchestrator.report.schema import report_json_schema
+from orchestrator.report.document import report_json_schema
 from tests.cli.commands import call, write_manifest, write_scenario
 from tests.rehearsal import manifest_text, read_manifest, rehearse, uuid
 

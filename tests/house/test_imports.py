@@ -19,6 +19,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "log": {"text"},
     # What people write. It knows no server.
     "manifest": {"errors", "durations", "text", "input_file"},
+    # Values as JSON data and back, by the types of their fields. It knows which type is a secret.
+    "values": {"manifest"},
     # What a migration changed. It knows neither the models that read it nor how they are refreshed.
     "changes": {"errors", "text", "input_file"},
     # The API client: one request, one answer. It knows addresses and keys, not plans.
@@ -28,15 +30,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The rate limiter: which call is next. It knows a key and its limit, not what is called.
     "quota": {"errors", "manifest"},
     # What was sent and what the result was, in words of its own: the engine records into it, not the other way round.
-    "journal": {"errors", "clock", "manifest", "planning", "quota"},
+    "journal": {"errors", "clock", "manifest", "values", "planning", "quota"},
     # Runs a plan: the one place where plan, API, rate limiter and journal meet.
-    "engine": {"errors", "clock", "text", "manifest", "planning", "omni", "quota", "journal"},
+    "engine": {"errors", "clock", "text", "manifest", "values", "planning", "omni", "quota", "journal"},
     # Reads an instance without a refresh.
     "survey": {"errors", "durations", "text", "manifest", "planning", "omni", "quota", "engine"},
     # Outcomes to text. It reads values, and sends nothing.
-    "report": {"errors", "text", "manifest", "engine"},
+    "report": {"errors", "text", "values", "engine"},
     # Messages about a report. It sends to any service except an Omni instance.
-    "notify": {"errors", "log", "manifest", "omni", "engine", "report"},
+    "notify": {"errors", "log", "manifest", "values", "omni", "engine", "report"},
     # The simulated instance must not share the client's idea of the API: it would make the same mistakes.
     "simulator": {"errors", "input_file", "manifest"},
     # The use cases: one request in, one value out. It connects the rooms, prints nothing, and knows no command line.
@@ -47,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "input_file",
             "log",
             "manifest",
+            "values",
             "changes",
             "omni",
             "planning",

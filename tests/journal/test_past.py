@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.clock import Clock
-from orchestrator.engine.outcome import Failure, Outcome, Status
+from orchestrator.engine.outcome import Failure, Outcome, Status, make_row
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.records import Earlier, NewRun, NewTarget
-from orchestrator.report.document import make_row
 
 FIRST = datetime(2026, 11, 20, 2, tzinfo=UTC)
 REFUSED = Failure(kind="key_refused", message="401", hint="renew it")

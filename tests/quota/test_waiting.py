@@ -155,6 +155,19 @@ def test_a_job_past_its_timeout_goes_first() -> None:
     assert waiting.best(71.0, may=lambda _: True) is late
 
 
+def test_polls_that_were_due_wait_again_if_calls_are_scarcer() -> None:
+    """A poll that was worth its call under a short spacing is judged again when the spacing grows."""
+    job = FollowedJob(model="new", accepted_at=0, unfinished_at=0, polled_at=0, min_s=1, max_s=60, timeout_at=1800)
+    waiting = RequestQueue(expect)
+    poll = waiting.add(CallRequest(purpose=Purpose.POLL, job=job))
+    waiting.set_spacing(0.5)
+    assert waiting.best(6.0, may=lambda _: True) is poll
+    waiting.set_spacing(20.0)
+    assert waiting.best(6.0, may=lambda _: True) is None
+    assert waiting.next_at(6.0) == 20.0
+    assert waiting.best(20.0, may=lambda _: True) is poll
+
+
 def test_everybody_gets_a_turn() -> None:
     """Polls that are asked again and again starve nobody: with one call a second, twenty jobs are all asked after."""
     waiting, asked = RequestQueue(expect), dict.fromkeys(range(20), 0)

@@ -10,9 +10,9 @@ from orchestrator.engine.failure import RunKind
 from orchestrator.engine.outcome import Status
 from orchestrator.omni.errors import CallErrorKind
 from orchestrator.report.as_csv import COLUMNS
+from orchestrator.report.document import report_json_schema
 from orchestrator.report.formats import Format
 from orchestrator.report.report import Trigger
-from orchestrator.report.schema import report_json_schema
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 SCHEMA = report_json_schema()

@@ -1,7 +1,7 @@
 """The report document: every field of docs/reference/report.md, its schema, and the way back."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from orchestrator import __version__
-from orchestrator.engine.outcome import Failure, Status
+from orchestrator.engine.outcome import Failure, Outcome, Status, make_row, parse_row
 from orchestrator.errors import UsageError
+from orchestrator.report.as_csv import COLUMNS
 from orchestrator.report.as_json import dump, render_json
-from orchestrator.report.document import format_stamp, make_document, make_row
-from orchestrator.report.earlier import parse_document, parse_row
+from orchestrator.report.document import make_document, parse_document, report_json_schema
 from orchestrator.report.report import Report
-from orchestrator.report.schema import report_json_schema
+from orchestrator.values import format_stamp
 from tests.report.reports import ANY_REPORT, HALF, START, make_evil_report, make_facts, make_outcome, make_report
 
 VALIDATOR = Draft202012Validator(report_json_schema())
@@ -201,6 +201,36 @@ def test_unknown_fields_are_passed_over() -> None:
     assert parse_document(document) == parse_document(make_document(make_report(3)))
 
 
+def test_one_definition_makes_row_schema_and_csv() -> None:
+    """The fields of `Outcome` are those of the row, in the same order, and of the schema; each has a column, or columns."""
+    names = [field.name for field in fields(Outcome)]
+    assert list(make_row(make_outcome(1))) == names
+    schema = report_json_schema()["$defs"]["outcome"]
+    assert list(schema["properties"]) == names
+    assert set(names) - set(COLUMNS) == {"validation", "error", "calls"}
+    assert set(COLUMNS) - set(names) == {
+        *("new_issues", "fixed_issues", "error_kind", "http_status", "message", "hint"),
+        *("simulated", "counts_as_failed"),
+    }
+
+
+def test_a_report_of_an_earlier_version_is_read() -> None:
+    """Fields that the first release did not write may be missing, from the document and from a row of the journal."""
+    report = make_report(3)
+    document = make_document(report)
+    for row in document["outcomes"]:
+        for name in set(row) - set(report_json_schema()["$defs"]["outcome"]["required"]):
+            del row[name]
+    run = report_json_schema()["properties"]["run"]
+    document["run"] = {name: value for name, value in document["run"].items() if name in run["required"]}
+    del document["run"]["manifest"]["identity"]
+    VALIDATOR.validate(document)
+    read = parse_document(document)
+    assert [outcome.status for outcome in read.outcomes] == [outcome.status for outcome in report.outcomes]
+    assert read.run.id == report.run.id
+    assert parse_row(document["outcomes"][0]).calls == ()
+
+
 def _without_outcomes(document: dict[str, Any]) -> None:
     del document["outcomes"]
 
@@ -209,20 +239,20 @@ def _without_outcomes(document: dict[str, Any]) -> None:
     "spoil, told",
     [
         (lambda d: d.update(schema_version=2), "schema version 2, this program reads 1"),
-        (lambda d: d.pop("schema_version"), "schema_version must be a number, it is missing"),
+        (lambda d: d.pop("schema_version"), "schema_version is missing"),
         (lambda d: d.update(schema_version=True), "schema_version must be a number, it is 'True'"),
-        (_without_outcomes, "outcomes must be a list, it is missing"),
-        (lambda d: d.update(run=[]), "run. is no object"),
+        (_without_outcomes, "outcomes is missing"),
+        (lambda d: d.update(run=[]), "run must be an object, it is '[]'"),
         (lambda d: d["run"].update(id=3), "run.id must be text, it is '3'"),
         (lambda d: d["run"].update(trigger="cron"), "run.trigger must be one of run, resume, retry, change"),
         (lambda d: d["run"].update(started_at="yesterday"), "run.started_at must be a time like"),
         (lambda d: d["run"].update(started_at="2026-13-25T02:00:00Z"), "run.started_at must be a time like"),
         (lambda d: d["run"].update(interrupted="no"), "run.interrupted must be true or false"),
-        (lambda d: d["run"].update(quota={"prod": 3}), "run.quota must be an object of objects"),
+        (lambda d: d["run"].update(quota={"prod": 3}), "run.quota.prod must be an object"),
         (lambda d: d["summary"].update(exit_code="0"), "summary.exit_code must be a whole number"),
         (lambda d: d["outcomes"][2].update(status="fine"), "outcomes[2].status must be one of unknown, failed"),
-        (lambda d: d["outcomes"][1].update(tags="a"), "outcomes[1].tags must be a list of texts"),
-        (lambda d: d["outcomes"].append(3), "outcomes[3]. is no object"),
+        (lambda d: d["outcomes"][1].update(tags="a"), "outcomes[1].tags must be a list"),
+        (lambda d: d["outcomes"].append(3), "outcomes[3] must be an object"),
     ],
 )
 def test_what_is_no_report_is_told_apart(spoil: Any, told: str) -> None:
@@ -238,7 +268,7 @@ def test_a_row_is_an_outcome() -> None:
     """A line of the `.jsonl` format reads back as its outcome."""
     outcome = make_outcome(4, Status.TIMED_OUT)
     assert make_row(parse_row(make_row(outcome))) == make_row(outcome)
-    with pytest.raises(UsageError, match="the document is no object"):
+    with pytest.raises(UsageError, match="must be an object"):
         parse_row([])
 
 

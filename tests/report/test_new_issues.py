@@ -10,8 +10,7 @@ import pytest
 
 from orchestrator.engine.outcome import Status, Validation
 from orchestrator.notify.message import make_message
-from orchestrator.report.document import make_document
-from orchestrator.report.earlier import parse_document
+from orchestrator.report.document import make_document, parse_document
 from orchestrator.report.formats import Format, render
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary

@@ -13,11 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from orchestrator.engine.outcome import Status
+from orchestrator.engine.outcome import Status, make_row, parse_row
 from orchestrator.report.as_csv import COLUMNS, render_csv
 from orchestrator.report.as_jsonl import JsonLines, render_jsonl
-from orchestrator.report.document import make_row
-from orchestrator.report.earlier import parse_row
 from orchestrator.report.report import Report
 from orchestrator.report.writer import ReportError
 from tests.report.reports import ANY_REPORT, EVIL, HALF, make_evil_report, make_outcome, make_report

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engine.settings import RunSettings
-from orchestrator.journal.values import as_data, from_data
 from orchestrator.manifest.manifest import Manifest, Secret
+from orchestrator.values import DataError, as_data, from_data
 from tests.rehearsal import ENVIRON, manifest_text, model, read_manifest
 
 
@@ -65,5 +65,5 @@ def test_what_is_none_of_them_is_an_error() -> None:
     """Neither an unknown kind nor a wrong type is taken for something else."""
     with pytest.raises(TypeError, match="complex"):
         as_data(1j)
-    with pytest.raises(TypeError, match="expected"):
+    with pytest.raises(DataError, match="wait must be true or false, it is 'yes'"):
         from_data(RunSettings, {"wait": "yes"})

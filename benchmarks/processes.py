@@ -54,7 +54,12 @@ class Place:
         return subprocess.Popen(
             [sys.executable, "-m", "orchestrator", *args],
             cwd=self.folder,
-            env={**_environment(), "OMNI_REFRESH_STATE_DIR": str(self.folder / state), "BENCH_KEY": key},
+            env={
+                **_environment(),
+                "OMNI_REFRESH_LOG_FORMAT": "json",
+                "OMNI_REFRESH_STATE_DIR": str(self.folder / state),
+                "BENCH_KEY": key,
+            },
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,

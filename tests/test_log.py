@@ -1,4 +1,4 @@
-"""The log: one stream, one redaction, lines that steer nobody; silent until it is set up."""
+"""The log: outputs, one redaction, lines that steer no terminal and no CI system; silent until it is set up."""
 
 import asyncio
 import io
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -17,7 +17,17 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.log import Event, LogFormat, Redactor, bound, get_logger, set_up_logging
+from orchestrator.cli.log_lines import LogLines
+from orchestrator.log import (
+    Event,
+    LogOutput,
+    LogRecordValues,
+    Redactor,
+    bound,
+    get_logger,
+    render_json,
+    set_up_logging,
+)
 from orchestrator.manifest.manifest import Secret
 
 AT = datetime(2026, 11, 25, 2, 0, 0, 123456, tzinfo=UTC)
@@ -36,17 +46,14 @@ def as_it_was() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-class _Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+FORMATS = (LogLines(), render_json)
+Render = Callable[[LogRecordValues], Iterable[str]]
 
 
-def _set_up(
-    log_format: LogFormat = LogFormat.JSON, level: int = logging.INFO, stream: io.StringIO | None = None
-) -> io.StringIO:
+def _set_up(render: Render = render_json, level: int = logging.INFO, stream: io.StringIO | None = None) -> io.StringIO:
     stream = stream or io.StringIO()
     redactor = Redactor([Secret("SECRETKEY123")])
-    set_up_logging(stream=stream, utcnow=lambda: AT, redactor=redactor, log_format=log_format, level=level)
+    set_up_logging([LogOutput(stream, render, level=level)], utcnow=lambda: AT, redactor=redactor)
     return stream
 
 
@@ -100,30 +107,30 @@ def test_bound_values_follow_tasks() -> None:
     assert [line.get("target") for line in _lines(stream)] == ["a", None]
 
 
-@pytest.mark.parametrize("log_format", list(LogFormat))
-def test_nobody_is_steered(log_format: LogFormat) -> None:
+@pytest.mark.parametrize("render", FORMATS)
+def test_nobody_is_steered(render: Render) -> None:
     """Whatever a value holds: one line, no control character, no workflow command, no secret."""
-    stream = _set_up(log_format, stream=_Terminal() if log_format is LogFormat.AUTO else None)
-    get_logger().info(Event.KEY_HELD, message=HOSTILE, deep={"x": [HOSTILE]}, error=ValueError(HOSTILE))
+    stream = _set_up(render)
+    get_logger().error(Event.JOURNAL_BROKE, error=HOSTILE, deep={"x": [HOSTILE]}, why=ValueError(HOSTILE))
     (line,) = stream.getvalue().removesuffix("\n").split("\n")
     assert line.isprintable()
     assert not any(word in line for word in ("##", "SECRETKEY123"))
     assert not line.startswith("::")
 
 
-def test_a_traceback_keeps_its_lines() -> None:
+@pytest.mark.parametrize("render", FORMATS)
+def test_a_traceback_keeps_its_lines(render: Render) -> None:
     """For people a traceback is printed line by line, each harmless; for machines it is one value."""
-    for log_format in (LogFormat.CONSOLE, LogFormat.JSON):
-        stream = _set_up(log_format)
-        try:
-            raise RuntimeError(HOSTILE)
-        except RuntimeError as error:
-            get_logger().error(Event.RUN_STOPPED, exc_info=error)
-        text = stream.getvalue()
-        assert "RuntimeError: a" in text
-        assert "SECRETKEY123" not in text
-        assert not any(line.lstrip().startswith("::") for line in text.splitlines())
-        assert (text.count("\n") > 3) is (log_format is LogFormat.CONSOLE)
+    stream = _set_up(render)
+    try:
+        raise RuntimeError(HOSTILE)
+    except RuntimeError as error:
+        get_logger().error(Event.LANE_BROKE, instance="i", lane="l", exc_info=error)
+    text = stream.getvalue()
+    assert "RuntimeError: a" in text
+    assert "SECRETKEY123" not in text
+    assert not any(line.lstrip().startswith("::") for line in text.splitlines())
+    assert (text.count("\n") > 3) is (render is not render_json)
 
 
 def test_values_that_json_does_not_know() -> None:
@@ -140,14 +147,20 @@ def test_values_that_json_does_not_know() -> None:
     assert (line["a"], line["b"], line["f"]) == ("nan", ["inf", {"c": "nan"}], [1, 2])
 
 
-def test_colour_only_when_asked_for() -> None:
-    """Lines for people are coloured only where that was asked for."""
-    for color in (True, False):
-        stream = _Terminal()
-        set_up_logging(stream=stream, utcnow=lambda: AT, redactor=Redactor(), color=color)
-        get_logger().info(Event.RUN_STARTED)
-        assert ("\x1b[" in stream.getvalue()) is color
-        assert "run_started" in stream.getvalue()
+def test_several_outputs() -> None:
+    """Each output has its own format and level; a borrower gets the lines of one of them for a while."""
+    people, machine, borrowed = io.StringIO(), io.StringIO(), list[str]()
+    shown = LogOutput(people, LogLines(), level=logging.WARNING)
+    set_up_logging(
+        [shown, LogOutput(machine, render_json, level=logging.DEBUG)], utcnow=lambda: AT, redactor=Redactor()
+    )
+    get_logger().debug(Event.CALL_ENDED, instance="i", purpose="poll", end="2xx", took_s=0.1)
+    get_logger().error(Event.JOURNAL_BROKE, error="full")
+    with shown.borrowed(borrowed.append):
+        get_logger().error(Event.JOURNAL_BROKE, error="again")
+    assert [line["event"] for line in _lines(machine)] == ["call_ended", "journal_broke", "journal_broke"]
+    assert people.getvalue().endswith("the journal cannot be used: full\n")
+    assert [line.endswith("again") for line in borrowed] == [True]
 
 
 def test_other_libraries_go_the_same_way() -> None:
@@ -184,9 +197,9 @@ def test_a_stream_that_cannot_say_it() -> None:
     """A stream with a small alphabet gets the rest spelled out."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii", newline="\n")
-    set_up_logging(stream=stream, utcnow=lambda: AT, redactor=Redactor(), log_format=LogFormat.CONSOLE)
-    get_logger().info(Event.RUN_STARTED, name="Ünï")
-    assert b"name=\\xdcn\\xef" in raw.getvalue()
+    set_up_logging([LogOutput(stream, LogLines())], utcnow=lambda: AT, redactor=Redactor())
+    get_logger().warning(Event.CHANGE_NOTED, remark="Ünï")
+    assert b"warn   \\xdcn\\xef" in raw.getvalue()
 
 
 def test_a_broken_stream_is_no_error() -> None:
@@ -199,7 +212,7 @@ def test_a_broken_stream_is_no_error() -> None:
     closed = io.StringIO()
     closed.close()
     for stream in (Broken(), closed):
-        set_up_logging(stream=stream, utcnow=lambda: AT, redactor=Redactor(), log_format=LogFormat.AUTO)
+        set_up_logging([LogOutput(stream, render_json)], utcnow=lambda: AT, redactor=Redactor())
         get_logger().info(Event.RUN_STARTED)
         logging.getLogger("x").error("y")
 
@@ -209,7 +222,8 @@ def test_a_closed_pipe_in_earnest() -> None:
     code = (
         "import os, sys; from datetime import UTC, datetime; from orchestrator.log import *\n"
         "r, w = os.pipe(); os.dup2(w, 2); os.close(r); os.close(w)\n"
-        "set_up_logging(stream=sys.stderr, utcnow=lambda: datetime(2026, 1, 1, tzinfo=UTC), redactor=Redactor())\n"
+        "log = LogOutput(sys.stderr, render_json)\n"
+        "set_up_logging([log], utcnow=lambda: datetime(2026, 1, 1, tzinfo=UTC), redactor=Redactor())\n"
         "for _ in range(3): get_logger().info(Event.RUN_STARTED)\n"
         "print('done')"
     )
@@ -224,10 +238,10 @@ def test_events_have_one_form() -> None:
         assert re.fullmatch(r"[a-z]+(_[a-z]+)+", event.value)
 
 
-@given(st.text(), st.sampled_from([LogFormat.JSON, LogFormat.CONSOLE]))
-def test_any_text_is_one_line(text: str, log_format: LogFormat) -> None:
+@given(st.text(), st.sampled_from(FORMATS))
+def test_any_text_is_one_line(text: str, render: Render) -> None:
     """No text breaks a line in two or brings a control character or half a character along."""
-    stream = _set_up(log_format)
-    get_logger().info(Event.KEY_HELD, message=text)
+    stream = _set_up(render)
+    get_logger().warning(Event.CHANGE_NOTED, remark=text)
     (line,) = stream.getvalue().removesuffix("\n").split("\n")
     assert not {unicodedata.category(character) for character in line} & {"Cc", "Cs", "Zl", "Zp"}

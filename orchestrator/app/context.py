@@ -64,7 +64,7 @@ class Context:
     """What use cases work with.
 
     `observe` receives every event. `environ` are the environment's variables, `redactor` takes secrets out of texts,
-    `read_stdin` reads what `-` stands for. `around` is entered for as long as a run works, for a live display.
+    `read_stdin` reads what `-` stands for. `log_file` is where the log is written, if it is. `around` is entered for as long as a run works, for a live display.
     """
 
     observe: Observer
@@ -74,4 +74,5 @@ class Context:
     rng: Random = field(default_factory=Random)
     stop: StopRequests = field(default_factory=StopRequests)
     read_stdin: Callable[[], bytes] = _no_input
+    log_file: str | None = None
     around: Callable[[Run], AbstractAsyncContextManager[None]] = lambda _: nullcontext()

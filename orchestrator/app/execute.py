@@ -63,7 +63,7 @@ async def execute(
         context.observe,
         simulated=prepared.simulated,
     )
-    progress = _Progress(context.observe, _grower(prepared, grow(growing, context.observe)))
+    progress = _Progress(context.observe, grow(growing, context.observe), simulated=prepared.simulated)
     async with AsyncExitStack() as stack:
         manifest = prepared.manifest
         if prepared.simulated:
@@ -88,19 +88,31 @@ async def execute(
             touched=prepared.touched,
         )
 
+        stops = 0
+
         def stop() -> None:
-            context.observe(RunStopping(signal=context.stop.signals[-1]))
+            nonlocal stops
+            context.observe(
+                RunStopping(
+                    signal=context.stop.signals[min(stops, len(context.stop.signals) - 1)],
+                    grace_s=prepared.settings.grace_s,
+                    running=sum(lane.serves for lane in run.active_lanes()),
+                    again=stops > 0,
+                )
+            )
+            stops += 1
             run.stop()
 
-        stack.enter_context(context.stop.connected(stop))
         context.observe(
             RunStarted(
                 run_id=prepared.record.id,
                 manifest=manifest.path,
                 targets=len(prepared.selected),
+                instances=len({entry.instance for entry in prepared.selected}),
                 simulated=prepared.simulated,
             )
         )
+        stack.enter_context(context.stop.connected(stop))
         reporting = asyncio.create_task(_report_progress(progress, run, clock))
         try:
             async with context.around(run):
@@ -136,16 +148,21 @@ async def execute(
 
 
 class _Progress:
-    """Counts outcomes on their way to the observer; `append` adds each to the reports that grow."""
+    """Counts outcomes on their way to the observer; `append` adds each to the reports that grow. If `simulated`, they give
+    the advice that fits a rehearsal.
+    """
 
-    def __init__(self, observe: Observer, append: Callable[[Outcome], None]) -> None:
+    def __init__(self, observe: Observer, append: Callable[[Outcome], None], *, simulated: bool) -> None:
         self._observe = observe
         self._append = append
+        self._simulated = simulated
         self.total = 0
         self.statuses: Counter[Status] = Counter()
 
     def observe(self, event: RunEvent) -> None:
         """Count an event and pass it on."""
+        if isinstance(event, TargetFinished) and self._simulated:
+            event = TargetFinished(outcome=in_rehearsal(event.outcome))
         if isinstance(event, RunPlanned):
             self.total = event.targets
         elif isinstance(event, TargetFinished):
@@ -165,10 +182,6 @@ class _Progress:
                 statuses=dict(self.statuses),
             )
         )
-
-
-def _grower(prepared: PreparedRun, append: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
-    return (lambda outcome: append(in_rehearsal(outcome))) if prepared.simulated else append
 
 
 def _base_urls(manifest: Manifest) -> dict[str, str]:

@@ -273,6 +273,8 @@ def _writable_reports(prepared: PreparedRun, context: Context, state: State) -> 
     outputs = [*report_files(prepared.reports)]
     if prepared.metrics is not None:
         outputs.append(NamedFile("the metrics file", prepared.metrics))
+    if context.log_file is not None:
+        outputs.append(NamedFile("the log file", context.log_file))
     if summary := context.environ.get("GITHUB_STEP_SUMMARY"):
         outputs.append(NamedFile("the job summary", summary))
     inputs = (*manifest_files(prepared.manifest), *prepared.inputs)

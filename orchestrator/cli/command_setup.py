@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from orchestrator.app.context import Context
 from orchestrator.app.requests import ChangeRequest, RunOptions
-from orchestrator.cli.console import Console, open_console
+from orchestrator.cli.console import Console, open_console, open_log_file
 from orchestrator.cli.log_observer import LogObserver
 from orchestrator.errors import UsageError
 from orchestrator.log import Redactor
@@ -30,8 +30,14 @@ class CommandSetup:
 
 
 def set_up(options: Mapping[str, Any]) -> CommandSetup:
-    """Set up the console and the log as the options say. The redactor knows only the credentials of proxies yet."""
+    """Set up the console and the log as the options say. The redactor knows only the credentials of proxies yet.
+
+    Raises `UsageError` for a log file that cannot be used.
+    """
     redactor = Redactor(proxy_secrets(os.environ))
+    log_file = None if options["log_file"] is None else open_log_file(options["log_file"])
+    if log_file is not None:
+        click.get_current_context().call_on_close(log_file.close)
     console = open_console(
         log_format=options["log_format"],
         verbose=options["verbose"],
@@ -39,9 +45,13 @@ def set_up(options: Mapping[str, Any]) -> CommandSetup:
         no_color=options["no_color"],
         redactor=redactor,
         progress=options.get("progress", "off"),
+        log_file=log_file,
+        with_summary=not options.get("as_json", False),
     )
     log = LogObserver()
-    context = Context(observe=log, environ=os.environ, redactor=redactor, read_stdin=_read_stdin)
+    context = Context(
+        observe=log, environ=os.environ, redactor=redactor, read_stdin=_read_stdin, log_file=options["log_file"]
+    )
     return CommandSetup(console=console, log=log, context=context)
 
 

@@ -1,11 +1,10 @@
-"""Shows a run on a terminal while it goes on; the log's warnings stand above, where they scroll away."""
+"""Shows a run on a terminal while it works; the lines of the log stand above, where they scroll away."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -20,11 +19,6 @@ from orchestrator.quota.rate_limiter import RateLimiter
 DRAW_EVERY_S: Final = 0.25
 LOOK_EVERY_S: Final = 1.0
 """How often to sample what costs more with more targets."""
-
-
-def quieter(console: Console) -> AbstractContextManager[None]:
-    """While a run is shown live, its log holds only warnings and errors; all of it with `-v`."""
-    return console.log.quieter(logging.WARNING) if console.live and not console.verbose else nullcontext()
 
 
 @asynccontextmanager
@@ -85,6 +79,7 @@ class Sampler:
             elapsed_s=now - self._began_at,
             total=self._log.total,
             settled=dict(self._log.statuses),
+            failed=tuple(self._log.failed),
             ended=self._log.ended,
         )
         return self._seen
@@ -97,6 +92,8 @@ def _budget(instance: str, door: RateLimiter, now: float) -> BudgetUse:
         instance=instance,
         used=sum(key.counted(now) for key in keys),
         calls=sum(key.learned.limit for key in keys),
+        queued=door.queued,
+        is_silent=door.is_silent,
         per_s=max((key.per_s for key in keys), default=60.0),
         held_s=min(held) if held and len(held) == len(keys) else None,
     )

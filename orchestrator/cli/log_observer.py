@@ -12,6 +12,7 @@ from orchestrator.engine import events as e
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.log import Event, get_logger
 from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
+from orchestrator.report.causes import skip_reason
 from orchestrator.report.headline import SIMULATED
 
 Values = dict[str, Any]
@@ -19,12 +20,13 @@ Line = tuple[str, Event, Values]
 
 
 class LogObserver:
-    """An observer that logs. It also counts outcomes, for the live display."""
+    """An observer that logs. It also counts outcomes, and keeps the names of those that are not good, for the live display."""
 
     def __init__(self) -> None:
         self._log = get_logger()
         self._bound: Values = {}
         self.statuses: Counter[Status] = Counter()
+        self.failed: list[str] = []
         self.total = 0
         self.ended: str | None = None
         self.simulated = False
@@ -40,9 +42,13 @@ class LogObserver:
             self.total = event.targets
         elif isinstance(event, e.TargetFinished):
             self.statuses[event.outcome.status] += 1
+            if not event.outcome.status.is_good:
+                self.failed.append(event.outcome.name)
         elif isinstance(event, e.SubmitsEnded):
             self.ended = self.ended or event.reason
         level, name, values = _LINES[type(event)](event)
+        if isinstance(event, e.TargetFinished):
+            values |= {"settled": self.statuses.total(), "total": self.total}
         getattr(self._log, level)(name, **self._bound, **values)
         if isinstance(event, e.RunPlanned):
             for remark in event.remarks:
@@ -50,7 +56,8 @@ class LogObserver:
 
 
 def _started(event: e.RunStarted) -> Line:
-    return "info", Event.RUN_STARTED, {"manifest": event.manifest, "targets": event.targets, "version": __version__}
+    values = {name: getattr(event, name) for name in ("manifest", "targets", "instances")}
+    return "info", Event.RUN_STARTED, {**values, "version": __version__}
 
 
 def _continued(event: e.RunContinued) -> Line:
@@ -110,7 +117,17 @@ def outcome_values(outcome: Outcome) -> Values:
         "attempts": outcome.attempts,
         "polls": outcome.polls,
         "throttled": outcome.throttled,
-        **({} if error is None else {"kind": error.kind, "http_status": error.http_status, "error": error.message}),
+        **({"reason": skip_reason(outcome)} if outcome.status is Status.SKIPPED else {}),
+        **(
+            {}
+            if error is None
+            else {
+                "kind": error.kind,
+                "http_status": error.http_status,
+                "error": error.message,
+                "hint": error.hint,
+            }
+        ),
     }
 
 
@@ -119,7 +136,12 @@ def _submits_ended(event: e.SubmitsEnded) -> Line:
 
 
 def _stopping(event: e.RunStopping) -> Line:
-    return "warning", Event.RUN_STOPPED, {} if event.signal is None else {"signal": Signals(event.signal).name}
+    values: Values = {"grace_s": event.grace_s, "running": event.running, "again": event.again}
+    return (
+        "warning",
+        Event.RUN_STOPPED,
+        values | ({} if event.signal is None else {"signal": Signals(event.signal).name}),
+    )
 
 
 def _lane_failed(event: e.LaneFailed) -> Line:
@@ -186,7 +208,7 @@ def _finished(event: e.RunFinished) -> Line:
 
 
 def _held(event: KeyHeld) -> Line:
-    return "warning", Event.KEY_HELD, {"instance": event.instance, "key": event.key, "wait_s": round(event.wait_s, 3)}
+    return "info", Event.KEY_HELD, {"instance": event.instance, "key": event.key, "wait_s": round(event.wait_s, 3)}
 
 
 def _set_aside(event: KeySetAside) -> Line:

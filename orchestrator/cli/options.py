@@ -108,18 +108,19 @@ def selection_options(command: F) -> F:
 
 
 def log_options(command: F) -> F:
-    """--log-format, -v, -q, --no-color, --progress."""
+    """--log-format, --log-file, -v, -q, --no-color, --progress."""
     for decorate in (
         option("--progress", type=click.Choice(["auto", "on", "off"]), default="auto", help=_PROGRESS_HELP),
         option("--no-color", is_flag=True, help="Print without colours. NO_COLOR has the same effect."),
-        option("--quiet", "-q", is_flag=True, help="Log only warnings and errors."),
+        option("--quiet", "-q", is_flag=True, help="Log only what went wrong and the summary does not say."),
         option("--verbose", "-v", is_flag=True, help="Also log each API call."),
         option(
             "--log-format",
-            type=click.Choice(["auto", "console", "json"]),
-            default="auto",
-            help="Format of the log on stderr. auto: readable lines on a terminal, JSON lines otherwise.",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            help="Format of the log on stderr: lines for people, or one JSON object for each event.",
         ),
+        option("--log-file", type=PATH, metavar="PATH", help="Also write the log to the end of this file, as JSON."),
     ):
         command = decorate(command)
     return command

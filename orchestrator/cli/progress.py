@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.cli.log_lines import plural, say_left
 from orchestrator.engine.active_lanes import ActiveLane
 from orchestrator.engine.outcome import Status
 from orchestrator.quota.rate_limiter import StopReason
@@ -40,7 +41,8 @@ _ENDED: Final = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetUse:
     """What an instance's keys have used of their windows: `used` of `calls` in `per_s` seconds. `held_s` is how long all
-    of its keys still pause after a 429; None where one may send.
+    of its keys still pause after a 429; None where one may send. `queued` calls wait for a free one. `is_silent`: the
+    instance does not answer, and calls are held back.
     """
 
     instance: str
@@ -48,17 +50,22 @@ class BudgetUse:
     calls: int
     per_s: float
     held_s: float | None = None
+    queued: int = 0
+    is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A moment of a run. `total` is 0 until look-ups are done; `selected` is how many targets there are to look up."""
+    """A moment of a run. `total` is 0 until look-ups are done; `selected` is how many targets there are to look up.
+    `failed` names the targets that did not succeed, in the order in which they ended.
+    """
 
     title: str
     elapsed_s: float
     selected: int
     total: int = 0
     settled: Mapping[Status, int] = field(default_factory=dict)
+    failed: Sequence[str] = ()
     left_s: float | None = None
     budgets: Sequence[BudgetUse] = ()
     lanes: Sequence[ActiveLane] = ()
@@ -82,6 +89,7 @@ def render_progress(moment: Progress, width: int, *, height: int = 24, ascii_onl
     """
     width = max(width, NARROWEST)
     lines = [_headline(moment, width), _bar(moment, width, ascii_only=ascii_only), *_counts(moment, width)]
+    lines += _failed(moment.failed, width)
     lines += _budgets(moment.budgets, width, ascii_only=ascii_only)
     room = height - len(lines) - 1
     if moment.lanes and room > 0:
@@ -90,21 +98,6 @@ def render_progress(moment: Progress, width: int, *, height: int = 24, ascii_onl
     for line in lines:
         line.truncate(width - 1, overflow="crop" if ascii_only else "ellipsis")
     return lines
-
-
-def say_left(left_s: float) -> str:
-    """Return the time left in words."""
-    return "nearly done" if left_s < 1 else f"about {_about(left_s)} left"
-
-
-def _about(seconds: float) -> str:
-    """A guess, no finer than it is: whole seconds below a minute, then whole minutes."""
-    if seconds < 60:
-        return f"{max(1, round(seconds))}s"
-    if seconds < 3600:
-        return f"{round(seconds / 60)}m"
-    minutes = round(seconds / 600) * 10
-    return f"{minutes // 60}h{minutes % 60:02d}m" if minutes % 60 else f"{minutes // 60}h"
 
 
 def _whole(seconds: float) -> str:
@@ -131,7 +124,7 @@ def _bar(moment: Progress, width: int, *, ascii_only: bool) -> Text:
     from rich.text import Text
 
     if not moment.total:
-        return Text(f"looking up {moment.selected:,} {'target' if moment.selected == 1 else 'targets'}", style=_QUIET)
+        return Text(f"looking up {plural(moment.selected, 'target')}{_awaited(moment.budgets)}", style=_QUIET)
     words = f" {moment.done:,} of {moment.total:,}"
     columns = max(4, min(width - 1 - len(words), 100))
     good = sum(count for status, count in moment.settled.items() if status.is_good)
@@ -145,6 +138,38 @@ def _bar(moment: Progress, width: int, *, ascii_only: bool) -> Text:
         bar.append(char * share, style=style)
     bar.append(empty * (columns - sum(shares)), style=_QUIET)
     return bar.append(words)
+
+
+def _awaited(budgets: Sequence[BudgetUse]) -> str:
+    """What look-ups wait for, the worst obstacle first."""
+    for budget in budgets:
+        name = _cut(budget.instance, _NAME_MOST)
+        if budget.is_silent:
+            return f": {name} does not answer"
+        if budget.held_s is not None:
+            return f": {name} asked for a pause of {_whole(budget.held_s + 1)}"
+        if budget.queued and budget.used >= budget.calls:
+            return f": {plural(budget.queued, 'call')} to {name} must wait for the budget"
+    names = ", ".join(_cut(budget.instance, _NAME_MOST) for budget in budgets[:_BUDGETS_SHOWN])
+    return f": waiting for {names} to answer" if names else ""
+
+
+def _failed(names: Sequence[str], width: int) -> list[Text]:
+    """The targets that did not succeed on one line, the latest first, and how many more there are."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    if not names:
+        return []
+    line = "not good: "
+    for position, name in enumerate(reversed(names)):
+        left = len(names) - position
+        shown = _cut(name, _NAME_MOST)
+        more = f" and {left - 1:,} more" if left > 1 else ""
+        if position and cell_len(line) + len(shown) + len(more) + 2 >= width:
+            return [Text(f"{line} and {left:,} more", style=_BAD)]
+        line += (", " if position else "") + shown
+    return [Text(line, style=_BAD)]
 
 
 def _shares(parts: Sequence[int], total: int, columns: int) -> list[int]:

@@ -11,9 +11,10 @@ from pathlib import PurePath
 from orchestrator.app.after_run import send_notifications
 from orchestrator.app.context import Context
 from orchestrator.app.runs import NothingToDo, RunEnd, StoppedWhileWaiting
+from orchestrator.cli.ci_log import CiLog
 from orchestrator.cli.command_setup import CommandSetup
 from orchestrator.cli.console import Console, print_json, print_result
-from orchestrator.cli.live import quieter, show_live
+from orchestrator.cli.live import show_live
 from orchestrator.cli.main import say
 from orchestrator.cli.signals import stop_on_signals
 from orchestrator.engine.run import Run
@@ -33,7 +34,11 @@ def execute(setup: CommandSetup, work: Callable[[Context], Awaitable[RunEnd]], *
         return show_live(setup.console, setup.log, run, title=title, clock=setup.context.clock)
 
     async def main(context: Context) -> int:
-        end = await work(context)
+        try:
+            end = await work(context)
+        finally:
+            marks.close()
+        marks.annotate(end.report, end.manifest)
         print_report(
             end.report, as_json=as_json, console=setup.console, paths=end.reports, next_commands=end.next_commands
         )
@@ -42,11 +47,11 @@ def execute(setup: CommandSetup, work: Callable[[Context], Awaitable[RunEnd]], *
         )
         return end.report.exit_code
 
-    context = replace(setup.context, around=around)
+    marks = CiLog(setup.console, setup.context.environ, setup.context.clock)
+    context = replace(setup.context, around=around, observe=marks.observing(setup.context.observe))
     stop_on_signals(context.stop)
     try:
-        with quieter(setup.console):
-            return asyncio.run(main(context))
+        return asyncio.run(main(context))
     except NothingToDo as nothing:
         say(f"omni-refresh: {nothing}")
         return 0

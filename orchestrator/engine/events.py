@@ -11,11 +11,12 @@ from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """A run started over `targets` selected models. `simulated`: against the simulator."""
+    """A run started over `targets` selected models of `instances` instances. `simulated`: against the simulator."""
 
     run_id: str
     manifest: str
     targets: int
+    instances: int = 1
     simulated: bool = False
 
 
@@ -86,11 +87,14 @@ class SubmitsEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStopping:
-    """A stop was requested: what is in flight is followed for the grace, a second request stops at once. `signal` is the
-    number of the signal that caused it, if one did.
+    """A stop was requested: the `running` refreshes are followed for `grace_s` seconds. `again`: a second request, the run
+    stops at once. `signal` is the number of the signal that caused it, if one did.
     """
 
     signal: int | None
+    grace_s: float = 0.0
+    running: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,21 +1,24 @@
-"""The log of a run, and the one place that removes secrets from texts.
+"""The log: events with stable names, written to one or more outputs; and the one place where secrets are removed from text.
 
-Set up once, by the command line, on stderr. Until then nothing is logged: a program that imports the package sets up its own logging. structlog is loaded with the set-up, not with this package.
+The command line sets it up. Until then nothing is logged: a program that uses the package as a library decides for itself.
+structlog is loaded with the set-up, not with this package.
 """
 
 from orchestrator.log.events import Event, Logger, bound, get_logger
 from orchestrator.log.redaction import REDACTED, Redactor, Revealing
-from orchestrator.log.setup import LogFormat, LogStream, set_up_logging
+from orchestrator.log.setup import LogOutput, LogRecordValues, level_of, render_json, set_up_logging
 
 __all__ = [
     "REDACTED",
     "Event",
-    "LogFormat",
-    "LogStream",
+    "LogOutput",
+    "LogRecordValues",
     "Logger",
     "Redactor",
     "Revealing",
     "bound",
     "get_logger",
+    "level_of",
+    "render_json",
     "set_up_logging",
 ]

@@ -1,4 +1,4 @@
-"""Setting the log up: one stream, one way of rendering, one redaction; for our events and for other libraries' alike."""
+"""Sets the log up: outputs with their own format and level, one redaction, for our events and other libraries' alike."""
 
 from __future__ import annotations
 
@@ -6,119 +6,49 @@ import json
 import logging
 import math
 import traceback
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from enum import StrEnum
 from types import TracebackType
 from typing import Any, TextIO
 
-from orchestrator.log.redaction import Redactor, walk
-from orchestrator.text import clean
+from orchestrator.log.redaction import Redactor
 
-Processor = Callable[[Any, str, Any], Any]
+LogRecordValues = dict[str, Any]
+"""What an output renders: `timestamp`, `level`, `event`, then the event's values, without secrets."""
 
-_DEPTH = 40
-
-
-class LogFormat(StrEnum):
-    """How lines look: for people, for machines, or whichever the stream is for."""
-
-    AUTO = "auto"
-    CONSOLE = "console"
-    JSON = "json"
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def set_up_logging(
-    *,
-    stream: TextIO,
-    utcnow: Callable[[], datetime],
-    redactor: Redactor,
-    log_format: LogFormat = LogFormat.AUTO,
-    level: int = logging.INFO,
-    color: bool = False,
-) -> LogStream:
-    """Log to `stream` from now on, as lines for people (a terminal) or as one JSON object a line (anything else).
+class LogOutput:
+    """One stream of the log: `render` turns an event into its lines, `level` is the lowest level that it receives.
 
-    `level` is a level of the standard library's. What other libraries log goes the same way, from WARNING (INFO where
-    ours is DEBUG), and so do Python's own warnings. Each line is redacted. A stream that breaks is no error: the run is
-    worth more than its log. Calling it again replaces what was set up before. Other code that writes to the
-    stream borrows it from the returned `LogStream`.
+    A stream that breaks is no error: a run is worth more than its log. What the stream cannot encode is spelled out.
     """
-    import structlog
 
-    for_people = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and _is_terminal(stream))
-    render: Sequence[Processor] = [_render_json]
-    if for_people:
-        plain = structlog.dev.plain_traceback
-        render = [
-            _harmless,
-            structlog.dev.ConsoleRenderer(colors=color, exception_formatter=plain, sort_keys=False, pad_event_to=0),
-        ]
-    processors: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        _with_head(utcnow),
-        _with_traceback,
-        lambda _, __, event: redactor.redact(event),
-        *render,
-    ]
-    sink = _Sink(stream)
-    structlog.configure(
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: sink,
-        cache_logger_on_first_use=False,
-    )
-    log = LogStream(sink, level)
-    logging.raiseExceptions = False
-    logging.captureWarnings(True)
-    root = logging.getLogger()
-    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, _Bridge)]
-    root.addHandler(_Bridge(processors, sink))
-    root.setLevel(logging.INFO if level <= logging.DEBUG else max(level, logging.WARNING))
-    return log
-
-
-class LogStream:
-    """The log that was set up. Other code can borrow its stream."""
-
-    def __init__(self, sink: _Sink, level: int) -> None:
-        self._sink = sink
-        self._level = level
-
-    @contextmanager
-    def borrowed(self, write: Callable[[str], None]) -> Iterator[None]:
-        """Within the block each line (without its end) goes to `write`; a broken stream behind it is no error."""
-        self._sink.borrower = write
-        try:
-            yield
-        finally:
-            self._sink.borrower = None
-
-    @contextmanager
-    def quieter(self, level: int) -> Iterator[None]:
-        """Within the block only our own lines from `level` on are written, where that is higher than what was set up."""
-        import structlog
-
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(max(level, self._level)))
-        try:
-            yield
-        finally:
-            structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(self._level))
-
-
-class _Sink:
-    """Writes whole lines, each at once; what the stream cannot encode is spelled out, a broken stream is left alone."""
-
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        render: Callable[[LogRecordValues], Iterable[str]],
+        *,
+        level: int = logging.INFO,
+    ) -> None:
+        self.level = level
         self._stream = stream
-        self.borrower: Callable[[str], None] | None = None
+        self._render = render
+        self._borrower: Callable[[str], None] | None = None
 
-    def write(self, line: str) -> None:
-        """One line, without its end."""
+    def write(self, event: LogRecordValues) -> None:
+        """Write one event, if its level is high enough."""
+        if level_of(event) >= self.level:
+            for line in self._render(event):
+                self.write_line(line)
+
+    def write_line(self, line: str) -> None:
+        """Write one line, without its end, as a whole."""
         try:
-            if self.borrower is not None:
-                self.borrower(line)
+            if self._borrower is not None:
+                self._borrower(line)
                 return
             try:
                 self._stream.write(line + "\n")
@@ -127,8 +57,77 @@ class _Sink:
                 self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
             self._stream.flush()
         except (OSError, ValueError):
-            # A closed pipe or terminal, or a full disk: the log has no reader.
+            # a closed pipe or terminal, a full disk: no reader is left
             return
+
+    @contextmanager
+    def borrowed(self, write: Callable[[str], None]) -> Iterator[None]:
+        """Within the block each line (without its end) goes to `write`."""
+        self._borrower = write
+        try:
+            yield
+        finally:
+            self._borrower = None
+
+
+def set_up_logging(outputs: Sequence[LogOutput], *, utcnow: Callable[[], datetime], redactor: Redactor) -> None:
+    """Log to `outputs` from now on; calling it again replaces what was set up before.
+
+    What other libraries log goes the same way, from WARNING (INFO if an output writes DEBUG), and so do Python's own
+    warnings. Each value is redacted.
+    """
+    import structlog
+
+    level = min((output.level for output in outputs), default=logging.CRITICAL)
+    pipeline = _Pipeline(outputs, utcnow, redactor)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, pipeline.prepare],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: pipeline,
+        cache_logger_on_first_use=False,
+    )
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, _Bridge)]
+    root.addHandler(_Bridge(pipeline))
+    root.setLevel(logging.INFO if level <= logging.DEBUG else max(level, logging.WARNING))
+
+
+def level_of(event: LogRecordValues) -> int:
+    """Return an event's level as the standard library's number."""
+    return _LEVELS.get(event["level"], logging.ERROR)
+
+
+def render_json(event: LogRecordValues) -> Iterator[str]:
+    """Yield one line of ASCII; `##[` and `##vso[`, which CI systems obey anywhere in a line, are written differently."""
+    try:
+        text = json.dumps(event, default=str, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(event), default=str)
+    yield text.replace("##", "#\\u0023")
+
+
+class _Pipeline:
+    """What happens to each event: a head, a traceback as text, no secrets; then every output gets it."""
+
+    def __init__(self, outputs: Sequence[LogOutput], utcnow: Callable[[], datetime], redactor: Redactor) -> None:
+        self._outputs = tuple(outputs)
+        self._utcnow = utcnow
+        self._redactor = redactor
+
+    def prepare(
+        self, _: Any, level: str, event: MutableMapping[str, Any]
+    ) -> tuple[tuple[LogRecordValues], dict[str, Any]]:
+        """Return the event as every output gets it, as the arguments of `write`."""
+        at = self._utcnow().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        values = _with_traceback({"timestamp": at, "level": level, "event": event.pop("event", ""), **event})
+        return (self._redactor.redact(values),), {}
+
+    def write(self, event: LogRecordValues) -> None:
+        """Hand an event to each output."""
+        for output in self._outputs:
+            output.write(event)
 
     debug = info = warning = error = critical = write
 
@@ -136,34 +135,22 @@ class _Sink:
 class _Bridge(logging.Handler):
     """Sends the standard library's log records the way of our own events."""
 
-    def __init__(self, processors: Sequence[Processor], sink: _Sink) -> None:
+    def __init__(self, pipeline: _Pipeline) -> None:
         super().__init__()
-        self._processors = processors
-        self._sink = sink
+        self._pipeline = pipeline
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Render one record; one that cannot be formatted is logged by its raw text."""
+        """Log one record; one that cannot be formatted is logged by its raw text."""
         try:
             message = record.getMessage()
         except (TypeError, ValueError, KeyError):
             message = str(record.msg)
         event: Any = {"event": message, "logger": record.name, "exc_info": record.exc_info}
-        for processor in self._processors:
-            event = processor(None, record.levelname.lower(), event)
-        self._sink.write(event)
+        (prepared,), _ = self._pipeline.prepare(None, record.levelname.lower(), event)
+        self._pipeline.write(prepared)
 
 
-def _with_head(utcnow: Callable[[], datetime]) -> Processor:
-    """What every line begins with: when, how loud, what; then the rest in the order in which it was given."""
-
-    def head(_: Any, level: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
-        at = utcnow().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return {"timestamp": at, "level": level, "event": event.pop("event", ""), **event}
-
-    return head
-
-
-def _with_traceback(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+def _with_traceback(event: LogRecordValues) -> LogRecordValues:
     """An exception under `exc_info` becomes text: no values of variables, no contexts that were suppressed."""
     error: BaseException | tuple[type[BaseException], BaseException, TracebackType | None] | None
     error = event.pop("exc_info", None)
@@ -174,27 +161,6 @@ def _with_traceback(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
     return event
 
 
-def _harmless(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Whatever a server or a file says steers neither the terminal nor a CI system; only a traceback keeps its lines. What
-    is not there (None, an empty list) is left to the JSON lines: people read what is.
-    """
-    event = {name: value for name, value in event.items() if value is not None and value != []}
-    exception = event.pop("exception", None)
-    event = walk(event, clean, _DEPTH)
-    if isinstance(exception, str):
-        event["exception"] = clean(exception, keep_newlines=True)
-    return event
-
-
-def _render_json(_: Any, __: str, event: dict[str, Any]) -> str:
-    """One line of ASCII; `##[` and `##vso[`, which CI systems obey anywhere in a line, are written differently."""
-    try:
-        text = json.dumps(event, default=str, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(event), default=str)
-    return text.replace("##", "#\\u0023")
-
-
 def _finite(value: Any) -> Any:
     """The value with numbers that JSON does not know, NaN and the infinities, as text wherever they stand."""
     if isinstance(value, float) and not math.isfinite(value):
@@ -202,10 +168,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}
     return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    try:
-        return stream.isatty()
-    except ValueError:
-        return False

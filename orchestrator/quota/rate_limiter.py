@@ -216,6 +216,16 @@ class RateLimiter:
             self._waiting.remove(waiter)
             self._turns.pop(waiter, None)
 
+    @property
+    def queued(self) -> int:
+        """How many calls wait for a permit."""
+        return len(self._waiting)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether calls are held back because the instance does not answer."""
+        return bool(self._paused)
+
     def check(self, purpose: Purpose) -> None:
         """Raise `LimiterClosed` where nothing may be sent for `purpose` any more."""
         if purpose in self._closed:

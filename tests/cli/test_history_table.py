@@ -1,5 +1,6 @@
 """What `history` tells of many runs: durations, courses, who alternates; at any width, coloured or not, drawn or not."""
 
+import io
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -15,8 +16,7 @@ from orchestrator.cli.console import Console
 from orchestrator.cli.history_table import render_history
 from orchestrator.engine.outcome import Failure, Outcome, Status, make_row
 from orchestrator.journal.records import NewRun, NewTarget
-from orchestrator.log import Redactor, set_up_logging
-from orchestrator.log.setup import LogFormat
+from orchestrator.log import LogOutput, render_json
 from tests.app.contexts import make_context
 from tests.report.reports import EVIL
 
@@ -70,17 +70,8 @@ def keep(state: State, courses: dict[str, str], *, took_s: float = 10.0, manifes
 
 
 def console(width: int = 120, *, color: bool = False) -> Console:
-    import io
-
-    log = set_up_logging(
-        stream=io.StringIO(),
-        utcnow=lambda: FIRST,
-        redactor=Redactor(),
-        log_format=LogFormat.JSON,
-        level=50,
-        color=False,
-    )
-    return Console(color=color, width=width, quiet=True, verbose=False, color_err=False, live=False, log=log)
+    log = LogOutput(io.StringIO(), render_json)
+    return Console(color=color, width=width, quiet=True, color_err=False, live=False, log_is_text=False, log=log)
 
 
 def told(

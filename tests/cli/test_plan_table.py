@@ -2,11 +2,10 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from orchestrator.cli.console import Console
 from orchestrator.cli.plan_table import render_preview
-from orchestrator.log import Redactor, set_up_logging
+from orchestrator.log import LogOutput, render_json
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.survey.preview import Preview
 from tests.planning.targets import CONNECTIONS
@@ -16,8 +15,8 @@ from tests.survey.previews import preview
 
 def shown(made: Preview, *, color: bool = False, width: int = 140) -> list[str]:
     """The lines of the table and what stands below."""
-    log = set_up_logging(stream=io.StringIO(), utcnow=lambda: datetime(2026, 11, 25, tzinfo=UTC), redactor=Redactor())
-    console = Console(color=color, width=width, quiet=True, verbose=False, color_err=False, live=False, log=log)
+    log = LogOutput(io.StringIO(), render_json)
+    console = Console(color=color, width=width, quiet=True, color_err=False, live=False, log_is_text=False, log=log)
     return render_preview(made, console, redact=lambda text: text.replace("secret", "…")).splitlines()
 
 

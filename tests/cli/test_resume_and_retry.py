@@ -1,6 +1,5 @@
 """Runs that were cut off, as people meet them: killed, stopped, held up and gone on with, in processes of their own."""
 
-import json
 import os
 import signal
 import subprocess
@@ -63,7 +62,10 @@ def test_a_stopped_run_says_how_it_goes_on(
     assert set(statuses(tmp_path / "r.json").values()) == {"interrupted", "not_started"}
     (record,) = runs(capfd)
     assert f"Next: omni-refresh resume {record['id']}" in done.out
-    assert json.loads(done.err.splitlines()[-1])["next"] == f"omni-refresh resume {record['id']}"
+    assert (
+        f" {signal.Signals(number).name if number != signal.SIGINT else 'Ctrl-C'}: nothing more is sent; " in done.err
+    )
+    assert len(done.err.splitlines()) <= 8
     assert not [word for word in ("Traceback", "Task was destroyed", "never retrieved", "Warning:") if word in done.err]
     assert len(instance.posts) == 4
 
@@ -80,7 +82,7 @@ def test_a_second_signal_ends_a_run_at_once(omni: Callable[..., Omni], tmp_path:
         began_at = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
-        while b"run_stopped" not in process.stderr.readline():
+        while b" stop " not in process.stderr.readline():
             pass
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=10)
@@ -139,7 +141,7 @@ def test_a_run_at_work_keeps_others_out(omni: Callable[..., Omni], tmp_path: Pat
         assert process.wait(10) == 0
     assert done.code == 0
     assert len(instance.posts) == 4
-    assert any(json.loads(line)["event"] == "run_waited" for line in done.err.splitlines())
+    assert f"wait   run {record['id']} " in done.err
 
 
 def test_a_signal_ends_the_waiting(omni: Callable[..., Omni], tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_a_signal_ends_the_waiting(omni: Callable[..., Omni], tmp_path: Path) ->
         instance.wait_for(lambda o: len(o.posts) == 1)
         with start("run", manifest, "--on-overlap", "wait", cwd=tmp_path, stderr=subprocess.PIPE) as process:
             assert process.stderr is not None
-            assert b"run_waited" in process.stderr.readline()
+            assert b" wait " in process.stderr.readline()
             process.send_signal(signal.SIGTERM)
             _, err = process.communicate(timeout=10)
         assert process.returncode == 143

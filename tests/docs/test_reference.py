@@ -17,7 +17,7 @@ from orchestrator.engine import events as e
 from orchestrator.engine.failure import RunKind
 from orchestrator.engine.outcome import Status
 from orchestrator.errors import OmniRefreshError
-from orchestrator.log import Event, LogFormat, Redactor, set_up_logging
+from orchestrator.log import Event, LogOutput, Redactor, render_json, set_up_logging
 from orchestrator.omni.errors import CallErrorKind
 from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
 from orchestrator.report import exit_code
@@ -104,6 +104,7 @@ EVENTS: tuple[e.RunEvent, ...] = (
     e.RunPlanned(targets=1, lanes=1, skipped=0, unresolved=0, remarks=("w",)),
     e.RunProgress(elapsed_s=1.0, done=0, total=1, left_s=9.0),
     e.TargetFinished(outcome=make_outcome(0, Status.FAILED)),
+    e.TargetFinished(outcome=make_outcome(1, Status.SKIPPED)),
     e.SubmitsEnded(reason="stopped"),
     e.RunStopping(signal=15),
     e.LaneFailed(instance="i", lane="l", error=ValueError()),
@@ -131,18 +132,18 @@ def _logged() -> dict[str, set[str]]:
     """The values that the program logs for each event."""
     stream = io.StringIO()
     set_up_logging(
-        stream=stream,
+        [LogOutput(stream, render_json, level=logging.DEBUG)],
         utcnow=lambda: datetime(2026, 11, 30, tzinfo=UTC),
         redactor=Redactor(()),
-        log_format=LogFormat.JSON,
-        level=logging.DEBUG,
     )
     observe = LogObserver()
     for event in EVENTS:
         observe(event)
     everywhere = {"timestamp", "level", "event", "run_id"}
-    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    return {line["event"]: {"exc_info" if k == "exception" else k for k in line} - everywhere for line in lines}
+    logged: dict[str, set[str]] = {}
+    for line in map(json.loads, stream.getvalue().splitlines()):
+        logged.setdefault(line["event"], set()).update("exc_info" if k == "exception" else k for k in line)
+    return {event: names - everywhere for event, names in logged.items()}
 
 
 def test_every_event_has_an_example() -> None:
@@ -152,7 +153,7 @@ def test_every_event_has_an_example() -> None:
 
 def test_every_log_event_is_told() -> None:
     """The table of log events holds each of them once, with the values that the program logs."""
-    told = [(words(row[0])[0], row) for row in rows("docs/reference/log-events.md")]
+    told = [(words(row[0])[0], row) for row in rows("docs/reference/log-events.md", "Events")]
     assert sorted(name for name, _ in told) == sorted(event.value for event in Event)
     logged = _logged()
     wrong = {event: sorted(logged[event] ^ set(words(row[3]))) for event, row in told if event in logged}

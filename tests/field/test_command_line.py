@@ -89,7 +89,7 @@ def test_stdout_is_one_document(tmp_path: Path, capfd: Any) -> None:
     assert done.err
 
 
-@pytest.mark.parametrize("log_format", ["auto", "console", "json"])
+@pytest.mark.parametrize("log_format", ["text", "json"])
 def test_no_colour_in_files(log_format: str, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no terminal gets no escape and no carriage return, and few lines a model, in CI too."""
     monkeypatch.setenv("CI", "true")

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.cli.log_observer import LogObserver
 from orchestrator.engine.outcome import Failure, Status
-from orchestrator.log import LogFormat, Redactor, set_up_logging
+from orchestrator.log import LogOutput, Redactor, render_json, set_up_logging
 from orchestrator.manifest.manifest import Channel, Notice, NotifyOn, Secret
 from orchestrator.notify.by_apprise import MessengerError, send_by_apprise
 from orchestrator.notify.send import send_notices
@@ -32,10 +32,9 @@ def log() -> StringIO:
     """What the program logs."""
     stream = StringIO()
     set_up_logging(
-        stream=stream,
+        [LogOutput(stream, render_json)],
         utcnow=lambda: datetime(2026, 11, 25, tzinfo=UTC),
         redactor=Redactor((Secret("canary-token"),)),
-        log_format=LogFormat.JSON,
     )
     return stream
 

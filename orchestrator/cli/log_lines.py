@@ -299,7 +299,7 @@ _WORDS: Final[dict[str, Callable[[Any], Words | None]]] = {
         f"{e['instance']}, {e['lane']}: a refresh may still run, the next one on this connection waits",
     ),
     Event.LANE_WAITED: _lane_waited,
-    Event.RUN_WAITED: lambda e: ("wait", f"{e['holder']} is at work on the same manifest and selection"),
+    Event.RUN_WAITED: lambda e: ("wait", f"{e['holder']} is active with the same manifest and selection"),
     Event.MANIFEST_CHANGED: lambda e: (
         "warn",
         f"{e['manifest']} changed since this run was planned; the original plan is used",

@@ -120,7 +120,7 @@ def test_a_signal_ends_a_result_that_nobody_reads(tmp_path: Path) -> None:
     write_scenario(tmp_path)
     read, written = os.pipe()
     fcntl.fcntl(written, fcntl.F_SETPIPE_SZ, 4096)
-    args = ("run", manifest, "--simulate", "--json")
+    args = ("run", manifest, "--simulate", "--json", "--log-format", "json")
     with start(*args, cwd=tmp_path, stdout=written, stderr=subprocess.PIPE) as process:
         os.close(written)
         assert process.stderr is not None

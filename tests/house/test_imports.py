@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "durations": set(),
     "text": set(),
     "input_file": set(),
-    "log": {"text"},
+    "log": set(),
     # What people write. It knows no server.
     "manifest": {"errors", "durations", "text", "input_file"},
     # Values as JSON data and back, by the types of their fields. It knows which type is a secret.

@@ -12,8 +12,24 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from orchestrator.api import load_manifest, plan, resume, retry, run, run_sync
+    from orchestrator.api import (
+        check,
+        discover,
+        history,
+        load_manifest,
+        load_report,
+        plan,
+        read_changes,
+        resume,
+        retry,
+        run,
+        run_sync,
+        write_report,
+    )
+    from orchestrator.app.check import CheckResult
+    from orchestrator.app.discover import Discovery
     from orchestrator.app.plan import Plan
+    from orchestrator.changes.change_set import ChangeSet
     from orchestrator.engine.events import RunEvent
     from orchestrator.engine.outcome import Outcome, Status
     from orchestrator.errors import LockedError, OmniRefreshError, UsageError
@@ -22,12 +38,21 @@ if TYPE_CHECKING:
     from orchestrator.report.report import Report
 
 _HOMES = {
+    "check": "orchestrator.api",
+    "discover": "orchestrator.api",
+    "history": "orchestrator.api",
     "load_manifest": "orchestrator.api",
+    "load_report": "orchestrator.api",
     "plan": "orchestrator.api",
+    "read_changes": "orchestrator.api",
     "resume": "orchestrator.api",
     "retry": "orchestrator.api",
     "run": "orchestrator.api",
     "run_sync": "orchestrator.api",
+    "write_report": "orchestrator.api",
+    "ChangeSet": "orchestrator.changes.change_set",
+    "CheckResult": "orchestrator.app.check",
+    "Discovery": "orchestrator.app.discover",
     "Plan": "orchestrator.app.plan",
     "LockedError": "orchestrator.errors",
     "OmniRefreshError": "orchestrator.errors",
@@ -41,6 +66,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "ChangeSet",
+    "CheckResult",
+    "Discovery",
     "LockedError",
     "Manifest",
     "ManifestError",
@@ -52,12 +80,18 @@ __all__ = [
     "Status",
     "UsageError",
     "__version__",
+    "check",
+    "discover",
+    "history",
     "load_manifest",
+    "load_report",
     "plan",
+    "read_changes",
     "resume",
     "retry",
     "run",
     "run_sync",
+    "write_report",
 ]
 
 

@@ -11,13 +11,22 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from orchestrator.app.after_run import send_notifications
+from orchestrator.app.check import CheckResult
+from orchestrator.app.check import check as check_manifest
+from orchestrator.app.choose_run import read_earlier_report
 from orchestrator.app.context import Context
+from orchestrator.app.discover import Discovery, environment_manifest
+from orchestrator.app.discover import discover as discover_models
+from orchestrator.app.history import make_history
 from orchestrator.app.plan import Plan, plan_run
+from orchestrator.app.read_change import read_change
 from orchestrator.app.requests import ChangeRequest, EarlierRunRequest, RunOptions, RunRequest
 from orchestrator.app.runs import NothingToDo, RunEnd, resume_run, retry_run, start_run
+from orchestrator.app.state import open_state
+from orchestrator.changes.change_set import ChangeSet
 from orchestrator.durations import parse_duration
 from orchestrator.engine.events import Observer, RunEvent
 from orchestrator.errors import UsageError
@@ -25,7 +34,10 @@ from orchestrator.log.redaction import Redactor
 from orchestrator.manifest import load as manifests
 from orchestrator.manifest.addresses import proxy_secrets
 from orchestrator.manifest.manifest import Manifest
+from orchestrator.report.formats import format_of, render
 from orchestrator.report.report import Report
+from orchestrator.report.writer import write_report as write_file
+from orchestrator.survey.model_listing import Wanted
 
 T = TypeVar("T")
 Duration = str | float
@@ -277,6 +289,112 @@ async def plan(
         state=_folder(state),
     )
     return await plan_run(request, context)
+
+
+async def check(
+    manifest: Manifest | PathLike,
+    *,
+    online: bool = False,
+    state: PathLike | None = None,
+    environ: Mapping[str, str] | None = None,
+    on_event: Observer | None = None,
+) -> CheckResult:
+    """Return what is wrong with a manifest that loads; with `online` also what its instances say. Only reads.
+
+    Raises `ManifestError` if it does not load. A manifest that is checked offline may be loaded with `with_keys=False`.
+    """
+    context = _context(environ, on_event)
+    loaded = _load(manifest, context, with_keys=online)
+    return await check_manifest(loaded, context, online=online, state=_folder(state))
+
+
+async def discover(
+    manifest: Manifest | PathLike | None = None,
+    *,
+    instance: str | None = None,
+    base_url: str | None = None,
+    connection: Sequence[str] = (),
+    name: Sequence[str] = (),
+    kind: Sequence[str] = ("SHARED",),
+    state: PathLike | None = None,
+    environ: Mapping[str, str] | None = None,
+    on_event: Observer | None = None,
+) -> Discovery:
+    """Return the models of an instance, as a manifest (`to_yaml()`) and, if one is given, how that manifest differs.
+
+    Without `manifest` the instance is that of OMNI_BASE_URL (or `base_url`) and OMNI_API_TOKEN. Only reads. Raises
+    `OmniRefreshError` if the instance does not say what it has, `UsageError` for an instance that does not exist.
+    """
+    context = _context(environ, on_event)
+    loaded = environment_manifest(context, base_url) if manifest is None else _load(manifest, context, with_keys=True)
+    wanted = Wanted(kinds=tuple(kind), connections=tuple(connection), names=tuple(name))
+    compare = manifest is not None
+    return await discover_models(loaded, wanted, context, instance=instance, compare=compare, state=_folder(state))
+
+
+def read_changes(
+    *,
+    ddl: Sequence[str] = (),
+    ddl_list: Sequence[str] = (),
+    set_values: Mapping[str, str] | None = None,
+    dialect: str | None = None,
+    default_schema: str | None = None,
+    strict: bool = False,
+    dbt_target: str | None = None,
+    dbt_state: str | None = None,
+    changed: Sequence[str] = (),
+) -> ChangeSet:
+    """Return what migrations, a dbt invocation or a list of names changed; needs no manifest. Raises `UsageError`."""
+    request = ChangeRequest(
+        ddl=tuple(ddl),
+        ddl_list=tuple(ddl_list),
+        values=set_values or {},
+        dialect=dialect,
+        default_schema=default_schema,
+        strict=strict,
+        dbt_target=dbt_target,
+        dbt_state=dbt_state,
+        changed=tuple(changed),
+    )
+    followed = read_change(request, _context(None, None))
+    return ChangeSet() if followed is None else followed.changes
+
+
+def history(
+    *,
+    model: str | None = None,
+    limit: int = 20,
+    flaky: bool = False,
+    state: PathLike | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Mapping[str, Any]:
+    """Return earlier runs and how long each model takes: the document of `omni-refresh history --json`."""
+    with open_state(_context(environ, None), _folder(state)) as opened:
+        return make_history(opened, model=model, limit=limit, flaky=flaky)
+
+
+def load_report(
+    run: str | PathLike | None = None,
+    *,
+    state: PathLike | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Report:
+    """Return the report of an earlier run that has ended.
+
+    `run` is the beginning of a run id, or a manifest's path or name; without it the latest run that was started from the
+    working directory. Raises `UsageError` if there is none.
+    """
+    context = _context(environ, None)
+    with open_state(context, _folder(state)) as opened:
+        return read_earlier_report(opened.journal, _name(run), environ=context.environ)
+
+
+def write_report(report: Report, path: PathLike) -> None:
+    """Write a report to a file, whole or not at all. The suffix names the format: .json .jsonl .xml .md .html .csv.
+
+    Raises `UsageError` for another suffix, `OmniRefreshError` if the file cannot be written.
+    """
+    write_file(os.fspath(path), render(report, format_of(os.fspath(path))))
 
 
 def run_sync(manifest: Manifest | PathLike, **options: object) -> Report:

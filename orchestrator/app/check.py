@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.app.context import Context
 from orchestrator.app.instances import make_access, state_for_reading
@@ -13,17 +14,22 @@ from orchestrator.omni.answers import WhoAmI
 from orchestrator.omni.errors import CallError
 from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.check_online import check_online
-from orchestrator.survey.finding import Finding, found_in_manifest
+from orchestrator.survey.finding import Finding, found_in_manifest, make_check_document
 from orchestrator.survey.survey import Survey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What is wrong with a manifest. `calls` is how many calls that took; `key_refused` is True if keys were refused."""
+    """What is wrong with a manifest.
 
+    `calls` is how many calls that took; `key_refused` is True if keys were refused. `redact` takes secrets out of texts.
+    """
+
+    manifest: Manifest
     findings: Sequence[Finding]
     calls: int = 0
     key_refused: bool = False
+    redact: Callable[[str], str] = field(repr=False)
 
     @property
     def exit_code(self) -> int:
@@ -32,6 +38,10 @@ class CheckResult:
             return 3
         return 1 if any(finding.severity == "error" for finding in self.findings) else 0
 
+    def to_dict(self) -> Mapping[str, Any]:
+        """Return the findings as JSON data, the same as `omni-refresh check --json`."""
+        return make_check_document(self.manifest, self.findings, calls=self.calls, redact=self.redact)
+
 
 async def check(manifest: Manifest, context: Context, *, online: bool = False, state: str | None = None) -> CheckResult:
     """Return the findings about a manifest; with `online` also what its instances say, in the order of its lines."""
@@ -39,15 +49,17 @@ async def check(manifest: Manifest, context: Context, *, online: bool = False, s
         context.redactor.add(secret)
     findings: Sequence[Finding] = found_in_manifest(manifest)
     if not online:
-        return CheckResult(findings=findings)
+        return CheckResult(manifest=manifest, findings=findings, redact=context.redactor.redact)
     with state_for_reading(context, state) as opened:
         access = make_access(context, manifest.instances, opened)
         async with Survey(manifest.instances, access) as survey:
             asked = await check_online(manifest, survey)
         return CheckResult(
+            manifest=manifest,
             findings=sorted((*findings, *asked), key=lambda finding: finding.place),
             calls=survey.stats.requests,
             key_refused=bool(survey.refused),
+            redact=context.redactor.redact,
         )
 
 

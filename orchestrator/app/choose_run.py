@@ -16,6 +16,8 @@ from orchestrator.journal.records import RunRecord
 from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.manifest import absolute_path
+from orchestrator.report.document import parse_document
+from orchestrator.report.report import Report
 from orchestrator.values import format_stamp
 
 _LISTED: Final = 5
@@ -62,6 +64,20 @@ class Choice:
         if self.by_id:
             return self.runs[0] if self.runs[0].unfinished else None
         return next((r for r in self.runs if is_resumable(r, state)), None)
+
+
+def read_earlier_report(journal: Journal, run: str | None, *, environ: Mapping[str, str]) -> Report:
+    """Return the report of a run that has ended; `run` as in `choose_runs`. Raises `UsageError` if there is none."""
+    choice = choose_runs(journal, run, command="report", environ=environ)
+    record = choice.latest
+    if record is None:
+        raise UsageError(choice.no_runs)
+    document = journal.document(record.id)
+    if document is None:
+        raise UsageError(
+            f"run {record.id} was cut off or is still active: to get its report, use `omni-refresh resume {record.id}`"
+        )
+    return parse_document(document)
 
 
 def working_directory() -> str | None:

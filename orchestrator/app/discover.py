@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from orchestrator.app.context import Context
 from orchestrator.app.instances import make_access, state_for_reading
@@ -10,20 +12,31 @@ from orchestrator.errors import UsageError
 from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Instance, Manifest
+from orchestrator.survey.manifest_text import render_manifest
 from orchestrator.survey.model_listing import Difference, Stock, Wanted, find_difference, take_stock
 from orchestrator.survey.survey import Survey
 
 # the smallest manifest that takes its instance from the environment
+_ENVIRONMENT = "the environment"
 _BARE = 'models: [{id: "00000000-0000-4000-8000-000000000000"}]'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """What an instance has, and how a manifest differs from it (None if it was not compared)."""
+    """What an instance has, and how a manifest differs from it (None if it was not compared).
+
+    `redact` takes secrets out of texts.
+    """
 
     instance: Instance
     stock: Stock
     difference: Difference | None
+    at: datetime
+    redact: Callable[[str], str] = field(repr=False)
+
+    def to_yaml(self) -> str:
+        """Return a manifest of the models, which may be saved in any folder. There is at least one model."""
+        return self.redact(render_manifest(self.stock, _from_anywhere(self.instance), at=self.at))
 
 
 def environment_manifest(context: Context, base_url: str | None = None) -> Manifest:
@@ -33,7 +46,7 @@ def environment_manifest(context: Context, base_url: str | None = None) -> Manif
     """
     environ = {**context.environ, **({} if base_url is None else {"OMNI_BASE_URL": base_url})}
     try:
-        return make_manifest(_BARE, path="the environment", environ=environ)
+        return make_manifest(_BARE, path=_ENVIRONMENT, environ=environ)
     except ManifestError as error:
         words = "; ".join(fault.message.removeprefix("there are no `instances` here, and ") for fault in error.faults)
         raise UsageError(f"{words}. Or take the instance of a manifest: --like MANIFEST") from None
@@ -70,4 +83,20 @@ async def discover(
         async with Survey(manifest.instances, access) as survey:
             stock = await take_stock(survey, own.name, wanted)
             difference = await find_difference(survey, manifest, own.name, stock) if compare else None
-    return Discovery(instance=own, stock=stock, difference=difference)
+    named = replace(own, name="omni") if manifest.path == _ENVIRONMENT else own
+    return Discovery(
+        instance=named,
+        stock=stock,
+        difference=difference,
+        at=context.clock.utcnow(),
+        redact=context.redactor.redact,
+    )
+
+
+def _from_anywhere(instance: Instance) -> Instance:
+    """Return the instance with its files' whole paths: the manifest may be written to another folder."""
+    keys = tuple(
+        key if key.source.file is None else replace(key, source=replace(key.source, file=key.source.file.absolute()))
+        for key in instance.keys
+    )
+    return replace(instance, keys=keys, ca_file=instance.ca_file and instance.ca_file.absolute())

@@ -98,7 +98,7 @@ class ChangeSet:
     not_refreshed: tuple[NotRefreshed, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, list[dict[str, str | int]]]:
+    def to_dict(self) -> dict[str, list[dict[str, str | int]]]:
         """The document that `omni-refresh changes --json` prints, as plain values."""
         return {
             "changes": [

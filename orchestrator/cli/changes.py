@@ -31,7 +31,7 @@ def command(*, as_json: bool, **options: Any) -> int:
     for warning in touched.changes.warnings:
         say(f"warning: {warning}")
     if as_json:
-        print_json(touched.changes.to_json())
+        print_json(touched.changes.to_dict())
     else:
         print_result(render_changes(touched.changes))
     return 0

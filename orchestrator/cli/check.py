@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,8 +10,8 @@ import click
 from orchestrator.cli.options import log_options, manifest_argument, option
 
 if TYPE_CHECKING:
+    from orchestrator.app.check import CheckResult
     from orchestrator.manifest.manifest import Manifest
-    from orchestrator.survey.finding import Finding
 
 
 @click.command("check")
@@ -36,6 +35,7 @@ def command(*, manifest: str, online: bool, as_json: bool, **log: Any) -> int:
 
     from orchestrator.app.check import check
     from orchestrator.cli.command_setup import set_up
+    from orchestrator.cli.console import print_json
     from orchestrator.manifest.load import load_manifest
 
     setup = set_up(log)
@@ -43,7 +43,10 @@ def command(*, manifest: str, online: bool, as_json: bool, **log: Any) -> int:
     if not online and not as_json:
         return _say_offline(loaded)
     result = asyncio.run(check(loaded, setup.context, online=online))
-    _print(loaded, result.findings, calls=result.calls, as_json=as_json, redact=setup.context.redactor.redact)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        _print(result)
     return result.exit_code
 
 
@@ -64,21 +67,15 @@ def _counts(loaded: Manifest) -> str:
     return f"{count} model{'s' if count != 1 else ''}, {instances} instance{'s' if instances != 1 else ''}"
 
 
-def _print(
-    manifest: Manifest, findings: Sequence[Finding], *, calls: int, as_json: bool, redact: Callable[[str], str]
-) -> None:
-    from orchestrator.cli.console import print_json, print_result
-    from orchestrator.survey.finding import make_check_document
+def _print(result: CheckResult) -> None:
+    from orchestrator.cli.console import print_result
     from orchestrator.text import clean
 
-    if as_json:
-        document = make_check_document(manifest, findings, calls=calls, redact=redact)
-        print_json(document)
-        return
-    lines = [clean(redact(finding.line(manifest.path))) for finding in findings]
+    manifest, findings = result.manifest, result.findings
+    lines = [clean(result.redact(finding.line(manifest.path))) for finding in findings]
     errors = sum(finding.severity == "error" for finding in findings)
     verdict = f"{errors} error{'s' if errors != 1 else ''}" if errors else "OK"
     warnings = len(findings) - errors
     more = f", {warnings} warning{'s' if warnings != 1 else ''}" if warnings else ""
-    lines.append(f"{clean(manifest.path)}: {verdict}{more} ({_counts(manifest)}, {calls} calls)")
+    lines.append(f"{clean(manifest.path)}: {verdict}{more} ({_counts(manifest)}, {result.calls} calls)")
     print_result("\n".join(lines) + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import click
 from orchestrator.cli.options import PATH, log_options, option
 
 if TYPE_CHECKING:
-    from orchestrator.manifest.manifest import Instance, Manifest
+    from orchestrator.manifest.manifest import Manifest
     from orchestrator.survey.model_listing import Difference, Stock
 
 
@@ -68,7 +67,6 @@ def command(
     With --diff MANIFEST: show which models are new on the instance and which are gone. Exit code 1 if there are any.
     """
     import asyncio
-    from datetime import UTC, datetime
 
     from orchestrator.app.deliver import NamedFile, check_destinations, manifest_files
     from orchestrator.app.discover import discover, environment_manifest
@@ -77,7 +75,6 @@ def command(
     from orchestrator.errors import UsageError
     from orchestrator.manifest.load import load_manifest
     from orchestrator.report.writer import write_report
-    from orchestrator.survey.manifest_text import render_manifest
     from orchestrator.survey.model_listing import CannotTell, Wanted, make_difference_document
 
     setup = set_up(log)
@@ -108,12 +105,11 @@ def command(
     if not stock.models:
         _say("no model matches; nothing was written")
         return 1
-    named = _from_anywhere(found.instance) if like else replace(found.instance, name="omni")
-    text = render_manifest(stock, named, at=datetime.now(UTC))
+    text = found.to_yaml()
     if output is None:
-        print_result(setup.context.redactor.redact(text))
+        print_result(text)
     else:
-        write_report(output, setup.context.redactor.redact(text))
+        write_report(output, text)
         _say(f"{len(stock.models)} models written to {output}")
     return 0
 
@@ -135,15 +131,6 @@ def _check_words(
         if Path(output).exists() and not force:
             raise UsageError(f"{output} exists; --force overwrites it")
         check_writable(output)
-
-
-def _from_anywhere(instance: Instance) -> Instance:
-    """The instance with its files' whole paths: the manifest may be written to another folder."""
-    keys = tuple(
-        key if key.source.file is None else replace(key, source=replace(key.source, file=key.source.file.absolute()))
-        for key in instance.keys
-    )
-    return replace(instance, keys=keys, ca_file=instance.ca_file and instance.ca_file.absolute())
 
 
 def _render(difference: Difference, manifest: Manifest, stock: Stock) -> str:

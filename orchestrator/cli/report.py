@@ -21,13 +21,11 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
 
     With --report, the command writes files. Otherwise it prints the summary, or the report with --json.
     """
-    from orchestrator.app.choose_run import choose_runs
+    from orchestrator.app.choose_run import read_earlier_report
     from orchestrator.app.deliver import check_destinations, check_reports, report_files, write_reports
     from orchestrator.app.state import open_state
     from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.run_command import print_report
-    from orchestrator.errors import UsageError
-    from orchestrator.report.document import parse_document
     from orchestrator.report.exit_code import REPORT_FAILED
 
     setup = set_up(log)
@@ -35,17 +33,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
     paths = check_reports(report, context.observe, named=True)
     with open_state(context) as state:
         check_destinations(report_files(paths), state=state.folder)
-        journal = state.journal
-        choice = choose_runs(journal, run, command="report", environ=context.environ)
-        record = choice.latest
-        if record is None:
-            raise UsageError(choice.no_runs)
-        document = journal.document(record.id)
-    if document is None:
-        raise UsageError(
-            f"run {record.id} was cut off or is still active: to get its report, use `omni-refresh resume {record.id}`"
-        )
-    earlier = parse_document(document)
+        earlier = read_earlier_report(state.journal, run, environ=context.environ)
     written = write_reports(earlier, paths, context.observe)
     if as_json or not paths:
         print_report(earlier, as_json=as_json, console=setup.console)

@@ -58,7 +58,7 @@ def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Map
 def _change(preview: Preview, touched: FollowedChange) -> dict[str, object]:
     """The change that the plan follows, and what it means to each entry."""
     return {
-        "change": touched.changes.to_json(),
+        "change": touched.changes.to_dict(),
         "concerns": [
             {
                 **_who(one.entry),

@@ -1,6 +1,9 @@
 """The Python API: what others import."""
 
 import asyncio
+import importlib
+import inspect
+import json
 import logging
 import os
 import signal
@@ -15,7 +18,24 @@ from typing import Any
 import pytest
 
 import orchestrator
-from orchestrator import ManifestError, Report, Status, UsageError, load_manifest, plan, resume, retry, run, run_sync
+from orchestrator import (
+    ManifestError,
+    Report,
+    Status,
+    UsageError,
+    check,
+    discover,
+    history,
+    load_manifest,
+    load_report,
+    plan,
+    read_changes,
+    resume,
+    retry,
+    run,
+    run_sync,
+    write_report,
+)
 from orchestrator.engine.events import RunEvent, RunFinished, RunPlanned, RunStarted, TargetFinished
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.server import Simulator
@@ -210,6 +230,69 @@ def test_what_is_wrong_is_a_usage_error(wrong: Callable[[], object], words: str)
     assert words in str(caught.value)
     if isinstance(caught.value, ManifestError):
         assert caught.value.faults[0].place.line == 1
+
+
+def test_a_manifest_is_checked_and_discovered() -> None:
+    """`check` reports what the instance lacks, `discover` writes a manifest that loads and compares one."""
+
+    async def main() -> None:
+        async with serving({1: {"name": "One"}, 2: {"name": "Two"}}) as simulator:
+            manifest = load_manifest(text=make_text(simulator, 1, 3), environ=ENVIRON)
+            offline, online = await check(manifest), await check(manifest, online=True)
+            assert (offline.exit_code, online.exit_code) == (0, 1)
+            assert [each["name"] for each in online.to_dict()["findings"] if each["severity"] == "error"] == ["m3"]
+            found = await discover(manifest)
+            assert found.difference is not None
+            assert [model.name for model in found.difference.new] == ["Two"]
+            assert [entry.name for entry in found.difference.gone] == ["m3"]
+            environ = {"OMNI_BASE_URL": simulator.url, "OMNI_API_TOKEN": "api-key-1"}
+            alone = await discover(environ=environ, name=["T*"])
+            again = load_manifest(text=alone.to_yaml(), environ=environ)
+            assert [entry.model_id for entry in again.entries] == [uuid(2)]
+
+    asyncio.run(main())
+
+
+def test_changes_are_read_without_a_manifest(tmp_path: Path) -> None:
+    """`read_changes` gives the document of `changes --json`."""
+    migration = tmp_path / "V1__x.sql"
+    migration.write_text("ALTER TABLE sales.orders DROP COLUMN x;")
+    document = read_changes(ddl=[str(migration)], changed=["finance"]).to_dict()
+    assert [(each["name"], each["effect"]) for each in document["changes"]] == [
+        ("sales.orders", "destructive"),
+        ("finance.*", "additive"),
+    ]
+    assert not read_changes().changes
+
+
+def test_an_earlier_report_is_read_again(tmp_path: Path) -> None:
+    """`load_report` returns the report of a run that ended, `write_report` renders it, `history` lists the run."""
+    state = tmp_path / "state"
+
+    async def main() -> Report:
+        async with serving({1: {"duration": 0.02}}) as simulator:
+            return await run(load_manifest(text=make_text(simulator, 1), environ=ENVIRON), state=state)
+
+    report = asyncio.run(main())
+    again = load_report(report.run.id[:20], state=state)
+    assert again.to_dict() == report.to_dict()
+    write_report(again, tmp_path / "again.json")
+    assert json.loads((tmp_path / "again.json").read_text(encoding="utf-8")) == report.to_dict()
+    assert [each["id"] for each in history(state=state)["runs"]] == [report.run.id]
+    with pytest.raises(UsageError):
+        write_report(again, tmp_path / "again.pdf")
+
+
+_DISPLAY = {"as_json", "log_format", "log_file", "verbose", "quiet", "no_color", "progress"}
+"""Options about what a command prints, which a function does not do."""
+
+
+@pytest.mark.parametrize("name", ["run", "plan", "resume", "retry", "check"])
+def test_options_and_arguments_have_the_same_names(name: str) -> None:
+    """What the command line can say, the function can: each option of the command is an argument of the function."""
+    command = importlib.import_module(f"orchestrator.cli.{name}").command
+    options = {each.name for each in command.params if each.name is not None} - _DISPLAY
+    assert options <= set(inspect.signature(getattr(orchestrator, name)).parameters)
 
 
 def test_importing_costs_little() -> None:

@@ -92,7 +92,7 @@ def test_the_document_has_the_promised_shape() -> None:
         not_refreshed=(NotRefreshed(node="model.a.b", reason="error"),),
         warnings=("w",),
     )
-    document = merge(found, ChangeSet(warnings=("w", "v"))).to_json()
+    document = merge(found, ChangeSet(warnings=("w", "v"))).to_dict()
     assert list(document) == ["changes", "not_understood", "not_refreshed"]
     assert document["changes"] == [
         {"name": "s.t\\x1b", "effect": "destructive", "source": "a.sql", "line": 12, "reason": "drops it"}

@@ -131,7 +131,7 @@ def test_any_text_gives_a_change_set_or_a_clear_error(sql: str, dialect: str) ->
         assert "\n" not in str(found)
     else:
         assert all(change.line >= 1 and str(change.name) for change in found.changes)
-        assert len(found.to_json()["changes"]) == len(found.changes)
+        assert len(found.to_dict()["changes"]) == len(found.changes)
 
 
 def decoded(data: bytes) -> str | ChangesError:

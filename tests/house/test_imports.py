@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("survey", "report", "notify", "simulator"),
     },
     # The public functions: arguments to requests. An adapter like the command line.
-    "api": {"durations", "errors", "log", "manifest", "report", "engine", "app"},
+    "api": {"durations", "errors", "log", "manifest", "changes", "engine", "survey", "report", "app"},
     # Airflow's operator: a task to a request, a report to what tasks read. An adapter like the command line.
     "airflow": {"errors", "log", "manifest", "quota", "journal", "engine", "report", "app", "api"},
     # The command line: arguments to requests, values to text, and exit codes.

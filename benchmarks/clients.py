@@ -13,6 +13,8 @@ class Piece(NamedTuple):
     line: int
     """The number of the line in which its first word stands."""
     text: str
+    begin: int
+    """Where it begins in the text."""
 
 
 _POSTGRES: Final = re.compile(
@@ -47,7 +49,7 @@ def split(text: str, engine: str) -> Iterator[Piece]:
         line += text.count("\n", counted, first)
         counted = first
         if held.strip():
-            yield Piece(line + 1, held)
+            yield Piece(line + 1, held, begin)
 
 
 def _postgres(text: str) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,7 @@ engine's catalog before and after each statement is the judge of what the reader
 - too weak: a column or a table is gone, and the reader said that something was added;
 - in vain: a name to which nothing happened, although the engine took the statement and it has no condition (IF EXISTS, a block);
 - not understood: the statement counts as touching everything;
-- refused: the engine did not take it. Such statements are in no other figure but the first.
+- refused: the engine did not take it. The reader gets the file without it, as a migration has no such statement.
 
 A statement counts once in a column. What a file's routine does counts for the file's calls of it. A file that the reader itself
 refuses is named and left out.
@@ -47,6 +47,7 @@ _CONDITION: Final = re.compile(
 _ROUTINE: Final = re.compile(r"\s*CREATE\b.{0,200}?\b(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE | re.DOTALL)
 _CASCADE: Final = re.compile(r"\bCASCADE\b", re.IGNORECASE)
 _TAKEN_BACK: Final = re.compile(r"\s*(?:ROLLBACK|ABORT|COMMIT|END|PREPARE\s+TRANSACTION)\b", re.IGNORECASE)
+_EXPLAIN: Final = re.compile(r"\s*EXPLAIN\b", re.IGNORECASE)
 _COMMENTS: Final = re.compile(r"(?:\s|--[^\n]*|#[^\n]*|/\*(?!M?!).*?\*/)*", re.DOTALL)
 
 KINDS: Final = ("missed", "warned", "too weak", "in vain", "not understood")
@@ -155,27 +156,23 @@ def measure(
     for file in files:
         text = fill(decode(file.read_bytes(), str(file), ReaderWarnings()), values).replace("\r\n", "\n")
         notices = ReaderWarnings()
+        run = _Run(str(file), [each for each in split(text, engine_name) if content(each.text)])
         try:
+            with engine.session() as session:
+                run.execute(session)
             said = read(
-                text,
+                run.without_refused(text),
                 source=str(file),
                 dialect=DIALECTS[engine_name],
                 default_schema=SCHEMAS[engine_name],
                 known=known,
                 notices=notices,
             )
-        except ChangesError as refused:
-            print(f"    the reader refuses {refused}")
-            continue
-        pieces = [each for each in split(text, engine_name) if content(each.text)]
-        judge = _Judge(str(file), pieces, said, " ".join(notices.render()))
-        try:
-            with engine.session() as session:
-                judge.run(session)
-        except EngineError as failed:
+        except (EngineError, ChangesError) as failed:
             print(f"    {file} is left out: {failed}")
             continue
-        figures.add(judge.figures)
+        run.compare(said, " ".join(notices.render()))
+        figures.add(run.figures)
     return figures
 
 
@@ -185,41 +182,59 @@ def content(text: str) -> str:
     return text[comments.end() if comments else 0 :].strip(" \t\n;")
 
 
-class _Judge:
-    """Runs one file, and compares the engine's changes with what the reader said of it, statement by statement."""
+class _Run:
+    """One file: what the engine changes, statement by statement, and what the reader says of it."""
 
-    def __init__(self, source: str, pieces: Sequence[Piece], said: ChangeSet, warned: str) -> None:
-        self.figures = Figures(folder=source, files=1)
-        self._source, self._pieces, self._warned = source, pieces, warned
-        self._changes: list[dict[str, bool]] = [{} for _ in pieces]
-        self._unclear: list[bool] = [False] * len(pieces)
-        self._of_routines: dict[str, bool] = {}
-        for change in said.changes:
-            number = self._at(change.line)
-            is_loss = change.effect.value == "destructive"
-            of_routine = _ROUTINE.match(content(pieces[number].text))
-            for held in (self._changes[number], *([self._of_routines] if of_routine else [])):
-                held[str(change.name)] = held.get(str(change.name), False) or is_loss
-        for lost in said.not_understood:
-            self._unclear[self._at(lost.line)] = True
+    def __init__(self, source: str, pieces: Sequence[Piece]) -> None:
+        self.figures = Figures(folder=source, files=1, statements=len(pieces))
+        self._source, self._pieces = source, pieces
+        self._found: list[Mapping[Place, str]] = []
+        """What each statement changed."""
+        self._refused: set[int] = set()
 
-    def run(self, session: Session) -> None:
+    def execute(self, session: Session) -> None:
         """Run every statement. Raises `EngineError` if the catalog cannot be read."""
         before = session.look()
         session.may_have_changed()
         for number, piece in enumerate(self._pieces):
             error = session.run(piece.text)
-            self.figures.statements += 1
             if error is not None:
-                self.figures.refused += 1
+                self._refused.add(number)
                 self._add("refused", piece, error)
-            after = session.look() if session.may_have_changed() else before
-            if _TAKEN_BACK.match(content(piece.text)):  # what was named before is taken back, not changed
-                before = session.look()
-                continue
-            found = differences(before, after) if after is not before else {}
-            self._compare(number, found, refused=error is not None)
+            # EXPLAIN ANALYZE runs a statement, and fires no trigger.
+            may_differ = session.may_have_changed() or _EXPLAIN.match(content(piece.text))
+            after = session.look() if may_differ else before
+            taken_back = _TAKEN_BACK.match(content(piece.text))  # what was named before is taken back, not changed
+            after = session.look() if taken_back else after
+            self._found.append({} if taken_back or after is before else differences(before, after))
             before = after
+        self.figures.refused = len(self._refused)
+
+    def without_refused(self, text: str) -> str:
+        """Return the text with blanks for the statements that the engine did not take: a migration holds none."""
+        for number in self._refused:
+            piece = self._pieces[number]
+            end = piece.begin + len(piece.text)
+            text = text[: piece.begin] + re.sub(r"[^\n]", " ", piece.text) + text[end:]
+        return text
+
+    def compare(self, said: ChangeSet, warned: str) -> None:
+        """Record what is wrong with what the reader says."""
+        self._warned = warned
+        self._changes: list[dict[str, bool]] = [{} for _ in self._pieces]
+        self._unclear: list[bool] = [False] * len(self._pieces)
+        self._of_routines: dict[str, bool] = {}
+        for change in said.changes:
+            number = self._at(change.line)
+            is_loss = change.effect.value == "destructive"
+            of_routine = _ROUTINE.match(content(self._pieces[number].text))
+            for held in (self._changes[number], *([self._of_routines] if of_routine else [])):
+                held[str(change.name)] = held.get(str(change.name), False) or is_loss
+        for lost in said.not_understood:
+            self._unclear[self._at(lost.line)] = True
+        for number, found in enumerate(self._found):
+            if not _TAKEN_BACK.match(content(self._pieces[number].text)):
+                self._compare(number, found, refused=number in self._refused)
 
     def _at(self, line: int) -> int:
         """The statement that holds a line: the last one that does not begin below it."""

@@ -85,6 +85,8 @@ def alter(reading: ParseContext, cursor: Cursor) -> None:
     if level in {Level.NOTHING, Level.ROUTINE}:
         if kind == "TYPE" and cursor.holds("CASCADE"):
             reading.widen("changes the tables of that type, and does not name them")
+        elif kind in {"INDEX", "SEQUENCE"} and (parts := _known_table(reading, cursor)):
+            _alter_clauses(reading, cursor, parts)  # PostgreSQL takes these words for tables as well
         return
     cursor.take("IF", "EXISTS")
     if level in {Level.SCHEMA, Level.CATALOG}:
@@ -104,6 +106,15 @@ def alter(reading: ParseContext, cursor: Cursor) -> None:
         reading.touch_table(parts, Effect.DESTRUCTIVE, "replaces the view's query")
     else:
         _alter_clauses(reading, cursor, parts, only=only)
+
+
+def _known_table(reading: ParseContext, cursor: Cursor) -> tuple[NamePart, ...] | None:
+    """Take the name that comes next if the text created a table of that name, which is to be renamed."""
+    cursor.take("IF", "EXISTS")
+    parts = read_name(cursor, reading.dialect)
+    if parts is None or any(part.placeholder for part in parts) or cursor.word != "RENAME":
+        return None
+    return parts if reading.session.table(parts) in reading.session.columns else None
 
 
 def _schema_or_catalog(reading: ParseContext, cursor: Cursor, level: Level, kind: str) -> None:
@@ -304,7 +315,11 @@ def _partition(clause: Clause, *, effect: Effect, reason: str) -> Found:
     cursor.take("PARTITION")
     part = clause.other()
     if part and (child := reading.touch_table(part, effect, "becomes a partition, or was one")):
-        reading.known.add_child(reading.session.table(table), child, is_partition=True)
+        parent = reading.session.table(table)
+        if effect is Effect.ADDITIVE:
+            reading.known.add_child(parent, child, is_partition=True)
+        else:
+            reading.known.remove_child(parent, child)
     return effect, reason
 
 

@@ -15,7 +15,7 @@ from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.keywords import ADJECTIVES, is_kind
 from orchestrator.changes.lexer import Token, TokenKind
 
-LINE_VERBS: Final = words("CREATE ALTER DROP RENAME UNDROP DO EXECUTE USE SET")
+LINE_VERBS: Final = words("CREATE ALTER DROP RENAME UNDROP DO EXECUTE USE SET SELECT CALL")
 """First words, in a line, that may begin a statement although the one before has no semicolon."""
 RIGHTS: Final = words("GRANT REVOKE DENY")
 _OPEN: Final = words("""
@@ -46,12 +46,13 @@ _HEAD: Final = 200
 
 
 def begins_statement(
-    tokens: Sequence[Token], token: Token, following: Token, dialect: Dialect, *, routine: bool
+    tokens: Sequence[Token], token: Token, ahead: Sequence[Token], dialect: Dialect, *, routine: bool
 ) -> bool:
     """Return whether `token`, first in its line, begins a statement behind `tokens`, in which no parenthesis is open.
 
-    `routine` says that these define a routine, and `following` is what comes behind the token.
+    `routine` says that these define a routine, and `ahead` holds the four tokens behind the token.
     """
+    following = ahead[0]
     head, word = tokens[0].upper, token.upper
     if tokens[-1].upper in _OPEN and head != "ANALYZE":
         return False
@@ -65,6 +66,8 @@ def begins_statement(
         begins = following.upper in {"TABLE", "TABLES", "OBJECT"}
     elif word == "SET":
         begins = following.upper in {"SEARCH_PATH", "SCHEMA"} and head in {"CREATE", "DROP"} and not routine
+    elif word in {"SELECT", "CALL"}:
+        begins = head not in {"EXPLAIN", "WITH"} and _calls(ahead)
     elif word == "USE":
         begins = following.kind in {TokenKind.WORD, TokenKind.QUOTED} and head in _PLACES and not routine
     else:
@@ -72,6 +75,12 @@ def begins_statement(
     if not begins or (head == "ALTER" and _is_bare(tokens)):
         return False
     return not routine or _is_whole(tokens, dialect)
+
+
+def _calls(ahead: Sequence[Token]) -> bool:
+    """Return whether a function or a procedure is called first, which may change tables: `f(`, `s.f(`."""
+    named = ahead[2:] if ahead[1].upper == "." else ahead
+    return named[0].kind in {TokenKind.WORD, TokenKind.QUOTED} and named[1].upper == "("
 
 
 def _names_kind(head: str, word: str, following: Token) -> bool:

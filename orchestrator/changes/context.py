@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -24,63 +25,99 @@ from orchestrator.changes.session import Routine, Session
 MAX_DEPTH: Final = 12
 """SQL in a string in SQL in a string: deeper than this it counts as not understood."""
 
+MAX_RUN: Final = 1_000_000
+"""How much SQL in strings and routines is read for one file beyond three times its length, in characters."""
+
 Found = dict[ObjectName, tuple[Effect, list[str]]]
 
 
+_Version = tuple[ObjectName, int]
+"""A name, and how often it was dropped before: a name that is used again means another thing."""
+
+
 class Known:
-    """Shared by all files of one reading. It only grows: the order of the files may not be the order in which they ran."""
+    """Shared by all files of one reading."""
 
     def __init__(self) -> None:
         """Nothing is known."""
-        self._children: dict[ObjectName, dict[ObjectName, bool]] = {}
-        self._views: list[tuple[ObjectName, str, Session, str | None, str | None]] = []
-        self._readers: dict[ObjectName, list[ObjectName]] = {}
+        self._drops: Counter[ObjectName] = Counter()
+        self._children: dict[_Version, dict[_Version, bool]] = {}
+        self._views: list[tuple[_Version, str, Session, str | None, str | None]] = []
+        self._readers: dict[ObjectName, list[_Version]] = {}
         self.partitioned: set[ObjectName] = set()
         """PostgreSQL's tables that have partitions."""
         self.evolving: set[ObjectName] = set()
         """Snowflake's tables to which a load may add columns."""
+        self.schemas: set[str] = set()
+        self.tables: set[str] = set()
+        """The schemas and the tables that were named so far, in lower case."""
         self.routines: dict[str, Routine | None] = {}
         """The routines that some file defines, by their names without schemas, in lower case; None if the body is not SQL."""
 
     def add_child(self, parent: ObjectName, child: ObjectName, *, is_partition: bool) -> None:
         """Record a partition, or a table that inherits."""
-        self._children.setdefault(parent, {})[child] = is_partition
+        self._children.setdefault(self._now(parent), {})[self._now(child)] = is_partition
+
+    def remove_child(self, parent: ObjectName, child: ObjectName) -> None:
+        """Record that a partition was detached."""
+        self._children.get(self._now(parent), {}).pop(self._now(child), None)
+
+    def drop(self, dropped: ObjectName) -> None:
+        """Forget a table, a view or all of a schema. A later one of the same name is another one.
+
+        This loses nothing, whatever the order of the files: what is dropped is already named as destructive.
+        """
+        names = [dropped]
+        if dropped.table is None:
+            seen = {name for children in self._children.values() for name, _ in children} | {
+                v[0][0] for v in self._views
+            }
+            seen.update(name for readers in self._readers.values() for name, _ in readers)
+            names += [each for each in seen if each[:2] == dropped[:2]]
+        self._drops.update(names)
+        self.partitioned.difference_update(names)
+
+    def _now(self, name: ObjectName) -> _Version:
+        return name, self._drops[name]
 
     def heirs(self, parent: ObjectName, *, partitions_only: bool = False) -> list[ObjectName]:
         """Return the partitions of a table and the tables that inherit from it, those of its children among them."""
         found: dict[ObjectName, None] = {}
         waiting = [parent]
         while waiting:
-            for child, is_partition in self._children.get(waiting.pop(), {}).items():
-                if child not in found and child != parent and (is_partition or not partitions_only):
+            for version, is_partition in self._children.get(self._now(waiting.pop()), {}).items():
+                child, is_there = version[0], version == self._now(version[0])
+                if is_there and child not in found and child != parent and (is_partition or not partitions_only):
                     found[child] = None
                     waiting.append(child)
         return list(found)
 
     def rename(self, old: ObjectName, new: ObjectName) -> None:
         """Record that a table has another name from here on."""
-        if old in self._children:
-            self._children.setdefault(new, {}).update(self._children[old])
+        before, after = self._now(old), self._now(new)
+        if before in self._children:
+            self._children.setdefault(after, {}).update(self._children[before])
         for children in self._children.values():
-            if old in children:
-                children[new] = children[old]
+            if before in children:
+                children[after] = children[before]
 
     def add_view(self, view: ObjectName, text: str, session: Session) -> None:
         """Record a view by the statement that creates it; its text is read only if something that it reads is dropped."""
-        self._views.append((view, text, session, session.catalog, session.schema))
+        self._views.append((self._now(view), text, session, session.catalog, session.schema))
 
     def dependents(self, dropped: ObjectName) -> list[ObjectName]:
         """Return the known views that read a table, a view or a whole schema, and those that read these."""
-        for view, text, session, catalog, schema in self._views:
+        for added, text, session, catalog, schema in self._views:
             for name in _names_in(text, session, catalog, schema):
-                self._readers.setdefault(name, []).append(view)
-                self._readers.setdefault(name._replace(table=None), []).append(view)
+                self._readers.setdefault(name, []).append(added)
+                self._readers.setdefault(name._replace(table=None), []).append(added)
         self._views.clear()
         found: dict[ObjectName, None] = {}
         waiting = [dropped]
         while waiting:
-            for view in self._readers.get(waiting.pop(), ()):
-                if view not in found and view != dropped:
+            for version in self._readers.get(waiting.pop(), ()):
+                view = version[0]
+                if version == self._now(view) and view not in found and view != dropped:
                     found[view] = None
                     waiting.append(view)
         return list(found)
@@ -114,16 +151,16 @@ class ParseContext:
         self.source = source
         self.depth = 0
         self.line = 1
+        self.whole_text = ""
         self.text = ""
         """The statement that is being read, as it is written."""
         self.changes: list[Change] = []
         self.not_understood: dict[tuple[int, str], NotUnderstood] = {}
         """What was not understood, by its line and text: each place once."""
-        self.schemas: set[str | None] = set()
-        self.tables: set[str | None] = set()
-        """The schemas and the tables that the text has named so far."""
-        self.run_length = 0
-        """How much of routines' bodies was read for calls of them, in characters."""
+        self.budget = MAX_RUN
+        """How much more SQL in strings and routines is read, in characters."""
+        self.ran: dict[object, tuple[list[Change], list[NotUnderstood]]] = {}
+        """What each call of a routine touched, by the routine and its arguments."""
         self.is_quoted = False
         """Whether the SQL being read is an argument of a function: a placeholder in it belongs to that function."""
         self.run_text: Callable[[str, int, bool], None] = _unset
@@ -164,14 +201,18 @@ class ParseContext:
             if token.upper == "REFERENCES" and (parts := read_name(Cursor(tokens, at + 1), self.dialect)):
                 self.touch_table(parts, Effect.ADDITIVE, "a foreign key refers to it")
 
-    def touch_heirs(self, name: ObjectName, effect: Effect, reason: str, *, partitions_only: bool = False) -> None:
-        """Record what happens to a table's partitions, and to the tables that inherit from it. There may be others."""
-        for heir in self.known.heirs(name, partitions_only=partitions_only):
+    def touch_heirs(
+        self, name: ObjectName, effect: Effect, reason: str, *, partitions_only: bool = False
+    ) -> list[ObjectName]:
+        """Record what happens to a table's partitions, and to the tables that inherit from it, and return those that are known."""
+        heirs = self.known.heirs(name, partitions_only=partitions_only)
+        for heir in heirs:
             self.touch(heir, effect, f"is a part of {name}: {reason}")
         if name in self.known.partitioned:
             self.warn(
                 "what happens to a partitioned table happens to all of its partitions; only those that the given SQL creates are known"
             )
+        return heirs
 
     def touch_dependents(self, dropped: ObjectName) -> None:
         """Record what CASCADE takes along: the views that are known to read what is dropped. Others may go as well."""
@@ -179,6 +220,7 @@ class ParseContext:
             return
         for view in self.known.dependents(dropped):
             self.touch(view, Effect.DESTRUCTIVE, f"goes with {dropped}, which it reads")
+            self.known.drop(view)
         self.warn(
             "CASCADE also drops the views and foreign keys that depend on what is dropped; of these, only views that the given SQL "
             "creates are known"
@@ -203,8 +245,8 @@ class ParseContext:
     def finish(self, outer: tuple[int, str, Found]) -> None:
         """End a statement, and list what it touched."""
         for name, (effect, reasons) in self._found.items():
-            self.schemas.add(name.schema)
-            self.tables.add(name.table)
+            self.known.schemas.add((name.schema or "").lower())
+            self.known.tables.add((name.table or "").lower())
             reason = "; ".join(reasons)
             self.changes.append(Change(name=name, effect=effect, source=self.source, line=self.line, reason=reason))
         self.line, self.text, self._found = outer

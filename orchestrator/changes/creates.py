@@ -18,6 +18,10 @@ from orchestrator.changes.names import NamePart, read_name
 from orchestrator.changes.session import Routine
 
 _BODIES: Final = words("BEGIN CREATE ALTER DROP RENAME CALL EXEC IF")
+_FIRST: Final = words(
+    "DECLARE SELECT INSERT UPDATE DELETE MERGE SET WITH RETURN PRINT TRUNCATE WHILE EXECUTE RAISERROR THROW"
+)
+"""Other words with which a body may begin behind AS."""
 _DATA: Final = words("INSERT UPDATE DELETE MERGE")
 """Behind WITH: their INTO names a table that exists."""
 _OF_THE_SESSION: Final = words("CURRENT_ROLE CURRENT_USER SESSION_USER USER")
@@ -197,7 +201,7 @@ def _body(tokens: Sequence[Token]) -> Sequence[Token]:
         if token.upper in {"AS", "IS"}:
             if following.kind is TokenKind.STRING:
                 return tokens[at + 1 : at + 2]
-            if following.upper in _BODIES | {"DECLARE"}:
+            if following.upper in _BODIES or following.upper in _FIRST:
                 return tokens[at + 1 :]
         elif token.upper in _BODIES:
             return tokens[at:]

@@ -40,6 +40,7 @@ def drop(reading: ParseContext, cursor: Cursor) -> None:
             reading.touch(dropped, Effect.DESTRUCTIVE, f"drops the {kind.lower()}")
             if cascade and level is Level.SCHEMA:
                 reading.touch_dependents(dropped)
+            reading.known.drop(dropped)
         elif adjectives & TEMPORARY or reading.session.is_temporary(parts):
             reading.session.drop_temporary(parts)
         elif inner.word == MARK:
@@ -66,9 +67,11 @@ def _drop_table(reading: ParseContext, name: ObjectName, kind: str, *, cascade: 
     reason = f"drops the {kind.lower().removesuffix('s')}"
     reading.touch(name, Effect.DESTRUCTIVE, reason)
     reading.session.columns.pop(name, None)
-    reading.touch_heirs(name, Effect.DESTRUCTIVE, reason, partitions_only=not cascade)
+    for heir in reading.touch_heirs(name, Effect.DESTRUCTIVE, reason, partitions_only=not cascade):
+        reading.known.drop(heir)
     if cascade:
         reading.touch_dependents(name)
+    reading.known.drop(name)
 
 
 def rename(reading: ParseContext, cursor: Cursor) -> None:
@@ -102,6 +105,7 @@ def renamed(reading: ParseContext, old: tuple[NamePart, ...], new: tuple[NamePar
         session.columns[after[0]] = columns
     for name in after:
         reading.known.rename(before, name)
+    reading.known.drop(before)
 
 
 def exchange(reading: ParseContext, cursor: Cursor) -> None:

@@ -8,15 +8,17 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
+from orchestrator.changes.change_set import Change, NotUnderstood
 from orchestrator.changes.context import ParseContext
 from orchestrator.changes.creates import is_sql
 from orchestrator.changes.cursor import Cursor, split_commas, words
 from orchestrator.changes.errors import UnknownFormError
-from orchestrator.changes.keywords import is_kind
+from orchestrator.changes.keywords import GEOMETRY, is_kind
 from orchestrator.changes.lexer import Token, TokenKind
 from orchestrator.changes.literals import literal_sql, remember_all
 from orchestrator.changes.placeholders import MARK
-from orchestrator.changes.procedures import GEOMETRY, geometry, system_procedure
+from orchestrator.changes.procedures import geometry, system_procedure
+from orchestrator.changes.session import Routine
 
 _NOT_SQL: Final = words("TASK ALERT AS SERVICE JOB NOTEBOOK STREAMLIT PROJECT")
 _VENDORS: Final = words("bq sys mysql system information_schema aws_commons snowflake")
@@ -42,8 +44,6 @@ _BUILT_IN: Final = words("""
 """Functions, and words before a parenthesis, that run no text that they are given; `cron.schedule` runs it later."""
 MAX_CALLS: Final = 200
 """How many calls of one statement are read."""
-MAX_RUN: Final = 2_000_000
-"""How much of routines' bodies is read for the calls of one file, in characters."""
 
 
 def do_block(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
@@ -139,28 +139,36 @@ def run_routine(reading: ParseContext, name: str, arguments: Sequence[Sequence[T
     if routine is None:
         return _run_arguments(reading, arguments)
     is_here = routine.source == reading.source
-    reading.run_length += len(routine.text)
-    if reading.run_length > MAX_RUN:
-        reading.widen("calls a routine, and too much of routines was read by then")
-        return True
     if name in session.running:
         return True
-    variables = session.variables
-    session.variables = variables | _bound(reading, routine.parameters, arguments)
-    session.running.add(name)
-    outside, before = reading.not_understood, len(reading.changes)
-    reading.not_understood = {}
-    reading.run_text(routine.text, routine.line, True)
+    bound = _bound(reading, routine.parameters, arguments)
+    key = (routine, session.catalog, session.schema, *sorted(bound.items()))
+    is_new = key not in reading.ran
+    if is_new:
+        reading.ran[key] = _run_body(reading, name, routine, bound)
+    changes, lost = reading.ran[key]
     if not is_here:  # its lines are another file's
-        reading.changes[before:] = [replace(change, line=reading.line) for change in reading.changes[before:]]
-    lost, reading.not_understood = reading.not_understood, outside
-    session.running.discard(name)
-    session.variables = variables
+        reading.changes += [replace(change, line=reading.line) for change in changes]
+    elif is_new:
+        reading.changes += changes
     if lost and not _run_arguments(reading, arguments):
-        first = next(iter(lost.values()))
-        where = f"line {first.line}" if is_here else "body in another file"
-        reading.widen(f"calls a routine, whose {where} is not understood: {first.reason}")
+        where = f"line {lost[0].line}" if is_here else "body in another file"
+        reading.widen(f"calls a routine, whose {where} is not understood: {lost[0].reason}")
     return True
+
+
+def _run_body(
+    reading: ParseContext, name: str, routine: Routine, bound: dict[str, tuple[str, ...]]
+) -> tuple[list[Change], list[NotUnderstood]]:
+    """Read a routine's body, and return what it touches and what is not understood in it."""
+    session, outside = reading.session, (reading.changes, reading.not_understood, reading.session.variables)
+    reading.changes, reading.not_understood, session.variables = [], {}, session.variables | bound
+    session.running.add(name)
+    reading.run_text(routine.text, routine.line, True)
+    session.running.discard(name)
+    found = reading.changes, list(reading.not_understood.values())
+    reading.changes, reading.not_understood, session.variables = outside
+    return found
 
 
 def _bound(

@@ -53,7 +53,8 @@ _STOPS: Final = "CREATE|ALTER|DROP|SELECT|EXEC|EXECUTE|USE|DECLARE|SET|GRANT|REV
 """Words at which `skip` stops in dialects whose statements need no semicolon between them."""
 _LINE_STOPS: Final = (
     r"[ \t]*+(?:[gG][oO]\b[ \t]*+\d*+[ \t]*+;?+[ \t]*+$|/[ \t]*+$|(?i:DELIMITER)\s|\\"
-    r"|(?:/\*(?:[^*]++|\*(?!/))*+\*/[ \t]*+)?(?i:CREATE|ALTER|DROP|RENAME|UNDROP|DO|EXECUTE|USE|SET)\s)"
+    r"|(?:/\*(?:[^*]++|\*(?!/))*+\*/[ \t]*+)?(?i:CREATE|ALTER|DROP|RENAME|UNDROP|DO|EXECUTE|USE|SET|CALL)\s"
+    r"|(?i:SELECT)\s++[\w.\"]++\()"
 )
 """Beginnings of lines at which `skip` stops: the statement may end before them."""
 _TEMPLATE: Final = re.compile(
@@ -61,9 +62,9 @@ _TEMPLATE: Final = re.compile(
 )
 _BEGINS_TEMPLATE: Final = r"\{\{|\{%|\{\#|\$\{|<%|\$\(|&\{"
 _QUOTED_TEMPLATE: Final = re.compile(
-    r"\{\{\s*-?\s*[^\W\d].*?\}\}|\{\{\s*['\"].*?\}\}|\{%.*?%\}|\$\{.*?\}|<%.*?%>|\$\(\w+\)", re.DOTALL
+    r"\{\{(?!\s*\w+\s*,)\s*-?\s*[^\W\d].*?\}\}|\{\{\s*['\"].*?\}\}|\{%.*?%\}|\$\{.*?\}|<%.*?%>|\$\(\w+\)", re.DOTALL
 )
-"""A placeholder within a quoted name; braces around numbers are an array's text."""
+"""A placeholder within a quoted name; braces around numbers, or a list, are an array's text."""
 _VERSIONED: Final = re.compile(r"/\*M?!(?!999999)\d*")
 """How a comment begins that the server runs; no server has the version 999999."""
 

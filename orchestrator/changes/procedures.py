@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +10,7 @@ from orchestrator.changes.change_set import Effect
 from orchestrator.changes.context import ParseContext
 from orchestrator.changes.cursor import Cursor, split_commas, words
 from orchestrator.changes.errors import UnknownFormError
+from orchestrator.changes.keywords import GEOMETRY
 from orchestrator.changes.lexer import Token, TokenKind
 from orchestrator.changes.names import NamePart, parse_name
 
@@ -26,18 +28,6 @@ _CHANGE_NOTHING: Final = tuple(
 """)
 )
 """How the names of system procedures begin that change no table."""
-GEOMETRY: Final = {
-    **dict.fromkeys(
-        words("ADDGEOMETRYCOLUMN ADDRASTERCOLUMN ADDTOPOGEOMETRYCOLUMN"), (Effect.ADDITIVE, "adds a column", 1)
-    ),
-    **dict.fromkeys(
-        words("DROPGEOMETRYCOLUMN DROPRASTERCOLUMN DROPTOPOGEOMETRYCOLUMN"), (Effect.DESTRUCTIVE, "drops a column", 1)
-    ),
-    **dict.fromkeys(words("DROPGEOMETRYTABLE DROPRASTERTABLE"), (Effect.DESTRUCTIVE, "drops the table", 0)),
-    "UPDATEGEOMETRYSRID": (Effect.ADDITIVE, "changes a column's reference system", 1),
-}
-"""PostGIS: what each function does to its table, why, and how many texts come behind the table's name."""
-
 Arguments = dict[str, str | None]
 """The arguments of a call, by their names in lower case or their numbers from 1; None for one that is no literal."""
 
@@ -103,27 +93,27 @@ def _parsed(reading: ParseContext, text: str | None) -> tuple[NamePart, ...]:
 def _rename(reading: ParseContext, parts: tuple[NamePart, ...], new: str | None, kind: str) -> None:
     if not new or (kind == "COLUMN" and len(parts) < 2):
         raise UnknownFormError
-    if kind == "COLUMN" or (not kind and len(parts) > 1 and _may_be_column(reading, parts)):
+    if kind == "COLUMN" or (not kind and len(parts) > 1 and not _is_schema(reading, parts[-2])):
         reading.touch_table(parts[:-1], Effect.DESTRUCTIVE, "renames a column")
-        if kind or not _may_be_table(reading, parts):
-            return
+        if not kind:
+            reading.warn(
+                "sp_rename without a type was read as renaming a column; if it renames a table of a schema, add its type"
+            )
+        return
     before = reading.session.table(parts)
     # The new name is taken letter by letter: dots and brackets in it become part of it.
     reading.touch_renamed(before, before._replace(table=new))
 
 
-def _may_be_column(reading: ParseContext, parts: tuple[NamePart, ...]) -> bool:
-    """Return whether sp_rename without a type may mean a column of a table: `t.c`, if `t` is no schema that is known."""
+def _is_schema(reading: ParseContext, part: NamePart) -> bool:
+    """Return whether the text shows that this is a schema: `s.t` without a type is else a column of a table."""
     session = reading.session
-    if len(parts) > 2:
-        return session.stored(parts[-3]) != session.catalog
-    schema = session.stored(parts[0])
-    return schema.lower() not in {"", "dbo", (session.schema or "").lower()} and schema not in reading.schemas
-
-
-def _may_be_table(reading: ParseContext, parts: tuple[NamePart, ...]) -> bool:
-    """Return whether it may be a table as well: `s.t`, if the text names no table `s`. It cannot be one of another database."""
-    return len(parts) == 2 and reading.session.stored(parts[0]) not in reading.tables
+    name = session.stored(part)
+    if name.lower() in {"", "dbo", (session.schema or "").lower(), *reading.known.schemas}:
+        return True
+    written = rf"\[?{re.escape(name)}\]?"
+    used = rf"\bSCHEMA\s+{written}(?!\w)|\b(?:TABLE|VIEW|FROM|JOIN|INTO|UPDATE|REFERENCES)\s+{written}\s*\."
+    return name.lower() not in reading.known.tables and re.search(used, reading.whole_text, re.IGNORECASE) is not None
 
 
 def geometry(reading: ParseContext, name: str, arguments: Sequence[Sequence[Token]]) -> None:

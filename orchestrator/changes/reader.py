@@ -50,6 +50,8 @@ def read_sql(
     reading = ParseContext(session, source=source, known=known or Known(), notices=warnings)
     reading.run_text = lambda sql, line, in_body: _run(reading, sql, line, in_body=in_body)
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    reading.whole_text = text
+    reading.budget += 3 * len(text)
     segments, left_out = divide(fill(text, values or {}), source)
     for segment in segments:
         _run(reading, segment.text, segment.line, in_body=False, delimiter=segment.delimiter)
@@ -60,8 +62,10 @@ def read_sql(
 
 
 def _run(reading: ParseContext, text: str, first_line: int, *, in_body: bool, delimiter: str = ";") -> None:
-    if reading.depth >= MAX_DEPTH:
-        reading.widen("SQL within SQL within SQL, too deep to be read", line=first_line, text=text)
+    reading.budget -= len(text) if reading.depth else 0
+    if reading.depth >= MAX_DEPTH or reading.budget < 0:
+        what = "too deep" if reading.depth >= MAX_DEPTH else "more than is read"
+        reading.widen(f"SQL within SQL, {what}", line=first_line, text=text)
         return
     outer_lexer, outer_declaring = reading.lexer, reading.session.declaring
     reading.lexer = Lexer(text, reading.dialect, source=reading.source, first_line=first_line)

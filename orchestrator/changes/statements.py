@@ -152,10 +152,10 @@ class Splitter:
             return False
         if self._text.find("\n", self._tokens[-1].end, token.start) < 0:
             return False
-        return self._begins(self._tokens, token, self._following())
+        return self._begins(self._tokens, token, self._lexer.peek(4))
 
-    def _begins(self, tokens: Sequence[Token], token: Token, following: Token) -> bool:
-        return begins_statement(tokens, token, following, self._lexer.dialect, routine=self._body is not None)
+    def _begins(self, tokens: Sequence[Token], token: Token, ahead: Sequence[Token]) -> bool:
+        return begins_statement(tokens, token, ahead, self._lexer.dialect, routine=self._body is not None)
 
     def _line(self, token: Token) -> Iterator[Statement] | None:
         """Read a line that ends the statement before it by itself."""
@@ -210,12 +210,12 @@ class Splitter:
 
     def _ends_before_line(self, begin: int, ending: Token) -> bool:
         """Return whether a statement that is passed ends before the line that comes next."""
-        token, following = self._lexer.peek(2)
+        token, *ahead = self._lexer.peek(5)
         if token.upper not in LINE_VERBS:
             return True
         if self._tokens[0].upper in RIGHTS and not _GIVEN.search(self._text, begin, ending.start):
             return False  # a right that is called CREATE TABLE
-        return self._begins(self._tokens[:3], token, following)
+        return self._begins(self._tokens[:3], token, ahead)
 
     def _wants_a_look(self, token: Token) -> bool:
         """Return whether a statement that begins with a harmless word is to be read; data behind COPY is passed."""

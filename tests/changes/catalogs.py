@@ -65,6 +65,8 @@ def _holds(new: str, old: str) -> bool:
     """Whether a type is the one that was or takes all of its values: a wider one, or a record that has got more fields."""
     if new in _INTEGERS and old in _INTEGERS:
         return _INTEGERS.index(new) >= _INTEGERS.index(old)
+    if new in {"text", "character varying"} and re.fullmatch(r"character varying\(\d+\)", old):
+        return True
     grown, limited = _LIMITED.fullmatch(new), _LIMITED.fullmatch(old)
     if limited and "char" in limited[1] and (new == limited[1] or (grown and grown[1] == limited[1])):
         return not grown or int(grown[2]) >= int(limited[2])

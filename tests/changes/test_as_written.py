@@ -158,17 +158,17 @@ def test_a_path_opens_no_comment(verb: str) -> None:
         ("EXEC sp_rename 'dbo.t.c', 'd'", ["-dbo.t"]),
         ("EXEC sp_rename '[dbo].[t].[c]', 'd', 'COLUMN'", ["-dbo.t"]),
         ("CREATE TABLE Depots (Phone int)\nEXEC sp_rename 'Depots.Phone', 'Fax'", ["+dbo.Depots", "-dbo.Depots"]),
-        (
-            "EXEC sp_rename @objname = N'Depots.Phone', @newname = N'Fax'",
-            ["-dbo.Depots", "-Depots.Phone", "-Depots.Fax"],
-        ),
-        ('EXEC sp_rename "Depots.Phone", "Fax"', ["-dbo.Depots", "-Depots.Phone", "-Depots.Fax"]),
+        ("EXEC sp_rename @objname = N'Depots.Phone', @newname = N'Fax'", ["-dbo.Depots"]),
+        ('EXEC sp_rename "Depots.Phone", "Fax"', ["-dbo.Depots"]),
+        ("EXEC sp_rename 'plant.Depots.Phone', 'Fax'", ["-plant.Depots"]),
+        ("EXEC sp_rename 'Plant.dbo.Depots', 'Stations'", ["-Plant.dbo.Depots", "-Plant.dbo.Stations"]),
+        ("EXEC sp_rename 'sales.t', 'u'\nGO\nSELECT * FROM [sales].[v]", ["-sales.t", "-sales.u"]),
         ("CREATE SCHEMA sales\nGO\nEXEC sp_rename 'sales.t', 'u'", ["+sales.*", "-sales.t", "-sales.u"]),
         ("EXEC sp_rename 't.i', 'j', 'INDEX'", []),
     ],
 )
 def test_what_is_renamed_without_a_type(sql: str, expected: list[str]) -> None:
-    """sp_rename finds columns by itself: where the text leaves open whether a table is meant, both readings are named."""
+    """sp_rename finds columns by itself: a name in two parts is a column, unless the text shows that the first is a schema."""
     assert touched(sql, "tsql", default_schema="dbo") == expected
 
 
@@ -396,3 +396,75 @@ def test_keys_are_additive(sql: str, dialect: str, expected: list[str]) -> None:
 def test_data_that_adds_columns(sql: str, dialect: str, expected: list[str]) -> None:
     """Data statements that may add columns to their table are additive; the others are no changes."""
     assert touched(sql, dialect) == expected
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, expected",
+    [
+        (
+            "CREATE TABLE s.a (x int)\nSELECT AddGeometryColumn('s', 'b', 'g', 4326, 'POINT', 2)",
+            "postgres",
+            ["+s.a", "+s.b"],
+        ),
+        ("INSERT INTO s.a VALUES (1)\nSELECT public.DropGeometryColumn('s', 'b', 'g')", "postgres", ["-s.b"]),
+        ("ALTER TABLE s.a ADD b int\nSELECT run_ddl('DROP TABLE s.b')", "postgres", ["+s.a", "-s.b"]),
+        ("CREATE TABLE s.a (x int)\nCALL run_ddl('DROP TABLE s.b')", "mysql", ["+s.a", "-s.b"]),
+        ("CREATE VIEW s.v AS\nSELECT run_ddl('DROP TABLE s.b')", "postgres", ["+s.v"]),
+        ("EXPLAIN (COSTS OFF)\nSELECT run_ddl('DROP TABLE s.b')", "postgres", []),
+    ],
+)
+def test_a_call_that_begins_a_line_begins_a_statement(sql: str, dialect: str, expected: list[str]) -> None:
+    """SELECT and CALL of a function are read although the statement before has no semicolon."""
+    assert touched(sql, dialect) == expected
+
+
+def test_what_is_dropped_is_forgotten() -> None:
+    """A table of a dropped one's name has no partitions and no views: each statement names only what it drops itself."""
+    made = "CREATE TABLE s.t (a int) PARTITION BY LIST (a); CREATE TABLE s.p PARTITION OF s.t DEFAULT;"
+    viewed = "CREATE VIEW s.v AS SELECT * FROM s.t;"
+    again = "CREATE TABLE s.t (a int); DROP TABLE s.t CASCADE;"
+    assert touched(made + viewed + "DROP TABLE s.t CASCADE;") == ["+s.t", "+s.p", "+s.v", "-s.t", "-s.p", "-s.v"]
+    assert touched(made + viewed + "DROP TABLE s.t CASCADE;" + again)[6:] == ["+s.t", "-s.t"]
+    assert touched(made + "DROP TABLE s.p;" + "ALTER TABLE s.t ADD b int;")[3:] == ["+s.t"]
+    detached = "ALTER TABLE s.t DETACH PARTITION s.p; ALTER TABLE s.t ADD b int;"
+    assert touched(made + detached)[-1:] == ["+s.t"]
+    assert touched(made + "DROP SCHEMA s CASCADE; CREATE TABLE s.t (a int); DROP TABLE s.t;")[-2:] == ["+s.t", "-s.t"]
+
+
+def test_a_table_is_renamed_by_the_words_for_an_index() -> None:
+    """PostgreSQL takes ALTER INDEX ... RENAME for a table as well."""
+    assert touched("CREATE TABLE s.t (a int); ALTER INDEX s.t RENAME TO u;") == ["+s.t", "-s.t", "-s.u"]
+    assert touched("CREATE TABLE s.t (a int); ALTER INDEX s.i RENAME TO u; ALTER SEQUENCE s.t CYCLE;") == ["+s.t"]
+
+
+@pytest.mark.parametrize("name", ["{{a,bc},{def,hijk}}", "{{1,2}}", "{1}", "{{a, b}}"])
+def test_an_array_is_no_placeholder(name: str) -> None:
+    """Braces around a list are an array's text, also if they are part of a name in quotes."""
+    assert touched(f'SELECT x AS "{name}"; DROP TABLE s.t;') == ["-s.t"]
+
+
+@pytest.mark.parametrize(
+    "sql, dialect",
+    [
+        (
+            "CREATE PROCEDURE p() BEGIN SET @s = '';"
+            + "SET @s = CONCAT(@s, 'DROP TABLE s.t;'); PREPARE q FROM @s; EXECUTE q;" * 300,
+            "mysql",
+        ),
+        ("CREATE PROCEDURE p AS\nSET @s = ''\n" + "SET @s = @s + 'DROP TABLE s.t'\nEXEC(@s)\n" * 300, "tsql"),
+    ],
+)
+def test_sql_that_grows_is_read_to_a_limit(sql: str, dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that is run again and again while it grows costs no more than the limit; the rest is not understood."""
+    monkeypatch.setattr("orchestrator.changes.context.MAX_RUN", 1000)
+    end = {"mysql": " END; CALL p();", "tsql": "GO\nEXEC p"}[dialect]
+    found = read(sql + end, dialect)
+    assert len(found.changes) < 3000
+    assert "more than is read" in found.not_understood[0].reason
+
+
+def test_a_routine_is_read_once_for_the_same_arguments() -> None:
+    """Many calls of a long routine cost one reading, and another argument makes another one."""
+    body = "EXECUTE format('DROP TABLE s.%s', a);" + "v := 1;" * 10_000
+    define = f"CREATE FUNCTION f(a text) RETURNS void AS $$ BEGIN {body} END $$ LANGUAGE plpgsql;"
+    assert touched(define + "SELECT f('t');" * 500 + "SELECT f('u');") == ["-s.t", "-s.u"]

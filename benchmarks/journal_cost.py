@@ -21,11 +21,10 @@ from orchestrator.engine.recorder import JournalRecorder
 from orchestrator.engine.run import RunResult, Surroundings
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import Locks
-from orchestrator.journal.processes import ProcessRecord
+from orchestrator.journal.processes import LocalProcess
 from orchestrator.journal.records import NewRun, NewTarget, StoredRequest
-from orchestrator.journal.shared_window import SharedWindow
+from orchestrator.journal.shared_window import OwnSlots, SharedWindow
 from orchestrator.manifest.manifest import Entry, Manifest
-from orchestrator.quota.window import MemoryWindow
 from orchestrator.report.document import make_document
 from orchestrator.report.report import Report, RunFacts, Trigger
 from orchestrator.simulator import virtual
@@ -40,7 +39,7 @@ class Ground:
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.clock = clock
         self.journal = Journal.open(folder, clock=clock, boot="bench")
-        self.owner = ProcessRecord.enter(folder, run=RUN, since=clock.utcnow(), now=clock.now, boot="bench")
+        self.owner = LocalProcess.enter(folder, run=RUN, since=clock.utcnow(), now=clock.now, boot="bench")
 
     def under(self, surroundings: Surroundings, manifest: Manifest, entries: tuple[Entry, ...]) -> Surroundings:
         """The same surroundings with everything kept on disk."""
@@ -72,12 +71,9 @@ class Ground:
             ),
             keeper=StoredConnectionLocks(Locks(self.owner), steps, base_urls=base_urls, clock=self.clock),
             ledger=lambda i, key: SharedWindow(
-                self.owner,
-                key=str(key.secret and key.secret.reveal()),
+                OwnSlots(self.owner, str(key.secret and key.secret.reveal()), i.rate_limit.per_s),
                 requests=i.rate_limit.requests,
-                per_s=i.rate_limit.per_s,
-                shared=False,
-                own=MemoryWindow(i.rate_limit.per_s),
+                is_share=False,
                 broke=print,
             ),
         )

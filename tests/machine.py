@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from sqlite3 import Connection
 from typing import Self
 
 from orchestrator.clock import Clock
@@ -28,12 +27,14 @@ from orchestrator.engine.restore import (
 )
 from orchestrator.engine.run import Run, RunResult, Surroundings
 from orchestrator.engine.settings import RunSettings
-from orchestrator.journal.database import Database, JournalError
+from orchestrator.journal.database import JournalError, Transaction
 from orchestrator.journal.journal import FILE, Journal
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.locks import Locks
-from orchestrator.journal.processes import ProcessRecord
+from orchestrator.journal.moments import LocalMoment
+from orchestrator.journal.processes import LocalProcess
 from orchestrator.journal.records import NewRun, RootRecord, StoredRequest
+from orchestrator.journal.sqlite import SqliteDatabase
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.address import request_target_bytes
 from orchestrator.omni.client import OmniClient
@@ -65,13 +66,13 @@ class Death:
     come: Callable[[], None] = lambda: None
 
 
-class MortalDatabase(Database):
+class MortalDatabase(SqliteDatabase):
     """A database of a process that dies: then nothing can be written or read any more."""
 
     death: Death = Death()
 
     @contextmanager
-    def write(self, *, soon: bool = False, busy_s: float | None = None) -> Iterator[Connection]:
+    def write(self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False) -> Iterator[Transaction]:
         death = self.death
         if death.has_come:
             raise JournalError("dead")
@@ -81,8 +82,8 @@ class MortalDatabase(Database):
         is_due = death.commits == death.at
         if is_due and not death.after:
             self._die()
-        with super().write(soon=soon, busy_s=busy_s) as connection:
-            yield connection
+        with super().write(soon=soon, busy_s=busy_s, shared=shared) as transaction:
+            yield transaction
         if is_due:
             self._die()
 
@@ -258,7 +259,7 @@ class Machine:
     def _journal(self, death: Death, boot: str) -> Journal:
         mortal = MortalDatabase.open(self.folder / FILE, JOURNAL)
         mortal.death = death
-        return Journal(mortal, clock=self.clock, boot=boot)
+        return Journal(mortal, clock=self.clock, now=lambda: LocalMoment(self.clock.now(), boot))
 
     async def _night(
         self,
@@ -276,7 +277,7 @@ class Machine:
         death = death or Death()
         clock, loop = self.clock, asyncio.get_running_loop()
         journal = self._journal(death, boot)
-        owner = ProcessRecord.enter(self.folder, run=new.id, since=clock.utcnow(), now=clock.now, boot=boot)
+        owner = LocalProcess.enter(self.folder, run=new.id, since=clock.utcnow(), now=clock.now, boot=boot)
         witness, result = Witness(clock=clock.now), None
         entries = {index: manifest.entries[index] for index in orders.selected}
         try:

@@ -14,7 +14,7 @@ from orchestrator.engine.events import StateFailed
 from orchestrator.engine.recorder import kind_of_refresh
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.shared_window import SharedWindow, key_name
+from orchestrator.journal.shared_window import OwnSlots, SharedWindow, key_name
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, Manifest, RateLimit
 from orchestrator.omni.address import UnsendableName, request_target_bytes
 from orchestrator.omni.answers import RefreshRequest
@@ -64,25 +64,29 @@ def make_ledgers(
     and together with those of all runs of this machine, where there is a state folder. `whole` are the instances with all
     that their keys may send.
     """
-    salt = b"" if state is None else state.salt
     longest_s: dict[str, float] = {}
+    late_s: dict[str, float] = {}
     for each in whole.values():
         for text in map(_text, each.keys):
             longest_s[text] = max(longest_s.get(text, 0.0), each.rate_limit.per_s)
-    windows = {text: MemoryWindow(per_s) for text, per_s in longest_s.items()}
+            late_s[text] = max(late_s.get(text, 0.0), each.request_timeout_s)
+    own: dict[str, OwnSlots | MemoryWindow] = {}
 
     def ledger(instance: Instance, key: ApiKey) -> CallWindow:
-        limit = whole[instance.name].rate_limit
-        own = windows[_text(key)]
-        if state is None:
-            return own
+        text, limit = _text(key), whole[instance.name].rate_limit
+        if text not in own:
+            own[text] = (
+                MemoryWindow(longest_s[text])
+                if state is None
+                else OwnSlots(state.owner, key_name(text, state.salt), longest_s[text], late_s=late_s[text])
+            )
+        slots = own[text]
+        if isinstance(slots, MemoryWindow):
+            return slots
         return SharedWindow(
-            state.owner,
-            key=key_name(_text(key), salt),
+            slots,
             requests=limit.requests,
-            per_s=limit.per_s,
-            shared=instance.rate_limit.requests < limit.requests,
-            own=own,
+            is_share=instance.rate_limit.requests < limit.requests,
             broke=lambda error: context.observe(StateFailed(what="budget", message=str(error))),
         )
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from orchestrator.app.context import Context
 from orchestrator.clock import Clock
 from orchestrator.errors import LockedError
-from orchestrator.journal.boot import boot_id
 from orchestrator.journal.database import Patience
 from orchestrator.journal.journal import KEPT_RUNS, Journal
 from orchestrator.journal.locks import Locks, root_lock
-from orchestrator.journal.processes import Holder, ProcessRecord
+from orchestrator.journal.moments import boot_id
+from orchestrator.journal.processes import Holder, LocalProcess, ProcessRecord
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
 
 
@@ -68,7 +68,7 @@ def open_state(context: Context, named: str | None = None, *, simulated: bool = 
         boot = boot_id()
         journal = Journal.open(folder, clock=clock, boot=boot, patience=patience)
         stack.callback(journal.close)
-        owner = ProcessRecord.enter(folder, run=run, since=clock.utcnow(), now=clock.now, boot=boot, patience=patience)
+        owner = LocalProcess.enter(folder, run=run, since=clock.utcnow(), now=clock.now, boot=boot, patience=patience)
         stack.callback(owner.leave)
         yield State(folder=folder, run=run, clock=clock, journal=journal, owner=owner, locks=Locks(owner))
 

@@ -28,7 +28,7 @@ def reset() -> int:
     import time
     from datetime import UTC, datetime
 
-    from orchestrator.journal.boot import boot_id
+    from orchestrator.journal.moments import boot_id
     from orchestrator.journal.reset import reset_state
     from orchestrator.journal.state_folder import find_state_folder
 

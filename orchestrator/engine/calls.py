@@ -144,9 +144,7 @@ class Calls:
         otherwise and `LimiterClosed` where it will never get a turn.
         """
         while True:
-            turn = await self.door.turn(ask)
-            if on_leave is not None:
-                await _prepare(turn, on_leave)
+            turn = await self._turn(ask, on_leave, on_refused)
             end = "cancelled"
             try:
                 answer = await question(turn.secret)
@@ -189,6 +187,21 @@ class Calls:
                 self._observe(
                     CallEnded(instance=self.instance, purpose=ask.purpose.name.lower(), end=end, took_s=took_s)
                 )
+
+    async def _turn(
+        self, ask: CallRequest, on_leave: Leaving | None, on_refused: Callable[[CallError], None] | None
+    ) -> Permit:
+        """Wait for a permit, do what must come before the call leaves, and make sure that it may still leave then."""
+        while True:
+            turn = await self.door.turn(ask)
+            if on_leave is not None:
+                await _prepare(turn, on_leave)
+            if turn.may_send():
+                return turn
+            # suspended, or cut off from the shared state, for so long that the call's place may be another's
+            turn.answered()
+            if on_refused is not None:
+                on_refused(Unsent(CallErrorKind.CUT_OFF, "this process was not at work for too long"))
 
     def _heard(self, error: CallError | None) -> None:
         self._heard_of_reach(error)

@@ -11,38 +11,41 @@ from typing import Final
 from orchestrator.clock import Clock
 from orchestrator.journal.connections import instance_address, names_of_old_call
 from orchestrator.journal.database import Database, Row
+from orchestrator.journal.moments import LocalMoment, Moments
 from orchestrator.journal.records import CallStatus, StoredCall
 
 JOB_LISTED_S: Final = timedelta(days=1).total_seconds()
 """A job whose end was not seen is checked for at least so long."""
 CLOCK_MARGIN_S: Final = timedelta(days=2).total_seconds()
-"""How far the wall clock may have been stepped while the machine was off."""
+"""How far a wall clock may have been set while nobody could notice."""
 
 
 class Ages:
-    """How long ago a moment was, by the clocks and the start of this machine."""
+    """How long ago a stored moment was. `now` returns the present one, by the clock of the place where they are stored."""
 
-    def __init__(self, clock: Clock, boot: str) -> None:
+    def __init__(self, clock: Clock, now: Moments) -> None:
         self._clock = clock
-        self._boot = boot
+        self.now = now
 
-    def likely_s(self, at: str, boot: str, moment_s: float) -> float:
-        """Return the age by the monotonic clock if the machine was not restarted since, else by the wall clock."""
-        if boot and boot == self._boot:
-            return max(0.0, self._clock.now() - moment_s)
-        return self._wall_s(at)
+    def likely_s(self, at: str, mark: str, at_s: float) -> float:
+        """Return the age if it is certain, else what the wall clock says."""
+        age_s = self.now().age_s(at_s, mark)
+        return self._wall_s(at) if age_s is None else max(0.0, age_s)
 
-    def certain_s(self, at: str, boot: str, moment_s: float) -> float:
-        """Return an age that the moment has at least, even if the wall clock was stepped.
+    def certain_s(self, at: str, mark: str, at_s: float) -> float:
+        """Return an age that the moment has at least, even if a wall clock was set.
 
-        After a restart that is the time since then, or the wall clock's word less a margin of two days. A machine that does
-        not tell its restarts has only the wall clock.
+        On one machine that is, after a restart, the time since then. Otherwise it is the wall clock's word less a margin of
+        two days. A machine that does not tell its restarts has only the wall clock.
         """
-        if not boot or not self._boot:
+        now = self.now()
+        age_s = now.age_s(at_s, mark)
+        if age_s is not None:
+            return max(0.0, age_s)
+        if not mark or not now.mark:
             return self._wall_s(at)
-        if boot == self._boot:
-            return max(0.0, self._clock.now() - moment_s)
-        return max(0.0, self._clock.now(), self._wall_s(at) - CLOCK_MARGIN_S)
+        since_start_s = now.at_s if isinstance(now, LocalMoment) else 0.0
+        return max(0.0, since_start_s, self._wall_s(at) - CLOCK_MARGIN_S)
 
     def _wall_s(self, at: str) -> float:
         return max(0.0, (self._clock.utcnow() - datetime.fromisoformat(at)).total_seconds())
@@ -109,8 +112,7 @@ def read_left(database: Database, ages: Ages) -> tuple[OpenCall, ...]:
             )
         )
     if over:
-        with database.write(soon=True) as connection:
-            connection.executemany("UPDATE calls SET may_run = 0 WHERE id = ?", over)
+        database.post([("UPDATE calls SET may_run = 0 WHERE id = ?", over)])
     return tuple(left)
 
 

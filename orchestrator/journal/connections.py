@@ -12,10 +12,10 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from sqlite3 import Connection
+from typing import Final
 from urllib.parse import urlsplit
 
-from orchestrator.journal.database import Database, fit
+from orchestrator.journal.database import Database, Statement, fit
 from orchestrator.planning.inventory import is_id
 from orchestrator.planning.plan import RefreshPlan, Target
 
@@ -121,41 +121,49 @@ class Connections:
         return found
 
 
-def learn(connection: Connection, plan: RefreshPlan, at: datetime) -> None:
-    """Keep what a plan shows of its models' connections. The newest id of a model replaces the one before."""
+_LEARN: Final = """
+INSERT INTO connection_names (address, name, means, seen_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (address, name, means) DO UPDATE SET seen_at = excluded.seen_at
+"""
+# a model that one manifest labels and another run looked up shows which connection the label means
+_LEARN_LABELS: Final = """
+INSERT INTO connection_names (address, name, means, seen_at)
+SELECT DISTINCT label.address, label.means, id.means, CAST(? AS TEXT) FROM connection_names AS label
+JOIN connection_names AS id ON id.address = label.address AND id.name = label.name
+WHERE label.address = ? AND label.name IN (SELECT value FROM json_each(?))
+AND substr(label.means, 1, ?) = ? AND substr(id.means, 1, ?) = ?
+ON CONFLICT (address, name, means) DO UPDATE SET seen_at = excluded.seen_at
+"""
+
+
+def learn(plan: RefreshPlan, at: datetime) -> list[Statement]:
+    """Return what keeps what a plan shows of its models' connections. The newest id of a model replaces the one before."""
+    statements: list[Statement] = []
     for lane in plan.lanes:
         address = fit(instance_address(plan.manifest.instances[lane.instance].base_url))
         facts: dict[tuple[str, str], None] = {}
+        outdated = []
         for target in lane.targets:
             if target.connection is None:
                 continue
             model, means = model_name(target.model_id), connection_name(target.connection)
             facts[model, means] = None
             if means.startswith(_ID):
-                connection.execute(
-                    "DELETE FROM connection_names WHERE address = ? AND name = ? AND means != ?"
-                    " AND substr(means, 1, ?) = ?",
-                    (address, model, means, len(_ID), _ID),
-                )
+                outdated.append((address, model, means, len(_ID), _ID))
             label = target.entry.connection
             if label is not None and means.startswith(_ID) and not is_id(label):
                 facts[connection_name(label), means] = None
-        connection.executemany(
-            "INSERT OR REPLACE INTO connection_names (address, name, means, seen_at) VALUES (?, ?, ?, ?)",
-            [(address, name, means, at.isoformat()) for name, means in facts],
-        )
-        # a model that one manifest labels and another run looked up tells which connection the label means
-        connection.execute(
-            "INSERT OR REPLACE INTO connection_names (address, name, means, seen_at)"
-            " SELECT label.address, label.means, id.means, ? FROM connection_names AS label JOIN connection_names AS id"
-            " ON id.address = label.address AND id.name = label.name WHERE label.address = ?"
-            " AND label.name IN (SELECT value FROM json_each(?))"
-            " AND substr(label.means, 1, ?) = ? AND substr(id.means, 1, ?) = ?",
+        statements += [
             (
-                *(at.isoformat(), address, json.dumps(sorted(name for name, _ in facts if name.startswith(_MODEL)))),
-                *(len(_LABEL), _LABEL, len(_ID), _ID),
+                "DELETE FROM connection_names WHERE address = ? AND name = ? AND means != ? AND substr(means, 1, ?) = ?",
+                outdated,
             ),
-        )
+            (_LEARN, [(address, name, means, at.isoformat()) for name, means in facts]),
+        ]
+        models = json.dumps(sorted(name for name, _ in facts if name.startswith(_MODEL)))
+        labels = (at.isoformat(), address, models, len(_LABEL), _LABEL, len(_ID), _ID)
+        statements.append((_LEARN_LABELS, [labels]))
+    return statements
 
 
 def _plain(text: str) -> str:

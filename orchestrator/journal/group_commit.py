@@ -7,15 +7,16 @@ the disk before any caller continues that depends on it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-from orchestrator.journal.database import Database, JournalError
+from orchestrator.journal.database import JournalError
 
 
 class GroupCommit:
-    """Forces one database's write-ahead log to the disk."""
+    """Waits for the disk. `force` is called in another thread; it returns when what was committed before is on the disk."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, force: Callable[[], None]) -> None:
+        self._force_now = force
         self._waiting: list[asyncio.Future[None]] = []
         self._work: asyncio.Task[None] | None = None
 
@@ -43,7 +44,7 @@ class GroupCommit:
 
     def _force(self) -> JournalError | None:
         try:
-            self._database.force()
+            self._force_now()
         except JournalError as error:
             return error
         return None

@@ -1,4 +1,4 @@
-"""The journal: the only one who reads and writes `journal.db`. Short synchronous methods; `JournalError` where it gives way."""
+"""The journal: runs, their plans and what came of them. Methods are short and synchronous, and raise `JournalError`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from orchestrator.clock import Clock
 from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, Row, fit
 from orchestrator.journal.layout import JOURNAL
+from orchestrator.journal.moments import LocalMoment, Moments
 from orchestrator.journal.past import PastTarget, read_earlier, read_past_targets
 from orchestrator.journal.records import (
     Earlier,
@@ -25,6 +26,7 @@ from orchestrator.journal.records import (
     StoredRequest,
     StoredTarget,
 )
+from orchestrator.journal.sqlite import SqliteDatabase
 from orchestrator.journal.steps import Steps
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.values import as_data, from_data
@@ -32,23 +34,29 @@ from orchestrator.values import as_data, from_data
 FILE: Final = "journal.db"
 KEPT_RUNS: Final = 500
 KEPT_UNFINISHED: Final = 5000
+# so many calls can a run have before their numbers reach those of the next run
+_CALLS_OF_RUN_BITS: Final = 24
 
 
 class Journal:
-    """The open journal. `boot` is the machine's start (`boot_id`), empty where only the wall clock can be used."""
+    """The open journal. `now` returns the present moment by the clock of the place where it is stored."""
 
-    def __init__(self, database: Database, *, clock: Clock, boot: str) -> None:
+    def __init__(self, database: Database, *, clock: Clock, now: Moments) -> None:
         self._database = database
         self._clock = clock
-        self._boot = boot
+        self._ages = Ages(clock, now)
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock, boot: str, patience: Patience = NO_PATIENCE) -> Self:
-        """Open the journal in a state folder, or create it. `patience` is how it waits for other processes."""
-        return cls(Database.open(folder / FILE, JOURNAL, patience), clock=clock, boot=boot)
+        """Open the journal in a state folder, or create it. `patience` is how it waits for other processes.
+
+        `boot` is the machine's start, empty if only the wall clock can be used.
+        """
+        database = SqliteDatabase.open(folder / FILE, JOURNAL, patience)
+        return cls(database, clock=clock, now=lambda: LocalMoment(clock.now(), boot))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the database."""
         self._database.close()
 
     def begin(
@@ -88,7 +96,7 @@ class Journal:
                 ],
             )
             connection.executemany("UPDATE runs SET unfinished = 0 WHERE root = ?", [(root,) for root in instead_of])
-        return Steps(self._database, root=run.root, run=run.id, clock=self._clock, boot=self._boot)
+        return self._steps(run.root, run.id)
 
     def finish(
         self,
@@ -105,7 +113,7 @@ class Journal:
         with self._database.write() as connection:
             connection.execute(
                 "UPDATE runs SET ended_at = ?, exit_code = ?, unfinished = ?, counts = ?, document = ? WHERE id = ?",
-                (now, exit_code, unfinished, json.dumps(dict(counts)), packed, run),
+                (now, exit_code, int(unfinished), json.dumps(dict(counts)), packed, run),
             )
             if not unfinished:
                 connection.execute(
@@ -150,7 +158,7 @@ class Journal:
         while grown != len(chain):
             grown = len(chain)
             chain |= {one for pair in rows if not chain.isdisjoint(pair) for one in pair if one is not None}
-        calls = read_calls(self._database, Ages(self._clock, self._boot), tuple(chain))
+        calls = read_calls(self._database, self._ages, tuple(chain))
         return tuple(
             RootRecord(root=one, targets=self.targets(one), calls=tuple(call for call in calls if call.root == one))
             for one, _ in rows
@@ -187,7 +195,17 @@ class Journal:
 
     def steps(self, run: RunRecord) -> Steps:
         """The steps of a run that began before."""
-        return Steps(self._database, root=run.root, run=run.id, clock=self._clock, boot=self._boot)
+        return self._steps(run.root, run.id)
+
+    def _steps(self, root: str, run: str) -> Steps:
+        """Number the calls of a run after those of the runs before it, so that their order is the order of their numbers."""
+        ((number, latest),) = self._database.read(
+            "SELECT number, (SELECT max(calls.id) FROM calls WHERE calls.root = runs.root) FROM runs WHERE id = ?",
+            (run,),
+        )
+        first = max(number << _CALLS_OF_RUN_BITS, (latest or 0) + 1)
+        self._database.follow(run)
+        return Steps(self._database, root=root, run=run, ages=self._ages, clock=self._clock, first_call=first)
 
     def earlier(self, manifest_identity: str, *, before: str, names: Iterable[str]) -> dict[str, Earlier]:
         """What became of targets, by name, in the manifest's runs before that of the root `before`."""
@@ -221,7 +239,7 @@ class Journal:
         `KEPT_UNFINISHED` runs came after them. The roots that `at_work` returns stay in any case: it is called when no run
         can begin. So do roots of which a refresh may still run: without them, nothing would keep its connection closed.
         """
-        may_run = {left.root for left in read_left(self._database, Ages(self._clock, self._boot))}
+        may_run = {left.root for left in read_left(self._database, self._ages)}
         oldest_at = "" if keep_days is None else self._days_ago(keep_days)
         with self._database.write() as connection:
             found = connection.execute(
@@ -238,9 +256,7 @@ class Journal:
             connection.executemany("DELETE FROM targets WHERE root = ?", roots)
             connection.executemany("DELETE FROM calls WHERE root = ?", roots)
             connection.execute("DELETE FROM connection_names WHERE seen_at < ?", (oldest_at,))
-            before = connection.total_changes
-            connection.executemany("DELETE FROM runs WHERE root = ?", roots)
-            return connection.total_changes - before
+            return sum(connection.execute("DELETE FROM runs WHERE root = ?", root).rowcount for root in roots)
 
     def _days_ago(self, days: int) -> str:
         """The moment so many days ago; empty, which is before any moment, if there is no such date."""

@@ -1,10 +1,17 @@
-"""What stands in `journal.db`, version by version. A migration is never changed once it was released; add another."""
+"""The tables of the journal and of what processes share, version by version.
+
+A migration is never changed once it was released; add another. The types are SQLite's; the driver for PostgreSQL translates
+them.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from orchestrator.journal.database import Layout
+
+CLOSING_WEIGHT: Final = 1_000_000_000
+"""The weight of a slot that stands for more calls than any limit: while it counts, no call may leave."""
 
 _FIRST: Final = """
 -- one row for each start of the program; runs that go on with another share its root, which has the plan and the steps
@@ -134,4 +141,124 @@ CREATE VIEW run_records AS
     FROM runs
 """
 
-JOURNAL: Final = Layout(application_id=0x6F6D6E69, migrations=(_FIRST, _WHOSE, _LEFT, _KEYS), durable=True)
+_STEPS: Final = """
+-- how many transactions a run has posted: a store that lost one is noticed (PostgreSQL after a failover)
+ALTER TABLE runs ADD COLUMN steps INTEGER NOT NULL DEFAULT 0
+"""
+
+JOURNAL: Final = Layout(
+    name="journal",
+    application_id=0x6F6D6E69,
+    migrations=(_FIRST, _WHOSE, _LEFT, _KEYS, _STEPS),
+    durable=True,
+)
+
+_OWNERS: Final = """
+CREATE TABLE owners (
+    token TEXT PRIMARY KEY,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    since TEXT NOT NULL,
+    run TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE locks (
+    name TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    since TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX locks_of ON locks (owner)
+"""
+
+_WAITING: Final = """
+CREATE TABLE waiting (
+    key TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    until_s REAL NOT NULL,
+    PRIMARY KEY (key, owner)
+) WITHOUT ROWID
+"""
+
+_CALLS: Final = f"""{_OWNERS};
+CREATE TABLE keys (
+    key TEXT PRIMARY KEY,
+    longest_s REAL NOT NULL
+) WITHOUT ROWID;
+-- state 1: the call has left; 2: it was answered, at the monotonic moment answered_s of that boot
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    answered_s REAL,
+    boot TEXT NOT NULL
+);
+CREATE INDEX calls_of_key ON calls (key, state, answered_s);
+CREATE INDEX calls_of_owner ON calls (owner, state);
+{_WAITING}
+"""
+
+_OTHERS: Final = "CREATE INDEX calls_of_others ON calls (key, owner, state, answered_s)"
+
+_HOLDS: Final = """
+-- a key pauses until until_s, which is wait_s after the hold began; what was sent before a gap's at_s is not known in full
+CREATE TABLE holds (
+    key TEXT PRIMARY KEY,
+    until_s REAL NOT NULL,
+    wait_s REAL NOT NULL,
+    boot TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE gaps (
+    at_s REAL NOT NULL,
+    boot TEXT NOT NULL
+)
+"""
+
+_NEW_SLOTS: Final = """
+-- a key: how long it pauses (hold_s) since when, what its limit was seen to be, and how often that was taught
+CREATE TABLE keys (
+    key TEXT PRIMARY KEY,
+    hold_s REAL NOT NULL DEFAULT 0,
+    held_s REAL,
+    held_mark TEXT,
+    learned TEXT,
+    taught INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+-- a call that counts, or (with a large weight and no key) a time in which no key may send. Its owner takes it out; without an
+-- owner it counts for counts_s (null: one window) after its end. A moment is a number of seconds, and the mark of its clock.
+CREATE TABLE slots (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL,
+    owner TEXT,
+    weight INTEGER NOT NULL DEFAULT 1,
+    counts_s REAL,
+    ended_s REAL,
+    ended_mark TEXT
+);
+CREATE INDEX slots_of_key ON slots (key, id);
+CREATE INDEX slots_of_owner ON slots (owner)
+"""
+
+_BEATS: Final = """
+-- how often an owner has shown that it is alive, and when it last did; unused by processes of one machine
+ALTER TABLE owners ADD COLUMN beats INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE owners ADD COLUMN beat_s REAL;
+ALTER TABLE owners ADD COLUMN beat_mark TEXT
+"""
+
+_CONVERT: Final = """
+INSERT INTO keys (key, hold_s, held_s, held_mark) SELECT key, wait_s, until_s - wait_s, boot FROM holds;
+INSERT INTO slots (key, owner, ended_s, ended_mark)
+    SELECT key, CASE state WHEN 1 THEN owner END, answered_s, CASE state WHEN 2 THEN boot END FROM calls;
+INSERT INTO slots (key, weight, ended_s, ended_mark) SELECT '', 1000000000, at_s, boot FROM gaps;
+DROP TABLE calls;
+DROP TABLE holds;
+DROP TABLE gaps
+"""
+
+SHARED: Final = Layout(
+    name="shared",
+    application_id=0x6F6D6E73,
+    migrations=(_CALLS, _OTHERS, _HOLDS, f"DROP TABLE keys;{_NEW_SLOTS};{_CONVERT};{_BEATS}"),
+    durable=False,
+    new_store=(4, f"{_OWNERS};{_WAITING};{_NEW_SLOTS};{_BEATS}"),
+)

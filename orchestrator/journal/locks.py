@@ -1,4 +1,4 @@
-"""Named locks between the processes of this machine; whoever dies holds none."""
+"""Named locks between the processes that share the state; a dead process holds none."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ _HOLDER: Final = (
 _OTHERS: Final = (
     "SELECT owners.host, owners.pid, locks.since, owners.run, locks.name FROM locks"
     " JOIN owners ON owners.token = locks.owner WHERE substr(locks.name, 1, ?) = ? AND locks.owner != ?"
+)
+
+_TAKE: Final = (
+    "INSERT INTO locks (name, owner, since) VALUES (?, ?, ?)"
+    " ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, since = excluded.since"
 )
 
 Meets = Callable[[Collection[str]], Collection[str]]
@@ -90,7 +95,7 @@ class Locks:
             holder = _meeting(connection.execute(_OTHERS, self._others(prefix)).fetchall(), prefix, meets)
             if holder is None:
                 connection.executemany(
-                    "INSERT OR REPLACE INTO locks (name, owner, since) VALUES (?, ?, ?)",
+                    _TAKE,
                     [(prefix + name, self._owner.token, since.isoformat()) for name in names],
                 )
         return holder
@@ -120,10 +125,7 @@ class Locks:
         with self._owner.database.write() as connection:
             row = connection.execute(_HOLDER, (name,)).fetchone()
             if row is None:
-                connection.execute(
-                    "INSERT OR REPLACE INTO locks (name, owner, since) VALUES (?, ?, ?)",
-                    (name, self._owner.token, since.isoformat()),
-                )
+                connection.execute(_TAKE, (name, self._owner.token, since.isoformat()))
                 return None
         return None if row[4] == self._owner.token else _holder(row)
 

@@ -46,11 +46,16 @@ def read_earlier(
 
 
 def _telling_statuses(database: Database, root: str) -> list[Row]:
-    return database.read(
-        "SELECT name, status FROM targets WHERE root = ? AND status IS NOT NULL AND status NOT IN ('skipped',"
-        " 'interrupted') AND (status != 'not_started' OR json_extract(outcome, '$.error.kind') = 'key_refused')",
+    rows = database.read(
+        "SELECT name, status, CASE WHEN status = 'not_started' THEN outcome END FROM targets WHERE root = ?"
+        " AND status IS NOT NULL AND status NOT IN ('skipped', 'interrupted')",
         (root,),
     )
+    return [(name, status) for name, status, outcome in rows if outcome is None or _was_refused(json.loads(outcome))]
+
+
+def _was_refused(outcome: Mapping[str, Any]) -> bool:
+    return (outcome.get("error") or {}).get("kind") == "key_refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,7 @@ class PastTarget:
 def read_past_targets(database: Database, root: str, *, only: str | None) -> tuple[PastTarget, ...]:
     """The targets of a run, in manifest order; with `only`, those of that name or model id."""
     rows = database.read(
-        "SELECT name, model_id, outcome FROM targets WHERE root = ? AND (? IS NULL OR name = ? OR model_id = ?)"
+        "SELECT name, model_id, outcome FROM targets WHERE root = ? AND (CAST(? AS TEXT) IS NULL OR name = ? OR model_id = ?)"
         " ORDER BY place",
         (root, fit(only), fit(only), fit(only)),
     )

@@ -1,4 +1,8 @@
-"""Who is at work on this machine: a row and a locked file for each process, so that a dead one is known for certain."""
+"""Who is at work: a row for each process, and a way to know for certain that one is dead.
+
+On one machine that is a locked file for each process: the operating system unlocks it, however the process ends. Processes
+on several machines have leases (`orchestrator.journal.leases`).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,17 @@ import contextlib
 import os
 import secrets
 import socket
-import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Layout, Patience
+from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, T, Transaction
+from orchestrator.journal.layout import CLOSING_WEIGHT, SHARED
+from orchestrator.journal.moments import LocalMoment, Moment
+from orchestrator.journal.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -21,60 +28,9 @@ if TYPE_CHECKING:
 FILE: Final = "shared.db"
 FOLDER: Final = "owners"
 
-_FIRST: Final = """
-CREATE TABLE owners (
-    token TEXT PRIMARY KEY,
-    host TEXT NOT NULL,
-    pid INTEGER NOT NULL,
-    since TEXT NOT NULL,
-    run TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE locks (
-    name TEXT PRIMARY KEY,
-    owner TEXT NOT NULL,
-    since TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX locks_of ON locks (owner);
-CREATE TABLE keys (
-    key TEXT PRIMARY KEY,
-    longest_s REAL NOT NULL
-) WITHOUT ROWID;
--- state 1: the call has left; 2: it was answered, at the monotonic moment answered_s of that boot
-CREATE TABLE calls (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    key TEXT NOT NULL,
-    owner TEXT NOT NULL,
-    state INTEGER NOT NULL,
-    answered_s REAL,
-    boot TEXT NOT NULL
-);
-CREATE INDEX calls_of_key ON calls (key, state, answered_s);
-CREATE INDEX calls_of_owner ON calls (owner, state);
-CREATE TABLE waiting (
-    key TEXT NOT NULL,
-    owner TEXT NOT NULL,
-    until_s REAL NOT NULL,
-    PRIMARY KEY (key, owner)
-) WITHOUT ROWID
-"""
 
-_SECOND: Final = "CREATE INDEX calls_of_others ON calls (key, owner, state, answered_s)"
-
-# a key pauses until until_s, which is wait_s after the hold began; what was sent before a gap's at_s is not known in full
-_THIRD: Final = """
-CREATE TABLE holds (
-    key TEXT PRIMARY KEY,
-    until_s REAL NOT NULL,
-    wait_s REAL NOT NULL,
-    boot TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE gaps (
-    at_s REAL NOT NULL,
-    boot TEXT NOT NULL
-)
-"""
-
-SHARED: Final = Layout(application_id=0x6F6D6E73, migrations=(_FIRST, _SECOND, _THIRD), durable=False)
+class OwnerLost(JournalError):
+    """The others count this process as dead: what it held is theirs, and it may send nothing any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +46,106 @@ class Holder:
         return f"run {self.run} (pid {self.pid} on {self.host}, since {self.since:%Y-%m-%d %H:%M:%S} UTC)"
 
 
-class ProcessRecord:
-    """This process, at work on a run. What it holds falls to others when it dies, however it dies."""
+class ProcessRecord(ABC):
+    """This process, at work on a run. What it holds falls to others when it dies, however it dies.
+
+    `token` names it in the store. `now` is the clock of its windows. `at_end` are called, with the transaction and the
+    moment, before it gives everything back.
+    """
+
+    shares_clock: bool
+    """Whether all processes that use the store have one monotonic clock."""
+
+    def __init__(self, database: Database, *, token: str, now: Callable[[], float]) -> None:
+        self.database = database
+        self.token = token
+        self.now = now
+        self.at_end: list[Callable[[Transaction, Moment], None]] = []
+        self._looked_at = float("-inf")
+
+    @abstractmethod
+    def moment(self) -> Moment:
+        """Return the present moment by the store's clock."""
+
+    @abstractmethod
+    async def ask(self, question: Callable[[Database], T]) -> T:
+        """Return what `question` returns for a database, without holding up the event loop if that takes long."""
+
+    @abstractmethod
+    def soon(self, act: Callable[[Database], None]) -> None:
+        """Do `act` with a database, at once or in the background. It must not raise."""
+
+    @abstractmethod
+    def may_send(self) -> bool:
+        """Return whether no other process can count this one as dead."""
+
+    @abstractmethod
+    def was_away(self) -> bool:
+        """Return whether this process has not shown for so long that it is alive that the others may have noticed."""
+
+    @abstractmethod
+    def _dead(self) -> list[tuple[str, int]]:
+        """Return the dead among the others: token and beats."""
+
+    def reap_dead(self, *, every_s: float = 0.0, busy_s: float | None = None) -> bool:
+        """Free what dead processes held: their locks at once; what they had sent counts as answered now, because the
+        moment when the server saw it is not known. At most once in `every_s`; True if a process was dead. `busy_s` is how
+        long to wait for another writer, if not as long as usual.
+        """
+        now = self.now()
+        if now - self._looked_at < every_s:
+            return False
+        self._looked_at = now
+        dead = self._dead()
+        if not dead:
+            return False
+        with self.database.write(busy_s=busy_s) as transaction:
+            for token, beats in dead:
+                give_back(transaction, token, self.moment(), beats=beats)
+        for token, _ in dead:
+            self._bury(token)
+        return True
+
+    @abstractmethod
+    def _bury(self, token: str) -> None:
+        """Remove what a dead process left outside the database."""
+
+    def others(self) -> int:
+        """How many other processes are at work, as far as is known."""
+        ((count,),) = self.database.read("SELECT count(*) FROM owners WHERE token != ?", (self.token,))
+        return int(count)
+
+    def _register(self, run: str, since: datetime) -> None:
+        moment = self.moment()
+        self.database.change(
+            "INSERT INTO owners (token, host, pid, since, run, beat_s, beat_mark) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (self.token, socket.gethostname(), os.getpid(), since.isoformat(), run, moment.at_s, moment.mark),
+        )
+
+    def _give_everything_back(self) -> None:
+        with contextlib.suppress(JournalError), self.database.write() as transaction:
+            moment = self.moment()
+            for surrender in self.at_end:
+                surrender(transaction, moment)
+            give_back(transaction, self.token, moment)
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Give everything back."""
+
+
+class LocalProcess(ProcessRecord):
+    """A process that shares a state folder with others of this machine."""
+
+    shares_clock = True
 
     def __init__(
         self, database: Database, folder: Path, *, token: str, lock: FileLock, now: Callable[[], float], boot: str
     ) -> None:
-        self.database = database
-        self.token = token
-        self.now = now
+        super().__init__(database, token=token, now=now)
         self.boot = boot
         self._folder = folder
         self._lock = lock
-        self._looked_at = float("-inf")
 
     @classmethod
     def enter(
@@ -117,7 +160,7 @@ class ProcessRecord:
     ) -> Self:
         """Register this process as at work on `run`. Raises `JournalError` if the state folder cannot be used."""
         owners = folder / FOLDER
-        database = Database.open(folder / FILE, SHARED, patience)
+        database = SqliteDatabase.open(folder / FILE, SHARED, patience)
         try:
             try:
                 owners.mkdir(mode=0o700, exist_ok=True)
@@ -125,11 +168,7 @@ class ProcessRecord:
             except OSError as error:
                 raise JournalError(f"locks cannot be kept in {owners}: {error.strerror or error}") from None
             self = cls(database, owners, token=token, lock=lock, now=now, boot=boot)
-            with database.write() as connection:
-                connection.execute(
-                    "INSERT INTO owners (token, host, pid, since, run) VALUES (?, ?, ?, ?, ?)",
-                    (token, socket.gethostname(), os.getpid(), since.isoformat(), run),
-                )
+            self._register(run, since)
             self._settle_boot()
             self.reap_dead()
         except BaseException:
@@ -137,58 +176,52 @@ class ProcessRecord:
             raise
         return self
 
+    def moment(self) -> LocalMoment:
+        """The monotonic clock, and the machine's start."""
+        return LocalMoment(self.now(), self.boot)
+
+    async def ask(self, question: Callable[[Database], T]) -> T:
+        """A file on this machine answers at once."""
+        return question(self.database)
+
+    def soon(self, act: Callable[[Database], None]) -> None:
+        """At once."""
+        act(self.database)
+
+    def may_send(self) -> bool:
+        """A process that holds its file lock is alive."""
+        return True
+
+    def was_away(self) -> bool:
+        """Never: its lock shows that it is alive."""
+        return False
+
     def leave(self) -> None:
         """Give everything back."""
-        with contextlib.suppress(JournalError), self.database.write() as connection:
-            _give_back(connection, self.token, self.now(), self.boot)
+        self._give_everything_back()
         self.database.close()
         with contextlib.suppress(OSError):
             _file(self._folder, self.token).unlink()
         self._lock.release()
 
-    def reap_dead(self, *, every_s: float = 0.0, busy_s: float | None = None) -> bool:
-        """Free what dead processes held: their locks at once; what they had sent counts as answered now, because the
-        moment when the server saw it is not known. At most once in `every_s`; True if a process was dead. `busy_s` is how
-        long to wait for another writer, if not as long as usual.
-        """
-        now = self.now()
-        if now - self._looked_at < every_s:
-            return False
-        self._looked_at = now
-        rows = self.database.read("SELECT token FROM owners WHERE token != ?", (self.token,))
-        dead = [token for (token,) in rows if self._is_dead(token)]
-        if not dead:
-            return False
-        with self.database.write(busy_s=busy_s) as connection:
-            for token in dead:
-                _give_back(connection, token, now, self.boot)
-        for token in dead:
-            with contextlib.suppress(OSError):
-                _file(self._folder, token).unlink()
-        return True
+    def _bury(self, token: str) -> None:
+        with contextlib.suppress(OSError):
+            _file(self._folder, token).unlink()
 
-    def others(self) -> int:
-        """How many other processes are at work, as far as is known."""
-        ((count,),) = self.database.read("SELECT count(*) FROM owners WHERE token != ?", (self.token,))
-        return int(count)
-
-    def _is_dead(self, token: str) -> bool:
-        return not _is_locked(_file(self._folder, token))
+    def _dead(self) -> list[tuple[str, int]]:
+        rows = self.database.read("SELECT token, beats FROM owners WHERE token != ?", (self.token,))
+        return [(token, beats) for token, beats in rows if not _is_locked(_file(self._folder, token))]
 
     def _settle_boot(self) -> None:
-        """Moments of another boot, or of a clock that was ahead of this one, are taken for this one's now."""
-        now, boot = self.now(), self.boot
-        with self.database.write() as connection:
-            connection.execute(
-                "UPDATE calls SET answered_s = ?, boot = ? WHERE state = 2 AND (boot != ? OR answered_s > ?)",
-                (now, boot, boot, now),
-            )
-            connection.execute(
-                "UPDATE holds SET until_s = ? + wait_s, boot = ? WHERE boot != ? OR until_s > ? + wait_s",
-                (now, boot, boot, now),
-            )
-            connection.execute("UPDATE gaps SET at_s = ?, boot = ? WHERE boot != ? OR at_s > ?", (now, boot, boot, now))
-            connection.execute("DELETE FROM waiting")
+        """Moments of another start of the machine, or of a clock that was ahead of this one, are taken for now."""
+        now = self.moment()
+        with self.database.write() as transaction:
+            for sql in (
+                "UPDATE slots SET ended_s = ?, ended_mark = ? WHERE ended_s IS NOT NULL AND (ended_mark != ? OR ended_s > ?)",
+                "UPDATE keys SET held_s = ?, held_mark = ? WHERE held_s IS NOT NULL AND (held_mark != ? OR held_s > ?)",
+            ):
+                transaction.execute(sql, (now.at_s, now.mark, now.mark, now.at_s))
+            transaction.execute("DELETE FROM waiting")
 
 
 def live_owners(folder: Path) -> tuple[str, ...]:
@@ -198,11 +231,38 @@ def live_owners(folder: Path) -> tuple[str, ...]:
 
 def record_gap(folder: Path, *, now: float, boot: str) -> None:
     """Note that what was sent before `now` is not known: each key then pauses for one window. Raises `JournalError`."""
-    database = Database.open(folder / FILE, SHARED)
+    database = SqliteDatabase.open(folder / FILE, SHARED)
     try:
-        database.change("INSERT INTO gaps (at_s, boot) VALUES (?, ?)", (now, boot))
+        with database.write() as transaction:
+            close_keys(transaction, "", LocalMoment(now, boot), counts_s=None)
     finally:
         database.close()
+
+
+def close_keys(transaction: Transaction, key: str, moment: Moment, *, counts_s: float | None) -> None:
+    """Let no call with a key (empty: with any key) leave for `counts_s` seconds from now on; None: for one window."""
+    transaction.execute(
+        "INSERT INTO slots (key, weight, counts_s, ended_s, ended_mark) VALUES (?, ?, ?, ?, ?)",
+        (key, CLOSING_WEIGHT, counts_s, moment.at_s, moment.mark),
+    )
+
+
+def give_back(transaction: Transaction, token: str, moment: Moment, *, beats: int | None = None) -> None:
+    """Free what an owner held; what it had sent and not heard of counts as answered now.
+
+    With `beats` only if it has not shown since then that it is alive.
+    """
+    if beats is None:
+        transaction.execute("DELETE FROM owners WHERE token = ?", (token,))
+    elif not transaction.execute("DELETE FROM owners WHERE token = ? AND beats = ?", (token, beats)).rowcount:
+        return
+    transaction.execute("DELETE FROM locks WHERE owner = ?", (token,))
+    transaction.execute("DELETE FROM waiting WHERE owner = ?", (token,))
+    transaction.execute(
+        "UPDATE slots SET ended_s = ?, ended_mark = ? WHERE owner = ? AND ended_s IS NULL",
+        (moment.at_s, moment.mark, token),
+    )
+    transaction.execute("UPDATE slots SET owner = NULL WHERE owner = ?", (token,))
 
 
 def _is_locked(path: Path) -> bool:
@@ -217,16 +277,6 @@ def _is_locked(path: Path) -> bool:
         return True
     lock.release()
     return False
-
-
-def _give_back(connection: sqlite3.Connection, token: str, now: float, boot: str) -> None:
-    """What an owner held is free; what it had sent and not heard of counts as answered now."""
-    connection.execute("DELETE FROM locks WHERE owner = ?", (token,))
-    connection.execute("DELETE FROM waiting WHERE owner = ?", (token,))
-    connection.execute(
-        "UPDATE calls SET state = 2, answered_s = ?, boot = ? WHERE owner = ? AND state = 1", (now, boot, token)
-    )
-    connection.execute("DELETE FROM owners WHERE token = ?", (token,))
 
 
 def _new_token(owners: Path) -> tuple[str, FileLock]:

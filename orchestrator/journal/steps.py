@@ -9,8 +9,7 @@ from typing import Any, Final
 from orchestrator.clock import Clock
 from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.connections import Connections, learn, names_of
-from orchestrator.journal.database import Database, fit
-from orchestrator.journal.group_commit import GroupCommit
+from orchestrator.journal.database import Database, Values, fit
 from orchestrator.journal.records import CallStatus, OrphanedRefresh, RestrictedEntry, Scope, StoredCall
 from orchestrator.planning.plan import RefreshPlan, Target
 from orchestrator.values import as_data
@@ -24,22 +23,21 @@ class Steps:
     """Writes and reads the steps of a run. Each outlives this process when its method returns, and the machine's power once
     `kept` has returned.
 
-    Moments: the wall clock's, and the monotonic one's with the machine's start.
+    Its calls have the numbers from `first_call` on.
     """
 
-    def __init__(self, database: Database, *, root: str, run: str, clock: Clock, boot: str) -> None:
+    def __init__(self, database: Database, *, root: str, run: str, ages: Ages, clock: Clock, first_call: int) -> None:
         self._database = database
         self._clock = clock
-        self._boot = boot
-        self._ages = Ages(clock, boot)
-        self._syncing = GroupCommit(database)
+        self._ages = ages
+        self._next_call = first_call
         self.connections = Connections(database)
         self.root = root
         self.run = run
 
     async def kept(self) -> None:
         """Until all steps so far are on the disk. Raises `JournalError`."""
-        await self._syncing.wait()
+        await self._database.kept()
 
     def planned(self, plan: RefreshPlan) -> None:
         """Keep what the selected entries resolved to, and which names of connections that shows."""
@@ -54,13 +52,11 @@ class Steps:
             for lane in plan.lanes
             for t in lane.targets
         ]
-        with self._database.write() as connection:
-            connection.executemany(
-                "UPDATE targets SET model_id = ?, branch_id = ?, connection = ?, lane = ?, warnings = ?,"
-                " narrowed = coalesce(?, narrowed) WHERE root = ? AND place = ?",
-                rows,
-            )
-            learn(connection, plan, self._clock.utcnow())
+        update = (
+            "UPDATE targets SET model_id = ?, branch_id = ?, connection = ?, lane = ?, warnings = ?,"
+            " narrowed = coalesce(?, narrowed) WHERE root = ? AND place = ?"
+        )
+        self._database.post([(update, rows), *learn(plan, self._clock.utcnow())])
 
     def intended(
         self,
@@ -77,73 +73,74 @@ class Steps:
         """A refresh call is about to leave; its number."""
         sender = served[0]
         refresh = {"served": [t.entry.index for t in served], "scopes": list(scopes), "wait": wait}
-        with self._database.write(soon=True) as connection:
-            made = connection.execute(
-                "INSERT INTO calls (root, run, sender, part, attempt, base_url, lane, refresh, timeout_s, fate, left_at,"
-                " boot, left_s, queued_s, names) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(self.root, self.run, sender.entry.index, part, attempt, base_url, fit(sender.lane)),
-                    *(json.dumps(refresh), timeout_s, CallStatus.INTENDED.value),
-                    *(self._clock.utcnow().isoformat(), self._boot, self._clock.now(), queued_s),
-                    json.dumps(sorted(names_of(served).held)),
-                ),
-            )
-            assert made.lastrowid is not None
-            return made.lastrowid
+        call, now = self._next_call, self._ages.now()
+        self._next_call += 1
+        self._post(
+            "INSERT INTO calls (id, root, run, sender, part, attempt, base_url, lane, refresh, timeout_s, fate, left_at,"
+            " boot, left_s, queued_s, names) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(call, self.root, self.run, sender.entry.index, part, attempt, base_url, fit(sender.lane)),
+                *(json.dumps(refresh), timeout_s, CallStatus.INTENDED.value),
+                *(self._clock.utcnow().isoformat(), now.mark, now.at_s, queued_s),
+                json.dumps(sorted(names_of(served).held)),
+            ),
+        )
+        return call
 
     def answered(self, call: int, *, job_id: str | None, word: str | None, fate: CallStatus) -> None:
         """The server took it; its answer may be final already."""
-        with self._database.write(soon=True) as connection:
-            connection.execute(
-                "UPDATE calls SET fate = ?, may_run = ?, accepted_at = ?, accepted_s = ?, job_id = ?, word = ? WHERE id = ?",
-                (
-                    *(fate.value, fate.may_run, self._clock.utcnow().isoformat(), self._clock.now()),
-                    *(fit(job_id), fit(word), call),
-                ),
-            )
+        self._post(
+            "UPDATE calls SET fate = ?, may_run = ?, accepted_at = ?, accepted_s = ?, job_id = ?, word = ? WHERE id = ?",
+            (
+                *(fate.value, int(fate.may_run), self._clock.utcnow().isoformat(), self._ages.now().at_s),
+                *(fit(job_id), fit(word), call),
+            ),
+        )
 
     def refused(self, call: int, failure: str) -> None:
         """It is known to have started nothing."""
-        with self._database.write(soon=True) as connection:
-            connection.execute(
-                "UPDATE calls SET fate = ?, may_run = 0, failure = ? WHERE id = ?",
-                (CallStatus.REFUSED.value, fit(failure), call),
-            )
+        self._post(
+            "UPDATE calls SET fate = ?, may_run = 0, failure = ? WHERE id = ?",
+            (CallStatus.REFUSED.value, fit(failure), call),
+        )
 
     def polled(self, call: int, *, word: str, fate: CallStatus) -> None:
         """Its job was asked after."""
-        with self._database.write(soon=True) as connection:
-            connection.execute(
-                "UPDATE calls SET fate = ?, may_run = ?, word = ?, polled_at = ? WHERE id = ?",
-                (fate.value, fate.may_run, fit(word), self._clock.utcnow().isoformat(), call),
-            )
+        self._post(
+            "UPDATE calls SET fate = ?, may_run = ?, word = ?, polled_at = ? WHERE id = ?",
+            (fate.value, int(fate.may_run), fit(word), self._clock.utcnow().isoformat(), call),
+        )
 
     def settled(self, rows: Sequence[tuple[int, Mapping[str, Any]]], *, lost: Sequence[int] = ()) -> None:
         """Targets, by their places, have their outcomes, as rows of the report; the jobs of calls in `lost` are out of sight."""
-        with self._database.write(soon=True) as connection:
-            connection.executemany(
-                "UPDATE targets SET status = ?, outcome = ?, settled_by = ? WHERE root = ? AND place = ?",
-                [(row["status"], json.dumps(row), self.run, self.root, place) for place, row in rows],
-            )
-            connection.executemany(
-                "UPDATE calls SET fate = ? WHERE id = ? AND fate = ?",
-                [(CallStatus.LOST.value, call, CallStatus.ACCEPTED.value) for call in lost],
-            )
+        self._database.post(
+            [
+                (
+                    "UPDATE targets SET status = ?, outcome = ?, settled_by = ? WHERE root = ? AND place = ?",
+                    [(row["status"], json.dumps(row), self.run, self.root, place) for place, row in rows],
+                ),
+                (
+                    "UPDATE calls SET fate = ? WHERE id = ? AND fate = ?",
+                    [(CallStatus.LOST.value, call, CallStatus.ACCEPTED.value) for call in lost],
+                ),
+            ]
+        )
 
     def took(self, *, base_url: str, model_id: str, branch_id: str | None, kind: str, seconds: float) -> None:
         """A job's duration, for what later runs expect; the last few of each kind are kept."""
         key = (base_url, model_id, branch_id or "", kind)
-        with self._database.write(soon=True) as connection:
-            connection.execute(
-                "INSERT INTO durations (base_url, model_id, branch_id, kind, seconds, at) VALUES (?, ?, ?, ?, ?, ?)",
-                (*key, seconds, self._clock.utcnow().isoformat()),
-            )
-            connection.execute(
-                "DELETE FROM durations WHERE base_url = ? AND model_id = ? AND branch_id = ? AND kind = ? AND id <="
-                " (SELECT id FROM durations WHERE base_url = ? AND model_id = ? AND branch_id = ? AND kind = ?"
-                " ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                (*key, *key, KEPT_DURATIONS),
-            )
+        insert = "INSERT INTO durations (base_url, model_id, branch_id, kind, seconds, at) VALUES (?, ?, ?, ?, ?, ?)"
+        forget = (
+            "DELETE FROM durations WHERE base_url = ? AND model_id = ? AND branch_id = ? AND kind = ? AND id <="
+            " (SELECT id FROM durations WHERE base_url = ? AND model_id = ? AND branch_id = ? AND kind = ?"
+            " ORDER BY id DESC LIMIT 1 OFFSET ?)"
+        )
+        self._database.post(
+            [
+                (insert, [(*key, seconds, self._clock.utcnow().isoformat())]),
+                (forget, [(*key, *key, KEPT_DURATIONS)]),
+            ]
+        )
 
     def calls(self) -> tuple[StoredCall, ...]:
         """Every refresh call of the run's plan, oldest first."""
@@ -166,8 +163,10 @@ class Steps:
 
     def left_over(self, call: int, fate: CallStatus) -> None:
         """What became of a refresh that another run left. A lost one cannot be checked again and has its timeout left."""
-        with self._database.write(soon=True) as connection:
-            connection.execute(
-                "UPDATE calls SET fate = ?, may_run = ?, word = coalesce(?, word) WHERE id = ?",
-                (fate.value, fate.may_run, _WORDS.get(fate), call),
-            )
+        self._post(
+            "UPDATE calls SET fate = ?, may_run = ?, word = coalesce(?, word) WHERE id = ?",
+            (fate.value, int(fate.may_run), _WORDS.get(fate), call),
+        )
+
+    def _post(self, sql: str, values: Values) -> None:
+        self._database.post([(sql, [values])])

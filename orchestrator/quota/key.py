@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from random import Random
 
 from aiolimiter import AsyncLimiter
@@ -85,9 +86,10 @@ class KeyQuota:
         Raises `LedgerLost` if calls cannot be counted any more.
         """
         self._join_hold(now)
+        self._adopt_limit(now)
         if now < self.not_before:
             return self.not_before
-        room_at = self._ledger.room_at(now, self.learned.limit)
+        room_at = self._ledger.when(now, self.learned.limit)
         if room_at is None:
             return float("inf")
         if room_at > now:
@@ -98,10 +100,10 @@ class KeyQuota:
         return max(self._token_at + 1.0 / self.calls_per_s, now + 0.001)
 
     async def leave(self, now: float) -> int | None:
-        """A call leaves; only to be called when `ready_at` says now, and then without ever waiting. None where another
-        process that shares the key was quicker.
+        """Count a call that leaves now; to be called when `ready_at` says now. Return its number, or None if another
+        process that shares the key was quicker. Only a store that is shared may have to be waited for.
         """
-        call = self._ledger.leave(now, self.learned.limit)
+        call = await self._ledger.take(now, self.learned.limit)
         if call is None:
             return None
         if self._drain_due:
@@ -119,7 +121,11 @@ class KeyQuota:
 
     def unsent(self, call: int) -> None:
         """The call never left the machine."""
-        self._ledger.unsent(call)
+        self._ledger.give_back(call, None)
+
+    def may_send(self) -> bool:
+        """Return whether a call that was counted may still leave."""
+        return self._ledger.may_send()
 
     def lost(self, call: int, now: float) -> None:
         """The call was given up without an answer; it counts for two windows, or for one and the request timeout if that
@@ -128,11 +134,11 @@ class KeyQuota:
         A server that stalls leaves calls in its queue and counts them when it wakes. For so long, nobody knows whether it
         has: the first window is the time in which it may still count the call, the second the one in which it then does.
         """
-        self._ledger.answered(call, now + self._late_s)
+        self._ledger.give_back(call, now + self._late_s)
 
     def answered(self, call: int, now: float) -> bool:
         """The call was answered with anything but a 429. True where more was learned to be allowed."""
-        self._ledger.answered(call, now)
+        self._ledger.give_back(call, now)
         self._streak = 0
         self.throttled_since = None
         self._accepted.append(now)
@@ -142,6 +148,8 @@ class KeyQuota:
         self._clean_since = now
         before = self.learned
         self.learned = after_clean_window(before)
+        if self.learned != before:
+            self._ledger.teach(self.learned)
         if (before.limit, before.burst) == (self.learned.limit, self.learned.burst):
             return False
         self._drain_due = True
@@ -149,7 +157,7 @@ class KeyQuota:
 
     def throttled(self, call: int, left_at: float, now: float, retry_after_s: float | None) -> bool:
         """The call was answered 429: the key pauses. True where it is a new hold and not an echo of the running one."""
-        self._ledger.answered(call, now)
+        self._ledger.give_back(call, now)
         if self.throttled_since is None:
             self.throttled_since = now
         if left_at < self._held_at:
@@ -171,6 +179,7 @@ class KeyQuota:
         self._streak += 1
         if self._streak == _FULL_AFTER:
             self.learned = after_probes(self.learned)
+        self._ledger.teach(self.learned)
         self.holds += 1
         self._held_at = now
         self._open_since = None
@@ -187,6 +196,16 @@ class KeyQuota:
             self.not_before = held_until
             self._held_at = now
             self._open_since = self._clean_since = None
+            self._drain_due = True
+
+    def _adopt_limit(self, now: float) -> None:
+        """Continue with the limit that another process that shares the key has learned last."""
+        taught = self._ledger.taught()
+        if taught is not None:
+            told = self.learned.told
+            self.learned = replace(taught, told=told, limit=min(told, taught.limit), burst=min(told, taught.burst))
+            # it grows once a window, not once a window in each process
+            self._clean_since = now
             self._drain_due = True
 
     def _is_spread(self, now: float) -> bool:

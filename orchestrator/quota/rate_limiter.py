@@ -131,6 +131,10 @@ class Permit:
         """When the turn was given: the loop's clock."""
         return self._left_at
 
+    def may_send(self) -> bool:
+        """Return whether the call may still leave: False if this process was away for so long that others may have its place."""
+        return self._key.may_send()
+
     def lost(self) -> None:
         """The call left and was given up without any answer."""
         if self._end():
@@ -342,16 +346,27 @@ class RateLimiter:
             if waiter is None:
                 return self._waiting.next_at(now)
             turn = self._turns[waiter]
-            call = None if turn.done() else await key.leave(now)
-            if call is None and not turn.done():
-                # another process was quicker: look again when it is done
-                return now + _LOOK_AGAIN_S
+            if turn.done():
+                self._waiting.remove(waiter)
+                continue
+            # another instance may ask for the last place while this one waits for the store
+            self._wire.take()
+            try:
+                call = await key.leave(now)
+            except BaseException:
+                self._wire.give_back()
+                raise
+            if call is None or turn.done():
+                self._wire.give_back()
+                if call is None:
+                    # another process was quicker: look again when it is done
+                    return max(self.now() + _LOOK_AGAIN_S, key.ready_at(self.now()))
+                key.unsent(call)
+                continue
             self._waiting.remove(waiter)
-            if call is not None:
-                if waiter.ask.purpose is Purpose.POLL:
-                    self._polls_let_pass = 0
-                self._wire.take()
-                turn.set_result(Permit(self, key, call, now))
+            if waiter.ask.purpose is Purpose.POLL:
+                self._polls_let_pass = 0
+            turn.set_result(Permit(self, key, call, now))
         return float("inf")
 
     def _may(self, purpose: Purpose) -> bool:

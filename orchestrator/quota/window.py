@@ -12,6 +12,7 @@ from collections import deque
 from typing import Protocol
 
 from orchestrator.errors import OmniRefreshError
+from orchestrator.quota.limit_estimate import LimitEstimate
 
 # Two machines' clocks drift by up to some hundred parts in a million; without a margin an exact server would notice.
 _DRIFT = 0.0005
@@ -25,39 +26,54 @@ def span_s(per_s: float) -> float:
 
 
 class LedgerLost(OmniRefreshError):
-    """The log of a key's calls could not be used for too long: no call may leave, because none can be counted."""
+    """The calls of a key could not be counted for too long: none may leave."""
 
 
 class CallWindow(Protocol):
-    """Where a key's calls are counted: in this process (`MemoryWindow`), or in a store that several processes share."""
+    """The budget of one key: who counts its calls. This is the seam between the rate limiter and a store.
 
-    def room_at(self, now: float, limit: int) -> float | None:
-        """Return when the next call may leave; None while that depends on an answer that has not come.
+    Implementations: in this process (`MemoryWindow`), and in a store that processes or machines share
+    (`orchestrator.journal.shared_window.SharedWindow`). `tests/quota/test_conformance.py` is the suite that each must pass.
+    Moments are the event loop's clock, in seconds. Only `take` may wait for a store; all other methods return at once from
+    what this process knows.
 
-        Raises `LedgerLost` if calls cannot be counted any more.
+    A call is taken before it leaves and given back when it has ended. It counts from `take` until one window after its
+    answer, for everybody who shares the key. An implementation that cannot be sure counts more, never less.
+    """
+
+    def when(self, now: float, limit: int) -> float | None:
+        """Return when `take` is worth a try: `now` or earlier means now; None means when a call of this process has ended.
+
+        It is a hint. Raises `LedgerLost` if calls cannot be counted any more.
         """
 
-    def leave(self, now: float, limit: int) -> int | None:
-        """A call leaves now; its number, or None where somebody else was quicker and there is no room any more."""
+    async def take(self, now: float, limit: int) -> int | None:
+        """Count a call that leaves now if fewer than `limit` count; return its number, or None if there is no room."""
 
-    def answered(self, call: int, now: float) -> None:
-        """The call was answered; it counts for one window more. `now` may lie ahead: then it counts as answered there."""
+    def may_send(self) -> bool:
+        """Return whether a call that was taken may still leave: False if others may count this process as dead."""
 
-    def unsent(self, call: int) -> None:
-        """The call never left: it does not count."""
+    def give_back(self, call: int, answered_at: float | None) -> None:
+        """End a call: it counts for one window after `answered_at`, which may lie ahead; None means that it never left."""
 
     def counted(self, now: float) -> int:
-        """How many calls count now."""
+        """Return how many calls count now, as far as this process knows."""
 
     def hold(self, until: float, now: float) -> None:
-        """No call may leave before `until`, in no run that shares the key."""
+        """Let no call of the key leave before `until`, in no process that shares the key."""
 
     def held_until(self, now: float) -> float:
-        """Return the moment before which no call of the key may leave; in the past if it is not held."""
+        """Return the moment before which no call may leave, whoever asked for that; in the past if the key is not held."""
+
+    def teach(self, estimate: LimitEstimate) -> None:
+        """Let everybody who shares the key know what its limit was seen to be."""
+
+    def taught(self) -> LimitEstimate | None:
+        """Return what another process has taught since the last call of this method; None if nothing."""
 
 
 class MemoryWindow:
-    """A `CallWindow` in memory. Moments are the event loop's clock, in seconds; every operation is O(1) amortized."""
+    """A `CallWindow` in memory. Every operation is O(1) amortized."""
 
     def __init__(self, per_s: float) -> None:
         self._span_s = span_s(per_s)
@@ -74,30 +90,38 @@ class MemoryWindow:
         self._forget(now)
         return len(self._on_wire) + len(self._free_at)
 
-    def room_at(self, now: float, limit: int) -> float | None:
+    def when(self, now: float, limit: int) -> float | None:
         excess = self.counted(now) - limit
         if excess < 0:
             return now
         # answered calls leave the window in the order of their answers; the one that makes room is the excess-th
         return self._free_at[excess] if excess < len(self._free_at) else None
 
-    def leave(self, now: float, limit: int) -> int | None:
-        if self.counted(now) >= limit:
+    async def take(self, now: float, limit: int) -> int | None:
+        if self.counted(now) >= limit or now < self._held_until:
             return None
+        return self.add()
+
+    def add(self) -> int:
+        """Count a call, whatever the limit; return its number."""
         self._next += 1
         self._on_wire.add(self._next)
         return self._next
 
-    def answered(self, call: int, now: float) -> None:
+    def may_send(self) -> bool:
+        return True
+
+    def give_back(self, call: int, answered_at: float | None) -> None:
+        if call not in self._on_wire:
+            return
         self._on_wire.discard(call)
-        at, later = now + self._span_s, []
+        if answered_at is None:
+            return
+        at, later = answered_at + self._span_s, []
         while self._free_at and self._free_at[-1] > at:
             later.append(self._free_at.pop())
         self._free_at.append(at)
         self._free_at.extend(reversed(later))
-
-    def unsent(self, call: int) -> None:
-        self._on_wire.discard(call)
 
     def hold(self, until: float, now: float) -> None:
         del now
@@ -106,3 +130,9 @@ class MemoryWindow:
     def held_until(self, now: float) -> float:
         del now
         return self._held_until
+
+    def teach(self, estimate: LimitEstimate) -> None:
+        """Nobody shares the key."""
+
+    def taught(self) -> LimitEstimate | None:
+        return None

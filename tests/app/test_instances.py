@@ -9,6 +9,7 @@ from orchestrator.app.instances import make_ledgers
 from orchestrator.app.state import open_state
 from orchestrator.manifest.load import make_manifest
 from tests.app.contexts import make_context
+from tests.quota.windows import at_once
 
 MANIFEST = """
 instances:
@@ -31,8 +32,8 @@ def test_a_key_that_two_instances_name_has_one_budget(tmp_path: Path, *, with_st
         first, same, other = ledger(one, one.keys[0]), ledger(two, two.keys[0]), ledger(two, two.keys[1])
         now = state.clock.now() if state is not None else 0.0
         for ours in (first, same):
-            assert all(ours.leave(now, 60) is not None for _ in range(30))
+            assert all(at_once(ours.take(now, 60)) is not None for _ in range(30))
         assert [each.counted(now) for each in (first, same, other)] == [60, 60, 0]
-        assert first.leave(now, 60) is None
-        assert same.leave(now, 60) is None
-        assert other.leave(now, 60) is not None
+        assert at_once(first.take(now, 60)) is None
+        assert at_once(same.take(now, 60)) is None
+        assert at_once(other.take(now, 60)) is not None

@@ -6,15 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.journal.database import Database, JournalError, Layout, Patience, fit
+from orchestrator.journal.database import JournalError, Layout, Patience, fit
+from orchestrator.journal.sqlite import SqliteDatabase as Database
 
 ONE = Layout(
+    name="test",
     application_id=77,
     migrations=("-- a comment; with a semicolon\nCREATE TABLE a (x TEXT);\nCREATE INDEX b ON a (x)",),
     durable=True,
 )
 TWO = Layout(
-    application_id=77, migrations=(*ONE.migrations, "ALTER TABLE a ADD COLUMN y TEXT DEFAULT 'new'"), durable=True
+    name="test",
+    application_id=77,
+    migrations=(*ONE.migrations, "ALTER TABLE a ADD COLUMN y TEXT DEFAULT 'new'"),
+    durable=True,
 )
 
 
@@ -116,7 +121,10 @@ def test_a_migration_happens_whole_or_not_at_all(tmp_path: Path) -> None:
     """One that breaks leaves the version and the tables that were there."""
     path = made(tmp_path / "j.db", rows=1)
     bad = Layout(
-        application_id=77, migrations=(*ONE.migrations, "CREATE TABLE c (x);\nCREATE TABLE a (x)"), durable=True
+        name="test",
+        application_id=77,
+        migrations=(*ONE.migrations, "CREATE TABLE c (x);\nCREATE TABLE a (x)"),
+        durable=True,
     )
     with pytest.raises(JournalError):
         Database.open(path, bad)
@@ -176,4 +184,5 @@ def test_a_file_that_another_process_keeps_locked_is_an_error_in_time(tmp_path: 
 def test_any_text_fits() -> None:
     """Half of a surrogate pair, which JSON may hold and a database not, is spelled out."""
     assert fit("a\ud800b") == "a\\ud800b"
+    assert fit("a\0b") == "a\\x00b"
     assert fit(None) is None

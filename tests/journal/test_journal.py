@@ -8,10 +8,11 @@ import pytest
 
 from orchestrator.clock import Clock
 from orchestrator.journal.connections import instance_address, model_name
-from orchestrator.journal.database import Database, JournalError, Layout
+from orchestrator.journal.database import JournalError, Layout
 from orchestrator.journal.journal import FILE, Journal
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.records import CallStatus, NewRun, NewTarget, StoredRequest
+from orchestrator.journal.sqlite import SqliteDatabase as Database
 from orchestrator.journal.steps import KEPT_DURATIONS, Steps
 from orchestrator.planning.plan import Target
 from tests.rehearsal import manifest_text, model, read_manifest
@@ -364,7 +365,9 @@ def test_a_chain_of_retries_is_known_from_each_of_its_runs(desk: Desk) -> None:
 
 def test_a_journal_of_the_first_version_opens(tmp_path: Path) -> None:
     """Its runs keep their history under the manifest's path; their working directory is unknown, and their open jobs known."""
-    first = Layout(application_id=JOURNAL.application_id, migrations=JOURNAL.migrations[:1], durable=True)
+    first = Layout(
+        name="journal", application_id=JOURNAL.application_id, migrations=JOURNAL.migrations[:1], durable=True
+    )
     old = Database.open(tmp_path / FILE, first)
     old.change(
         "INSERT INTO runs (id, root, trigger, manifest_path, manifest_file, manifest_sha256, lock, began_at)"

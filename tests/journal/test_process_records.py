@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.locks import Locks, lane_prefix, root_lock, run_lock
-from orchestrator.journal.processes import ProcessRecord
+from orchestrator.journal.processes import LocalProcess
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -26,12 +26,12 @@ class Moments:
         return self.now
 
 
-def enter(folder: Path, run: str, clock: Moments | None = None, boot: str = "b") -> ProcessRecord:
+def enter(folder: Path, run: str, clock: Moments | None = None, boot: str = "b") -> LocalProcess:
     """Begin to be at work."""
-    return ProcessRecord.enter(folder, run=run, since=AT, now=clock or Moments(), boot=boot)
+    return LocalProcess.enter(folder, run=run, since=AT, now=clock or Moments(), boot=boot)
 
 
-def die(owner: ProcessRecord) -> None:
+def die(owner: LocalProcess) -> None:
     """What the operating system does when a process dies: its files are closed, nothing is tidied up."""
     owner.database.close()
     owner._lock.release()
@@ -84,8 +84,8 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     """SIGKILL, in a process of its own."""
     program = (
         "import sys, time; from pathlib import Path; from datetime import datetime, UTC\n"
-        "from orchestrator.journal.processes import ProcessRecord; from orchestrator.journal.locks import Locks\n"
-        "o = ProcessRecord.enter(Path(sys.argv[1]), run='killed', since=datetime.now(UTC), now=time.monotonic, boot='b')\n"
+        "from orchestrator.journal.processes import LocalProcess; from orchestrator.journal.locks import Locks\n"
+        "o = LocalProcess.enter(Path(sys.argv[1]), run='killed', since=datetime.now(UTC), now=time.monotonic, boot='b')\n"
         "Locks(o).take('x', since=datetime.now(UTC)); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.clock import Clock
-from orchestrator.journal.database import Database, JournalError
+from orchestrator.journal.database import JournalError
 from orchestrator.journal.group_commit import GroupCommit
 from orchestrator.journal.journal import FILE, Journal
 from orchestrator.journal.processes import FILE as SHARED_FILE
-from orchestrator.journal.processes import ProcessRecord
+from orchestrator.journal.processes import LocalProcess
+from orchestrator.journal.sqlite import SqliteDatabase as Database
 from orchestrator.simulator import virtual
 from tests.journal.test_database import ONE, made
 
@@ -32,12 +33,12 @@ from pathlib import Path
 from orchestrator.clock import Clock
 from orchestrator.journal.database import Patience
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.processes import ProcessRecord
+from orchestrator.journal.processes import LocalProcess
 
 folder, clock = Path(sys.argv[1]), Clock(time.monotonic, lambda: datetime.now(UTC))
 patience = Patience(sleep=time.sleep)
 journal = Journal.open(folder, clock=clock, boot="b", patience=patience)
-owner = ProcessRecord.enter(folder, run="writer", since=clock.utcnow(), now=clock.now, boot="b", patience=patience)
+owner = LocalProcess.enter(folder, run="writer", since=clock.utcnow(), now=clock.now, boot="b", patience=patience)
 print("open", flush=True)
 for line in sys.stdin:
     with journal._database.write() as connection:
@@ -46,7 +47,7 @@ for line in sys.stdin:
             (line.strip(),),
         )
     with owner.database.write() as connection:
-        connection.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, '')", (line.strip(), owner.token))
+        connection.execute("INSERT INTO locks VALUES (?, ?, '') ON CONFLICT (name) DO UPDATE SET owner = excluded.owner", (line.strip(), owner.token))
     print(line.strip(), flush=True)
 owner.leave()
 journal.close()
@@ -183,10 +184,10 @@ def test_one_process_may_open_the_files_twice(tmp_path: Path) -> None:
     """Two runs in one process: when the first has closed its files, those of the second are still there for others."""
     folder = old_folder(tmp_path)
 
-    def opened() -> tuple[Journal, ProcessRecord]:
+    def opened() -> tuple[Journal, LocalProcess]:
         return (
             Journal.open(folder, clock=CLOCK, boot="b"),
-            ProcessRecord.enter(folder, run="r", since=CLOCK.utcnow(), now=CLOCK.now, boot="b"),
+            LocalProcess.enter(folder, run="r", since=CLOCK.utcnow(), now=CLOCK.now, boot="b"),
         )
 
     (one, mine), (two, yours) = opened(), opened()
@@ -208,7 +209,7 @@ def test_one_process_may_open_the_files_twice(tmp_path: Path) -> None:
 def test_files_that_were_taken_away_are_an_error(suffix: str, tmp_path: Path) -> None:
     """What is written into a removed or replaced file is lost: the write and the wait for the disk fail and say so."""
     database = Database.open(made(tmp_path / "j.db"), ONE)
-    syncing = GroupCommit(database)
+    syncing = GroupCommit(database.force)
     virtual.run(syncing.wait())
     path = tmp_path / f"j.db{suffix}"
     path.rename(tmp_path / "away")

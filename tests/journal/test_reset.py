@@ -9,11 +9,11 @@ from orchestrator.clock import Clock
 from orchestrator.errors import LockedError
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.processes import ProcessRecord
+from orchestrator.journal.processes import LocalProcess
 from orchestrator.journal.reset import reset_state
-from orchestrator.journal.shared_window import SharedWindow
+from orchestrator.journal.shared_window import OwnSlots, SharedWindow
 from orchestrator.journal.state_folder import read_salt
-from orchestrator.quota.window import MemoryWindow
+from tests.quota.windows import at_once
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CLOCK = Clock(lambda: 100.0, lambda: AT)
@@ -24,9 +24,9 @@ def reset(folder: Path) -> Path | None:
     return reset_state(folder, at=AT, now=100.0, boot="b")
 
 
-def enter(folder: Path) -> ProcessRecord:
+def enter(folder: Path) -> LocalProcess:
     """Begin to be at work."""
-    return ProcessRecord.enter(folder, run="r", since=AT, now=CLOCK.now, boot="b")
+    return LocalProcess.enter(folder, run="r", since=AT, now=CLOCK.now, boot="b")
 
 
 def used(folder: Path) -> None:
@@ -66,11 +66,10 @@ def test_the_next_run_waits_for_a_window(tmp_path: Path) -> None:
     used(tmp_path)
     reset(tmp_path)
     owner = enter(tmp_path)
-    window = SharedWindow(
-        owner, key="k", requests=5, per_s=60.0, shared=False, own=MemoryWindow(60.0), broke=lambda _: None
-    )
-    assert 160 <= window.held_until(100.0) < 161
-    assert window.leave(100.0, 5) is None
+    window = SharedWindow(OwnSlots(owner, "k", 60.0), requests=5, is_share=False, broke=lambda _: None)
+    assert at_once(window.take(100.0, 5)) is None
+    assert at_once(window.take(160.0, 5)) is None
+    assert at_once(window.take(161.0, 5)) is not None
     owner.leave()
 
 

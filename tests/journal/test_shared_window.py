@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.journal.database import JournalError
-from orchestrator.journal.processes import FILE, ProcessRecord, record_gap
-from orchestrator.journal.shared_window import SharedWindow, key_name
+from orchestrator.journal.processes import FILE, LocalProcess, record_gap
+from orchestrator.journal.shared_window import OwnSlots, SharedWindow, key_name
 from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.key import KeyQuota
-from orchestrator.quota.window import LedgerLost, MemoryWindow
+from orchestrator.quota.window import LedgerLost
 from orchestrator.simulator import virtual
 from tests.journal.test_process_records import Moments, die, enter
 from tests.machine import quick_folder
+from tests.quota.windows import at_once
 
 LIMIT, PER_S = 5, 60.0
 
@@ -28,7 +29,7 @@ LIMIT, PER_S = 5, 60.0
 class Process:
     """A process that shares the key: its window, and its calls on the wire."""
 
-    owner: ProcessRecord
+    owner: LocalProcess
     window: SharedWindow
     broke: list[JournalError]
     on_wire: list[int] = field(default_factory=list)
@@ -40,9 +41,7 @@ def process(
     """Another process on this machine."""
     broke: list[JournalError] = []
     owner = enter(folder, "run", clock, boot)
-    window = SharedWindow(
-        owner, key=key, requests=limit, per_s=PER_S, shared=shared, own=MemoryWindow(PER_S), broke=broke.append
-    )
+    window = SharedWindow(OwnSlots(owner, key, PER_S), requests=limit, is_share=shared, broke=broke.append)
     return Process(owner, window, broke)
 
 
@@ -57,10 +56,10 @@ def processes(folder: Path, clock: Moments, count: int, **options: object) -> It
 
 def send(one: Process, now: float, limit: int = LIMIT) -> bool:
     """One call leaves, where it may."""
-    at = one.window.room_at(now, limit)
+    at = one.window.when(now, limit)
     if at is None or at > now:
         return False
-    call = one.window.leave(now, limit)
+    call = at_once(one.window.take(now, limit))
     if call is not None:
         one.on_wire.append(call)
     return call is not None
@@ -73,11 +72,11 @@ def test_what_one_sends_counts_for_all(tmp_path: Path) -> None:
         assert all(send(one, clock.now) for _ in range(LIMIT))
         assert not send(one, clock.now)
         assert not send(two, clock.now)
-        assert two.window.counted(clock.now) == LIMIT
+        assert seen_by(two, clock.now) == LIMIT
         for call in one.on_wire:
             clock.now += 1
-            one.window.answered(call, clock.now)
-        at = two.window.room_at(clock.now, LIMIT)
+            one.window.give_back(call, clock.now)
+        at = two.window.when(clock.now, LIMIT)
         assert at is not None
         # it looks again before that moment, since the other's calls may turn out otherwise, but never later
         assert at <= clock.now - LIMIT + 1 + PER_S * 1.001
@@ -90,7 +89,7 @@ def test_what_never_left_does_not_count(tmp_path: Path) -> None:
     clock = Moments()
     with processes(tmp_path, clock, 2) as (one, two):
         assert all(send(one, clock.now) for _ in range(LIMIT))
-        one.window.unsent(one.on_wire.pop())
+        one.window.give_back(one.on_wire.pop(), None)
         assert [send(two, clock.now), send(two, clock.now)] == [True, False]
 
 
@@ -99,8 +98,10 @@ def test_only_own_answers_can_make_room(tmp_path: Path) -> None:
     clock = Moments()
     with processes(tmp_path, clock, 2) as (one, two):
         assert all(send(one, clock.now) for _ in range(LIMIT))
-        assert one.window.room_at(clock.now, LIMIT) is None
-        at = two.window.room_at(clock.now, LIMIT)
+        assert not send(one, clock.now)
+        assert one.window.when(clock.now, LIMIT) is None
+        assert not send(two, clock.now)
+        at = two.window.when(clock.now, LIMIT)
         assert at is not None
         assert 0 < at - clock.now <= 1
 
@@ -123,7 +124,7 @@ def test_what_a_killed_run_had_sent_stays_in_the_window(tmp_path: Path) -> None:
     clock = Moments()
     one, two = process(tmp_path, clock), process(tmp_path, clock)
     assert all(send(one, clock.now) for _ in range(LIMIT))
-    one.window.answered(one.on_wire[0], clock.now)
+    one.window.give_back(one.on_wire[0], clock.now)
     die(one.owner)
     clock.now += 10
     assert not send(two, clock.now)
@@ -139,7 +140,7 @@ def test_what_a_run_that_ended_had_sent_stays_too(tmp_path: Path) -> None:
     clock = Moments()
     one = process(tmp_path, clock)
     assert all(send(one, clock.now) for _ in range(LIMIT))
-    one.window.answered(one.on_wire[0], clock.now)
+    one.window.give_back(one.on_wire[0], clock.now)
     one.owner.leave()
     clock.now += 30
     two = process(tmp_path, clock)
@@ -155,7 +156,7 @@ def test_another_start_of_the_machine_begins_a_window_anew(tmp_path: Path) -> No
     one = process(tmp_path, clock)
     assert all(send(one, clock.now) for _ in range(LIMIT))
     for call in one.on_wire:
-        one.window.answered(call, clock.now)
+        one.window.give_back(call, clock.now)
     one.owner.leave()
     for boot, now in (("b2", 5.0), ("b2", 1.0)):
         clock.now = now
@@ -179,8 +180,8 @@ def test_a_share_is_ones_own_and_the_limit_everybodys(tmp_path: Path) -> None:
     assert [send(part, clock.now, 2) for _ in range(3)] == [True, True, False]
     assert [send(whole, clock.now) for _ in range(2)] == [True, False]
     for call in part.on_wire:
-        part.window.answered(call, clock.now)
-    at = part.window.room_at(clock.now, 2)
+        part.window.give_back(call, clock.now)
+    at = part.window.when(clock.now, 2)
     assert at is not None
     assert at > clock.now
     whole.owner.leave()
@@ -198,7 +199,7 @@ def test_nobody_takes_more_than_a_part_while_others_wait(tmp_path: Path) -> None
                 one = mine[k]
                 while send(one, clock.now):
                     sent[k] += 1
-                    one.window.answered(one.on_wire.pop(), clock.now)
+                    one.window.give_back(one.on_wire.pop(), clock.now)
             clock.now += 0.2
         assert sum(sent) >= 0.95 * 12 * LIMIT
         assert min(sent) >= 0.4 * sum(sent)
@@ -210,11 +211,17 @@ def test_a_share_that_nobody_takes_is_not_wasted(tmp_path: Path) -> None:
     with processes(tmp_path, clock, 2) as (one, two):
         assert all(send(one, clock.now) for _ in range(LIMIT))
         assert not send(two, clock.now)
-        one.window.unsent(one.on_wire.pop())
-        one.window.unsent(one.on_wire.pop())
+        one.window.give_back(one.on_wire.pop(), None)
+        one.window.give_back(one.on_wire.pop(), None)
         assert not send(one, clock.now)
         clock.now += 0.11
         assert send(one, clock.now)
+
+
+def seen_by(one: Process, now: float) -> int:
+    """How many calls count, as the store says."""
+    assert at_once(one.window.take(now, 0)) is None
+    return one.window.counted(now)
 
 
 def read_only(one: Process, *, on: bool) -> None:
@@ -233,15 +240,15 @@ def test_a_file_that_cannot_be_written_lets_no_call_leave(tmp_path: Path) -> Non
             clock.now += 0.1
         assert len(one.broke) == 1
         assert one.window.counted(clock.now) == 1
-        one.window.answered(one.on_wire.pop(), clock.now)
-        assert two.window.counted(clock.now) == 1
+        one.window.give_back(one.on_wire.pop(), clock.now)
+        assert seen_by(two, clock.now) == 1
         read_only(one, on=False)
         clock.now += 1
         assert [send(one, clock.now) for _ in range(LIMIT)] == [True] * (LIMIT - 1) + [False]
-        assert two.window.counted(clock.now) == LIMIT
+        assert seen_by(two, clock.now) == LIMIT
         # the answer that came meanwhile has been written: its call leaves the window one window after it
         clock.now += PER_S - 0.9
-        assert two.window.counted(clock.now) == LIMIT - 1
+        assert seen_by(two, clock.now) == LIMIT - 1
         read_only(one, on=True)
         send(one, clock.now)
         clock.now += 6
@@ -273,7 +280,7 @@ def test_what_a_run_sent_before_the_file_was_locked_counts_for_the_next_one(tmp_
     holder = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     for call in one.on_wire:
-        one.window.answered(call, clock.now)
+        one.window.give_back(call, clock.now)
     one.owner.leave()
     holder.execute("ROLLBACK")
     holder.close()
@@ -292,11 +299,11 @@ def test_a_hold_is_everybodys(tmp_path: Path) -> None:
         one.window.hold(clock.now + 30, clock.now)
         # a shorter one does not shorten it
         two.window.hold(clock.now + 5, clock.now)
+        assert at_once(two.window.take(clock.now, LIMIT)) is None
         assert two.window.held_until(clock.now) == clock.now + 30
-        assert two.window.leave(clock.now, LIMIT) is None
         late, other = process(tmp_path, clock), process(tmp_path, clock, key="l")
+        assert not send(late, clock.now)
         assert late.window.held_until(clock.now) == clock.now + 30
-        assert other.window.held_until(clock.now) < clock.now
         assert send(other, clock.now)
         clock.now += 30.1
         assert send(two, clock.now)
@@ -305,6 +312,7 @@ def test_a_hold_is_everybodys(tmp_path: Path) -> None:
     # after the machine's start its moment means nothing: the whole wait begins anew
     clock.now = 1.0
     after = process(tmp_path, clock, boot="b2")
+    assert not send(after, clock.now)
     assert after.window.held_until(clock.now) == 31.0
     after.owner.leave()
 
@@ -314,10 +322,10 @@ def test_after_a_gap_each_key_waits_for_a_window(tmp_path: Path) -> None:
     clock = Moments()
     record_gap(tmp_path, now=clock.now, boot="b")
     one = process(tmp_path, clock)
-    assert one.window.held_until(clock.now) > clock.now + PER_S - 1
-    assert one.window.leave(clock.now, LIMIT) is None
-    clock.now += PER_S * 1.01
-    assert one.window.held_until(clock.now) < clock.now
+    assert at_once(one.window.take(clock.now, LIMIT)) is None
+    clock.now += PER_S - 1
+    assert at_once(one.window.take(clock.now, LIMIT)) is None
+    clock.now += PER_S * 0.02
     assert send(one, clock.now)
     one.owner.leave()
 
@@ -343,6 +351,8 @@ def test_keys_of_two_runs_pause_together_and_start_gently(tmp_path: Path) -> Non
             assert two.ready_at(clock.now) <= clock.now
             assert one.throttled(call, clock.now, clock.now + 1, 30.0)
             clock.now += 2
+            # it hears of the hold when it asks for a place
+            assert await two.leave(clock.now) is None
             assert two.ready_at(clock.now) == one.ready_at(clock.now) == clock.now + 29
             assert two.holds == 0
             clock.now += 29
@@ -380,11 +390,11 @@ def test_no_window_ever_holds_more_than_the_limit(acts: list[tuple[int, str, flo
                 assert len(counting) <= LIMIT
             elif act == "answer" and one.on_wire:
                 call = one.on_wire.pop(0)
-                one.window.answered(call, clock.now)
+                one.window.give_back(call, clock.now)
                 ended[life[k], call] = clock.now
             elif act == "unsent" and one.on_wire:
                 call = one.on_wire.pop(0)
-                one.window.unsent(call)
+                one.window.give_back(call, None)
                 del left[life[k], call]
             elif act == "die":
                 for call in one.on_wire:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.journal.boot import boot_id
 from orchestrator.journal.database import JournalError
+from orchestrator.journal.moments import boot_id
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
 
 

@@ -308,7 +308,7 @@ def test_the_budget_that_is_left() -> None:
 class LostLedger(MemoryWindow):
     """A log that cannot be used from the first moment on."""
 
-    def room_at(self, now: float, limit: int) -> float | None:
+    def when(self, now: float, limit: int) -> float | None:
         raise LedgerLost("lost")
 
 

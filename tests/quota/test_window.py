@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator.limits import Limit, RequestLimit
+from tests.quota.windows import at_once
 
 KINDS = ("sliding", "fixed", "bucket")
 RATES = [(60, 60.0), (10, 1.0), (5, 2.5), (1, 1.0)]
@@ -28,11 +29,11 @@ def play(
         while True:
             while answers and answers[0][0] <= now:
                 at, call = heapq.heappop(answers)
-                window.answered(call, at)
-            left = window.leave(now, requests)
+                window.give_back(call, at)
+            left = at_once(window.take(now, requests))
             if left is not None:
                 break
-            room_at = window.room_at(now, requests)
+            room_at = window.when(now, requests)
             now = min(answers[0][0] if answers else math.inf, math.inf if room_at is None else room_at)
         arrivals.append(now + there_s)
         heapq.heappush(answers, (now + there_s + back_s, left))
@@ -66,23 +67,23 @@ def test_nearly_all_is_used(delay_s: float) -> None:
 def test_a_call_without_an_answer_counts_for_ever() -> None:
     """While a call is on the wire nobody knows when the server counts it, so that it keeps its place."""
     window = MemoryWindow(10.0)
-    call = window.leave(0.0, 1)
+    call = at_once(window.take(0.0, 1))
     assert call is not None
-    assert (window.leave(1e6, 1), window.room_at(1e6, 1)) == (None, None)
-    window.answered(call, 1e6)
-    at = window.room_at(1e6, 1)
+    assert (at_once(window.take(1e6, 1)), window.when(1e6, 1)) == (None, None)
+    window.give_back(call, 1e6)
+    at = window.when(1e6, 1)
     assert at is not None
     assert 10.0 < at - 1e6 < 10.1
-    assert window.room_at(at, 1) == at
-    assert window.leave(at, 1) is not None
+    assert window.when(at, 1) == at
+    assert at_once(window.take(at, 1)) is not None
 
 
 def test_a_call_that_never_left_counts_nothing() -> None:
     """What is proven unsent gives its place back at once."""
     window = MemoryWindow(60.0)
-    call = window.leave(0.0, 60)
+    call = at_once(window.take(0.0, 60))
     assert call is not None
-    window.unsent(call)
+    window.give_back(call, None)
     assert window.counted(0.0) == 0
 
 
@@ -94,16 +95,16 @@ def test_a_call_that_never_left_counts_nothing() -> None:
 def test_room_at_is_when_there_is_room(answered: list[float], on_wire: int, limit: int) -> None:
     """`room_at` names the very moment from which a call may leave, for any limit that was learned meanwhile."""
     window = MemoryWindow(60.0)
-    calls = [window.leave(0.0, 1000) for _ in answered]
+    calls = [at_once(window.take(0.0, 1000)) for _ in answered]
     for _ in range(on_wire):
-        window.leave(0.0, 1000)
+        at_once(window.take(0.0, 1000))
     for call, answered_at in zip(calls, sorted(answered), strict=True):
         assert call is not None
-        window.answered(call, answered_at)
-    at = window.room_at(50.0, limit)
+        window.give_back(call, answered_at)
+    at = window.when(50.0, limit)
     if at is None:
         assert on_wire >= limit
         assert window.counted(1e9) >= limit
     else:
-        assert at == 50.0 or window.leave(math.nextafter(at, 0.0), limit) is None
-        assert window.leave(at, limit) is not None
+        assert at == 50.0 or at_once(window.take(math.nextafter(at, 0.0), limit)) is None
+        assert at_once(window.take(at, limit)) is not None

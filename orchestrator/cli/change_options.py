@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from orchestrator.cli.command_line import in_section
 from orchestrator.cli.options import NAME_OR_FILE, PATH, option
+from orchestrator.cli.suggestions import suggest_dialects
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,6 +54,7 @@ def change_options(command: F) -> F:
         option(
             "--dialect",
             metavar="NAME",
+            shell_complete=suggest_dialects,
             help=f"The SQL dialect of the migrations: {', '.join(DIALECTS)}. [postgres, with a warning]",
         ),
         option(
@@ -70,4 +73,4 @@ def change_options(command: F) -> F:
         ),
     ):
         command = decorate(command)
-    return command
+    return in_section("Changes", command)

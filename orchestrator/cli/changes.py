@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from orchestrator.cli.change_options import change_options
+from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import option
 
 
-@click.command("changes")
+@program_command(
+    "changes",
+    "omni-refresh changes --ddl migrations/ --dialect snowflake",
+    "omni-refresh changes --dbt-target target --json",
+)
 @change_options
 @option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a list.")
 def command(*, as_json: bool, **options: Any) -> int:

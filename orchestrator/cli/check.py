@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import log_options, manifest_argument, option
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.manifest.manifest import Manifest
 
 
-@click.command("check")
+@program_command("check", "omni-refresh check nightly.yaml", "omni-refresh check nightly.yaml --online")
 @manifest_argument
 @option(
     "--online",

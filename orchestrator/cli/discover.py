@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import PATH, log_options, option
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.survey.model_listing import Difference, Stock
 
 
-@click.command("discover")
+@program_command("discover", "omni-refresh discover -o models.yaml", "omni-refresh discover --diff nightly.yaml")
 @option(
     "--base-url",
     metavar="URL",
@@ -41,7 +42,11 @@ if TYPE_CHECKING:
     help="Instead of writing a manifest, show which models this one lacks and which are gone.",
 )
 @option(
-    "--output", type=PATH, metavar="PATH", help="Write to PATH instead of stdout. An existing file is not overwritten."
+    "--output",
+    "-o",
+    type=PATH,
+    metavar="PATH",
+    help="Write to PATH instead of stdout. An existing file is not overwritten.",
 )
 @option("--force", is_flag=True, help="With --output: overwrite an existing file.")
 @option("--json", "as_json", is_flag=True, help="With --diff: print one JSON document.")

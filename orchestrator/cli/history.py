@@ -6,10 +6,13 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import log_options, option
 
 
-@click.command("history")
+@program_command(
+    "history", "omni-refresh history", "omni-refresh history --model Sales", "omni-refresh history --flaky"
+)
 @option("--model", metavar="NAME", help="Show the outcome of one target, by its name or its model's id, in each run.")
 @option(
     "--flaky",

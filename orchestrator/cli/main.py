@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,27 +14,47 @@ from typing import Any, NoReturn
 import click
 
 from orchestrator import __version__
+from orchestrator.cli.command_line import after_command, write_examples
+from orchestrator.cli.options import log_options
 from orchestrator.cli.streams import opened_streams
 from orchestrator.errors import OmniRefreshError, UsageError
 
 _INTERRUPTED = 130
 _RESULT_LOST = 5
+_VARIABLE = "_OMNI_REFRESH_COMPLETE"
 
-# command: (module under orchestrator.cli, what the list of commands says of it)
-COMMANDS = {
-    "run": ("run", "Refresh the models of a manifest and follow each job to its end."),
-    "plan": ("plan", "Show what run would do: refreshes, calls, time. Sends no refresh."),
-    "changes": ("changes", "Show what migrations, a dbt invocation or a list of names changed."),
-    "resume": ("resume", "Continue a run that was cut off."),
-    "retry": ("retry", "Run again what did not succeed in an earlier run."),
-    "history": ("history", "List earlier runs and how long each model takes."),
-    "report": ("report", "Write an earlier run's report again, in any format."),
-    "check": ("check", "Check a manifest offline; with --online, also against its instances."),
-    "discover": ("discover", "Write a manifest of an instance's models."),
-    "simulate": ("simulate", "Serve a simulated Omni instance on this machine."),
-    "state": ("state_commands", "Manage the state folder: move damaged state aside."),
-    "schema": ("schema", "Print the JSON Schema of the manifest, the report or a simulator's scenario."),
+# section: command: (module under orchestrator.cli, what the list of commands says of it)
+SECTIONS = {
+    "Refresh": {
+        "run": ("run", "Refresh the models of a manifest and follow each job to its end."),
+        "plan": ("plan", "Show what run would do: refreshes, calls, time. Sends no refresh."),
+        "resume": ("resume", "Continue a run that was cut off."),
+        "retry": ("retry", "Run again what did not succeed in an earlier run."),
+    },
+    "Earlier runs": {
+        "history": ("history", "List earlier runs and how long each model takes."),
+        "report": ("report", "Write an earlier run's report again, in any format."),
+    },
+    "Manifests": {
+        "check": ("check", "Check a manifest offline; with --online, also against its instances."),
+        "discover": ("discover", "Write a manifest of an instance's models."),
+        "changes": ("changes", "Show what migrations, a dbt invocation or a list of names changed."),
+        "schema": ("schema", "Print the JSON Schema of the manifest, the report or a simulator's scenario."),
+    },
+    "Tools": {
+        "simulate": ("simulate", "Serve a simulated Omni instance on this machine."),
+        "state": ("state_commands", "Manage the state folder: move damaged state aside."),
+        "completion": ("completion", "Print the completion script of a shell."),
+    },
 }
+COMMANDS = {name: about for commands in SECTIONS.values() for name, about in commands.items()}
+
+EXAMPLES = (
+    "omni-refresh check nightly.yaml",
+    "omni-refresh run nightly.yaml",
+    "omni-refresh run nightly.yaml -s tag:finance -o report.html",
+    "omni-refresh retry",
+)
 
 
 class _Commands(click.Group):
@@ -54,8 +75,28 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, words) for name, (_, words) in commands.items()])
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        records = [
+            record for param in (*_global_options(), *self.get_params(ctx)) if (record := param.get_help_record(ctx))
+        ]
+        with formatter.section("Global options, before or after the command"):
+            formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        write_examples(formatter, EXAMPLES)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        def accepted(name: str) -> set[str]:
+            command = self.get_command(ctx, name)
+            return {word for param in (command.params if command else ()) for word in param.opts}
+
+        return super().parse_args(ctx, after_command(args, _global_options(), accepted))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -69,8 +110,17 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _global_options() -> Sequence[click.Parameter]:
+    """The options that every command with a log has, and that may stand before the command as well."""
+
+    @log_options
+    def holder() -> None: ...
+
+    return tuple(reversed(getattr(holder, "__click_params__", ())))
+
+
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="omni-refresh", message="%(prog)s %(version)s")
+@click.version_option(__version__, "-V", "--version", prog_name="omni-refresh", message="%(prog)s %(version)s")
 def cli() -> None:
     """Refresh the schemas of many Omni models within the API's rate limit, and report one outcome per model.
 
@@ -113,6 +163,11 @@ def _ignore_signals() -> None:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run the program; its exit code."""
+    if _VARIABLE in os.environ:
+        from orchestrator.cli.completion import complete
+
+        if complete(cli):
+            return 0
     try:
         code: Any = cli.main(args=args, prog_name="omni-refresh", standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
+
+from orchestrator.cli.command_line import HELP_SECTION, SectionedOption, in_section
+from orchestrator.cli.suggestions import suggest_files, suggest_runs, suggest_selectors
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,6 +58,10 @@ class FilePath(click.ParamType[str]):
             self.fail(f"{shown} cannot be a path", param, ctx)
         return text
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        """Files."""
+        return suggest_files(ctx, param, incomplete)
+
 
 class NameOrFile(FilePath):
     """A name, or `@` and the path of a file that lists names."""
@@ -82,7 +90,7 @@ _PROGRESS_HELP = (
 def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
     """A click option that is also read from `OMNI_REFRESH_<FLAG>`."""
     word = flag.removeprefix("--").partition("/")[0].replace("-", "_").upper()
-    return click.option(flag, *names, envvar=f"OMNI_REFRESH_{word}", show_envvar=False, **settings)
+    return click.option(flag, *names, cls=SectionedOption, envvar=f"OMNI_REFRESH_{word}", show_envvar=False, **settings)
 
 
 def manifest_argument(command: F) -> F:
@@ -94,17 +102,25 @@ def selection_options(command: F) -> F:
     """--select, --exclude, --allow-empty."""
     for decorate in (
         option("--allow-empty", is_flag=True, help="Do not fail if nothing is selected."),
-        option("--exclude", multiple=True, metavar="EXPR", help="Leave out what EXPR selects. Repeatable."),
         option(
-            "--select",
+            "--exclude",
             multiple=True,
             metavar="EXPR",
+            shell_complete=suggest_selectors,
+            help="Leave out what EXPR selects. Repeatable.",
+        ),
+        option(
+            "--select",
+            "-s",
+            multiple=True,
+            metavar="EXPR",
+            shell_complete=suggest_selectors,
             help="Select targets by name, by a glob over names, by model id, or by tag:T, instance:I, connection:C or "
             "branch:B. Comma means AND; repeat the option for OR.",
         ),
     ):
         command = decorate(command)
-    return command
+    return in_section("Selection", command)
 
 
 def log_options(command: F) -> F:
@@ -123,12 +139,14 @@ def log_options(command: F) -> F:
         option("--log-file", type=PATH, metavar="PATH", help="Also write the log to the end of this file, as JSON."),
     ):
         command = decorate(command)
-    return command
+    return in_section(HELP_SECTION, command)
 
 
 def run_or_manifest_argument(command: F) -> F:
     """The earlier run: its id, or the manifest whose latest run is meant."""
-    return click.argument("run", metavar="[RUN_ID|MANIFEST]", type=PATH, required=False)(command)
+    return click.argument("run", metavar="[RUN_ID|MANIFEST]", type=PATH, required=False, shell_complete=suggest_runs)(
+        command
+    )
 
 
 def report_options(command: F) -> F:
@@ -137,6 +155,7 @@ def report_options(command: F) -> F:
         option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout instead of the summary."),
         option(
             "--report",
+            "-o",
             multiple=True,
             type=PATH,
             metavar="PATH",
@@ -144,7 +163,7 @@ def report_options(command: F) -> F:
         ),
     ):
         command = decorate(command)
-    return command
+    return in_section("Report", command)
 
 
 def simulate_options(command: F) -> F:
@@ -167,7 +186,7 @@ def simulate_options(command: F) -> F:
         ),
     ):
         command = decorate(command)
-    return command
+    return in_section("Simulation", command)
 
 
 def _with_simulate(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -195,12 +214,13 @@ def run_options(command: F) -> F:
         going_on_options,
     ):
         command = decorate(command)
-    return command
+    return in_section("Run", command)
 
 
 def going_on_options(command: F) -> F:
     """The options that `run`, `resume` and `retry` share. A continued run keeps its own value for each that is not given."""
     for decorate in (
+        report_options,
         option(
             "--on-overlap",
             type=click.Choice(["fail", "wait", "proceed"]),
@@ -231,9 +251,10 @@ def going_on_options(command: F) -> F:
             help="Exit 1 if a refresh introduced new validation errors (models with `verify: validate`). New warnings are only "
             "listed.",
         ),
-        option("--fail-fast", is_flag=True, help="Submit nothing more after the first target that did not succeed."),
+        option(
+            "--fail-fast", "-x", is_flag=True, help="Submit nothing more after the first target that did not succeed."
+        ),
         option("--no-wait", is_flag=True, help="Submit the refreshes, and do not follow their jobs."),
-        report_options,
     ):
         command = decorate(command)
-    return command
+    return in_section("Run", command)

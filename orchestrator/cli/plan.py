@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from orchestrator.cli.change_options import change_options
+from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import log_options, manifest_argument, option, selection_options, simulate_options
 
 
-@click.command("plan")
+@program_command("plan", "omni-refresh plan nightly.yaml", "omni-refresh plan nightly.yaml --dbt-target target")
 @manifest_argument
 @selection_options
 @change_options

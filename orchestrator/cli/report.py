@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
+from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import log_options, report_options, run_or_manifest_argument
 
 
-@click.command("report")
+@program_command("report", "omni-refresh report", "omni-refresh report nightly.yaml -o report.html")
 @run_or_manifest_argument
 @report_options
 @log_options

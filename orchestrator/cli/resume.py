@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
+from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import going_on_options, log_options, run_or_manifest_argument
 
 
-@click.command("resume")
+@program_command("resume", "omni-refresh resume", "omni-refresh resume nightly.yaml")
 @run_or_manifest_argument
 @going_on_options
 @log_options

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
+from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import going_on_options, log_options, run_or_manifest_argument, selection_options
 
 
-@click.command("retry")
+@program_command("retry", "omni-refresh retry", "omni-refresh retry nightly.yaml -s tag:finance")
 @run_or_manifest_argument
 @selection_options
 @going_on_options

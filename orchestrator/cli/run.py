@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import click
-
 from orchestrator.cli.change_options import change_options
+from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import log_options, manifest_argument, run_options, selection_options
 
 
-@click.command("run")
+@program_command(
+    "run",
+    "omni-refresh run nightly.yaml",
+    "omni-refresh run nightly.yaml -s tag:finance -o report.html",
+    "omni-refresh run nightly.yaml --ddl migrations/ --dialect snowflake",
+    "omni-refresh run nightly.yaml --simulate",
+)
 @manifest_argument
 @selection_options
 @change_options

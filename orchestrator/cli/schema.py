@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 import click
 
+from orchestrator.cli.command_line import program_command
 
-@click.command("schema")
+
+@program_command("schema", "omni-refresh schema manifest > manifest.schema.json")
 @click.argument("what", type=click.Choice(["manifest", "report", "scenario"]))
 def command(what: str) -> int:
     """Print a JSON Schema: of the manifest, the report, or a simulator's scenario."""

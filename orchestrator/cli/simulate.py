@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import PATH, option
 
 
-@click.command("simulate")
+@program_command("simulate", "omni-refresh simulate --port 8080")
 @click.argument("scenario", type=PATH, required=False)
 @option(
     "--port",

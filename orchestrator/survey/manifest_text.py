@@ -45,6 +45,9 @@ def _escape(char: str) -> str:
 
 def _head(stock: Stock, instance: Instance, at: datetime) -> Iterator[str]:
     models, connections = len(stock.models), len(stock.by_connection())
+    yield "# yaml-language-server: $schema=manifest.schema.json"
+    yield "# For editors: omni-refresh schema manifest > manifest.schema.json"
+    yield "#"
     yield f"# What {_comment(instance.base_url)} had on {at:%Y-%m-%d}: {_count(models, 'model')} on {_count(connections, 'connection')}."
     yield "# Written by `omni-refresh discover`. Look it over, then `check --online`, `plan` and `run` it."
     yield "version: 1"

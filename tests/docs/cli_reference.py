@@ -36,6 +36,8 @@ def render_commands(group: click.Group) -> str:
         parts.append(f"| [`{name}`](#{anchor}) | {_cell(paragraphs[0])} |")
         sections += ["", f"### {name}", "", "```text", _usage(command, within), "```", ""]
         sections += ["\n\n".join(paragraphs), ""]
+        if examples := getattr(command, "examples", ()):
+            sections += ["```sh", *examples, "```", ""]
         options = [p for p in command.params if isinstance(p, click.Option)]
         sections += ["| option | environment | meaning |", "|---|---|---|"]
         sections += [_row(option, within) for option in options]

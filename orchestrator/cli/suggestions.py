@@ -82,6 +82,6 @@ def _run_ids() -> list[str]:
             # a suggestion makes no folder
             return []
         with open_state(quiet_context()) as state:
-            return [str(run["id"]) for run in make_history(state, limit=_MOST_RUNS)["runs"]]
+            return [str(run["id"]) for run in make_history(state, model=None, limit=_MOST_RUNS)["runs"]]
     except OmniRefreshError:
         return []

@@ -225,7 +225,7 @@ class _Run:
         self._unclear: list[bool] = [False] * len(self._pieces)
         self._of_routines: dict[str, bool] = {}
         for change in said.changes:
-            number = self._at(change.line)
+            number = self._at(change.line, str(change.name))
             is_loss = change.effect.value == "destructive"
             of_routine = _ROUTINE.match(content(self._pieces[number].text))
             for held in (self._changes[number], *([self._of_routines] if of_routine else [])):
@@ -236,13 +236,13 @@ class _Run:
             if not _TAKEN_BACK.match(content(self._pieces[number].text)):
                 self._compare(number, found, refused=number in self._refused)
 
-    def _at(self, line: int) -> int:
-        """The statement that holds a line: the last one that does not begin below it."""
-        found = 0
-        for number, piece in enumerate(self._pieces):
-            if piece.line <= line:
-                found = number
-        return found
+    def _at(self, line: int, name: str = "") -> int:
+        """Return the statement of a line: the last that does not begin below it; of several in a line, one that has the name."""
+        begun = [number for number, piece in enumerate(self._pieces) if piece.line <= line]
+        last = begun[-1] if begun else 0
+        beside = [number for number in begun if self._pieces[number].line == self._pieces[last].line]
+        table = name.rpartition(".")[2].lower()
+        return next((each for each in reversed(beside) if table in self._pieces[each].text.lower()), last)
 
     def _compare(self, number: int, found: Mapping[Place, str], *, refused: bool) -> None:
         """Record what is wrong with one statement."""

@@ -28,6 +28,9 @@ _PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 _INTEGERS = ("smallint", "integer", "bigint")
 
 
+_DIGITS = re.compile(r"(?:numeric|decimal)\((\d+),(\d+)\)")
+
+
 _LIMITED = re.compile(r"(.*)\((\d+)\)")
 
 
@@ -65,8 +68,11 @@ def _holds(new: str, old: str) -> bool:
     """Whether a type is the one that was or takes all of its values: a wider one, or a record that has got more fields."""
     if new in _INTEGERS and old in _INTEGERS:
         return _INTEGERS.index(new) >= _INTEGERS.index(old)
-    if new in {"text", "character varying"} and re.fullmatch(r"character varying\(\d+\)", old):
+    if new in {"text", "character varying"} and re.fullmatch(r"character(?: varying)?\(\d+\)", old):
         return True
+    digits, wider = _DIGITS.fullmatch(old), _DIGITS.fullmatch(new)
+    if digits and wider:
+        return int(wider[2]) >= int(digits[2]) and int(wider[1]) - int(wider[2]) >= int(digits[1]) - int(digits[2])
     grown, limited = _LIMITED.fullmatch(new), _LIMITED.fullmatch(old)
     if limited and "char" in limited[1] and (new == limited[1] or (grown and grown[1] == limited[1])):
         return not grown or int(grown[2]) >= int(limited[2])

@@ -57,10 +57,8 @@ _LINE_STOPS: Final = (
     r"|(?i:SELECT)\s++[\w.\"]++\()"
 )
 """Beginnings of lines at which `skip` stops: the statement may end before them."""
-_TEMPLATE: Final = re.compile(
-    r"<%[=\-]?[^\n]*?%>|\$\([^\W\d]\w*\)|&\{\w+\}|\$\{[^}\n]*\}?|\{\{.*?\}\}|\{%.*?%\}|\{\#.*?\#\}|\{[{%]", re.DOTALL
-)
-_BEGINS_TEMPLATE: Final = r"\{\{|\{%|\{\#|\$\{|<%|\$\(|&\{"
+_TEMPLATE: Final = r"<%[=\-]?[^\n]*?%>|\$\([^\W\d]\w*\)|&\{\w+\}|\$\{[^}\n]*\}?|\{\{.{0,400}?\}\}|\{%.{0,400}?%\}|\{\#.{0,400}?\#\}|\{[{%]"
+"""A tool's placeholder, in any place but a string, a comment or a quoted name."""
 _QUOTED_TEMPLATE: Final = re.compile(
     r"\{\{(?!\s*\w+\s*,)\s*-?\s*[^\W\d].*?\}\}|\{\{\s*['\"].*?\}\}|\{%.*?%\}|\$\{.*?\}|<%.*?%>|\$\(\w+\)", re.DOTALL
 )
@@ -115,7 +113,7 @@ def _patterns(dialect: Dialect) -> _Patterns:
         rf"(?P<name>{'|'.join(names)})",
         r"(?P<number>\d\w*+)",
         r"(?P<variable>@{1,2}[^\W\d][\w$]*+)",
-        rf"(?P<template>{_BEGINS_TEMPLATE})",
+        rf"(?P<template>{_TEMPLATE})",
         r"(?P<comment>/\*)",
         r"(?P<dollar>\$(?:[^\W\d]\w*+)?\$)",
         r"(?P<sign>:=|::|\|\||\+=|=>|<<|>>|.)",
@@ -210,10 +208,7 @@ class Lexer:
             kind = TokenKind.NUMBER if group == "number" else TokenKind.VARIABLE
             return Token(kind, text, text.upper(), start, end)
         if group == "template":
-            shown = _TEMPLATE.match(self.text, start, start + 400)
-            if shown is None:  # the same signs may mean something else: pg_trgm has an operator `<%`
-                return self._take_sign(text[0], start)
-            raise TemplatedError(shown[0], source=self.source, line=self.line(start))
+            raise TemplatedError(text, source=self.source, line=self.line(start))
         if self.delimiter[0] == "$" and self.text.startswith(self.delimiter, start):
             return self._take_sign(self.delimiter, start)
         closing = self.text.find(text, end)

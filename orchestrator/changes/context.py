@@ -75,7 +75,6 @@ class Known:
             seen.update(name for readers in self._readers.values() for name, _ in readers)
             names += [each for each in seen if each[:2] == dropped[:2]]
         self._drops.update(names)
-        self.partitioned.difference_update(names)
 
     def _now(self, name: ObjectName) -> _Version:
         return name, self._drops[name]
@@ -94,6 +93,8 @@ class Known:
 
     def rename(self, old: ObjectName, new: ObjectName) -> None:
         """Record that a table has another name from here on."""
+        if old in self.partitioned:
+            self.partitioned.add(new)
         before, after = self._now(old), self._now(new)
         if before in self._children:
             self._children.setdefault(after, {}).update(self._children[before])

@@ -431,6 +431,14 @@ def test_what_is_dropped_is_forgotten() -> None:
     assert touched(made + "DROP SCHEMA s CASCADE; CREATE TABLE s.t (a int); DROP TABLE s.t;")[-2:] == ["+s.t", "-s.t"]
 
 
+def test_a_renamed_table_keeps_its_partitions() -> None:
+    """The partitions of a table that got its name later are warned of, also if one of that name was dropped before."""
+    made = "CREATE TABLE s.n (a int) PARTITION BY LIST (a); CREATE TABLE s.p PARTITION OF s.n DEFAULT; DROP TABLE s.t;"
+    found = read(made + "ALTER TABLE s.n RENAME TO t; ALTER TABLE s.t ADD b int;")
+    assert told(found)[-2:] == ["+s.t", "+s.p"]
+    assert any("partitioned" in each for each in found.warnings)
+
+
 def test_a_table_is_renamed_by_the_words_for_an_index() -> None:
     """PostgreSQL takes ALTER INDEX ... RENAME for a table as well."""
     assert touched("CREATE TABLE s.t (a int); ALTER INDEX s.t RENAME TO u;") == ["+s.t", "-s.t", "-s.u"]

@@ -4,9 +4,10 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,17 +15,17 @@ import yaml
 from orchestrator.changes.files import read_ddl
 from tests.changes.reading import told
 from tests.docs.pages import blocks, read_page
+from tests.house.tree import ROOT
+from tests.recipes.composite import read_outputs
 
 TAG = "refs/tags/omni-refreshed"
 
 
-def workflow_script() -> str:
-    """The last step of the GitHub Actions recipe."""
-    (block,) = (b for b in blocks("yaml") if b.page.name == "after-migration.md" and "jobs:" in b.text)
-    workflow = yaml.safe_load(block.text)
-    (job,) = workflow["jobs"].values()
-    assert job["steps"][0]["with"] == {"fetch-depth": 0}
-    return str(job["steps"][-1]["run"])
+def workflow() -> Any:
+    """The job of the GitHub Actions recipe."""
+    (job,) = yaml.safe_load((ROOT / "configs" / "github" / "after-migration.yml").read_text("utf-8"))["jobs"].values()
+    assert job["steps"][0]["with"]["fetch-depth"] == 0
+    return job
 
 
 def tool_script(section: str) -> str:
@@ -64,12 +65,36 @@ class Bench:
         path.write_text(f"#!/bin/sh\n{commands}\n", encoding="utf-8")
         path.chmod(0o755)
 
-    def run(self, script: str, cwd: Path, environ: Mapping[str, str] | None = None) -> Ran:
+    def deploy(self, cwd: Path, environ: Mapping[str, str] | None = None) -> Ran:
+        """Run the steps of the GitHub Actions recipe after the migration; the action is the stand-in with its inputs."""
+        steps = workflow()["steps"]
+        first = next(number for number, step in enumerate(steps) if step.get("id") == "migrations")
+        outputs, printed, calls = self.folder / "outputs", "", []
+        outputs.write_text("", encoding="utf-8")
+        for step in steps[first:]:
+            if "if" in step:
+                name = re.fullmatch(r"steps\.migrations\.outputs\.(\w+) == 'true'", step["if"])
+                assert name is not None
+                if read_outputs(outputs).get(name[1]) != "true":
+                    continue
+            script = step.get("run")
+            if script is None:
+                options = step["with"]
+                script = f"omni-refresh run {options['manifest']} --ddl-list {options['ddl-list']}"
+            ran = self.run(script, cwd, {**(environ or {}), "GITHUB_OUTPUT": str(outputs)})
+            printed, calls = printed + ran.printed, calls + ran.calls
+            if ran.code:
+                break
+        return Ran(code=ran.code, printed=printed, calls=calls)
+
+    def run(
+        self, script: str, cwd: Path, environ: Mapping[str, str] | None = None, shell: Sequence[str] = ("bash", "-c")
+    ) -> Ran:
         """Run the script as a plain shell does: nothing but its own text makes it stop at an error."""
         self.log.unlink(missing_ok=True)
         path = f"{self.folder}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
-            ["bash", "-c", script],
+            [*shell, script],
             cwd=cwd,
             env={**os.environ, **GIT, "PATH": path, **(environ or {})},
             capture_output=True,
@@ -143,7 +168,7 @@ def test_a_push_is_refreshed_in_order(repository: Path, bench: Bench) -> None:
     commit(repository, V9__y="CREATE TABLE s.c (a int);", V1__base="CREATE TABLE s.base (a int, b int);")
     (repository / "migrations" / "README.md").write_text("no SQL", encoding="utf-8")
     commit(repository)
-    ran = bench.run(workflow_script(), repository)
+    ran = bench.deploy(repository)
     ((arguments, listed),) = ran.calls
     assert (ran.code, arguments[:3]) == (0, ["run", "after-migration.yaml", "--ddl-list"])
     names = ["V1__base.sql", "V2__it's a \N{LATIN SMALL LETTER E WITH ACUTE}.sql", "V9__y.sql", "V10__z.sql"]
@@ -157,13 +182,13 @@ def test_a_renamed_migration_is_a_new_one(repository: Path, bench: Bench) -> Non
     """A file that resembles one that was deleted is given: git would call it renamed, and not added."""
     git(repository, "mv", "migrations/V1__base.sql", "migrations/V3__base.sql")
     commit(repository)
-    assert [listed for _, listed in bench.run(workflow_script(), repository).calls] == [["migrations/V3__base.sql"]]
+    assert [listed for _, listed in bench.deploy(repository).calls] == [["migrations/V3__base.sql"]]
 
 
 def test_without_migrations_nothing_is_refreshed_and_that_is_said(repository: Path, bench: Bench) -> None:
     """A push without migrations is good, says so, and calls nothing."""
     commit(repository)
-    ran = bench.run(workflow_script(), repository)
+    ran = bench.deploy(repository)
     assert (ran.code, ran.calls) == (0, [])
     assert "No migrations since" in ran.printed
 
@@ -173,11 +198,11 @@ def test_a_refresh_that_failed_is_made_up_for(repository: Path, bench: Bench) ->
     commit(repository, V2__a="CREATE TABLE s.a (a int);")
     before = tagged(repository)
     bench.code.write_text("1", encoding="utf-8")
-    assert bench.run(workflow_script(), repository).code == 1
+    assert bench.deploy(repository).code == 1
     assert tagged(repository) == before
     bench.code.write_text("", encoding="utf-8")
     commit(repository, V3__b="CREATE TABLE s.b (a int);")
-    ran = bench.run(workflow_script(), repository)
+    ran = bench.deploy(repository)
     assert [listed for _, listed in ran.calls] == [["migrations/V2__a.sql", "migrations/V3__b.sql"]]
 
 
@@ -191,18 +216,18 @@ def test_a_new_branch_and_a_run_by_hand(repository: Path, bench: Bench) -> None:
     ):
         git(repository, "push", "--quiet", "--force", "origin", f"main:{TAG}")
         git(repository, "fetch", "--quiet", "--force", "--tags")
-        ran = bench.run(workflow_script(), repository, environ=event)
+        ran = bench.deploy(repository, environ=event)
         assert [listed for _, listed in ran.calls] == [["migrations/V2__a.sql"]]
 
 
 def test_after_a_force_push(repository: Path, bench: Bench) -> None:
     """History that was rewritten since the tag hides nothing: the tag keeps the commit that it names."""
     commit(repository, V2__a="CREATE TABLE s.a (a int);")
-    assert bench.run(workflow_script(), repository).code == 0
+    assert bench.deploy(repository).code == 0
     git(repository, "fetch", "--quiet", "--force", "--tags")
     git(repository, "reset", "--quiet", "--hard", "HEAD~1")
     commit(repository, V2__other="CREATE TABLE s.other (a int);")
-    ran = bench.run(workflow_script(), repository)
+    ran = bench.deploy(repository)
     assert [listed for _, listed in ran.calls] == [["migrations/V2__other.sql"]]
 
 
@@ -211,15 +236,75 @@ def test_what_is_not_known_fails(repository: Path, bench: Bench, tmp_path: Path)
     commit(repository, V2__a="CREATE TABLE s.a (a int);")
     origin = (tmp_path / "origin.git").as_uri()
     git(tmp_path, "clone", "--quiet", "--depth", "1", "--no-tags", origin, "shallow")
-    ran = bench.run(workflow_script(), tmp_path / "shallow")
+    ran = bench.deploy(tmp_path / "shallow")
     assert (ran.code, ran.calls) == (1, [])
     assert "The tag omni-refreshed is not here" in ran.printed
     git(repository, "mv", "migrations", "db")
     git(repository, "commit", "--quiet", "-m", "x")
-    ran = bench.run(workflow_script(), repository)
+    ran = bench.deploy(repository)
     assert (ran.code, ran.calls) == (1, [])
     (tmp_path / "nowhere").mkdir()
-    assert bench.run(workflow_script(), tmp_path / "nowhere").code == 1
+    assert bench.deploy(tmp_path / "nowhere").code == 1
+
+
+def gitlab(bench: Bench, repository: Path, *, shell: str) -> Ran:
+    """Run the script of the GitLab recipe; the push goes to the repository's own server."""
+    job = yaml.safe_load((ROOT / "configs" / "gitlab" / "after-migration.yml").read_text("utf-8"))["refresh"]
+    assert job["variables"]["GIT_DEPTH"] == "0"
+    assert all(isinstance(line, str) for line in job["before_script"])
+    bench.stand_in("python", 'while [ "$1" != orchestrator ]; do shift; done; shift; exec omni-refresh "$@"')
+    origin = git(repository, "remote", "get-url", "origin")
+    environ = {
+        "CI_SERVER_HOST": "gitlab.invalid",
+        "CI_PROJECT_PATH": "data/warehouse",
+        "OMNI_TAG_TOKEN": "t",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{origin}.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://omni-refresh:t@gitlab.invalid/data/warehouse.git",
+    }
+    return bench.run("\n".join(job["script"]), repository, environ, shell=(shell, "-c"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_gitlab_does_the_same(repository: Path, bench: Bench, shell: str) -> None:
+    """In GitLab, whose image may have no bash: the files in order, the tag after a success alone, a failure without the tag."""
+    commit(repository, V10__z="DROP TABLE s.b;", V2__a="CREATE TABLE s.b (a int);")
+    before = tagged(repository)
+    bench.code.write_text("1", encoding="utf-8")
+    ran = gitlab(bench, repository, shell=shell)
+    assert (ran.code, tagged(repository)) == (1, before)
+    bench.code.write_text("", encoding="utf-8")
+    ran = gitlab(bench, repository, shell=shell)
+    ((arguments, listed),) = ran.calls
+    assert (ran.code, arguments[:3]) == (0, ["run", "after-migration.yaml", "--ddl-list"]), ran.printed
+    assert listed == ["migrations/V2__a.sql", "migrations/V10__z.sql"]
+    assert tagged(repository) == git(repository, "rev-parse", "HEAD")
+    git(repository, "tag", "--delete", "omni-refreshed")
+    assert (gitlab(bench, repository, shell=shell).code, bench.log.exists()) == (1, False)
+
+
+def test_azure_runs_the_manifest_of_the_checkout(bench: Bench, tmp_path: Path) -> None:
+    """In Azure Pipelines: the lock is installed by hash, and the nightly manifest is run with the program of the checkout."""
+    (job,) = yaml.safe_load((ROOT / "configs" / "azure" / "nightly.yml").read_text("utf-8"))["jobs"]
+    install, refresh = (step["bash"] for step in job["steps"] if "bash" in step)
+    pip = bench.folder / "pip"
+    bench.stand_in(
+        "python",
+        f"""mkdir -p "$3/bin"; cat > "$3/bin/python" <<'END'
+#!/bin/sh
+case "$*" in "-m pip"*) printf '%s\\n' "$@" > "{pip}"; exit;; esac
+[ "$PYTHONPATH" = "$PWD/omni-refresh" ] && [ "$1 $2 $3" = "-P -m orchestrator" ] || exit 99
+shift 3; exec omni-refresh "$@"
+END
+chmod +x "$3/bin/python\"""",
+    )
+    environ = {"AGENT_TEMPDIRECTORY": str(tmp_path / "agent")}
+    assert bench.run(install, tmp_path, environ).code == 0
+    ran = bench.run(refresh, tmp_path, environ)
+    ((arguments, _),) = ran.calls
+    assert (ran.code, arguments[:4]) == (0, ["run", "self/nightly.yaml", "--select", "tag:nightly"])
+    words = pip.read_text(encoding="utf-8").split()
+    assert {"--no-deps", "--require-hashes", "omni-refresh/requirements/runtime.txt"} <= set(words)
 
 
 TOOLS = {

@@ -69,7 +69,8 @@ class Bench:
         """Run the steps of the GitHub Actions recipe after the migration; the action is the stand-in with its inputs."""
         steps = workflow()["steps"]
         first = next(number for number, step in enumerate(steps) if step.get("id") == "migrations")
-        outputs, printed, calls = self.folder / "outputs", "", []
+        outputs, printed = self.folder / "outputs", ""
+        calls: list[tuple[list[str], list[str]]] = []
         outputs.write_text("", encoding="utf-8")
         for step in steps[first:]:
             if "if" in step:

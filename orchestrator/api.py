@@ -37,7 +37,7 @@ from orchestrator.manifest.manifest import Manifest
 from orchestrator.report.formats import format_of, render
 from orchestrator.report.report import Report
 from orchestrator.report.writer import write_report as write_file
-from orchestrator.survey.model_listing import Wanted
+from orchestrator.survey.model_listing import ModelFilter
 
 T = TypeVar("T")
 Duration = str | float
@@ -327,7 +327,7 @@ async def discover(
     """
     context = _context(environ, on_event)
     loaded = environment_manifest(context, base_url) if manifest is None else _load(manifest, context, with_keys=True)
-    wanted = Wanted(kinds=tuple(kind), connections=tuple(connection), names=tuple(name))
+    wanted = ModelFilter(kinds=tuple(kind), connections=tuple(connection), names=tuple(name))
     compare = manifest is not None
     return await discover_models(loaded, wanted, context, instance=instance, compare=compare, state=_folder(state))
 

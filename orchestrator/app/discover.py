@@ -13,7 +13,7 @@ from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Instance, Manifest
 from orchestrator.survey.manifest_text import render_manifest
-from orchestrator.survey.model_listing import Difference, Stock, Wanted, find_difference, take_stock
+from orchestrator.survey.model_listing import Difference, ModelFilter, ModelListing, find_difference, take_stock
 from orchestrator.survey.survey import Survey
 
 # the smallest manifest that takes its instance from the environment
@@ -29,7 +29,7 @@ class Discovery:
     """
 
     instance: Instance
-    stock: Stock
+    stock: ModelListing
     difference: Difference | None
     at: datetime
     redact: Callable[[str], str] = field(repr=False)
@@ -64,7 +64,7 @@ def pick_instance(manifest: Manifest, name: str | None) -> Instance:
 
 async def discover(
     manifest: Manifest,
-    wanted: Wanted,
+    wanted: ModelFilter,
     context: Context,
     *,
     instance: str | None = None,

@@ -13,7 +13,7 @@ from orchestrator.cli.options import PATH, log_options, option
 
 if TYPE_CHECKING:
     from orchestrator.manifest.manifest import Manifest
-    from orchestrator.survey.model_listing import Difference, Stock
+    from orchestrator.survey.model_listing import Difference, ModelListing
 
 
 @program_command("discover", "omni-refresh discover -o models.yaml", "omni-refresh discover --diff nightly.yaml")
@@ -80,7 +80,7 @@ def command(
     from orchestrator.errors import UsageError
     from orchestrator.manifest.load import load_manifest
     from orchestrator.report.writer import write_report
-    from orchestrator.survey.model_listing import CannotTell, Wanted, make_difference_document
+    from orchestrator.survey.model_listing import CannotTell, ModelFilter, make_difference_document
 
     setup = set_up(log)
     _check_words(base_url, like, diff, output, force=force, as_json=as_json)
@@ -93,7 +93,7 @@ def command(
         manifest = environment_manifest(setup.context, base_url)
     if output is not None:
         check_destinations([NamedFile("the manifest", output)], inputs=[*manifest_files(manifest)][1:])
-    wanted = Wanted(kinds=tuple(dict.fromkeys(k.upper() for k in kind)), connections=connection, names=name)
+    wanted = ModelFilter(kinds=tuple(dict.fromkeys(k.upper() for k in kind)), connections=connection, names=name)
     try:
         found = asyncio.run(discover(manifest, wanted, setup.context, instance=instance, compare=diff is not None))
     except CannotTell as error:
@@ -138,7 +138,7 @@ def _check_words(
         check_writable(output)
 
 
-def _render(difference: Difference, manifest: Manifest, stock: Stock) -> str:
+def _render(difference: Difference, manifest: Manifest, stock: ModelListing) -> str:
     from orchestrator.text import clean
 
     lines = [
@@ -153,7 +153,7 @@ def _render(difference: Difference, manifest: Manifest, stock: Stock) -> str:
     return "".join(f"{clean(line)}\n" for line in lines)
 
 
-def _connection(stock: Stock, connection_id: str | None) -> str:
+def _connection(stock: ModelListing, connection_id: str | None) -> str:
     return stock.connection_name(connection_id) or connection_id or "an unknown connection"
 
 

@@ -10,7 +10,7 @@ from orchestrator.durations import render_duration
 from orchestrator.manifest.manifest import Instance, RateLimit
 from orchestrator.omni.answers import ModelRecord
 from orchestrator.planning.inventory import is_id
-from orchestrator.survey.model_listing import Stock
+from orchestrator.survey.model_listing import ModelListing
 from orchestrator.text import clean
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_/-]*(?: [A-Za-z0-9_/-]+)*")
@@ -21,7 +21,7 @@ _COMMENT = 120
 _BRANCHES = 20
 
 
-def render_manifest(stock: Stock, instance: Instance, *, at: datetime) -> str:
+def render_manifest(stock: ModelListing, instance: Instance, *, at: datetime) -> str:
     """The manifest's text, ending in a newline: every model of the stock by its id, with its connection, so that a run of
     it looks nothing up. Branches stand as comments. The stock is not empty.
     """
@@ -43,7 +43,7 @@ def _escape(char: str) -> str:
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
-def _head(stock: Stock, instance: Instance, at: datetime) -> Iterator[str]:
+def _head(stock: ModelListing, instance: Instance, at: datetime) -> Iterator[str]:
     models, connections = len(stock.models), len(stock.by_connection())
     yield "# yaml-language-server: $schema=manifest.schema.json"
     yield "# For editors: omni-refresh schema manifest > manifest.schema.json"
@@ -74,7 +74,7 @@ def _head(stock: Stock, instance: Instance, at: datetime) -> Iterator[str]:
     yield "models:"
 
 
-def _models(stock: Stock) -> Iterator[str]:
+def _models(stock: ModelListing) -> Iterator[str]:
     labels = _Labels()
     for number, (connection_id, models) in enumerate(stock.by_connection().items()):
         if number:
@@ -100,7 +100,7 @@ def _models(stock: Stock) -> Iterator[str]:
                 yield f"    # and {len(branches) - _BRANCHES} more branches"
 
 
-def _connection(stock: Stock, connection_id: str | None) -> str:
+def _connection(stock: ModelListing, connection_id: str | None) -> str:
     record = stock.connections.get(connection_id or "")
     if record is None:
         return (

@@ -27,7 +27,7 @@ class CannotTell(OmniRefreshError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ModelFilter:
     """Which models are of interest: of any of these kinds; on any of these connections (ids or names), and with a name that
     any of the globs fits, where there are any.
     """
@@ -38,7 +38,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stock:
+class ModelListing:
     """What an instance has: `models` that are wanted, sorted by connection and name; all that was read; the connections by
     id, as far as the key may list them.
     """
@@ -66,7 +66,7 @@ class Stock:
         return found
 
 
-async def take_stock(survey: Survey, instance: str, wanted: Wanted) -> Stock:
+async def take_stock(survey: Survey, instance: str, wanted: ModelFilter) -> ModelListing:
     """Read all models of the wanted kinds (pages of 100) and the connections (one call). Raises `CannotTell`."""
     reader, calls = await survey.look_up(instance), await survey.calls(instance)
     try:
@@ -91,10 +91,10 @@ async def take_stock(survey: Survey, instance: str, wanted: Wanted) -> Stock:
         called = connection.name if connection is not None and connection.name else model.connection_id or ""
         return called, model.connection_id or "", model.name or "", model.id
 
-    return Stock(models=tuple(sorted(models, key=place)), inventory=inventory, connections=connections)
+    return ModelListing(models=tuple(sorted(models, key=place)), inventory=inventory, connections=connections)
 
 
-def _is_wanted(model: ModelRecord, wanted: Wanted, connections: Mapping[str, ConnectionRecord]) -> bool:
+def _is_wanted(model: ModelRecord, wanted: ModelFilter, connections: Mapping[str, ConnectionRecord]) -> bool:
     if model.deleted or model.kind not in wanted.kinds:
         return False
     connection = connections.get(model.connection_id or "")
@@ -118,7 +118,7 @@ class Difference:
         return bool(self.new or self.gone)
 
 
-async def find_difference(survey: Survey, manifest: Manifest, instance: str, stock: Stock) -> Difference:
+async def find_difference(survey: Survey, manifest: Manifest, instance: str, stock: ModelListing) -> Difference:
     """Hold the manifest's entries of one instance, disabled ones too, against the stock; models of other kinds are asked
     for one by one. Raises `CannotTell`.
     """
@@ -163,7 +163,7 @@ def _models(
     return [records[entry.model_id]] if entry.model_id in records else []
 
 
-def make_difference_document(difference: Difference, manifest: Manifest, stock: Stock) -> Mapping[str, Any]:
+def make_difference_document(difference: Difference, manifest: Manifest, stock: ModelListing) -> Mapping[str, Any]:
     """What `discover --diff --json` prints. Its `schema_version` grows when a field changes or goes."""
     return {
         "schema_version": SCHEMA_VERSION,

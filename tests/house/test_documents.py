@@ -1,4 +1,4 @@
-"""What is written about the program is true of the program: versions, commands, options, make targets, examples."""
+"""The documents match the program: versions, commands, options, files, make targets, examples."""
 
 import re
 import shlex
@@ -21,8 +21,8 @@ CONFIGS = [path for path in files() if path.parts[0] == "configs" and path.suffi
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The commands in a document's shell blocks, as words; a pipe or `&&` ends one, a backslash goes on. In a `console`
-    block what follows no prompt is output.
+    """Yield the commands in a document's shell blocks, as words. A pipe, `&&` or a redirection ends one; a backslash
+    continues it. In a `console` block, a line without a prompt is output.
     """
     for language, block in re.findall(r"^ *```(\w+)[^\n]*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
         if language not in {"console", "sh", "bash", "shell"}:
@@ -30,12 +30,21 @@ def commands(text: str) -> Iterator[list[str]]:
         for line in block.replace("\\\n", " ").splitlines():
             if language == "console" and not line.lstrip().startswith("$ "):
                 continue
-            for part in re.split(r"\||&&|;", line.strip().removeprefix("$ ")):
-                words = _words(part)
+            for part in re.split(r"\||&&|;|\d?>", _hide_quoted(line.strip().removeprefix("$ "))):
+                words = [word.translate(_SHOWN) for word in _words(part)]
                 while words and re.fullmatch(r"\w+=.*", words[0], re.DOTALL):
                     words = words[1:]
                 if words:
                     yield words
+
+
+_HIDDEN = str.maketrans("|&;>", "\ue000\ue001\ue002\ue003")
+_SHOWN = {new: old for old, new in _HIDDEN.items()}
+
+
+def _hide_quoted(line: str) -> str:
+    """Replace the shell's operators within quotes, where they are text."""
+    return re.sub(r"\"[^\"]*\"|'[^']*'", lambda match: match[0].translate(_HIDDEN), line)
 
 
 def _words(line: str) -> list[str]:
@@ -79,16 +88,71 @@ def test_the_walk_names_each_room() -> None:
     assert rooms <= told <= folders
 
 
-def test_documented_commands_exist() -> None:
-    """Each `omni-refresh` line in a document names a command, and options, that the program has."""
+def _program() -> click.Group:
     group = import_module("orchestrator.cli.main").cli
     assert isinstance(group, click.Group)
-    wrong: list[str] = []
-    for document in DOCUMENTS:
-        for words in _told(document):
-            if Path(words[0]).name == PROGRAM:
-                wrong.extend(f"{document}: {shlex.join(words)}: no {what}" for what in _unknown(group, words[1:]))
+    return group
+
+
+def test_documented_commands_are_parsed() -> None:
+    """The program's own parser accepts each `omni-refresh` line in a shell block of a document."""
+    wrong = [
+        f"{document}: {shlex.join(words)}: {problem}"
+        for document in DOCUMENTS
+        for words in _told(document)
+        if Path(words[0]).name == PROGRAM and (problem := _parse(_program(), words[1:]))
+    ]
     assert not wrong, "\n".join(wrong)
+
+
+def _parse(command: click.Command, words: list[str], parent: click.Context | None = None) -> str | None:
+    """Parse a command line without running it; return what is wrong with it."""
+    try:
+        context = command.make_context(command.name, list(words), parent=parent)
+    except click.exceptions.Exit:
+        return None
+    except click.UsageError as error:
+        return error.format_message()
+    if not isinstance(command, click.Group):
+        return None
+    name = next((word for word in words if word in command.list_commands(context)), None)
+    inner = None if name is None else command.get_command(context, name)
+    if name is None or inner is None:
+        return f"no command in {words}"
+    return _parse(inner, words[words.index(name) + 1 :], context)
+
+
+def test_a_wrong_command_is_found() -> None:
+    """The parser names a command, an option, a value and an argument that do not fit."""
+    for line in ("run", "rn m.yaml", "run m.yaml --jsn", "run m.yaml --rate none", "state", "history --limit 0"):
+        assert _parse(_program(), line.split()), line
+    for line in ("--help", "run m.yaml --json", "state reset"):
+        assert _parse(_program(), line.split()) is None, line
+
+
+def test_mentioned_commands_exist() -> None:
+    """Each `omni-refresh ...` in the running text of a document names a command, and options, that the program has."""
+    wrong = [
+        f"{document}: {code}: no {what}"
+        for document in DOCUMENTS
+        for code in re.findall(r"`omni-refresh ([^`\n]+)`", (ROOT / document).read_text(encoding="utf-8"))
+        if not code.startswith("COMMAND")
+        for what in _unknown(_program(), _words(code))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_files_that_documents_name_exist() -> None:
+    """A path of this repository that a document writes as code is there; words in capitals stand for a name."""
+    code = re.compile(r"`((?:orchestrator|tests|docs|configs|benchmarks|requirements)/[\w./*-]*)`")
+    lost = [
+        f"{document}: {path}"
+        for document in DOCUMENTS
+        if document.name != "CHANGELOG.md"
+        for path in code.findall((ROOT / document).read_text(encoding="utf-8"))
+        if not re.search("[A-Z]{3}", path) and not any(ROOT.glob(path.rstrip("/")))
+    ]
+    assert not lost, "\n".join(lost)
 
 
 def _unknown(group: click.Group, words: list[str]) -> Iterator[str]:

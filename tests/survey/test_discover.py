@@ -19,7 +19,14 @@ from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.staging import connection_id, model_id
 from orchestrator.survey.manifest_text import quote, render_manifest
-from orchestrator.survey.model_listing import CannotTell, Difference, Stock, Wanted, find_difference, take_stock
+from orchestrator.survey.model_listing import (
+    CannotTell,
+    Difference,
+    ModelFilter,
+    ModelListing,
+    find_difference,
+    take_stock,
+)
 from orchestrator.survey.survey import Survey
 from tests.rehearsal import ENVIRON, manifest_text, model, read_manifest, rehearse, uuid
 from tests.survey.instance import survey
@@ -42,12 +49,12 @@ STAGED = make_scenario(
 BARE = read_manifest(manifest_text(model(1)))
 
 
-def stock(wanted: Wanted | None = None, staged: Scenario = STAGED) -> tuple[Stock, Sequence[Call]]:
+def stock(wanted: ModelFilter | None = None, staged: Scenario = STAGED) -> tuple[ModelListing, Sequence[Call]]:
     """What the instance has, and the calls that telling it took."""
-    return survey(BARE, staged, lambda opened: take_stock(opened, "sim", wanted or Wanted()))
+    return survey(BARE, staged, lambda opened: take_stock(opened, "sim", wanted or ModelFilter()))
 
 
-def written(of: Stock, instance: Instance = INSTANCE) -> Manifest:
+def written(of: ModelListing, instance: Instance = INSTANCE) -> Manifest:
     """What is written, read again."""
     return make_manifest(render_manifest(of, instance, at=AT), path="m.yaml", environ=ENVIRON)
 
@@ -67,7 +74,7 @@ def test_shared_models_by_connection() -> None:
 
 def test_comments_tell_the_rest() -> None:
     """Connections with their dialect and id, models that share one, branches ready to be used, and how to go on."""
-    text = render_manifest(stock(Wanted(kinds=("SHARED", "SHARED_EXTENSION")))[0], INSTANCE, at=AT)
+    text = render_manifest(stock(ModelFilter(kinds=("SHARED", "SHARED_EXTENSION")))[0], INSTANCE, at=AT)
     assert "2026-11-25: 3 models on 2 connections." in text
     assert f"# eu (bigquery, analytics, {connection_id('eu')}): 2 models, which one refresh serves" in text
     assert f"# us (snowflake, analytics, {connection_id('us')}): 1 model\n" in text
@@ -80,17 +87,17 @@ def test_comments_tell_the_rest() -> None:
 @pytest.mark.parametrize(
     "wanted, names",
     [
-        (Wanted(connections=("eu",)), ["Finance"]),
-        (Wanted(connections=(connection_id("us").upper(),)), ["Sales"]),
-        (Wanted(connections=("eu", "us"), names=("S*",)), ["Sales"]),
-        (Wanted(names=("*a*e*", "F?nance")), ["Finance", "Sales"]),
-        (Wanted(names=("sales",)), []),
-        (Wanted(kinds=("SHARED_EXTENSION",)), ["Ext"]),
-        (Wanted(kinds=("SCHEMA", "SHARED")), ["Finance", "Layer", "Sales"]),
-        (Wanted(connections=("nowhere",)), []),
+        (ModelFilter(connections=("eu",)), ["Finance"]),
+        (ModelFilter(connections=(connection_id("us").upper(),)), ["Sales"]),
+        (ModelFilter(connections=("eu", "us"), names=("S*",)), ["Sales"]),
+        (ModelFilter(names=("*a*e*", "F?nance")), ["Finance", "Sales"]),
+        (ModelFilter(names=("sales",)), []),
+        (ModelFilter(kinds=("SHARED_EXTENSION",)), ["Ext"]),
+        (ModelFilter(kinds=("SCHEMA", "SHARED")), ["Finance", "Layer", "Sales"]),
+        (ModelFilter(connections=("nowhere",)), []),
     ],
 )
-def test_filters(wanted: Wanted, names: list[str]) -> None:
+def test_filters(wanted: ModelFilter, names: list[str]) -> None:
     """By connection (name or id), by globs over names, by kind: all of them must hold, any of each may."""
     assert [m.name for m in stock(wanted)[0].models] == names
 
@@ -186,7 +193,7 @@ def test_whatever_models_are_called_the_manifest_is_right(names: list[str], conn
         uuid(100 + n): ConnectionRecord(id=uuid(100 + n), name=name or None) for n, name in enumerate(connections)
     }
     inventory = Inventory(branches={uuid(0): tuple((uuid(200 + n), name) for n, name in enumerate(names))})
-    loaded = written(Stock(models=models, inventory=inventory, connections=listed))
+    loaded = written(ModelListing(models=models, inventory=inventory, connections=listed))
     assert sorted(e.model_id or "" for e in loaded.entries) == [m.id for m in models]
     for entry in loaded.entries:
         name = names[int((entry.model_id or "")[-3:], 16)]
@@ -205,12 +212,12 @@ def test_a_quoted_text_is_read_back(text: str) -> None:
     assert loaded.entries[0].name == text
 
 
-def difference(*models: dict[str, object], wanted: Wanted | None = None) -> tuple[Difference, Sequence[Call]]:
+def difference(*models: dict[str, object], wanted: ModelFilter | None = None) -> tuple[Difference, Sequence[Call]]:
     """A manifest of these models against the instance."""
     loaded = read_manifest(manifest_text(*models))
 
     async def work(opened: Survey) -> Difference:
-        return await find_difference(opened, loaded, "sim", await take_stock(opened, "sim", wanted or Wanted()))
+        return await find_difference(opened, loaded, "sim", await take_stock(opened, "sim", wanted or ModelFilter()))
 
     return survey(loaded, STAGED, work)
 
@@ -239,7 +246,7 @@ def test_no_difference() -> None:
 
 def test_filters_narrow_what_is_new() -> None:
     """What is not wanted is not new; what is gone is gone, whatever is wanted."""
-    found, _ = difference({"model": "Nowhere"}, wanted=Wanted(connections=("us",)))
+    found, _ = difference({"model": "Nowhere"}, wanted=ModelFilter(connections=("us",)))
     assert [m.name for m in found.new] == ["Sales"]
     assert [e.name for e in found.gone] == ["Nowhere"]
 
@@ -250,7 +257,7 @@ def test_a_model_that_could_not_be_looked_up_is_not_gone() -> None:
     faults = make_scenario(faults=[{"path": "/models$", "nth": [2], "status": 403}]).faults
 
     async def work(opened: Survey) -> Difference:
-        return await find_difference(opened, loaded, "sim", await take_stock(opened, "sim", Wanted()))
+        return await find_difference(opened, loaded, "sim", await take_stock(opened, "sim", ModelFilter()))
 
     with pytest.raises(CannotTell, match="could not be looked up"):
         survey(loaded, STAGED.model_copy(update={"faults": faults}), work)

@@ -39,7 +39,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -ec
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types coverage airflow bench format lock clean
+.PHONY: help demo test check lint types coverage airflow bench format lock clean site
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -90,6 +90,19 @@ airflow: .venv-airflow/.ready ## the operator in a real Airflow, which has an en
 bench: $(READY) ## the benchmarks, in virtual time
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.venv-site/.ready: requirements/site.txt
+	@echo "making .venv-site"
+	@$(PYTHON) -m venv --clear .venv-site
+	@$(call quietly,.venv-site/bin/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement requirements/site.txt)
+	@touch $@
+
+# The pages lie in the site as they do here, so that links to configurations and to each other hold in both.
+site: .venv-site/.ready ## the documentation as a site, in build/site; a link that leads nowhere is an error
+	@rm -rf build/site build/site-source
+	@mkdir -p build/site-source
+	@cp -R README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs configs build/site-source
+	@NO_COLOR=1 .venv-site/bin/zensical build --strict --clean
+
 format: $(READY) ## format, and mend what can be mended by machine
 	@$(BIN)/ruff check --fix-only --quiet $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
@@ -100,8 +113,9 @@ lock: $(LOCKED) ## pin the newest versions anew: ARGS="--upgrade-package aiohttp
 	@$(COMPILE) $(or $(ARGS),--upgrade) $(EXTRAS) --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml >/dev/null
 	@$(COMPILE) $(or $(ARGS),--upgrade) $(EXTRAS) --group pyproject.toml:airflow --constraint requirements/runtime.txt --output-file requirements/airflow.txt pyproject.toml >/dev/null
 	@$(COMPILE) $(or $(ARGS),--upgrade) --group pyproject.toml:lock --output-file requirements/uv.txt >/dev/null
+	@$(COMPILE) $(or $(ARGS),--upgrade) --group pyproject.toml:site --output-file requirements/site.txt >/dev/null
 	@git --no-pager diff --stat -- requirements
 
 clean: ## remove the environment and what the tools keep
-	rm -rf .venv .venv-airflow build dist .coverage .coverage.* coverage.xml htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache omni-refresh-report.*
+	rm -rf .venv .venv-airflow .venv-site .cache build dist .coverage .coverage.* coverage.xml htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache omni-refresh-report.*
 	find orchestrator tests $(wildcard benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +

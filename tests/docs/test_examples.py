@@ -10,7 +10,7 @@ import yaml
 from orchestrator.manifest.load import load_manifest
 from orchestrator.simulator.reading import load_scenario
 from tests.docs.pages import PAGES, Block, blocks, read_page, rows
-from tests.house.tree import ROOT
+from tests.house.tree import ROOT, files
 from tests.omni.certificates import write_authority
 
 _WITH_MODELS = [block for block in blocks("yaml") if re.search(r"^models:", block.text, re.MULTILINE)]
@@ -78,6 +78,13 @@ def test_every_page_is_on_the_map() -> None:
     assert not [page for section in sections for page in section if section.count(page) > 1]
     names = [row[0] for row in rows("docs/README.md")]
     assert len(set(names)) == len(names)
+
+
+def test_every_page_is_on_the_site() -> None:
+    """The site's navigation names each page once, and no page that does not exist."""
+    navigation = re.findall(r'"([\w./-]+\.md)"', (ROOT / "zensical.toml").read_text(encoding="utf-8"))
+    pages = [str(path) for path in files() if path.suffix == ".md" and path.parts[0] == "docs"]
+    assert sorted(navigation) == sorted([*pages, "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
 
 
 def test_sections_that_links_name_exist() -> None:

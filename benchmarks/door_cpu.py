@@ -35,7 +35,7 @@ async def _follow(door: RateLimiter, number: int, duration_s: float) -> None:
             max_s=60.0,
             timeout_at=accepted_at + 36000.0,
         )
-        turn = await door.turn(CallRequest(purpose=Purpose.POLL, job=job))
+        turn = await door.acquire(CallRequest(purpose=Purpose.POLL, job=job))
         turn.answered()
         polled_at = turn.left_at
         if polled_at - accepted_at >= duration_s:

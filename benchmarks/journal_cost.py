@@ -18,7 +18,8 @@ from benchmarks.workloads import Workload, all_equal
 from orchestrator.clock import Clock
 from orchestrator.engine.connection_lock import StoredConnectionLocks
 from orchestrator.engine.recorder import JournalRecorder
-from orchestrator.engine.run import RunResult, Surroundings
+from orchestrator.engine.run import RunResult
+from orchestrator.engine.run_context import RunContext
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import Locks
 from orchestrator.journal.processes import LocalProcess
@@ -41,8 +42,8 @@ class Ground:
         self.journal = Journal.open(folder, clock=clock, boot="bench")
         self.owner = LocalProcess.enter(folder, run=RUN, since=clock.utcnow(), now=clock.now, boot="bench")
 
-    def under(self, surroundings: Surroundings, manifest: Manifest, entries: tuple[Entry, ...]) -> Surroundings:
-        """The same surroundings with everything kept on disk."""
+    def under(self, context: RunContext, manifest: Manifest, entries: tuple[Entry, ...]) -> RunContext:
+        """The same context with everything kept on disk."""
         new = NewRun(
             id=RUN,
             root=RUN,
@@ -59,7 +60,7 @@ class Ground:
         steps = self.journal.begin(new, orders, [NewTarget(place=e.index, name=e.name) for e in entries])
         base_urls = {INSTANCE: manifest.instances[INSTANCE].base_url}
         return replace(
-            surroundings,
+            context,
             recorder=JournalRecorder(
                 steps,
                 base_urls=base_urls,
@@ -69,7 +70,7 @@ class Ground:
                 redact=str,
                 observe=ignore,
             ),
-            keeper=StoredConnectionLocks(Locks(self.owner), steps, base_urls=base_urls, clock=self.clock),
+            locks=StoredConnectionLocks(Locks(self.owner), steps, base_urls=base_urls, clock=self.clock),
             ledger=lambda i, key: SharedWindow(
                 OwnSlots(self.owner, str(key.secret and key.secret.reveal()), i.rate_limit.per_s),
                 requests=i.rate_limit.requests,

@@ -14,7 +14,7 @@ from random import Random
 
 from benchmarks.programs import ignore
 from orchestrator.clock import Clock
-from orchestrator.engine.calls import Access
+from orchestrator.engine.run_context import Access
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.client import OmniClient

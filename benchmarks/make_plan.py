@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from orchestrator.manifest.manifest import Entry, Instance, Manifest, Mode
-from orchestrator.omni.address import request_target_bytes
 from orchestrator.omni.answers import ModelRecord
 from orchestrator.planning.inventory import Inventory
 from orchestrator.planning.lanes import refreshes
@@ -80,11 +79,7 @@ def main() -> None:
         began_at = time.perf_counter()
         plan = make_plan(manifest, entries, inventories)
         planned_at = time.perf_counter()
-        count = sum(
-            1
-            for lane in plan.lanes
-            for _ in refreshes(lane.targets, collapse=True, length=lambda _, ask: request_target_bytes(_INSTANCE, ask))
-        )
+        count = sum(1 for lane in plan.lanes for _ in refreshes(lane.targets, manifest))
         ended_at = time.perf_counter()
         assert not plan.unresolved
         print(

@@ -13,11 +13,11 @@ from aiolimiter import AsyncLimiter
 
 from benchmarks.workloads import Workload
 from orchestrator.clock import Clock
-from orchestrator.engine.recorder import SilentRecorder
-from orchestrator.engine.run import Run, Surroundings
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.connection_lock import ConnectionLocks
+from orchestrator.engine.recorder import Recorder
+from orchestrator.engine.run import Run
+from orchestrator.engine.run_context import RunContext
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, PollBounds, RateLimit, Secret
-from orchestrator.omni.address import request_target_bytes
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator.virtual import VirtualLoop
@@ -58,8 +58,8 @@ async def ours(setting: Setting) -> None:
     await make_run(setting).run()
 
 
-Adapt = Callable[[Surroundings, Manifest, tuple[Entry, ...]], Surroundings]
-"""Puts something else under a run: its surroundings, from those that it would have had."""
+Adapt = Callable[[RunContext, Manifest, tuple[Entry, ...]], RunContext]
+"""Replaces parts of a run's context."""
 
 
 def make_run(setting: Setting, adapt: Adapt | None = None) -> Run:
@@ -86,20 +86,20 @@ def make_run(setting: Setting, adapt: Adapt | None = None) -> Run:
         for i in range(workload.models)
     )
     manifest = Manifest(path="bench.yaml", sha256="", instances={INSTANCE: instance}, entries=entries)
-    surroundings = Surroundings(
+    context = RunContext(
         clock=Clock(loop.time, loop.utcnow),
         rng=Random(setting.seed),
         observer=ignore,
-        recorder=SilentRecorder(),
+        recorder=Recorder(),
         open_client=lambda i: OmniClient(i, utcnow=loop.utcnow, user_agent="benchmark", direct=True),
         ledger=lambda i, _: MemoryWindow(i.rate_limit.per_s),
-        length=lambda _, ask: request_target_bytes(instance, ask),
+        locks=ConnectionLocks(),
         redact=lambda text: text,
         history={INSTANCE: setting.history},
     )
     if adapt is not None:
-        surroundings = adapt(surroundings, manifest, entries)
-    return Run(manifest, entries, RunSettings(), surroundings)
+        context = adapt(context, manifest, entries)
+    return Run(manifest, entries, context)
 
 
 class _Script:

@@ -19,9 +19,10 @@ import aiohttp
 
 from benchmarks.programs import ignore, model_id
 from orchestrator.clock import real_clock
-from orchestrator.engine.recorder import SilentRecorder
-from orchestrator.engine.run import Run, Surroundings
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.connection_lock import ConnectionLocks
+from orchestrator.engine.recorder import Recorder
+from orchestrator.engine.run import Run
+from orchestrator.engine.run_context import RunContext
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, PollBounds, RateLimit, Secret
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import MemoryWindow
@@ -57,18 +58,18 @@ async def _ours(url: str, models: int) -> float:
         for i in range(models)
     )  # fmt: skip
     manifest = Manifest(path="bench.yaml", sha256="", instances={"bench": instance}, entries=entries, workers=WORKERS)
-    surroundings = Surroundings(
+    context = RunContext(
         clock=clock,
         rng=Random(0),
         observer=ignore,
-        recorder=SilentRecorder(),
+        recorder=Recorder(),
         open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="benchmark", direct=True),
         ledger=lambda i, _: MemoryWindow(i.rate_limit.per_s),
-        length=lambda _, __: 0,
+        locks=ConnectionLocks(),
         redact=lambda text: text,
     )
     began_s = time.perf_counter()
-    await Run(manifest, entries, RunSettings(), surroundings).run()
+    await Run(manifest, entries, context).run()
     return time.perf_counter() - began_s
 
 

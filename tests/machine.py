@@ -25,8 +25,8 @@ from orchestrator.engine.restore import (
     restore_for_retry,
     wanted_by_retry,
 )
-from orchestrator.engine.run import Run, RunResult, Surroundings
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run import Run, RunResult
+from orchestrator.engine.run_context import RunContext, RunSettings
 from orchestrator.journal.database import JournalError, Transaction
 from orchestrator.journal.journal import FILE, Journal
 from orchestrator.journal.layout import JOURNAL
@@ -36,9 +36,8 @@ from orchestrator.journal.processes import LocalProcess
 from orchestrator.journal.records import NewRun, RootRecord, StoredRequest
 from orchestrator.journal.sqlite import SqliteDatabase
 from orchestrator.manifest.manifest import Manifest
-from orchestrator.omni.address import request_target_bytes
 from orchestrator.omni.client import OmniClient
-from orchestrator.planning.followed_change import FollowedChange, touched_as_data, touched_from_data
+from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
 from orchestrator.planning.selection import select
 from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator import virtual
@@ -170,7 +169,7 @@ class Machine:
         orders = StoredRequest(
             manifest=told,
             selected=tuple(e.index for e in select(told, include)),
-            touched=None if touched is None else touched_as_data(touched),
+            touched=None if touched is None else change_as_data(touched),
         )
         return await self._night(
             self._new(run, run, told),
@@ -284,7 +283,7 @@ class Machine:
             if recalled is None:
                 recalled = restore_for_resume(entries, new.root, journal.chain(new.root))
             if new.root == new.id:
-                first = new_targets(entries.values(), recalled.before)
+                first = new_targets(entries.values(), recalled.prior)
                 steps = journal.begin(new, orders, first, instead_of=instead_of)
             else:
                 steps = journal.begin(new)
@@ -301,22 +300,21 @@ class Machine:
             run = Run(
                 manifest,
                 tuple(entries.values()),
-                settings or RunSettings(),
-                Surroundings(
+                RunContext(
                     clock=clock,
                     rng=Random(0),
                     observer=witness,
                     recorder=recorder,
                     open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="machine", direct=True),
                     ledger=lambda i, _: MemoryWindow(i.rate_limit.per_s),
-                    length=lambda name, ask: request_target_bytes(manifest.instances[name], ask),
                     redact=str,
-                    keeper=StoredConnectionLocks(
+                    settings=settings or RunSettings(),
+                    locks=StoredConnectionLocks(
                         Locks(owner), steps, base_urls=base_urls, clock=clock, taken=recalled.calls.values()
                     ),
                 ),
-                recalled.before,
-                touched=None if orders.touched is None else touched_from_data(orders.touched),
+                recalled.prior,
+                change=None if orders.touched is None else change_from_data(orders.touched),
             )
 
             def die() -> None:
@@ -346,7 +344,7 @@ class Machine:
         return Night(id=new.id, root=new.root, commits=death.commits, result=result, witness=witness)
 
 
-NOTHING_RECALLED = Restored(before=NOTHING, calls={})
+NOTHING_RECALLED = Restored(prior=NOTHING, calls={})
 
 
 @contextmanager

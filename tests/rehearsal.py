@@ -14,15 +14,14 @@ from random import Random
 from typing import TypeVar
 
 from orchestrator.clock import Clock
+from orchestrator.engine.connection_lock import ConnectionLocks
 from orchestrator.engine.events import RunEvent
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.engine.recorder import Recorder, SilentRecorder
-from orchestrator.engine.run import Run, RunResult, Surroundings
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.recorder import Recorder
+from orchestrator.engine.run import Run, RunResult
+from orchestrator.engine.run_context import RunContext, RunSettings
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, Secret
-from orchestrator.omni.address import UnsendableName, request_target_bytes
-from orchestrator.omni.answers import RefreshRequest
 from orchestrator.omni.client import OmniClient
 from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.selection import select
@@ -146,7 +145,7 @@ def rehearse(
         settings=settings or RunSettings(),
         history=history or {},
         seed=seed,
-        recorder=recorder or SilentRecorder(),
+        recorder=recorder or Recorder(),
         redact=redact,
         act=act,
         tls=tls,
@@ -183,28 +182,22 @@ async def _run(
             instances[name] = replace(instance, base_url=simulators[name].url, keys=_keys(staged, instance))
         staged_manifest = replace(manifest, instances=instances)
 
-        def length(name: str, ask: RefreshRequest) -> int:
-            try:
-                return request_target_bytes(instances[name], ask)
-            except UnsendableName:
-                return 0
-
         run = Run(
             staged_manifest,
             selected,
-            settings,
-            Surroundings(
+            RunContext(
                 clock=clock,
                 rng=Random(seed),
                 observer=witness,
                 recorder=recorder,
                 open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="rehearsal", direct=True),
                 ledger=lambda i, _: MemoryWindow(i.rate_limit.per_s),
-                length=length,
+                locks=ConnectionLocks(),
+                settings=settings,
                 redact=redact,
                 history=history,
             ),
-            touched=touched,
+            change=touched,
         )
         acting = None if act is None else asyncio.create_task(_act(act, run))
         try:

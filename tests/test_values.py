@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.manifest.manifest import Manifest, Secret
 from orchestrator.values import DataError, as_data, from_data
 from tests.rehearsal import ENVIRON, manifest_text, model, read_manifest

@@ -16,7 +16,7 @@ from orchestrator.app.after_run import next_commands as next_commands_of
 from orchestrator.app.after_run import write_metrics
 from orchestrator.app.context import Context
 from orchestrator.app.deliver import append_job_summary, grow, open_growing, write_reports
-from orchestrator.app.instances import earlier_durations, make_ledgers, make_length, make_opener, with_rate
+from orchestrator.app.instances import earlier_durations, make_ledgers, make_opener, with_rate
 from orchestrator.app.runs import PreparedRun, RunEnd
 from orchestrator.app.state import State
 from orchestrator.clock import Clock
@@ -36,7 +36,8 @@ from orchestrator.engine.failure import in_rehearsal
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.engine.recorder import JournalRecorder
 from orchestrator.engine.restore import EarlierResults, is_open
-from orchestrator.engine.run import Run, RunResult, Surroundings
+from orchestrator.engine.run import Run, RunResult
+from orchestrator.engine.run_context import RunContext
 from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.steps import Steps
@@ -59,7 +60,7 @@ async def execute(
     clock, started_at = context.clock, context.clock.utcnow()
     growing = open_growing(
         reports,
-        tuple(prepared.restored.before.outcomes.values()),
+        tuple(prepared.restored.prior.outcomes.values()),
         context.observe,
         simulated=prepared.simulated,
     )
@@ -82,10 +83,9 @@ async def execute(
         run = Run(
             with_rate(manifest, prepared.rate),
             prepared.selected,
-            prepared.settings,
-            _surroundings(prepared, manifest, recorder, steps=steps, progress=progress, context=context, state=state),
-            prepared.restored.before,
-            touched=prepared.touched,
+            _run_context(prepared, manifest, recorder, steps=steps, progress=progress, context=context, state=state),
+            prepared.restored.prior,
+            change=prepared.touched,
         )
 
         stops = 0
@@ -188,7 +188,7 @@ def _base_urls(manifest: Manifest) -> dict[str, str]:
     return {name: instance.base_url for name, instance in manifest.instances.items()}
 
 
-def _surroundings(
+def _run_context(
     prepared: PreparedRun,
     manifest: Manifest,
     recorder: JournalRecorder,
@@ -197,18 +197,18 @@ def _surroundings(
     progress: _Progress,
     context: Context,
     state: State,
-) -> Surroundings:
-    return Surroundings(
+) -> RunContext:
+    return RunContext(
         clock=context.clock,
         rng=context.rng,
         observer=progress.observe,
         recorder=recorder,
         open_client=make_opener(context, direct=prepared.simulated),
         ledger=make_ledgers(context, state, manifest.instances),
-        length=make_length(manifest),
         redact=context.redactor.redact,
         history=earlier_durations(state.journal, manifest, prepared.selected),
-        keeper=StoredConnectionLocks(
+        settings=prepared.settings,
+        locks=StoredConnectionLocks(
             state.locks,
             steps,
             base_urls=_base_urls(manifest),

@@ -9,17 +9,15 @@ from functools import partial
 
 from orchestrator.app.context import USER_AGENT, Context
 from orchestrator.app.state import State, open_state
-from orchestrator.engine.calls import Access
 from orchestrator.engine.events import StateFailed
 from orchestrator.engine.recorder import kind_of_refresh
+from orchestrator.engine.run_context import Access
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.shared_window import OwnSlots, SharedWindow, key_name
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, Manifest, RateLimit
-from orchestrator.omni.address import UnsendableName, request_target_bytes
 from orchestrator.omni.answers import RefreshRequest
 from orchestrator.omni.client import OmniClient
-from orchestrator.planning.lanes import Length
 from orchestrator.quota.window import CallWindow, MemoryWindow
 
 
@@ -107,19 +105,6 @@ def with_rate(manifest: Manifest, rate: int | None) -> Manifest:
 
     instances = {name: replace(i, rate_limit=share(i.rate_limit)) for name, i in manifest.instances.items()}
     return replace(manifest, instances=instances)
-
-
-def make_length(manifest: Manifest) -> Length:
-    """How many bytes a refresh call's request target has."""
-
-    def length(instance: str, ask: RefreshRequest) -> int:
-        try:
-            return request_target_bytes(manifest.instances[instance], ask)
-        except UnsendableName:
-            # it will be refused when it is to be sent, and say so in its own outcome
-            return 0
-
-    return length
 
 
 def earlier_durations(

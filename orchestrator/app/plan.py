@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.app.context import Context
-from orchestrator.app.instances import earlier_durations, make_access, make_length, state_for_reading, with_rate
+from orchestrator.app.instances import earlier_durations, make_access, state_for_reading, with_rate
 from orchestrator.app.read_change import read_change
 from orchestrator.app.requests import RunRequest
 from orchestrator.app.simulation import enter_simulation
@@ -79,7 +79,6 @@ async def plan_run(request: RunRequest, context: Context) -> Plan:
             selected,
             found,
             touched=touched,
-            length=make_length(manifest),
             history={} if state is None else earlier_durations(state.journal, manifest, selected),
         )
     return Plan(preview=preview, key_refused=key_refused, redact=context.redactor.redact)

@@ -13,7 +13,7 @@ from orchestrator.changes.dbt import read_dbt
 from orchestrator.changes.files import read_ddl
 from orchestrator.changes.listed import read_names
 from orchestrator.errors import UsageError
-from orchestrator.planning.followed_change import FollowedChange, make_touched, touched_as_data
+from orchestrator.planning.followed_change import FollowedChange, change_as_data, make_followed_change
 
 NO_DIALECT = "no --dialect is given: the migrations were read as PostgreSQL's; letters' case and quotes may mean other names elsewhere"
 
@@ -46,9 +46,9 @@ def read_change(request: ChangeRequest, context: Context) -> FollowedChange | No
         built = read_dbt(request.dbt_target, state_dir=request.dbt_state)
     if request.changed:
         listed = read_names(request.changed, stdin=context.read_stdin)
-    return make_touched(ddl=migrated, dbt=built, listed=listed)
+    return make_followed_change(ddl=migrated, dbt=built, listed=listed)
 
 
 def fingerprint(touched: FollowedChange) -> str:
     """Return a text that is the same for the same change."""
-    return hashlib.sha256(json.dumps(touched_as_data(touched)).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(change_as_data(touched)).encode()).hexdigest()

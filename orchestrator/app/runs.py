@@ -35,7 +35,7 @@ from orchestrator.engine.restore import (
     restore_for_retry,
     wanted_by_retry,
 )
-from orchestrator.engine.settings import Overlap, RunSettings
+from orchestrator.engine.run_context import Overlap, RunSettings
 from orchestrator.errors import LockedError, OmniRefreshError, UsageError
 from orchestrator.input_file import read_input
 from orchestrator.journal.locks import key_lock, run_lock
@@ -45,7 +45,7 @@ from orchestrator.manifest.api_keys import api_key_again
 from orchestrator.manifest.encoding import MAX_BYTES
 from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_path
 from orchestrator.omni.network import make_tls_context, route_to
-from orchestrator.planning.followed_change import FollowedChange, touched_as_data, touched_from_data
+from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
 from orchestrator.planning.selection import select, select_some
 from orchestrator.report.report import Report, Trigger
 from orchestrator.values import as_data, from_data
@@ -53,7 +53,7 @@ from orchestrator.values import as_data, from_data
 _NAMES_SHOWN = 5
 _LOOK_EVERY_S = 0.5
 _TELL_EVERY_S = 30.0
-_NOTHING_RECALLED = Restored(before=NOTHING, calls={})
+_NOTHING_RECALLED = Restored(prior=NOTHING, calls={})
 
 
 class NothingToDo(Exception):
@@ -313,11 +313,11 @@ def _begin(prepared: PreparedRun, state: State, *, instead_of: Sequence[str] = (
         named=prepared.named,
         rate=prepared.rate,
         metrics=prepared.metrics,
-        touched=None if prepared.touched is None else touched_as_data(prepared.touched),
+        touched=None if prepared.touched is None else change_as_data(prepared.touched),
     )
     _check_routes(prepared)
     take_root(state, prepared.record.root)
-    targets = new_targets(prepared.selected, prepared.restored.before)
+    targets = new_targets(prepared.selected, prepared.restored.prior)
     return state.journal.begin(prepared.record, orders, targets, instead_of=instead_of)
 
 
@@ -357,7 +357,7 @@ def _prepare_again(
         rate=options.rate if options.rate is not None else orders.rate,
         metrics=metrics_path(options.metrics_file or orders.metrics),
         warnings=_manifest_changed(record, context),
-        touched=None if orders.touched is None else touched_from_data(orders.touched),
+        touched=None if orders.touched is None else change_from_data(orders.touched),
     )
 
 
@@ -375,7 +375,7 @@ def _manifest_changed(record: RunRecord, context: Context) -> tuple[str, ...]:
 
 def _announce(prepared: PreparedRun, record: RunRecord, context: Context) -> None:
     """Report which run of which manifest is continued, and what will be sent, before the first call."""
-    before = prepared.restored.before
+    before = prepared.restored.prior
     to_check = {
         target.entry.index
         for active_refreshes in before.active_refreshes

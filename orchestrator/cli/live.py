@@ -70,7 +70,7 @@ class Sampler:
             self._look_at = now + LOOK_EVERY_S
             self._seen = replace(
                 self._seen,
-                budgets=tuple(_budget(name, door, now) for name, door in self._run.doors.items()),
+                budgets=tuple(_budget(name, door, now) for name, door in self._run.limiters.items()),
                 lanes=self._run.active_lanes(),
                 left_s=self._run.time_left_s(),
             )

@@ -104,7 +104,7 @@ def _call(step: Step) -> str:
     words = f"{sender.entry.mode.value} refresh of {clean(sender.entry.name)}"
     if sender.entry.branch is not None and not sender.entry.name.endswith(f"@{sender.entry.branch}"):
         words += f", branch {clean(sender.entry.branch)}"
-    calls = len(step.refresh.asks)
+    calls = len(step.refresh.requests)
     return words if calls == 1 else f"{words}, in {calls} calls"
 
 

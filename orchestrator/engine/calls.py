@@ -1,4 +1,4 @@
-"""The calls of one instance: the rate limiter's permits, the result of each call, and an instance that is down."""
+"""The calls of one instance: a permit for each, what its end means for the key, and an instance that is down."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any, Generic, TypeVar
 
 from orchestrator.clock import Clock
 from orchestrator.engine.events import CallEnded, InstanceAnswers, InstanceGivenUp, InstanceSilent, Observer
-from orchestrator.engine.run_stats import UNSENT, CallCounts, RunStats
+from orchestrator.engine.run_context import Access
+from orchestrator.engine.run_stats import UNSENT, RunStats
 from orchestrator.manifest.api_keys import name_of
-from orchestrator.manifest.manifest import ApiKey, Instance, Secret
+from orchestrator.manifest.manifest import Instance, Secret
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, KeyRefused, Refused, Throttled, Unsent
 from orchestrator.planning.scope import URL_LIMIT
@@ -21,7 +22,6 @@ from orchestrator.quota.choice import SUBMITTING, CallRequest, Purpose
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.rate_limiter import ConcurrencyLimit, LimiterClosed, Permit, RateLimiter, StopReason
-from orchestrator.quota.window import CallWindow
 
 FAILURES_IN_A_ROW = 5
 FIRST_PROBE_S = 5.0
@@ -33,9 +33,17 @@ UNREACHABLE_S = 15.0
 See docs/explanation/how-it-works.md, "When an instance is down".
 """
 
+T = TypeVar("T")
+
+_ALL_BUT_PROBES = frozenset(Purpose) - {Purpose.PROBE}
+_FOLLOWING = _ALL_BUT_PROBES - SUBMITTING
+
+OnLeave = Callable[[], Awaitable[None] | None]
+"""What must happen between a permit and its call. It may have to be awaited."""
+
 
 def is_silence(error: CallError) -> bool:
-    """Whether a call's end speaks for an instance that is down: no answer at all, or a 5xx.
+    """Return whether an error may mean that the instance is down: no answer at all, or a 5xx.
 
     A certificate that is not trusted says nothing about the instance's health.
     """
@@ -48,13 +56,13 @@ def is_silence(error: CallError) -> bool:
 
 @dataclass(slots=True)
 class Breaker:
-    """Counts calls without an answer in a row; `is_open` while nothing more is submitted."""
+    """Counts calls in a row that were not answered. While it `is_open`, nothing more is submitted."""
 
     in_a_row: int = 0
     is_open: bool = False
 
     def failed(self) -> bool:
-        """A call was not answered, or with 5xx. True where this one opens the breaker."""
+        """A call was not answered, or with 5xx. Return whether this one opens the breaker."""
         self.in_a_row += 1
         if self.is_open or self.in_a_row < FAILURES_IN_A_ROW:
             return False
@@ -62,48 +70,59 @@ class Breaker:
         return True
 
     def answered(self) -> bool:
-        """A call was answered. True where this closes the breaker again."""
+        """A call was answered. Return whether this closes the breaker again."""
         was_open, self.is_open, self.in_a_row = self.is_open, False, 0
         return was_open
 
 
 def next_probe_s(probes: int) -> float:
-    """How long to wait before the next small read, after `probes` of them, in seconds: 5, 10, 20 … 60."""
+    """Return how long to wait before the next small read, after `probes` of them, in seconds: 5, 10, 20 … 60."""
     return min(LONGEST_PROBE_S, FIRST_PROBE_S * 2.0 ** min(probes, 10))
 
 
 def retry_s(retry_after_s: float | None, attempt: int, rng: Random) -> float:
-    """How long one call waits before it is tried again after its `attempt`-th failure (counted from 1), in seconds."""
+    """Return how long one call waits before its retry after its `attempt`-th failure (counted from 1), in seconds."""
     backoff_s = min(30.0, 0.5 * 2.0 ** min(attempt - 1, 10)) * rng.uniform(1.0, 1.5)
     return backoff_s if retry_after_s is None else max(retry_after_s, 0.001)
 
 
-T = TypeVar("T")
-
-_BUT_PROBES = frozenset(Purpose) - {Purpose.PROBE}
-_FOLLOWING = _BUT_PROBES - SUBMITTING
-
-Leaving = Callable[[], Awaitable[None] | None]
-"""What must happen between a turn and its call, and may have to be waited for."""
-
-
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[T]):
-    """An answer and the moment when its call left (the loop's clock)."""
+    """An answer, and the moment when its call left (the loop's clock)."""
 
     answer: T
     left_at: float
 
 
+class Background:
+    """Tasks that end with the work that they belong to."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start a task."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def end(self) -> None:
+        """Cancel the tasks that are left, and wait for them."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Calls:
-    """One instance's calls. `spawn` runs a background task for as long as the run lasts."""
+    """The calls of one instance. `spawn` starts a background task that ends with the run."""
 
     def __init__(
         self,
         *,
-        instance: str,
+        instance: Instance,
         client: OmniClient,
-        door: RateLimiter,
+        limiter: RateLimiter,
         stats: RunStats,
         clock: Clock,
         observer: Observer,
@@ -111,17 +130,17 @@ class Calls:
     ) -> None:
         self.instance = instance
         self.client = client
-        self.door = door
+        self.limiter = limiter
         self.clock = clock
-        # how long a request target may be, in bytes; a 414 teaches less
+        # how long a request target may be, in bytes; a 414 lowers it
         self.url_limit = URL_LIMIT
-        # what the list of schemas calls the branch: the vendor's documents differ; a 400 teaches which
+        # the name of the branch parameter in the list of schemas: the vendor's documents differ; a 400 shows which one is right
         self.branch_parameters: tuple[str, ...] = ("branchId", "branch_id")
-        self._tally = stats
+        self._stats = stats
         self._observe = observer
         self._spawn = spawn
         self._breaker = Breaker()
-        # while no call has reached the instance: why the latest did not, if waiting rarely cures that
+        # while no call has reached the instance: the latest error, if waiting rarely cures its cause
         self._was_reached = False
         self._unreached: Unsent | None = None
         self._watches_reach = False
@@ -130,94 +149,91 @@ class Calls:
 
     async def send(
         self,
-        ask: CallRequest,
-        question: Callable[[Secret], Awaitable[T]],
-        spent: CallCounts,
+        request: CallRequest,
+        call: Callable[[Secret], Awaitable[T]],
         *,
-        on_leave: Leaving | None = None,
+        on_leave: OnLeave | None = None,
         on_refused: Callable[[CallError], None] | None = None,
     ) -> Answered[T]:
-        """Ask `question` as soon as the door lets `ask` through; a 429 or a refused key only means another turn.
+        """Make `call` as soon as the rate limiter permits `request`; after a 429 or a refused key, wait for another permit.
 
-        `on_leave` runs after the turn was given and before anything is sent; `on_refused` hears of a 429 or a refused key
-        before the next turn. Raises `CallError` where the call went wrong
-        otherwise and `LimiterClosed` where it will never get a turn.
+        `on_leave` runs between the permit and the call. `on_refused` receives a 429 or a refused key before the next permit
+        is requested. Raises `CallError` for any other failure, `LimiterClosed` if no permit will come.
         """
         while True:
-            turn = await self._turn(ask, on_leave, on_refused)
+            permit = await self._permit(request, on_leave, on_refused)
             end = "cancelled"
             try:
-                answer = await question(turn.secret)
+                answer = await call(permit.secret)
             except Throttled as error:
                 end = "429"
-                spent.throttled += 1
-                turn.throttled(error.retry_after_s)
+                permit.throttled(error.retry_after_s)
                 if on_refused is not None:
                     on_refused(error)
                 self._heard(None)
             except KeyRefused as error:
                 end = UNSENT if error.http_status is None else str(error.http_status)
-                turn.refused()
+                permit.refused()
                 if on_refused is not None:
                     on_refused(error)
                 self._heard(None)
             except Unsent as error:
                 end = UNSENT
-                turn.unsent()
+                permit.unsent()
                 self._heard(error)
                 raise
             except CallError as error:
                 end = str(error.http_status or error.kind)
                 if error.kind is CallErrorKind.TIMEOUT and error.http_status is None:
-                    turn.lost()
+                    permit.lost()
                 if isinstance(error, Refused) and error.http_status is None:
                     # refused on this side, before anything left
                     end = UNSENT
-                    turn.unsent()
+                    permit.unsent()
                 self._heard(error)
                 raise
             else:
                 end = "2xx"
                 self._heard(None)
-                return Answered(answer, turn.left_at)
+                return Answered(answer, permit.left_at)
             finally:
-                turn.answered()
-                self._tally.count(ask.purpose, end)
-                took_s = self.clock.now() - turn.left_at
-                self._observe(
-                    CallEnded(instance=self.instance, purpose=ask.purpose.name.lower(), end=end, took_s=took_s)
-                )
+                permit.answered()
+                self._stats.count(request.purpose, end)
+                took_s = self.clock.now() - permit.left_at
+                purpose = request.purpose.name.lower()
+                self._observe(CallEnded(instance=self.instance.name, purpose=purpose, end=end, took_s=took_s))
 
-    async def _turn(
-        self, ask: CallRequest, on_leave: Leaving | None, on_refused: Callable[[CallError], None] | None
+    async def _permit(
+        self, request: CallRequest, on_leave: OnLeave | None, on_refused: Callable[[CallError], None] | None
     ) -> Permit:
         """Wait for a permit, do what must come before the call leaves, and make sure that it may still leave then."""
         while True:
-            turn = await self.door.turn(ask)
+            permit = await self.limiter.acquire(request)
             if on_leave is not None:
-                await _prepare(turn, on_leave)
-            if turn.may_send():
-                return turn
-            # suspended, or cut off from the shared state, for so long that the call's place may be another's
-            turn.answered()
+                await _prepare(permit, on_leave)
+            if permit.may_send():
+                return permit
+            # suspended, or cut off from the shared state, for so long that another process may have the call's place
+            permit.answered()
             if on_refused is not None:
-                on_refused(Unsent(CallErrorKind.CUT_OFF, "this process was not at work for too long"))
+                on_refused(Unsent(CallErrorKind.CUT_OFF, "this process was suspended for too long"))
 
     def _heard(self, error: CallError | None) -> None:
+        """A call ended: count what that says about the instance's health."""
         self._heard_of_reach(error)
         if error is None or not is_silence(error):
             if self._breaker.answered():
-                self.door.pause(frozenset())
-                self._observe(InstanceAnswers(instance=self.instance))
+                self.limiter.pause(frozenset())
+                self._observe(InstanceAnswers(instance=self.instance.name))
         elif self._breaker.failed():
-            self.door.pause(_BUT_PROBES)
-            self._observe(InstanceSilent(instance=self.instance, kind=error.kind.value, message=error.message))
+            self.limiter.pause(_ALL_BUT_PROBES)
+            self._observe(InstanceSilent(instance=self.instance.name, kind=error.kind.value, message=error.message))
             self._silences += 1
             self._spawn(self._probe(error, self._silences))
 
     def _heard_of_reach(self, error: CallError | None) -> None:
-        """Give the instance up if it was never reached and waiting rarely cures the cause: after a while, and at once if
-        its certificate is not trusted.
+        """Give up an instance that no call ever reached if waiting rarely cures the cause: after `UNREACHABLE_S`, and at once
+        if its certificate is not trusted.
         """
         if isinstance(error, Refused) and error.http_status is None:
             # refused on this side
@@ -240,87 +256,56 @@ class Calls:
         self._give_up_unreached()
 
     def _give_up_unreached(self) -> None:
-        error = self._unreached
-        if error is not None and not self._is_given_up:
+        if self._unreached is not None:
+            self._give_up(StopReason.UNREACHABLE, frozenset(Purpose), self._unreached)
+
+    def _give_up(self, reason: StopReason, purposes: frozenset[Purpose], error: CallError) -> None:
+        if not self._is_given_up:
             self._is_given_up = True
-            self.door.close(StopReason.UNREACHABLE, kind=error.kind.value, detail=error.message)
-            self._observe(InstanceGivenUp(instance=self.instance, kind=error.kind.value, message=error.message))
+            kind = error.kind.value if reason is StopReason.UNREACHABLE else None
+            self.limiter.close(reason, purposes, kind=kind, detail=error.message)
+            self._observe(InstanceGivenUp(instance=self.instance.name, kind=error.kind.value, message=error.message))
 
     async def _probe(self, error: CallError, silence: int) -> None:
-        """Ask something small now and then until the instance answers, which ends this `silence`. After two minutes what was not sent is given up;
-        jobs are followed on, at the same pace.
+        """Send a small read now and then until the instance answers, which ends this `silence`. After two minutes, give up
+        what was not sent; running jobs are still followed at the same pace.
 
-        Meanwhile nothing else is sent but one poll after each probe. The polls and reads that wait share the probe's
-        failure, so that an instance that is gone costs one call and not one for each job.
+        Meanwhile nothing else is sent but one poll after each probe. The polls and reads that wait fail with the probe, so that
+        an instance that is gone costs one call and not one for each job.
         """
         began_at = self.clock.now()
         probes = 0
         while self._breaker.is_open and silence == self._silences:
             left_s = began_at + GIVE_UP_S - self.clock.now()
-            if left_s <= 0 and probes and not self._is_given_up:
-                self._is_given_up = True
-                self.door.close(StopReason.DOWN, SUBMITTING, detail=error.message)
-                self._observe(InstanceGivenUp(instance=self.instance, kind=error.kind.value, message=error.message))
+            if left_s <= 0 and probes:
+                self._give_up(StopReason.DOWN, SUBMITTING, error)
             wait_s = next_probe_s(0 if self._unreached is not None else probes)
             await asyncio.sleep(wait_s if self._is_given_up else min(wait_s, max(left_s, FIRST_PROBE_S)))
             probes += 1
             try:
-                await self.send(CallRequest(purpose=Purpose.PROBE), self.client.ping, CallCounts())
+                await self.send(CallRequest(purpose=Purpose.PROBE), self.client.ping)
             except CallError as failed:
                 error = failed
-                self.door.turn_away(_FOLLOWING, partial(_not_sent, failed))
-                self.door.let_a_poll_pass()
+                self.limiter.fail_waiting(_FOLLOWING, partial(_not_sent, failed))
+                self.limiter.allow_one_poll()
             except LimiterClosed:
                 return
 
 
 def _not_sent(error: CallError, _: Purpose) -> Unsent:
-    """For a read that waited while another call showed that the instance does not answer."""
+    """Return the error of a read that waited while another call showed that the instance does not answer."""
     return Unsent(error.kind, error.message)
 
 
-async def _prepare(turn: Permit, on_leave: Leaving) -> None:
-    """Do what must come before the call leaves; where that fails, the turn was not used."""
+async def _prepare(permit: Permit, on_leave: OnLeave) -> None:
+    """Do what must come before the call leaves; if that fails, the permit was not used."""
     try:
         must_wait = on_leave()
         if must_wait is not None:
             await must_wait
     except BaseException:
-        turn.unsent()
+        permit.unsent()
         raise
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """What reaching instances stands on, handed in from outside. `open_client` makes the client of an instance, `ledger` a
-    key's log of calls.
-    """
-
-    clock: Clock
-    rng: Random
-    observer: Observer
-    open_client: Callable[[Instance], OmniClient]
-    ledger: Callable[[Instance, ApiKey], CallWindow]
-
-
-class Background:
-    """Tasks that last as long as somebody's work and end with it."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin a task."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def end(self) -> None:
-        """Cancel what is left, and wait for it."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def open_calls(
@@ -334,8 +319,9 @@ def open_calls(
     stats: RunStats,
     background: Background,
 ) -> Calls:
-    """An instance's calls, with a door that gives turns from now on. `patience_s` is how long its keys may get nothing but
-    429 before the door closes.
+    """Return the calls of an instance, with a rate limiter that gives permits from now on.
+
+    `patience_s` is how long its keys may get nothing but 429 before the rate limiter closes, in seconds.
     """
     keys = [
         KeyQuota(
@@ -348,7 +334,7 @@ def open_calls(
         )
         for number, key in enumerate(instance.keys, 1)
     ]
-    door = RateLimiter(
+    limiter = RateLimiter(
         keys=keys,
         concurrency_limit=concurrency_limit,
         durations=durations,
@@ -357,11 +343,11 @@ def open_calls(
         clock=access.clock.now,
         patience_s=patience_s,
     )
-    background.spawn(door.serve())
+    background.spawn(limiter.serve())
     return Calls(
-        instance=instance.name,
+        instance=instance,
         client=client,
-        door=door,
+        limiter=limiter,
         stats=stats,
         clock=access.clock,
         observer=access.observer,
@@ -370,5 +356,5 @@ def open_calls(
 
 
 def refused_instances(calls: dict[str, Calls]) -> tuple[str, ...]:
-    """The instances that accepted none of their keys."""
-    return tuple(name for name, one in calls.items() if all(key.refused for key in one.door.keys))
+    """Return the instances that accepted none of their keys."""
+    return tuple(name for name, one in calls.items() if all(key.refused for key in one.limiter.keys))

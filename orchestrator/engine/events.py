@@ -127,6 +127,22 @@ class LaneWaiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveLane:
+    """A lane whose refresh is being sent or has a job that runs, for live displays.
+
+    `target` sends the refresh, which `serves` so many targets; `behind` more targets of the lane wait. `age_s` is the time
+    since the job was accepted (None before that), `usual_s` how long such a job usually takes (None: unknown).
+    """
+
+    instance: str
+    target: str
+    serves: int
+    age_s: float | None
+    usual_s: float | None
+    behind: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
     """A call ended after `took_s` seconds: `end` is its HTTP status (`2xx` for any success) or the kind of its error."""
 
@@ -178,7 +194,7 @@ class ReportWritten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFailed:
-    """A report, a metrics file or a job summary could not be written. `fatal` is False for one that nobody asked for."""
+    """A report, a metrics file or a job summary could not be written. `fatal` is False for one that was not asked for."""
 
     path: str
     message: str

@@ -1,4 +1,4 @@
-"""Reads what the plan needs to know of an instance, and nothing else: each call is paid from the quota."""
+"""Reads what the plan needs to know of an instance, and nothing else, because each call counts against the quota."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from random import Random
 from typing import TypeVar
 
 from orchestrator.engine.calls import Calls, retry_s
-from orchestrator.engine.run_stats import CallCounts
 from orchestrator.manifest.manifest import Entry, Secret
 from orchestrator.omni.answers import ModelRecord, ModelsPage, ModelsQuery
 from orchestrator.omni.errors import CallError, DeliveryUnknown, Unsent
@@ -45,7 +44,7 @@ _UNKNOWN_PARAMETER = re.compile(r"unrecogni[sz]ed|unknown|unexpected|not allowed
 
 
 class CannotRead(Exception):
-    """A read that did not come about; its text says why, `is_ones_own` whether that speaks for this one question alone."""
+    """A read failed; the text says why. `is_ones_own`: the reason concerns this one read alone."""
 
     def __init__(self, message: str, *, is_ones_own: bool) -> None:
         super().__init__(message)
@@ -53,9 +52,9 @@ class CannotRead(Exception):
 
 
 class LookUp:
-    """Look-ups on one instance. Reads are tried again; what cannot be read leaves a gap that the plan explains.
+    """Look-ups on one instance. Reads are retried; what cannot be read leaves a gap that the plan explains.
 
-    `reads` counts the questions, not those that had to be asked again.
+    `reads` counts the reads without their retries.
     """
 
     def __init__(
@@ -67,16 +66,16 @@ class LookUp:
         self._rank = rank
         self.reads = 0
 
-    async def read(self, question: Callable[[Secret], Awaitable[T]]) -> T:
-        """One read, tried again where that may help; raises `CallError` or `DoorClosed`."""
+    async def read(self, call: Callable[[Secret], Awaitable[T]]) -> T:
+        """Read once, with retries if they may help. Raises `CallError` or `LimiterClosed`."""
         attempt, not_before = 0, 0.0
         self.reads += 1
         while True:
             try:
-                ask = CallRequest(purpose=self._purpose, rank=self._rank, not_before=not_before)
-                return (await self._calls.send(ask, question, CallCounts())).answer
+                request = CallRequest(purpose=self._purpose, rank=self._rank, not_before=not_before)
+                return (await self._calls.send(request, call)).answer
             except CallError as error:
-                self._calls.door.check(self._purpose)
+                self._calls.limiter.check(self._purpose)
                 # what was never sent is sent again until the instance is given up
                 attempt += not (isinstance(error, Unsent) and self._purpose is Purpose.LOOK_UP)
                 # a read that was cut off or answered 5xx has done no harm
@@ -86,11 +85,10 @@ class LookUp:
                 not_before = self._calls.clock.now() + retry_s(error.retry_after_s, max(1, attempt), self._rng)
 
     async def inventory(self, entries: Iterable[Entry], *, everything: bool = False) -> Inventory:
-        """What these entries of the instance leave open, as far as the instance shows it; `everything` asks after each
-        model and branch that they name.
+        """Look up what these entries of the instance leave out; with `everything` each model and branch that they name.
 
-        Pages of 100 models of the kinds that matter, or one call a model where that is fewer: the first page tells how
-        many pages there are. Raises `DoorClosed` where no call gets a turn any more.
+        Reads pages of 100 models of the kinds that matter, or one model per call if that is fewer calls: the first page says
+        how many pages there are. Raises `LimiterClosed` if no more permits are given.
         """
         entries = tuple(entries)
         needs = make_needs(entries, everything=everything)
@@ -103,16 +101,16 @@ class LookUp:
         return search.inventory()
 
     async def schemas(self, model_id: str, branch_id: str | None) -> tuple[str, ...]:
-        """Read a model's schemas, as the instance names them. Raises `CallError` or `DoorClosed`.
+        """Read a model's schemas, as the instance names them. Raises `CallError` or `LimiterClosed`.
 
         A server that does not know the parameter for the branch may ignore it and answer for the shared model. So both names
-        are sent, and a server that refuses one of them is asked with the other.
+        are sent; if the server refuses one of them, the other is sent alone.
         """
         while True:
             names = () if branch_id is None else self._calls.branch_parameters
-            question = partial(self._calls.client.schemas, model_id, branch=dict.fromkeys(names, branch_id or ""))
+            call = partial(self._calls.client.schemas, model_id, branch=dict.fromkeys(names, branch_id or ""))
             try:
-                return await self.read(question)
+                return await self.read(call)
             except CallError as error:
                 left = _known_parameters(names, error)
                 if not left:
@@ -120,7 +118,7 @@ class LookUp:
                 self._calls.branch_parameters = left
 
     async def all_models(self, kinds: Sequence[str]) -> Inventory:
-        """Every model of these kinds, with its branches. Raises `DoorClosed`."""
+        """Return every model of these kinds, with its branches. Raises `LimiterClosed`."""
         search = Search(self, Needs(branches=True))
         try:
             for kind in kinds:
@@ -130,13 +128,13 @@ class LookUp:
         return search.inventory()
 
     async def find(self, needs: Needs) -> Inventory:
-        """These models alone. Raises `DoorClosed`."""
+        """Look up these models alone. Raises `LimiterClosed`."""
         search = Search(self, needs)
         await search.run()
         return search.inventory()
 
     async def page(self, query: ModelsQuery) -> ModelsPage:
-        """One page of models; raises `CannotRead` where it cannot be read."""
+        """Return one page of models. Raises `CannotRead`."""
         try:
             return await self.read(lambda key: self._calls.client.models(query, key))
         except CallError as error:
@@ -144,7 +142,7 @@ class LookUp:
 
 
 class Search:
-    """One look-up under way: what was found so far."""
+    """One look-up: what was found so far."""
 
     def __init__(self, look_up: LookUp, needs: Needs) -> None:
         self._look_up = look_up
@@ -158,7 +156,7 @@ class Search:
         self.failure = ""
 
     def inventory(self) -> Inventory:
-        """All of it."""
+        """Return what was found."""
         return Inventory(
             records=self._records,
             branches=self._branches,
@@ -173,7 +171,7 @@ class Search:
         return [i for i in self._needs.ids if i not in self._records]
 
     def _open_names(self) -> list[str]:
-        """The names that another model may have as well: not all models were read that may have it."""
+        """Return the names that another model may have as well, because not all models were read."""
         names = by_name(self._records.values())
         return [
             name
@@ -184,7 +182,7 @@ class Search:
     async def run(self, *, few: int = FEW_NAMES) -> None:
         """Read pages if they are fewer, then make a call for each model that is left; `few` are looked up one by one at once.
 
-        If a page cannot be read, the names that depend on it stay open, and `failure` says why. Raises `DoorClosed`.
+        If a page cannot be read, the names that depend on it stay open, and `failure` says why. Raises `LimiterClosed`.
         """
         try:
             await self._read_pages(few)
@@ -204,7 +202,7 @@ class Search:
     async def _read_pages(self, few: int) -> None:
         for kind in KINDS:
             ids, names = len(self._missing_ids()), len(self._open_names())
-            # an id that a page shows costs no call of its own, so that one page is worth its call sooner
+            # an id that a page shows costs no call of its own, so one page is worth its call sooner
             if ids + names <= (few if kind == KINDS[0] else FEW_NAMES) and (ids < 2 or kind != KINDS[0]):
                 break
             if not await self.read_kind(kind, or_singles=True):
@@ -235,8 +233,8 @@ class Search:
         )
 
     async def read_kind(self, kind: str, *, or_singles: bool = False) -> bool:
-        """Models of one kind page by page; whether all were read. With `or_singles` until all is found, or single calls
-        are fewer than the pages that are left.
+        """Read the models of one kind page by page; return whether all were read. With `or_singles` stop when all is found, or
+        when single calls are fewer than the pages that are left.
         """
         query, self._paged = self._query(kind=kind), True
         seen, shown, read = {""}, set[str](), 0
@@ -247,12 +245,12 @@ class Search:
             if page.next_cursor is None:
                 self._whole.add(kind)
                 return True
-            # a cursor that comes again, or pages that show nothing new, would go on for ever
+            # a cursor that repeats, or pages that show nothing new, would never end
             if page.next_cursor in seen or not is_news:
                 return False
             seen.add(page.next_cursor)
             if or_singles:
-                # a name must be seen to be unique, so that it takes a call of its own where not all pages are read
+                # a name must be proven unique, so it takes a call of its own if not all pages are read
                 singles = len(self._missing_ids()) + len(self._open_names())
                 if not singles or singles < _pages_left(page, len(shown), read):
                     return False
@@ -260,7 +258,7 @@ class Search:
         return False
 
     def _add(self, page: ModelsPage, shown: set[str]) -> bool:
-        """Keep what a page shows; whether any of it was not among what its question has `shown` before."""
+        """Keep what a page shows; return whether any of it was not `shown` by earlier pages."""
         before = len(shown)
         for record in page.records:
             shown.add(record.id)
@@ -297,8 +295,8 @@ class Search:
         raise CannotRead("the pages of the list do not end", is_ones_own=True)
 
     async def read_branches(self, entries: Iterable[Entry], *, by_id: bool = False) -> None:
-        """Branches of models that did not show theirs: a call for a name, and all of them where that fails; `by_id`
-        all of them for a branch that is given by its id, too.
+        """Read the branches of models that did not show theirs: one call for a name, or all of them if that fails. With `by_id`
+        read them also for a branch that is given by its id.
         """
         wanted: dict[str, dict[str, None]] = {}
         for entry in entries:
@@ -350,14 +348,14 @@ def _unicode_forms(name: str) -> Iterable[str]:
 
 
 def _pages_left(page: ModelsPage, shown: int, read: int) -> int:
-    """How many pages follow; where the server does not say it, as many as there were."""
+    """Return how many pages follow; if the server does not say it, as many as were read."""
     if page.total is None:
         return read
     return -(-(page.total - shown) // max(1, len(page.records)))
 
 
 async def together(*work: Awaitable[object]) -> None:
-    """Do all of this side by side, to its end; raises the first error only then."""
+    """Run all of this concurrently, to its end; only then raise the first error."""
     for result in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result

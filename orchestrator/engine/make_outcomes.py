@@ -1,4 +1,4 @@
-"""From what happened to a refresh to the outcomes of the targets that it served. Pure."""
+"""Makes outcomes: from the state of a refresh and how it ended, to one outcome for each target that it served. Pure."""
 
 from __future__ import annotations
 
@@ -37,88 +37,89 @@ class _Facts(TypedDict, total=False):
     calls: tuple[CallMade, ...]
 
 
-_STARTED_NOTHING = frozenset({Status.REJECTED, Status.ERROR})
-_NEVER_SENT = frozenset({Status.NOT_STARTED, Status.THROTTLED})
-
-
 def settle(
-    life: RefreshState, ending: RefreshResult, *, began_at: float, clock: Clock, warnings: Mapping[int, tuple[str, ...]]
+    state: RefreshState,
+    result: RefreshResult,
+    *,
+    began_at: float,
+    clock: Clock,
+    warnings: Mapping[int, tuple[str, ...]],
 ) -> tuple[tuple[Outcome, Target], ...]:
-    """The outcomes of a refresh, each with its target: the sender's, and those of whom it served unless it is known to have started nothing,
-    in which case the next of the group sends its own.
+    """Return one outcome for each target that a refresh served, with its target.
+
+    If the refresh is known to have started nothing, only the sender gets one, and the next target sends its own refresh.
     """
-    refresh = life.refresh
-    started = bool(life.job_ids) or ending.status not in _STARTED_NOTHING
-    served = refresh.served if started and ending.status not in _NEVER_SENT else (refresh.sender,)
-    ended_at = life.seen_at if life.seen_at is not None else clock.now()
-    sent = life.left_at is not None
-    queued_s = life.queued_s
-    if queued_s is None and life.left_at is not None:
-        queued_s = max(0.0, life.left_at - began_at)
+    refresh, status = state.refresh, result.status
+    nothing_started = status.was_not_sent or (status.started_nothing and not state.job_ids)
+    served = (refresh.sender,) if nothing_started else refresh.served
+    ended_at = state.ended_at if state.ended_at is not None else clock.now()
+    queued_s = state.queued_s
+    if queued_s is None and state.left_at is not None:
+        queued_s = max(0.0, state.left_at - began_at)
     outcomes = []
     for target in served:
         is_sender = target is refresh.sender
-        notes = list(warnings.get(target.entry.index, ())) + life.warnings
+        notes = [*warnings.get(target.entry.index, ()), *state.warnings]
         if not is_sender:
             notes += coverage_warnings(refresh.sender.entry.mode, target.entry)
         outcome = _outcome(
             target.entry,
             target,
-            ending.status,
+            status,
             covered_by=None if is_sender else refresh.sender.entry.name,
-            job_ids=(*life.earlier_jobs, *life.job_ids),
-            job_status=life.last_word,
-            submitted_at=life.submitted_at,
-            finished_at=clock.stamp(ended_at) if sent else None,
-            duration_s=max(0.0, ended_at - life.left_at) if life.left_at is not None else None,
+            job_ids=(*state.earlier_jobs, *state.job_ids),
+            job_status=state.last_word,
+            submitted_at=state.submitted_at,
+            finished_at=clock.stamp(ended_at) if state.left_at is not None else None,
+            duration_s=max(0.0, ended_at - state.left_at) if state.left_at is not None else None,
             queued_s=queued_s,
-            attempts=life.spent.attempts if is_sender else 0,
-            polls=life.spent.polls if is_sender else 0,
-            throttled=life.spent.throttled if is_sender else 0,
+            attempts=state.attempts if is_sender else 0,
+            polls=state.polls if is_sender else 0,
+            throttled=state.throttled if is_sender else 0,
             warnings=tuple(dict.fromkeys(notes)),
-            promotion_pending=ending.status is Status.SUCCEEDED and target.branch_id is not None,
-            error=ending.failure,
-            calls=life.log.calls if is_sender else (),
+            promotion_pending=status is Status.SUCCEEDED and target.branch_id is not None,
+            error=result.failure,
+            calls=state.log.calls if is_sender else (),
         )
         outcomes.append((outcome, target))
     return tuple(outcomes)
 
 
-def cut_off(life: RefreshState, reason: StopReason) -> RefreshResult:
-    """Return the ending of a refresh that the run no longer waits for, for this reason, by how far it had come."""
+def cut_off(state: RefreshState, reason: StopReason) -> RefreshResult:
+    """Return how a refresh ended that the run no longer waits for, for this reason, by how far it had come."""
     kind, words = CLOSED_WORDS[reason]
-    if life.phase is Phase.SENDING or (life.ambiguous and not life.job_ids):
-        failure = make_failure(CallErrorKind.CUT_OFF, f"{words} while the refresh call was under way")
+    if state.phase is Phase.SENDING or (state.ambiguous and not state.job_ids):
+        failure = make_failure(CallErrorKind.CUT_OFF, f"{words} during the refresh call")
         return RefreshResult(status=Status.UNKNOWN, failure=failure, may_run=True)
-    if life.job_ids:
-        failure = make_failure(kind, f"{words} before the job ended", last_status=life.last_word, hint=JOB_LEFT)
-        return RefreshResult(status=Status.INTERRUPTED, failure=failure, may_run=True, open_job=life.job_ids[-1])
+    if state.job_ids:
+        failure = make_failure(kind, f"{words} before the job ended", last_status=state.last_word, hint=JOB_LEFT)
+        return RefreshResult(status=Status.INTERRUPTED, failure=failure, may_run=True, open_job=state.job_ids[-1])
     return RefreshResult(status=Status.NOT_STARTED, failure=make_failure(kind, words))
 
 
 def not_sent(target: Target, failure: Failure, status: Status, warnings: tuple[str, ...] = ()) -> Outcome:
-    """The outcome of a target for which nothing was ever sent."""
+    """Return the outcome of a target for which nothing was sent."""
     return _outcome(target.entry, target, status, warnings=warnings, error=failure)
 
 
 def unplanned(entry: Entry, failure: Failure, status: Status, warnings: tuple[str, ...] = ()) -> Outcome:
-    """The outcome of an entry whose instance closed before it could be planned."""
+    """Return the outcome of an entry whose instance closed before it could be planned."""
     return _outcome(entry, None, status, warnings=warnings, error=failure)
 
 
 def skipped(skip: Skip) -> Outcome:
-    """The outcome of an entry that is deliberately not refreshed; the reason stands among its warnings."""
+    """Return the outcome of an entry that is deliberately not refreshed; its warning is the reason."""
     return _outcome(skip.entry, None, Status.SKIPPED, warnings=(skip.reason,))
 
 
 def unresolved(entry: Unresolved, warnings: tuple[str, ...] = ()) -> Outcome:
-    """The outcome of an entry that does not resolve to exactly one thing."""
+    """Return the outcome of an entry that does not resolve to exactly one model and branch."""
     failure = make_failure(RunKind.UNRESOLVED, entry.message, hint=entry.hint)
     return _outcome(entry.entry, None, Status.REJECTED, warnings=warnings, error=failure)
 
 
 def redacted(outcome: Outcome, redact: Callable[[str], str]) -> Outcome:
-    """The outcome without secrets in anything that a server or a library said; what the manifest says holds none."""
+    """Return the outcome without secrets in what a server or a library said. The manifest holds none."""
     error = outcome.error
     if error is not None:
         error = replace(
@@ -145,9 +146,9 @@ def redacted(outcome: Outcome, redact: Callable[[str], str]) -> Outcome:
 
 
 def compared(outcome: Outcome, past: EarlierResults, durations: Sequence[float]) -> Outcome:
-    """The outcome beside what the target was in runs before, and how long its model's refreshes took (seconds).
+    """Return the outcome with the target's earlier results and its usual duration (`durations` in seconds).
 
-    Where another target's refresh served this one, its own model's durations say nothing.
+    If another target's refresh served this one, the durations of its own model say nothing.
     """
     since = None if outcome.status.is_good else past.failing_since.get(outcome.name, past.began_at)
     usual_s = median(durations) if durations and outcome.covered_by is None else None

@@ -12,8 +12,18 @@ from orchestrator.manifest.manifest import Mode
 from orchestrator.values import DataError, Presence, as_data, from_data
 
 
+class StatusGroup(StrEnum):
+    """What a status says about the refresh. Every status belongs to one group (`Status.group`)."""
+
+    GOOD = "good"
+    FAILED = "failed"
+    END_UNKNOWN = "end_unknown"
+    REFUSED = "refused"
+    NOT_SENT = "not_sent"
+
+
 class Status(StrEnum):
-    """The word for an outcome, worst first, as reports list them (docs/reference/statuses-and-errors.md)."""
+    """The status of an outcome, worst first, as reports list them (docs/reference/statuses-and-errors.md)."""
 
     UNKNOWN = "unknown"
     FAILED = "failed"
@@ -29,9 +39,45 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
     @property
+    def group(self) -> StatusGroup:
+        """The group that the status belongs to."""
+        return _GROUPS[self]
+
+    @property
     def is_good(self) -> bool:
         """Whether a run with only such outcomes exits 0."""
-        return self in (Status.SUCCEEDED, Status.ACCEPTED, Status.SKIPPED)
+        return self.group is StatusGroup.GOOD
+
+    @property
+    def end_unknown(self) -> bool:
+        """Whether a refresh may have started whose end was not seen."""
+        return self.group is StatusGroup.END_UNKNOWN
+
+    @property
+    def was_not_sent(self) -> bool:
+        """Whether the target waited until the end and no call of it was sent."""
+        return self.group is StatusGroup.NOT_SENT
+
+    @property
+    def started_nothing(self) -> bool:
+        """Whether no refresh was started, because no call was sent or because it was refused."""
+        return self.group in (StatusGroup.NOT_SENT, StatusGroup.REFUSED)
+
+
+_GROUPS: Final = {
+    Status.UNKNOWN: StatusGroup.END_UNKNOWN,
+    Status.FAILED: StatusGroup.FAILED,
+    Status.NO_EFFECT: StatusGroup.FAILED,
+    Status.TIMED_OUT: StatusGroup.END_UNKNOWN,
+    Status.REJECTED: StatusGroup.REFUSED,
+    Status.ERROR: StatusGroup.REFUSED,
+    Status.THROTTLED: StatusGroup.NOT_SENT,
+    Status.INTERRUPTED: StatusGroup.END_UNKNOWN,
+    Status.NOT_STARTED: StatusGroup.NOT_SENT,
+    Status.ACCEPTED: StatusGroup.GOOD,
+    Status.SUCCEEDED: StatusGroup.GOOD,
+    Status.SKIPPED: StatusGroup.GOOD,
+}
 
 
 MESSAGE_LIMIT: Final = 2000
@@ -54,24 +100,24 @@ class Failure:
 
 
 WARNING: Final = "warning: "
-"""How the line of a validation issue begins that is no error."""
+"""The prefix of a validation issue that is only a warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """The model's validation issues that a refresh brought and those that it fixed, as one line of text each."""
+    """The validation issues that a refresh introduced and those that it fixed, one line of text each."""
 
     new: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
 
     @property
     def has_new_errors(self) -> bool:
-        """Whether the refresh brought an issue that is more than a warning."""
+        """Whether the refresh introduced an issue that is more than a warning."""
         return any(not line.startswith(WARNING) for line in self.new)
 
 
 ANSWERED: Final = "answered"
-"""How a call ended that was answered as it should be."""
+"""The end of a call that was answered as it should be."""
 
 
 class CallKind(StrEnum):

@@ -1,4 +1,4 @@
-"""From the selected entries to a plan: looks up what is left open, and after a change asks which schemas models read."""
+"""Plans the selected entries: looks up what they leave out, and after a change reads which schemas the models have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from orchestrator.quota.rate_limiter import LimiterClosed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A plan, and the entries whose instance gave no turn any more before it was made."""
+    """A plan, and the entries whose instance closed before it was made."""
 
     plan: RefreshPlan
     closed: tuple[tuple[Entry, LimiterClosed], ...] = ()
@@ -34,12 +34,10 @@ async def plan_entries(
     entries: Sequence[Entry],
     calls: Mapping[str, Calls],
     rng: Random,
-    touched: FollowedChange | None,
+    change: FollowedChange | None,
 ) -> Planned:
-    """The plan for `entries`; `calls` are those of each instance that any of them needs. With `touched` only for what the change
-    concerns, and no wider than that.
-    """
-    apart = () if touched is None else set_apart(entries, touched)
+    """Return the plan for `entries`; `calls` are those of their instances. With `change` only for what it affects."""
+    apart = () if change is None else set_apart(entries, change)
     skipped = {one.entry.index for one in apart}
     entries = [entry for entry in entries if entry.index not in skipped]
     inventories: dict[str, Inventory] = {}
@@ -49,43 +47,44 @@ async def plan_entries(
         try:
             mine = [e for e in entries if e.instance == name and e.enabled]
             inventories[name] = await LookUp(calls[name], rng).inventory(mine)
-        except LimiterClosed as door:
-            closed[name] = door
+        except LimiterClosed as error:
+            closed[name] = error
 
     async with asyncio.TaskGroup() as group:
         for name in calls:
             group.create_task(look_up(name))
     unplanned = tuple((e, closed[e.instance]) for e in entries if e.enabled and e.instance in closed)
     plan = make_plan(manifest, [e for e in entries if not (e.enabled and e.instance in closed)], inventories)
-    if touched is None:
+    if change is None:
         return Planned(plan=plan, closed=unplanned)
-    schemas = await ask_schemas(plan, touched, {name: LookUp(calls[name], rng) for name in calls})
+    schemas = await read_schemas(plan, change, {name: LookUp(calls[name], rng) for name in calls})
     targets = [target.entry for lane in plan.lanes for target in lane.targets]
-    plan = narrow(plan, (*apart, *concern(targets, touched, schemas=schemas)), touched)
+    plan = narrow(plan, (*apart, *concern(targets, change, schemas=schemas)), change)
     return Planned(plan=plan, closed=unplanned)
 
 
-async def ask_schemas(
-    plan: RefreshPlan, touched: FollowedChange, readers: Mapping[str, LookUp]
+async def read_schemas(
+    plan: RefreshPlan, change: FollowedChange, readers: Mapping[str, LookUp]
 ) -> dict[int, tuple[str, ...] | None]:
-    """The schemas of those targets that read all of their connection, by their entries' index: one call for each model and branch.
-    None where the instance does not say.
+    """Return the schemas of targets that read their whole connection, by an entry's index: one call per model and branch.
+
+    None if they could not be read.
     """
-    asking: dict[tuple[str, str, str | None], list[Target]] = {}
+    reading: dict[tuple[str, str, str | None], list[Target]] = {}
     for lane in plan.lanes:
         for target in lane.targets:
-            if must_ask(target.entry, touched):
-                asking.setdefault((target.entry.instance, target.model_id, target.branch_id), []).append(target)
+            if must_ask(target.entry, change):
+                reading.setdefault((target.entry.instance, target.model_id, target.branch_id), []).append(target)
     found: dict[int, tuple[str, ...] | None] = {}
 
-    async def ask(instance: str, model: str, branch: str | None, targets: Sequence[Target]) -> None:
+    async def read(instance: str, model: str, branch: str | None, targets: Sequence[Target]) -> None:
         schemas: tuple[str, ...] | None = None
-        # whoever cannot be asked counts as touched
+        # a model whose schemas are unknown counts as affected
         with suppress(CallError, LimiterClosed):
             schemas = await readers[instance].schemas(model, branch)
         found.update((target.entry.index, schemas) for target in targets)
 
     async with asyncio.TaskGroup() as group:
-        for (instance, model, branch), targets in asking.items():
-            group.create_task(ask(instance, model, branch, targets))
+        for (instance, model, branch), targets in reading.items():
+            group.create_task(read(instance, model, branch, targets))
     return found

@@ -1,7 +1,7 @@
-"""Is what was asked for there, and what did a refresh break? Compares what was read back with what was wanted. Pure.
+"""Judges what was read back after a refresh: is the scope there, and which validation issues are new? Pure.
 
 COMPLETED does not prove that a scope matched anything (docs/explanation/proof.md: a misspelt name matches nothing and is no error). Only a complete
-read that shows an absence proves it; what may hide the name from sight leaves the question open.
+read that shows an absence proves it. If the name may be hidden, the question stays open.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from orchestrator.omni.answers import ValidationIssue, View
 from orchestrator.planning.names import Pattern, may_be, patterns_of_schemas, patterns_of_tables, split_name
 from orchestrator.text import clean
 
-Place = tuple[str, str | None]
-"""A model and its branch."""
+ModelBranch = tuple[str, str | None]
+"""The ids of a model and its branch."""
 
-Issues = dict[Place, tuple[ValidationIssue, ...]]
-"""What the validation of models found."""
+Issues = dict[ModelBranch, tuple[ValidationIssue, ...]]
+"""The validation issues of models."""
 
 MOST_ISSUES = 200
 MOST_CHARACTERS = 500
 
 
 class ReadBackResult(StrEnum):
-    """What a read shows of one name: it is there, it is not, or it cannot be told."""
+    """What a read shows of one name: it is there, it is missing, or the read does not decide."""
 
     THERE = "there"
     MISSING = "missing"
@@ -38,8 +38,10 @@ class ReadBackResult(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBack:
-    """What was read of a model after its job. `schemas` are all of its schemas, `views` those that are shown without asking for a
-    schema, `within` those of schemas (in lower case) that were asked for by name, since they may be offloaded. None: not read.
+    """What was read of a model after its job; None: not read.
+
+    `schemas` are all of its schemas. `views` are those that the server lists by itself, `within` those of schemas (in lower
+    case) that were read by name, because they may be offloaded.
     """
 
     schemas: tuple[str, ...] | None = None
@@ -48,32 +50,30 @@ class ReadBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """What became of a scope's names: those that are `missing`, and those of which nobody can tell."""
+class ScopeJudgement:
+    """The names of a scope that are `missing`, and those for which the reads do not decide (`unclear`)."""
 
     missing: tuple[str, ...] = ()
     unclear: tuple[str, ...] = ()
 
     @property
     def is_proven(self) -> bool:
-        """Whether everything that was asked for is there."""
+        """Whether the whole scope is there."""
         return not self.missing and not self.unclear
 
 
-def judge_scope(entry: Entry, read: ReadBack) -> Judgement:
-    """Whether each schema and each table of the entry's scope is there: the tables within the schemas, and of each pattern at
-    least one.
-    """
-    sights = {name: see_schema(name, read) for name in entry.schemas}
-    sights.update({name: see_table(name, entry.schemas, read) for name in entry.tables})
-    return Judgement(
-        missing=tuple(name for name, sight in sights.items() if sight is ReadBackResult.MISSING),
-        unclear=tuple(name for name, sight in sights.items() if sight is ReadBackResult.UNCLEAR),
+def judge_scope(entry: Entry, read: ReadBack) -> ScopeJudgement:
+    """Judge whether each schema and table of an entry's scope is there: tables within its schemas, at least one for a pattern."""
+    results = {name: find_schema(name, read) for name in entry.schemas}
+    results.update({name: find_table(name, entry.schemas, read) for name in entry.tables})
+    return ScopeJudgement(
+        missing=tuple(name for name, result in results.items() if result is ReadBackResult.MISSING),
+        unclear=tuple(name for name, result in results.items() if result is ReadBackResult.UNCLEAR),
     )
 
 
-def see_schema(name: str, read: ReadBack) -> ReadBackResult:
-    """Whether a schema of a scope is there: a view of it tells that as well as the list of schemas."""
+def find_schema(name: str, read: ReadBack) -> ReadBackResult:
+    """Return whether a schema of a scope is there: in the list of schemas, or because a view belongs to it."""
     (pattern,) = patterns_of_schemas([name])
     if any(_is_in(view, pattern) for view in _all_views(read)):
         return ReadBackResult.THERE
@@ -84,21 +84,22 @@ def see_schema(name: str, read: ReadBack) -> ReadBackResult:
     )
 
 
-def see_table(name: str, schemas: Sequence[str], read: ReadBack) -> ReadBackResult:
-    """Whether a table of a scope is there, in one of the scope's schemas where it has any."""
+def find_table(name: str, schemas: Sequence[str], read: ReadBack) -> ReadBackResult:
+    """Return whether a table of a scope is there, in one of the scope's schemas if it has any."""
     (pattern,) = patterns_of_tables([name])
     within = patterns_of_schemas(schemas)
-    sights = {_see(view, pattern, within) for view in _all_views(read)}
-    if ReadBackResult.THERE in sights:
+    results = {_find(view, pattern, within) for view in _all_views(read)}
+    if ReadBackResult.THERE in results:
         return ReadBackResult.THERE
-    if read.views is None or ReadBackResult.UNCLEAR in sights:
+    if read.views is None or ReadBackResult.UNCLEAR in results:
         return ReadBackResult.UNCLEAR
     return ReadBackResult.UNCLEAR if hidden_schemas([name], schemas, read) != () else ReadBackResult.MISSING
 
 
 def hidden_schemas(tables: Iterable[str], schemas: Sequence[str], read: ReadBack) -> tuple[str, ...] | None:
-    """The schemas in which these tables may be and whose views are not shown without being asked for: those with no view in sight.
-    None where nobody knows which schemas there are.
+    """Return the schemas in which these tables may be and of which the server listed no view, because it may offload them.
+
+    None if the schemas were not read.
     """
     if read.schemas is None:
         return None
@@ -123,13 +124,13 @@ def _all_views(read: ReadBack) -> Iterable[View]:
 
 
 def _is_listed(pattern: Pattern, listed: str) -> bool:
-    """Whether a schema, as the instance names it, may be one that the pattern means."""
+    """Whether a pattern may mean a schema that the instance lists."""
     (name,) = patterns_of_schemas([listed])
     return may_be(pattern.schema, name.schema) and may_be(pattern.catalog, name.catalog)
 
 
 def _is_in(view: View, pattern: Pattern) -> bool:
-    """Whether a view lies for sure in a schema that the pattern means."""
+    """Whether a view is certainly in a schema that the pattern means."""
     if view.schema is None:
         return False
     (name,) = patterns_of_schemas([view.schema])
@@ -137,8 +138,8 @@ def _is_in(view: View, pattern: Pattern) -> bool:
     return may_be(pattern.schema, name.schema) and may_be(pattern.catalog, catalog)
 
 
-def _see(view: View, pattern: Pattern, within: Sequence[Pattern]) -> ReadBackResult:
-    """What one view tells of a table: it is the table's, it is another's, or its file does not say."""
+def _find(view: View, pattern: Pattern, within: Sequence[Pattern]) -> ReadBackResult:
+    """Return what one view shows of a table: it is the table's, it is another table's, or its file does not say."""
     if view.schema is not None:
         in_schema = not within or any(_is_in(view, p) for p in within)
         in_schema = in_schema and (pattern.schema is None or _is_in(view, pattern))
@@ -146,19 +147,20 @@ def _see(view: View, pattern: Pattern, within: Sequence[Pattern]) -> ReadBackRes
             return ReadBackResult.MISSING
         if view.table is not None:
             return ReadBackResult.THERE if may_be(pattern.table, view.table) else ReadBackResult.MISSING
-        # a view that names no table is one on the table of its own name, or a query
+        # a view that names no table is either the view of the table with its own name, or a query
         bare = view.name.rpartition("__")[2]
         return (
             ReadBackResult.THERE
             if any(may_be(_viewed(pattern.table), n) for n in (view.name, bare))
             else ReadBackResult.MISSING
         )
-    return _see_name(view, pattern, within)
+    return _find_by_name(view, pattern, within)
 
 
-def _see_name(view: View, pattern: Pattern, within: Sequence[Pattern]) -> ReadBackResult:
-    """What a view's name tells where its file names no schema: `table`, `schema__table` or `catalog_schema__table`, and views of the
-    default schema have no prefix (docs/explanation/proof.md, `verify: scope`).
+def _find_by_name(view: View, pattern: Pattern, within: Sequence[Pattern]) -> ReadBackResult:
+    """Return what a view's name shows if its file names no schema: `table`, `schema__table` or `catalog_schema__table`.
+
+    Views of the default schema have no prefix (docs/explanation/proof.md, `verify: scope`).
     """
     if view.table is not None and not may_be(pattern.table, view.table):
         return ReadBackResult.MISSING
@@ -180,14 +182,14 @@ def _is_prefix(scope: str, pattern: Pattern) -> bool:
 
 
 def _viewed(part: str | None) -> str | None:
-    """A part as it stands in a view's name; wildcards stay what they are."""
+    """A part of a name as a view's name spells it; wildcards stay."""
     return None if part is None else re.sub(r"[^\w*?]+", "_", part).lower()
 
 
 def compare_issues(before: Iterable[ValidationIssue], after: Iterable[ValidationIssue]) -> Validation:
     """Return the issues that are new and those that are gone: one line each, errors first, at most `MOST_ISSUES` of each.
 
-    Equal issues are told apart by their number: a second one like the first is new.
+    Equal issues are counted: a second one like the first is new.
     """
     old, new = Counter(before), Counter(after)
     return Validation(new=_lines(new - old), fixed=_lines(old - new))

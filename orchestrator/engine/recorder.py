@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from orchestrator.clock import Clock
 from orchestrator.engine.events import Observer, StateFailed
@@ -19,25 +18,23 @@ from orchestrator.omni.job_answers import job_state
 from orchestrator.planning.plan import Refresh, RefreshPlan
 
 
-class Recorder(Protocol):
-    """Told of each step before it can be lost.
+class Recorder:
+    """Receives each step of a run before it can be lost. This class keeps nothing; `JournalRecorder` keeps all.
 
-    Only `planned`, `intended` and `kept` raise where a step cannot be kept: then nothing is sent. What is under way is followed.
+    `planned`, `intended` and `kept` raise if a step cannot be kept: then nothing is sent. Jobs that run are still followed.
     """
 
     def planned(self, plan: RefreshPlan) -> None:
-        """Look-ups are done; before the first refresh call."""
+        """Look-ups are done; no refresh call has left yet."""
 
     def intended(self, refresh: Refresh, part: int, attempt: int) -> None:
         """A refresh call is about to leave."""
 
     async def kept(self) -> None:
-        """Until all steps so far outlive the machine's power: before a call leaves, before a job's first poll. The only
-        method that waits; raises where they cannot be kept.
-        """
+        """Wait until all steps so far survive a power failure: before a call leaves, and before a job's first poll."""
 
     def answered(self, refresh: Refresh, part: int, job_id: str | None, word: str | None) -> None:
-        """The server accepted it; before the first poll."""
+        """The server accepted the call; its job has not been polled yet."""
 
     def refused(self, refresh: Refresh, part: int, failure: Failure) -> None:
         """The call is known to have started nothing."""
@@ -49,34 +46,9 @@ class Recorder(Protocol):
         """Targets that belong together have their outcomes."""
 
 
-class SilentRecorder:
-    """Takes every step and forgets it."""
-
-    def planned(self, plan: RefreshPlan) -> None:
-        """Look-ups are done."""
-
-    def intended(self, refresh: Refresh, part: int, attempt: int) -> None:
-        """A refresh call is about to leave."""
-
-    async def kept(self) -> None:
-        """There is nothing to keep."""
-
-    def answered(self, refresh: Refresh, part: int, job_id: str | None, word: str | None) -> None:
-        """The server accepted it."""
-
-    def refused(self, refresh: Refresh, part: int, failure: Failure) -> None:
-        """The call is known to have started nothing."""
-
-    def polled(self, refresh: Refresh, part: int, word: str) -> None:
-        """A poll was answered."""
-
-    def settled(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> None:
-        """Targets have their outcomes."""
-
-
 @dataclass(slots=True)
 class _Call:
-    """A refresh call in the journal. `accepted_at` and `unfinished_at` (the loop's clock) only where this run saw it."""
+    """A refresh call in the journal. `accepted_at` and `unfinished_at` (the loop's clock) are set if this run saw it accepted."""
 
     number: int
     word: str | None = None
@@ -84,11 +56,12 @@ class _Call:
     unfinished_at: float | None = None
 
 
-class JournalRecorder:
-    """A run's recorder. `base_urls` are those of the instances; `redact` takes
-    secrets out of what a server says, before it is kept.
+class JournalRecorder(Recorder):
+    """Keeps the steps in the journal.
 
-    Once the journal has given way, `broken` says how, and nothing more may be sent; what is under way is followed on.
+    `base_urls` are those of the instances, `calls` the journal's numbers of the
+    calls that this run continues, by sender and part. `redact` removes secrets from what a server says before it is kept.
+    `broken` is the journal's first error: from then on nothing more may be sent, but jobs that run are followed.
     """
 
     def __init__(
@@ -116,12 +89,12 @@ class JournalRecorder:
         self._steps.planned(plan)
 
     def intended(self, refresh: Refresh, part: int, attempt: int) -> None:
-        """Keep that a call is about to leave. Raises `JournalError` where it cannot be kept: it must not leave then."""
+        """Keep that a call is about to leave. Raises `JournalError` if that fails: then the call must not leave."""
         if self.broken is not None:
             raise self.broken
         number = self._steps.intended(
             served=refresh.served,
-            scopes=[(ask.schemas, ask.tables) for ask in refresh.asks],
+            scopes=[(request.schemas, request.tables) for request in refresh.requests],
             part=part,
             attempt=attempt,
             base_url=self._base_urls[refresh.sender.entry.instance],
@@ -132,7 +105,7 @@ class JournalRecorder:
         self._calls[refresh.sender.entry.index, part] = _Call(number)
 
     async def kept(self) -> None:
-        """Wait for the disk. Raises `JournalError` where that is in vain."""
+        """Wait for the disk. Raises `JournalError` if the steps cannot be kept."""
         if self.broken is not None:
             raise self.broken
         try:
@@ -142,12 +115,12 @@ class JournalRecorder:
             raise
 
     def answered(self, refresh: Refresh, part: int, job_id: str | None, word: str | None) -> None:
-        """Keep the job's id, before it is asked after."""
+        """Keep the job's id, before its first poll."""
         call = self._calls[refresh.sender.entry.index, part]
         call.accepted_at = call.unfinished_at = self._clock.now()
-        fate = _fate(job_state(word)) if word is not None else CallStatus.ACCEPTED
+        status = _status(job_state(word)) if word is not None else CallStatus.ACCEPTED
         kept_id, kept_word = job_id and self._redact(job_id), word and self._redact(word)
-        self._keep(lambda: self._steps.answered(call.number, job_id=kept_id, word=kept_word, fate=fate))
+        self._keep(lambda: self._steps.answered(call.number, job_id=kept_id, word=kept_word, fate=status))
 
     def refused(self, refresh: Refresh, part: int, failure: Failure) -> None:
         """Keep that a call has started nothing."""
@@ -156,38 +129,36 @@ class JournalRecorder:
         self._keep(lambda: self._steps.refused(call.number, words))
 
     def polled(self, refresh: Refresh, part: int, word: str) -> None:
-        """Keep a job's status where it is another than before."""
+        """Keep a job's status if it has changed."""
         call, now = self._calls[refresh.sender.entry.index, part], self._clock.now()
-        fate, is_news = _fate(job_state(word)), word != call.word
+        status, is_new = _status(job_state(word)), word != call.word
         call.word = word
-        if is_news:
+        if is_new:
             kept_word = self._redact(word)
-            self._keep(lambda: self._steps.polled(call.number, word=kept_word, fate=fate))
-        if fate is CallStatus.ACCEPTED:
+            self._keep(lambda: self._steps.polled(call.number, word=kept_word, fate=status))
+        if status is CallStatus.ACCEPTED:
             call.unfinished_at = now if call.accepted_at is not None else None
-        elif is_news and call.accepted_at is not None and call.unfinished_at is not None:
+        elif is_new and call.accepted_at is not None and call.unfinished_at is not None:
             # it ended between the last two polls
             self._took(refresh, part, (call.unfinished_at + now) / 2 - call.accepted_at)
 
     def settled(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> None:
-        """Keep outcomes, all of them or none."""
+        """Keep all of these outcomes, or none."""
         if not outcomes:
             return
         rows = [(entry.index, make_row(outcome)) for entry, outcome in outcomes]
-        out_of_sight = {e.index for e, o in outcomes if o.error is not None and o.error.kind == RunKind.JOB_LOST}
-        lost = (
-            [call.number for (sender, _), call in self._calls.items() if sender in out_of_sight] if out_of_sight else []
-        )
+        senders = {e.index for e, o in outcomes if o.error is not None and o.error.kind == RunKind.JOB_LOST}
+        lost = [call.number for (sender, _), call in self._calls.items() if sender in senders] if senders else []
         self._keep(lambda: self._steps.settled(rows, lost=lost))
 
     def _took(self, refresh: Refresh, part: int, seconds: float) -> None:
-        sender, ask = refresh.sender, refresh.asks[part]
+        sender = refresh.sender
         self._keep(
             lambda: self._steps.took(
                 base_url=self._base_urls[sender.entry.instance],
                 model_id=sender.model_id,
                 branch_id=sender.branch_id,
-                kind=kind_of_refresh(ask),
+                kind=kind_of_refresh(refresh.requests[part]),
                 seconds=round(max(0.0, seconds), 3),
             )
         )
@@ -206,14 +177,14 @@ class JournalRecorder:
             self._observe(StateFailed(what="journal", message=str(error)))
 
 
-def kind_of_refresh(ask: RefreshRequest) -> str:
-    """What decides how long a refresh of a model takes: all of it anew, what is new, or a part of it."""
-    if ask.hard:
+def kind_of_refresh(request: RefreshRequest) -> str:
+    """Return what decides how long a refresh of a model takes: `hard`, `soft`, or `part` for a soft one with a scope."""
+    if request.hard:
         return "hard"
-    return "part" if ask.schemas or ask.tables else "soft"
+    return "part" if request.schemas or request.tables else "soft"
 
 
-def _fate(state: JobState) -> CallStatus:
+def _status(state: JobState) -> CallStatus:
     return {JobState.SUCCEEDED: CallStatus.SUCCEEDED, JobState.FAILED: CallStatus.FAILED}.get(
         state, CallStatus.ACCEPTED
     )

@@ -1,28 +1,36 @@
-"""One refresh's life, straight from top to bottom: submit, follow, settle."""
+"""Runs one refresh, straight from top to bottom: submit, follow, end."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
 from orchestrator.engine.calls import Calls, retry_s
 from orchestrator.engine.connection_lock import ConnectionBusy, ConnectionLock
-from orchestrator.engine.failure import JOB_IN_THE_WAY, JOB_LEFT, RunKind, closed_words, failure_of_call, make_failure
-from orchestrator.engine.outcome import CallKind, Status
+from orchestrator.engine.failure import (
+    JOB_IN_THE_WAY,
+    JOB_LEFT,
+    RunKind,
+    closed_words,
+    failure_of_call,
+    make_failure,
+    status_if_closed,
+)
+from orchestrator.engine.outcome import Status
 from orchestrator.engine.recorder import Recorder
-from orchestrator.engine.refresh_state import Phase, RefreshResult, RefreshState
+from orchestrator.engine.refresh_state import RefreshResult, RefreshState
 from orchestrator.engine.restore import ActiveRefresh
 from orchestrator.engine.verification import Verification
 from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.records import CallStatus, OrphanedRefresh
 from orchestrator.manifest.manifest import OnAmbiguous
+from orchestrator.omni.address import request_bytes
 from orchestrator.omni.answers import JobState, RefreshRequest
 from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Refused, Throttled, Unsent
-from orchestrator.planning.lanes import Length
 from orchestrator.planning.scope import split_refused
 from orchestrator.quota.choice import CallRequest, FollowedJob, Purpose
 from orchestrator.quota.rate_limiter import LimiterClosed, StopReason
@@ -30,257 +38,237 @@ from orchestrator.quota.rate_limiter import LimiterClosed, StopReason
 # A new job may not be known to every server yet (docs/explanation/never-twice.md, "Following is only following").
 NEW_JOB_S = 30.0
 LOST_AFTER = 3
-# A poll harms nobody: after a failed one the next comes soon, so that a short outage costs a job no time.
+# A poll does no harm: after a failed one the next comes soon, so that a short outage costs a job no time.
 LONGEST_POLL_BACKOFF_S = 5.0
-# A connection that is busy stays so for a while: about 9 s in all with the default of three retries.
+# A connection that is busy stays busy for a while: about 9 s in all with the default of three retries.
 CONFLICT_BACKOFF = 2.0
 
-_NOT_REACHED = frozenset({Status.NOT_STARTED, Status.THROTTLED})
-_UNSENT = _NOT_REACHED | {Status.REJECTED, Status.ERROR}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneContext:
+    """What the refreshes of one lane share."""
+
+    calls: Calls
+    recorder: Recorder
+    rng: Random
+    lock: ConnectionLock
+    verification: Verification
 
 
-class Refreshing:
-    """Runs the refreshes of one lane."""
+class RefreshWorker:
+    """Runs one refresh. It alone changes the refresh's `state`; others read it at any moment."""
 
-    def __init__(
-        self,
-        *,
-        calls: Calls,
-        recorder: Recorder,
-        rng: Random,
-        gate: ConnectionLock,
-        length: Length,
-        proving: Verification,
-    ) -> None:
-        self._calls = calls
-        self._proving = proving
-        self._length = length
-        self._recorder = recorder
-        self._rng = rng
-        self._gate = gate
+    def __init__(self, lane: LaneContext, state: RefreshState) -> None:
+        self.state = state
+        self._lane = lane
+        self._calls = lane.calls
+        self._recorder = lane.recorder
+        self._rng = lane.rng
+        self._lock = lane.lock
+        self._clock = lane.calls.clock
 
-    async def run(self, life: RefreshState, *, follow: bool) -> RefreshResult:
-        """Send all of the refresh's calls, one after another, each followed to its end; the first that does not succeed
-        ends it. `follow` False leaves the last job to itself once it was accepted.
+    async def run(self, *, follow: bool) -> RefreshResult:
+        """Send all calls of the refresh, one after another, each followed to its end; the first that does not succeed ends it.
+
+        With `follow` False the last job is not followed once it was accepted.
         """
-        begun = life.begun
-        life.is_followed = follow
-        ending = RefreshResult(status=Status.SUCCEEDED)
-        part = 0 if begun is None else begun.part
-        while ending.status is Status.SUCCEEDED and part < len(life.refresh.asks):
-            ask, count = life.refresh.asks[part], len(life.refresh.asks)
-            life.part, follows = part, follow or part < count - 1
-            if begun is not None and part == begun.part:
-                ending, begun = await self._go_on(life, begun, ask, follow=follows), None
+        active = self.state.continued
+        result = RefreshResult(status=Status.SUCCEEDED)
+        part = 0 if active is None else active.part
+        self.state = replace(self.state, is_followed=follow)
+        while result.status is Status.SUCCEEDED and part < len(self.state.refresh.requests):
+            request, count = self.state.refresh.requests[part], len(self.state.refresh.requests)
+            follow_part = follow or part < count - 1
+            self.state = replace(self.state, part=part)
+            if active is not None and part == active.part:
+                result, active = await self._continue(active, request, follow=follow_part), None
             else:
-                ending = await self._part(life, part, ask, follow=follows)
-            if self._divide(life, part, ending):
-                ending = RefreshResult(status=Status.SUCCEEDED)
+                result = await self._send_part(request, follow=follow_part)
+            if self._divide(result):
+                result = RefreshResult(status=Status.SUCCEEDED)
                 continue
-            if part and ending.status in _UNSENT:
-                life.warnings.append(f"{part} of {count} calls of this scope succeeded before one did not")
-                if ending.status in _NOT_REACHED:
-                    # the scope is under way, so that it is not true that nothing was sent
-                    ending = replace(ending, status=Status.INTERRUPTED)
+            if part and result.status.started_nothing:
+                self.state = self.state.warned(f"{part} of {count} calls of this scope succeeded before one did not")
+                if result.status.was_not_sent:
+                    # some calls of the scope were sent, so "nothing was sent" would be wrong
+                    result = replace(result, status=Status.INTERRUPTED)
             part += 1
-        life.phase = Phase.ENDED
-        life.seen_at = self._calls.clock.now()
-        return ending
+        self.state = self.state.ended(self._clock.now())
+        return result
 
-    def _divide(self, life: RefreshState, part: int, ending: RefreshResult) -> bool:
-        """After a 414: the rest of the scope in shorter calls, here and from now on; whether there are any."""
+    def _divide(self, result: RefreshResult) -> bool:
+        """After a 414, divide the rest of the scope into shorter calls; return whether that was possible."""
         if (
-            ending.failure is None
-            or ending.failure.kind != CallErrorKind.URI_TOO_LONG
-            or ending.status is not Status.REJECTED
+            result.failure is None
+            or result.failure.kind != CallErrorKind.URI_TOO_LONG
+            or result.status is not Status.REJECTED
         ):
             return False
-        length = partial(self._length, self._calls.instance)
-        asks = split_refused(life.refresh.asks, part, length)
-        if asks is None:
+        length = partial(request_bytes, self._calls.instance)
+        requests, part = self.state.refresh.requests, self.state.part
+        divided = split_refused(requests, part, length)
+        if divided is None:
             return False
-        self._calls.url_limit = min(self._calls.url_limit, length(life.refresh.asks[part]) // 2)
-        life.refresh = replace(life.refresh, asks=asks)
+        self._calls.url_limit = min(self._calls.url_limit, length(requests[part]) // 2)
+        self.state = self.state.divided(divided)
         return True
 
-    async def _part(self, life: RefreshState, part: int, ask: RefreshRequest, *, follow: bool) -> RefreshResult:
-        life.phase = Phase.WAITING
-        submitted = await self._submit(life, part, ask)
+    async def _send_part(self, request: RefreshRequest, *, follow: bool) -> RefreshResult:
+        self.state = self.state.waiting()
+        submitted = await self._submit(request)
         if isinstance(submitted, RefreshResult):
-            if life.ambiguous and submitted.status in _UNSENT:
+            if self.state.ambiguous and submitted.status.started_nothing:
                 # this call started nothing, but an earlier one may have
                 submitted = replace(submitted, status=Status.UNKNOWN, may_run=True)
             return submitted
-        life.ambiguous = False
+        self.state = replace(self.state, ambiguous=False)
         job_id, accepted_at = submitted
         with suppress(OmniRefreshError):
-            # a journal that gives way stops what is not sent yet; a job that runs is followed all the same
+            # a journal that fails stops what is not sent yet; a job that runs is still followed
             await self._recorder.kept()
         if not follow:
             return RefreshResult(status=Status.ACCEPTED, may_run=True, open_job=job_id)
-        return await self.follow(life, part, job_id, accepted_at)
+        return await self.follow(job_id, accepted_at)
 
-    async def _go_on(
-        self, life: RefreshState, begun: ActiveRefresh, ask: RefreshRequest, *, follow: bool
-    ) -> RefreshResult:
-        """Go on where another run left off; a refresh that may have been started is not sent a second time unasked."""
-        entry, part, now = life.refresh.sender.entry, begun.part, self._calls.clock.now()
-        # where another run has the lane it is asking after this very job: asking beside it harms nobody
-        self._gate.try_enter()
-        if begun.fate is CallStatus.SUCCEEDED:
+    async def _continue(self, active: ActiveRefresh, request: RefreshRequest, *, follow: bool) -> RefreshResult:
+        """Continue what another run began. A refresh that may have started is not sent a second time unless asked for."""
+        now = self._clock.now()
+        # if another run has the lock, it checks this very job: polling it twice does no harm
+        self._lock.try_take()
+        if active.status is CallStatus.SUCCEEDED:
             return RefreshResult(status=Status.SUCCEEDED)
-        if begun.fate is CallStatus.FAILED:
-            return replace(self._job_failed(life), again=begun.again)
-        if begun.fate is CallStatus.INTENDED:
-            if entry.on_ambiguous is OnAmbiguous.RESEND:
-                return await self._part(life, part, ask, follow=follow)
-            message = "the run ended while the refresh call was under way: nobody knows whether it arrived"
+        if active.status is CallStatus.FAILED:
+            return replace(self._job_failed(), again=active.again)
+        if active.status is CallStatus.INTENDED:
+            if self.state.refresh.sender.entry.on_ambiguous is OnAmbiguous.RESEND:
+                return await self._send_part(request, follow=follow)
+            message = "the run ended during the refresh call: it is not known whether the call arrived"
             failure = make_failure(CallErrorKind.CUT_OFF, message)
             return RefreshResult(status=Status.UNKNOWN, failure=failure, may_run=True)
-        if begun.job_id is None:
-            return self._accepted_without_id(life)
+        if active.job_id is None:
+            return self._accepted_without_id()
         if not follow:
-            return RefreshResult(status=Status.ACCEPTED, may_run=True, open_job=begun.job_id)
-        until = now + life.refresh.timeout_s if begun.again else None
-        ending = await self.follow(life, part, begun.job_id, now - begun.age_s, until=until)
-        return replace(ending, again=begun.again and ending.status in (Status.FAILED, Status.UNKNOWN))
+            return RefreshResult(status=Status.ACCEPTED, may_run=True, open_job=active.job_id)
+        until = now + self.state.refresh.timeout_s if active.again else None
+        result = await self.follow(active.job_id, now - active.age_s, until=until)
+        return replace(result, again=active.again and result.status in (Status.FAILED, Status.UNKNOWN))
 
-    async def _submit(self, life: RefreshState, part: int, ask: RefreshRequest) -> RefreshResult | tuple[str, float]:
-        """Send one refresh call until it is accepted or it is decided that it will not be; a job's id and when it was
-        accepted, or the ending.
+    async def _submit(self, request: RefreshRequest) -> RefreshResult | tuple[str, float]:
+        """Send one refresh call until it is accepted, or until it is certain that it will not be.
+
+        Returns the job's id and when it was accepted, or how the refresh ended.
         """
-        refresh, entry, client = life.refresh, life.refresh.sender.entry, self._calls.client
+        refresh, entry = self.state.refresh, self.state.refresh.sender.entry
+        part = self.state.part
         not_before, attempt = 0.0, 0
         while True:
-            in_the_way = await self._open_lane(life, part)
-            if in_the_way is not None:
-                return in_the_way
-            expected_s = self._calls.door.durations.known_s(refresh.sender.model_id)
-            wish = CallRequest(
-                purpose=Purpose.SUBMIT, rank=(-(expected_s or 0.0), float(entry.index)), not_before=not_before
-            )
-            life.phase = Phase.WAITING
-            await self._proving.begin(life, wish.rank)
+            blocked = await self._wait_for_lane()
+            if blocked is not None:
+                return blocked
+            expected_s = self._calls.limiter.durations.known_s(refresh.sender.model_id)
+            rank = (-(expected_s or 0.0), float(entry.index))
+            self.state = self.state.waiting()
+            if self.state.needs_issues:
+                issues = await self._lane.verification.read_issues(refresh, rank)
+                self.state = replace(self.state, issues_before=issues)
             try:
                 got = await self._calls.send(
-                    wish,
-                    lambda key: client.refresh(ask, key),
-                    life.spent,
-                    on_leave=partial(self._leave, life, part),
-                    on_refused=partial(self._turned_away, life, part),
+                    CallRequest(purpose=Purpose.SUBMIT, rank=rank, not_before=not_before),
+                    lambda key: self._calls.client.refresh(request, key),
+                    on_leave=self._leave,
+                    on_refused=self._turned_away,
                 )
             except ConnectionBusy:
                 continue
             except LimiterClosed as closed:
-                return self._not_sent(life, closed)
+                return self._not_sent(closed)
             except CallError as error:
-                life.spent.attempts += 1
                 attempt += 1
-                life.last_error = error
-                life.log.failed(self._calls.clock.now(), error)
+                self.state = self.state.submit_failed(error, self._clock.now())
                 ambiguous = isinstance(error, DeliveryUnknown)
-                life.ambiguous |= ambiguous
                 # a server may refuse for a moment after a job has ended; it says that it started nothing
                 conflict = error.kind is CallErrorKind.CONFLICT
                 resend = ambiguous and entry.on_ambiguous is OnAmbiguous.RESEND
-                again = error.is_retryable or conflict or resend
                 if not ambiguous:
                     self._recorder.refused(refresh, part, failure_of_call(error))
-                if not again or attempt > entry.retries:
+                if not (error.is_retryable or conflict or resend) or attempt > entry.retries:
                     return self._refused(error)
                 wait_s = retry_s(error.retry_after_s, attempt, self._rng)
-                not_before = self._calls.clock.now() + (CONFLICT_BACKOFF * wait_s if conflict else wait_s)
+                not_before = self._clock.now() + (CONFLICT_BACKOFF * wait_s if conflict else wait_s)
                 continue
-            life.spent.attempts += 1
-            life.last_error = None
-            answer, accepted_at = got.answer, self._calls.clock.now()
-            life.last_word = answer.word
-            life.log.answered(accepted_at, life.last_word)
-            if answer.job_id is not None:
-                life.job_ids.append(answer.job_id)
-            life.phase = Phase.FOLLOWING
+            answer, accepted_at = got.answer, self._clock.now()
+            self.state = self.state.accepted(answer.job_id, answer.word, accepted_at)
             self._recorder.answered(refresh, part, answer.job_id, answer.word)
             if answer.state is JobState.SUCCEEDED:
                 return RefreshResult(status=Status.SUCCEEDED)
             if answer.state is JobState.FAILED:
-                return self._job_failed(life)
+                return self._job_failed()
             if answer.job_id is None:
-                return self._accepted_without_id(life)
+                return self._accepted_without_id()
             return answer.job_id, accepted_at
 
-    async def _leave(self, life: RefreshState, part: int) -> None:
-        self._gate.enter()
-        self._recorder.intended(life.refresh, part, life.spent.attempts + 1)
+    async def _leave(self) -> None:
+        """Take the lock and write the intent to disk: only then may the call leave."""
+        self._lock.take()
+        refresh, part = self.state.refresh, self.state.part
+        self._recorder.intended(refresh, part, self.state.attempts + 1)
         try:
             await self._recorder.kept()
-            self._calls.door.check(Purpose.SUBMIT)
+            self._calls.limiter.check(Purpose.SUBMIT)
         except (asyncio.CancelledError, LimiterClosed):
             # the run was stopped in between: the call does not leave
-            self._recorder.refused(life.refresh, part, make_failure(RunKind.STOPPED, "it did not leave"))
+            self._recorder.refused(refresh, part, make_failure(RunKind.STOPPED, "it did not leave"))
             raise
-        life.phase = Phase.SENDING
-        now, at = self._calls.clock.now(), self._calls.clock.utcnow()
-        life.log.left(CallKind.REFRESH, now, at)
-        if life.left_at is None:
-            life.left_at, life.submitted_at = now, at
+        self.state = self.state.sending(self._clock.now(), self._clock.utcnow())
 
-    def _turned_away(self, life: RefreshState, part: int, error: CallError) -> None:
-        """A 429 or a refused key: the call started nothing and was no attempt; it waits for its turn again."""
-        self._recorder.refused(life.refresh, part, failure_of_call(error))
-        life.log.failed(self._calls.clock.now(), error)
-        life.phase = Phase.WAITING
-        if not life.spent.attempts:
-            life.left_at = life.submitted_at = None
+    def _turned_away(self, error: CallError) -> None:
+        """A 429 or a refused key: the call started nothing."""
+        self._recorder.refused(self.state.refresh, self.state.part, failure_of_call(error))
+        self.state = self.state.turned_away(error, self._clock.now())
 
-    async def _open_lane(self, life: RefreshState, part: int) -> RefreshResult | None:
-        """Wait until nothing that another run left may run on the lane; the ending if that takes too long."""
-        began_at = self._calls.clock.now()
-        while jobs := await self._gate.wait():
-            for job in jobs:
-                longest_s = self._gate.patience_s(job, life.refresh.timeout_s)
-                self._gate.tell(job, longest_s)
-                ending = await self._gate.unless_over(self._check(life, part, job, began_at + longest_s))
-                if ending is None or ending.status is Status.INTERRUPTED:
-                    # nothing more is submitted: the door says why
+    async def _wait_for_lane(self) -> RefreshResult | None:
+        """Wait until no refresh of another run can run on the lane; return how this one ends if that takes too long."""
+        began_at = self._clock.now()
+        while orphans := await self._lock.wait():
+            for orphan in orphans:
+                longest_s = self._lock.patience_s(orphan, self.state.refresh.timeout_s)
+                self._lock.report_check(orphan, longest_s)
+                result = await self._lock.until_submits_end(self._check(orphan, began_at + longest_s))
+                if result is None or result.status is Status.INTERRUPTED:
+                    # nothing more is submitted: the rate limiter says why
                     return None
-                if ending.status is Status.TIMED_OUT and self._gate.still_runs(job):
-                    message = f"job {job.job_id} of run {job.run} on the same connection still runs"
-                    failure = make_failure(RunKind.LANE_CLOSED, message, last_status=None, hint=JOB_IN_THE_WAY)
+                if result.status is Status.TIMED_OUT and self._lock.still_runs(orphan):
+                    message = f"job {orphan.job_id} of run {orphan.run} on the same connection still runs"
+                    failure = make_failure(RunKind.LANE_CLOSED, message, hint=JOB_IN_THE_WAY)
                     return RefreshResult(status=Status.NOT_STARTED, failure=failure)
         return None
 
-    async def _check(self, life: RefreshState, part: int, job: OrphanedRefresh, until: float) -> RefreshResult:
+    async def _check(self, orphan: OrphanedRefresh, until: float) -> RefreshResult:
         """Follow a job that another run left on this lane until it has ended, or until a moment (the loop's clock)."""
-        accepted_at = self._calls.clock.now() - job.age_s
-        job_id = job.job_id or ""
-        ending = await self.follow(
-            RefreshState(life.refresh), part, job_id, accepted_at, until=until, told=lambda _: None
-        )
-        if not ending.may_run:
-            self._gate.checked(job, CallStatus.SUCCEEDED if ending.status is Status.SUCCEEDED else CallStatus.FAILED)
-        elif ending.failure is not None and ending.failure.kind == RunKind.JOB_LOST:
-            self._gate.checked(job, CallStatus.LOST)
-        elif ending.status is Status.UNKNOWN:
-            self._gate.cannot_check(job)
-        return ending
+        accepted_at = self._clock.now() - orphan.age_s
+        follower = RefreshWorker(self._lane, RefreshState(refresh=self.state.refresh, part=self.state.part))
+        result = await follower.follow(orphan.job_id or "", accepted_at, until=until, on_word=lambda _: None)
+        if not result.may_run:
+            is_good = result.status is Status.SUCCEEDED
+            self._lock.checked(orphan, CallStatus.SUCCEEDED if is_good else CallStatus.FAILED)
+        elif result.failure is not None and result.failure.kind == RunKind.JOB_LOST:
+            self._lock.checked(orphan, CallStatus.LOST)
+        elif result.status is Status.UNKNOWN:
+            self._lock.cannot_check(orphan)
+        return result
 
-    @staticmethod
-    def _accepted_without_id(life: RefreshState) -> RefreshResult:
-        life.warnings.append("the server gave no job id: how this refresh ends is not known")
+    def _accepted_without_id(self) -> RefreshResult:
+        self.state = self.state.warned("the server gave no job id: the end of this refresh is not known")
         return RefreshResult(status=Status.ACCEPTED, may_run=True)
 
-    def _not_sent(self, life: RefreshState, closed: LimiterClosed) -> RefreshResult:
+    def _not_sent(self, closed: LimiterClosed) -> RefreshResult:
         reason, (kind, message) = closed.reason, closed_words(closed)
-        if reason is StopReason.THROTTLED:
-            return RefreshResult(status=Status.THROTTLED, failure=make_failure(kind, message, http_status=429))
-        if reason in (StopReason.DOWN, StopReason.UNREACHABLE):
-            return RefreshResult(status=Status.ERROR, failure=make_failure(kind, message))
-        if reason is StopReason.DEADLINE and life.spent.throttled and life.last_error is None:
-            return RefreshResult(
-                status=Status.THROTTLED,
-                failure=make_failure(CallErrorKind.THROTTLED, "429 until the deadline", http_status=429),
-            )
-        return RefreshResult(status=Status.NOT_STARTED, failure=make_failure(kind, message))
+        if reason is StopReason.DEADLINE and self.state.throttled and self.state.last_error is None:
+            reason, kind, message = StopReason.THROTTLED, CallErrorKind.THROTTLED, "429 until the deadline"
+        http_status = 429 if reason is StopReason.THROTTLED else None
+        return RefreshResult(
+            status=status_if_closed(reason), failure=make_failure(kind, message, http_status=http_status)
+        )
 
     @staticmethod
     def _refused(error: CallError) -> RefreshResult:
@@ -291,55 +279,48 @@ class Refreshing:
             return RefreshResult(status=Status.REJECTED, failure=failure)
         return RefreshResult(status=Status.UNKNOWN, failure=failure, may_run=True)
 
-    @staticmethod
-    def _job_failed(life: RefreshState) -> RefreshResult:
-        word = life.last_word or "FAILED"
+    def _job_failed(self) -> RefreshResult:
+        word = self.state.last_word or "FAILED"
         failure = make_failure(RunKind.JOB_FAILED, f"the job ended {word}", last_status=word)
         return RefreshResult(status=Status.FAILED, failure=failure)
 
     async def follow(
         self,
-        life: RefreshState,
-        part: int,
         job_id: str,
         accepted_at: float,
         *,
         until: float | None = None,
-        told: Callable[[str], None] | None = None,
+        on_word: Callable[[str], None] | None = None,
     ) -> RefreshResult:
-        """Ask after a job until it has ended, is lost from sight, or its time is up: at `until` (the loop's clock), or
-        its timeout after `accepted_at`. Never sends a refresh. `told` hears each answer's word instead of the recorder.
+        """Poll a job until it has ended, is lost, or its time is up: at `until` (the loop's clock), or its timeout after
+        `accepted_at`. Never sends a refresh. `on_word` receives each answer's word instead of the recorder.
         """
-        if told is None:
-            told = partial(self._recorder.polled, life.refresh, part)
-        refresh, entry, clock = life.refresh, life.refresh.sender.entry, self._calls.clock
-        client, durations = self._calls.client, self._calls.door.durations
-        model = refresh.sender.model_id
+        refresh, entry, clock = self.state.refresh, self.state.refresh.sender.entry, self._clock
+        if on_word is None:
+            on_word = partial(self._recorder.polled, refresh, self.state.part)
+        client, durations = self._calls.client, self._calls.limiter.durations
         timeout_at = accepted_at + refresh.timeout_s if until is None else until
         polled_at = accepted_at if until is None else clock.now()
         unfinished_at = accepted_at
         not_before, misses, failures, late_failures = 0.0, 0, 0, 0
-        life.phase = Phase.FOLLOWING
-        life.accepted_at = life.unfinished_at = accepted_at
+        self.state = self.state.following(accepted_at)
         while True:
             job = FollowedJob(
-                model=model, accepted_at=accepted_at, unfinished_at=unfinished_at, polled_at=polled_at,
-                min_s=entry.poll.min_s, max_s=entry.poll.max_s, timeout_at=timeout_at,
+                model=refresh.sender.model_id, accepted_at=accepted_at, unfinished_at=unfinished_at,
+                polled_at=polled_at, min_s=entry.poll.min_s, max_s=entry.poll.max_s, timeout_at=timeout_at,
             )  # fmt: skip
             try:
                 got = await self._calls.send(
                     CallRequest(purpose=Purpose.POLL, job=job, not_before=not_before),
                     lambda key: client.job(job_id, key),
-                    life.spent,
-                    on_leave=lambda: life.log.left(CallKind.POLL, clock.now(), clock.utcnow()),
-                    on_refused=lambda error: life.log.failed(clock.now(), error),
+                    on_leave=self._poll_leaves,
+                    on_refused=self._poll_turned_away,
                 )
             except LimiterClosed as closed:
-                return self._lost_sight(life, job_id, closed)
+                return self._not_followed(job_id, closed)
             except CallError as error:
-                life.spent.polls += not isinstance(error, Unsent)
                 polled_at = clock.now()
-                life.log.failed(polled_at, error)
+                self.state = self.state.poll_failed(error, polled_at)
                 failures += 1
                 wait_s = retry_s(error.retry_after_s, failures, self._rng)
                 if error.retry_after_s is None:
@@ -350,49 +331,47 @@ class Refreshing:
                     misses = 0 if young else misses + 1
                     if misses >= LOST_AFTER:
                         kind = RunKind.JOB_LOST if error.http_status == 404 else RunKind.POLL_REFUSED
-                        return self._unknown(life, error, kind, job_id)
+                        return self._unknown(error, kind, job_id)
                 else:
                     misses = 0
                     late_failures += polled_at >= timeout_at
                     if late_failures > entry.retries:
-                        return self._unknown(life, error, RunKind.POLL_FAILED, job_id)
+                        return self._unknown(error, RunKind.POLL_FAILED, job_id)
                 continue
-            life.spent.polls += 1
             misses = failures = late_failures = 0
             polled_at, not_before = got.left_at, 0.0
-            life.last_word = got.answer.word
-            life.log.answered(clock.now(), life.last_word)
-            told(got.answer.word)
-            age_s, was_s = polled_at - accepted_at, unfinished_at - accepted_at
-            if got.answer.state is JobState.RUNNING:
+            state, word = got.answer.state, got.answer.word
+            self.state = self.state.polled(state, word, polled_at, clock.now())
+            on_word(word)
+            if state is JobState.RUNNING:
                 if polled_at >= timeout_at:
-                    return self._timed_out(life, job_id)
-                unfinished_at = life.unfinished_at = polled_at
+                    return self._timed_out(job_id)
+                unfinished_at = polled_at
                 continue
-            durations.ended(was_s, age_s)
-            if got.answer.state is JobState.SUCCEEDED:
+            durations.ended(unfinished_at - accepted_at, polled_at - accepted_at)
+            if state is JobState.SUCCEEDED:
                 return RefreshResult(status=Status.SUCCEEDED)
-            return self._job_failed(life)
+            return self._job_failed()
 
-    @staticmethod
-    def _timed_out(life: RefreshState, job_id: str) -> RefreshResult:
-        message = f"not finished within {life.refresh.timeout_s:g} s; the last status was {life.last_word}"
-        return RefreshResult(
-            status=Status.TIMED_OUT,
-            failure=make_failure(RunKind.TIMED_OUT, message, last_status=life.last_word),
-            may_run=True,
-            open_job=job_id,
-        )
+    def _poll_leaves(self) -> None:
+        self.state = self.state.polling(self._clock.now(), self._clock.utcnow())
 
-    @staticmethod
-    def _unknown(life: RefreshState, error: CallError, kind: RunKind, job_id: str) -> RefreshResult:
-        failure = failure_of_call(error, last_status=life.last_word, kind=kind)
+    def _poll_turned_away(self, error: CallError) -> None:
+        self.state = self.state.poll_turned_away(error, self._clock.now())
+
+    def _timed_out(self, job_id: str) -> RefreshResult:
+        word = self.state.last_word
+        message = f"not finished within {self.state.refresh.timeout_s:g} s; the last status was {word}"
+        failure = make_failure(RunKind.TIMED_OUT, message, last_status=word)
+        return RefreshResult(status=Status.TIMED_OUT, failure=failure, may_run=True, open_job=job_id)
+
+    def _unknown(self, error: CallError, kind: RunKind, job_id: str) -> RefreshResult:
+        failure = failure_of_call(error, last_status=self.state.last_word, kind=kind)
         return RefreshResult(status=Status.UNKNOWN, failure=failure, may_run=True, open_job=job_id)
 
-    @staticmethod
-    def _lost_sight(life: RefreshState, job_id: str, closed: LimiterClosed) -> RefreshResult:
+    def _not_followed(self, job_id: str, closed: LimiterClosed) -> RefreshResult:
         reason, (kind, message) = closed.reason, closed_words(closed)
         status = Status.UNKNOWN if reason is StopReason.THROTTLED else Status.INTERRUPTED
         hint = JOB_LEFT if reason in (StopReason.STOPPED, StopReason.DEADLINE) else None
-        failure = make_failure(kind, message, last_status=life.last_word, hint=hint)
+        failure = make_failure(kind, message, last_status=self.state.last_word, hint=hint)
         return RefreshResult(status=status, failure=failure, may_run=True, open_job=job_id)

@@ -1,11 +1,12 @@
-"""What has happened to one refresh so far, and how it ended: written without any await in between, so that a run that is
-stopped can settle each target from it.
+"""What has happened to one refresh so far, as a value. Each step is a pure function from one state to the next.
+
+A step needs no await, so a run that is stopped between two steps can settle its targets from the latest state.
+`orchestrator.engine.refresh.RefreshWorker` alone takes the steps of a refresh.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Self
@@ -14,92 +15,76 @@ from orchestrator.clock import Clock
 from orchestrator.engine.outcome import ANSWERED, CallKind, CallMade, Failure, Status
 from orchestrator.engine.read_back import Issues
 from orchestrator.engine.restore import ActiveRefresh
-from orchestrator.engine.run_stats import CallCounts
 from orchestrator.journal.records import CallStatus
-from orchestrator.omni.errors import CallError, CallErrorKind
+from orchestrator.omni.answers import JobState, RefreshRequest
+from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Throttled, Unsent
 from orchestrator.planning.plan import Refresh
 
 FIRST_KEPT: Final = 5
 LAST_KEPT: Final = 10
 
 
-@dataclass(slots=True)
-class _Made:
-    """A call under way or over; moments of the loop's clock."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLog:
+    """The calls of one refresh that a report shows: each refresh call, and each poll that failed.
 
-    number: int
-    what: CallKind
-    left_at: datetime
-    left_s: float
-    end: str | None = None
-    http_status: int | None = None
-    word: str | None = None
-    ended_s: float = 0.0
-    wait_s: float | None = None
-
-    def as_made(self) -> CallMade:
-        """The call as it is told; one that never ended was cut off."""
-        return CallMade(
-            number=self.number,
-            what=self.what,
-            left_at=self.left_at,
-            end=self.end or CallErrorKind.CUT_OFF.value,
-            http_status=self.http_status,
-            word=self.word,
-            took_s=None if self.end is None else max(0.0, self.ended_s - self.left_s),
-            wait_s=self.wait_s,
-        )
-
-
-@dataclass(slots=True)
-class AttemptLog:
-    """Keeps the first few and the last of a refresh's calls; `count` is how many there were, good polls included."""
+    The first few and the last few are kept. `count` is the number of all calls, good polls included. `latest` is the call
+    that left last; `latest_at` is when it left, and when it ended once it has ended (the loop's clock).
+    """
 
     count: int = 0
-    _first: list[_Made] = field(default_factory=list)
-    _last: deque[_Made] = field(default_factory=lambda: deque(maxlen=LAST_KEPT))
-    _latest: _Made | None = None
-
-    def left(self, what: CallKind, now: float, at: datetime) -> None:
-        """A call leaves."""
-        if self._latest is not None and self._latest.end is not None:
-            self._latest.wait_s = max(0.0, now - self._latest.ended_s)
-        self.count += 1
-        self._latest = _Made(self.count, what, at, now)
-        if what is CallKind.REFRESH:
-            self._keep(self._latest)
-
-    def answered(self, now: float, word: str | None) -> None:
-        """It was answered as it should be."""
-        self._end(now, ANSWERED, None, word)
-
-    def failed(self, now: float, error: CallError) -> None:
-        """It went wrong, or was turned away."""
-        self._end(now, error.kind.value, error.http_status, None)
-
-    def _end(self, now: float, end: str, http_status: int | None, word: str | None) -> None:
-        made = self._latest
-        if made is None or made.end is not None:
-            # the door closed before it left
-            return
-        made.end, made.http_status, made.word, made.ended_s = end, http_status, word, now
-        if made.what is CallKind.POLL and end != ANSWERED:
-            self._keep(made)
-
-    def _keep(self, made: _Made) -> None:
-        if len(self._first) < FIRST_KEPT:
-            self._first.append(made)
-        else:
-            self._last.append(made)
+    first: tuple[CallMade, ...] = ()
+    last: tuple[CallMade, ...] = ()
+    latest: CallMade | None = None
+    latest_at: float = 0.0
+    has_ended: bool = True
 
     @property
     def calls(self) -> tuple[CallMade, ...]:
-        """Those that are kept, in their order; gaps show in their numbers."""
-        return tuple(made.as_made() for made in (*self._first, *self._last))
+        """The calls that are kept, in their order; their numbers show gaps."""
+        return (*self.first, *self.last)
+
+    def left(self, what: CallKind, now: float, at: datetime) -> Self:
+        """A call leaves. Until its end is known, it counts as cut off."""
+        log = self
+        if self.latest is not None and self.has_ended:
+            log = self._put(replace(self.latest, wait_s=max(0.0, now - self.latest_at)), is_new=False)
+        made = CallMade(number=self.count + 1, what=what, left_at=at, end=CallErrorKind.CUT_OFF.value)
+        log = replace(log, count=made.number, latest=made, latest_at=now, has_ended=False)
+        return log._put(made, is_new=True) if what is CallKind.REFRESH else log
+
+    def answered(self, now: float, word: str | None) -> Self:
+        """The call was answered as it should be; `word` is the job's status."""
+        return self._end(now, ANSWERED, None, word)
+
+    def failed(self, now: float, error: CallError) -> Self:
+        """The call failed, or the server refused it."""
+        return self._end(now, error.kind.value, error.http_status, None)
+
+    def _end(self, now: float, end: str, http_status: int | None, word: str | None) -> Self:
+        if self.latest is None or self.has_ended:
+            # the rate limiter closed before the call left
+            return self
+        took_s = max(0.0, now - self.latest_at)
+        made = replace(self.latest, end=end, http_status=http_status, word=word, took_s=took_s)
+        is_new = made.what is CallKind.POLL and end != ANSWERED
+        return replace(self, latest=made, latest_at=now, has_ended=True)._put(made, is_new=is_new)
+
+    def _put(self, made: CallMade, *, is_new: bool) -> Self:
+        """Add a call to those that are kept, or replace it there."""
+        if is_new:
+            if len(self.first) < FIRST_KEPT:
+                return replace(self, first=(*self.first, made))
+            return replace(self, last=(*self.last, made)[-LAST_KEPT:])
+        if self.last and self.last[-1].number == made.number:
+            return replace(self, last=(*self.last[:-1], made))
+        if self.first and self.first[-1].number == made.number:
+            return replace(self, first=(*self.first[:-1], made))
+        return self
 
 
 class Phase(StrEnum):
-    """How far a refresh has come; decides what its targets are when the run is stopped there."""
+    """How far a refresh has come. It decides the outcomes of its targets if the run is stopped."""
 
     WAITING = "waiting"
     SENDING = "sending"
@@ -107,59 +92,148 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshState:
-    """What has happened to one refresh so far. Moments are the loop's clock; `left_at` is the first call's,
-    `accepted_at` the running job's, `unfinished_at` when that job was last known to run. `begun` is how far another run
-    had come with it; `submitted_at` and `queued_s` are the first call's then. `part` is the latest call's place among the
-    refresh's. `ambiguous`: a call may have started a refresh that nobody knows of. `issues_before` are what validation found
-    before anything was sent, by model and branch; None: it was not asked. `earlier_jobs` are those of earlier runs that did
-    not succeed, before this refresh was sent anew.
+    """What has happened to one refresh so far. Moments are the loop's clock.
+
+    `part` is the number of its latest call. `left_at` is when its first call left, `accepted_at` when its running job was
+    accepted, `unfinished_at` when that job was last known to run, `ended_at` when its end was seen. `continued` is what
+    another run had begun of it; `submitted_at` and `queued_s` are then those of that run's first call. `ambiguous`: a call
+    may have started a refresh that no job id is known of. `issues_before` is what validation found before the first call,
+    by model and branch (None: it was not read). `earlier_jobs` are jobs of earlier runs that did not succeed.
+    `attempts` and `polls` count calls that were not answered 429, `throttled` those that were.
     """
 
     refresh: Refresh
     phase: Phase = Phase.WAITING
-    spent: CallCounts = field(default_factory=CallCounts)
-    job_ids: list[str] = field(default_factory=list)
+    is_followed: bool = False
+    part: int = 0
+    attempts: int = 0
+    polls: int = 0
+    throttled: int = 0
+    job_ids: tuple[str, ...] = ()
+    earlier_jobs: tuple[str, ...] = ()
     left_at: float | None = None
-    seen_at: float | None = None
     accepted_at: float | None = None
     unfinished_at: float | None = None
+    ended_at: float | None = None
     last_word: str | None = None
     last_error: CallError | None = None
-    warnings: list[str] = field(default_factory=list)
-    begun: ActiveRefresh | None = None
+    warnings: tuple[str, ...] = ()
+    continued: ActiveRefresh | None = None
     submitted_at: datetime | None = None
     queued_s: float | None = None
     ambiguous: bool = False
-    is_followed: bool = False
     issues_before: Issues | None = None
-    part: int = 0
-    earlier_jobs: tuple[str, ...] = ()
-    log: AttemptLog = field(default_factory=AttemptLog)
+    log: CallLog = field(default_factory=CallLog)
 
     @classmethod
-    def restored(cls, begun: ActiveRefresh, clock: Clock) -> Self:
-        """The life of a refresh that another run began."""
-        ago = max(timedelta(0), clock.utcnow() - begun.submitted_at)
+    def restored(cls, active: ActiveRefresh, clock: Clock) -> Self:
+        """Return the state of a refresh that another run began."""
+        ago = max(timedelta(0), clock.utcnow() - active.submitted_at)
         return cls(
-            begun.refresh,
-            phase=Phase.FOLLOWING if begun.job_ids else Phase.WAITING,
-            spent=CallCounts(attempts=begun.attempts),
-            job_ids=list(begun.job_ids),
+            refresh=active.refresh,
+            phase=Phase.FOLLOWING if active.job_ids else Phase.WAITING,
+            attempts=active.attempts,
+            job_ids=active.job_ids,
             left_at=clock.now() - ago.total_seconds(),
-            last_word=begun.word,
-            begun=begun,
-            ambiguous=not begun.job_ids and begun.fate in (CallStatus.INTENDED, CallStatus.ACCEPTED),
-            submitted_at=begun.submitted_at,
-            queued_s=begun.queued_s,
+            last_word=active.word,
+            continued=active,
+            ambiguous=not active.job_ids and active.status in (CallStatus.INTENDED, CallStatus.ACCEPTED),
+            submitted_at=active.submitted_at,
+            queued_s=active.queued_s,
         )
+
+    @property
+    def needs_issues(self) -> bool:
+        """Whether validation is to be read before the first call: once, and only if the refresh is followed to its end."""
+        return self.is_followed and self.left_at is None and self.issues_before is None
+
+    def waiting(self) -> Self:
+        """The next call waits for its permit."""
+        return replace(self, phase=Phase.WAITING)
+
+    def sending(self, now: float, at: datetime) -> Self:
+        """A refresh call leaves."""
+        state = replace(self, phase=Phase.SENDING, log=self.log.left(CallKind.REFRESH, now, at))
+        return replace(state, left_at=now, submitted_at=at) if self.left_at is None else state
+
+    def turned_away(self, error: CallError, now: float) -> Self:
+        """A 429 or a refused key: the refresh call started nothing and was no attempt; it waits for a permit again."""
+        state = replace(self._throttled(error, now), phase=Phase.WAITING)
+        return state if self.attempts else replace(state, left_at=None, submitted_at=None)
+
+    def submit_failed(self, error: CallError, now: float) -> Self:
+        """A refresh call failed; unless the server refused it, it may have started a refresh."""
+        return replace(
+            self,
+            attempts=self.attempts + 1,
+            last_error=error,
+            ambiguous=self.ambiguous or isinstance(error, DeliveryUnknown),
+            log=self.log.failed(now, error),
+        )
+
+    def accepted(self, job_id: str | None, word: str | None, now: float) -> Self:
+        """The server accepted a refresh call."""
+        return replace(
+            self,
+            phase=Phase.FOLLOWING,
+            attempts=self.attempts + 1,
+            last_error=None,
+            last_word=word,
+            job_ids=self.job_ids if job_id is None else (*self.job_ids, job_id),
+            log=self.log.answered(now, word),
+        )
+
+    def following(self, accepted_at: float) -> Self:
+        """The job that was accepted at `accepted_at` is followed from now on."""
+        return replace(self, phase=Phase.FOLLOWING, accepted_at=accepted_at, unfinished_at=accepted_at)
+
+    def polling(self, now: float, at: datetime) -> Self:
+        """A poll leaves."""
+        return replace(self, log=self.log.left(CallKind.POLL, now, at))
+
+    def poll_turned_away(self, error: CallError, now: float) -> Self:
+        """A poll was answered 429, or its key was refused."""
+        return self._throttled(error, now)
+
+    def poll_failed(self, error: CallError, now: float) -> Self:
+        """A poll failed."""
+        polls = self.polls + (not isinstance(error, Unsent))
+        return replace(self, polls=polls, log=self.log.failed(now, error))
+
+    def polled(self, job: JobState, word: str | None, left_at: float, now: float) -> Self:
+        """A poll that left at `left_at` was answered."""
+        return replace(
+            self,
+            polls=self.polls + 1,
+            last_word=word,
+            unfinished_at=left_at if job is JobState.RUNNING else self.unfinished_at,
+            log=self.log.answered(now, word),
+        )
+
+    def divided(self, requests: tuple[RefreshRequest, ...]) -> Self:
+        """The scope is sent in other, shorter calls."""
+        return replace(self, refresh=replace(self.refresh, requests=requests))
+
+    def warned(self, message: str) -> Self:
+        """Add a warning to the outcomes."""
+        return replace(self, warnings=(*self.warnings, message))
+
+    def ended(self, now: float) -> Self:
+        """The refresh has ended, in whatever way."""
+        return replace(self, phase=Phase.ENDED, ended_at=now)
+
+    def _throttled(self, error: CallError, now: float) -> Self:
+        throttled = self.throttled + isinstance(error, Throttled)
+        return replace(self, throttled=throttled, log=self.log.failed(now, error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshResult:
-    """How a refresh ended. `open_job` is a job that may still run, `may_run` whether anything may. `again` tells that an
-    earlier run's refresh did not succeed and that its targets are to be refreshed anew; they have no outcome yet.
+    """How a refresh ended. `open_job` is a job that may still run, `may_run` whether any may.
+
+    `again`: the refresh of an earlier run did not succeed; its targets have no outcome yet and are refreshed anew.
     """
 
     status: Status

@@ -16,17 +16,17 @@ from orchestrator.planning.plan import Refresh, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveRefresh:
-    """A refresh that another run had begun and not settled. `part`, `fate`, `job_id` and `age_s` (since it was accepted,
-    or left) are those of its last call; `job_ids` all of its jobs; `submitted_at` and `queued_s` its first call's.
+    """A refresh that another run began and did not settle.
 
-    `again` gives its job the whole timeout anew, and refreshes its targets anew if that job turns out not to have succeeded.
-    `call` is the last call's number in the journal.
+    `call` (its number in the journal), `part`, `status`, `job_id`, `word` and `age_s` (since it was accepted, or left) are
+    those of its last call, `submitted_at` and `queued_s` of its first one. `job_ids` are all of its jobs. With `again` its
+    job gets the whole timeout anew, and its targets are refreshed anew if the job did not succeed.
     """
 
     call: int
     refresh: Refresh
     part: int
-    fate: CallStatus
+    status: CallStatus
     job_id: str | None
     word: str | None
     age_s: float
@@ -39,8 +39,10 @@ class ActiveRefresh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorState:
-    """By an entry's index: `outcomes` that stay as they are, `targets` that need no look-up and their `warnings`; and the
-    refreshes `active_refreshes`, whose targets have no outcome yet.
+    """What is known of a run's targets before it starts, by an entry's index.
+
+    `outcomes` stay as they are; `targets` need no look-up and have `warnings`. The targets of `active_refreshes` have no
+    outcome yet.
     """
 
     outcomes: Mapping[int, Outcome] = field(default_factory=dict)
@@ -54,8 +56,8 @@ NOTHING = PriorState()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierResults:
-    """What a run's targets, by name, were in the manifest's runs before: their last `statuses`, and for those that have not
-    succeeded since then when the first run of that row began. `began_at` is when this run's row would begin.
+    """The results of a manifest's earlier runs, by a target's name: the last `statuses`, and for targets that fail since
+    then (`failing_since`) the start of the first run in the current streak of failures. `began_at` is this run's start.
     """
 
     statuses: Mapping[str, Status] = field(default_factory=dict)
@@ -67,22 +69,20 @@ NO_PAST = EarlierResults()
 
 
 _CUT_OFF = frozenset({RunKind.STOPPED.value, RunKind.DEADLINE.value})
-_NOTHING_STARTED = frozenset({Status.NOT_STARTED, Status.THROTTLED, Status.REJECTED, Status.ERROR})
-_END_NOT_SEEN = frozenset({Status.TIMED_OUT, Status.INTERRUPTED, Status.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What a run goes on from. `calls` are the journal's numbers of the calls under way, by sender and part."""
+    """What a run continues from. `calls` are the journal's numbers of the active calls, by sender and part."""
 
-    before: PriorState
+    prior: PriorState
     calls: Mapping[tuple[int, int], int]
 
 
 def is_open(outcome: Outcome | None) -> bool:
-    """Whether a resumed run goes on with a target: it has no outcome, or a signal or the deadline came before its end.
+    """Return whether `resume` continues a target: it has no outcome, or a signal or the deadline came before its end.
 
-    What did not come about for another reason (failures, refused keys, a closed lane) is for `retry`.
+    What failed for another reason (failures, refused keys, a closed lane) is for `retry`.
     """
     if outcome is None:
         return True
@@ -92,33 +92,33 @@ def is_open(outcome: Outcome | None) -> bool:
 
 
 def wanted_by_retry(root: str, chain: Sequence[RootRecord]) -> frozenset[int]:
-    """The places of a run's targets that are not good by the newest result that its chain of retries holds."""
+    """Return the indexes of a run's targets whose newest result in its chain of retries is not good."""
     mine = next(record for record in chain if record.root == root)
     results = {row.place: _newest_result(chain, row.place) for row in mine.targets}
-    return frozenset(place for place, result in results.items() if result is None or not result.status.is_good)
+    return frozenset(index for index, result in results.items() if result is None or not result.status.is_good)
 
 
 def restore_for_resume(entries: Mapping[int, Entry], root: str, chain: Sequence[RootRecord]) -> Restored:
-    """What `resume` goes on from: outcomes that stand are kept, what was under way is gone on with, the rest is open."""
+    """Return what `resume` continues from: outcomes that stand are kept, active refreshes are continued, the rest is open."""
     rows = next(record.targets for record in chain if record.root == root)
     outcomes = {row.place: parse_row(row.outcome) for row in rows if row.outcome is not None}
-    kept = {place: outcome for place, outcome in outcomes.items() if not is_open(outcome)}
-    return _recall(entries, rows, chain, kept, own=root)
+    kept = {index: outcome for index, outcome in outcomes.items() if not is_open(outcome)}
+    return _restore(entries, rows, chain, kept, own=root)
 
 
 def restore_for_retry(
     entries: Mapping[int, Entry], root: str, chain: Sequence[RootRecord], wanted: frozenset[int]
 ) -> Restored:
-    """What `retry` goes on from: no outcome is kept, and a job of `wanted` targets that may still run is checked first."""
+    """Return what `retry` continues from: no outcome is kept, and jobs of `wanted` targets that may still run are checked first."""
     rows = next(record.targets for record in chain if record.root == root)
-    return _recall(entries, [row for row in rows if row.place in wanted], chain, {}, own=None)
+    return _restore(entries, [row for row in rows if row.place in wanted], chain, {}, own=None)
 
 
-def new_targets(entries: Iterable[Entry], before: PriorState) -> tuple[NewTarget, ...]:
-    """A run's targets as they are stored when it begins, with what is known of them already."""
+def new_targets(entries: Iterable[Entry], prior: PriorState) -> tuple[NewTarget, ...]:
+    """Return a run's targets as they are stored when it starts, with what is known of them already."""
 
     def one(entry: Entry) -> NewTarget:
-        target, warnings = before.targets.get(entry.index), before.warnings.get(entry.index, ())
+        target, warnings = prior.targets.get(entry.index), prior.warnings.get(entry.index, ())
         if target is None:
             return NewTarget(place=entry.index, name=entry.name)
         return NewTarget(
@@ -135,17 +135,17 @@ def new_targets(entries: Iterable[Entry], before: PriorState) -> tuple[NewTarget
     return tuple(map(one, entries))
 
 
-def _newest_result(chain: Sequence[RootRecord], place: int, *, since: str | None = None) -> Outcome | None:
-    """The newest outcome of a target that a refresh gave it, from the plan `since` on; else the newest there is.
+def _newest_result(chain: Sequence[RootRecord], index: int, *, since: str | None = None) -> Outcome | None:
+    """Return the newest outcome that a refresh gave a target, from the plan `since` on; else the newest that there is.
 
-    A target that a later retry never sent is what it was before that retry.
+    A target that a later retry never sent has the result that it had before that retry.
     """
     newest = None
     for record in reversed(chain):
-        row = next((row for row in record.targets if row.place == place), None)
+        row = next((row for row in record.targets if row.place == index), None)
         if row is not None and row.outcome is not None:
             outcome = parse_row(row.outcome)
-            if outcome.status not in _NOTHING_STARTED:
+            if not outcome.status.started_nothing:
                 return outcome
             newest = newest or outcome
         if record.root == since:
@@ -153,16 +153,16 @@ def _newest_result(chain: Sequence[RootRecord], place: int, *, since: str | None
     return newest
 
 
-def _last_refresh(chain: Sequence[RootRecord], place: int) -> list[StoredCall]:
-    """The calls of the newest refresh that may have started something for a target; empty if there is none."""
+def _last_refresh(chain: Sequence[RootRecord], index: int) -> list[StoredCall]:
+    """Return the calls of the newest refresh that may have started something for a target; empty if there is none."""
     last: list[StoredCall] = []
     mine: list[StoredCall] = []
-    for call in sorted((c for record in chain for c in record.calls if place in c.served), key=lambda c: c.id):
+    for call in sorted((c for record in chain for c in record.calls if index in c.served), key=lambda c: c.id):
         if mine:
-            before = mine[-1]
-            another = (before.root, before.sender) != (call.root, call.sender)
+            previous = mine[-1]
+            another = (previous.root, previous.sender) != (call.root, call.sender)
             if another or (
-                call.part == 0 and (before.part or before.fate not in (CallStatus.REFUSED, CallStatus.INTENDED))
+                call.part == 0 and (previous.part or previous.fate not in (CallStatus.REFUSED, CallStatus.INTENDED))
             ):
                 mine = []
         mine.append(call)
@@ -171,7 +171,7 @@ def _last_refresh(chain: Sequence[RootRecord], place: int) -> list[StoredCall]:
     return last
 
 
-def _recall(
+def _restore(
     entries: Mapping[int, Entry],
     rows: Sequence[StoredTarget],
     chain: Sequence[RootRecord],
@@ -179,8 +179,9 @@ def _recall(
     *,
     own: str | None,
 ) -> Restored:
-    """`own` is the plan that is resumed: its calls are gone on with as they are; those of other plans are checked first and
-    their targets are refreshed anew if they did not succeed.
+    """Restore targets and active refreshes. `own` is the plan that is resumed, whose calls are continued as they are.
+
+    The jobs of other plans are checked first, and their targets are refreshed anew if the jobs did not succeed.
     """
     rows = [_resolved(row, chain) for row in rows]
     targets = {
@@ -194,25 +195,25 @@ def _recall(
         for row in rows
         if row.lane is not None and row.model_id is not None and row.place in entries and row.place not in kept
     }
-    begun: dict[int, tuple[list[StoredCall], list[int]]] = {}
-    for place in targets:
-        calls = _last_refresh(chain, place)
-        if calls and (calls[-1].root == own or _decides(calls[-1], chain, place)):
-            begun.setdefault(calls[-1].id, (calls, []))[1].append(place)
+    active: dict[int, tuple[list[StoredCall], list[int]]] = {}
+    for index in targets:
+        calls = _last_refresh(chain, index)
+        if calls and (calls[-1].root == own or _decides(calls[-1], chain, index)):
+            active.setdefault(calls[-1].id, (calls, []))[1].append(index)
     active_refreshes, numbers = [], {}
-    for calls, places in begun.values():
-        served = [targets[place] for place in calls[-1].served if place in places]
-        one = _underway(served, calls, again=calls[-1].root != own)
+    for calls, indexes in active.values():
+        served = [targets[index] for index in calls[-1].served if index in indexes]
+        one = _active_refresh(served, calls, again=calls[-1].root != own)
         if one is not None:
             active_refreshes.append(one)
             numbers[one.refresh.sender.entry.index, one.part] = one.call
     warnings = {row.place: row.warnings for row in rows}
-    before = PriorState(outcomes=kept, targets=targets, warnings=warnings, active_refreshes=tuple(active_refreshes))
-    return Restored(before=before, calls=numbers)
+    prior = PriorState(outcomes=kept, targets=targets, warnings=warnings, active_refreshes=tuple(active_refreshes))
+    return Restored(prior=prior, calls=numbers)
 
 
 def _resolved(row: StoredTarget, chain: Sequence[RootRecord]) -> StoredTarget:
-    """The target as another plan of the chain resolved it, if its own run ended before it did."""
+    """Return the target as another plan of the chain resolved it, if its own run ended before it did."""
     if row.lane is not None:
         return row
     others = (other for record in reversed(chain) for other in record.targets)
@@ -220,32 +221,32 @@ def _resolved(row: StoredTarget, chain: Sequence[RootRecord]) -> StoredTarget:
     return replace(found, outcome=row.outcome)
 
 
-def _decides(last: StoredCall, chain: Sequence[RootRecord], place: int) -> bool:
-    """Whether a call of another plan decides what becomes of a target: its job ended well or may still do so, and the
-    newest outcome of the target does not say more.
+def _decides(last: StoredCall, chain: Sequence[RootRecord], index: int) -> bool:
+    """Return whether a call of another plan decides the result of a target: its job succeeded or may still do so, and the
+    target's newest outcome does not say more.
     """
     if last.fate is not CallStatus.SUCCEEDED and last.fate is not CallStatus.ACCEPTED:
         return False
-    result = _newest_result(chain, place, since=last.root)
-    if result is None or result.status in _NOTHING_STARTED:
+    result = _newest_result(chain, index, since=last.root)
+    if result is None or result.status.started_nothing:
         return True
-    return result.status in _END_NOT_SEEN and (last.fate is CallStatus.SUCCEEDED or last.job_id is not None)
+    return result.status.end_unknown and (last.fate is CallStatus.SUCCEEDED or last.job_id is not None)
 
 
-def _underway(served: Sequence[Target], calls: Sequence[StoredCall], *, again: bool) -> ActiveRefresh | None:
+def _active_refresh(served: Sequence[Target], calls: Sequence[StoredCall], *, again: bool) -> ActiveRefresh | None:
     last = calls[-1]
-    # a call that was answered 429 was no attempt: the next one has its number again
+    # a call that was answered 429 was no attempt: the next one has the same number
     first = next(
         c for c, then in zip(calls, (*calls[1:], None), strict=True) if then is None or then.attempt > c.attempt
     )
     if last.fate in (CallStatus.REFUSED, CallStatus.LOST) and not last.part:
-        # it started nothing, or its job is out of sight: it is sent anew if it is wanted at all
+        # it started nothing, or its job is lost: it is sent anew if it is wanted at all
         return None
-    part, fate = last.part, last.fate
-    if fate is CallStatus.REFUSED:
+    part, status = last.part, last.fate
+    if status is CallStatus.REFUSED:
         # the part before it was the last that was accepted
-        part, fate = part - 1, CallStatus.SUCCEEDED
-    # if the target that sent it is not among those that are gone on with, one that it covered stands for it
+        part, status = part - 1, CallStatus.SUCCEEDED
+    # if the target that sent it is not continued, one that it covered replaces it
     sender, *covered = served
     entry = sender.entry
     return ActiveRefresh(
@@ -253,7 +254,7 @@ def _underway(served: Sequence[Target], calls: Sequence[StoredCall], *, again: b
         refresh=Refresh(
             sender=sender,
             covered=tuple(covered),
-            asks=tuple(
+            requests=tuple(
                 RefreshRequest(
                     model_id=sender.model_id,
                     hard=entry.mode is Mode.HARD,
@@ -267,7 +268,7 @@ def _underway(served: Sequence[Target], calls: Sequence[StoredCall], *, again: b
             wait=last.wait,
         ),
         part=part,
-        fate=fate,
+        status=status,
         job_id=last.job_id,
         word=last.word,
         age_s=last.age_s,

@@ -1,31 +1,26 @@
-"""One run, from the selected entries to an outcome for each: opens the doors, looks up, plans, and lets the pool work."""
+"""One run, from the selected entries to an outcome for each: opens the instances, looks up, plans, and runs the pool."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from orchestrator.engine.active_lanes import ActiveLane
-from orchestrator.engine.calls import Access, Background, Calls, open_calls, refused_instances
-from orchestrator.engine.connection_lock import ConnectionLocks, NoLocks
-from orchestrator.engine.events import RunPlanned, TargetFinished
-from orchestrator.engine.failure import closed_words, make_failure
-from orchestrator.engine.make_outcomes import compared, cut_off, redacted, settle, skipped, unplanned, unresolved
-from orchestrator.engine.outcome import Outcome, Status
+from orchestrator.engine.calls import Background, Calls, open_calls, refused_instances
+from orchestrator.engine.events import ActiveLane, RunPlanned
+from orchestrator.engine.failure import closed_words, make_failure, status_if_closed
+from orchestrator.engine.make_outcomes import cut_off, settle, skipped, unplanned, unresolved
+from orchestrator.engine.outcome import Outcome
 from orchestrator.engine.planning import plan_entries
 from orchestrator.engine.pool import Pool
-from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.refresh_state import RefreshState
-from orchestrator.engine.restore import NO_PAST, NOTHING, EarlierResults, PriorState
+from orchestrator.engine.restore import NOTHING, PriorState
+from orchestrator.engine.run_context import RunContext
 from orchestrator.engine.run_stats import BudgetSample, BudgetSampler, RunStats
-from orchestrator.engine.settings import RunSettings
 from orchestrator.errors import OmniRefreshError
-from orchestrator.manifest.manifest import Entry, Instance, Manifest
-from orchestrator.omni.client import OmniClient
+from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.planning.followed_change import FollowedChange
-from orchestrator.planning.lanes import Length
 from orchestrator.planning.make_plan import with_known
 from orchestrator.planning.plan import RefreshPlan
 from orchestrator.quota.choice import SUBMITTING
@@ -35,26 +30,11 @@ from orchestrator.quota.time_left import estimate_time_left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings(Access):
-    """What a run stands on, handed in from outside.
-
-    `history` holds earlier durations by instance and model id (seconds, oldest first). `length` counts the bytes of a call's
-    request target. `redact` takes secrets out of a text. `keeper` has the lanes' locks across runs. `past` is what the
-    targets were in runs before.
-    """
-
-    recorder: Recorder
-    length: Length
-    redact: Callable[[str], str]
-    history: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
-    keeper: ConnectionLocks = field(default_factory=NoLocks)
-    past: EarlierResults = NO_PAST
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run ended with. `outcomes` hold every selected entry, in manifest order. `ended` is why nothing more was
-    submitted before all was; `holds` is how often each instance made a key pause; `abort` what took the ground from under the run.
+    """How a run ended. `outcomes` hold every selected entry, in manifest order.
+
+    `ended` is why nothing more was submitted before all was. `holds` is how often each instance paused a key. `abort` is the
+    error that aborted the run, for example a journal failure.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -70,29 +50,29 @@ class RunResult:
 
 
 class Run:
-    """One run over `selected` entries of a manifest, of which only those that a change has `touched`, where it follows one.
-    `stop` may be called at any time, from a signal's handler too.
+    """One run over `selected` entries of a manifest; with `change` only over those that the change affects.
+
+    `prior` is what is known of them already. `stop` may be called at any time, from a signal handler too.
     """
 
     def __init__(
         self,
         manifest: Manifest,
         selected: Sequence[Entry],
-        settings: RunSettings,
-        surroundings: Surroundings,
-        before: PriorState = NOTHING,
+        context: RunContext,
+        prior: PriorState = NOTHING,
         *,
-        touched: FollowedChange | None = None,
+        change: FollowedChange | None = None,
     ) -> None:
-        self._before = before
-        self._touched = touched
-        self._open_entries = tuple(e for e in selected if e.index not in before.outcomes)
-        self._planning: asyncio.Task[tuple[RefreshPlan, list[Outcome]]] | None = None
         self.manifest = manifest
         self._selected = tuple(selected)
-        self._settings = settings
-        self._around = surroundings
-        self._tally = RunStats()
+        self._context = context
+        self._settings = context.settings
+        self._prior = prior
+        self._change = change
+        self._open_entries = tuple(e for e in selected if e.index not in prior.outcomes)
+        self._planning: asyncio.Task[tuple[RefreshPlan, list[Outcome]]] | None = None
+        self._stats = RunStats()
         self._calls: dict[str, Calls] = {}
         self._background = Background()
         self._pool: Pool | None = None
@@ -100,19 +80,15 @@ class Run:
         self._stops = 0
 
     async def run(self) -> RunResult:
-        """Everything, to the end. Raises `UsageError` where certificates or proxies cannot be used."""
-        around, clock = self._around, self._around.clock
+        """Run to the end. Raises `UsageError` if certificates or proxies cannot be used."""
+        context, clock = self._context, self._context.clock
         began_at = clock.now()
         async with AsyncExitStack() as stack:
-            concurrency_limit = ConcurrencyLimit(self.manifest.workers)
-            for name in dict.fromkeys(e.instance for e in self._open_entries if e.enabled):
-                instance = self.manifest.instances[name]
-                client = await stack.enter_async_context(around.open_client(instance))
-                self._calls[name] = self._open(instance, client, concurrency_limit)
+            await self._open_instances(stack)
             stack.push_async_callback(self._background.end)
             if self._settings.deadline_s is not None:
                 self._background.spawn(self._deadline(self._settings.deadline_s))
-            sampler = BudgetSampler((calls.door for calls in self._calls.values()), clock, began_at)
+            sampler = BudgetSampler(self.limiters.values(), clock, began_at)
             self._background.spawn(sampler.watch())
             self._planning = asyncio.create_task(self._plan())
             try:
@@ -120,10 +96,10 @@ class Run:
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
-                    # not the planning alone was cancelled but all of this
+                    # not the planning alone was cancelled but the whole run
                     raise
-                plan, outcomes = RefreshPlan(manifest=self.manifest, lanes=()), self._cut_short()
-            around.observer(
+                plan, outcomes = RefreshPlan(manifest=self.manifest, lanes=()), self._cut_planning()
+            context.observer(
                 RunPlanned(
                     targets=len(plan.entries),
                     lanes=len(plan.lanes),
@@ -134,35 +110,28 @@ class Run:
             )
             pool = self._pool = Pool(
                 plan,
-                settings=self._settings,
-                calls=self._calls,
-                recorder=around.recorder,
-                observer=around.observer,
-                clock=clock,
-                rng=around.rng,
-                length=around.length,
-                finish=self._finish,
+                context,
+                self._calls,
                 began_at=began_at,
                 failed=sum(not o.status.is_good for o in outcomes),
-                keeper=around.keeper,
-                active_refreshes=self._before.active_refreshes,
+                active=self._prior.active_refreshes,
             )
             if self._ended is not None:
                 pool.end_submits(self._ended)
             if self._stops > 1:
                 pool.cut(StopReason.STOPPED)
             outcomes += await pool.run()
-            outcomes += self._before.outcomes.values()
+            outcomes += self._prior.outcomes.values()
             sampler.take()
         index = {e.name: e.index for e in self._selected}
         return RunResult(
             outcomes=tuple(sorted(outcomes, key=lambda o: index[o.name])),
             plan=plan,
-            stats=self._tally,
+            stats=self._stats,
             refused_instances=refused_instances(self._calls),
-            quota={name: learned for name, calls in self._calls.items() if (learned := _learned(calls.door))},
+            quota={name: found for name, limiter in self.limiters.items() if (found := _observed_limit(limiter))},
             duration_s=clock.now() - began_at,
-            holds={name: sum(key.holds for key in calls.door.keys) for name, calls in self._calls.items()},
+            holds={name: sum(key.holds for key in limiter.keys) for name, limiter in self.limiters.items()},
             budget=sampler.samples,
             ended=self._ended,
             abort=pool.abort,
@@ -173,7 +142,7 @@ class Run:
         if self._pool is None:
             return None
         left = self._pool.remaining_lanes()
-        times = (estimate_time_left(lanes, self._calls[name].door.budget()) for name, lanes in left.items())
+        times = (estimate_time_left(lanes, self._calls[name].limiter.budget()) for name, lanes in left.items())
         return max(times, default=0.0)
 
     @property
@@ -182,16 +151,16 @@ class Run:
         return len(self._selected)
 
     @property
-    def doors(self) -> Mapping[str, RateLimiter]:
-        """The rate limiter of each instance, as far as the run has opened it."""
-        return {name: calls.door for name, calls in self._calls.items()}
+    def limiters(self) -> Mapping[str, RateLimiter]:
+        """The rate limiter of each instance that the run has opened."""
+        return {name: calls.limiter for name, calls in self._calls.items()}
 
     def active_lanes(self) -> tuple[ActiveLane, ...]:
-        """The lanes that are at work on something now."""
+        """Return the lanes whose refresh is being sent or has a job that runs."""
         return () if self._pool is None else self._pool.active_lanes()
 
     def stop(self) -> None:
-        """Submit nothing more; follow what is in flight for the grace, then settle. A second call settles at once."""
+        """Submit nothing more; follow running jobs for the grace, then settle. A second call settles at once."""
         self._stops += 1
         if self._stops == 1:
             self._end_submits(StopReason.STOPPED)
@@ -200,7 +169,7 @@ class Run:
             self._cut(StopReason.STOPPED)
 
     def _cut(self, reason: StopReason) -> None:
-        """Settle what is known, at once."""
+        """Settle at once what is known."""
         if self._pool is not None:
             self._pool.cut(reason)
         elif self._planning is not None:
@@ -211,8 +180,8 @@ class Run:
         if self._pool is not None:
             self._pool.end_submits(reason)
         else:
-            for calls in self._calls.values():
-                calls.door.close(reason, SUBMITTING)
+            for limiter in self.limiters.values():
+                limiter.close(reason, SUBMITTING)
 
     async def _grace(self) -> None:
         await asyncio.sleep(self._settings.grace_s)
@@ -221,89 +190,71 @@ class Run:
     async def _deadline(self, deadline_s: float) -> None:
         await asyncio.sleep(deadline_s)
         self._end_submits(StopReason.DEADLINE)
-        # those who waited for a turn are told first, so that they end as not started and not as cut
+        # calls that wait for a permit hear of it first, so that their targets end as not started and not as cut off
         await asyncio.sleep(0)
         self._cut(StopReason.STOPPED if self._stops else StopReason.DEADLINE)
 
-    def _open(self, instance: Instance, client: OmniClient, concurrency_limit: ConcurrencyLimit) -> Calls:
-        around = self._around
-        return open_calls(
-            instance,
-            client,
-            around,
-            concurrency_limit=concurrency_limit,
-            durations=DurationModel(around.history.get(instance.name)),
-            # with a deadline it is the deadline that ends a run which gets nothing but 429
-            patience_s=THROTTLED_FOR_S if self._settings.deadline_s is None else float("inf"),
-            stats=self._tally,
-            background=self._background,
-        )
+    async def _open_instances(self, stack: AsyncExitStack) -> None:
+        context, concurrency_limit = self._context, ConcurrencyLimit(self.manifest.workers)
+        for name in dict.fromkeys(e.instance for e in self._open_entries if e.enabled):
+            instance = self.manifest.instances[name]
+            self._calls[name] = open_calls(
+                instance,
+                await stack.enter_async_context(context.open_client(instance)),
+                context,
+                concurrency_limit=concurrency_limit,
+                durations=DurationModel(context.history.get(name)),
+                # with a deadline it is the deadline that ends a run which gets nothing but 429
+                patience_s=THROTTLED_FOR_S if self._settings.deadline_s is None else float("inf"),
+                stats=self._stats,
+                background=self._background,
+            )
 
     async def _plan(self) -> tuple[RefreshPlan, list[Outcome]]:
-        """Look up what is left open and plan; with the outcomes of those that get no refresh."""
-        known, around = self._before.targets, self._around
+        """Look up what the entries leave out, and plan; with the outcomes of entries that get no refresh."""
+        known, context = self._prior.targets, self._context
         unknown = [e for e in self._open_entries if e.index not in known]
-        planned = await plan_entries(self.manifest, unknown, self._calls, around.rng, self._touched)
+        planned = await plan_entries(self.manifest, unknown, self._calls, context.rng, self._change)
         known_now = [known[e.index] for e in self._open_entries if e.index in known]
-        plan = with_known(planned.plan, known_now, self._before.warnings)
-        around.recorder.planned(plan)
-        settled = [(entry, _unplanned(entry, reason)) for entry, reason in planned.closed]
+        plan = with_known(planned.plan, known_now, self._prior.warnings)
+        context.recorder.planned(plan)
+        settled = [(entry, _unplanned(entry, closed)) for entry, closed in planned.closed]
         settled += [(s.entry, skipped(s)) for s in plan.skips]
         settled += [(u.entry, unresolved(u, plan.warnings.get(u.entry.index, ()))) for u in plan.unresolved]
-        return plan, self._settle(settled)
+        return plan, [outcome for _, outcome in context.keep(settled)]
 
-    def _cut_short(self) -> list[Outcome]:
-        """The outcomes of a run that was stopped before there was a plan."""
-        reason = self._ended or StopReason.STOPPED
-        begun = {t.entry.index for u in self._before.active_refreshes for t in u.refresh.served}
-        settled = [(e, _unplanned(e, LimiterClosed(reason))) for e in self._open_entries if e.index not in begun]
-        for active_refreshes in self._before.active_refreshes:
-            life = RefreshState.restored(active_refreshes, self._around.clock)
-            pairs = settle(
-                life, cut_off(life, reason), began_at=0.0, clock=self._around.clock, warnings=self._before.warnings
-            )
+    def _cut_planning(self) -> list[Outcome]:
+        """Return the outcomes of a run that was stopped before there was a plan."""
+        reason, clock = self._ended or StopReason.STOPPED, self._context.clock
+        active = {t.entry.index for one in self._prior.active_refreshes for t in one.refresh.served}
+        settled = [(e, _unplanned(e, LimiterClosed(reason))) for e in self._open_entries if e.index not in active]
+        for one in self._prior.active_refreshes:
+            state = RefreshState.restored(one, clock)
+            result = cut_off(state, reason)
+            pairs = settle(state, result, began_at=0.0, clock=clock, warnings=self._prior.warnings)
             settled += [(target.entry, outcome) for outcome, target in pairs]
-        return self._settle(settled)
-
-    def _settle(self, settled: Sequence[tuple[Entry, Outcome]]) -> list[Outcome]:
-        finished = [(entry, self._finish(outcome)) for entry, outcome in settled]
-        self._around.recorder.settled(finished)
-        for _, outcome in finished:
-            self._around.observer(TargetFinished(outcome=outcome))
-        return [outcome for _, outcome in finished]
-
-    def _finish(self, outcome: Outcome) -> Outcome:
-        """An outcome as it is kept and told: without secrets, beside what the target was in runs before."""
-        durations = self._around.history.get(outcome.instance, {}).get(outcome.model_id or "", ())
-        return compared(redacted(outcome, self._around.redact), self._around.past, durations)
-
-
-_UNPLANNED = {
-    StopReason.DOWN: Status.ERROR,
-    StopReason.UNREACHABLE: Status.ERROR,
-    StopReason.THROTTLED: Status.THROTTLED,
-}
+        return [outcome for _, outcome in self._context.keep(settled)]
 
 
 def _unplanned(entry: Entry, closed: LimiterClosed) -> Outcome:
     kind, message = closed_words(closed)
-    status = _UNPLANNED.get(closed.reason, Status.NOT_STARTED)
-    return unplanned(entry, make_failure(kind, message), status)
+    return unplanned(entry, make_failure(kind, message), status_if_closed(closed.reason))
 
 
-_LESS = "the server gives less than rate_limit says: lower it, or give the run a key that nothing else uses"
+_LESS = "the server allows less than rate_limit says: lower it, or use a key that nothing else uses"
 _NOT_AT_ONCE = "the server refused a burst of calls: something else may use the key, or it counts in a shorter window"
 
 
-def _learned(door: RateLimiter) -> dict[str, object]:
-    lower = [k for k in door.keys if k.learned.is_lower]
+def _observed_limit(limiter: RateLimiter) -> dict[str, object]:
+    """Return what a report says about keys whose observed limit is below the configured one; empty if there are none."""
+    lower = [k for k in limiter.keys if k.learned.is_lower]
     if not lower:
         return {}
     return {
-        "told": lower[0].learned.told,
+        "told": lower[0].learned.configured,
         "learned": min(k.learned.limit for k in lower),
         "burst": min(k.learned.burst for k in lower),
         "per_s": lower[0].per_s,
-        "holds": sum(k.holds for k in door.keys),
-        "hint": _LESS if any(k.learned.limit < k.learned.told for k in lower) else _NOT_AT_ONCE,
+        "holds": sum(k.holds for k in limiter.keys),
+        "hint": _LESS if any(k.learned.limit < k.learned.configured for k in lower) else _NOT_AT_ONCE,
     }

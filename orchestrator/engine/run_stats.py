@@ -14,19 +14,14 @@ from orchestrator.quota.rate_limiter import RateLimiter
 UNSENT = "unsent"
 """How a call ended that never left."""
 
-
-@dataclass(slots=True)
-class CallCounts:
-    """The calls of one refresh: `attempts` and `polls` were not answered 429, `throttled` were."""
-
-    attempts: int = 0
-    polls: int = 0
-    throttled: int = 0
+# A chart shows no more points than this; when there are more, every second sample is dropped.
+_MOST = 400
+_FIRST_STEP = 1 / 60
 
 
 @dataclass(slots=True)
 class RunStats:
-    """The calls of a run by what they were for and how they ended (an HTTP status, or the word for a failure)."""
+    """The calls of a run by their purpose and by how they ended (an HTTP status, or the kind of an error)."""
 
     calls: Counter[tuple[Purpose, str]] = field(default_factory=Counter)
 
@@ -36,12 +31,12 @@ class RunStats:
 
     @property
     def requests(self) -> int:
-        """Every call that left, polls and those answered 429 included."""
+        """Every call that left, including polls and those that were answered 429."""
         return sum(n for (_, end), n in self.calls.items() if end != UNSENT)
 
     @property
     def polls(self) -> int:
-        """Calls that asked after a job."""
+        """Calls that polled a job."""
         return sum(n for (purpose, end), n in self.calls.items() if purpose is Purpose.POLL and end != UNSENT)
 
     @property
@@ -50,16 +45,11 @@ class RunStats:
         return sum(n for (_, end), n in self.calls.items() if end == "429")
 
 
-# More points than this no chart shows; when they are reached every second one goes.
-_MOST = 400
-_FIRST_STEP = 1 / 60
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetSample:
-    """What all keys together had used of their windows `t_s` seconds into the run: `used` of `requests` calls.
+    """What all keys together had used of their windows `t_s` seconds after the run's start: `used` of `requests` calls.
 
-    `held` tells that at least one key paused after a 429 at that moment.
+    `held`: at least one key paused after a 429 at that moment.
     """
 
     t_s: float
@@ -69,14 +59,14 @@ class BudgetSample:
 
 
 class BudgetSampler:
-    """Takes a sample now and then: a window's sixtieth apart at first, twice as far each time that there are too many."""
+    """Samples the budget: a sixtieth of a window apart at first, twice as far each time there are too many samples."""
 
-    def __init__(self, doors: Iterable[RateLimiter], clock: Clock, began_at: float) -> None:
-        self._doors = tuple(doors)
+    def __init__(self, limiters: Iterable[RateLimiter], clock: Clock, began_at: float) -> None:
+        self._limiters = tuple(limiters)
         self._clock = clock
         self._began_at = began_at
         self._samples: list[BudgetSample] = []
-        per_s = min((key.per_s for door in self._doors for key in door.keys), default=60.0)
+        per_s = min((key.per_s for limiter in self._limiters for key in limiter.keys), default=60.0)
         self._step_s = per_s * _FIRST_STEP
 
     @property
@@ -87,12 +77,12 @@ class BudgetSampler:
     def take(self) -> None:
         """Take one sample now."""
         now = self._clock.now()
-        keys = [key for door in self._doors for key in door.keys if not key.refused]
+        keys = [key for limiter in self._limiters for key in limiter.keys if not key.refused]
         self._samples.append(
             BudgetSample(
                 t_s=round(now - self._began_at, 3),
                 used=sum(key.counted(now) for key in keys),
-                requests=sum(key.learned.told for key in keys),
+                requests=sum(key.learned.configured for key in keys),
                 held=any(key.not_before > now for key in keys),
             )
         )

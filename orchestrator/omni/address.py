@@ -27,9 +27,15 @@ def refresh_target(ask: RefreshRequest) -> str:
     return f"{API}/models/{_segment(ask.model_id)}/refresh?" + "&".join(f"{name}={value}" for name, value in query)
 
 
-def request_target_bytes(instance: Instance, ask: RefreshRequest) -> int:
-    """How long the refresh call's target is, in bytes: what a server limits (8,000 is safe). Raises UnsendableName."""
-    return len(urlsplit(instance.base_url).path.rstrip("/")) + len(refresh_target(ask))
+def request_bytes(instance: Instance, request: RefreshRequest) -> int:
+    """Return how long a refresh call's target is, in bytes, because servers limit it (8,000 is safe).
+
+    Return 0 for one that cannot be sent at all: its own call is refused, and its outcome says why.
+    """
+    try:
+        return len(urlsplit(instance.base_url).path.rstrip("/")) + len(refresh_target(request))
+    except UnsendableName:
+        return 0
 
 
 def job_target(job_id: str) -> str:

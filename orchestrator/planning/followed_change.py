@@ -22,7 +22,7 @@ class FollowedChange:
         return not self.changes.changes and not self.changes.not_understood
 
 
-def make_touched(*, ddl: ChangeSet, dbt: ChangeSet, listed: ChangeSet) -> FollowedChange:
+def make_followed_change(*, ddl: ChangeSet, dbt: ChangeSet, listed: ChangeSet) -> FollowedChange:
     """What three ways of telling found. A migration makes the schemas that it creates; dbt makes those that it needs; a
     list of names makes none.
     """
@@ -33,7 +33,7 @@ def make_touched(*, ddl: ChangeSet, dbt: ChangeSet, listed: ChangeSet) -> Follow
     )
 
 
-def touched_as_data(touched: FollowedChange) -> dict[str, Any]:
+def change_as_data(touched: FollowedChange) -> dict[str, Any]:
     """As JSON data, to be kept."""
     changes = touched.changes
     return {
@@ -45,8 +45,8 @@ def touched_as_data(touched: FollowedChange) -> dict[str, Any]:
     }
 
 
-def touched_from_data(data: Mapping[str, Any]) -> FollowedChange:
-    """What `touched_as_data` has kept."""
+def change_from_data(data: Mapping[str, Any]) -> FollowedChange:
+    """What `change_as_data` has kept."""
     return FollowedChange(
         changes=ChangeSet(
             changes=tuple(

@@ -27,19 +27,19 @@ class Target:
 class Refresh:
     """One planned unit: the calls of `sender`, one after another, which also serve `covered`.
 
-    `asks` holds one call, or several where the scope is too long for one URL. `timeout_s` is the group's longest;
+    `requests` holds one call, or several if the scope is too long for one URL. `timeout_s` is the group's longest;
     `wait` is whether any of the group wants the end followed.
     """
 
     sender: Target
     covered: tuple[Target, ...]
-    asks: tuple[RefreshRequest, ...]
+    requests: tuple[RefreshRequest, ...]
     timeout_s: float
     wait: bool
 
     @property
     def served(self) -> tuple[Target, ...]:
-        """The sender and everybody whom it serves."""
+        """The sender and the targets that it covers."""
         return (self.sender, *self.covered)
 
 

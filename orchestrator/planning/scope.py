@@ -11,43 +11,47 @@ from orchestrator.omni.answers import RefreshRequest
 URL_LIMIT = 8000
 
 
-def split_ask(
-    ask: RefreshRequest, length: Callable[[RefreshRequest], int], limit: int = URL_LIMIT
+def split_request(
+    request: RefreshRequest, length: Callable[[RefreshRequest], int], limit: int = URL_LIMIT
 ) -> tuple[RefreshRequest, ...]:
-    """The calls that cover `ask`, each of at most `limit` bytes as `length` counts them.
+    """The calls that cover `request`, each of at most `limit` bytes as `length` counts them.
 
     `tables` is divided and each part keeps the schemas that its tables name; a scope of schemas alone is divided as it
     is. A single name that is too long by itself goes out alone and the server decides. Order is kept.
     """
-    if length(ask) <= limit or not (ask.tables or ask.schemas):
-        return (ask,)
-    if not ask.tables:
-        return tuple(_by_schemas(ask, length, limit))
-    schemas_of = _Owners(ask.schemas).of
-    asks = (
-        replace(ask, tables=part, schemas=schemas_of(part))
-        for part in _parts(ask.tables, lambda p: length(replace(ask, tables=p, schemas=schemas_of(p))), limit)
+    if length(request) <= limit or not (request.tables or request.schemas):
+        return (request,)
+    if not request.tables:
+        return tuple(_by_schemas(request, length, limit))
+    schemas_of = _Owners(request.schemas).of
+    requests = (
+        replace(request, tables=part, schemas=schemas_of(part))
+        for part in _parts(request.tables, lambda p: length(replace(request, tables=p, schemas=schemas_of(p))), limit)
     )
     # one table that names no schema keeps them all: the table within these schemas, then within those
-    return tuple(part for one in asks for part in ([one] if length(one) <= limit else _by_schemas(one, length, limit)))
+    return tuple(
+        part for one in requests for part in ([one] if length(one) <= limit else _by_schemas(one, length, limit))
+    )
 
 
 def split_refused(
-    asks: Sequence[RefreshRequest], part: int, length: Callable[[RefreshRequest], int]
+    requests: Sequence[RefreshRequest], part: int, length: Callable[[RefreshRequest], int]
 ) -> tuple[RefreshRequest, ...] | None:
-    """The calls of a refresh after the server refused `asks[part]` as too long (414): those before it as they are, it
+    """The calls of a refresh after the server refused `requests[part]` as too long (414): those before it as they are, it
     and those after it divided anew, each of at most half its bytes. None where it cannot be divided any more.
     """
-    limit = length(asks[part]) // 2
-    rest = tuple(piece for ask in asks[part:] for piece in split_ask(ask, length, limit))
-    return None if rest[0] == asks[part] else (*asks[:part], *rest)
+    limit = length(requests[part]) // 2
+    rest = tuple(piece for request in requests[part:] for piece in split_request(request, length, limit))
+    return None if rest[0] == requests[part] else (*requests[:part], *rest)
 
 
-def _by_schemas(ask: RefreshRequest, length: Callable[[RefreshRequest], int], limit: int) -> Iterator[RefreshRequest]:
-    if not ask.schemas:
-        yield ask
-    for part in _parts(ask.schemas, lambda p: length(replace(ask, schemas=p)), limit):
-        yield replace(ask, schemas=part)
+def _by_schemas(
+    request: RefreshRequest, length: Callable[[RefreshRequest], int], limit: int
+) -> Iterator[RefreshRequest]:
+    if not request.schemas:
+        yield request
+    for part in _parts(request.schemas, lambda p: length(replace(request, schemas=p)), limit):
+        yield replace(request, schemas=part)
 
 
 def _parts(names: Sequence[str], length: Callable[[tuple[str, ...]], int], limit: int) -> Iterator[tuple[str, ...]]:

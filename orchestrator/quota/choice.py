@@ -1,4 +1,4 @@
-"""Who gets the next call: a pure choice among those who wait at a door.
+"""Which request gets the next call: a pure choice among those that wait.
 
 Look-ups that block a submit go first, then submits (longest expected job first if durations are known, else in the
 manifest's order), then among polls the one with the largest expected time since its job finished, then verification
@@ -24,7 +24,7 @@ class Purpose(IntEnum):
 
 
 SUBMITTING = frozenset({Purpose.LOOK_UP, Purpose.SUBMIT})
-"""What starts something new, and is held back where nothing new may start: submits, and the look-ups that they wait for."""
+"""What starts something new: submits, and the look-ups that they wait for. It is held back if nothing new may start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class FollowedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequest:
-    """A request for a turn: what for, in which order among its like (smaller first), and not before when."""
+    """A request for a permit: its purpose, its order among others of that purpose (smaller first), and its earliest moment."""
 
     purpose: Purpose
     rank: tuple[float, ...] = ()
@@ -52,11 +52,11 @@ class CallRequest:
     job: FollowedJob | None = None
 
 
-def earliest_at(ask: CallRequest) -> float:
-    """The first moment when the call may go, whatever it is worth: a job is not asked after more often than allowed."""
-    if ask.job is None:
-        return ask.not_before
-    return max(ask.not_before, ask.job.polled_at + ask.job.min_s)
+def earliest_at(request: CallRequest) -> float:
+    """Return the first moment at which the call may be sent: a job is not polled more often than allowed."""
+    if request.job is None:
+        return request.not_before
+    return max(request.not_before, request.job.polled_at + request.job.min_s)
 
 
 def unseen_s(job: FollowedJob, expected: DurationDistribution | None, now: float) -> float:

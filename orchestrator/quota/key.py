@@ -19,7 +19,7 @@ LONGEST_HOLD_S = 60.0
 def hold_s(retry_after_s: float | None, streak: int, rng: Random) -> float:
     """How long a key pauses after its `streak`-th 429 in a row (counted from 1), in seconds.
 
-    The server's own wait where it gave one (orchestrator.omni.verdict bounds it); else 1, 2, 4 … 60 s, each with up
+    The server's own wait if it gave one (orchestrator.omni.verdict bounds it); else 1, 2, 4 … 60 s, each with up
     to half as much again of jitter, so that several programs behind one key do not come back in step.
     """
     if retry_after_s is not None:
@@ -51,7 +51,7 @@ class KeyQuota:
         self.label = label
         self.secret = secret
         self.per_s = limit.per_s
-        self.learned = LimitEstimate.from_told(limit.requests)
+        self.learned = LimitEstimate.from_configured(limit.requests)
         self.refused = False
         self.not_before = 0.0
         self.holds = 0
@@ -137,7 +137,7 @@ class KeyQuota:
         self._ledger.give_back(call, now + self._late_s)
 
     def answered(self, call: int, now: float) -> bool:
-        """The call was answered with anything but a 429. True where more was learned to be allowed."""
+        """The call was answered with anything but a 429. True if more is allowed than before."""
         self._ledger.give_back(call, now)
         self._streak = 0
         self.throttled_since = None
@@ -156,7 +156,7 @@ class KeyQuota:
         return True
 
     def throttled(self, call: int, left_at: float, now: float, retry_after_s: float | None) -> bool:
-        """The call was answered 429: the key pauses. True where it is a new hold and not an echo of the running one."""
+        """The call was answered 429: the key pauses. True if it is a new hold and not an echo of the current one."""
         self._ledger.give_back(call, now)
         if self.throttled_since is None:
             self.throttled_since = now
@@ -202,8 +202,8 @@ class KeyQuota:
         """Continue with the limit that another process that shares the key has learned last."""
         taught = self._ledger.taught()
         if taught is not None:
-            told = self.learned.told
-            self.learned = replace(taught, told=told, limit=min(told, taught.limit), burst=min(told, taught.burst))
+            told = self.learned.configured
+            self.learned = replace(taught, configured=told, limit=min(told, taught.limit), burst=min(told, taught.burst))
             # it grows once a window, not once a window in each process
             self._clean_since = now
             self._drain_due = True

@@ -20,14 +20,14 @@ _LONGEST_PATIENCE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitEstimate:
-    """What is believed of one key's limit. `told` is the manifest's word.
+    """What is believed of one key's limit. `configured` is the manifest's limit.
 
     `measured` is whether a whole window stands behind `limit`; `accepted` what the window held at the last event;
     `patience` how many clean windows there must be before a measured limit is raised, and `clean_windows` how many
     there were.
     """
 
-    told: int
+    configured: int
     limit: int
     burst: int
     measured: bool = False
@@ -37,14 +37,14 @@ class LimitEstimate:
     events: int = 0
 
     @classmethod
-    def from_told(cls, told: int) -> LimitEstimate:
+    def from_configured(cls, configured: int) -> LimitEstimate:
         """Belief before the first call: what the manifest says."""
-        return cls(told=told, limit=told, burst=told)
+        return cls(configured=configured, limit=configured, burst=configured)
 
     @property
     def is_lower(self) -> bool:
-        """Whether the server was seen to give less than it was told to."""
-        return self.limit < self.told or self.burst < self.told
+        """True if the observed limit is below the configured one."""
+        return self.limit < self.configured or self.burst < self.configured
 
 
 def after_throttle(
@@ -88,10 +88,10 @@ def after_clean_window(now: LimitEstimate) -> LimitEstimate:
     """Belief after a window with calls and without a 429: a guess grows fast, a measured limit by steps, with patience."""
     if not now.is_lower:
         return now
-    step = max(1, round(now.told * _STEP))
-    burst = min(now.told, now.burst + step)
+    step = max(1, round(now.configured * _STEP))
+    burst = min(now.configured, now.burst + step)
     if not now.measured:
-        return replace(now, limit=min(now.told, max(now.limit + step, int(now.limit * _FAST))), burst=burst)
+        return replace(now, limit=min(now.configured, max(now.limit + step, int(now.limit * _FAST))), burst=burst)
     if now.clean_windows + 1 < now.patience:
         return replace(now, clean_windows=now.clean_windows + 1)
-    return replace(now, limit=min(now.told, now.limit + step), burst=burst, clean_windows=0)
+    return replace(now, limit=min(now.configured, now.limit + step), burst=burst, clean_windows=0)

@@ -1,4 +1,4 @@
-"""The door: every call of a run to one instance asks here for a turn, and goes with the key that may send soonest."""
+"""The rate limiter: every call to one instance requests a permit here, and is sent with the key that may send soonest."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from orchestrator.quota.window import LedgerLost
 
 
 class ConcurrencyLimit:
-    """A count of calls under way, at most `workers`; doors register to be told when a place comes free."""
+    """Limits how many calls are on the wire at once, over all instances of a run. Rate limiters register to be woken."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self.busy = 0
-        self._doors: list[Callable[[], None]] = []
+        self._wakers: list[Callable[[], None]] = []
 
     def register(self, wake: Callable[[], None]) -> None:
-        """`wake` is called whenever a place has come free after there was none."""
-        self._doors.append(wake)
+        """Call `wake` each time a call has ended while the limit was reached."""
+        self._wakers.append(wake)
 
     @property
     def is_full(self) -> bool:
@@ -42,7 +42,7 @@ class ConcurrencyLimit:
         was_full = self.is_full
         self.busy -= 1
         if was_full:
-            for wake in self._doors:
+            for wake in self._wakers:
                 wake()
 
 
@@ -84,7 +84,7 @@ _LOOK_AGAIN_S = 0.002
 
 
 class StopReason(StrEnum):
-    """Why a door lets nobody through any more."""
+    """Why a rate limiter gives no more permits."""
 
     STOPPED = "stopped"
     FAIL_FAST = "fail_fast"
@@ -98,8 +98,8 @@ class StopReason(StrEnum):
 
 
 class LimiterClosed(Exception):
-    """The door gives no turn for this purpose any more. `reason` says why; `detail` is what was heard last, and `kind` the
-    word for it, if they are known.
+    """No more permits are given for this purpose. `reason` says why; `detail` is the last error's message, and `kind` its kind,
+    if they are known.
     """
 
     def __init__(self, reason: StopReason, *, kind: str | None = None, detail: str = "") -> None:
@@ -112,14 +112,14 @@ class LimiterClosed(Exception):
 class Permit:
     """The right to send one call now. Exactly one of its methods must be called, when the call has ended."""
 
-    __slots__ = ("_call", "_door", "_key", "_left_at", "_over")
+    __slots__ = ("_call", "_has_ended", "_key", "_left_at", "_limiter")
 
-    def __init__(self, door: RateLimiter, key: KeyQuota, call: int, left_at: float) -> None:
-        self._door = door
+    def __init__(self, limiter: RateLimiter, key: KeyQuota, call: int, left_at: float) -> None:
+        self._limiter = limiter
         self._key = key
         self._call = call
         self._left_at = left_at
-        self._over = False
+        self._has_ended = False
 
     @property
     def secret(self) -> Secret:
@@ -128,7 +128,7 @@ class Permit:
 
     @property
     def left_at(self) -> float:
-        """When the turn was given: the loop's clock."""
+        """When the permit was given: the loop's clock."""
         return self._left_at
 
     def may_send(self) -> bool:
@@ -138,12 +138,12 @@ class Permit:
     def lost(self) -> None:
         """The call left and was given up without any answer."""
         if self._end():
-            self._key.lost(self._call, self._door.now())
+            self._key.lost(self._call, self._limiter.now())
 
     def answered(self) -> None:
         """Any answer but a 429, or the call was cut off after it may have left."""
-        if self._end() and self._key.answered(self._call, self._door.now()):
-            self._door.report_limit(self._key)
+        if self._end() and self._key.answered(self._call, self._limiter.now()):
+            self._limiter.report_limit(self._key)
 
     def unsent(self) -> None:
         """The call is proven not to have left; it costs nothing."""
@@ -153,26 +153,26 @@ class Permit:
     def throttled(self, retry_after_s: float | None) -> None:
         """The answer was a 429."""
         if self._end():
-            self._door.hold(self._key, self._call, self._left_at, retry_after_s)
+            self._limiter.hold(self._key, self._call, self._left_at, retry_after_s)
 
     def refused(self) -> None:
         """The server does not accept the key."""
         if self._end():
-            self._key.answered(self._call, self._door.now())
-            self._door.refuse(self._key)
+            self._key.answered(self._call, self._limiter.now())
+            self._limiter.refuse(self._key)
 
     def _end(self) -> bool:
-        if self._over:
+        if self._has_ended:
             return False
-        self._over = True
-        self._door.release()
+        self._has_ended = True
+        self._limiter.release()
         return True
 
 
 class RateLimiter:
-    """One instance's door. `serve()` runs beside the coroutines that ask; all moments are the loop's clock.
+    """Gives permits for the calls to one instance. `serve()` runs beside the coroutines that request them.
 
-    `patience_s` is how long keys may get nothing but 429 before nobody is served any more.
+    All moments are the loop's clock. `patience_s` is how long the keys may get only 429 before the limiter closes.
     """
 
     def __init__(
@@ -191,34 +191,34 @@ class RateLimiter:
         self._observe = observer
         self._instance = instance
         self.now = clock
-        self._wire = concurrency_limit
+        self._concurrency_limit = concurrency_limit
         self._patience_s = patience_s
         self._waiting = RequestQueue(durations.expect)
-        self._turns: dict[QueuedRequest, asyncio.Future[Permit]] = {}
+        self._permits: dict[QueuedRequest, asyncio.Future[Permit]] = {}
         self._wake = asyncio.Event()
         self._closed: dict[Purpose, LimiterClosed] = {}
         self._paused: frozenset[Purpose] = frozenset()
-        self._polls_let_pass = 0
+        self._polls_allowed = 0
         self._spacing_s = 0.0
         self._spaced_at = float("-inf")
         concurrency_limit.register(self._wake.set)
 
-    async def turn(self, ask: CallRequest) -> Permit:
-        """Wait until `ask` may be sent; raises `LimiterClosed` where it never will."""
-        self.check(ask.purpose)
-        waiter = self._waiting.add(ask)
-        turn: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        self._turns[waiter] = turn
+    async def acquire(self, request: CallRequest) -> Permit:
+        """Wait until a call may be sent. Raises `LimiterClosed` if that will never be."""
+        self.check(request.purpose)
+        waiter = self._waiting.add(request)
+        permit: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        self._permits[waiter] = permit
         self._wake.set()
         try:
-            return await turn
+            return await permit
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                turn.result().unsent()
+            if permit.done() and not permit.cancelled() and permit.exception() is None:
+                permit.result().unsent()
             raise
         finally:
             self._waiting.remove(waiter)
-            self._turns.pop(waiter, None)
+            self._permits.pop(waiter, None)
 
     @property
     def queued(self) -> int:
@@ -231,7 +231,7 @@ class RateLimiter:
         return bool(self._paused)
 
     def check(self, purpose: Purpose) -> None:
-        """Raise `LimiterClosed` where nothing may be sent for `purpose` any more."""
+        """Raise `LimiterClosed` if nothing may be sent for `purpose` any more."""
         if purpose in self._closed:
             raise self._closing(purpose)
 
@@ -243,31 +243,31 @@ class RateLimiter:
         kind: str | None = None,
         detail: str = "",
     ) -> None:
-        """Give no turn for `purposes` any more; those who wait for one are told at once. The first reason stays."""
+        """Give no more permits for `purposes`. Requests that wait fail at once. The first reason stays."""
         for purpose in purposes:
             self._closed.setdefault(purpose, LimiterClosed(reason, kind=kind, detail=detail))
-        self.turn_away(purposes, self._closing)
+        self.fail_waiting(purposes, self._closing)
 
     def pause(self, purposes: frozenset[Purpose]) -> None:
-        """Hold back `purposes` until the next call of this method; those that were held back before go on."""
+        """Hold back `purposes` until the next call of this method. Those that were held back before continue."""
         self._paused = purposes
-        self._polls_let_pass = 0
+        self._polls_allowed = 0
         self._wake.set()
 
-    def let_a_poll_pass(self) -> None:
-        """Give one turn to a poll although polls are held back."""
-        self._polls_let_pass = 1
+    def allow_one_poll(self) -> None:
+        """Give one permit to a poll although polls are held back."""
+        self._polls_allowed = 1
         self._wake.set()
 
-    def turn_away(self, purposes: frozenset[Purpose], make_error: Callable[[Purpose], Exception]) -> None:
-        """Raise an error to those who wait for `purposes`; they may come again."""
+    def fail_waiting(self, purposes: frozenset[Purpose], make_error: Callable[[Purpose], Exception]) -> None:
+        """Fail the requests that wait for `purposes`. Their callers may request again."""
         for waiter in self._waiting.drain(purposes):
-            turn = self._turns.get(waiter)
-            if turn is not None and not turn.done():
-                turn.set_exception(make_error(waiter.ask.purpose))
+            permit = self._permits.get(waiter)
+            if permit is not None and not permit.done():
+                permit.set_exception(make_error(waiter.request.purpose))
 
     def _closing(self, purpose: Purpose) -> LimiterClosed:
-        """Why `purpose` is closed, as an error of its own for each that waits."""
+        """Return why `purpose` is closed, as a new error for each request."""
         closed = self._closed[purpose]
         return LimiterClosed(closed.reason, kind=closed.kind, detail=closed.detail)
 
@@ -287,11 +287,13 @@ class RateLimiter:
         """Report that the observed limit of `key` has changed."""
         now = key.learned
         self._observe(
-            LimitChanged(instance=self._instance, key=key.label, configured=now.told, limit=now.limit, burst=now.burst)
+            LimitChanged(
+                instance=self._instance, key=key.label, configured=now.configured, limit=now.limit, burst=now.burst
+            )
         )
 
     def refuse(self, key: KeyQuota) -> None:
-        """Set `key` aside; without another one the door closes."""
+        """Set `key` aside; if it was the last one, close the limiter."""
         if key.refused:
             return
         key.refused = True
@@ -302,7 +304,7 @@ class RateLimiter:
         self._wake.set()
 
     def budget(self) -> Budget:
-        """What may be sent from now on, for an estimate: the calls that count now leave the window evenly."""
+        """Return what may be sent from now on, for an estimate: the calls that count now leave the window evenly."""
         now = self.now()
         working = [k for k in self.keys if not k.refused]
         per_s = max((k.per_s for k in working), default=1.0)
@@ -314,16 +316,16 @@ class RateLimiter:
 
     def release(self) -> None:
         """A call has ended."""
-        self._wire.give_back()
+        self._concurrency_limit.give_back()
         self._wake.set()
 
     async def serve(self) -> None:
-        """Give turns until cancelled, or until calls cannot be counted any more; then the door closes for all purposes."""
+        """Give permits until cancelled, or until calls cannot be counted any more; then close for all purposes."""
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
             try:
-                at = await self._give_turns()
+                at = await self._give_permits()
             except LedgerLost:
                 self.close(StopReason.STATE_LOST)
                 return
@@ -334,9 +336,9 @@ class RateLimiter:
                 if timer is not None:
                     timer.cancel()
 
-    async def _give_turns(self) -> float:
-        """Give every turn that may be given now; the moment when to look again (infinite: when woken)."""
-        while len(self._waiting) and not self._wire.is_full:
+    async def _give_permits(self) -> float:
+        """Give every permit that may be given now; return when to look again (infinite: when woken)."""
+        while len(self._waiting) and not self._concurrency_limit.is_full:
             now = self.now()
             key, ready_at = self._soonest_key(now)
             if key is None or ready_at > now:
@@ -345,32 +347,32 @@ class RateLimiter:
             waiter = self._waiting.best(now, may=self._may)
             if waiter is None:
                 return self._waiting.next_at(now)
-            turn = self._turns[waiter]
-            if turn.done():
+            permit = self._permits[waiter]
+            if permit.done():
                 self._waiting.remove(waiter)
                 continue
-            # another instance may ask for the last place while this one waits for the store
-            self._wire.take()
+            # another instance may request the last place while this one waits for the store
+            self._concurrency_limit.take()
             try:
                 call = await key.leave(now)
             except BaseException:
-                self._wire.give_back()
+                self._concurrency_limit.give_back()
                 raise
-            if call is None or turn.done():
-                self._wire.give_back()
+            if call is None or permit.done():
+                self._concurrency_limit.give_back()
                 if call is None:
                     # another process was quicker: look again when it is done
                     return max(self.now() + _LOOK_AGAIN_S, key.ready_at(self.now()))
                 key.unsent(call)
                 continue
             self._waiting.remove(waiter)
-            if waiter.ask.purpose is Purpose.POLL:
-                self._polls_let_pass = 0
-            turn.set_result(Permit(self, key, call, now))
+            if waiter.request.purpose is Purpose.POLL:
+                self._polls_allowed = 0
+            permit.set_result(Permit(self, key, call, now))
         return float("inf")
 
     def _may(self, purpose: Purpose) -> bool:
-        return purpose not in self._paused or (purpose is Purpose.POLL and self._polls_let_pass > 0)
+        return purpose not in self._paused or (purpose is Purpose.POLL and self._polls_allowed > 0)
 
     def _soonest_key(self, now: float) -> tuple[KeyQuota | None, float]:
         best, best_at = None, float("inf")

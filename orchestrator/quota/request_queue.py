@@ -1,4 +1,4 @@
-"""Those who wait at a door, kept so that the choice of `orchestrator.quota.choice` costs little however many they are.
+"""The requests that wait for a permit. The choice of `orchestrator.quota.choice` costs little however many there are.
 
 The order is exactly the pure choice's. What makes it cheap: a job's expected unseen time grows by at most one second a
 second, so a value computed earlier bounds today's from above, and only the few polls at the top are computed anew.
@@ -18,15 +18,15 @@ _NEVER = float("inf")
 
 @dataclass(slots=True, eq=False)
 class QueuedRequest:
-    """One ask in the queue; `gone` once it was served or given up."""
+    """One request in the queue; `gone` once it got its permit or was given up."""
 
-    ask: CallRequest
+    request: CallRequest
     number: int
     gone: bool = field(default=False)
 
 
 class RequestQueue:
-    """A queue of asks. `expect` returns the estimate for a model's next job, None without history."""
+    """A queue of requests. `expect` returns the estimate for a model's next job, None without history."""
 
     def __init__(self, expect: Callable[[str], DurationDistribution | None]) -> None:
         self._expect = expect
@@ -47,25 +47,25 @@ class RequestQueue:
         """How many polls wait."""
         return self._polls
 
-    def add(self, ask: CallRequest) -> QueuedRequest:
-        """Queue one ask."""
+    def add(self, request: CallRequest) -> QueuedRequest:
+        """Add a request."""
         self._number += 1
-        waiter = QueuedRequest(ask, self._number)
-        if ask.job is None:
+        waiter = QueuedRequest(request, self._number)
+        if request.job is None:
             self._others += 1
-            heapq.heappush(self._later, (ask.not_before, waiter.number, waiter))
+            heapq.heappush(self._later, (request.not_before, waiter.number, waiter))
         else:
             self._polls += 1
-            at = worth_at(ask, self._expect(ask.job.model), self._spacing_s)
+            at = worth_at(request, self._expect(request.job.model), self._spacing_s)
             heapq.heappush(self._sleeping, (at, waiter.number, waiter))
         return waiter
 
     def remove(self, waiter: QueuedRequest) -> None:
-        """Take one ask out, served or given up; a second time does nothing."""
+        """Remove a request that got its permit or was given up; a second time does nothing."""
         if waiter.gone:
             return
         waiter.gone = True
-        if waiter.ask.job is None:
+        if waiter.request.job is None:
             self._others -= 1
         else:
             self._polls -= 1
@@ -74,19 +74,23 @@ class RequestQueue:
         """Reschedule every poll that waits: the polls' spacing or the estimates of durations have changed."""
         self._spacing_s = spacing_s
         polls = [w for _, _, w in (*self._sleeping, *self._worthy) if not w.gone]
-        self._sleeping = [(self._worth_at(w.ask), w.number, w) for w in polls]
+        self._sleeping = [(self._worth_at(w.request), w.number, w) for w in polls]
         self._worthy = []
         heapq.heapify(self._sleeping)
 
-    def _worth_at(self, ask: CallRequest) -> float:
-        return ask.not_before if ask.job is None else worth_at(ask, self._expect(ask.job.model), self._spacing_s)
+    def _worth_at(self, request: CallRequest) -> float:
+        return (
+            request.not_before
+            if request.job is None
+            else worth_at(request, self._expect(request.job.model), self._spacing_s)
+        )
 
     def best(self, now: float, *, may: Callable[[Purpose], bool]) -> QueuedRequest | None:
-        """Who goes now, or None where nobody should; `may` tells which purposes are let through."""
+        """Return the request that is next, or None if all should wait. `may` returns whether a purpose is allowed."""
         while self._later and (self._later[0][2].gone or self._later[0][0] <= now):
             _, number, waiter = heapq.heappop(self._later)
             if not waiter.gone:
-                heapq.heappush(self._ready, (int(waiter.ask.purpose), waiter.ask.rank, number, waiter))
+                heapq.heappush(self._ready, (int(waiter.request.purpose), waiter.request.rank, number, waiter))
         held = []
         chosen: QueuedRequest | None = None
         while self._ready:
@@ -94,9 +98,9 @@ class RequestQueue:
             waiter = top[3]
             if waiter.gone:
                 heapq.heappop(self._ready)
-            elif waiter.ask.purpose > Purpose.POLL:
+            elif waiter.request.purpose > Purpose.POLL:
                 break
-            elif may(waiter.ask.purpose):
+            elif may(waiter.request.purpose):
                 chosen = waiter
                 break
             else:
@@ -105,7 +109,7 @@ class RequestQueue:
         poll = self._best_poll(now)
         if chosen is None and may(Purpose.POLL):
             chosen = poll
-        if chosen is None and self._ready and may(self._ready[0][3].ask.purpose):
+        if chosen is None and self._ready and may(self._ready[0][3].request.purpose):
             chosen = self._ready[0][3]
         for item in held:
             heapq.heappush(self._ready, item)
@@ -130,14 +134,14 @@ class RequestQueue:
         return None
 
     def _value(self, waiter: QueuedRequest, now: float) -> float:
-        job = waiter.ask.job
+        job = waiter.request.job
         # past its timeout a job goes first; among those the one that is overdue longest
         if job is None or now >= job.timeout_at:
             return 1e9 + (0.0 if job is None else now - job.timeout_at)
         return unseen_s(job, self._expect(job.model), now)
 
     def next_at(self, now: float) -> float:
-        """When somebody may come to be worth a call who is not now; infinite where nobody waits for a moment."""
+        """Return when another request may become worth its call; infinite if none waits for a moment."""
         while self._later and self._later[0][2].gone:
             heapq.heappop(self._later)
         while self._sleeping and self._sleeping[0][2].gone:
@@ -147,10 +151,10 @@ class RequestQueue:
         return max(now, min(later, asleep))
 
     def drain(self, purposes: frozenset[Purpose]) -> list[QueuedRequest]:
-        """Take out all that wait for one of `purposes`, in the order in which they came."""
+        """Remove and return all requests for one of `purposes`, in the order in which they came."""
         every = [w for _, _, w in self._later] + [w for _, _, _, w in self._ready]
         every += [w for _, _, w in self._sleeping] + [w for _, _, w in self._worthy]
-        found = sorted((w for w in every if not w.gone and w.ask.purpose in purposes), key=lambda w: w.number)
+        found = sorted((w for w in every if not w.gone and w.request.purpose in purposes), key=lambda w: w.number)
         for waiter in found:
             self.remove(waiter)
         return found

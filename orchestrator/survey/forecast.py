@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.engine.verification import wants_proof
+from orchestrator.engine.verification import is_verified
 from orchestrator.manifest.manifest import Instance, Verify
-from orchestrator.planning.lanes import Length, refreshes
+from orchestrator.planning.lanes import refreshes
 from orchestrator.planning.plan import Lane, Refresh, RefreshPlan
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.time_left import Budget, LaneLeft, estimate_time_left
@@ -27,14 +27,14 @@ class Step:
     refresh: Refresh
 
 
-def make_steps(plan: RefreshPlan, *, length: Length, known_s: Callable[[str, str], float | None]) -> tuple[Step, ...]:
+def make_steps(plan: RefreshPlan, *, known_s: Callable[[str, str], float | None]) -> tuple[Step, ...]:
     """All refreshes of a plan. Those that may go at once stand first: the longest first, where `known_s` (instance,
     model id) knows earlier durations, else in the manifest's order; then the second ones of the lanes, and so on.
     """
     found = [
         (turn, -(known_s(lane.instance, refresh.sender.model_id) or 0.0), refresh.sender.entry.index, lane, refresh)
         for lane in plan.lanes
-        for turn, refresh in enumerate(refreshes(lane.targets, collapse=plan.manifest.collapse, length=length), 1)
+        for turn, refresh in enumerate(refreshes(lane.targets, plan.manifest), 1)
     ]
     found.sort(key=lambda one: one[:3])
     return tuple(
@@ -79,7 +79,7 @@ def make_forecast(
     last = {(step.lane.instance, step.lane.key): step.turn for step in steps}
     for step in steps:
         instance, model = step.lane.instance, step.refresh.sender.model_id
-        calls = len(step.refresh.asks)
+        calls = len(step.refresh.requests)
         known_s = durations[instance].known_s(model)
         lanes[instance][step.lane.key] += [durations[instance].typical_s if known_s is None else known_s] * calls
         known += known_s is not None
@@ -94,7 +94,7 @@ def make_forecast(
     ]
     return Forecast(
         look_ups=sum(look_ups.values()),
-        submits=sum(len(step.refresh.asks) for step in steps),
+        submits=sum(len(step.refresh.requests) for step in steps),
         polls=math.ceil(POLLS_A_JOB * followed),
         proofs=sum(_proofs(step.refresh) for step in steps),
         # instances are worked on side by side: the slowest decides
@@ -118,6 +118,6 @@ def _proofs(refresh: Refresh) -> int:
         entry, place = target.entry, (target.model_id, target.branch_id)
         if entry.verify is Verify.VALIDATE:
             reads |= {(place, "before"), (place, "after")}
-        elif wants_proof(entry):
+        elif is_verified(entry):
             reads.add((place, "views" if entry.tables else "schemas"))
     return len(reads)

@@ -91,7 +91,7 @@ def _refresh(step: Step) -> Mapping[str, Any]:
         "mode": entry.mode.value,
         "schemas": list(entry.schemas),
         "tables": list(entry.tables),
-        "calls": [{"method": "POST", "target": _target(ask)} for ask in refresh.asks],
+        "calls": [{"method": "POST", "target": _target(ask)} for ask in refresh.requests],
         "serves": [target.entry.name for target in refresh.served],
         "timeout_s": refresh.timeout_s,
     }

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.look_up import together
-from orchestrator.engine.planning import ask_schemas
+from orchestrator.engine.planning import read_schemas
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.impact import concern, must_ask
 from orchestrator.planning.inventory import Inventory, make_needs
-from orchestrator.planning.lanes import Length
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.plan import RefreshPlan, Unresolved
 from orchestrator.planning.restrict_plan import narrow, set_apart
@@ -93,7 +92,7 @@ async def look_up_touched(
     plan = make_plan(manifest, [e for e in entries if e.instance not in found.silent], found.inventories)
     asking = {t.entry.instance for lane in plan.lanes for t in lane.targets if must_ask(t.entry, touched)}
     readers = {name: await survey.look_up(name) for name in sorted(asking)}
-    schemas = await ask_schemas(plan, touched, readers)
+    schemas = await read_schemas(plan, touched, readers)
     calls = {
         name: found.calls.get(name, 0) + (readers[name].reads if name in readers else 0)
         for name in {*found.calls, *readers}
@@ -115,7 +114,6 @@ def make_preview(
     found: Found,
     *,
     touched: FollowedChange | None = None,
-    length: Length,
     history: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> Preview:
     """What a run of these entries would do, by what was looked up and how long models took (`history`: seconds, oldest
@@ -135,7 +133,7 @@ def make_preview(
     )
     plan = replace(plan, unresolved=tuple(sorted((*plan.unresolved, *unasked), key=lambda u: u.entry.index)))
     durations = {name: DurationModel(history.get(name)) for name in manifest.instances}
-    steps = make_steps(plan, length=length, known_s=lambda name, model: durations[name].known_s(model))
+    steps = make_steps(plan, known_s=lambda name, model: durations[name].known_s(model))
     return Preview(
         plan=plan,
         steps=steps,

@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from orchestrator.engine.calls import Access, Background, Calls, open_calls, refused_instances
+from orchestrator.engine.calls import Background, Calls, open_calls, refused_instances
 from orchestrator.engine.look_up import LookUp
+from orchestrator.engine.run_context import Access
 from orchestrator.engine.run_stats import RunStats
 from orchestrator.manifest.manifest import Instance
 from orchestrator.quota.duration_model import DurationModel

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress
-from orchestrator.engine.active_lanes import ActiveLane
+from orchestrator.engine.events import ActiveLane
 from orchestrator.engine.outcome import Status
 from orchestrator.report.document import parse_document
 from orchestrator.report.summary import render_summary

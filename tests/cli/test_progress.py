@@ -19,7 +19,7 @@ from rich.text import Text
 from orchestrator.cli.live import keep_drawing
 from orchestrator.cli.pane import Pane, terminal_size
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress
-from orchestrator.engine.active_lanes import ActiveLane
+from orchestrator.engine.events import ActiveLane
 from orchestrator.engine.outcome import Status
 from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.simulator import virtual

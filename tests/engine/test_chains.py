@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.journal.records import CallStatus, StoredCall
 from orchestrator.simulator import virtual
 from orchestrator.simulator.call_log_checks import overlaps

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.engine.events import SubmitsEnded
 from orchestrator.engine.outcome import Status
 from orchestrator.engine.run import Run
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.report.exit_code import exit_code
 from orchestrator.simulator.reading import make_scenario
@@ -61,7 +61,7 @@ def test_a_deadline_amid_a_call() -> None:
     run = rehearse(manifest_text(model(1)), staged, settings=RunSettings(deadline_s=10))
     assert (run.outcome.status, run.outcome.attempts) == (Status.UNKNOWN, 0)
     assert run.outcome.error is not None
-    assert "look in Omni" in run.outcome.error.hint
+    assert "check in Omni" in run.outcome.error.hint
     assert "deadline" in run.outcome.error.message
     assert run.result.duration_s == pytest.approx(10, abs=1)
 

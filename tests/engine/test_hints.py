@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.engine.failure import CLOSED_WORDS, JOB_LEFT, RunKind, make_failure
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.omni.errors import CallErrorKind
 from orchestrator.simulator.reading import make_scenario
 from tests.engine.test_ends import stop_after_10_s
@@ -23,9 +23,9 @@ def test_a_hint_does_not_repeat_the_message(kind: str, message: str) -> None:
 
 
 def test_a_job_that_is_left_has_a_hint_of_its_own() -> None:
-    """A run that is stopped while it follows a job says that resume asks after it; what was not sent, that it goes on."""
+    """A run that is stopped while it follows a job says that resume checks it; what was not sent, that resume continues it."""
     staged = make_scenario(default_model={"duration": 300})
     text = manifest_text(model(1, connection="one"), model(2, connection="one"), defaults={"collapse": False})
     run = rehearse(text, staged, settings=RunSettings(grace_s=3), act=stop_after_10_s)
     hints = {o.status.value: o.error.hint for o in run.outcomes if o.error is not None}
-    assert hints == {"interrupted": JOB_LEFT, "not_started": "resume goes on with it"}
+    assert hints == {"interrupted": JOB_LEFT, "not_started": "run `omni-refresh resume` to continue"}

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.quota.rate_limiter import KeySetAside
 from orchestrator.report.exit_code import exit_code
 from orchestrator.simulator.reading import make_scenario

@@ -6,8 +6,8 @@ import pytest
 
 from orchestrator.engine.events import LaneFailed
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.recorder import SilentRecorder
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.recorder import Recorder
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.errors import OmniRefreshError
 from orchestrator.planning.plan import Refresh
 from orchestrator.simulator.call_log_checks import overlaps
@@ -274,7 +274,7 @@ def test_a_scope_that_a_deadline_cut_is_no_target_that_was_not_started() -> None
     assert run.of("m2").status is Status.NOT_STARTED
 
 
-class Broken(SilentRecorder):
+class Broken(Recorder):
     """Breaks at some step of one model's refresh."""
 
     def __init__(self, step: str, model_id: str, error: Exception | None = None) -> None:

@@ -1,7 +1,7 @@
 """Scopes that the server finds too long: divided anew, never sent again unchanged."""
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.recorder import SilentRecorder
+from orchestrator.engine.recorder import Recorder
 from orchestrator.planning.plan import Refresh
 from orchestrator.simulator.call_log_checks import overlaps
 from orchestrator.simulator.reading import make_scenario
@@ -69,7 +69,7 @@ def test_a_lane_that_stays_closed_in_the_middle_of_a_scope() -> None:
     assert recorder.polled_parts == {(uuid(1), 0), (uuid(3), 0)} | ({(uuid(2), 0)} if run.of("m2").polls else set())
 
 
-class Parts(SilentRecorder):
+class Parts(Recorder):
     """Keeps which call of which refresh was asked after."""
 
     def __init__(self) -> None:

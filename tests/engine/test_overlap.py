@@ -11,7 +11,7 @@ import pytest
 from orchestrator.clock import Clock
 from orchestrator.engine.events import LaneWaiting
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import Overlap, RunSettings
+from orchestrator.engine.run_context import Overlap, RunSettings
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.reading import make_scenario

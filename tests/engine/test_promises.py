@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.report.exit_code import exit_code
 from orchestrator.simulator.call_log_checks import overlaps
 from orchestrator.simulator.reading import make_scenario

@@ -8,10 +8,10 @@ from orchestrator.engine.read_back import (
     ReadBack,
     ReadBackResult,
     compare_issues,
+    find_schema,
+    find_table,
     hidden_schemas,
     judge_scope,
-    see_schema,
-    see_table,
 )
 from orchestrator.omni.answers import ValidationIssue, View
 from tests.planning.targets import entry
@@ -48,17 +48,17 @@ def read(*views: str, schemas: tuple[str, ...] | None = ("finance", "sales")) ->
 )
 def test_schemas_are_on_the_list_or_missing(name: str, schemas: list[str], sight: ReadBackResult) -> None:
     """The list of schemas is complete: what is on it in any spelling is there, what is not is missing."""
-    assert see_schema(name, ReadBack(schemas=tuple(schemas))) is sight
+    assert find_schema(name, ReadBack(schemas=tuple(schemas))) is sight
 
 
 def test_a_schema_is_seen_by_its_views_as_well() -> None:
     """A view of a schema proves it without the list; without list and views nobody can tell."""
-    assert see_schema("finance", read("finance.a", schemas=None)) is THERE
-    assert see_schema("w.finance", read("w.finance.a", schemas=None)) is THERE
-    assert see_schema("l.finance", read("w.finance.a", schemas=None)) is UNCLEAR
-    assert see_schema("finance", read("sales.a", schemas=None)) is UNCLEAR
-    assert see_schema("finance", ReadBack()) is UNCLEAR
-    assert see_schema("finance", ReadBack(views=(view("finance__a", None),))) is UNCLEAR
+    assert find_schema("finance", read("finance.a", schemas=None)) is THERE
+    assert find_schema("w.finance", read("w.finance.a", schemas=None)) is THERE
+    assert find_schema("l.finance", read("w.finance.a", schemas=None)) is UNCLEAR
+    assert find_schema("finance", read("sales.a", schemas=None)) is UNCLEAR
+    assert find_schema("finance", ReadBack()) is UNCLEAR
+    assert find_schema("finance", ReadBack(views=(view("finance__a", None),))) is UNCLEAR
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_schema_is_seen_by_its_views_as_well() -> None:
 )
 def test_tables_are_seen_by_their_views(name: str, schemas: list[str], views: list[str], sight: ReadBackResult) -> None:
     """A table is there where a view stands on it in one of the scope's schemas; missing only where all of those are in sight."""
-    assert see_table(name, schemas, read(*views)) is sight
+    assert find_table(name, schemas, read(*views)) is sight
 
 
 @pytest.mark.parametrize(
@@ -106,23 +106,23 @@ def test_tables_are_seen_by_their_views(name: str, schemas: list[str], views: li
 def test_names_of_views_tell_what_they_can(name: str, schemas: list[str], seen: str, sight: ReadBackResult) -> None:
     """A view without a file is known by its name alone: with its schema it proves, without it nobody can tell."""
     only = ReadBack(schemas=("finance", "sales"), views=(view(seen, None), view("finance.z"), view("sales.z")))
-    assert see_table(name, schemas, only) is sight
+    assert find_table(name, schemas, only) is sight
 
 
 def test_a_file_without_a_table_is_on_the_table_of_its_name() -> None:
     """A view in a schema's folder that names no table stands on the table of its own name."""
     plain = View(name="finance__a", catalog=None, schema="finance", table=None)
-    assert see_table("finance.a", [], ReadBack(schemas=("finance",), views=(plain,))) is THERE
-    assert see_table("finance.b", [], ReadBack(schemas=("finance",), views=(plain,))) is MISSING
+    assert find_table("finance.a", [], ReadBack(schemas=("finance",), views=(plain,))) is THERE
+    assert find_table("finance.b", [], ReadBack(schemas=("finance",), views=(plain,))) is MISSING
     bare = View(name="a", catalog=None, schema=None, table="b")
-    assert see_table("a", [], ReadBack(schemas=("finance",), views=(bare, view("finance.z")))) is MISSING
-    assert see_table("b", [], ReadBack(schemas=("finance",), views=(bare,))) is THERE
+    assert find_table("a", [], ReadBack(schemas=("finance",), views=(bare, view("finance.z")))) is MISSING
+    assert find_table("b", [], ReadBack(schemas=("finance",), views=(bare,))) is THERE
 
 
 def test_without_a_read_nobody_can_tell() -> None:
     """What was not read proves neither presence nor absence."""
-    assert see_table("finance.a", [], ReadBack()) is UNCLEAR
-    assert see_table("finance.a", [], ReadBack(views=(view("finance.b"),))) is UNCLEAR
+    assert find_table("finance.a", [], ReadBack()) is UNCLEAR
+    assert find_table("finance.a", [], ReadBack(views=(view("finance.b"),))) is UNCLEAR
     assert hidden_schemas(["finance.a"], [], ReadBack()) is None
 
 
@@ -134,8 +134,8 @@ def test_schemas_without_a_view_are_asked_for_by_name() -> None:
     assert hidden_schemas(["x"], ["sales", "arch*"], shown) == ("sales", "w.archive")
     asked = ReadBack(schemas=shown.schemas, views=shown.views, within=(("sales", (view("sales.b"),)),))
     assert hidden_schemas(["sales.x"], [], asked) == ()
-    assert see_table("sales.x", [], asked) is MISSING
-    assert see_table("sales.b", [], asked) is THERE
+    assert find_table("sales.x", [], asked) is MISSING
+    assert find_table("sales.b", [], asked) is THERE
 
 
 def test_a_scope_is_judged_name_by_name() -> None:

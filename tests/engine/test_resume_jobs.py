@@ -11,7 +11,7 @@ import pytest
 from orchestrator.clock import Clock
 from orchestrator.engine.outcome import Status
 from orchestrator.engine.run import Run
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.journal.database import JournalError
 from orchestrator.simulator import virtual
 from orchestrator.simulator.reading import make_scenario

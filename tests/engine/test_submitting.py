@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse, uuid
@@ -109,7 +109,7 @@ def test_what_may_have_arrived_is_not_sent_again(fault: dict[str, object], kind:
     outcome = run.outcome
     assert outcome.error is not None
     assert (outcome.status, outcome.error.kind, len(run.posts)) == (Status.UNKNOWN, kind, 1)
-    assert "look in Omni" in outcome.error.hint
+    assert "check in Omni" in outcome.error.hint
 
 
 @pytest.mark.parametrize("fault, kind", AMBIGUOUS)

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.files import read_ddl
 from orchestrator.engine.outcome import Status
-from orchestrator.planning.followed_change import FollowedChange, make_touched
+from orchestrator.planning.followed_change import FollowedChange, make_followed_change
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.reading import make_scenario
@@ -23,7 +23,7 @@ AFTER = {"finance": ["invoices", "paid"], "sales": ["orders"], "marts": ["daily"
 def ddl(sql: str) -> FollowedChange:
     """What a migration touched, read as the command line reads it."""
     found = read_ddl(["-"], dialect="postgres", stdin=sql.encode)
-    return make_touched(ddl=found, dbt=ChangeSet(), listed=ChangeSet())
+    return make_followed_change(ddl=found, dbt=ChangeSet(), listed=ChangeSet())
 
 
 def migrated(*faults: dict[str, object]) -> Scenario:

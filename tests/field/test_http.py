@@ -38,7 +38,7 @@ def test_a_refresh_that_may_have_arrived(fault: dict[str, Any]) -> None:
     run = rehearse(manifest_text(model(1)), staged)
     assert run.outcome.error is not None
     assert (run.outcome.status, len(run.posts)) == (Status.UNKNOWN, 1)
-    assert "look in Omni" in run.outcome.error.hint
+    assert "check in Omni" in run.outcome.error.hint
     again = rehearse(manifest_text(model(1, on_ambiguous="resend")), staged)
     assert (again.outcome.status, len(again.posts)) == (Status.SUCCEEDED, 2)
 

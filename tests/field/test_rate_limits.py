@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import manifest_text, model, rehearse, uuid
 

@@ -13,7 +13,7 @@ from orchestrator.omni.address import (
     model_target,
     models_target,
     refresh_target,
-    request_target_bytes,
+    request_bytes,
     whoami_target,
 )
 from orchestrator.omni.answers import ModelsQuery, RefreshRequest
@@ -66,9 +66,9 @@ def test_names_that_cannot_be_sent(name: str) -> None:
 def test_the_length_is_what_a_server_counts() -> None:
     """The length of a target includes the base URL's path, and is that of the encoded names."""
     ask = RefreshRequest(model_id="m", hard=False, tables=tuple(f"schema.table_{n:08}" for n in range(400)))
-    at_root = request_target_bytes(instance("https://example.invalid"), ask)
+    at_root = request_bytes(instance("https://example.invalid"), ask)
     assert at_root == len(refresh_target(ask).encode())
-    assert request_target_bytes(instance("https://example.invalid/bi/omni"), ask) == at_root + len("/bi/omni")
+    assert request_bytes(instance("https://example.invalid/bi/omni"), ask) == at_root + len("/bi/omni")
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))

@@ -1,20 +1,13 @@
 """Entries, targets and inventories for tests of the plan."""
 
 from orchestrator.manifest.manifest import Entry, Instance, Manifest, Mode, PollBounds
-from orchestrator.omni.address import request_target_bytes
-from orchestrator.omni.answers import ModelRecord, RefreshRequest
+from orchestrator.omni.answers import ModelRecord
 from orchestrator.planning.plan import Target
 from tests.rehearsal import uuid
 
 INSTANCE = Instance(name="sim", base_url="https://blobsrus.omniapp.co", keys=())
 CONNECTIONS = [f"aaaaaaaa-0000-4000-8000-{n:012x}" for n in range(5)]
 BRANCHES = [f"bbbbbbbb-0000-4000-8000-{n:012x}" for n in range(5)]
-
-
-def length(instance: str, ask: RefreshRequest) -> int:
-    """How many bytes a call's target has."""
-    assert instance == INSTANCE.name
-    return request_target_bytes(INSTANCE, ask)
 
 
 def entry(

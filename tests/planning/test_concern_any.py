@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotUnderstood, ObjectName
 from orchestrator.manifest.manifest import Entry, Mode
-from orchestrator.planning.followed_change import FollowedChange, touched_as_data, touched_from_data
+from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
 from orchestrator.planning.impact import concern, must_ask
 from orchestrator.simulator.population import Connection
 from orchestrator.simulator.world import read_warehouse
@@ -130,4 +130,4 @@ def test_what_was_touched_survives_being_kept(changes: list[Change], unclear: in
     """What a run follows can be kept as JSON data and read back."""
     lost = (NotUnderstood(source="V2.sql", line=1, text="X", reason="why"),) * unclear
     what = FollowedChange(changes=ChangeSet(changes=tuple(changes), not_understood=lost), may_be_new=frozenset({"fin"}))
-    assert touched_from_data(touched_as_data(what)) == what
+    assert change_from_data(change_as_data(what)) == what

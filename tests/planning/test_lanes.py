@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from orchestrator.manifest.manifest import Mode
 from orchestrator.planning.lanes import next_refresh, refreshes
 from orchestrator.planning.plan import Refresh, Target
-from tests.planning.targets import BRANCHES, entry, length, target
+from tests.planning.targets import BRANCHES, entry, manifest, target
 
 SCOPES = [(), ("a",), ("a", "b"), ("b", "a"), ("c",)]
 
@@ -50,7 +50,7 @@ def scope(of: Target) -> tuple[frozenset[str], frozenset[str]]:
 
 def planned(targets: Sequence[Target], *, collapse: bool = True) -> list[Refresh]:
     """All refreshes of a lane."""
-    return list(refreshes(targets, collapse=collapse, length=length))
+    return list(refreshes(targets, manifest(*(t.entry for t in targets), collapse=collapse)))
 
 
 @given(targets=lanes(), collapse=st.booleans())
@@ -70,7 +70,7 @@ def test_every_target_is_served_exactly_once(targets: tuple[Target, ...], collap
 @given(targets=lanes())
 def test_the_widest_of_the_first_branch_sends(targets: tuple[Target, ...]) -> None:
     """The first target's branch goes first, its widest target sends (ties: the first), and all that it serves are covered."""
-    refresh = next_refresh(targets, collapse=True, length=length)
+    refresh = next_refresh(targets, manifest(*(t.entry for t in targets)))
     group = [t for t in targets if t.branch_id == targets[0].branch_id]
     assert refresh.sender == min(group, key=lambda t: (width(t), t.entry.index))
     assert refresh.timeout_s == max(t.entry.timeout_s for t in refresh.served)
@@ -85,7 +85,7 @@ def test_the_widest_of_the_first_branch_sends(targets: tuple[Target, ...]) -> No
 def test_a_call_says_what_its_sender_says(targets: tuple[Target, ...]) -> None:
     """Model, mode, branch and scope of a call are the sender's own: nothing is dropped, merged or invented."""
     for refresh in planned(targets):
-        (ask,) = refresh.asks
+        (ask,) = refresh.requests
         sender = refresh.sender
         assert (ask.model_id, ask.branch_id) == (sender.model_id, sender.branch_id)
         assert ask.hard is (sender.entry.mode is Mode.HARD)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotRefreshed, ObjectName
 from orchestrator.manifest.manifest import Entry, Mode
-from orchestrator.planning.followed_change import FollowedChange, make_touched
+from orchestrator.planning.followed_change import FollowedChange, make_followed_change
 from orchestrator.planning.impact import concern
 from orchestrator.planning.inventory import Inventory
 from orchestrator.planning.make_plan import make_plan
@@ -123,6 +123,6 @@ def test_who_may_have_made_a_schema() -> None:
         name=ObjectName("db", "Marts", "t"), effect=Effect.ADDITIVE, source="run_results.json", line=0, reason="dbt"
     )
     listed = ChangeSet(changes=(change("+typed"), change("+?.t")))
-    what = make_touched(ddl=ddl, dbt=ChangeSet(changes=(built,)), listed=listed)
+    what = make_followed_change(ddl=ddl, dbt=ChangeSet(changes=(built,)), listed=listed)
     assert what.may_be_new == {"fresh", "marts"}
     assert len(what.changes.changes) == 6

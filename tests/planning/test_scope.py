@@ -5,9 +5,10 @@ from itertools import groupby, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.omni.address import request_bytes
 from orchestrator.omni.answers import RefreshRequest
-from orchestrator.planning.scope import URL_LIMIT, split_ask, split_refused
-from tests.planning.targets import length
+from orchestrator.planning.scope import URL_LIMIT, split_refused, split_request
+from tests.planning.targets import INSTANCE
 from tests.rehearsal import uuid
 
 names = st.text(
@@ -17,7 +18,7 @@ names = st.text(
 
 def bytes_of(ask: RefreshRequest) -> int:
     """How long the call's target is."""
-    return length("sim", ask)
+    return request_bytes(INSTANCE, ask)
 
 
 def ask(schemas: list[str], tables: list[str]) -> RefreshRequest:
@@ -33,7 +34,7 @@ def ask(schemas: list[str], tables: list[str]) -> RefreshRequest:
 def test_parts_cover_the_scope_exactly(schemas: list[str], tables: list[str], limit: int) -> None:
     """Each name once and in order, each part within the limit (or one name alone), no part without a scope."""
     whole = ask(schemas, tables)
-    parts = split_ask(whole, bytes_of, limit)
+    parts = split_request(whole, bytes_of, limit)
     assert parts
     if bytes_of(whole) <= limit:
         assert parts == (whole,)
@@ -55,7 +56,7 @@ def test_a_part_keeps_the_schemas_that_its_tables_name(count: int, schema_count:
     """Tables that say their schema bring it along, and only those; parts are as few as the limit allows."""
     schemas = [f"schema_{n}" for n in range(schema_count)]
     tables = [f"schema_{n * schema_count // count}.table_{n:05}" for n in range(count)]
-    parts = split_ask(ask(schemas, tables), bytes_of, 700)
+    parts = split_request(ask(schemas, tables), bytes_of, 700)
     for part in parts:
         if len(parts) > 1:
             assert set(part.schemas) == {table.split(".")[0] for table in part.tables}
@@ -73,7 +74,7 @@ def test_a_part_keeps_the_schemas_that_its_tables_name(count: int, schema_count:
 def test_tables_that_name_no_schema_keep_all_of_them() -> None:
     """A bare table may be in any of the schemas, so that its part keeps them all."""
     tables = [f"table_{n:04}" for n in range(1500)]
-    parts = split_ask(ask(["one", "two"], tables), bytes_of)
+    parts = split_request(ask(["one", "two"], tables), bytes_of)
     assert len(parts) > 1
     assert all(part.schemas == ("one", "two") for part in parts)
     assert all(bytes_of(part) <= URL_LIMIT for part in parts)
@@ -82,14 +83,14 @@ def test_tables_that_name_no_schema_keep_all_of_them() -> None:
 def test_qualified_names_find_their_schema() -> None:
     """`catalog.schema.table` belongs to `schema` as well as to `catalog.schema`, in any letter case."""
     tables = [f"Prod.Sales.t{n:03}" for n in range(60)] + [f"prod.hr.t{n:03}" for n in range(60)]
-    parts = split_ask(ask(["prod.sales", "HR", "prod.hr", "other"], tables), bytes_of, 600)
+    parts = split_request(ask(["prod.sales", "HR", "prod.hr", "other"], tables), bytes_of, 600)
     assert {part.schemas for part in parts} <= {("prod.sales",), ("prod.hr",), ("prod.sales", "prod.hr")}
 
 
 def test_a_table_in_many_schemas() -> None:
     """A bare table within more schemas than fit is asked for within some of them, then within the others."""
     schemas = [f"schema_{n:04}" for n in range(1500)]
-    parts = split_ask(ask(schemas, ["orders", "schema_0007.items"]), bytes_of)
+    parts = split_request(ask(schemas, ["orders", "schema_0007.items"]), bytes_of)
     assert all(bytes_of(part) <= URL_LIMIT for part in parts)
     assert [s for part in parts if part.tables == ("orders",) for s in part.schemas] == schemas
     assert [part.schemas for part in parts if part.tables != ("orders",)] == [("schema_0007",)]
@@ -98,7 +99,7 @@ def test_a_table_in_many_schemas() -> None:
 def test_a_refresh_without_a_scope_is_one_call() -> None:
     """There is nothing to divide, however short the limit."""
     whole = RefreshRequest(model_id=uuid(1), hard=True)
-    assert split_ask(whole, bytes_of, 10) == (whole,)
+    assert split_request(whole, bytes_of, 10) == (whole,)
     assert split_refused((whole,), 0, bytes_of) is None
 
 
@@ -106,7 +107,7 @@ def test_a_refresh_without_a_scope_is_one_call() -> None:
 def test_a_refused_length_is_halved(count: int, limit: int, data: st.DataObject) -> None:
     """After a 414 what was sent stays, the refused call is divided under half its bytes, and no name is lost or doubled."""
     whole = ask(["s"], [f"s.table_{n:05}" for n in range(count)])
-    parts = split_ask(whole, bytes_of, limit)
+    parts = split_request(whole, bytes_of, limit)
     part = data.draw(st.integers(0, len(parts) - 1))
     again = split_refused(parts, part, bytes_of)
     if len(parts[part].tables) == 1:
@@ -122,7 +123,9 @@ def test_a_refused_length_is_halved(count: int, limit: int, data: st.DataObject)
 
 def test_halving_comes_to_an_end() -> None:
     """A server that refuses everything is asked a few times, with less each time, until one name is left."""
-    parts: tuple[RefreshRequest, ...] | None = split_ask(ask([], [f"s.table_{n:05}" for n in range(1000)]), bytes_of)
+    parts: tuple[RefreshRequest, ...] | None = split_request(
+        ask([], [f"s.table_{n:05}" for n in range(1000)]), bytes_of
+    )
     refused = []
     while parts is not None:
         refused.append(bytes_of(parts[0]))

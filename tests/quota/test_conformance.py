@@ -143,7 +143,7 @@ def test_a_hold_lets_nothing_leave(make: Make) -> None:
 def test_what_this_process_taught_is_no_news_to_it(make: Make) -> None:
     """`taught` is for what others saw."""
     with opened(make) as (window, clock):
-        window.teach(LimitEstimate(told=5, limit=3, burst=2))
+        window.teach(LimitEstimate(configured=5, limit=3, burst=2))
         assert send(window, clock.now) is not None
         assert window.taught() is None
 

@@ -66,15 +66,15 @@ def test_a_cancelled_waiter_gives_its_turn_back() -> None:
 
     async def main() -> None:
         async with door(2) as (opened, _):
-            first = await opened.turn(SUBMIT)
-            early = asyncio.create_task(opened.turn(SUBMIT))
+            first = await opened.acquire(SUBMIT)
+            early = asyncio.create_task(opened.acquire(SUBMIT))
             await asyncio.sleep(0)
             early.cancel()
             await asyncio.gather(early, return_exceptions=True)
             concurrency_limit = ConcurrencyLimit(1)
         async with door(2, concurrency_limit=concurrency_limit) as (opened, _):
-            holder = await opened.turn(SUBMIT)
-            waiters = [asyncio.create_task(opened.turn(SUBMIT)) for _ in range(2)]
+            holder = await opened.acquire(SUBMIT)
+            waiters = [asyncio.create_task(opened.acquire(SUBMIT)) for _ in range(2)]
             await asyncio.sleep(1)
             assert not any(w.done() for w in waiters)
             holder.unsent()
@@ -99,7 +99,7 @@ def test_a_turn_ends_once() -> None:
 
     async def main() -> None:
         async with door(5) as (opened, witness):
-            turn = await opened.turn(SUBMIT)
+            turn = await opened.acquire(SUBMIT)
             turn.throttled(3.0)
             turn.answered()
             turn.unsent()
@@ -118,16 +118,16 @@ def test_closing_tells_all(reason: StopReason) -> None:
 
     async def main() -> None:
         async with door(1) as (opened, _):
-            await opened.turn(SUBMIT)
-            waiting = [asyncio.create_task(opened.turn(SUBMIT)) for _ in range(5)]
-            probe = asyncio.create_task(opened.turn(CallRequest(purpose=Purpose.PROBE)))
+            await opened.acquire(SUBMIT)
+            waiting = [asyncio.create_task(opened.acquire(SUBMIT)) for _ in range(5)]
+            probe = asyncio.create_task(opened.acquire(CallRequest(purpose=Purpose.PROBE)))
             await asyncio.sleep(1)
             opened.close(reason, frozenset({Purpose.SUBMIT, Purpose.LOOK_UP}))
             opened.close(StopReason.STOPPED)
             told = await asyncio.gather(*waiting, return_exceptions=True)
             assert [getattr(t, "reason", None) for t in told] == [reason] * 5
             with pytest.raises(LimiterClosed) as caught:
-                await opened.turn(SUBMIT)
+                await opened.acquire(SUBMIT)
             assert caught.value.reason is reason
             with pytest.raises(LimiterClosed) as stopped:
                 await probe
@@ -141,7 +141,7 @@ def test_a_refused_key_is_set_aside() -> None:
 
     async def main() -> None:
         async with door(3, 3) as (opened, witness):
-            turns = [await opened.turn(SUBMIT) for _ in range(6)]
+            turns = [await opened.acquire(SUBMIT) for _ in range(6)]
             by_key = {name: [t for t in turns if t.secret == Secret(name)] for name in ("k0", "k1")}
             assert {name: len(of) for name, of in by_key.items()} == {"k0": 3, "k1": 3}
             for turn in by_key["k0"]:
@@ -150,10 +150,10 @@ def test_a_refused_key_is_set_aside() -> None:
             for turn in by_key["k1"]:
                 turn.answered()
             began_at = opened.now()
-            again = await opened.turn(SUBMIT)
+            again = await opened.acquire(SUBMIT)
             assert again.secret == Secret("k1")
             assert opened.now() - began_at >= 60
-            waiting = [asyncio.create_task(opened.turn(SUBMIT)) for _ in range(9)]
+            waiting = [asyncio.create_task(opened.acquire(SUBMIT)) for _ in range(9)]
             await asyncio.sleep(0.1)
             again.refused()
             told = await asyncio.gather(*waiting, return_exceptions=True)
@@ -174,8 +174,8 @@ def test_the_wire_is_shared_by_all_doors() -> None:
             door(100, concurrency_limit=concurrency_limit) as (one, _),
             door(100, concurrency_limit=concurrency_limit) as (other, _),
         ):
-            held = [await one.turn(SUBMIT) for _ in range(3)]
-            waiting = [asyncio.create_task(d.turn(SUBMIT)) for d in (other, one, other)]
+            held = [await one.acquire(SUBMIT) for _ in range(3)]
+            waiting = [asyncio.create_task(d.acquire(SUBMIT)) for d in (other, one, other)]
             await asyncio.sleep(5)
             assert not any(w.done() for w in waiting)
             assert concurrency_limit.busy == 3
@@ -196,9 +196,11 @@ def test_purposes_pause_and_go_on() -> None:
     async def main() -> None:
         async with door(100) as (opened, _):
             opened.pause(SUBMITTING)
-            held = [asyncio.create_task(opened.turn(CallRequest(purpose=p))) for p in (Purpose.SUBMIT, Purpose.LOOK_UP)]
+            held = [
+                asyncio.create_task(opened.acquire(CallRequest(purpose=p))) for p in (Purpose.SUBMIT, Purpose.LOOK_UP)
+            ]
             for purpose in (Purpose.PROBE, Purpose.PROOF):
-                (await opened.turn(CallRequest(purpose=purpose))).answered()
+                (await opened.acquire(CallRequest(purpose=purpose))).answered()
             await asyncio.sleep(30)
             assert not any(h.done() for h in held)
             opened.pause(frozenset())
@@ -223,16 +225,16 @@ def test_polls_pause_and_one_is_let_pass() -> None:
     async def main() -> None:
         async with door(100) as (opened, _):
             opened.pause(frozenset(Purpose) - {Purpose.PROBE})
-            polls = [asyncio.create_task(opened.turn(_due_poll())) for _ in range(3)]
+            polls = [asyncio.create_task(opened.acquire(_due_poll())) for _ in range(3)]
             await asyncio.sleep(30)
             assert not any(poll.done() for poll in polls)
-            opened.let_a_poll_pass()
+            opened.allow_one_poll()
             await asyncio.sleep(30)
             assert sum(poll.done() for poll in polls) == 1
-            opened.turn_away(frozenset({Purpose.POLL}), lambda purpose: ValueError(purpose.name))
+            opened.fail_waiting(frozenset({Purpose.POLL}), lambda purpose: ValueError(purpose.name))
             ends = await asyncio.gather(*polls, return_exceptions=True)
             assert sum(isinstance(end, ValueError) for end in ends) == 2
-            (await opened.turn(CallRequest(purpose=Purpose.PROBE))).answered()
+            (await opened.acquire(CallRequest(purpose=Purpose.PROBE))).answered()
 
     virtual.run(main())
 
@@ -268,11 +270,11 @@ def test_who_goes_first() -> None:
 
     async def main() -> None:
         async with door(1, per_s=1.0) as (opened, _):
-            (await opened.turn(SUBMIT)).answered()
+            (await opened.acquire(SUBMIT)).answered()
             order: list[str] = []
 
             async def go(name: str, ask: CallRequest) -> None:
-                (await opened.turn(ask)).answered()
+                (await opened.acquire(ask)).answered()
                 order.append(name)
 
             wishes = [
@@ -296,7 +298,7 @@ def test_the_budget_that_is_left() -> None:
     async def main() -> None:
         async with door(10, 10) as (opened, _):
             for _ in range(4):
-                (await opened.turn(SUBMIT)).answered()
+                (await opened.acquire(SUBMIT)).answered()
             opened.refuse(opened.keys[1])
             budget = opened.budget()
             assert (budget.calls, budget.per_s) == (10, 60.0)
@@ -319,7 +321,7 @@ def test_calls_that_cannot_be_counted_close_the_door() -> None:
         async with door(2, ledger=LostLedger(60.0)) as (opened, _):
             for purpose in (Purpose.SUBMIT, Purpose.POLL):
                 with pytest.raises(LimiterClosed) as closed:
-                    await opened.turn(CallRequest(purpose=purpose))
+                    await opened.acquire(CallRequest(purpose=purpose))
                 assert closed.value.reason is StopReason.STATE_LOST
 
     virtual.run(main())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.quota.rate_limiter import KeyHeld
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.engine.outcome import Status
-from orchestrator.engine.settings import RunSettings
+from orchestrator.engine.run_context import RunSettings
 from orchestrator.simulator.call_log_checks import budget_share, most_in_window
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse

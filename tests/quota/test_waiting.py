@@ -27,12 +27,12 @@ def plain(
     """All who are as good as the best: blocking look-ups, submits by rank, polls by worth, proof reads."""
 
     def ready(waiter: QueuedRequest) -> bool:
-        ask = waiter.ask
+        ask = waiter.request
         at = ask.not_before if ask.job is None else worth_at(ask, expect(ask.job.model), spacing_s)
         return at <= now and may(ask.purpose)
 
     def key(waiter: QueuedRequest) -> tuple[float, ...]:
-        ask = waiter.ask
+        ask = waiter.request
         if ask.job is None:
             return (float(ask.purpose), *ask.rank, float(waiter.number))
         if now >= ask.job.timeout_at:
@@ -106,7 +106,7 @@ def test_the_choice_is_the_plain_one(
             waiting.remove(gone)
             waiting.remove(gone)
         assert len(waiting) == len(left)
-        assert waiting.polls == sum(1 for w in left if w.ask.job is not None)
+        assert waiting.polls == sum(1 for w in left if w.request.job is not None)
 
 
 @given(queue=st.lists(asks(), min_size=1, max_size=12), now=st.floats(0, 400))

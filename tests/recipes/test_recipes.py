@@ -11,7 +11,7 @@ from orchestrator.changes.dbt import COLUMNS_MAY_STAY, read_dbt
 from orchestrator.changes.errors import ChangesError, TemplatedError
 from orchestrator.changes.files import read_ddl
 from orchestrator.engine.outcome import Status
-from orchestrator.planning.followed_change import FollowedChange, make_touched
+from orchestrator.planning.followed_change import FollowedChange, make_followed_change
 from orchestrator.simulator.reading import make_scenario
 from tests.changes.reading import told
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse
@@ -125,7 +125,7 @@ def test_a_templated_migration_is_refused_with_advice() -> None:
 )
 def test_a_run_after_each_tool(path: str, dialect: str, mode: str, scope: tuple[str, ...]) -> None:
     """The model that reads what was migrated is refreshed as narrowly as that allows; one that reads something else is not."""
-    touched = make_touched(ddl=migrations(path, dialect), dbt=NOTHING, listed=NOTHING)
+    touched = make_followed_change(ddl=migrations(path, dialect), dbt=NOTHING, listed=NOTHING)
     outcome = refreshed(touched, "billing").outcome
     assert (outcome.status, outcome.mode.value, outcome.tables) == (Status.SUCCEEDED, mode, scope)
     assert outcome.schemas == (("billing",) if scope else ())
@@ -180,14 +180,16 @@ def test_nothing_eligible_is_no_change() -> None:
 
 def test_a_run_after_dbt() -> None:
     """A model that reads a mart gets a soft refresh of the tables that dbt built there, or a hard one where a column went."""
-    first = refreshed(make_touched(ddl=NOTHING, dbt=dbt("first"), listed=NOTHING), "shop_marts")
+    first = refreshed(make_followed_change(ddl=NOTHING, dbt=dbt("first"), listed=NOTHING), "shop_marts")
     assert (first.outcome.schemas, first.outcome.tables) == (
         ("shop_marts",),
         ("shop_marts.orders", "shop_marts.daily_orders"),
     )
     assert "dbt did not build model.shop.broken, model.shop.after_broken" in first.result.plan.remarks[0]
     assert COLUMNS_MAY_STAY in first.result.plan.remarks
-    second = refreshed(make_touched(ddl=NOTHING, dbt=dbt("second", state="first"), listed=NOTHING), "shop_marts")
+    second = refreshed(
+        make_followed_change(ddl=NOTHING, dbt=dbt("second", state="first"), listed=NOTHING), "shop_marts"
+    )
     assert second.outcome.mode.value == "hard"
-    staging = refreshed(make_touched(ddl=NOTHING, dbt=dbt("second"), listed=NOTHING), "shop_staging")
+    staging = refreshed(make_followed_change(ddl=NOTHING, dbt=dbt("second"), listed=NOTHING), "shop_staging")
     assert staging.outcome.status is Status.SKIPPED

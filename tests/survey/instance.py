@@ -8,7 +8,7 @@ from random import Random
 from typing import TypeVar
 
 from orchestrator.clock import Clock
-from orchestrator.engine.calls import Access
+from orchestrator.engine.run_context import Access
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import MemoryWindow

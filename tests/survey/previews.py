@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.omni.address import request_target_bytes
 from orchestrator.planning.selection import select
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.scenario import Scenario
@@ -29,7 +28,6 @@ def preview(
         loaded,
         selected,
         found,
-        length=lambda name, ask: request_target_bytes(loaded.instances[name], ask),
         history=history or {},
     )
     return made, calls

@@ -117,7 +117,7 @@ def test_calls_are_counted_by_what_they_are_for() -> None:
     made, _ = preview(
         manifest_text(model(1, schemas=["s"], tables=tables, verify="scope"), model(2, verify="validate"))
     )
-    calls = len(made.steps[0].refresh.asks)
+    calls = len(made.steps[0].refresh.requests)
     assert calls >= 3
     assert made.forecast.submits == calls + 1
     assert made.forecast.proofs == 1 + 2
@@ -202,7 +202,7 @@ def test_any_plan_is_what_its_run_does(
     run = rehearse(text, staged)
     planned: dict[str, list[tuple[object, ...]]] = {}
     for step in made.steps:
-        ask, which = step.refresh.asks[0], entries[step.refresh.sender.entry.index][0]
+        ask, which = step.refresh.requests[0], entries[step.refresh.sender.entry.index][0]
         planned.setdefault(connection_id(f"c{places[which]}"), []).append(
             (ask.model_id, ask.hard, ",".join(ask.schemas), ",".join(ask.tables))
         )

@@ -167,6 +167,7 @@ class RefreshState:
         """A refresh call failed; unless the server refused it, it may have started a refresh."""
         return replace(
             self,
+            phase=Phase.WAITING,
             attempts=self.attempts + 1,
             last_error=error,
             ambiguous=self.ambiguous or isinstance(error, DeliveryUnknown),

@@ -25,7 +25,7 @@ LAST_KEPT: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallLog:
+class AttemptLog:
     """The calls of one refresh that a report shows: each refresh call, and each poll that failed.
 
     The first few and the last few are kept. `count` is the number of all calls, good polls included. `latest` is the call
@@ -125,7 +125,7 @@ class RefreshState:
     queued_s: float | None = None
     ambiguous: bool = False
     issues_before: Issues | None = None
-    log: CallLog = field(default_factory=CallLog)
+    log: AttemptLog = field(default_factory=AttemptLog)
 
     @classmethod
     def restored(cls, active: ActiveRefresh, clock: Clock) -> Self:

@@ -203,7 +203,9 @@ class KeyQuota:
         taught = self._ledger.taught()
         if taught is not None:
             told = self.learned.configured
-            self.learned = replace(taught, configured=told, limit=min(told, taught.limit), burst=min(told, taught.burst))
+            self.learned = replace(
+                taught, configured=told, limit=min(told, taught.limit), burst=min(told, taught.burst)
+            )
             # it grows once a window, not once a window in each process
             self._clean_since = now
             self._drain_due = True

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.engine.make_outcomes import compared
 from orchestrator.engine.outcome import CallKind, CallMade, Outcome, Status
-from orchestrator.engine.refresh_state import FIRST_KEPT, LAST_KEPT, CallLog
+from orchestrator.engine.refresh_state import FIRST_KEPT, LAST_KEPT, AttemptLog
 from orchestrator.engine.restore import EarlierResults
 from orchestrator.engine.run import Run
 from orchestrator.engine.run_context import RunSettings
@@ -89,7 +89,7 @@ def test_who_was_served_by_another_made_no_calls() -> None:
 
 def test_the_first_calls_and_the_last_are_kept() -> None:
     """However many there are, memory and reports are bounded; the numbers show what is left out."""
-    log = CallLog()
+    log = AttemptLog()
     for second in range(1000):
         log = log.left(CallKind.REFRESH, second, AT + timedelta(seconds=second))
         log = log.failed(second + 0.25, Throttled(CallErrorKind.THROTTLED, "slow down", http_status=429))
@@ -102,7 +102,7 @@ def test_the_first_calls_and_the_last_are_kept() -> None:
 
 def test_a_call_ends_once() -> None:
     """What is heard after a call's end, or before any left, changes nothing."""
-    log, error = CallLog(), DeliveryUnknown(CallErrorKind.CUT_OFF, "reset")
+    log, error = AttemptLog(), DeliveryUnknown(CallErrorKind.CUT_OFF, "reset")
     log = log.failed(0, CallError(CallErrorKind.DNS, "no such name"))
     log = log.left(CallKind.REFRESH, 1, AT)
     log = log.failed(2, error).failed(5, error)

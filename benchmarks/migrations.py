@@ -10,8 +10,8 @@ engine's catalog before and after each statement is the judge of what the reader
 - not understood: the statement counts as touching everything;
 - refused: the engine did not take it. The reader gets the file without it, as a migration has no such statement.
 
-A statement counts once in a column. What a file's routine does counts for the file's calls of it. A file that the reader itself
-refuses is named and left out.
+A statement counts once in a column. A file that the reader refuses, or after which the
+catalog cannot be read, is named and left out.
 
 A folder with placeholders needs their values: `--set NAME=VALUE`.
 """
@@ -44,7 +44,6 @@ _UNDO: Final = re.compile(
 _CONDITION: Final = re.compile(
     r"\bIF\s+(?:NOT\s+)?EXISTS\b|\bOR\s+REPLACE\b|^\s*(?:DO|CALL|SELECT|WITH|EXECUTE)\b|\bBEGIN\b", re.IGNORECASE
 )
-_ROUTINE: Final = re.compile(r"\s*CREATE\b.{0,200}?\b(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE | re.DOTALL)
 _CASCADE: Final = re.compile(r"\bCASCADE\b", re.IGNORECASE)
 _TAKEN_BACK: Final = re.compile(r"\s*(?:ROLLBACK|ABORT|COMMIT|END|PREPARE\s+TRANSACTION)\b", re.IGNORECASE)
 _EXPLAIN: Final = re.compile(r"\s*EXPLAIN\b", re.IGNORECASE)
@@ -223,13 +222,11 @@ class _Run:
         self._warned = warned
         self._changes: list[dict[str, bool]] = [{} for _ in self._pieces]
         self._unclear: list[bool] = [False] * len(self._pieces)
-        self._of_routines: dict[str, bool] = {}
         for change in said.changes:
             number = self._at(change.line, str(change.name))
             is_loss = change.effect.value == "destructive"
-            of_routine = _ROUTINE.match(content(self._pieces[number].text))
-            for held in (self._changes[number], *([self._of_routines] if of_routine else [])):
-                held[str(change.name)] = held.get(str(change.name), False) or is_loss
+            held = self._changes[number]
+            held[str(change.name)] = held.get(str(change.name), False) or is_loss
         for lost in said.not_understood:
             self._unclear[self._at(lost.line)] = True
         for number, found in enumerate(self._found):
@@ -247,7 +244,7 @@ class _Run:
     def _compare(self, number: int, found: Mapping[Place, str], *, refused: bool) -> None:
         """Record what is wrong with one statement."""
         piece = self._pieces[number]
-        named = {**self._of_routines, **self._changes[number]}
+        named = self._changes[number]
         unclear = self._unclear[number]
         if unclear and not refused:
             self._add("not understood", piece, "")
@@ -266,7 +263,7 @@ class _Run:
                 self._add("warned" if warned else "missed", piece, shown_place)
             elif sign == "-" and not any(effects):
                 self._add("too weak", piece, shown_place)
-        if not refused and not _CONDITION.search(content(piece.text)) and not _ROUTINE.match(content(piece.text)):
+        if not refused and not _CONDITION.search(content(piece.text)):
             for name in self._changes[number]:
                 if not any(fits(name, place) for place in found):
                     self._add("in vain", piece, name)

@@ -138,21 +138,17 @@ def run_routine(reading: ParseContext, name: str, arguments: Sequence[Sequence[T
     routine = reading.known.routines.get(name)
     if routine is None:
         return _run_arguments(reading, arguments)
-    is_here = routine.source == reading.source
     if name in session.running:
         return True
     bound = _bound(reading, routine.parameters, arguments)
     key = (routine, session.catalog, session.schema, *sorted(bound.items()))
-    is_new = key not in reading.ran
-    if is_new:
+    if key not in reading.ran:
         reading.ran[key] = _run_body(reading, name, routine, bound)
     changes, lost = reading.ran[key]
-    if not is_here:  # its lines are another file's
-        reading.changes += [replace(change, line=reading.line) for change in changes]
-    elif is_new:
-        reading.changes += changes
+    reading.budget -= 50 * len(changes)
+    reading.changes += dict.fromkeys(replace(change, line=reading.line) for change in changes)
     if lost and not _run_arguments(reading, arguments):
-        where = f"line {lost[0].line}" if is_here else "body in another file"
+        where = f"line {lost[0].line}" if routine.source == reading.source else "body in another file"
         reading.widen(f"calls a routine, whose {where} is not understood: {lost[0].reason}")
     return True
 

@@ -38,13 +38,17 @@ _COPY: Final = re.compile(r"\s*copy\b[^;]*\bfrom\s+stdin\b", re.IGNORECASE)
 _COPIED: Final = re.compile(r"[^\n]*\n(?:.*?\n)??\\\.[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
+_COMMENTS: Final = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_COMMENTS_OF_MARIADB: Final = re.compile(r"(?:\s+|--[^\n]*|#[^\n]*|/\*(?!M?!).*?\*/)*", re.DOTALL)
+
+
 def split(text: str, engine: str) -> Iterator[Piece]:
     """Return the statements of a text, without the part that takes a migration back."""
     line = counted = 0
     for begin, end in _postgres(text) if engine == "postgres" else _mariadb(text):
         held = text[begin:end]
         first = begin + len(held) - len(held.lstrip())
-        comments = re.compile(r"(?:\s+|--[^\n]*|/\*(?!M?!).*?\*/)*", re.DOTALL).match(text, first, end)
+        comments = (_COMMENTS if engine == "postgres" else _COMMENTS_OF_MARIADB).match(text, first, end)
         first = comments.end() if comments else first
         line += text.count("\n", counted, first)
         counted = first

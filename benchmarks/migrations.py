@@ -210,11 +210,15 @@ class _Run:
         self.figures.refused = len(self._refused)
 
     def without_refused(self, text: str) -> str:
-        """Return the text with blanks for the statements that the engine did not take: a migration holds none."""
+        """Return the text with blanks for the statements that the engine did not take: a migration holds none.
+
+        A refused statement that changed something stays: MariaDB drops the tables of a list that it knows.
+        """
         for number in self._refused:
-            piece = self._pieces[number]
-            end = piece.begin + len(piece.text)
-            text = text[: piece.begin] + re.sub(r"[^\n]", " ", piece.text) + text[end:]
+            if not self._found[number]:
+                piece = self._pieces[number]
+                end = piece.begin + len(piece.text)
+                text = text[: piece.begin] + re.sub(r"[^\n]", " ", piece.text) + text[end:]
         return text
 
     def compare(self, said: ChangeSet, warned: str) -> None:
@@ -234,12 +238,11 @@ class _Run:
                 self._compare(number, found, refused=number in self._refused)
 
     def _at(self, line: int, name: str = "") -> int:
-        """Return the statement of a line: the last that does not begin below it; of several in a line, one that has the name."""
+        """Return the statement of a line: the last that does not begin below it; of several in a line, one that changed `name`."""
         begun = [number for number, piece in enumerate(self._pieces) if piece.line <= line]
         last = begun[-1] if begun else 0
         beside = [number for number in begun if self._pieces[number].line == self._pieces[last].line]
-        table = name.rpartition(".")[2].lower()
-        return next((each for each in reversed(beside) if table in self._pieces[each].text.lower()), last)
+        return next((each for each in beside if any(fits(name, place) for place in self._found[each])), last)
 
     def _compare(self, number: int, found: Mapping[Place, str], *, refused: bool) -> None:
         """Record what is wrong with one statement."""

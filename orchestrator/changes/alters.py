@@ -202,6 +202,8 @@ def _clause(verb: str, clause: Clause) -> Found:
     rule = _RULES.get(verb)
     if rule is not None:
         return rule(clause)
+    if verb == "SEQUENCE":
+        return Effect.DESTRUCTIVE, "turns a table into a sequence, or back"
     if verb in _SETTINGS or clause.cursor.word == "=":
         return None
     if verb == "REPLACE":

@@ -40,7 +40,7 @@ class ObjectName(NamedTuple):
     table: str | None
 
     def __str__(self) -> str:
-        """The parts joined by dots, as the table above says."""
+        """Return the parts joined by dots, as the table above says."""
         catalog, schema, table = self
         if catalog is not None and schema is None and table is None:
             return f"{_part(catalog)}.*.*"
@@ -99,7 +99,7 @@ class ChangeSet:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, list[dict[str, str | int]]]:
-        """The document that `omni-refresh changes --json` prints, as plain values."""
+        """Return the document that `omni-refresh changes --json` prints, as plain values."""
         return {
             "changes": [
                 {
@@ -119,7 +119,7 @@ class ChangeSet:
 
 
 def merge(*sets: ChangeSet) -> ChangeSet:
-    """One change set with all that the given ones hold; a warning that several of them give stands once."""
+    """Return one change set with all that the given ones hold; a warning that several of them give appears once."""
     return ChangeSet(
         changes=tuple(change for each in sets for change in each.changes),
         not_understood=tuple(item for each in sets for item in each.not_understood),
@@ -129,7 +129,7 @@ def merge(*sets: ChangeSet) -> ChangeSet:
 
 
 def shorten(text: str) -> str:
-    """The text on one line, at most `MAX_TEXT` characters of it."""
+    """Return the text on one line, at most `MAX_TEXT` characters of it."""
     line = clean(" ".join(text[: 4 * MAX_TEXT].split()))
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 

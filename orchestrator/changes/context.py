@@ -125,7 +125,7 @@ class Known:
 
 
 def _names_in(text: str, session: Session, catalog: str | None, schema: str | None) -> Iterator[ObjectName]:
-    """Everything in a view's query that may be the name of a table."""
+    """Return everything in a view's query that may be the name of a table."""
     cursor = Cursor(tokens_of(text, session.dialect))
     cursor.at = max(cursor.find("AS"), 0)
     with session.apart():

@@ -148,7 +148,7 @@ def _elements(reading: ParseContext, cursor: Cursor, schema: ObjectName) -> None
 
 
 def history_table(reading: ParseContext, cursor: Cursor) -> None:
-    """SQL Server creates the table that keeps a table's former rows, if it is named."""
+    """Record the table that SQL Server creates for a table's former rows, if it is named."""
     for at, token in enumerate(cursor.tokens):
         if token.upper == "HISTORY_TABLE":
             inner = Cursor(cursor.tokens, at + 1)

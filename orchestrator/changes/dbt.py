@@ -34,7 +34,7 @@ from orchestrator.changes.dialects import Dialect, Folding, dialect_named
 from orchestrator.changes.errors import ChangesError, TemplatedError
 from orchestrator.changes.names import fold, parse_name
 
-COLUMNS_MAY_STAY: Final = "a column that dbt no longer builds may stay in its model; --dbt-state DIR, the artifacts of the run before, tells which nodes changed"
+COLUMNS_MAY_STAY: Final = "a column that dbt no longer builds may stay in its model; --dbt-state DIR, the artifacts of the run before, shows which nodes changed"
 _BUILT: Final = frozenset({"success", "partial success", "warn"})
 _QUIET: Final = frozenset({"no-op", "reused", "pass"})
 """Statuses of nodes that were neither built nor meant to be."""
@@ -99,10 +99,8 @@ def _check_command(results: RunResults, folder: Path) -> list[str]:
     if results.command is None:
         return [f"{path}: does not say which command left it; read as if dbt had built what it lists"]
     if results.command not in BUILDS:
-        raise ChangesError(
-            f"was left by dbt {results.command}, which builds nothing: dbt overwrites this file each time; {_KEEP}",
-            source=str(path),
-        )
+        what = f"was left by dbt {results.command}, which builds nothing: dbt overwrites this file each time; {_KEEP}"
+        raise ChangesError(what, source=str(path))
     if results.command == "retry":
         return [f"{path}: dbt retry lists only what it ran again; what the run before it built is not in this file"]
     return []
@@ -129,10 +127,8 @@ def _load_state(
 ) -> StateComparison:
     """Compare with the artifacts in the state folder. Raises `ChangesError` if it is the target folder."""
     if folder.is_dir() and folder.samefile(target):
-        raise ChangesError(
-            "is the target folder itself, so no change can be seen; give the artifacts of the run before, copied to another folder",
-            source=str(folder),
-        )
+        advice = "give the artifacts of the run before, copied to another folder"
+        raise ChangesError(f"is the target folder itself, so no change can be seen; {advice}", source=str(folder))
     state = load_manifest(folder)
     warnings += _check_version(state, folder)
     before = load_results(folder) if (folder / "run_results.json").is_file() else None
@@ -145,7 +141,7 @@ def _load_state(
 
 
 def _built(results: RunResults) -> frozenset[str]:
-    """The models, seeds and snapshots that were built."""
+    """Return the models, seeds and snapshots that were built."""
     return frozenset(r.node for r in results.results if r.status in _BUILT and r.node.partition(".")[0] in _KINDS)
 
 
@@ -160,7 +156,7 @@ def _check_version(manifest: DbtManifest, folder: Path) -> list[str]:
 
 
 def _is_eligible(result: Result, node: Node | None, results: RunResults) -> bool:
-    """Whether the result is of a node that is a table or view of its own."""
+    """Return whether the result is of a node that is a table or view of its own."""
     if _stores_failures(result, node, results):
         return True
     kind = node.kind if node is not None and node.kind else result.node.partition(".")[0]
@@ -169,16 +165,15 @@ def _is_eligible(result: Result, node: Node | None, results: RunResults) -> bool
 
 
 def _stores_failures(result: Result, node: Node | None, results: RunResults) -> bool:
-    """Whether the result is of a test that has left a table of its failures, which dbt builds whether there are any or not."""
+    """Return whether the result is of a test that has left a table of its failures, which dbt builds whether there are any or not."""
     if node is None or node.kind != "test" or node.relation is None or result.status not in _TEST_ENDED:
         return False
     return results.store_failures if node.store_failures is None else node.store_failures
 
 
 def _reason(result: Result) -> str:
-    status = {"partial success": "built in part: some of its batches failed"}.get(
-        result.status, result.status or "no status"
-    )
+    is_partial = result.status == "partial success"
+    status = "built in part: some of its batches failed" if is_partial else result.status or "no status"
     return shorten(f"{status}: {result.message}" if result.message else status)
 
 
@@ -192,7 +187,7 @@ def _why(result: Result, node: Node, effect: Effect, results: RunResults, state:
 
 
 def _name(node: Node, adapter: str) -> ObjectName | None:
-    """The node's table as the warehouse stores it."""
+    """Return the node's table as the warehouse stores it."""
     dialect = _dialect(adapter)
     if node.relation and (stored := _stored(node.relation, dialect)) is not None:
         return stored
@@ -211,7 +206,7 @@ def _dialect(adapter: str) -> Dialect:
 
 
 def _stored(relation: str, dialect: Dialect) -> ObjectName | None:
-    """A relation that dbt writes, as the warehouse stores its name; None if it is no name."""
+    """Return a relation that dbt writes, as the warehouse stores its name; None if it is no name."""
     try:
         parts = parse_name(relation, dialect)
     except TemplatedError:
@@ -223,7 +218,7 @@ def _stored(relation: str, dialect: Dialect) -> ObjectName | None:
 
 
 def _kept(part: str, dialect: Dialect) -> str:
-    """A part that dbt writes without quotes where the warehouse is Snowflake, and in quotes elsewhere."""
+    """Return the stored form of a part that dbt writes without quotes for Snowflake, and in quotes elsewhere."""
     if dialect.folding is Folding.UPPER and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_$]*", part):
         return part.upper()
     return part.lower() if dialect.folding is Folding.ALL_LOWER else part
@@ -233,11 +228,8 @@ def _effect(key: str, node: Node, state: StateComparison | None, *, full_refresh
     if state is None or key not in state.changed:
         return Effect.ADDITIVE
     fresh = node.full_refresh if node.full_refresh is not None else full_refresh
-    if node.kind == "snapshot" or (
-        node.materialized == "incremental" and not fresh and node.on_schema_change != "sync_all_columns"
-    ):
-        return Effect.ADDITIVE
-    return Effect.DESTRUCTIVE
+    grows = node.materialized == "incremental" and not fresh and node.on_schema_change != "sync_all_columns"
+    return Effect.ADDITIVE if grows or node.kind == "snapshot" else Effect.DESTRUCTIVE
 
 
 class Doubt(StrEnum):

@@ -126,7 +126,7 @@ def load_manifest(folder: Path) -> DbtManifest:
 
 
 def _command(arguments: dict[str, Any]) -> str | None:
-    """The command that ran. After `dbt retry`, `which` holds the command that was retried: the words typed tell."""
+    """Return the command that ran. After `dbt retry`, `which` holds the command that was retried; the typed words are right."""
     typed = (_text(arguments.get("invocation_command")) or "").split()[1:]
     return (
         "retry" if next((word for word in typed if word in _COMMANDS), "") == "retry" else _text(arguments.get("which"))
@@ -187,7 +187,7 @@ def _node(value: dict[str, Any], section: str) -> Node:
 
 
 def _stores(config: dict[str, Any]) -> bool | None:
-    """Whether a test stores its failures by its own settings; None if they do not say."""
+    """Return whether a test stores its failures by its own settings; None if they do not say."""
     stored_as, stores = config.get("store_failures_as"), config.get("store_failures")
     if isinstance(stored_as, str):
         return stored_as in {"table", "view"}
@@ -195,7 +195,7 @@ def _stores(config: dict[str, Any]) -> bool | None:
 
 
 def _fingerprint(value: dict[str, Any], config: dict[str, Any]) -> bytes:
-    """A digest of all that can change a node's columns."""
+    """Return a digest of all that can change a node's columns."""
     columns = {key: _mapping(column).get("data_type") for key, column in _mapping(value.get("columns")).items()}
     code = value.get("raw_code") or value.get("raw_sql")
     table = value.get("alias") or value.get("identifier")

@@ -88,7 +88,7 @@ def divide(text: str, source: str) -> tuple[list[Segment], list[int]]:
 
 
 def _is_paired(marks: list[re.Match[str]], text: str, source: str) -> bool:
-    """Whether `-- Up` and `-- Down` are a tool's marks here, and not headings of somebody's own.
+    """Return whether `-- Up` and `-- Down` are a tool's marks here, and not plain headings.
 
     They are if Up comes before any SQL and Down later, and the file's name is one of such a tool's: it begins with a number. The
     longer `-- Up Migration` needs no name but one that is not Flyway's.
@@ -118,7 +118,7 @@ def _atlas(text: str) -> str:
 
 
 def _delimiter(changeset: str) -> str:
-    """What ends the statements of one Liquibase change set; a slash and GO end them anyway, in lines of their own."""
+    """Return what ends the statements of one Liquibase change set; a slash and GO in lines of their own always do."""
     named = _END_DELIMITER.search(changeset)
     if named is None or named[1].upper().removeprefix("\\N") in {"/", "GO", ";"} or "\\" in named[1]:
         return ";"

@@ -66,7 +66,7 @@ def _part(cursor: Cursor, dialect: Dialect, *, inner: bool) -> list[NamePart] | 
     if _begins_placeholder(cursor):
         return [_placeholder(cursor, token.start)]
     if token.kind is TokenKind.QUOTED or (token.kind is TokenKind.STRING and token.quote == '"'):
-        cursor.next()  # a server may be told to take double quotes for names
+        cursor.next()  # a server may be set to take double quotes for names
         is_path = dialect.dashes_in_names and token.quote == "`"
         parts = [_quoted(text, token.start) for text in (_divided(token.text) if is_path else [token.text])]
     elif token.kind is TokenKind.WORD or (token.kind is TokenKind.NUMBER and (inner or not token.text.isdigit())):

@@ -34,7 +34,7 @@ _SETS: Final = re.compile(
     r"|!define[ \t]+(?P<define>\w+)[ \t]*=[ \t]*(?P<defined>[^\s]+)[^\n]*)$",
     re.MULTILINE | re.IGNORECASE,
 )
-"""Lines in which the text itself tells its client what a variable holds: sqlcmd, psql, SnowSQL."""
+"""Lines in which the text itself sets a variable of its client: sqlcmd, psql, SnowSQL."""
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -67,7 +67,7 @@ def _may_set(text: str) -> bool:
 
 
 def _psql_value(words: str) -> str | None:
-    """What `\\set name words` sets: the words joined, without their quotes; None if a program's output is part of it."""
+    """Return what `\\set name words` sets: the words joined, without their quotes; None if a program's output is part of it."""
     if "`" in words:
         return None
     pieces = re.findall(r"'((?:[^'\\]|\\.|'')*)'|(\S+)", words)

@@ -98,7 +98,7 @@ class Session:
     def new_names(self, old: ObjectName, parts: tuple[NamePart, ...]) -> tuple[ObjectName, ...]:
         """Return what `parts` may mean as the new name of `old`, or as the other one in a swap with it.
 
-        If a bare name is one of the session's schema and that is not known, it is likely beside the old one, and may be anywhere.
+        If a bare name is one of the session's schema and that is not known, both places are returned.
         """
         beside = self.beside(old, parts)
         if len(parts) > 1 or not self.dialect.renames_into_session:

@@ -40,7 +40,7 @@ class Statement(NamedTuple):
     start: int
     end: int
     several: bool = False
-    """It holds semicolons, and the client was told that something else ends a statement."""
+    """It holds semicolons, because a client's command made something else end a statement."""
     broken: str = ""
     """What is wrong with its end: a quote, a comment or a body that never closes."""
     client: str = ""
@@ -51,7 +51,7 @@ class Splitter:
     """Reads one text, statement by statement; only what can matter is looked at word by word."""
 
     def __init__(self, lexer: Lexer) -> None:
-        """The lexer stands at the text's beginning."""
+        """`lexer` stands at the text's beginning."""
         self._lexer = lexer
         self._text = lexer.text
         self._tokens: list[Token] = []

@@ -34,9 +34,9 @@ from orchestrator.log.redaction import Redactor
 from orchestrator.manifest import load as manifests
 from orchestrator.manifest.addresses import proxy_secrets
 from orchestrator.manifest.manifest import Manifest
-from orchestrator.report.formats import format_of, render
+from orchestrator.report.files import format_of, render
+from orchestrator.report.files import write_report as write_file
 from orchestrator.report.report import Report
-from orchestrator.report.writer import write_report as write_file
 from orchestrator.survey.model_listing import ModelFilter
 
 T = TypeVar("T")

@@ -215,10 +215,9 @@ def _hints(kind: type) -> dict[str, Any]:
 @functools.cache
 def _written(kind: type) -> tuple[tuple[str, object], ...]:
     """The fields of a dataclass, each with the default with which it is not written, or MISSING."""
-    return tuple(
-        (
-            field.name,
-            field.default if Presence.SPARSE in getattr(_hints(kind)[field.name], "__metadata__", ()) else MISSING,
-        )
-        for field in fields(kind)
-    )
+    found = []
+    for field in fields(kind):
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        is_sparse = Presence.SPARSE in getattr(_hints(kind)[field.name], "__metadata__", ())
+        found.append((field.name, default if is_sparse else MISSING))
+    return tuple(found)

@@ -212,7 +212,7 @@ class OmniRefreshOperator(BaseOperator):
     ) -> dict[str, Any]:
         """Push the result and the asset events; raise if targets did not succeed."""
         from orchestrator.airflow.task_run import asset_events, failure_text, make_result
-        from orchestrator.report.exit_code import KEY_REFUSED
+        from orchestrator.report.findings import KEY_REFUSED
 
         result = make_result(report, outcomes, paths)
         addresses = {name: instance.base_url for name, instance in manifest.instances.items()}

@@ -14,10 +14,9 @@ from orchestrator.engine import events as e
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside
 from orchestrator.report.causes import causes_of, short
-from orchestrator.report.counts import bad_outcomes, count_statuses
-from orchestrator.report.headline import headline
+from orchestrator.report.findings import bad_outcomes, count_statuses, headline
 from orchestrator.report.report import Report
-from orchestrator.report.took import took
+from orchestrator.report.wording import took
 
 NAMES_IN_RESULT: Final = 50
 MOST_ASSET_EVENTS: Final = 500

@@ -20,8 +20,8 @@ from orchestrator.journal.records import NewRun
 from orchestrator.manifest.manifest import Manifest, Notice, absolute_path
 from orchestrator.manifest.notices import notice_secrets, notice_url_again
 from orchestrator.report.as_prometheus import EARLIER_BYTES, RunMetrics, render_metrics
+from orchestrator.report.files import ReportError, check_writable, write_report
 from orchestrator.report.report import Report
-from orchestrator.report.writer import ReportError, check_writable, write_report
 
 # a container is killed ten seconds after it is asked to stop
 _PATIENCE_WHEN_STOPPED_S = 2.0

@@ -14,10 +14,17 @@ from orchestrator.engine.events import Observer, ReportFailed, ReportWritten
 from orchestrator.engine.outcome import Outcome
 from orchestrator.errors import UsageError
 from orchestrator.manifest.manifest import Manifest
-from orchestrator.report.as_jsonl import JsonLines
-from orchestrator.report.formats import Format, format_of, render
+from orchestrator.report.as_json import JsonLines
+from orchestrator.report.files import (
+    Format,
+    ReportError,
+    append_step_summary,
+    check_writable,
+    format_of,
+    render,
+    write_report,
+)
 from orchestrator.report.report import Report
-from orchestrator.report.writer import ReportError, append_step_summary, check_writable, write_report
 
 
 @dataclass(frozen=True, slots=True)

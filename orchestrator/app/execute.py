@@ -42,12 +42,12 @@ from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.steps import Steps
 from orchestrator.manifest.manifest import Manifest
-from orchestrator.report.counts import count_statuses
 from orchestrator.report.document import make_document
-from orchestrator.report.exit_code import exit_code
+from orchestrator.report.findings import count_statuses, exit_code
 from orchestrator.report.report import Report, RunFacts, Trigger
 
 PROGRESS_EVERY_S: Final = 30.0
+RECENT_RESULTS: Final = 10
 
 
 async def execute(
@@ -135,16 +135,16 @@ async def execute(
     ):
         report = replace(report, exit_code=_code(report, prepared, report_failed=True))
     append_job_summary(report, context.environ, context.observe)
-    next_commands = _finish(prepared, report, context, state)
+    _finish(prepared, report, context, state)
     context.observe(
         RunFinished(
             run_id=prepared.record.id,
             exit_code=report.exit_code,
             duration_s=report.run.duration_s,
-            next_commands=next_commands,
+            next_commands=report.run.next_commands,
         )
     )
-    return RunEnd(report=report, manifest=prepared.manifest, reports=written, next_commands=next_commands)
+    return RunEnd(report=report, manifest=prepared.manifest, reports=written, next_commands=report.run.next_commands)
 
 
 class _Progress:
@@ -222,11 +222,15 @@ def _run_context(
 def _past(prepared: PreparedRun, state: State) -> EarlierResults:
     run, journal = prepared.record, state.journal
     earlier = journal.earlier(run.manifest_identity, before=run.root, names=[e.name for e in prepared.selected])
+    recent = journal.recent(
+        run.manifest_identity, before=run.root, names=[e.name for e in prepared.selected], count=RECENT_RESULTS
+    )
     known = {status.value: status for status in Status}
     return EarlierResults(
         statuses={name: known[past.status] for name, past in earlier.items() if past.status in known},
         failing_since={name: past.failing_since for name, past in earlier.items() if past.failing_since is not None},
         began_at=journal.run(run.root).began_at,
+        recent={name: tuple(known[s] for s in statuses if s in known) for name, statuses in recent.items()},
     )
 
 
@@ -273,6 +277,11 @@ def _make_report(
         quota=result.quota or None,
         budget=result.budget,
         warnings=tuple(map(context.redactor.redact, warnings)),
+        # a simulated run sent nothing to these addresses, and its state is removed with it
+        instances={} if prepared.simulated else _base_urls(prepared.manifest),
+        next_commands=()
+        if prepared.simulated
+        else next_commands_of(run, result.outcomes, selection=prepared.selection),
     )
     outcomes = tuple(map(in_rehearsal, result.outcomes)) if prepared.simulated else result.outcomes
     report = Report(run=facts, outcomes=outcomes, exit_code=0)
@@ -289,8 +298,8 @@ def _code(report: Report, prepared: PreparedRun, *, report_failed: bool) -> int:
     )
 
 
-def _finish(prepared: PreparedRun, report: Report, context: Context, state: State) -> tuple[str, ...]:
-    """Keep how the run ended; return the commands that come next."""
+def _finish(prepared: PreparedRun, report: Report, context: Context, state: State) -> None:
+    """Write to the journal how the run ended."""
     unfinished = any(map(is_open, report.outcomes))
     counts = {status.value: count for status, count in count_statuses(report.outcomes).items() if count}
     try:
@@ -304,7 +313,3 @@ def _finish(prepared: PreparedRun, report: Report, context: Context, state: Stat
         state.prune()
     except JournalError as error:
         context.observe(StateFailed(what="journal", message=str(error)))
-    if prepared.simulated:
-        # its state is removed with it
-        return ()
-    return next_commands_of(prepared.record, report.outcomes, selection=prepared.selection)

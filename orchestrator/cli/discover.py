@@ -79,7 +79,7 @@ def command(
     from orchestrator.cli.console import print_json, print_result
     from orchestrator.errors import UsageError
     from orchestrator.manifest.load import load_manifest
-    from orchestrator.report.writer import write_report
+    from orchestrator.report.files import write_report
     from orchestrator.survey.model_listing import CannotTell, ModelFilter, make_difference_document
 
     setup = set_up(log)
@@ -124,7 +124,7 @@ def _check_words(
 ) -> None:
     """Check, before the first call, that the options fit together and the file can be written. Raises `UsageError`."""
     from orchestrator.errors import UsageError
-    from orchestrator.report.writer import check_writable
+    from orchestrator.report.files import check_writable
 
     if sum(word is not None for word in (base_url, like, diff)) > 1:
         raise UsageError("--base-url, --like and --diff each name an instance: give only one of them")

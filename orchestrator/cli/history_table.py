@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.console import Console
 from orchestrator.report.causes import short
-from orchestrator.report.text_console import text_console
-from orchestrator.report.took import took
+from orchestrator.report.wording import text_console, took
 from orchestrator.text import clean
 
 if TYPE_CHECKING:

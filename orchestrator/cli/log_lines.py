@@ -10,7 +10,7 @@ from typing import Any, Final
 from orchestrator.engine.outcome import Status
 from orchestrator.log import Event, LogRecordValues, level_of
 from orchestrator.report.causes import short
-from orchestrator.report.took import took
+from orchestrator.report.wording import took
 from orchestrator.text import clean
 
 Words = tuple[str, str]

@@ -13,7 +13,7 @@ from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.log import Event, get_logger
 from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
 from orchestrator.report.causes import skip_reason
-from orchestrator.report.headline import SIMULATED
+from orchestrator.report.findings import SIMULATED
 
 Values = dict[str, Any]
 Line = tuple[str, Event, Values]

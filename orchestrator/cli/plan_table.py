@@ -11,8 +11,7 @@ from orchestrator.cli.changes_table import concern_lines, other_lines
 from orchestrator.cli.console import Console
 from orchestrator.planning.inventory import is_id
 from orchestrator.planning.plan import RefreshPlan
-from orchestrator.report.text_console import text_console
-from orchestrator.report.took import took
+from orchestrator.report.wording import text_console, took
 from orchestrator.survey.forecast import Forecast, Step
 from orchestrator.survey.plan_warnings import some
 from orchestrator.survey.preview import Preview

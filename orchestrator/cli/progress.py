@@ -10,7 +10,7 @@ from orchestrator.cli.log_lines import plural, say_left
 from orchestrator.engine.events import ActiveLane
 from orchestrator.engine.outcome import Status
 from orchestrator.quota.rate_limiter import StopReason
-from orchestrator.report.took import took
+from orchestrator.report.wording import took
 from orchestrator.text import clean
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
     from orchestrator.app.state import open_state
     from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.run_command import print_report
-    from orchestrator.report.exit_code import REPORT_FAILED
+    from orchestrator.report.findings import REPORT_FAILED
 
     setup = set_up(log)
     context = setup.context

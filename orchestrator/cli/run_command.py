@@ -19,8 +19,7 @@ from orchestrator.cli.main import say
 from orchestrator.cli.signals import stop_on_signals
 from orchestrator.engine.run import Run
 from orchestrator.report.document import make_document
-from orchestrator.report.exit_code import SIGNAL_BASE
-from orchestrator.report.headline import SIMULATED
+from orchestrator.report.findings import SIGNAL_BASE, SIMULATED
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
 

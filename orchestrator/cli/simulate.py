@@ -32,7 +32,7 @@ def command(scenario: str | None, port: int, calls: str | None) -> int:
 
     from orchestrator.app.deliver import NamedFile, check_destinations
     from orchestrator.app.simulation import read_scenario
-    from orchestrator.report.writer import check_writable
+    from orchestrator.report.files import check_writable
     from orchestrator.simulator.reading import make_scenario
     from orchestrator.simulator.server import serve
 

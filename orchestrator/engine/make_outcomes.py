@@ -146,13 +146,20 @@ def redacted(outcome: Outcome, redact: Callable[[str], str]) -> Outcome:
 
 
 def compared(outcome: Outcome, past: EarlierResults, durations: Sequence[float]) -> Outcome:
-    """Return the outcome with the target's earlier results and its usual duration (`durations` in seconds).
+    """Return the outcome with what earlier runs say: the target's results, and its model's durations (seconds).
 
-    If another target's refresh served this one, the durations of its own model say nothing.
+    A target that another target's refresh covered has no usual duration: its own model's durations do not apply.
     """
     since = None if outcome.status.is_good else past.failing_since.get(outcome.name, past.began_at)
-    usual_s = median(durations) if durations and outcome.covered_by is None else None
-    return replace(outcome, previous_status=past.statuses.get(outcome.name), failing_since=since, usual_s=usual_s)
+    durations = durations if outcome.covered_by is None else ()
+    return replace(
+        outcome,
+        previous_status=past.statuses.get(outcome.name),
+        failing_since=since,
+        usual_s=median(durations) if durations else None,
+        usual_runs=len(durations),
+        recent=past.recent.get(outcome.name, ()),
+    )
 
 
 def _outcome(entry: Entry, target: Target | None, status: Status, **facts: Unpack[_Facts]) -> Outcome:

@@ -189,6 +189,10 @@ class Outcome:
     failing_since: Annotated[
         datetime | None, Presence.LATER, "Start of the first run in the current streak of failures."
     ] = None
+    usual_runs: Annotated[int, Presence.LATER, "How many earlier durations usual_s is the median of."] = 0
+    recent: Annotated[
+        tuple[Status, ...], Presence.LATER, "The target's last ten results in earlier runs, oldest first."
+    ] = ()
 
 
 def make_row(outcome: Outcome) -> dict[str, Any]:

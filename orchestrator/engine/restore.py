@@ -56,13 +56,16 @@ NOTHING = PriorState()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierResults:
-    """The results of a manifest's earlier runs, by a target's name: the last `statuses`, and for targets that fail since
-    then (`failing_since`) the start of the first run in the current streak of failures. `began_at` is this run's start.
+    """What the manifest's earlier runs say about the targets, by name.
+
+    `statuses` are the last ones. `failing_since` is the start of the first run in the current streak of failures; `began_at`
+    is the start of a streak that begins in this run. `recent` are the last results, oldest first.
     """
 
     statuses: Mapping[str, Status] = field(default_factory=dict)
     failing_since: Mapping[str, datetime] = field(default_factory=dict)
     began_at: datetime | None = None
+    recent: Mapping[str, tuple[Status, ...]] = field(default_factory=dict)
 
 
 NO_PAST = EarlierResults()

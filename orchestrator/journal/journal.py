@@ -15,7 +15,7 @@ from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, Row, fit
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.moments import LocalMoment, Moments
-from orchestrator.journal.past import PastTarget, read_earlier, read_past_targets
+from orchestrator.journal.past import PastTarget, read_earlier, read_past_targets, read_recent
 from orchestrator.journal.records import (
     Earlier,
     NewRun,
@@ -210,6 +210,12 @@ class Journal:
     def earlier(self, manifest_identity: str, *, before: str, names: Iterable[str]) -> dict[str, Earlier]:
         """What became of targets, by name, in the manifest's runs before that of the root `before`."""
         return read_earlier(self._database, manifest_identity, before=before, names=names)
+
+    def recent(
+        self, manifest_identity: str, *, before: str, names: Iterable[str], count: int
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the last `count` statuses of targets, by name, oldest first, before the run of the root `before`."""
+        return read_recent(self._database, manifest_identity, before=before, names=names, count=count)
 
     def past_targets(self, root: str, *, only: str | None = None) -> tuple[PastTarget, ...]:
         """What became of a run's targets, in manifest order; with `only`, of those of that name or model id."""

@@ -58,6 +58,34 @@ def _was_refused(outcome: Mapping[str, Any]) -> bool:
     return (outcome.get("error") or {}).get("kind") == "key_refused"
 
 
+def read_recent(
+    database: Database, manifest_identity: str, *, before: str, names: Iterable[str], count: int
+) -> dict[str, tuple[str, ...]]:
+    """Return the last `count` statuses of targets, by name, oldest first, in runs of the manifest before the root `before`.
+
+    It looks at three times as many runs at most: a run over a selection has no status of the other targets.
+    """
+    roots = database.read(
+        "SELECT id FROM runs WHERE manifest_identity = ? AND id = root AND number <"
+        " (SELECT number FROM runs WHERE id = ?) ORDER BY number DESC LIMIT ?",
+        (fit(manifest_identity), before, 3 * count),
+    )
+    asked = {fit(name): name for name in names}
+    found: dict[str, list[str]] = {}
+    for (root,) in roots:
+        if not asked:
+            break
+        for kept, status in database.read(
+            "SELECT name, status FROM targets WHERE root = ? AND status IS NOT NULL", (root,)
+        ):
+            name = asked.get(kept)
+            if name is not None:
+                found.setdefault(name, []).append(status)
+                if len(found[name]) == count:
+                    del asked[kept]
+    return {name: tuple(reversed(statuses)) for name, statuses in found.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastTarget:
     """A target in an earlier run: its outcome as a report's row, None where it has none yet."""

@@ -10,11 +10,17 @@ from typing import Any, Final
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.manifest.manifest import NotifyOn
 from orchestrator.report.causes import causes_of, short
-from orchestrator.report.counts import bad_outcomes, count_statuses, is_new_failure, is_recovered, issue_outcomes
 from orchestrator.report.document import make_document
-from orchestrator.report.headline import SIMULATED
+from orchestrator.report.findings import (
+    SIMULATED,
+    bad_outcomes,
+    count_statuses,
+    is_new_failure,
+    is_recovered,
+    issue_outcomes,
+)
 from orchestrator.report.report import Report
-from orchestrator.report.took import took
+from orchestrator.report.wording import took
 from orchestrator.values import format_stamp
 
 FAILURES_SENT: Final = 50

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from orchestrator.engine.outcome import Outcome, make_row
-from orchestrator.report.headline import SIMULATED
+from orchestrator.report.findings import SIMULATED
 from orchestrator.text import clean
 
 _INSTEAD: Final[dict[str, tuple[str, ...]]] = {
@@ -17,8 +17,10 @@ _INSTEAD: Final[dict[str, tuple[str, ...]]] = {
     "error": ("error_kind", "http_status", "message", "hint", "warnings"),
     "warnings": (),
     "calls": (),
+    "usual_runs": (),
+    "recent": (),
 }
-"""Columns in the place of a field that a cell cannot hold, or that stands elsewhere."""
+"""Columns in the place of a field: it has parts, stands elsewhere, or is of no use in a spreadsheet."""
 
 COLUMNS: Final = (
     *(column for field in fields(Outcome) for column in _INSTEAD.get(field.name, (field.name,))),

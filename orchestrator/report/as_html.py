@@ -1,31 +1,256 @@
-"""The HTML report: one file that asks for nothing, to be read in a browser, on a phone, in the dark, on paper, without scripts.
+"""The HTML report: one file that loads nothing, for a browser, a phone, dark mode, paper, and without scripts.
 
-Every text goes through `clean` and autoescape on its way into the template; the page's policy runs only its own script.
+Every text goes through `clean` and autoescape on its way into the template. The page's policy allows only its own script.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from datetime import UTC, datetime
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from orchestrator import __version__
-from orchestrator.report.against import against_before, slow_outcomes
-from orchestrator.report.causes import causes_of, group_warnings
-from orchestrator.report.counts import bad_outcomes, count_statuses
-from orchestrator.report.headline import SIMULATED, SIMULATED_NOTE, capitalized, headline, is_bad
+from orchestrator.engine.outcome import ANSWERED, MESSAGE_LIMIT, CallMade, Failure, Outcome, Status, Validation
+from orchestrator.report.causes import cards_of, group_warnings, short
+from orchestrator.report.findings import (
+    SIMULATED,
+    SIMULATED_NOTE,
+    Against,
+    against_before,
+    bad_outcomes,
+    capitalized,
+    count_statuses,
+    headline,
+    is_bad,
+    news_of,
+    slow_outcomes,
+    still_since,
+)
 from orchestrator.report.report import Report
-from orchestrator.report.rows import CHANGES, changes_of, id_of, make_rows, name_of, say, text_of
 from orchestrator.report.timeline import budget_words, make_budget_chart, make_timeline
-from orchestrator.report.took import took
+from orchestrator.report.wording import took
 from orchestrator.text import clean
+from orchestrator.values import format_stamp
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-_CAUSES_SHOWN: Final = 40
+CHANGES: Final = ("new failure", "still failing", "recovered", "slower than usual")
+"""What the table can be filtered by beside the status."""
+
+CALLS_SHOWN: Final = 1500
+"""So many calls are listed on a page, the worst targets' first; the others are only counted."""
+
+_NAME_LIMIT: Final = 200
+_LIST_LIMIT: Final = 20
+_FULL_UP_TO: Final = 1000
+_WORDS_LIMIT: Final = 160
+_UUID: Final = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+_SIGNS: Final = {"good": "●", "bad": "✕", "none": "·"}
+_NO_FAILURE: Final = Failure(kind="", message="", hint="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One target as the table shows it. `cause` is the number of the cause on the page that has the hint, or None; `changes`
+    are what it can be filtered by beside its status.
+    """
+
+    number: int
+    outcome: Outcome
+    name: str
+    queued: str
+    took: str
+    usual: str
+    since: str | None
+    changes: tuple[str, ...]
+    calls: int
+    words: str
+    hint: str
+    cause: int | None
+    facts: tuple[str, ...]
+    model: str
+    link: str
+    strip: tuple[tuple[str, str], ...]
+    strip_words: str
+
+
+def make_rows(
+    outcomes: Sequence[Outcome],
+    *,
+    causes: Mapping[int, int],
+    changes: Mapping[int, tuple[str, ...]],
+    instances: Mapping[str, str],
+    today: date,
+) -> list[Row]:
+    """Return a row for each target, worst first.
+
+    `causes` and `changes` are by an outcome's identity, `instances` are addresses by name. `today` is the run's day.
+    """
+    order = {status: rank for rank, status in enumerate(Status)}
+    ranked = sorted(enumerate(outcomes), key=lambda item: order[item[1].status])
+    is_full = len(outcomes) <= _FULL_UP_TO
+    rows, calls_left = [], CALLS_SHOWN
+    for number, outcome in ranked:
+        # a single call says little that is not in the row
+        wanted = len(outcome.calls) > (0 if is_full else 1)
+        with_calls = wanted and len(outcome.calls) <= calls_left
+        calls_left -= len(outcome.calls) if with_calls else 0
+        error = outcome.error or _NO_FAILURE
+        words = f"{error.http_status or ''} {error.message or error.kind}".strip()
+        rows.append(
+            Row(
+                number=number,
+                outcome=outcome,
+                name=name_of(outcome.name),
+                queued="" if outcome.queued_s is None else took(outcome.queued_s),
+                took="" if outcome.duration_s is None else took(outcome.duration_s),
+                usual="" if outcome.usual_s is None else took(outcome.usual_s),
+                since=still_since(outcome),
+                changes=changes.get(id(outcome), ()),
+                calls=outcome.attempts + outcome.polls + outcome.throttled,
+                words=short(words, MESSAGE_LIMIT if is_full else _WORDS_LIMIT),
+                hint=text_of(error.hint),
+                cause=causes.get(id(outcome)),
+                facts=_facts(outcome, today, with_calls=with_calls, is_full=is_full),
+                model=text_of(outcome.model_id or ""),
+                link=model_link(instances.get(outcome.instance), outcome.model_id),
+                strip=_strip(outcome.recent),
+                strip_words=_strip_words(outcome.recent),
+            )
+        )
+    return rows
+
+
+def changes_of(against: Against | None, slow: tuple[Outcome, ...]) -> dict[int, tuple[str, ...]]:
+    """By an outcome's identity: what has changed with it."""
+    groups = (*((against.new, against.still, against.recovered) if against else ((), (), ())), slow)
+    found: dict[int, tuple[str, ...]] = {}
+    for word, group in zip(CHANGES, groups, strict=True):
+        for outcome in group:
+            found[id(outcome)] = (*found.get(id(outcome), ()), word)
+    return found
+
+
+def say(status: Status) -> str:
+    """A status for people."""
+    return status.value.replace("_", " ")
+
+
+def name_of(text: str) -> str:
+    """A name on one line, never empty."""
+    return short(text, _NAME_LIMIT) or "(no name)"
+
+
+def id_of(text: str) -> str:
+    """A connection where room is scarce: its label, or the first part of its id; the details have it whole."""
+    return _UUID.sub(r"\1…", name_of(text))
+
+
+def text_of(text: str) -> str:
+    """Any text on one line, bounded."""
+    return short(text, MESSAGE_LIMIT)
+
+
+def model_link(address: str | None, model_id: str | None) -> str:
+    """Return the address of the model's page in Omni, its IDE; empty if the instance's address or the model is not known.
+
+    Omni's documentation shows this address where it says how to find a model's id. It shows none of a connection's page.
+    """
+    root = instance_link(address)
+    return f"{root}/models/{quote(model_id, safe='', errors='backslashreplace')}/ide" if root and model_id else ""
+
+
+def instance_link(address: str | None) -> str:
+    """Return the address of an instance's pages without the API's path; empty if it is not known."""
+    if not address or not address.startswith(("https://", "http://")):
+        return ""
+    return address.rstrip("/").removesuffix("/api").rstrip("/")
+
+
+def _strip(recent: Sequence[Status]) -> tuple[tuple[str, str], ...]:
+    """Return results as signs: a class and as many signs as equal results follow each other."""
+    return tuple((kind, _SIGNS[kind] * len(list(group))) for kind, group in groupby(recent, key=_kind_of_result))
+
+
+def _kind_of_result(status: Status) -> str:
+    if status in (Status.SKIPPED, Status.NOT_STARTED, Status.INTERRUPTED):
+        return "none"
+    return "good" if status.is_good else "bad"
+
+
+def _strip_words(recent: Sequence[Status]) -> str:
+    if not recent:
+        return ""
+    bad = sum(_kind_of_result(status) == "bad" for status in recent)
+    return f"{bad} of {len(recent)} failed"
+
+
+def _facts(outcome: Outcome, today: date, *, with_calls: bool, is_full: bool) -> tuple[str, ...]:
+    """What is known about a target beside its row, a line each; one element, for there may be thousands."""
+    issues = outcome.validation or Validation()
+    calls = f"refresh {outcome.attempts}, polls {outcome.polls}"
+    facts = [
+        ("served by", outcome.covered_by),
+        ("connection", outcome.connection),
+        ("mode", outcome.mode.value),
+        ("branch", _joined(text for text in (outcome.branch, outcome.branch_id) if text)),
+        ("schemas", _joined(outcome.schemas)),
+        ("tables", _joined(outcome.tables)),
+        ("tags", _joined(outcome.tags)),
+        ("job", _joined(outcome.job_ids)),
+        ("job status", outcome.job_status),
+        ("sent", _moment(outcome.submitted_at, today)),
+        ("end seen", _moment(outcome.finished_at, today)),
+        ("usually takes", took(outcome.usual_s) if outcome.usual_s is not None and is_full else None),
+        ("calls", calls + (f", throttled {outcome.throttled}" if outcome.throttled else "")),
+        *((f"call {call.number}", _call(call, today)) for call in (outcome.calls if with_calls else ())),
+        ("in the run before", say(outcome.previous_status) if outcome.previous_status else None),
+        ("earlier results", ", ".join(map(say, outcome.recent)) if outcome.recent and is_full else None),
+        ("failing since", _moment(outcome.failing_since, today) if still_since(outcome) and is_full else None),
+        ("verified", {True: "yes", False: "no", None: None}[outcome.verified]),
+        ("promotion", "pending: promote the branch" if outcome.promotion_pending else None),
+        *(("new issue", text) for text in issues.new[:_LIST_LIMIT]),
+        *(("fixed issue", text) for text in issues.fixed[:_LIST_LIMIT]),
+        *(("warning", text) for text in outcome.warnings[:_LIST_LIMIT]),
+    ]
+    return tuple(f"{label}: {text_of(text)}" for label, text in facts if text)
+
+
+def _call(call: CallMade, today: date) -> str:
+    """A call in one line: when it left, what it was for, how it ended and after how long, and how long the next one waited."""
+    end = f"{call.http_status or ''} {call.end if call.end != ANSWERED else (call.word or call.end)}".strip()
+    parts = [
+        f"{_moment(call.left_at, today)} {call.what}",
+        end if call.took_s is None else f"{end} after {took(call.took_s)}",
+        "" if call.wait_s is None else f"next call {took(call.wait_s)} later",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    listed = tuple(texts)
+    more = f" and {len(listed) - _LIST_LIMIT} more" if len(listed) > _LIST_LIMIT else ""
+    return ", ".join(listed[:_LIST_LIMIT]) + more
+
+
+def _moment(moment: datetime | None, today: date) -> str:
+    if moment is None:
+        return ""
+    there = moment.astimezone(UTC)
+    shown = there.strftime("%H:%M:%S.%f")[:-3]
+    return shown if there.date() == today else f"{there:%Y-%m-%d} {shown}"
+
+
+_CARDS_SHOWN: Final = 40
+_CAUSES_SHOWN: Final = 8
 _NAMES_SHOWN: Final = 12
 _WARNINGS_SHOWN: Final = 30
 
@@ -35,11 +260,15 @@ def render_html(report: Report) -> str:
     run, outcomes = report.run, report.outcomes
     timeline = make_timeline(report)
     length_s = timeline.length_s if timeline else run.duration_s
-    causes, remarks = causes_of(report), group_warnings(run.warnings, outcomes)
+    cards, remarks = cards_of(report), group_warnings(run.warnings, outcomes)
     numbers = {id(outcome): number for number, outcome in enumerate(outcomes)}
     told = {
-        id(outcome): number for number, cause in enumerate(causes[:_CAUSES_SHOWN], 1) for outcome in cause.outcomes[1:]
+        id(outcome): number
+        for number, card in enumerate(cards[:_CARDS_SHOWN], 1)
+        for cause in card.causes[:_CAUSES_SHOWN]
+        for outcome in cause.outcomes[1:]
     }
+    used = dict.fromkeys(outcome.instance for outcome in outcomes)
     against, slow = against_before(outcomes), slow_outcomes(outcomes)
     changes = changes_of(against, slow)
     return _template().render(
@@ -55,9 +284,12 @@ def render_html(report: Report) -> str:
         against=against,
         slow=slow,
         changes=[(change, count) for change in CHANGES if (count := sum(change in told for told in changes.values()))],
-        budget_words=budget_words(run.budget).partition(", "),
-        causes=causes[:_CAUSES_SHOWN],
-        causes_hidden=len(causes[_CAUSES_SHOWN:]),
+        budget_words=budget_words(run.budget).partition(" "),
+        cards=cards[:_CARDS_SHOWN],
+        cards_hidden=len(cards[_CARDS_SHOWN:]),
+        causes_shown=_CAUSES_SHOWN,
+        news_of=news_of if against else lambda _: None,
+        instances=[(name, instance_link(run.instances.get(name))) for name in used],
         remarks=remarks[:_WARNINGS_SHOWN],
         remarks_hidden=len(remarks[_WARNINGS_SHOWN:]),
         names_shown=_NAMES_SHOWN,
@@ -65,13 +297,14 @@ def render_html(report: Report) -> str:
         timeline=timeline,
         has_usual=timeline is not None and any(bar.usual for lane in timeline.lanes for bar in lane.bars),
         budget=make_budget_chart(run.budget, length_s),
-        rows=make_rows(outcomes, causes=told, changes=changes, today=run.started_at.date()),
+        rows=make_rows(outcomes, causes=told, changes=changes, instances=run.instances, today=run.started_at.date()),
         learned=[
             f"{instance}: " + ", ".join(f"{key} {value}" for key, value in facts.items())
             for instance, facts in (run.quota or {}).items()
         ],
         started=_stamp(run.started_at),
         finished=_stamp(run.finished_at),
+        moment=format_stamp,
     )
 
 

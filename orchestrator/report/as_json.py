@@ -1,12 +1,19 @@
-"""JSON text that is safe to print: nothing in it steers a terminal, and every strict parser reads it."""
+"""JSON: the document as text that is safe to print, and JSON lines that grow during the run."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
-from typing import Any, Final
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
 
+from orchestrator.engine.outcome import Outcome, make_row
 from orchestrator.report.document import make_document
+from orchestrator.report.files import ReportError, write_report
 from orchestrator.report.report import Report
 
 # DEL, C1 controls, marks that turn or hide text, line separators, noncharacters: legal in JSON, not on a terminal.
@@ -34,3 +41,64 @@ def dump(value: Any, *, ascii_only: bool = False, indent: int | None = None) -> 
 def _escape(match: re.Match[str]) -> str:
     units = match[0].encode("utf-16-be")
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+
+
+def render_jsonl(outcomes: Iterable[Outcome], *, simulated: bool = False) -> str:
+    """One line of JSON for each outcome, in the order given; a rehearsal's lines say `"simulated": true`."""
+    mark = {"simulated": True} if simulated else {}
+    return "".join(dump({**make_row(outcome), **mark}) + "\n" for outcome in outcomes)
+
+
+class JsonLines:
+    """A `.jsonl` report that grows: `append` each outcome as its target ends, `close` when the run is over.
+
+    Opening replaces the file whole: it then holds the outcomes that are known already (`earlier`, of a resumed run). Each
+    line leaves in one write; where the disk is full, what was written of a line is taken back. Raises ReportError.
+    """
+
+    def __init__(self, path: str | Path, earlier: Iterable[Outcome] = (), *, simulated: bool = False) -> None:
+        known = tuple(earlier)
+        write_report(path, render_jsonl(known, simulated=simulated))
+        self.path = path
+        self._simulated = simulated
+        self._written = {outcome.name for outcome in known}
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._error(error) from None
+
+    def append(self, outcome: Outcome) -> None:
+        """Write one outcome's line; a target that has its line already is passed over."""
+        if outcome.name in self._written:
+            return
+        line = render_jsonl([outcome], simulated=self._simulated).encode()
+        try:
+            size = os.fstat(self._descriptor).st_size
+            if os.write(self._descriptor, line) < len(line):
+                os.ftruncate(self._descriptor, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise self._error(error) from None
+        self._written.add(outcome.name)
+
+    def close(self, outcomes: Iterable[Outcome] = ()) -> None:
+        """Write the lines of those `outcomes` that have none yet (targets that never began) and close the file."""
+        try:
+            for outcome in outcomes:
+                self.append(outcome)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._error(error) from None
+        finally:
+            os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _error(self, error: OSError) -> ReportError:
+        return ReportError(f"the report {self.path} was not written: {error.strerror or error}")

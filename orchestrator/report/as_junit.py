@@ -1,4 +1,4 @@
-"""JUnit XML for CI systems: one case a target, valid XML 1.0 whatever the text.
+"""JUnit XML for CI systems: one suite per connection, one case per target, valid XML 1.0 whatever the text is.
 
 `failure`: it was tried and not done. `error`: it could not be tried, or nobody knows. `skipped`: left out on purpose.
 """
@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Collection
 from datetime import UTC
 from typing import Final
 from xml.etree import ElementTree as ET
 
 from orchestrator.engine.outcome import MESSAGE_LIMIT, Failure, Outcome, Status
-from orchestrator.report.against import against_before
 from orchestrator.report.causes import issue_failure, short, skip_reason
-from orchestrator.report.counts import issue_outcomes
-from orchestrator.report.headline import SIMULATED_NOTE
+from orchestrator.report.findings import SIMULATED_NOTE, against_before, issue_outcomes
 from orchestrator.report.report import Report
 from orchestrator.text import clean
 from orchestrator.values import format_stamp
@@ -29,27 +29,46 @@ _WARNINGS_SHOWN: Final = 20
 
 
 def render_junit(report: Report) -> str:
-    r"""The run as one test suite. Names are unique and readable; what XML cannot hold is spelled out: `\x1b`."""
+    r"""Return the run with one test suite for each connection, in the order of the first target of each.
+
+    Names are unique and readable. What XML cannot hold is spelled out: `\x1b`.
+    """
     issues = set(map(id, issue_outcomes(report)))
-    kinds = ["failure" if id(outcome) in issues else _element_of(outcome.status) for outcome in report.outcomes]
-    numbers = {
-        "tests": str(len(kinds)),
-        "failures": str(kinds.count("failure")),
-        "errors": str(kinds.count("error")),
-        "skipped": str(kinds.count("skipped")),
-        "time": f"{report.run.duration_s:.3f}",
-    }
-    root = ET.Element("testsuites", {"name": "omni-refresh", **numbers})
-    stamp = report.run.started_at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
-    suite = ET.SubElement(root, "testsuite", {"name": "omni-refresh", **numbers, "timestamp": stamp})
-    _add_properties(suite, report)
+    elements = {id(o): "failure" if id(o) in issues else _element_of(o.status) for o in report.outcomes}
+    root = ET.Element("testsuites", {"name": "omni-refresh", **_numbers(elements.values(), report.run.duration_s)})
+    several = len({outcome.instance for outcome in report.outcomes}) > 1
+    suites: dict[str, list[Outcome]] = {} if report.outcomes else {"omni-refresh": []}
+    for outcome in report.outcomes:
+        suites.setdefault(_suite_of(outcome, several=several), []).append(outcome)
     taken: set[str] = set()
-    for outcome, element in zip(report.outcomes, kinds, strict=True):
-        _add_case(suite, outcome, element, _unique(outcome.name, taken))
-    if report.run.warnings:
-        ET.SubElement(suite, "system-err").text = _lines(report.run.warnings)
+    for number, (name, outcomes) in enumerate(suites.items()):
+        spent_s = sum(outcome.duration_s or 0.0 for outcome in outcomes if outcome.covered_by is None)
+        numbers = _numbers([elements[id(outcome)] for outcome in outcomes], spent_s)
+        stamp = report.run.started_at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+        suite = ET.SubElement(root, "testsuite", {"name": name, **numbers, "timestamp": stamp})
+        _add_properties(suite, report)
+        for outcome in outcomes:
+            _add_case(suite, outcome, elements[id(outcome)], _unique(outcome.name, taken))
+        if report.run.warnings and not number:
+            ET.SubElement(suite, "system-err").text = _lines(report.run.warnings)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _numbers(elements: Collection[str | None], duration_s: float) -> dict[str, str]:
+    counts = Counter(elements)
+    return {
+        "tests": str(len(elements)),
+        "failures": str(counts["failure"]),
+        "errors": str(counts["error"]),
+        "skipped": str(counts["skipped"]),
+        "time": f"{duration_s:.3f}",
+    }
+
+
+def _suite_of(outcome: Outcome, *, several: bool) -> str:
+    name = _cut(outcome.connection or "connection not known")
+    return f"{_cut(outcome.instance)} / {name}" if several else name
 
 
 def _element_of(status: Status) -> str | None:
@@ -74,6 +93,8 @@ def _add_properties(suite: ET.Element, report: Report) -> None:
         "run.throttled": str(run.throttled),
         "run.exit_code": str(report.exit_code),
     }
+    if run.next_commands:
+        facts["next"] = "; ".join(run.next_commands)
     if run.simulated:
         facts["note"] = SIMULATED_NOTE
     against = against_before(report.outcomes)

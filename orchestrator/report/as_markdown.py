@@ -7,15 +7,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC
 from typing import Final
 
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.report.against import against_before, is_slow, slow_outcomes, still_since
-from orchestrator.report.causes import Cause, causes_of, group_warnings, short
-from orchestrator.report.counts import bad_outcomes, count_statuses
-from orchestrator.report.headline import SIMULATED, SIMULATED_NOTE, headline, is_bad
+from orchestrator.report.causes import Cause, cards_of, group_warnings, short
+from orchestrator.report.files import close_tags
+from orchestrator.report.findings import (
+    SIMULATED,
+    SIMULATED_NOTE,
+    against_before,
+    bad_outcomes,
+    count_statuses,
+    headline,
+    is_bad,
+    is_slow,
+    news_of,
+    slow_outcomes,
+    still_since,
+)
 from orchestrator.report.report import Report
-from orchestrator.report.took import took
+from orchestrator.report.wording import took
 
 # A comment on GitHub holds 65,536 characters.
 MARKDOWN_LIMIT: Final = 60_000
@@ -31,11 +43,11 @@ _PUNCTUATION: Final = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 def render_markdown(report: Report) -> str:
-    """The report for people who read it between other things; at most `MARKDOWN_LIMIT` characters."""
+    """Return the report as short Markdown, at most `MARKDOWN_LIMIT` characters. A cut leaves no tag open."""
     text = ""
     for block in _blocks(report):
         if len(text) + len(block) > MARKDOWN_LIMIT:
-            return text + "… cut: the JSON report has the rest.\n"
+            return close_tags(text + "\n… cut: the JSON report has the rest.\n")
         text += block + "\n"
     return text
 
@@ -49,14 +61,18 @@ def _blocks(report: Report) -> Iterator[str]:
         f"{count} {status.value.replace('_', ' ')}" for status, count in count_statuses(outcomes).items() if count
     ]
     calls = f"{run.requests} calls ({run.polls} polls, {run.throttled} throttled)"
-    yield f"{', '.join(counts) or 'no targets'} in {took(run.duration_s)} with {calls}. Run {code(run.id)}.\n"
+    yield f"{', '.join(counts) or 'no targets'} in {took(run.duration_s)} with {calls}.\n"
+    yield f"Manifest {code(run.manifest_path)}, run {code(run.id)}, {run.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC.\n"
+    for number, command in enumerate(run.next_commands):
+        yield f"{'Then' if number else 'Next'}: {code(command, _TEXT_LIMIT)}\n"
     against = against_before(outcomes)
     if against is not None:
         yield f"Against the run before: {against.words}.\n"
         if against.recovered:
             yield f"Recovered: {_names(against.recovered)}.\n"
-    causes = causes_of(report)
-    yield from map(_cause, causes[:_CAUSES_SHOWN])
+    causes = [cause for card in cards_of(report) for cause in card.causes]
+    for cause in causes[:_CAUSES_SHOWN]:
+        yield _cause(cause, news_of(cause.outcomes) if against is not None else None)
     if len(causes) > _CAUSES_SHOWN:
         yield f"- … and {len(causes) - _CAUSES_SHOWN} more causes.\n"
     yield from _slow(outcomes)
@@ -72,10 +88,11 @@ def heading(report: Report) -> str:
     return f"{sign} omni-refresh{f' {SIMULATED}' if report.run.simulated else ''}: {end}"
 
 
-def _cause(cause: Cause) -> str:
+def _cause(cause: Cause, news: str | None) -> str:
     count = len(cause.outcomes)
     lines = [
         f"- **{cause.status.value.replace('_', ' ')}**"
+        + (f" {news}" if news else "")
         + (f" ×{count}" if count > 1 else "")
         + f" {_names(cause.outcomes)}"
     ]

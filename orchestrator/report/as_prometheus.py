@@ -12,7 +12,7 @@ from typing import Final
 
 from orchestrator import __version__
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.report.counts import count_statuses, has_run_before, is_new_failure, is_recovered
+from orchestrator.report.findings import count_statuses, has_run_before, is_new_failure, is_recovered
 from orchestrator.report.report import Report
 from orchestrator.text import clean
 

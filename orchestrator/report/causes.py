@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.engine.outcome import Failure, Outcome, Status
-from orchestrator.report.counts import bad_outcomes, issue_outcomes
+from orchestrator.report.findings import bad_outcomes, is_new_failure, issue_outcomes
 from orchestrator.report.report import Report
 from orchestrator.text import clean
 
@@ -38,6 +38,28 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """Causes of one kind: the same status, kind of failure and HTTP status."""
+
+    causes: tuple[Cause, ...]
+
+    @property
+    def first(self) -> Cause:
+        """The cause whose status, kind and HTTP status all share."""
+        return self.causes[0]
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """The targets of all causes."""
+        return tuple(outcome for cause in self.causes for outcome in cause.outcomes)
+
+    @property
+    def hint(self) -> str:
+        """What to do, if it is the same for all causes; else an empty text."""
+        return self.first.failure.hint if len({cause.failure.hint for cause in self.causes}) == 1 else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
     """One warning and how many targets carry it; `where` is the first of them, or None for the run itself."""
 
@@ -58,6 +80,15 @@ def causes_of(report: Report) -> tuple[Cause, ...]:
             for issues, group in groups.items()
         ),
     )
+
+
+def cards_of(report: Report) -> tuple[Card, ...]:
+    """Return the causes as cards: those with new failures first, then in the order of `causes_of`."""
+    groups: dict[tuple[object, ...], list[Cause]] = {}
+    for cause in causes_of(report):
+        groups.setdefault((cause.status, cause.failure.kind, cause.failure.http_status), []).append(cause)
+    cards = [Card(causes=tuple(group)) for group in groups.values()]
+    return tuple(sorted(cards, key=lambda card: not any(map(is_new_failure, card.outcomes))))
 
 
 def issue_failure(issues: Sequence[str]) -> Failure:

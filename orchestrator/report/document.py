@@ -13,9 +13,7 @@ from typing import Any, Final
 from orchestrator import __version__
 from orchestrator.engine.outcome import CallMade, Failure, Outcome, Status, make_row
 from orchestrator.errors import UsageError
-from orchestrator.report.against import against_before
-from orchestrator.report.counts import count_statuses
-from orchestrator.report.exit_code import SIGNAL_BASE
+from orchestrator.report.findings import SIGNAL_BASE, against_before, count_statuses
 from orchestrator.report.report import Report, RunFacts
 from orchestrator.values import DataError, as_data, from_data, object_schema
 

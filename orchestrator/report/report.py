@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -67,6 +67,14 @@ class RunFacts:
         tuple[BudgetSample, ...],
         Presence.SPARSE,
         "Calls used of the window's budget over time; absent if it was not recorded.",
+    ] = ()
+    instances: Annotated[
+        Mapping[str, str],
+        Presence.SPARSE,
+        "The address of each instance, by its name; absent if the run was simulated.",
+    ] = field(default_factory=dict)
+    next_commands: Annotated[
+        tuple[str, ...], Presence.SPARSE, "The commands that finish what the run left; absent if nothing is left."
     ] = ()
 
 

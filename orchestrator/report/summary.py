@@ -9,14 +9,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.report.against import against_before, slow_outcomes, still_since
 from orchestrator.report.causes import Cause, causes_of, group_warnings, short, skip_reason
-from orchestrator.report.counts import count_statuses, issue_outcomes
-from orchestrator.report.headline import SIMULATED_NOTE, capitalized, headline, is_bad
+from orchestrator.report.findings import (
+    SIMULATED_NOTE,
+    against_before,
+    capitalized,
+    count_statuses,
+    headline,
+    is_bad,
+    issue_outcomes,
+    slow_outcomes,
+    still_since,
+)
 from orchestrator.report.report import Report
-from orchestrator.report.text_console import text_console
 from orchestrator.report.timeline import budget_words
-from orchestrator.report.took import took
+from orchestrator.report.wording import text_console, took
 from orchestrator.text import clean
 
 if TYPE_CHECKING:
@@ -207,7 +214,7 @@ def _numbers(report: Report) -> Text:
         f"\nTook {took(run.duration_s)} and {calls}: {run.polls:,} {_plural('poll', run.polls)}, {run.throttled:,} throttled"
     )
     if run.budget:
-        text.append(f"\nBudget: {budget_words(run.budget)}")
+        text.append(f"\nAPI budget: {budget_words(run.budget)}")
     text.append(f"\nRun {clean(run.id)}", style="dim")
     return text
 

@@ -6,6 +6,7 @@ Horizontal places are in thousandths of the line, so that they need no unit and 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 from orchestrator.engine.outcome import ANSWERED, CallKind, Outcome, Status
 from orchestrator.engine.run_stats import BudgetSample
 from orchestrator.report.report import Report
-from orchestrator.report.took import took
+from orchestrator.report.wording import took
 
 EXPANDED_UP_TO: Final = 60
 """So many refreshes have a row each; with more, a lane has one row."""
@@ -24,6 +25,7 @@ TITLED_UP_TO: Final = 600
 LANES_SHOWN: Final = 120
 LEVEL_HEIGHT: Final = 14
 
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SCALE: Final = 1000
 _THINNEST: Final = 5.0
 _GAP: Final = 1.5
@@ -62,10 +64,14 @@ class Mass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineLane:
-    """The refreshes of one connection; bars that overlap have different levels. `words` is for those who do not see it."""
+    """Refreshes of one connection. Bars that overlap have different levels. `words` describes it for screen readers.
+
+    If each refresh has a row, a connection with failures has two lanes: one of the failures, one of the others.
+    """
 
     label: str
     words: str
+    is_failing: bool
     levels: int
     bars: tuple[Bar, ...]
     masses: tuple[Mass, ...]
@@ -81,7 +87,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """All lanes that are drawn, what ended last first. `hidden` lanes and `earlier` refreshes (of a run that was resumed) are not."""
+    """All lanes that are drawn: those with failures first, then what ended last first. `hidden` lanes and `earlier` refreshes (of a run that was resumed) are not."""
 
     lanes: tuple[TimelineLane, ...]
     ticks: tuple[Tick, ...]
@@ -128,25 +134,42 @@ def make_timeline(report: Report) -> Timeline | None:
         return None
     length_s = max(report.run.duration_s, *(span.end_s for span in spans), 0.001)
     several = len({span.outcome.instance for span in spans}) > 1
-    groups: dict[tuple[str, str | None], list[_Span]] = {}
+    groups: dict[tuple[str, str | int], list[_Span]] = {}
     for span in spans:
-        groups.setdefault((span.outcome.instance, span.outcome.connection), []).append(span)
+        # a target whose connection is not known has a lane of its own
+        groups.setdefault((span.outcome.instance, span.outcome.connection or span.number), []).append(span)
     bad = sum(not span.outcome.status.is_good for span in spans)
     alone = set(Status) if len(spans) <= TITLED_UP_TO else {status for status in Status if not status.is_good}
     alone = alone if bad <= TITLED_UP_TO else set()
-    ranked = sorted(groups.items(), key=lambda item: -max(span.end_s for span in item[1]))
-    lanes = []
-    for (instance, connection), group in ranked[:LANES_SHOWN]:
-        label = connection or "connection not known"
-        lanes.append(_lane(f"{instance} / {label}" if several else label, group, length_s, alone))
+    is_expanded = len(spans) <= EXPANDED_UP_TO
+    parts: list[tuple[str, list[_Span]]] = []
+    for (instance, _), group in groups.items():
+        label = lane_label(group[0].outcome.connection, [span.outcome.name for span in group])
+        label = f"{instance} / {label}" if several else label
+        failing = [span for span in group if not span.outcome.status.is_good]
+        others = [span for span in group if span.outcome.status.is_good]
+        parts += [(label, part) for part in ((failing, others) if is_expanded else (group,)) if part]
+    ranked = sorted(parts, key=lambda part: (not _is_failing(part[1]), -max(span.end_s for span in part[1])))
+    lanes = [_lane(label, group, length_s, alone) for label, group in ranked[:LANES_SHOWN]]
     return Timeline(
         lanes=tuple(lanes),
         ticks=_ticks(length_s),
         hidden=max(0, len(ranked) - LANES_SHOWN),
         earlier=earlier,
         length_s=length_s,
-        is_expanded=len(spans) <= EXPANDED_UP_TO,
+        is_expanded=is_expanded,
     )
+
+
+def lane_label(connection: str | None, names: Sequence[str]) -> str:
+    """Return the connection's name, or its first model if only its id, or nothing, is known."""
+    if connection is not None and not _ID.fullmatch(connection):
+        return connection
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _is_failing(spans: Iterable[_Span]) -> bool:
+    return any(not span.outcome.status.is_good for span in spans)
 
 
 def make_budget_chart(samples: Sequence[BudgetSample], length_s: float) -> BudgetChart | None:
@@ -173,7 +196,7 @@ def budget_words(samples: Sequence[BudgetSample]) -> str:
         return ""
     share = sum(sample.used for sample in samples) / max(1, sum(sample.requests for sample in samples))
     top = max(samples, key=lambda sample: sample.used)
-    return f"{share:.0%} in use on average, {top.used:,} of {top.requests:,} calls at most"
+    return f"{share:.0%} average, peak {top.used:,} of {top.requests:,} calls per minute"
 
 
 def _spans(report: Report) -> tuple[list[_Span], int]:
@@ -226,6 +249,7 @@ def _lane(label: str, group: Iterable[_Span], length_s: float, alone: set[Status
     return TimelineLane(
         label=label,
         words=words + (f", {bad} not good" if bad else ""),
+        is_failing=bad > 0,
         levels=len(ends),
         bars=tuple(bar for bar in bars if bar.status in alone),
         masses=_masses(bars, alone),

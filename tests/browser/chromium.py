@@ -56,10 +56,10 @@ class Page:
     def _call(self, method: str, **params: Any) -> Any:
         return self._wire.call(method, params, self._session)
 
-    def open(self, path: Path) -> None:
+    def open(self, path: Path, *, fragment: str = "") -> None:
         """Load a file, to the end of its own scripts."""
         self._wire.events.clear()
-        failure = self._call("Page.navigate", url=path.as_uri()).get("errorText")
+        failure = self._call("Page.navigate", url=path.as_uri() + fragment).get("errorText")
         if failure:
             raise BrowserError(failure)
         self._wire.wait_for("Page.loadEventFired", self._session)

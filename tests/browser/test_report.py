@@ -6,11 +6,15 @@ import importlib.util
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from orchestrator.engine.outcome import Status
 from orchestrator.report.as_html import render_html
+from orchestrator.report.report import Report
 from tests.browser.chromium import Page, chromium, find_chromium, open_page
 from tests.report.reports import make_evil_report, make_report
 
@@ -27,11 +31,24 @@ def _axe() -> Path | None:
     return Path(spec.origin).with_name("axe.min.js") if spec is not None and spec.origin is not None else None
 
 
+def with_past(report: Report) -> Report:
+    """The report of a manifest that ran before, on an instance whose address is known."""
+    random = Random(5)
+    outcomes = []
+    for outcome in report.outcomes:
+        recent = tuple(random.choices((Status.SUCCEEDED, Status.FAILED, Status.SKIPPED), (18, 1, 1), k=10))
+        outcomes.append(replace(outcome, recent=recent, previous_status=recent[-1], usual_s=20.0, usual_runs=10))
+    run = replace(
+        report.run, instances={"prod": "https://blobsrus.omniapp.co"}, next_commands=("omni-refresh retry 20261125",)
+    )
+    return replace(report, run=run, outcomes=tuple(outcomes))
+
+
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The report's files: runs with 3, 300 and 5,000 targets, and one whose texts are hostile."""
     folder = tmp_path_factory.mktemp("reports")
-    made = {str(size): make_report(size, budget=True) for size in SIZES} | {"evil": make_evil_report()}
+    made = {str(size): with_past(make_report(size, budget=True)) for size in SIZES} | {"evil": make_evil_report()}
     for name, report in made.items():
         (folder / f"{name}.html").write_text(render_html(report), encoding="utf-8", errors="backslashreplace")
     return {name: folder / f"{name}.html" for name in made}
@@ -129,6 +146,59 @@ def test_searching_and_filtering_by_mouse(page: Page, reports: dict[str, Path]) 
     assert set(column(page, 0)) == {status}
     page.click(".chip")
     assert len(rows(page)) == min(total, 200)
+
+
+def test_filters_stand_in_the_address(page: Page, reports: dict[str, Path]) -> None:
+    """What is searched, filtered and sorted is in the address, and a page opened with it shows the same rows."""
+    page.open(reports["300"])
+    page.click("#search")
+    page.write("model_00")
+    page.click(".chip[data-status=succeeded]")
+    page.click("th:nth-child(2) button")
+    page.click("th:nth-child(2) button")
+    shown, address = rows(page), page.evaluate("location.hash")
+    assert address == "#q=model_00&status=succeeded&sort=1-"
+    page.open(reports["3"])
+    page.open(reports["300"], fragment=address)
+    assert rows(page) == shown
+    assert page.evaluate("document.querySelector('.chip[data-status=succeeded]').ariaPressed") == "true"
+    assert page.evaluate("document.querySelector('th:nth-child(2)').ariaSort") == "descending"
+    assert page.complaints == []
+
+
+def test_names_and_the_next_command_are_copied(page: Page, reports: dict[str, Path]) -> None:
+    """The buttons put the names of all rows that match, also those beyond the first page, and the command on the clipboard."""
+    page.open(reports["300"])
+    page.evaluate("(navigator.clipboard.writeText = async text => { window.copied = text; }, 0)")
+    page.click("#names")
+    names = page.evaluate("window.copied").split("\n")
+    assert len(names) == 300
+    assert names[:200] == [name.split(" since ")[0] for name in rows(page)]
+    page.click(".copy")
+    assert page.evaluate("window.copied") == "omni-refresh retry 20261125"
+
+
+def test_a_phone_can_jump_past_the_timeline(page: Page, reports: dict[str, Path]) -> None:
+    """On a phone there is a link from the timeline to the outcomes; a desk needs none."""
+    for width, shown in ((375, True), (1280, False)):
+        page.window(width)
+        page.open(reports["300"])
+        assert page.evaluate("document.querySelector('.jump').getClientRects().length > 0") is shown
+
+
+def test_paper_has_the_headings_and_the_details(page: Page, reports: dict[str, Path]) -> None:
+    """On paper the headings are text, which is repeated on each page, and details of what failed are open; after it, as before."""
+    page.open(reports["300"])
+    closed = "document.querySelectorAll('details.bad:not([open])').length"
+    before = page.evaluate(closed)
+    assert before > 0
+    page.evaluate("(dispatchEvent(new Event('beforeprint')), 0)")
+    assert page.evaluate(closed) == 0
+    page.evaluate("(dispatchEvent(new Event('afterprint')), 0)")
+    assert page.evaluate(closed) == before
+    style = "[...document.styleSheets[0].cssRules].find(r => r.conditionText === 'print').cssText"
+    assert "content: attr(data-label)" in page.evaluate(style)
+    assert page.evaluate("[...document.querySelectorAll('th')].every(th => th.dataset.label)") is True
 
 
 def test_everything_by_keyboard(page: Page, reports: dict[str, Path]) -> None:

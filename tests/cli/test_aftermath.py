@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator.app import after_run
-from orchestrator.report.writer import ReportError
+from orchestrator.report.files import ReportError
 from tests.cli.commands import Done, call, start, write_manifest, write_scenario
 from tests.cli.live import Omni, manifest_for
 from tests.rehearsal import uuid

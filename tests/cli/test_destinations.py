@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.app.deliver import write_reports
 from orchestrator.engine.events import Observer
-from orchestrator.report.as_jsonl import JsonLines
+from orchestrator.report.as_json import JsonLines
 from orchestrator.report.report import Report
 from tests.cli.commands import KEY, call, write_manifest, write_scenario
 

@@ -129,7 +129,14 @@ def test_a_run_knows_those_before_it(omni: Callable[..., Omni], tmp_path: Path, 
     counts = second["summary"]
     assert [counts[key] for key in ("new_failures", "still_failing", "recovered")] == [0, 1, 0]
     assert third["summary"]["recovered"] == 1
+    assert [[o["recent"] for o in document["outcomes"]] for document in (first, third)] == [
+        [[], []],
+        [["succeeded", "succeeded"], ["rejected", "rejected"]],
+    ]
+    assert third["run"]["instances"] == {"sim": instance.url}
     run = second["run"]["id"]
+    assert [command.endswith(" --select m2") for command in second["run"]["next_commands"]] == [True]
+    assert "next_commands" not in third["run"]
     assert call(capfd, "report", run, "--json").document == second
     names = [f"again.{suffix}" for suffix in ("json", "jsonl", "xml", "md", "html", "csv")]
     assert call(capfd, "report", run, *(f"--report={name}" for name in names)).code == 0

@@ -20,7 +20,7 @@ from orchestrator.errors import OmniRefreshError
 from orchestrator.log import Event, LogOutput, Redactor, render_json, set_up_logging
 from orchestrator.omni.errors import CallErrorKind
 from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
-from orchestrator.report import exit_code
+from orchestrator.report import findings
 from tests.docs.cli_reference import PAGE, program, render_commands, split_page
 from tests.docs.pages import PAGES, read_page, rows, words
 from tests.house.tree import modules
@@ -85,13 +85,13 @@ def test_every_error_kind_is_told() -> None:
 
 def test_every_exit_code_is_told() -> None:
     """The table of exit codes holds those that a run ends with, those of errors, and those of the signals it catches."""
-    of_runs = {exit_code.OK, exit_code.SOME_FAILED, exit_code.KEY_REFUSED, exit_code.REPORT_FAILED}
+    of_runs = {findings.OK, findings.SOME_FAILED, findings.KEY_REFUSED, findings.REPORT_FAILED}
     of_errors = {
         error.exit_code
         for _, error in inspect.getmembers(errors, inspect.isclass)
         if issubclass(error, OmniRefreshError)
     }
-    of_signals = {exit_code.SIGNAL_BASE + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+    of_signals = {findings.SIGNAL_BASE + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
     told = [int(row[0]) for row in rows("docs/reference/exit-codes.md")]
     assert told == sorted(of_runs | of_errors | of_signals)
 

@@ -10,7 +10,7 @@ from orchestrator.engine.outcome import Status
 from orchestrator.engine.run import Run
 from orchestrator.engine.run_context import RunSettings
 from orchestrator.quota.rate_limiter import StopReason
-from orchestrator.report.exit_code import exit_code
+from orchestrator.report.findings import exit_code
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse, uuid
 

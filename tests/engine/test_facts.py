@@ -134,9 +134,17 @@ def test_a_row_of_failures_begins_with_this_run() -> None:
 
 def test_the_usual_duration_is_the_median() -> None:
     """The median of earlier durations, unknown where there are none or where another's refresh served the target."""
-    assert compared(outcome(Status.SUCCEEDED), EarlierResults(), (3.0, 500.0, 5.0)).usual_s == 5.0
+    found = compared(outcome(Status.SUCCEEDED), EarlierResults(), (3.0, 500.0, 5.0))
+    assert (found.usual_s, found.usual_runs) == (5.0, 3)
     assert compared(outcome(Status.SUCCEEDED), EarlierResults(), ()).usual_s is None
     assert compared(outcome(Status.SUCCEEDED, covered_by="x"), EarlierResults(), (3.0,)).usual_s is None
+
+
+def test_the_last_results_stand_beside_the_outcome() -> None:
+    """A target has its own results of earlier runs; one that is new has none."""
+    past = EarlierResults(recent={"sales": (Status.FAILED, Status.SUCCEEDED)})
+    assert compared(outcome(Status.SUCCEEDED), past, ()).recent == (Status.FAILED, Status.SUCCEEDED)
+    assert compared(outcome(Status.SUCCEEDED), EarlierResults(), ()).recent == ()
 
 
 def test_a_run_knows_what_is_usual() -> None:

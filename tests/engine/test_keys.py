@@ -7,7 +7,7 @@ import pytest
 from orchestrator.engine.outcome import Status
 from orchestrator.engine.run_context import RunSettings
 from orchestrator.quota.rate_limiter import KeySetAside
-from orchestrator.report.exit_code import exit_code
+from orchestrator.report.findings import exit_code
 from orchestrator.simulator.reading import make_scenario
 from tests.rehearsal import ENVIRON, Rehearsal, manifest_text, model, rehearse
 

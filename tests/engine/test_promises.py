@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.engine.outcome import Status
 from orchestrator.engine.run_context import RunSettings
-from orchestrator.report.exit_code import exit_code
+from orchestrator.report.findings import exit_code
 from orchestrator.simulator.call_log_checks import overlaps
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario

@@ -9,7 +9,7 @@ from orchestrator.engine.outcome import Status, Validation
 from orchestrator.engine.run import Run
 from orchestrator.engine.run_context import RunSettings
 from orchestrator.quota.choice import Purpose
-from orchestrator.report.exit_code import exit_code
+from orchestrator.report.findings import exit_code
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario

@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.engine.outcome import Outcome, Status, StatusGroup
 from orchestrator.engine.restore import is_open
-from orchestrator.report.exit_code import exit_code
+from orchestrator.report.findings import exit_code
 
 
 @pytest.mark.parametrize("status", list(Status))

@@ -8,7 +8,7 @@ from orchestrator.engine.events import InstanceGivenUp
 from orchestrator.engine.outcome import Status
 from orchestrator.manifest.load import make_manifest
 from orchestrator.omni.errors import CallErrorKind
-from orchestrator.report.exit_code import exit_code
+from orchestrator.report.findings import exit_code
 from orchestrator.simulator.reading import make_scenario
 from tests.omni.certificates import make_server_context
 from tests.rehearsal import ENVIRON, Rehearsal, manifest_text, model, read_manifest, rehearse

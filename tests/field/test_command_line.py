@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.engine.outcome import Status
 from orchestrator.engine.run import Run
-from orchestrator.report.exit_code import exit_code
+from orchestrator.report.findings import exit_code
 from orchestrator.simulator.reading import make_scenario
 from tests.cli.commands import call, write_manifest, write_scenario
 from tests.rehearsal import manifest_text, model, rehearse, uuid

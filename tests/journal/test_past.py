@@ -65,6 +65,20 @@ def since(status: Status, day: int | None) -> dict[str, Earlier]:
     return {"t0": Earlier(status=status, failing_since=None if day is None else FIRST + timedelta(days=day))}
 
 
+def test_the_last_results_are_in_their_order(nights: Nights) -> None:
+    """The last few statuses of each target, oldest first; runs that did not have it and this run itself are passed over."""
+    for status in (Status.FAILED, Status.SUCCEEDED, Status.SKIPPED, Status.ERROR):
+        nights.night(status)
+    nights.begin(("other",))
+    nights.settle(0, Status.SUCCEEDED)
+    nights.begin(("t0",), file="/another.yaml")
+    nights.settle(0, Status.UNKNOWN)
+    run = nights.begin(("t0",))
+    nights.settle(0, Status.TIMED_OUT)
+    found = nights.journal.recent("/m.yaml", before=run, names=["t0", "other", "new"], count=3)
+    assert found == {"t0": ("succeeded", "skipped", "error"), "other": ("succeeded",)}
+
+
 def test_without_a_run_before_nothing_is_known(nights: Nights) -> None:
     """The first run of a manifest, and one of another manifest, know nothing."""
     assert nights.earlier() == {}

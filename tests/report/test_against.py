@@ -9,12 +9,12 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.report.against import Against, against_before, is_slow, slow_outcomes, still_since
 from orchestrator.report.as_csv import render_csv
 from orchestrator.report.as_html import render_html
 from orchestrator.report.as_junit import render_junit
 from orchestrator.report.as_markdown import render_markdown
 from orchestrator.report.document import make_document
+from orchestrator.report.findings import Against, against_before, is_slow, slow_outcomes, still_since
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
 from tests.report.reports import START, make_facts, make_outcome
@@ -29,7 +29,7 @@ def failing(number: int, days: float, previous: Status | None = Status.ERROR) ->
 NEW = failing(1, 0, Status.SUCCEEDED)
 OLD, OLDEST = failing(2, 2), failing(3, 5)
 BACK = replace(make_outcome(4), previous_status=Status.TIMED_OUT)
-SLOW = replace(make_outcome(5, took_s=70), usual_s=24.0, previous_status=Status.SUCCEEDED)
+SLOW = replace(make_outcome(5, took_s=70), usual_s=24.0, usual_runs=3, previous_status=Status.SUCCEEDED)
 REPORT = Report(run=make_facts(), outcomes=(NEW, OLD, OLDEST, BACK, SLOW), exit_code=1)
 
 
@@ -67,7 +67,13 @@ def test_since_when_is_told_of_what_failed_before() -> None:
 )
 def test_slow_is_more_than_twice_the_usual(took_s: float, usual_s: float | None, slow: bool) -> None:
     """Twice is not slow, more is, as long as the difference is more than how late an end may be seen."""
-    assert is_slow(replace(make_outcome(1, took_s=took_s), usual_s=usual_s)) is slow
+    assert is_slow(replace(make_outcome(1, took_s=took_s), usual_s=usual_s, usual_runs=3)) is slow
+
+
+def test_slow_needs_three_earlier_runs() -> None:
+    """The median of two durations is not what is usual."""
+    assert not is_slow(replace(SLOW, usual_runs=2))
+    assert is_slow(SLOW)
 
 
 def test_what_was_not_refreshed_by_itself_is_not_slow() -> None:
@@ -78,7 +84,7 @@ def test_what_was_not_refreshed_by_itself_is_not_slow() -> None:
 
 def test_what_lost_most_time_comes_first() -> None:
     """Slow targets are ordered by the time lost, not by the factor."""
-    little = replace(make_outcome(1, took_s=30), usual_s=1.0)
+    little = replace(make_outcome(1, took_s=30), usual_s=1.0, usual_runs=3)
     assert slow_outcomes((little, make_outcome(2), SLOW)) == (SLOW, little)
 
 
@@ -105,8 +111,12 @@ def test_every_format_tells_it() -> None:
     page = " ".join(render_html(REPORT).split())
     for told in (f"Against the run before: {words}.", "usually takes: 24s", "failing since: 2026-11-20 02:00:00.123"):
         assert told in page
-    suite = ET.fromstring(render_junit(REPORT).encode())[0]
-    told_of = [{p.attrib["name"]: p.attrib["value"] for p in e.findall("properties/property")} for e in suite.iter()]
+    suite = ET.fromstring(render_junit(REPORT).encode())
+    told_of = [
+        {p.attrib["name"]: p.attrib["value"] for p in e.findall("properties/property")}
+        for e in suite.iter()
+        if e.find("properties") is not None
+    ]
     assert {"run.new_failures": "1", "run.still_failing": "2", "run.recovered": "1"}.items() <= told_of[0].items()
     assert {"previous_status": "error", "failing_since": "2026-11-20T02:00:00.123Z"} in told_of
     assert {"previous_status": "succeeded", "usual_s": "24.000"} in told_of
@@ -122,7 +132,10 @@ def test_every_format_tells_it() -> None:
 
 def test_long_lists_are_cut() -> None:
     """Hundreds of recovered or slow targets are a few names and a count."""
-    many = tuple(replace(make_outcome(n, took_s=70), usual_s=1.0, previous_status=Status.FAILED) for n in range(300))
+    many = tuple(
+        replace(make_outcome(n, took_s=70), usual_s=1.0, usual_runs=9, previous_status=Status.FAILED)
+        for n in range(300)
+    )
     report = Report(run=make_facts(), outcomes=many, exit_code=0)
     summary, markdown = render_summary(report, width=200, color=False), render_markdown(report)
     assert summary.count("and 294 more\n") == 2

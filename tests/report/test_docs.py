@@ -11,7 +11,7 @@ from orchestrator.engine.outcome import Status
 from orchestrator.omni.errors import CallErrorKind
 from orchestrator.report.as_csv import COLUMNS
 from orchestrator.report.document import report_json_schema
-from orchestrator.report.formats import Format
+from orchestrator.report.files import Format
 from orchestrator.report.report import Trigger
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"

@@ -90,6 +90,8 @@ def test_a_document_is_what_the_contract_says() -> None:
                 "calls": [],
                 "usual_s": None,
                 "failing_since": None,
+                "usual_runs": 0,
+                "recent": [],
             }
         ],
     }
@@ -207,7 +209,7 @@ def test_one_definition_makes_row_schema_and_csv() -> None:
     assert list(make_row(make_outcome(1))) == names
     schema = report_json_schema()["$defs"]["outcome"]
     assert list(schema["properties"]) == names
-    assert set(names) - set(COLUMNS) == {"validation", "error", "calls"}
+    assert set(names) - set(COLUMNS) == {"validation", "error", "calls", "usual_runs", "recent"}
     assert set(COLUMNS) - set(names) == {
         *("new_issues", "fixed_issues", "error_kind", "http_status", "message", "hint"),
         *("simulated", "counts_as_failed"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.engine.outcome import Status, Validation
-from orchestrator.report.exit_code import exit_code
+from orchestrator.report.findings import exit_code
 from tests.report.reports import make_outcome
 
 GOOD = [Status.SUCCEEDED, Status.ACCEPTED, Status.SKIPPED]

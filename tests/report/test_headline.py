@@ -7,7 +7,7 @@ import pytest
 from orchestrator.engine.outcome import Status
 from orchestrator.report.as_html import render_html
 from orchestrator.report.as_markdown import render_markdown
-from orchestrator.report.headline import headline
+from orchestrator.report.findings import headline
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
 from tests.report.reports import make_facts, make_outcome
@@ -26,8 +26,10 @@ def report_of(*statuses: Status, exit_code: int = 0) -> Report:
         (report_of(), "nothing to do: no targets"),
         (report_of(Status.SKIPPED), "nothing to do: the target was skipped"),
         (report_of(Status.SKIPPED, Status.SKIPPED), "nothing to do: all 2 targets were skipped"),
-        (report_of(Status.SUCCEEDED, Status.SKIPPED), "all 2 targets are good"),
-        (report_of(Status.SUCCEEDED), "the target is good"),
+        (report_of(Status.SUCCEEDED, Status.SKIPPED), "1 model refreshed, 1 skipped"),
+        (report_of(Status.SUCCEEDED, Status.SUCCEEDED), "all 2 models refreshed"),
+        (report_of(Status.ACCEPTED, Status.SKIPPED), "1 refresh accepted and not followed, 1 skipped"),
+        (report_of(Status.SUCCEEDED), "1 model refreshed"),
         (report_of(Status.SUCCEEDED, Status.FAILED, exit_code=1), "1 of 2 targets did not succeed"),
     ],
 )
@@ -47,4 +49,4 @@ def test_a_rehearsals_headline_is_marked() -> None:
     report = replace(report, run=replace(report.run, simulated=True))
     assert render_summary(report, width=100, color=False).startswith("SIMULATED: ")
     assert render_markdown(report).startswith("## ✅ omni-refresh SIMULATED: ")
-    assert "<h1>SIMULATED: The target is good</h1>" in render_html(report)
+    assert "<h1>SIMULATED: 1 model refreshed</h1>" in render_html(report)

@@ -11,14 +11,24 @@ import pytest
 from hypothesis import given
 
 from orchestrator.engine.outcome import CallKind, CallMade, Failure, Status, Validation
-from orchestrator.report.as_html import render_html
+from orchestrator.report.as_html import model_link, render_html
 from orchestrator.report.report import Report, Trigger
-from tests.report.reports import ANY_REPORT, EVIL, HALF, START, make_evil_report, make_facts, make_outcome, make_report
+from tests.report.reports import (
+    ANY_REPORT,
+    EVIL,
+    HALF,
+    START,
+    make_evil_report,
+    make_facts,
+    make_id,
+    make_outcome,
+    make_report,
+)
 
 VOID = {"meta", "link", "input"}
 OPEN_ENDED = {"td", "tr", "dt", "dd"}
 OURS = re.compile(
-    "html|head|title|meta|link|style|script|body|a|header|h[1-3]|p|time|svg|rect|path|text|ul|ol|li|b|section|span|main|div"
+    "html|head|title|meta|link|style|script|body|a|header|h[1-3]|p|time|svg|rect|path|text|ul|ol|li|b|i|section|span|main|div"
     "|line|form|label|fieldset|legend|input|button|table|caption|thead|tbody|t[rhd]|details|summary|footer|d[ltd]|code"
 )
 MIB = 1024 * 1024
@@ -136,11 +146,12 @@ def test_a_page_tells_the_run() -> None:
     )
     for told in (
         "16 of 18 targets did not succeed",
-        "Stopped by a signal. Began at 2026-11-25 02:00:00 UTC.",
+        "Stopped by a signal.",
+        "Manifest configs/nightly.yaml Instance prod Run 20261125T020000-7f3a, trigger: resume Started 2026-11-25 02:00:00",
         "Took 10m12s",
         "Calls 940 612 polls, 3 throttled",
         "Against the run before: 16 newly failing, 0 still failing, 1 recovered.",
-        "failed 15 targets job_failed The job ended FAILED. Omni gives no reason",
+        "failed 15 targets NEW job_failed The job ended FAILED. Omni gives no reason",
         "model_0011 and 3 more",
         "model_0000 and 14 more: model_0000 waits",
         "served by: sales",
@@ -164,9 +175,9 @@ def test_a_page_tells_the_run() -> None:
     "count, bad_share, headline",
     [
         (0, 0, "Nothing to do: no targets"),
-        (1, 0, "The target is good"),
+        (1, 0, "1 model refreshed"),
         (1, 1, "1 of 1 target did not succeed"),
-        (1500, 0, "All 1,500 targets are good"),
+        (1500, 0, "1,406 models refreshed, 52 refreshes accepted and not followed, 42 skipped"),
     ],
 )
 def test_the_headline_is_right(count: int, bad_share: float, headline: str) -> None:
@@ -199,7 +210,7 @@ def test_many_causes_and_warnings_are_bounded() -> None:
         for number in range(1200)
     )
     text = render_html(Report(run=make_facts(), outcomes=outcomes, exit_code=1))
-    assert "And 1160 more causes" in text
+    assert "And 1192 more like these" in text
     assert "and 1170 more" in text
     assert "reason 1199 " in text
     assert len(text) < 3 * MIB
@@ -228,9 +239,67 @@ def test_ids_are_short_where_room_is_scarce() -> None:
     outcomes = tuple(replace(make_outcome(number), connection=whole) for number in range(2))
     text = render_html(Report(run=make_facts(), outcomes=(*outcomes, make_outcome(3)), exit_code=0))
     assert text.count("<td>2588a9c3…<td>") == 2
-    assert ">2588a9c3…</h3>" in text
+    assert ">model_0000 and 1 more</h3>" in text
     assert f"connection: {whole}\n" in text
     assert "A connection with one refresh</h3>" in text
+
+
+def test_unresolved_names_are_one_card() -> None:
+    """Targets of one status, kind and HTTP status share a card, each with its own words and hint."""
+    outcomes = tuple(
+        replace(
+            make_outcome(n, Status.REJECTED),
+            error=Failure(kind="unresolved", message=f"no model is named 'X{n}'", hint=f"did you mean 'Y{n}'?"),
+        )
+        for n in range(5)
+    )
+    text = render_html(Report(run=make_facts(), outcomes=outcomes, exit_code=1))
+    assert text.count('<li class="cause ') == 1
+    assert text.count('<div class="each">') == 5
+    assert "no model is named &#39;X4&#39;" in text
+
+
+def test_new_failures_come_first_and_recovered_are_named() -> None:
+    """Cards say NEW or STILL with the day; those with new failures come first; what recovered has a list of its own."""
+    outcomes = (
+        replace(make_outcome(1, Status.UNKNOWN), previous_status=Status.ERROR, failing_since=START - timedelta(days=3)),
+        replace(make_outcome(2, Status.FAILED), previous_status=Status.SUCCEEDED),
+        replace(make_outcome(3), previous_status=Status.ERROR),
+    )
+    text = render_html(Report(run=make_facts(), outcomes=outcomes, exit_code=1))
+    assert re.findall('class="cause ([a-z]+)"', text) == ["failed", "unknown"]
+    assert re.findall('class="news">([^<]*)<', text) == ["NEW", "STILL since 2026-11-22"]
+    assert '<h2 id="recovered">Recovered</h2>\n<p class="names"><a href="#t2">model_0003</a>' in text
+
+
+def test_rows_lead_into_omni() -> None:
+    """A row's model is a link to its page, made from the instance's address; without an address, or an id, it is text."""
+    run = replace(make_facts(), instances={"prod": "https://blobsrus.omniapp.co/api/"})
+    outcomes = (make_outcome(1), replace(make_outcome(2), model_id=None), replace(make_outcome(3), instance="other"))
+    text = render_html(Report(run=run, outcomes=outcomes, exit_code=0))
+    assert re.findall('<a href="(http[^"]*)"', text) == [
+        "https://blobsrus.omniapp.co",
+        f"https://blobsrus.omniapp.co/models/{make_id(1)}/ide",
+    ]
+    for address, model in (("javascript:alert(1)", "x"), (None, "x"), ("https://a.example", None)):
+        assert model_link(address, model) == ""
+    assert model_link("https://a.example", '../x?"') == "https://a.example/models/..%2Fx%3F%22/ide"
+
+
+def test_the_last_results_are_a_strip() -> None:
+    """A target's last results are signs in their order, and words for those who do not see them."""
+    recent = (Status.SUCCEEDED, Status.SUCCEEDED, Status.FAILED, Status.SKIPPED)
+    text = render_html(Report(run=make_facts(), outcomes=(replace(make_outcome(1), recent=recent),), exit_code=0))
+    assert '●●<i class="bad">✕</i><i class="none">·</i></b><span class="unseen">1 of 4 failed</span>' in text
+    assert "earlier results: succeeded, succeeded, failed, skipped\n" in text
+
+
+def test_the_next_commands_are_on_top() -> None:
+    """The commands that come next stand above the numbers, each with a button."""
+    run = replace(make_facts(), next_commands=("omni-refresh retry 2026", "omni-refresh run 'a b.yaml'"))
+    text = render_html(Report(run=run, outcomes=(make_outcome(1, Status.FAILED),), exit_code=1))
+    assert re.findall('data-copy="(next[0-9])"', text) == ["next1", "next2"]
+    assert text.index("omni-refresh run &#39;a b.yaml&#39;") < text.index('class="stats"')
 
 
 def test_a_few_lanes_of_one_refresh_need_no_heading() -> None:
@@ -273,7 +342,7 @@ def test_what_changed_can_be_filtered() -> None:
     outcomes = (
         replace(make_outcome(1, Status.FAILED), previous_status=Status.SUCCEEDED),
         replace(make_outcome(2, Status.FAILED), previous_status=Status.ERROR, failing_since=START - timedelta(days=3)),
-        replace(make_outcome(3, took_s=70), previous_status=Status.ERROR, usual_s=3.0),
+        replace(make_outcome(3, took_s=70), previous_status=Status.ERROR, usual_s=3.0, usual_runs=3),
         make_outcome(4),
     )
     text = render_html(Report(run=make_facts(), outcomes=outcomes, exit_code=1))

@@ -3,6 +3,7 @@
 import html.parser
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from orchestrator.engine.outcome import Failure, Status
 from orchestrator.report.as_markdown import MARKDOWN_LIMIT, code, render_markdown
 from orchestrator.report.causes import short
 from orchestrator.report.report import Report
-from tests.report.reports import ANY_REPORT, ANY_TEXT, HALF, make_evil_report, make_facts, make_outcome
+from tests.report.reports import ANY_REPORT, ANY_TEXT, HALF, START, make_evil_report, make_facts, make_outcome
 
 OURS = {
     "h2",
@@ -104,7 +105,7 @@ def test_a_bar_stays_in_its_cell(name: str) -> None:
     report = Report(run=make_facts(), outcomes=(replace(make_outcome(1), name=name),), exit_code=0)
     page = Page(render_markdown(report))
     assert page.rows == [4, 4]
-    assert [text.replace(" ", "") for text in page.codes][1:2] == [name]
+    assert [text.replace(" ", "") for text in page.codes][2:3] == [name]
 
 
 def test_the_worst_comes_first_and_a_cause_once() -> None:
@@ -120,14 +121,47 @@ def test_the_worst_comes_first_and_a_cause_once() -> None:
     assert text.index("**unknown**") < text.index("**failed**")
 
 
+def test_manifest_and_next_command_come_first() -> None:
+    """Before the causes: which manifest and run, when, and the commands that come next."""
+    run = replace(make_facts(), next_commands=("omni-refresh retry 2026 --exclude x", "omni-refresh run m.yaml"))
+    text = render_markdown(Report(run=run, outcomes=(make_outcome(1, Status.FAILED),), exit_code=1))
+    first = text.index("Manifest `configs/nightly.yaml`, run `20261125T020000-7f3a`, 2026-11-25 02:00 UTC.\n")
+    following = text.index("Next: `omni-refresh retry 2026 --exclude x`\n\nThen: `omni-refresh run m.yaml`\n")
+    assert first < following < text.index("**failed**")
+
+
+def test_new_failures_come_first_and_are_marked() -> None:
+    """A cause says whether its targets fail for the first time; those with new failures come before worse ones."""
+    still = replace(
+        make_outcome(1, Status.UNKNOWN), previous_status=Status.UNKNOWN, failing_since=START - timedelta(days=5)
+    )
+    new = replace(make_outcome(2, Status.FAILED), previous_status=Status.SUCCEEDED)
+    text = render_markdown(Report(run=make_facts(), outcomes=(still, new), exit_code=1))
+    assert text.index("- **failed** NEW `model_0002`") < text.index("- **unknown** STILL since 2026-11-20 `model_0001`")
+
+
+def test_a_cut_leaves_no_tag_open() -> None:
+    """Where the report is cut in the middle of the folded table, the fold is closed."""
+    wide = tuple(replace(make_outcome(n), name="|" * 80, covered_by="|" * 80) for n in range(100))
+    text = render_markdown(Report(run=make_facts(), outcomes=wide * 3, exit_code=0))
+    assert text.count("<details>") == text.count("</details>") == 1
+    long = tuple(
+        replace(make_outcome(n, Status.FAILED), name=f"{n}" + "<" * 80, error=None, covered_by="<" * 80)
+        for n in range(400)
+    )
+    text = render_markdown(Report(run=make_facts(), outcomes=long, exit_code=1))
+    assert "… cut" in text
+    assert text.count("<details>") == text.count("</details>")
+
+
 def test_a_good_run_is_short() -> None:
     """A run in which all went well says so and folds its targets away."""
     one = render_markdown(Report(run=make_facts(), outcomes=(make_outcome(1),), exit_code=0))
-    assert one.startswith("## ✅ omni-refresh: the target is good\n")
+    assert one.startswith("## ✅ omni-refresh: 1 model refreshed\n")
     text = render_markdown(
         Report(run=make_facts(), outcomes=(make_outcome(1), make_outcome(2, Status.SKIPPED)), exit_code=0)
     )
-    assert text.startswith("## ✅ omni-refresh: all 2 targets are good\n")
+    assert text.startswith("## ✅ omni-refresh: 1 model refreshed, 1 skipped\n")
     assert "<details><summary>2 targets</summary>" in text
     assert "| succeeded | `model_0001` | 8.1s | `" in text
     assert "| skipped | `model_0002` |  |  |" in text

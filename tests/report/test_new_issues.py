@@ -11,7 +11,7 @@ import pytest
 from orchestrator.engine.outcome import Status, Validation
 from orchestrator.notify.message import make_message
 from orchestrator.report.document import make_document, parse_document
-from orchestrator.report.formats import Format, render
+from orchestrator.report.files import Format, render
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
 from tests.report.reports import make_facts, make_outcome
@@ -76,7 +76,7 @@ def test_without_the_option_they_are_no_failure() -> None:
     report = make(fails=False)
     assert "✅" in render(report, Format.MARKDOWN)
     assert 'failures="0"' in render(report, Format.JUNIT)
-    assert "All 3 targets are good" in render_summary(report, width=120, color=False)
+    assert "All 3 models refreshed" in render_summary(report, width=120, color=False)
     assert make_message(report)["new_issues"] == []
 
 

@@ -99,9 +99,9 @@ def test_the_headline_counts_are_the_reports() -> None:
 
 def test_a_good_run_is_told_in_one_line() -> None:
     """All good: the headline says so; few targets are listed, many are only counted."""
-    assert plain(of(Status.SUCCEEDED)).startswith("The target is good\n")
+    assert plain(of(Status.SUCCEEDED)).startswith("1 model refreshed\n")
     few = plain(of(Status.SUCCEEDED, Status.SKIPPED, Status.ACCEPTED))
-    assert few.startswith("All 3 targets are good\n")
+    assert few.startswith("1 model refreshed, 1 refresh accepted and not followed, 1 skipped\n")
     assert "model_0000 (8.1s)" in few
     assert re.search("skipped +model_0001 +disabled in the manifest\n", few)
     assert "Warning" not in few

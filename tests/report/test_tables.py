@@ -15,9 +15,9 @@ from hypothesis import given
 
 from orchestrator.engine.outcome import Status, make_row, parse_row
 from orchestrator.report.as_csv import COLUMNS, render_csv
-from orchestrator.report.as_jsonl import JsonLines, render_jsonl
+from orchestrator.report.as_json import JsonLines, render_jsonl
+from orchestrator.report.files import ReportError
 from orchestrator.report.report import Report
-from orchestrator.report.writer import ReportError
 from tests.report.reports import ANY_REPORT, EVIL, HALF, make_evil_report, make_outcome, make_report
 
 NUMBERS = ("duration_s", "queued_s", "attempts", "polls", "throttled", "new_issues", "fixed_issues", "http_status")
@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_opened_again_is_told(tmp_path: Path, monkeypatch:
         broken.setattr(os, "fsync", fail)
         with pytest.raises(ReportError, match="Input/output error"):
             lines.close()
-    monkeypatch.setattr("orchestrator.report.as_jsonl.write_report", lambda *_: None)
+    monkeypatch.setattr("orchestrator.report.as_json.write_report", lambda *_: None)
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(ReportError, match="Input/output error"):
         JsonLines(path)

@@ -53,17 +53,33 @@ def test_a_bar_is_where_its_refresh_was() -> None:
     assert lane.words == "eu: 1 refreshes from 20s to 50s"
 
 
-def test_lanes_are_connections_and_the_last_to_end_comes_first() -> None:
-    """Refreshes of one connection share a lane; the lane that decided the run's length is on top; bad ones are counted."""
+def test_lanes_are_connections_and_the_failures_come_first() -> None:
+    """Failures have lanes of their own on top; then the lane that decided the run's length; bad ones are counted."""
     timeline = timeline_of(
         sent(1, 0, 10, "eu"), sent(2, 10, 5, "eu", Status.FAILED), sent(3, 0, 40, "us"), sent(4, 0, 1, None)
     )
     assert [(lane.label, len(lane.bars), lane.levels) for lane in timeline.lanes] == [
+        ("eu", 1, 1),
         ("us", 1, 1),
-        ("eu", 2, 1),
-        ("connection not known", 1, 1),
+        ("eu", 1, 1),
+        ("model_0004", 1, 1),
     ]
-    assert timeline.lanes[1].words.endswith(", 1 not good")
+    assert timeline.lanes[0].words.endswith(", 1 not good")
+
+
+def test_a_lane_without_a_name_has_its_first_model() -> None:
+    """A connection that is known by its id alone is called by its models; each unknown connection is one of its own."""
+    whole = "2588a9c3-3d40-4b0e-8771-265aac13af00"
+    timeline = timeline_of(sent(1, 0, 9, whole), sent(2, 9, 9, whole), sent(3, 0, 5, None), sent(4, 0, 4, None))
+    assert [lane.label for lane in timeline.lanes] == ["model_0001 and 1 more", "model_0003", "model_0004"]
+
+
+def test_failing_lanes_come_first() -> None:
+    """With a row for each connection, those with a failure come first, whatever ended last."""
+    outcomes = [sent(n, n, 5, f"c{n}", Status.FAILED if n == 3 else Status.SUCCEEDED) for n in range(100)]
+    timeline = timeline_of(*outcomes)
+    assert [lane.label for lane in timeline.lanes[:2]] == ["c3", "c99"]
+    assert [lane.is_failing for lane in timeline.lanes[:2]] == [True, False]
 
 
 def test_instances_are_named_where_there_are_several() -> None:
@@ -152,7 +168,7 @@ def test_the_budget_is_drawn_with_its_pauses() -> None:
     assert chart is not None
     assert chart.area == "M0 100H0V100H100V0H200V50H900V50V100Z"
     assert chart.held == ((100.0, 100.0), (900.0, 1.0))
-    assert chart.words == "50% in use on average, 60 of 60 calls at most, with 2 pauses after a 429"
+    assert chart.words == "50% average, peak 60 of 60 calls per minute, with 2 pauses after a 429"
     one = make_budget_chart(samples[:2], 100)
     assert one is not None
     assert one.words.endswith("with 1 pause after a 429")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.report.took import took
+from orchestrator.report.wording import took
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.report.formats import Format, format_of
-from orchestrator.report.writer import (
+from orchestrator.report.files import (
     STEP_SUMMARY_LIMIT,
+    Format,
     ReportError,
     append_step_summary,
     check_writable,
+    format_of,
     write_report,
 )
 
@@ -98,7 +99,7 @@ def test_a_kill_never_tears_a_report(tmp_path: Path) -> None:
     """A process that is killed while it writes reports leaves a whole one."""
     path = tmp_path / "r.json"
     program = (
-        "import sys\nfrom orchestrator.report.writer import write_report\n"
+        "import sys\nfrom orchestrator.report.files import write_report\n"
         "for number in range(10**9):\n    write_report(sys.argv[1], f'{number % 10}' * 300_000)\n    print(flush=True)"
     )
     for _ in range(3):

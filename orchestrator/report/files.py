@@ -1,4 +1,4 @@
-"""Report files, whole or not at all: a temporary file beside, synced, then renamed over the old one."""
+"""Report files: the format that a path's suffix selects, and files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,13 +7,75 @@ import errno
 import os
 import secrets
 import stat
-from pathlib import Path
+from enum import StrEnum
+from pathlib import Path, PurePath
 from typing import ClassVar, Final
 
 from orchestrator.errors import OmniRefreshError, UsageError
+from orchestrator.report.report import Report
+
+
+class Format(StrEnum):
+    """A file format for reports; the value is the suffix that asks for it."""
+
+    JSON = ".json"
+    JSONL = ".jsonl"
+    JUNIT = ".xml"
+    MARKDOWN = ".md"
+    HTML = ".html"
+    CSV = ".csv"
+    EXCEL_CSV = ".excel.csv"
+
+
+SUFFIXES: Final = {suffix.value: suffix for suffix in Format}
+
+
+def format_of(path: str | PurePath) -> Format:
+    """The format that a report path's suffix asks for, in any case of its letters. Raises UsageError naming those there are."""
+    name = PurePath(path).name.lower()
+    suffix = Format.EXCEL_CSV if name.endswith(Format.EXCEL_CSV) else PurePath(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        what = f"has the suffix {suffix!r}" if suffix else "has no suffix"
+        raise UsageError(f"the report path {str(path)!r} {what}: the format follows it, one of {', '.join(SUFFIXES)}")
+    return SUFFIXES[suffix]
+
+
+def render(report: Report, wanted: Format) -> str:
+    """The report's text in a format; what a format needs is imported when it is asked for."""
+    match wanted:
+        case Format.JSON:
+            from orchestrator.report.as_json import render_json
+
+            return render_json(report)
+        case Format.JSONL:
+            from orchestrator.report.as_json import render_jsonl
+
+            return render_jsonl(report.outcomes, simulated=report.run.simulated)
+        case Format.JUNIT:
+            from orchestrator.report.as_junit import render_junit
+
+            return render_junit(report)
+        case Format.MARKDOWN:
+            from orchestrator.report.as_markdown import render_markdown
+
+            return render_markdown(report)
+        case Format.HTML:
+            from orchestrator.report.as_html import render_html
+
+            return render_html(report)
+        case Format.CSV | Format.EXCEL_CSV:
+            from orchestrator.report.as_csv import render_csv
+
+            # Excel takes a file without the mark for the system's own encoding
+            mark = "\ufeff" if wanted is Format.EXCEL_CSV else ""
+            return mark + render_csv(
+                report.outcomes, simulated=report.run.simulated, new_issues_fail=report.run.new_issues_fail
+            )
+
 
 STEP_SUMMARY_LIMIT: Final = 1024 * 1024
 
+_CLOSING_ROOM: Final = len("\n</details>\n")
 _CUT_NOTE: Final = "\n\n… cut: the job summary is full.\n"
 
 
@@ -51,7 +113,7 @@ def write_report(path: str | Path, content: str | bytes) -> None:
 def append_step_summary(path: str | Path, text: str) -> None:
     """Append Markdown to a job summary (`GITHUB_STEP_SUMMARY`), which a CI system drops when it is above 1 MiB.
 
-    What does not fit is cut at a line's end, with a note. A pipe or a folder is refused. Raises ReportError with the
+    What does not fit is cut at the end of a line, with a note, and no tag stays open. A pipe or a folder is refused. Raises ReportError with the
     reason.
     """
     try:
@@ -59,11 +121,22 @@ def append_step_summary(path: str | Path, text: str) -> None:
             room = STEP_SUMMARY_LIMIT - file.tell() - 1
             data = ("\n" * bool(file.tell()) + text).encode("utf-8", "backslashreplace")
             if len(data) > room:
-                kept = data[: max(0, room - len(_CUT_NOTE.encode()))].rpartition(b"\n")[0]
-                data = kept + _CUT_NOTE.encode() if kept else b""
+                kept = data[: max(0, room - len(_CUT_NOTE.encode()) - _CLOSING_ROOM)].rpartition(b"\n")[0]
+                note = _CUT_NOTE + ("\n</details>\n" if _is_open(kept.decode("utf-8", "replace")) else "")
+                data = kept + note.encode() if kept else b""
             file.write(data)
     except (OSError, ValueError) as error:
         raise ReportError(f"the job summary {path} was not written: {_reason(error)}") from None
+
+
+def close_tags(markdown: str) -> str:
+    """Return Markdown of this program with its folded section closed, if it was cut inside it."""
+    return markdown + "\n</details>\n" if _is_open(markdown) else markdown
+
+
+def _is_open(markdown: str) -> bool:
+    # foreign text holds no tag: `code` writes its characters as references
+    return markdown.count("<details>") > markdown.count("</details>")
 
 
 def _open_summary(path: str | Path) -> int:

@@ -1,0 +1,206 @@
+"""What a report shows beside its rows: counts, changes since the previous run, the headline, the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from orchestrator.engine.outcome import Outcome, Status
+from orchestrator.report.report import Report
+
+
+def count_statuses(outcomes: Sequence[Outcome]) -> dict[Status, int]:
+    """How many outcomes have each status; every status is there, worst first, zeros included."""
+    counts = dict.fromkeys(Status, 0)
+    for outcome in outcomes:
+        counts[outcome.status] += 1
+    return counts
+
+
+def bad_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """The outcomes that somebody must look at, worst first; within a status in the report's order."""
+    order = {status: rank for rank, status in enumerate(Status)}
+    return tuple(sorted((o for o in outcomes if not o.status.is_good), key=lambda o: order[o.status]))
+
+
+def issue_outcomes(report: Report) -> tuple[Outcome, ...]:
+    """The good outcomes whose new validation issues make the exit code 1 (`--fail-on-new-issues`), in the report's order."""
+    if not report.run.new_issues_fail:
+        return ()
+    return tuple(o for o in report.outcomes if o.status.is_good and o.validation is not None and o.validation.new)
+
+
+def has_run_before(outcomes: Sequence[Outcome]) -> bool:
+    """Whether any target is known from an earlier run, so that there is something to compare with."""
+    return any(outcome.previous_status is not None for outcome in outcomes)
+
+
+def is_new_failure(outcome: Outcome) -> bool:
+    """Whether the target was good in the run before, or not in it, and is not good now."""
+    return not outcome.status.is_good and (outcome.previous_status is None or outcome.previous_status.is_good)
+
+
+def is_recovered(outcome: Outcome) -> bool:
+    """Whether the target was not good in the run before and has been refreshed now."""
+    was_bad = outcome.previous_status is not None and not outcome.previous_status.is_good
+    return was_bad and outcome.status in (Status.SUCCEEDED, Status.ACCEPTED)
+
+
+SIMULATED: Final = "SIMULATED"
+"""The word that marks everything a rehearsal writes."""
+
+SIMULATED_NOTE: Final = f"{SIMULATED}: a rehearsal against the simulator; nothing was sent to a real instance"
+"""The same as a sentence."""
+
+
+def headline(report: Report) -> str:
+    """Return the result as a phrase that begins in lower case, for example `2 of 3 targets did not succeed`."""
+    total = len(report.outcomes)
+    targets = "target" if total == 1 else "targets"
+    counts = count_statuses(report.outcomes)
+    bad = sum(count for status, count in counts.items() if not status.is_good)
+    if not total:
+        return "nothing to do: no targets"
+    issues = len(issue_outcomes(report))
+    if bad:
+        also = f", {issues:,} brought new validation issues" if issues else ""
+        return f"{bad:,} of {total:,} {targets} did not succeed{also}"
+    if issues:
+        return f"{issues:,} of {total:,} {targets} brought new validation issues"
+    if counts[Status.SKIPPED] == total:
+        return "nothing to do: " + ("the target was skipped" if total == 1 else f"all {total:,} targets were skipped")
+    return _good(counts[Status.SUCCEEDED], counts[Status.ACCEPTED], counts[Status.SKIPPED])
+
+
+def _good(refreshed: int, accepted: int, skipped: int) -> str:
+    """Return the result of a run in which every target is good."""
+    if not accepted and not skipped:
+        return "1 model refreshed" if refreshed == 1 else f"all {refreshed:,} models refreshed"
+    told = [f"{refreshed:,} {'model' if refreshed == 1 else 'models'} refreshed"] if refreshed else []
+    if accepted:
+        told.append(f"{accepted:,} {'refresh' if accepted == 1 else 'refreshes'} accepted and not followed")
+    return ", ".join(told + ([f"{skipped:,} skipped"] if skipped else []))
+
+
+def is_bad(report: Report) -> bool:
+    """Whether some target did not succeed, or brought validation issues that count."""
+    return bool(issue_outcomes(report)) or not all(outcome.status.is_good for outcome in report.outcomes)
+
+
+def capitalized(phrase: str) -> str:
+    """The phrase as the beginning of a line."""
+    return phrase[:1].upper() + phrase[1:]
+
+
+SLOW_AFTER_RUNS: Final = 3
+SLOW_FACTOR: Final = 2.0
+SLOW_BY_S: Final = 5.0
+"""An end is seen up to this long after it came: shorter delays tell nothing."""
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """Targets by what has changed, worst first; the longest failing first among those that still fail."""
+
+    new: tuple[Outcome, ...]
+    still: tuple[Outcome, ...]
+    recovered: tuple[Outcome, ...]
+
+    @property
+    def words(self) -> str:
+        """The counts, and since when the oldest failure lasts."""
+        still = f"{len(self.still)} still failing"
+        first = self.still[0].failing_since if self.still else None
+        if first is not None:
+            still += f" ({'since' if len(self.still) == 1 else 'the oldest since'} {day(first)})"
+        return f"{len(self.new)} newly failing, {still}, {len(self.recovered)} recovered"
+
+
+def against_before(outcomes: Sequence[Outcome]) -> Against | None:
+    """The comparison; None where no target is known from an earlier run."""
+    if not has_run_before(outcomes):
+        return None
+    bad = bad_outcomes(outcomes)
+    still = [outcome for outcome in bad if not is_new_failure(outcome)]
+    return Against(
+        new=tuple(outcome for outcome in bad if is_new_failure(outcome)),
+        still=tuple(sorted(still, key=lambda o: o.failing_since or _NEVER)),
+        recovered=tuple(outcome for outcome in outcomes if is_recovered(outcome)),
+    )
+
+
+def news_of(outcomes: Sequence[Outcome]) -> str | None:
+    """Return whether targets fail for the first time: `NEW`, `STILL since 2026-11-20`, `2 NEW`; None if they did not fail."""
+    new = sum(map(is_new_failure, outcomes))
+    if all(outcome.status.is_good for outcome in outcomes):
+        return None
+    if new:
+        return "NEW" if new == len(outcomes) else f"{new} NEW"
+    since = [outcome.failing_since for outcome in outcomes if outcome.failing_since is not None]
+    return f"STILL since {day(min(since))}" if since else "STILL"
+
+
+def still_since(outcome: Outcome) -> str | None:
+    """The day since when a target has been failing that failed before this run, too."""
+    if is_new_failure(outcome) or outcome.failing_since is None:
+        return None
+    return day(outcome.failing_since)
+
+
+def is_slow(outcome: Outcome) -> bool:
+    """Return whether a refresh took more than twice its usual time, and at least 5 s more.
+
+    A usual time needs three earlier runs: the median of fewer says little.
+    """
+    took_s, usual_s = outcome.duration_s, outcome.usual_s
+    if took_s is None or usual_s is None or outcome.covered_by is not None or outcome.usual_runs < SLOW_AFTER_RUNS:
+        return False
+    return took_s > SLOW_FACTOR * usual_s and took_s - usual_s >= SLOW_BY_S
+
+
+def slow_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """Those that took more than twice their usual time; what lost most time first."""
+    slow = [outcome for outcome in outcomes if is_slow(outcome)]
+    return tuple(sorted(slow, key=lambda o: (o.usual_s or 0.0) - (o.duration_s or 0.0)))
+
+
+def day(moment: datetime) -> str:
+    """A moment's day in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d")
+
+
+OK: Final = 0
+SOME_FAILED: Final = 1
+KEY_REFUSED: Final = 3
+REPORT_FAILED: Final = 5
+SIGNAL_BASE: Final = 128
+
+
+def exit_code(
+    outcomes: Iterable[Outcome],
+    *,
+    signal: int | None,
+    refused_instances: Sequence[str],
+    report_failed: bool,
+    new_issues_fail: bool = False,
+) -> int:
+    """The exit code of a run that came to its end (docs/reference/exit-codes.md); if several apply: signal, 3, 1, 5, 0.
+
+    `signal` is the number of the signal that stopped the run. `new_issues_fail` counts a validation error that a refresh
+    brought as a target that did not succeed (`--fail-on-new-issues`). 2 and 4 belong to runs that never began.
+    """
+    if signal is not None:
+        return SIGNAL_BASE + signal
+    if refused_instances:
+        return KEY_REFUSED
+    if any(not outcome.status.is_good or (new_issues_fail and _has_new_issues(outcome)) for outcome in outcomes):
+        return SOME_FAILED
+    return REPORT_FAILED if report_failed else OK
+
+
+def _has_new_issues(outcome: Outcome) -> bool:
+    return outcome.validation is not None and outcome.validation.has_new_errors

@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -365,12 +366,26 @@ def history(
     model: str | None = None,
     limit: int = 20,
     flaky: bool = False,
+    manifest: str | None = None,
+    since: datetime | None = None,
     state: PathLike | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:
-    """Return earlier runs and how long each model takes: the document of `omni-refresh history --json`."""
-    with open_state(_context(environ, None), _folder(state)) as opened:
-        return make_history(opened, model=model, limit=limit, flaky=flaky)
+    """Return earlier runs and how long each model takes: the document of `omni-refresh history --json`.
+
+    `manifest` is a path or a manifest's name. `since` is the earliest start of a run, with a time zone.
+    """
+    context = _context(environ, None)
+    with open_state(context, _folder(state)) as opened:
+        return make_history(
+            opened,
+            model=model,
+            limit=limit,
+            flaky=flaky,
+            manifest=manifest,
+            since=since,
+            environ=context.environ,
+        )
 
 
 def load_report(

@@ -17,6 +17,10 @@ from hypothesis import HealthCheck, settings
 MAX_SLEEP_S = 0.5
 """The longest real sleep that a test may take at once; longer waits belong into virtual time."""
 
+# local times are those of Greenwich, whatever the machine's zone
+os.environ["TZ"] = "UTC"
+time.tzset()
+
 _FOREIGN = frozenset(
     {
         "ALL_PROXY",

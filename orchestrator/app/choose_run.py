@@ -99,7 +99,7 @@ def choose_runs(journal: Journal, wanted: str | None, *, command: str, environ: 
     if journal.find(wanted):
         record = find_run(journal, wanted)
         return Choice(runs=(record,), by_id=True)
-    found = _of_manifest(journal, wanted, environ)
+    found = runs_of_manifest(journal, wanted, environ)
     if not found and not Path(wanted).is_file():
         find_run(journal, wanted)
     return Choice(runs=found, whose=f" of {wanted}")
@@ -145,8 +145,8 @@ def _of_directory(journal: Journal, command: str) -> Choice:
     return Choice(runs=tuple(r for r in runs if r.id in found), whose=" from this directory" if runs else "")
 
 
-def _of_manifest(journal: Journal, wanted: str, environ: Mapping[str, str]) -> tuple[RunRecord, ...]:
-    """The runs of a manifest, by its path or by its `name:`, whatever it says by now."""
+def runs_of_manifest(journal: Journal, wanted: str, environ: Mapping[str, str]) -> tuple[RunRecord, ...]:
+    """Return the runs of a manifest, the latest first, by its path or its `name:`, whatever it contains now."""
     path = absolute_path(wanted)
     identities = {wanted, path}
     if Path(wanted).is_file():

@@ -1,14 +1,16 @@
-"""What `history` tells, as data: runs, what became of each target in them, durations, and who alternates."""
+"""The history as data: runs, the outcomes of their targets, durations, and targets whose outcomes alternate."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from itertools import pairwise
 from statistics import median
 from typing import Any, Final
 
+from orchestrator.app.choose_run import runs_of_manifest
 from orchestrator.app.state import State
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.past import PastTarget
@@ -19,18 +21,31 @@ _GOOD: Final = frozenset({"succeeded", "accepted"})
 _SAYS_NOTHING: Final = frozenset({"skipped", "interrupted", "not_started"})
 
 
-def make_history(state: State, *, model: str | None, limit: int, flaky: bool = False) -> dict[str, Any]:
-    """The history as JSON data: `runs`, the latest first, and `models`, the slowest first; of one target where it is named.
+def make_history(
+    state: State,
+    *,
+    model: str | None,
+    limit: int,
+    flaky: bool = False,
+    manifest: str | None = None,
+    since: datetime | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the history as JSON data: `runs`, the latest first, and `models`, the slowest first.
+
+    `model` is one target's name or model id, `manifest` a path or a name, `since` the earliest start of a run.
 
     A run's `state` is `running`, `unfinished` (to be resumed) or `finished`. `flaky` leaves those models whose outcomes
     alternate, most often first. For one model and for flaky ones `course` has each run's outcome, the latest first.
     """
     runs: list[dict[str, Any]] = []
     models: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for record in state.journal.runs():
-        if len(runs) == limit:
+    journal = state.journal
+    records = journal.runs() if manifest is None else runs_of_manifest(journal, manifest, environ or {})
+    for record in records:
+        if len(runs) == limit or (since is not None and record.began_at < since):
             break
-        targets = state.journal.past_targets(record.root, only=model)
+        targets = journal.past_targets(record.root, only=model)
         if model is not None and not targets:
             continue
         row = _run_row(state, record)

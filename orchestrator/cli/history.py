@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
 from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import log_options, option
+from orchestrator.durations import parse_duration
+
+
+class Since(click.ParamType[float | datetime]):
+    """A date or a time, local without an offset, or how many seconds ago."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | datetime:
+        """Return a moment, or an age in seconds."""
+        if isinstance(value, float | datetime):
+            return value
+        with suppress(ValueError, OverflowError):
+            return datetime.fromisoformat(value).astimezone()
+        with suppress(ValueError):
+            return parse_duration(value)
+        return self.fail(f"{value!r} is not a time: write 2026-11-25, 2026-11-25T02:00, 12h or 7d", param, ctx)
 
 
 @program_command(
     "history", "omni-refresh history", "omni-refresh history --model Sales", "omni-refresh history --flaky"
+)
+@option("--manifest", metavar="PATH|NAME", help="Show only the runs of one manifest, by its path or its `name`.")
+@option(
+    "--since",
+    type=Since(),
+    metavar="WHEN",
+    help="Show only runs that started at or after WHEN: a date, a local time, or an age like 12h or 7d.",
 )
 @option("--model", metavar="NAME", help="Show the outcome of one target, by its name or its model's id, in each run.")
 @option(
@@ -44,6 +70,8 @@ from orchestrator.cli.options import log_options, option
 @log_options
 def command(
     *,
+    manifest: str | None,
+    since: float | datetime | None,
     model: str | None,
     flaky: bool,
     limit: int,
@@ -70,7 +98,15 @@ def command(
         if prune:
             gone = state.prune(keep_runs=keep_runs, keep_days=keep_days)
             click.echo(f"{gone} run{'' if gone == 1 else 's'} deleted", err=True)
-        history = make_history(state, model=model, limit=limit, flaky=flaky)
+        history = make_history(
+            state,
+            model=model,
+            limit=limit,
+            flaky=flaky,
+            manifest=manifest,
+            since=setup.context.clock.utcnow() - timedelta(seconds=since) if isinstance(since, float) else since,
+            environ=setup.context.environ,
+        )
     if as_json:
         print_json(history)
     else:

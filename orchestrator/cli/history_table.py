@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.console import Console
@@ -129,7 +130,7 @@ def _course(row: Mapping[str, Any], width: int, *, drawn: bool) -> Text:
         spans = f"usually {_took(row['median_s'])}, {_took(row['shortest_s'])} to {_took(row['longest_s'])}"
         text.append(f"; {spans}", style="not bold")
     longest = max((step["duration_s"] or 0.0 for step in course), default=0.0)
-    fixed = len("2026-11-25 02:00") + 2 + _STATUS_WIDTH + 2 + 2 + len("59m59s")
+    fixed = len("2026-11-25 02:00 +01:00") + 2 + _STATUS_WIDTH + 2 + 2 + len("59m59s")
     room = max(_SHORTEST_BAR, min(width - fixed, _LONGEST_BAR))
     left = width - fixed - room - 2
     for step in course:
@@ -169,7 +170,9 @@ def _name(name: str) -> str:
 
 
 def _minute(stamp: str) -> str:
-    return stamp.replace("T", " ")[:16]
+    """Return a moment in local time with its offset."""
+    local = datetime.fromisoformat(stamp).astimezone()
+    return f"{local:%Y-%m-%d %H:%M} {local.isoformat()[-6:]}"
 
 
 def _took(seconds: float | None) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -93,15 +94,41 @@ def test_a_models_course_is_a_chart(state: State) -> None:
     assert told(state, model="sales") == told(state, model="id-0")
     head, *lines = told(state, 140, model="sales").splitlines()
     assert head == "sales: 3 runs; usually 9.5s, 9.0s to 10s"
-    assert [line[:28].rstrip() for line in lines] == [
-        "2026-11-03 02:00  failed",
-        "2026-11-02 02:00  succeeded",
-        "2026-11-01 02:00  succeeded",
+    assert [line[:35].rstrip() for line in lines] == [
+        "2026-11-03 02:00 +00:00  failed",
+        "2026-11-02 02:00 +00:00  succeeded",
+        "2026-11-01 02:00 +00:00  succeeded",
     ]
     assert [line.count("█") for line in lines] == [40, 36, 33]
     assert lines[0].endswith("   11s  the connection broke")
     assert set("█#") & set(told(state, model="sales", drawn=False)) == {"#"}
     assert "the connection broke" not in told(state, 80, model="sales")
+
+
+def test_times_are_local_with_their_offset(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a zone an hour east of Greenwich a run of 02:00 UTC is shown at 03:00 +01:00."""
+    keep(state, {"sales": "."})
+    monkeypatch.setenv("TZ", "XYZ-1")
+    time.tzset()
+    try:
+        assert "2026-11-01 03:00 +01:00" in told(state)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_only_a_manifests_runs_or_the_latest(state: State) -> None:
+    """`manifest` leaves the runs of one manifest, by its path or name; `since` those that began at that moment or later."""
+    keep(state, {"sales": "..."})
+    days = [run["started_at"][:10] for run in make_history(state, model=None, limit=50)["runs"]]
+    assert days == ["2026-11-03", "2026-11-02", "2026-11-01"]
+    since = FIRST + timedelta(days=1)
+    found = make_history(state, model=None, limit=50, since=since)
+    assert [run["started_at"][:10] for run in found["runs"]] == days[:2]
+    assert found["models"][0]["runs"] == 2
+    identity = state.journal.runs()[0].manifest_identity
+    assert len(make_history(state, model=None, limit=50, manifest=identity)["runs"]) == 3
+    assert make_history(state, model=None, limit=50, manifest="/another.yaml")["runs"] == []
 
 
 def test_who_was_served_by_whom_is_told(state: State) -> None:

@@ -12,6 +12,7 @@ import shlex
 import signal
 import ssl
 import subprocess
+import time
 import uuid
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -159,6 +160,8 @@ def opened_terminal(
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[Terminal]:
     """Within the block there is a terminal in a new folder below `folder`."""
+    os.environ["TZ"] = "UTC"
+    time.tzset()
     home = folder / "omni"
     home.mkdir(parents=True)
     terminal = Terminal(home, start_at=start_at, environ=environ)

@@ -86,7 +86,7 @@ def main() -> None:
             "-m",
             "orchestrator",
             "run",
-            str(ROOT / "configs/demo.yaml"),
+            "configs/demo.yaml",
             "--simulate",
             "--quiet",
         ]

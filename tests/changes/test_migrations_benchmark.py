@@ -71,6 +71,7 @@ def test_a_folder_that_is_read_right_has_no_findings(engine: tuple[str, Postgres
         ("postgres", "a;\nSELECT ';', $x$;$x$ /* ; /* ; */ */;\n\n-- c\nb", [(1, "a"), (2, "SELECT"), (5, "b")]),
         ("postgres", "CREATE FUNCTION f() BEGIN ATOMIC x; END;\ny;", [(1, "CREATE"), (2, "y")]),
         ("postgres", "a;\n-- +goose Down\nb;", [(1, "a")]),
+        ("postgres", "-- c;\ncopy t from stdin;\n1;2\n\\.\nb;", [(2, "copy"), (5, "b")]),
         ("mariadb", "a;\nDELIMITER //\nb; c//\nDELIMITER ;\nd # ;\n;", [(1, "a"), (3, "b"), (5, "d")]),
         ("mariadb", "SELECT 'it\\'s;' -- ;\n;\nx", [(1, "SELECT"), (3, "x")]),
     ],

@@ -178,6 +178,17 @@ def test_names_and_the_next_command_are_copied(page: Page, reports: dict[str, Pa
     assert page.evaluate("window.copied") == "omni-refresh retry 20261125"
 
 
+def test_rows_lead_into_omni(page: Page, reports: dict[str, Path]) -> None:
+    """The instance on top, and the model in a row whose details are opened, are links to Omni's pages."""
+    page.open(reports["3"])
+    assert page.evaluate("document.querySelector('.about a').href") == "https://blobsrus.omniapp.co/"
+    page.click("#table summary")
+    link = page.evaluate("new Promise(d => setTimeout(() => d(document.querySelector('.facts a').href), 50))")
+    assert link.startswith("https://blobsrus.omniapp.co/models/")
+    assert link.endswith("/ide")
+    assert page.requests == []
+
+
 def test_a_phone_can_jump_past_the_timeline(page: Page, reports: dict[str, Path]) -> None:
     """On a phone there is a link from the timeline to the outcomes; a desk needs none."""
     for width, shown in ((375, True), (1280, False)):

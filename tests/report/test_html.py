@@ -273,14 +273,15 @@ def test_new_failures_come_first_and_recovered_are_named() -> None:
 
 
 def test_rows_lead_into_omni() -> None:
-    """A row's model is a link to its page, made from the instance's address; without an address, or an id, it is text."""
+    """A row's model has the address of its page, made from the instance's; without an address, or an id, it is text."""
     run = replace(make_facts(), instances={"prod": "https://blobsrus.omniapp.co/api/"})
     outcomes = (make_outcome(1), replace(make_outcome(2), model_id=None), replace(make_outcome(3), instance="other"))
     text = render_html(Report(run=run, outcomes=outcomes, exit_code=0))
-    assert re.findall('<a href="(http[^"]*)"', text) == [
+    assert re.findall('data-link="(http[^"]*)"', text) == [
         "https://blobsrus.omniapp.co",
         f"https://blobsrus.omniapp.co/models/{make_id(1)}/ide",
     ]
+    assert 'href="http' not in text
     for address, model in (("javascript:alert(1)", "x"), (None, "x"), ("https://a.example", None)):
         assert model_link(address, model) == ""
     assert model_link("https://a.example", '../x?"') == "https://a.example/models/..%2Fx%3F%22/ide"

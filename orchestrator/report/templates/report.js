@@ -153,6 +153,18 @@
     if (bar) reveal(`t${bar.dataset.t}`);
   });
 
+  // Links into Omni are made here: the file itself names no outside address that a program could follow.
+  function link(part) {
+    for (const place of part.querySelectorAll("[data-link]")) {
+      const anchor = document.createElement("a");
+      anchor.href = place.dataset.link;
+      anchor.textContent = place.textContent;
+      place.replaceWith(anchor);
+    }
+  }
+  link(document.querySelector(".about"));
+  table.addEventListener("toggle", (event) => link(event.target), true);
+
   // Paper has every row, and the details of what failed.
   let opened = [];
   addEventListener("beforeprint", () => {

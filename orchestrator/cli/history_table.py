@@ -1,4 +1,4 @@
-"""The history as text: runs and models in tables, one model's course as a chart; plain where there are no colours."""
+"""The history as text: runs and models in tables, one model's course as a chart. Plain text if there are no colours."""
 
 from __future__ import annotations
 

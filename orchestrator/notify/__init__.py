@@ -1,3 +1,1 @@
-"""The message in the morning: which targets failed, why and what to do, to whoever the manifest says, and never at the
-price of the run's result.
-"""
+"""Messages about a run: which targets failed, why and what to do. A message that fails does not change the run's result."""

@@ -24,8 +24,8 @@ class MessengerError(OmniRefreshError):
 async def send_by_apprise(url: str, *, title: str, body: str, timeout_s: float) -> None:
     """Send a text to one address. Takes `timeout_s` at most; raises `MessengerError`, which shows nothing of the address.
 
-    apprise blocks, and its services have time limits of their own: it works in a thread that nobody waits for after
-    `timeout_s`, and that does not keep the program from ending.
+    apprise blocks, and its services have their own time limits. It works in a thread, which is abandoned after `timeout_s` and does
+    not keep the program from ending.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[str | None] = loop.create_future()
@@ -39,7 +39,7 @@ async def send_by_apprise(url: str, *, title: str, body: str, timeout_s: float) 
         try:
             loop.call_soon_threadsafe(tell, problem)
         except RuntimeError:
-            # the program is over, nobody waits any more
+            # the program is over, and the answer is not needed
             return
 
     threading.Thread(target=work, name="apprise", daemon=True).start()

@@ -24,10 +24,10 @@ from orchestrator.report.wording import took
 from orchestrator.values import format_stamp
 
 FAILURES_SENT: Final = 50
-"""A webhook gets so many failed targets, and the number of the others."""
+"""The most failed targets that a webhook gets; the others are counted."""
 
 TEXT_LIMIT: Final = 1_800
-"""A text has at most so many characters: Discord takes 2,000, and nobody reads more on a phone."""
+"""The most characters of a text: Discord takes 2,000, and a phone shows few."""
 
 _CAUSES_TOLD: Final = 6
 _NAMES_TOLD: Final = 3
@@ -49,7 +49,7 @@ class Text:
 
 
 def is_due(on: NotifyOn, report: Report) -> bool:
-    """Whether somebody who wants to be told `on` is told of this run."""
+    """Return whether a notification with the condition `on` is sent for this run."""
     if on is NotifyOn.FAILURE:
         return report.exit_code != 0
     if on is NotifyOn.CHANGE:
@@ -188,7 +188,7 @@ def _fit(lines: Sequence[str], after: Sequence[str]) -> str:
 
 
 def _plain(text: str, limit: int) -> str:
-    """Foreign text on one line that mentions nobody and links nowhere."""
+    """Return foreign text on one line, without mentions and links."""
     shown = short(text, limit)
     for obeyed, instead in _OBEYED:
         shown = shown.replace(obeyed, instead)

@@ -1,6 +1,7 @@
 """JUnit XML for CI systems: one suite per connection, one case per target, valid XML 1.0 whatever the text is.
 
-`failure`: it was tried and not done. `error`: it could not be tried, or nobody knows. `skipped`: left out on purpose.
+`failure`: the refresh was sent and did not succeed. `error`: it could not be sent, or its result is not known. `skipped`: left
+out on purpose.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ FAILURES: Final = frozenset({Status.FAILED, Status.NO_EFFECT, Status.REJECTED})
 
 _TEXT_LIMIT: Final = 300
 _NAME_LIMIT: Final = 255
-"""So many characters of a name are kept by CI servers; a longer one is cut, and told from others by a digest."""
+"""The most characters of a name that CI servers keep. A longer name is cut and ends in a digest of the whole name."""
 
 _WARNINGS_SHOWN: Final = 20
 
@@ -72,7 +73,7 @@ def _suite_of(outcome: Outcome, *, several: bool) -> str:
 
 
 def _element_of(status: Status) -> str | None:
-    """The element that a case of this status holds; a case without one passed."""
+    """Return the element that a case of this status has. A case without one passed."""
     if status is Status.SKIPPED:
         return "skipped"
     if status.is_good:
@@ -106,7 +107,7 @@ def _add_properties(suite: ET.Element, report: Report) -> None:
 
 
 def _add_case_properties(case: ET.Element, outcome: Outcome) -> None:
-    """What the target was in runs before, and how long its model usually takes."""
+    """Add the target's results in earlier runs and its model's usual duration."""
     facts: dict[str, str] = {}
     if outcome.previous_status is not None:
         facts["previous_status"] = outcome.previous_status.value
@@ -157,7 +158,7 @@ def _lines(texts: tuple[str, ...] | list[str]) -> str:
 
 
 def _cut(name: str) -> str:
-    """The name on one line, at most `_NAME_LIMIT` characters; the same for the same name in every run."""
+    """Return the name on one line, at most `_NAME_LIMIT` characters, the same in every run."""
     shown = " ".join(clean(name[:MESSAGE_LIMIT]).split()) or "(no name)"
     if len(shown) <= _NAME_LIMIT and len(name) <= MESSAGE_LIMIT:
         return shown
@@ -166,7 +167,7 @@ def _cut(name: str) -> str:
 
 
 def _unique(name: str, taken: set[str]) -> str:
-    """The name, numbered if cleaning made it equal to another."""
+    """Return the name, with a number if cleaning made it equal to another."""
     shown = base = _cut(name)
     number = 1
     while shown in taken:

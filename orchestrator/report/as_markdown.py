@@ -1,6 +1,6 @@
 """Markdown for pull requests and job summaries: short, worst first, and inert whatever the server says.
 
-Foreign text stands as code only: there no markup, mention, link or issue number comes alive.
+Foreign text is always code: markup, mentions, links and issue numbers have no effect there.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _blocks(report: Report) -> Iterator[str]:
 
 
 def heading(report: Report) -> str:
-    """The run in one line, for a heading."""
+    """Return the result in one line, for a heading."""
     sign, end = "❌" if is_bad(report) else "✅", headline(report)
     if report.run.signal is not None:
         sign, end = "⏹️", f"stopped; {end}"
@@ -139,7 +139,7 @@ def _warnings(report: Report) -> Iterator[str]:
 
 
 def _table(outcomes: tuple[Outcome, ...]) -> Iterator[str]:
-    """One row a target, worst first, folded away."""
+    """Yield one row per target, worst first, in a folded section."""
     if not outcomes:
         return
     good = [
@@ -177,5 +177,5 @@ def code(text: str, limit: int = 200) -> str:
 
 
 def _in_cell(*texts: str) -> str:
-    """Code for a table cell, where a bar must be escaped even in code; a backslash before it is set apart."""
+    """Return code for a table cell. A bar is escaped even in code; a backslash before it gets a space."""
     return "".join(code(text, _NAME_LIMIT).replace("\\|", "\\ |").replace("|", "\\|") for text in texts)

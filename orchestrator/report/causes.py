@@ -1,4 +1,4 @@
-"""Targets that did not succeed, grouped by what was in their way, so that a repeated cause is told once."""
+"""Targets that did not succeed, grouped by cause, so that a repeated cause is shown once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.report.report import Report
 from orchestrator.text import clean
 
 NEW_ISSUES: Final = "new_issues"
-"""The kind of failure that new validation issues are, where they count."""
+"""The kind of failure for new validation issues, if they count (`--fail-on-new-issues`)."""
 
 _ISSUES_HINT: Final = (
     "the refresh itself succeeded; fix what refers to the fields that are gone, or run without --fail-on-new-issues"
@@ -24,7 +24,7 @@ _NO_FAILURE: Final = Failure(kind="", message="", hint="")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """One reason and the targets that it hit, in the report's order; the words are those of the first target."""
+    """One reason and its targets, in the report's order. The words are those of the first target."""
 
     status: Status
     failure: Failure
@@ -32,7 +32,7 @@ class Cause:
 
     @property
     def words(self) -> str:
-        """The HTTP status where there was one, and the server's words or at least the failure's kind; not cleaned."""
+        """Return the HTTP status, if there was one, and the server's words or the failure's kind; not cleaned."""
         number = f"{self.failure.http_status} " if self.failure.http_status else ""
         return number + (self.failure.message.strip() or self.failure.kind)
 
@@ -61,7 +61,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """One warning and how many targets carry it; `where` is the first of them, or None for the run itself."""
+    """One warning and how many targets have it. `where` is the first of them, or None for the run itself."""
 
     text: str
     where: str | None
@@ -69,7 +69,7 @@ class Remark:
 
 
 def causes_of(report: Report) -> tuple[Cause, ...]:
-    """Why a run's exit code is 1: the causes of what did not succeed, then the new validation issues that count."""
+    """Return the causes of what did not succeed, then the new validation issues that count."""
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in issue_outcomes(report):
         groups.setdefault(outcome.validation.new if outcome.validation else (), []).append(outcome)
@@ -92,15 +92,15 @@ def cards_of(report: Report) -> tuple[Card, ...]:
 
 
 def issue_failure(issues: Sequence[str]) -> Failure:
-    """The failure that these new validation issues stand for."""
+    """Return a failure that describes these new validation issues."""
     more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
     return Failure(kind=NEW_ISSUES, message=f"new validation issue: {issues[0]}{more}", hint=_ISSUES_HINT)
 
 
 def group_causes(outcomes: Sequence[Outcome]) -> tuple[Cause, ...]:
-    """The causes, worst status first, then what hit most targets, then the report's order.
+    """Return the causes: worst status first, then the most targets, then the report's order.
 
-    Two targets share a cause where status, kind, HTTP status and hint are the same and their messages differ at most in
+    Two targets share a cause if status, kind, HTTP status and hint are the same and their messages differ only in
     ids and in the target's own name.
     """
     groups: dict[tuple[object, ...], list[Outcome]] = {}
@@ -116,9 +116,9 @@ def group_causes(outcomes: Sequence[Outcome]) -> tuple[Cause, ...]:
 
 
 def group_warnings(run_warnings: Iterable[str], outcomes: Iterable[Outcome]) -> tuple[Remark, ...]:
-    """The run's warnings, then the targets' own, each text once, most frequent first.
+    """Return the run's warnings, then the targets' warnings, each text once, most frequent first.
 
-    What a skipped target says is why it was skipped: no warning.
+    The text of a skipped target is the reason, not a warning.
     """
     found: dict[str, tuple[str, str, int]] = {}
     for outcome in outcomes:
@@ -132,14 +132,14 @@ def group_warnings(run_warnings: Iterable[str], outcomes: Iterable[Outcome]) -> 
 
 
 def skip_reason(outcome: Outcome) -> str:
-    """Why a target was skipped, or an empty text for one that was not."""
+    """Return why a target was skipped; empty if it was not."""
     if outcome.status is not Status.SKIPPED:
         return ""
     return outcome.error.message if outcome.error else " ".join(outcome.warnings)
 
 
 def _placeless(text: str, outcome: Outcome) -> str:
-    """The text without what differs from target to target: ids, and the target's own name where it is a part of more."""
+    """Return the text without what differs between targets: ids, and the target's own name in a longer text."""
     names = {name for name in (outcome.name, outcome.branch) if name and 2 < len(name) < len(text)}
     for name in sorted(names, key=len, reverse=True):
         text = text.replace(name, "\x00")
@@ -147,6 +147,6 @@ def _placeless(text: str, outcome: Outcome) -> str:
 
 
 def short(text: str, limit: int) -> str:
-    """Cleaned text on one line, at most `limit` characters; what is cut ends in three dots."""
+    """Return cleaned text on one line, at most `limit` characters. A cut text ends in three dots."""
     shown = " ".join(clean(text[: limit * 2]).split())
     return shown if len(shown) <= limit and len(text) <= limit * 2 else shown[: max(0, limit - 3)] + "..."

@@ -16,7 +16,7 @@ from orchestrator.report.report import Report
 
 
 class Format(StrEnum):
-    """A file format for reports; the value is the suffix that asks for it."""
+    """A file format for reports. The value is the suffix that selects it."""
 
     JSON = ".json"
     JSONL = ".jsonl"
@@ -31,7 +31,7 @@ SUFFIXES: Final = {suffix.value: suffix for suffix in Format}
 
 
 def format_of(path: str | PurePath) -> Format:
-    """The format that a report path's suffix asks for, in any case of its letters. Raises UsageError naming those there are."""
+    """Return the format that a path's suffix selects, in upper or lower case. Raises UsageError that lists the formats."""
     name = PurePath(path).name.lower()
     suffix = Format.EXCEL_CSV if name.endswith(Format.EXCEL_CSV) else PurePath(path).suffix.lower()
     if suffix not in SUFFIXES:
@@ -41,7 +41,7 @@ def format_of(path: str | PurePath) -> Format:
 
 
 def render(report: Report, wanted: Format) -> str:
-    """The report's text in a format; what a format needs is imported when it is asked for."""
+    """Return the report's text in a format. A format's libraries are imported only if it is used."""
     match wanted:
         case Format.JSON:
             from orchestrator.report.as_json import render_json
@@ -80,15 +80,15 @@ _CUT_NOTE: Final = "\n\n… cut: the job summary is full.\n"
 
 
 class ReportError(OmniRefreshError):
-    """A report could not be written; the run itself is done, and what was in the file before is still there."""
+    """A report could not be written. The run itself is done, and the file's earlier content is still there."""
 
     exit_code: ClassVar[int] = 5
 
 
 def check_writable(path: str | Path) -> None:
-    """Make sure, before anything is sent, that a report can be written to `path`; leaves no trace.
+    """Check, before anything is sent, that a report can be written to `path`. Leaves no trace.
 
-    Raises UsageError that says what is in the way and what to do.
+    Raises UsageError with the reason and what to do.
     """
     try:
         target = _target(path)
@@ -98,7 +98,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def write_report(path: str | Path, content: str | bytes) -> None:
-    """Write a report file whole: readers see the old file or the new one, and never a part.
+    """Write a report file completely: readers see the old file or the new one, never a part.
 
     A symbolic link stays and its target is replaced; the old file's mode is kept. Raises ReportError with the reason.
     """
@@ -140,7 +140,7 @@ def _is_open(markdown: str) -> bool:
 
 
 def _open_summary(path: str | Path) -> int:
-    """A descriptor for appending; opening a pipe that nobody reads fails at once."""
+    """Return a descriptor for appending. A pipe without a reader fails at once."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     descriptor = os.open(path, flags, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -150,7 +150,7 @@ def _open_summary(path: str | Path) -> int:
 
 
 def _target(path: str | Path) -> Path:
-    """The file behind `path` and its links. Raises UsageError for what is there and is not a file to be replaced."""
+    """Return the file behind `path` and its links. Raises UsageError if something there cannot be replaced."""
     target = Path(os.path.realpath(path))
     try:
         mode = Path(path).stat().st_mode
@@ -210,7 +210,7 @@ def _create(path: Path) -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename survive a power cut; some file systems cannot, and the file is there all the same."""
+    """Make the rename survive a power cut, if the file system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -12,7 +12,7 @@ from orchestrator.report.report import Report
 
 
 def count_statuses(outcomes: Sequence[Outcome]) -> dict[Status, int]:
-    """How many outcomes have each status; every status is there, worst first, zeros included."""
+    """Return how many outcomes have each status, worst first, including zeros."""
     counts = dict.fromkeys(Status, 0)
     for outcome in outcomes:
         counts[outcome.status] += 1
@@ -20,36 +20,36 @@ def count_statuses(outcomes: Sequence[Outcome]) -> dict[Status, int]:
 
 
 def bad_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    """The outcomes that somebody must look at, worst first; within a status in the report's order."""
+    """Return the outcomes that are not good, worst first; within a status in the report's order."""
     order = {status: rank for rank, status in enumerate(Status)}
     return tuple(sorted((o for o in outcomes if not o.status.is_good), key=lambda o: order[o.status]))
 
 
 def issue_outcomes(report: Report) -> tuple[Outcome, ...]:
-    """The good outcomes whose new validation issues make the exit code 1 (`--fail-on-new-issues`), in the report's order."""
+    """Return the good outcomes whose new validation issues make the exit code 1 (`--fail-on-new-issues`)."""
     if not report.run.new_issues_fail:
         return ()
     return tuple(o for o in report.outcomes if o.status.is_good and o.validation is not None and o.validation.new)
 
 
 def has_run_before(outcomes: Sequence[Outcome]) -> bool:
-    """Whether any target is known from an earlier run, so that there is something to compare with."""
+    """Return whether any target is known from an earlier run."""
     return any(outcome.previous_status is not None for outcome in outcomes)
 
 
 def is_new_failure(outcome: Outcome) -> bool:
-    """Whether the target was good in the run before, or not in it, and is not good now."""
+    """Return whether the target is not good now and was good in the previous run, or not in it."""
     return not outcome.status.is_good and (outcome.previous_status is None or outcome.previous_status.is_good)
 
 
 def is_recovered(outcome: Outcome) -> bool:
-    """Whether the target was not good in the run before and has been refreshed now."""
+    """Return whether the target was not good in the previous run and is refreshed now."""
     was_bad = outcome.previous_status is not None and not outcome.previous_status.is_good
     return was_bad and outcome.status in (Status.SUCCEEDED, Status.ACCEPTED)
 
 
 SIMULATED: Final = "SIMULATED"
-"""The word that marks everything a rehearsal writes."""
+"""The word that marks all output of a simulated run."""
 
 SIMULATED_NOTE: Final = f"{SIMULATED}: a rehearsal against the simulator; nothing was sent to a real instance"
 """The same as a sentence."""
@@ -85,26 +85,26 @@ def _good(refreshed: int, accepted: int, skipped: int) -> str:
 
 
 def is_bad(report: Report) -> bool:
-    """Whether some target did not succeed, or brought validation issues that count."""
+    """Return whether a target did not succeed, or brought validation issues that count."""
     return bool(issue_outcomes(report)) or not all(outcome.status.is_good for outcome in report.outcomes)
 
 
 def capitalized(phrase: str) -> str:
-    """The phrase as the beginning of a line."""
+    """Return the phrase with a capital letter."""
     return phrase[:1].upper() + phrase[1:]
 
 
 SLOW_AFTER_RUNS: Final = 3
 SLOW_FACTOR: Final = 2.0
 SLOW_BY_S: Final = 5.0
-"""An end is seen up to this long after it came: shorter delays tell nothing."""
+"""An end is seen up to this long after it happened: a shorter delay means nothing."""
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Against:
-    """Targets by what has changed, worst first; the longest failing first among those that still fail."""
+    """Targets by what changed, worst first. Those that still fail: the longest failing first."""
 
     new: tuple[Outcome, ...]
     still: tuple[Outcome, ...]
@@ -112,7 +112,7 @@ class Against:
 
     @property
     def words(self) -> str:
-        """The counts, and since when the oldest failure lasts."""
+        """Return the counts, and the day of the oldest failure."""
         still = f"{len(self.still)} still failing"
         first = self.still[0].failing_since if self.still else None
         if first is not None:
@@ -121,7 +121,7 @@ class Against:
 
 
 def against_before(outcomes: Sequence[Outcome]) -> Against | None:
-    """The comparison; None where no target is known from an earlier run."""
+    """Return the comparison; None if no target is known from an earlier run."""
     if not has_run_before(outcomes):
         return None
     bad = bad_outcomes(outcomes)
@@ -145,7 +145,7 @@ def news_of(outcomes: Sequence[Outcome]) -> str | None:
 
 
 def still_since(outcome: Outcome) -> str | None:
-    """The day since when a target has been failing that failed before this run, too."""
+    """Return the day since when a target fails that also failed before this run; else None."""
     if is_new_failure(outcome) or outcome.failing_since is None:
         return None
     return day(outcome.failing_since)
@@ -163,13 +163,13 @@ def is_slow(outcome: Outcome) -> bool:
 
 
 def slow_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    """Those that took more than twice their usual time; what lost most time first."""
+    """Return the targets that are slower than usual, the most time lost first."""
     slow = [outcome for outcome in outcomes if is_slow(outcome)]
     return tuple(sorted(slow, key=lambda o: (o.usual_s or 0.0) - (o.duration_s or 0.0)))
 
 
 def day(moment: datetime) -> str:
-    """A moment's day in UTC."""
+    """Return a moment's day in UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d")
 
 

@@ -93,7 +93,7 @@ def _headline(report: Report) -> Text:
 
 
 def _rows(report: Report, width: int) -> Group | None:
-    """The bad ones by cause, then the good ones where they are few."""
+    """Return the targets that are not good by cause, then the good ones if they are few."""
     from rich.console import Group
 
     causes = causes_of(report)
@@ -119,7 +119,7 @@ def _rows(report: Report, width: int) -> Group | None:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One line of the table: a status, whom it hit, what happened and what to do."""
+    """One line of the table: a status, its targets, what happened and what to do."""
 
     status: Status | None
     names: tuple[str, ...]
@@ -163,7 +163,7 @@ class _Row:
 
 
 def _table(rows: Sequence[_Row], width: int) -> Table:
-    """Names take the room that they need, up to two fifths; what happened has the rest."""
+    """Return the table. Names have the width that they need, up to two fifths."""
     from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
@@ -228,7 +228,7 @@ def _name(outcome: Outcome) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """The first few, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     told = list(names)
     more = f" and {len(told) - _NAMES_SHOWN} more" if len(told) > _NAMES_SHOWN else ""
     return ", ".join(told[:_NAMES_SHOWN]) + more

@@ -17,10 +17,10 @@ from orchestrator.report.report import Report
 from orchestrator.report.wording import took
 
 EXPANDED_UP_TO: Final = 60
-"""So many refreshes have a row each; with more, a lane has one row."""
+"""The most refreshes that have a row each. With more, a lane has one row."""
 
 TITLED_UP_TO: Final = 600
-"""So many bars are drawn alone, with a title; where there are more, only the bad ones, and where these are more, none."""
+"""The most bars that are drawn alone, with a title. With more, only failures are; with more failures, none."""
 
 LANES_SHOWN: Final = 120
 LEVEL_HEIGHT: Final = 14

@@ -122,7 +122,7 @@ def make_rows(
                 facts=_facts(outcome, today, with_calls=with_calls, is_full=is_full),
                 model=text_of(outcome.model_id or ""),
                 link=model_link(instances.get(outcome.instance), outcome.model_id),
-                strip=_strip(outcome.recent),
+                strip=_strip(outcome.recent, is_full=is_full),
                 strip_words=_strip_words(outcome.recent),
             )
         )
@@ -175,9 +175,15 @@ def instance_link(address: str | None) -> str:
     return address.rstrip("/").removesuffix("/api").rstrip("/")
 
 
-def _strip(recent: Sequence[Status]) -> tuple[tuple[str, str], ...]:
-    """Return results as signs: a class and as many signs as equal results follow each other."""
-    return tuple((kind, _SIGNS[kind] * len(list(group))) for kind, group in groupby(recent, key=_kind_of_result))
+def _strip(recent: Sequence[Status], *, is_full: bool) -> tuple[tuple[str, str], ...]:
+    """Return results as signs: a class, and as many signs as equal results follow each other.
+
+    On a long page all signs are one text without colours: thousands of elements would make it slow.
+    """
+    kinds = [_kind_of_result(status) for status in recent]
+    if not is_full:
+        return (("good", "".join(_SIGNS[kind] for kind in kinds)),) if kinds else ()
+    return tuple((kind, _SIGNS[kind] * len(list(group))) for kind, group in groupby(kinds))
 
 
 def _kind_of_result(status: Status) -> str:
@@ -190,7 +196,7 @@ def _strip_words(recent: Sequence[Status]) -> str:
     if not recent:
         return ""
     bad = sum(_kind_of_result(status) == "bad" for status in recent)
-    return f"{bad} of {len(recent)} failed"
+    return f"{bad} of the last {len(recent)} failed"
 
 
 def _facts(outcome: Outcome, today: date, *, with_calls: bool, is_full: bool) -> tuple[str, ...]:

@@ -291,8 +291,11 @@ def test_the_last_results_are_a_strip() -> None:
     """A target's last results are signs in their order, and words for those who do not see them."""
     recent = (Status.SUCCEEDED, Status.SUCCEEDED, Status.FAILED, Status.SKIPPED)
     text = render_html(Report(run=make_facts(), outcomes=(replace(make_outcome(1), recent=recent),), exit_code=0))
-    assert '●●<i class="bad">✕</i><i class="none">·</i></b><span class="unseen">1 of 4 failed</span>' in text
+    strip = '<span class="strip" role="img" aria-label="1 of the last 4 failed">'
+    assert f'{strip}●●<i class="bad">✕</i><i class="none">·</i></span>' in text
     assert "earlier results: succeeded, succeeded, failed, skipped\n" in text
+    many = tuple(replace(make_outcome(n), recent=recent) for n in range(1001))
+    assert f"{strip}●●✕·</span>" in render_html(Report(run=make_facts(), outcomes=many, exit_code=0))
 
 
 def test_the_next_commands_are_on_top() -> None:

@@ -22,6 +22,7 @@ from orchestrator.app.context import Context
 from orchestrator.app.discover import Discovery, environment_manifest
 from orchestrator.app.discover import discover as discover_models
 from orchestrator.app.history import make_history
+from orchestrator.app.overrides import Overrides, override
 from orchestrator.app.plan import Plan, plan_run
 from orchestrator.app.read_change import read_change
 from orchestrator.app.requests import ChangeRequest, EarlierRunRequest, RunOptions, RunRequest
@@ -43,6 +44,7 @@ from orchestrator.survey.model_listing import ModelFilter
 T = TypeVar("T")
 Duration = str | float
 Overlap = Literal["fail", "wait", "proceed"]
+RefreshMode = Literal["hard", "soft"]
 PathLike = str | os.PathLike[str]
 
 
@@ -67,6 +69,23 @@ def load_manifest(
     if path is None:
         raise UsageError("load_manifest needs a path or a text")
     return manifests.load_manifest(os.fspath(path), environ=variables, with_keys=with_keys)
+
+
+def override_manifest(
+    manifest: Manifest,
+    *,
+    mode: RefreshMode | None = None,
+    timeout: Duration | None = None,
+    workers: int | None = None,
+    base_url: str | None = None,
+) -> Manifest:
+    """Return a manifest in which these take the place of what it says, as the options of `omni-refresh run` do.
+
+    `mode` and `timeout` are those of every model, `base_url` the address of the only instance. Raises `UsageError`.
+    """
+    return override(
+        manifest, Overrides(mode=mode, timeout_s=_seconds("timeout", timeout), workers=workers, base_url=base_url)
+    )
 
 
 async def run(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.app.context import USER_AGENT, Context
+from orchestrator.app.overrides import NO_OVERRIDES, ONE_OFF, Overrides
 from orchestrator.engine.events import NotificationFailed, Observer, ReportFailed, ReportWritten
 from orchestrator.engine.failure import is_misconfigured
 from orchestrator.engine.outcome import Outcome
@@ -100,11 +101,13 @@ def reread_notices(manifest: Manifest, context: Context) -> tuple[Notice, ...]:
 _NAMES_LISTED: Final = 12
 
 
-def next_commands(run: NewRun, outcomes: Sequence[Outcome], *, selection: Sequence[str] = ()) -> tuple[str, ...]:
+def next_commands(
+    run: NewRun, outcomes: Sequence[Outcome], *, selection: Sequence[str] = (), overrides: Overrides = NO_OVERRIDES
+) -> tuple[str, ...]:
     """The commands that finish what a run left, in the order in which to use them; none if nothing is left.
 
     What was cut off is resumed. What failed because of the configuration needs a new run with the corrected manifest: a
-    retry would repeat the old plan. The rest is retried. `selection` is the run's own, each word as `select EXPR`.
+    retry would repeat the old plan. The rest is retried. `selection` is the run's own, each word as `select EXPR`; `overrides` are kept by a new run.
     """
     if any(map(is_open, outcomes)):
         return (f"omni-refresh resume {run.id}",)
@@ -115,11 +118,21 @@ def next_commands(run: NewRun, outcomes: Sequence[Outcome], *, selection: Sequen
     if rest:
         commands.append(f"omni-refresh retry {run.id}{_narrowed(rest, wrong) if wrong else ''}")
     if wrong:
-        path = run.manifest_path if absolute_path(run.manifest_path) == run.manifest_file else run.manifest_file
         is_all = len(wrong) == len(outcomes) > _NAMES_LISTED
         words = _as_options(selection) if is_all else _options("select", wrong)
-        commands.append(f"omni-refresh run {shlex.quote(path)}{words}")
+        if run.manifest_path.startswith(ONE_OFF):
+            # its path is the options that it stands for
+            what = run.manifest_path + _words(replace(overrides, mode=None))
+            words = "" if len(outcomes) == 1 else words
+        else:
+            path = run.manifest_path if absolute_path(run.manifest_path) == run.manifest_file else run.manifest_file
+            what = shlex.quote(path) + _words(overrides)
+        commands.append(f"omni-refresh run {what}{words}")
     return tuple(commands)
+
+
+def _words(overrides: Overrides) -> str:
+    return "".join(f" {shlex.quote(word)}" for word in overrides.as_options())
 
 
 def _narrowed(rest: Sequence[str], wrong: Sequence[str]) -> str:

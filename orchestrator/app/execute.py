@@ -281,7 +281,7 @@ def _make_report(
         instances={} if prepared.simulated else _base_urls(prepared.manifest),
         next_commands=()
         if prepared.simulated
-        else next_commands_of(run, result.outcomes, selection=prepared.selection),
+        else next_commands_of(run, result.outcomes, selection=prepared.selection, overrides=prepared.overrides),
     )
     outcomes = tuple(map(in_rehearsal, result.outcomes)) if prepared.simulated else result.outcomes
     report = Report(run=facts, outcomes=outcomes, exit_code=0)

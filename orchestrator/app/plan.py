@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.app.context import Context
 from orchestrator.app.instances import earlier_durations, make_access, state_for_reading, with_rate
+from orchestrator.app.overrides import check_modes, override
 from orchestrator.app.read_change import read_change
 from orchestrator.app.requests import RunRequest
 from orchestrator.app.simulation import enter_simulation
@@ -54,11 +55,12 @@ async def plan_run(request: RunRequest, context: Context) -> Plan:
 
     A manifest that says every id and connection needs no look-up, no key and no network. Raises `UsageError`.
     """
-    manifest = request.manifest
+    manifest = override(request.manifest, request.overrides)
     for secret in manifest.secrets:
         context.redactor.add(secret)
     touched = read_change(request.change, context)
     selected = select_some(manifest, request.select, request.exclude, allow_empty=request.allow_empty)
+    check_modes(selected)
     found, key_refused, reached = NOTHING_ASKED, False, manifest
     rate = request.options.rate
     with ExitStack() as states:

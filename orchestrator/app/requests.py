@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from orchestrator.app.overrides import NO_OVERRIDES, Overrides
 from orchestrator.manifest.manifest import Manifest
 
 
@@ -44,7 +45,7 @@ class RunOptions:
 class RunRequest:
     """A request to run `manifest`, or to plan it.
 
-    `select` and `exclude` pick its models, `allow_empty` accepts that nothing is picked. `resume` continues the unfinished
+    `overrides` say what is done differently from it. `select` and `exclude` pick its models, `allow_empty` accepts that nothing is picked. `resume` continues the unfinished
     run of the same manifest and selection, if there is one. `key` names the run for a scheduler that may start it again: an
     unfinished run with this key is continued, a finished one with failures is retried, else a new run starts. `simulate` runs against a simulator, with `scenario` or the one
     beside the manifest. `state` is the state folder (None: the environment's).
@@ -55,6 +56,7 @@ class RunRequest:
     exclude: tuple[str, ...] = ()
     allow_empty: bool = False
     change: ChangeRequest = field(default_factory=ChangeRequest)
+    overrides: Overrides = NO_OVERRIDES
     options: RunOptions = field(default_factory=RunOptions)
     resume: bool = False
     key: str | None = None

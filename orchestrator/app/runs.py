@@ -23,6 +23,7 @@ from orchestrator.app.deliver import (
     manifest_files,
     report_files,
 )
+from orchestrator.app.overrides import NO_OVERRIDES, Overrides, check_modes, override
 from orchestrator.app.read_change import fingerprint, read_change
 from orchestrator.app.requests import EarlierRunRequest, RunOptions, RunRequest
 from orchestrator.app.state import State, open_state, take_root
@@ -93,6 +94,7 @@ class PreparedRun:
     simulated: bool = False
     scenario: str | None = None
     selection: tuple[str, ...] = ()
+    overrides: Overrides = NO_OVERRIDES
     warnings: tuple[str, ...] = ()
     touched: FollowedChange | None = None
     inputs: tuple[NamedFile, ...] = ()
@@ -116,7 +118,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
     Raises `UsageError` if anything is wrong before the first call, `LockedError` if another run works on the same manifest
     and selection.
     """
-    manifest = request.manifest
+    manifest = override(request.manifest, request.overrides)
     if request.simulate and request.options.metrics_file:
         raise UsageError(
             "--metrics-file (or OMNI_REFRESH_METRICS_FILE) with --simulate: a rehearsal has no metrics; leave one out"
@@ -125,6 +127,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
         context.redactor.add(secret)
     touched = read_change(request.change, context)
     selected = select_some(manifest, request.select, request.exclude, allow_empty=request.allow_empty)
+    check_modes(selected)
     selection = selection_of(request, touched)
     lock = run_lock(manifest.identity, selection)
     default = SIMULATED_REPORT if request.simulate else DEFAULT_REPORT
@@ -163,6 +166,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
             simulated=request.simulate,
             scenario=request.scenario,
             selection=selection,
+            overrides=request.overrides,
             inputs=tuple(change_files(request.change, request.scenario)),
             touched=touched,
         )

@@ -12,12 +12,14 @@ import click
 from click.core import ParameterSource
 
 from orchestrator.app.context import Context
+from orchestrator.app.overrides import Overrides
 from orchestrator.app.requests import ChangeRequest, RunOptions
 from orchestrator.cli.console import Console, open_console, open_log_file
 from orchestrator.cli.log_observer import LogObserver
 from orchestrator.errors import UsageError
 from orchestrator.log import Redactor
 from orchestrator.manifest.addresses import proxy_secrets
+from orchestrator.manifest.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,40 @@ def _read_stdin() -> bytes:
 def quiet_context() -> Context:
     """Return the context of a command that has no log."""
     return Context(observe=lambda _: None, environ=os.environ, redactor=Redactor(()), read_stdin=_read_stdin)
+
+
+def read_manifest(options: Mapping[str, Any], *, with_keys: bool = True) -> Manifest:
+    """Return the manifest that the command line names, or the one that stands for --model. Raises `UsageError`."""
+    from orchestrator.app.overrides import one_off_manifest
+    from orchestrator.manifest.load import load_manifest
+
+    path, models = options["manifest"], options["models"]
+    if path is not None and models:
+        raise UsageError("give a manifest or --model, not both: --select picks models of a manifest")
+    if path is not None:
+        for name in ("schemas", "tables", "branch"):
+            if options[name]:
+                raise UsageError(f"--{name.removesuffix('s')} belongs to --model: a manifest says it for each model")
+        return load_manifest(path, environ=os.environ, with_keys=with_keys)
+    if not models:
+        raise UsageError("name a manifest, or a model with --model NAME")
+    return one_off_manifest(
+        models,
+        schemas=options["schemas"],
+        tables=options["tables"],
+        branch=options["branch"],
+        mode=options["mode"],
+        environ=os.environ,
+        base_url=options["base_url"],
+        with_keys=with_keys,
+    )
+
+
+def read_overrides(options: Mapping[str, Any]) -> Overrides:
+    """Return what the command line says instead of the manifest."""
+    return Overrides(
+        mode=options["mode"], timeout_s=options["timeout"], workers=options["workers"], base_url=options["base_url"]
+    )
 
 
 def read_run_options(options: Mapping[str, Any]) -> RunOptions:

@@ -36,12 +36,14 @@ SECTIONS = {
         "report": ("report", "Write an earlier run's report again, in any format."),
     },
     "Manifests": {
+        "ls": ("ls", "List the targets that a selection holds."),
         "check": ("check", "Check a manifest offline; with --online, also against its instances."),
         "discover": ("discover", "Write a manifest of an instance's models."),
         "changes": ("changes", "Show what migrations, a dbt invocation or a list of names changed."),
         "schema": ("schema", "Print the JSON Schema of the manifest, the report or a simulator's scenario."),
     },
     "Tools": {
+        "doctor": ("doctor", "Examine the address, the key, its role, the clock and the state folder."),
         "simulate": ("simulate", "Serve a simulated Omni instance on this machine."),
         "state": ("state_commands", "Manage the state folder: move damaged state aside."),
         "completion": ("completion", "Print the completion script of a shell."),
@@ -82,7 +84,7 @@ class _Commands(click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.format_commands(ctx, formatter)
         records = [
-            record for param in (*_global_options(), *self.get_params(ctx)) if (record := param.get_help_record(ctx))
+            record for param in (*global_options(), *self.get_params(ctx)) if (record := param.get_help_record(ctx))
         ]
         with formatter.section("Global options, before or after the command"):
             formatter.write_dl(records)
@@ -96,7 +98,7 @@ class _Commands(click.Group):
             command = self.get_command(ctx, name)
             return {word for param in (command.params if command else ()) for word in param.opts}
 
-        return super().parse_args(ctx, after_command(args, _global_options(), accepted))
+        return super().parse_args(ctx, after_command(args, global_options(), accepted))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -110,7 +112,7 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _global_options() -> Sequence[click.Parameter]:
+def global_options() -> Sequence[click.Parameter]:
     """The options that every command with a log has, and that may stand before the command as well."""
 
     @log_options

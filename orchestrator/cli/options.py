@@ -98,6 +98,47 @@ def manifest_argument(command: F) -> F:
     return click.argument("manifest", metavar="MANIFEST", type=PATH)(command)
 
 
+def target_options(command: F) -> F:
+    """The manifest's path, or --model, --schema, --table and --branch instead of it."""
+    command = click.argument("manifest", metavar="[MANIFEST]", type=PATH, required=False)(command)
+    for decorate in (
+        _only_typed("--branch", metavar="NAME", help="With --model: refresh this branch."),
+        _only_typed(
+            "--table", "tables", multiple=True, metavar="NAME", help="With --model: only this table. Repeatable."
+        ),
+        _only_typed(
+            "--schema", "schemas", multiple=True, metavar="NAME", help="With --model: only this schema. Repeatable."
+        ),
+        _only_typed(
+            "--model",
+            "models",
+            multiple=True,
+            metavar="NAME",
+            help="Instead of a manifest: this model, by name or id, of the instance of OMNI_BASE_URL and OMNI_API_TOKEN. "
+            "Repeatable.",
+        ),
+    ):
+        command = decorate(command)
+    return in_section("One model, without a manifest", command)
+
+
+def override_options(command: F) -> F:
+    """--mode, --timeout, --workers, --base-url."""
+    for decorate in (
+        _only_typed("--base-url", metavar="URL", help="The address of the manifest's only instance."),
+        option("--workers", type=click.IntRange(min=1), metavar="N", help="Send at most N calls at once."),
+        option("--timeout", type=DURATION, metavar="DURATION", help="How long each job may take."),
+        option("--mode", type=click.Choice(["hard", "soft"]), help="How every model is refreshed."),
+    ):
+        command = decorate(command)
+    return in_section("Instead of what the manifest says, for this run", command)
+
+
+def _only_typed(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
+    """A click option that no variable sets: an exported one must not change which model or instance is meant."""
+    return click.option(flag, *names, cls=SectionedOption, **settings)
+
+
 def selection_options(command: F) -> F:
     """--select, --exclude, --allow-empty."""
     for decorate in (

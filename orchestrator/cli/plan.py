@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
 from orchestrator.cli.change_options import change_options
 from orchestrator.cli.command_line import program_command
-from orchestrator.cli.options import log_options, manifest_argument, option, selection_options, simulate_options
+from orchestrator.cli.options import (
+    log_options,
+    option,
+    override_options,
+    selection_options,
+    simulate_options,
+    target_options,
+)
 
 
 @program_command("plan", "omni-refresh plan nightly.yaml", "omni-refresh plan nightly.yaml --dbt-target target")
-@manifest_argument
+@target_options
 @selection_options
 @change_options
+@override_options
 @option("--json", "as_json", is_flag=True, help="Print the plan as one JSON document instead of a table.")
 @option("--rate", type=click.IntRange(min=1), metavar="N", help="Plan with at most N of each key's calls per minute.")
 @simulate_options
 @log_options
 def command(
     *,
-    manifest: str,
     select: tuple[str, ...],
     exclude: tuple[str, ...],
     allow_empty: bool,
@@ -44,15 +50,15 @@ def command(
 
     from orchestrator.app.plan import needs_keys, plan_run
     from orchestrator.app.requests import RunOptions, RunRequest
-    from orchestrator.cli.command_setup import read_change_request, set_up
+    from orchestrator.cli.command_setup import read_change_request, read_manifest, read_overrides, set_up
     from orchestrator.cli.console import print_json, print_result
     from orchestrator.cli.plan_table import render_preview
-    from orchestrator.manifest.load import load_manifest
 
     setup = set_up(options)
     change = read_change_request(options)
     request = RunRequest(
-        manifest=load_manifest(manifest, environ=os.environ, with_keys=False),
+        manifest=read_manifest(options, with_keys=False),
+        overrides=read_overrides(options),
         select=select,
         exclude=exclude,
         allow_empty=allow_empty,
@@ -62,7 +68,7 @@ def command(
         scenario=scenario,
     )
     if needs_keys(request, setup.context):
-        request = replace(request, manifest=load_manifest(manifest, environ=os.environ))
+        request = replace(request, manifest=read_manifest(options))
     result = asyncio.run(plan_run(request, setup.context))
     redact = setup.context.redactor.redact
     if as_json:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from orchestrator.cli.change_options import change_options
 from orchestrator.cli.command_line import program_command
-from orchestrator.cli.options import log_options, manifest_argument, run_options, selection_options
+from orchestrator.cli.options import log_options, override_options, run_options, selection_options, target_options
 
 
 @program_command(
@@ -16,15 +15,16 @@ from orchestrator.cli.options import log_options, manifest_argument, run_options
     "omni-refresh run nightly.yaml -s tag:finance -o report.html",
     "omni-refresh run nightly.yaml --ddl migrations/ --dialect snowflake",
     "omni-refresh run nightly.yaml --simulate",
+    "omni-refresh run --model Sales --schema finance",
 )
-@manifest_argument
+@target_options
 @selection_options
 @change_options
+@override_options
 @run_options
 @log_options
 def command(
     *,
-    manifest: str,
     select: tuple[str, ...],
     exclude: tuple[str, ...],
     allow_empty: bool,
@@ -34,6 +34,8 @@ def command(
 ) -> int:
     """Refresh every model of MANIFEST, follow each job to its end, and report one outcome per model.
 
+    With --model instead of MANIFEST, refresh that model, or with --schema and --table a part of it.
+
     With --ddl, --dbt-target or --changed, refresh only the models that the change affects: a soft refresh of what was added, or
     a hard refresh if anything was dropped.
 
@@ -41,14 +43,20 @@ def command(
     """
     from orchestrator.app.requests import RunRequest
     from orchestrator.app.runs import start_run
-    from orchestrator.cli.command_setup import read_change_request, read_run_options, set_up
+    from orchestrator.cli.command_setup import (
+        read_change_request,
+        read_manifest,
+        read_overrides,
+        read_run_options,
+        set_up,
+    )
     from orchestrator.cli.run_command import execute
-    from orchestrator.manifest.load import load_manifest
 
     setup = set_up(options)
     change = read_change_request(options)
     request = RunRequest(
-        manifest=load_manifest(manifest, environ=os.environ, with_keys=not simulate),
+        manifest=read_manifest(options, with_keys=not simulate),
+        overrides=read_overrides(options),
         select=select,
         exclude=exclude,
         allow_empty=allow_empty,

@@ -51,7 +51,7 @@ from orchestrator.omni.read_answers import (
     read_whoami,
 )
 from orchestrator.omni.transport import Transport
-from orchestrator.omni.verdict import make_error, make_unreadable
+from orchestrator.omni.verdict import make_error, make_unreadable, read_date
 
 T = TypeVar("T")
 
@@ -87,6 +87,8 @@ class OmniClient:
         self._utcnow = utcnow
         self._max_answer_bytes = max_answer_bytes
         self._redactors: dict[Secret, Redactor] = {}
+        # what the latest answer said of the server's clock
+        self.server_time: datetime | None = None
         self._wire = Transport(instance, user_agent=user_agent, connect_timeout_s=connect_timeout_s, direct=direct)
 
     async def __aenter__(self) -> Self:
@@ -188,6 +190,7 @@ class OmniClient:
                 raise KeyRefused(CallErrorKind.KEY_REFUSED, "the key holds characters that no header may carry")
             max_bytes = min(max_bytes, self._max_answer_bytes)
             reply = await self._wire.exchange(method, where, key, max_bytes=max_bytes, alone=alone)
+            self.server_time = read_date(reply.headers)
             redactor = self._redactor(key)
             if not reply.is_success:
                 raise make_error(reply, now=self._utcnow(), redact=redactor.redact)

@@ -58,6 +58,11 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     return min(wait_s, LONGEST_S) if wait_s > 0 else None
 
 
+def read_date(headers: Mapping[str, str]) -> datetime | None:
+    """Return the server's time as its `Date` header says it, as an aware moment; None if there is none."""
+    return _http_date(headers.get("Date", "").strip())
+
+
 def _http_date(text: str) -> datetime | None:
     """One of the three forms of an HTTP date as an aware moment; None for anything else."""
     if len(text) > _DATE_CHARACTERS or not _WEEKDAY.match(text):

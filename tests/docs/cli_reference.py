@@ -29,7 +29,7 @@ def render_commands(group: click.Group) -> str:
     context = click.Context(group, info_name="omni-refresh")
     parts = ["| command | |", "|---|---|"]
     sections: list[str] = []
-    for name, command in _commands(group, context):
+    for name, command in each_command(group, context):
         within = click.Context(command, info_name=f"omni-refresh {name}")
         paragraphs = [" ".join(text.split()) for text in (command.help or "").split("\n\n")]
         anchor = name.replace(" ", "-")
@@ -45,13 +45,13 @@ def render_commands(group: click.Group) -> str:
     return "\n".join(parts + sections) + "\n"
 
 
-def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+def each_command(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
     """Every command with its whole name; a group stands for those in it."""
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
         if isinstance(command, click.Group):
-            inner = _commands(command, click.Context(command, info_name=name))
+            inner = each_command(command, click.Context(command, info_name=name))
             yield from ((f"{name} {sub}", one) for sub, one in inner)
         else:
             yield name, command

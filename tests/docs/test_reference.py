@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import signal
+import tomllib
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -21,9 +22,10 @@ from orchestrator.log import Event, LogOutput, Redactor, render_json, set_up_log
 from orchestrator.omni.errors import CallErrorKind
 from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
 from orchestrator.report import findings
+from tests.docs import man_page
 from tests.docs.cli_reference import PAGE, program, render_commands, split_page
 from tests.docs.pages import PAGES, read_page, rows, words
-from tests.house.tree import modules
+from tests.house.tree import ROOT, modules
 from tests.report.reports import make_outcome
 
 
@@ -31,6 +33,16 @@ def test_every_command_and_option_is_told() -> None:
     """The page about the command line says what the commands say of themselves: same words, nothing more or less."""
     _, told, _ = split_page(PAGE.read_text(encoding="utf-8"))
     assert told.strip() == render_commands(program()).strip(), "run: python -m tests.docs.cli_reference"
+
+
+def test_the_manual_page_is_up_to_date() -> None:
+    """The manual page says what the commands say, and the wheel puts it where `man` looks."""
+    assert man_page.PAGE.read_text(encoding="utf-8") == man_page.render_man_page(program()), (
+        "run: python -m tests.docs.man_page"
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert shared == {str(man_page.PAGE.relative_to(ROOT)): "share/man/man1/omni-refresh.1"}
 
 
 def _options() -> list[click.Option]:

@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *(
             "errors",
             "clock",
+            "durations",
             "input_file",
             "log",
             "manifest",

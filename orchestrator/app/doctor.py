@@ -1,0 +1,150 @@
+"""Examines what a run needs before there is one: address, key, role, clock, state; with the remedy for what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from orchestrator.app.context import Context
+from orchestrator.app.instances import make_access
+from orchestrator.app.state import State, open_state
+from orchestrator.errors import OmniRefreshError, UsageError
+from orchestrator.manifest.manifest import Instance, Manifest
+from orchestrator.omni.answers import WhoAmI
+from orchestrator.omni.errors import CallError, CallErrorKind, KeyRefused, Refused
+from orchestrator.quota.rate_limiter import LimiterClosed, StopReason
+from orchestrator.survey.survey import Survey
+
+CLOCKS_APART_S: Final = 60.0
+"""A clock that is further from the server's than this is wrong."""
+
+_ROLES_ASKED: Final = 100
+_ENOUGH: Final = "CONNECTION_ADMIN"
+_MAYBE_ENOUGH: Final = "MODELER"
+
+
+class Health(StrEnum):
+    """How a part of the set-up is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """One part of the set-up: `what` is a word for it, `instance` whose it is, `fix` what to do if it is not ok."""
+
+    what: str
+    health: Health
+    words: str
+    instance: str | None = None
+    fix: str = ""
+
+
+async def examine(manifest: Manifest, context: Context, *, state: str | None = None) -> tuple[Examined, ...]:
+    """Examine what a run of `manifest` needs: one small read for each instance, paid from its key's budget."""
+    for secret in manifest.secrets:
+        context.redactor.add(secret)
+    found: list[Examined] = []
+    with ExitStack() as stack:
+        opened: State | None = None
+        try:
+            opened = stack.enter_context(open_state(context, state))
+        except OmniRefreshError as error:
+            fix = "name a folder of a local disk that you may write to: OMNI_REFRESH_STATE_DIR"
+            in_folder = Examined(what="state", health=Health.ERROR, words=str(error), fix=fix)
+        else:
+            runs = len(opened.journal.runs())
+            words = f"{opened.folder} can be written ({runs} earlier run{'' if runs == 1 else 's'})"
+            in_folder = Examined(what="state", health=Health.OK, words=words)
+        access = make_access(context, manifest.instances, opened)
+        async with Survey(manifest.instances, access) as survey:
+            for instance in manifest.instances.values():
+                found += [each async for each in _examine_instance(instance, manifest, survey, context)]
+    return (*found, in_folder)
+
+
+async def _examine_instance(
+    instance: Instance, manifest: Manifest, survey: Survey, context: Context
+) -> AsyncIterator[Examined]:
+    """Yield address, key, role and clock of an instance, as far as they can be known."""
+    name, url = instance.name, instance.base_url
+    keys = ", ".join(_key_name(instance, number) for number in range(len(instance.keys)))
+    models = [e.model_id for e in manifest.entries if e.instance == name and e.enabled and e.model_id is not None]
+    began_at = context.clock.now()
+    who: WhoAmI | None = None
+    error: CallError | None = None
+    try:
+        calls = await survey.calls(name)
+        reader = await survey.look_up(name)
+        asked = tuple(dict.fromkeys(models))[:_ROLES_ASKED]
+        try:
+            who = await reader.read(lambda key: calls.client.whoami(asked, key))
+        except Refused as refused:
+            error = refused
+    except (LimiterClosed, CallError, UsageError) as failed:
+        if not (isinstance(failed, LimiterClosed) and failed.reason is StopReason.KEYS_REFUSED):
+            words = survey.why(failed) if isinstance(failed, LimiterClosed) else str(failed)
+            fix = f"look at the address ({instance.base_url_place or 'base_url'}), the network and the proxy variables"
+            yield _of(instance, "address", Health.ERROR, f"{url} does not answer: {words}", fix)
+            return
+        error = KeyRefused(CallErrorKind.KEY_REFUSED, failed.detail)
+    took_s = context.clock.now() - began_at
+    yield _of(instance, "address", Health.OK, f"{url} answers, in {took_s:.1f} s")
+    if isinstance(error, KeyRefused):
+        fix = f"set {keys} to a key that is valid on {url}; keys are made in Omni under Settings, API keys"
+        yield _of(instance, "key", Health.ERROR, f"the server refused {keys}", fix)
+    else:
+        scope = f", scope {who.key_scope}" if who is not None and who.key_scope else ""
+        yield _of(instance, "key", Health.OK, f"{keys}{scope}")
+        yield _role(instance, who, error, asked=bool(models))
+    server = calls.client.server_time
+    if server is not None:
+        apart_s = abs((server - context.clock.utcnow()).total_seconds())
+        if apart_s <= CLOCKS_APART_S:
+            yield _of(instance, "clock", Health.OK, f"{apart_s:.0f} s from the server's")
+        else:
+            words = f"{apart_s:.0f} s from the server's: times in reports are wrong, and certificates may be refused"
+            yield _of(
+                instance, "clock", Health.WARNING, words, "synchronize the clock, for example timedatectl set-ntp true"
+            )
+
+
+def _role(instance: Instance, who: WhoAmI | None, error: CallError | None, *, asked: bool) -> Examined:
+    need = "a refresh needs Connection Admin, or Modeler if the connection has one shared model"
+    if who is None:
+        words = f"the roles on the models cannot be read: {error}"
+        return _of(
+            instance, "role", Health.WARNING, words, "see which model is not visible: omni-refresh check --online"
+        )
+    roles = sorted({role.base_role.upper() for role in who.roles if role.base_role is not None})
+    if not roles:
+        words = f"organization role {who.org_role or 'unknown'}"
+        rest = "" if asked else "; the role on a model is examined if the manifest names its id"
+        return _of(instance, "role", Health.OK, words + rest)
+    words = f"{', '.join(roles)} on the models of the manifest"
+    if roles == [_ENOUGH]:
+        return _of(instance, "role", Health.OK, words)
+    only_maybe = set(roles) <= {_ENOUGH, _MAYBE_ENOUGH}
+    return _of(instance, "role", Health.WARNING if only_maybe else Health.ERROR, words, need)
+
+
+def _of(instance: Instance, what: str, health: Health, words: str, fix: str = "") -> Examined:
+    return Examined(what=what, health=health, words=words, instance=instance.name, fix=fix)
+
+
+def _key_name(instance: Instance, number: int) -> str:
+    source = instance.keys[number].source
+    return source.text or str(source.file)
+
+
+def exit_code_of(examined: Sequence[Examined]) -> int:
+    """3 if a key was refused, 1 if something else is wrong, else 0."""
+    errors = [each for each in examined if each.health is Health.ERROR]
+    if any(each.what == "key" for each in errors):
+        return 3
+    return 1 if errors else 0

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 
 from orchestrator import __version__
-from orchestrator.cli.command_line import SectionedCommand
+from orchestrator.cli.command_line import HELP_SECTION, SectionedCommand
 from orchestrator.cli.main import EXAMPLES, global_options
 from tests.docs.cli_reference import each_command, program
 from tests.house.tree import ROOT
@@ -53,7 +53,7 @@ def render_man_page(group: click.Group) -> str:
         lines += [f"{_escape(' '.join(command.collect_usage_pieces(within)))}", ".PP"]
         for paragraph in (command.help or "").split("\n\n"):
             lines += [*_text(paragraph), ".PP"]
-        own = [p for p in command.params if getattr(p, "section", None) != global_options()[0].section]
+        own = [p for p in command.params if getattr(p, "section", None) != HELP_SECTION]
         lines += _options(within, own)
     lines += [".SH EXIT STATUS", *_text(exits.removeprefix("Exit codes: "))]
     lines.append(".SH ENVIRONMENT")
@@ -68,7 +68,7 @@ def render_man_page(group: click.Group) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _options(context: click.Context, params: list[click.Parameter] | tuple[click.Parameter, ...]) -> Iterator[str]:
+def _options(context: click.Context, params: Sequence[click.Parameter]) -> Iterator[str]:
     for param in params:
         record = param.get_help_record(context)
         if isinstance(param, click.Option) and record is not None:

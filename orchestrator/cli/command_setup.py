@@ -79,18 +79,14 @@ def read_manifest(options: Mapping[str, Any], *, with_keys: bool = True) -> Mani
     from orchestrator.app.overrides import one_off_manifest
     from orchestrator.manifest.load import load_manifest
 
-    path, models = options["manifest"], options["models"]
-    if path is not None and models:
-        raise UsageError("give a manifest or --model, not both: --select picks models of a manifest")
+    path = options["manifest"]
     if path is not None:
         for name in ("schemas", "tables", "branch"):
             if options[name]:
                 raise UsageError(f"--{name.removesuffix('s')} belongs to --model: a manifest says it for each model")
         return load_manifest(path, environ=os.environ, with_keys=with_keys)
-    if not models:
-        raise UsageError("name a manifest, or a model with --model NAME")
     return one_off_manifest(
-        models,
+        options["models"],
         schemas=options["schemas"],
         tables=options["tables"],
         branch=options["branch"],

@@ -100,7 +100,7 @@ def manifest_argument(command: F) -> F:
 
 def target_options(command: F) -> F:
     """The manifest's path, or --model, --schema, --table and --branch instead of it."""
-    command = click.argument("manifest", metavar="[MANIFEST]", type=PATH, required=False)(command)
+    command = click.argument("manifest", metavar="[MANIFEST]", type=PATH, required=False, callback=_or_model)(command)
     for decorate in (
         _only_typed("--branch", metavar="NAME", help="With --model: refresh this branch."),
         _only_typed(
@@ -113,6 +113,7 @@ def target_options(command: F) -> F:
             "--model",
             "models",
             multiple=True,
+            is_eager=True,
             metavar="NAME",
             help="Instead of a manifest: this model, by name or id, of the instance of OMNI_BASE_URL and OMNI_API_TOKEN. "
             "Repeatable.",
@@ -120,6 +121,15 @@ def target_options(command: F) -> F:
     ):
         command = decorate(command)
     return in_section("One model, without a manifest", command)
+
+
+def _or_model(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    del param
+    if value is not None and ctx.params.get("models"):
+        raise click.UsageError("give a manifest or --model, not both: --select picks models of a manifest", ctx)
+    if value is None and not ctx.params.get("models") and not ctx.resilient_parsing:
+        raise click.UsageError("name a manifest, or a model with --model NAME", ctx)
+    return value
 
 
 def override_options(command: F) -> F:

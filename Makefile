@@ -112,6 +112,8 @@ lock: $(LOCKED) ## pin the newest versions anew: ARGS="--upgrade-package aiohttp
 	@$(COMPILE) $(or $(ARGS),--upgrade) $(EXTRAS) --group dev --output-file requirements/dev.txt pyproject.toml >/dev/null
 	@$(COMPILE) $(or $(ARGS),--upgrade) $(EXTRAS) --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml >/dev/null
 	@$(COMPILE) $(or $(ARGS),--upgrade) $(EXTRAS) --group pyproject.toml:airflow --constraint requirements/runtime.txt --output-file requirements/airflow.txt pyproject.toml >/dev/null
+	@$(COMPILE) $(or $(ARGS),--upgrade) --group pyproject.toml:package --output-file requirements/package.txt >/dev/null
+	@$(COMPILE) $(or $(ARGS),--upgrade) --group pyproject.toml:build --constraint requirements/package.txt --output-file requirements/build.txt >/dev/null
 	@$(COMPILE) $(or $(ARGS),--upgrade) --group pyproject.toml:lock --output-file requirements/uv.txt >/dev/null
 	@$(COMPILE) $(or $(ARGS),--upgrade) --group pyproject.toml:site --output-file requirements/site.txt >/dev/null
 	@git --no-pager diff --stat -- requirements

@@ -147,7 +147,8 @@ def test_the_image_is_built_step_by_step(tmp_path: Path) -> None:
             done = subprocess.run(["sh", "-ec", command], cwd=work, check=False, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr
     program = Path(folders["/opt/omni-refresh"]) / "bin" / "omni-refresh"
-    run = [program, "run", ROOT / "configs" / "nightly.yaml", "--simulate", "--quiet", "--report", tmp_path / "r.json"]
+    manifest, report = str(ROOT / "configs" / "nightly.yaml"), str(tmp_path / "r.json")
+    run = [str(program), "run", manifest, "--simulate", "--quiet", "--report", report]
     assert subprocess.run(run, cwd=tmp_path, check=False, capture_output=True).returncode == 0
     assert not list(Path(folders["/opt/omni-refresh"]).glob("lib/*/site-packages/pip"))
 

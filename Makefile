@@ -39,7 +39,7 @@ SHELL := /bin/sh
 .SHELLFLAGS := -ec
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types coverage airflow bench format lock clean site
+.PHONY: help demo test check lint types coverage airflow package audit bench format lock clean site
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -77,15 +77,41 @@ types: $(READY)
 coverage: $(READY) ## the tests once more, and which lines and branches they reach; 95 % is the least
 	@$(PYTEST) --timeout 120 --cov --cov-report=term $(ARGS)
 
-.venv-airflow/.ready: requirements/airflow.txt $(READY)
-	@echo "making .venv-airflow"
-	@$(PYTHON) -m venv --clear .venv-airflow
-	@$(call quietly,.venv-airflow/bin/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement requirements/airflow.txt)
+# Environments for one purpose each, from a lock of their own: .venv-airflow, .venv-package
+.venv-%/.locked: requirements/%.txt
+	@echo "making .venv-$*"
+	@$(PYTHON) -m venv --clear .venv-$*
+	@mkdir -p .venv
+	@$(call quietly,.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes --only-binary :all: --requirement $<)
+	@touch $@
+
+.venv-airflow/.ready: .venv-airflow/.locked pyproject.toml
 	@$(call quietly,.venv-airflow/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .)
 	@touch $@
 
-airflow: .venv-airflow/.ready ## the operator in a real Airflow, which has an environment of its own
+airflow: $(READY) .venv-airflow/.ready ## the operator in a real Airflow, which has an environment of its own
 	@AIRFLOW=$$(pwd -P)/.venv-airflow/bin/airflow $(BIN)/python -m pytest --numprocesses 0 tests/airflow/real_airflow.py $(ARGS)
+
+package: .venv-package/.locked ## wheel, source distribution, bill of materials and checksums in dist/
+	@rm -rf dist
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) .venv-package/bin/python -m build --no-isolation
+	@.venv-package/bin/twine check --strict dist/*
+	@.venv-package/bin/check-wheel-contents dist/*.whl
+	@.venv-package/bin/python -W ignore -m cyclonedx_py requirements requirements/runtime.txt --pyproject pyproject.toml \
+		--output-reproducible --of JSON --output-file dist/sbom.cdx.json
+	@cd dist && shasum -a 256 * >SHA256SUMS && cat SHA256SUMS
+
+# pip-audit says which packages its service did not answer for; the rest needs no network.
+audit: .venv-package/.locked ## workflows, pipelines and Kubernetes objects against their schemas; known vulnerabilities of the lock
+	@.venv-package/bin/zizmor --offline --quiet .github action.yml configs/github/*.yml
+	@.venv-package/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml configs/github/*.yml
+	@.venv-package/bin/check-jsonschema --builtin-schema vendor.github-actions action.yml
+	@.venv-package/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@.venv-package/bin/check-jsonschema --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci configs/gitlab/*.yml
+	@.venv-package/bin/check-jsonschema --builtin-schema vendor.azure-pipelines --data-transform azure-pipelines \
+		--regex-variant python configs/azure/*.yml
+	@.venv-package/bin/kubernetes-validate --strict --quiet configs/kubernetes/cronjob.yaml configs/kubernetes/state.yaml
+	@.venv-package/bin/pip-audit --disable-pip --require-hashes --requirement requirements/runtime.txt
 
 bench: $(READY) ## the benchmarks, in virtual time
 	@$(BIN)/python -m benchmarks $(ARGS)

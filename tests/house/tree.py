@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "orchestrator"
 
 _LEFT_OUT = {
-    *(".git", ".venv", ".venv-airflow", "build", "dist", "htmlcov", "__pycache__"),
+    *(".git", ".venv", ".venv-airflow", ".venv-package", "build", "dist", "htmlcov", "__pycache__"),
     *(".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
 }
 

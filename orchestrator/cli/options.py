@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -262,6 +263,8 @@ def run_options(command: F) -> F:
             is_flag=True,
             help="Continue the latest run of this manifest and selection if it was cut off. Otherwise start a new run.",
         ),
+        # before the options below are given sections of their own
+        partial(in_section, "Run"),
         going_on_options,
     ):
         command = decorate(command)

@@ -68,12 +68,10 @@ class CiLog:
                 *([f"-> {short(cause.failure.hint, _TEXT)}"] if cause.failure.hint else []),
             ]
             line = lines.get(cause.outcomes[0].name)
-            self._write(github_error("\n".join(words), title=title, file=self._relative(manifest.path), line=line))
+            self._write(annotation("\n".join(words), title=title, file=self._relative(manifest.path), line=line))
         if len(causes) > MOST_ANNOTATIONS:
             rest = sum(len(cause.outcomes) for cause in causes[MOST_ANNOTATIONS - 1 :])
-            self._write(
-                github_error(f"{rest} more targets did not succeed: the report names them", title="omni-refresh")
-            )
+            self._write(annotation(f"{rest} more targets did not succeed: the report names them", title="omni-refresh"))
 
     def _open(self, title: str) -> None:
         if not self._has_sections or self._is_open:
@@ -92,11 +90,16 @@ class CiLog:
         return os.path.relpath(path, self._workspace)
 
 
-def github_error(message: str, *, title: str, file: str | None = None, line: int | None = None) -> str:
-    """Return a workflow command that annotates a run; no text can end it or add a property."""
+def annotation(
+    message: str, *, title: str, file: str | None = None, line: int | None = None, level: str = "warning"
+) -> str:
+    """Return a workflow command that annotates a run; no text can end it or add a property.
+
+    `level` is `error`, `warning` or `notice`. GitHub itself adds an error for a step that fails.
+    """
     properties: Sequence[tuple[str, str | int | None]] = (("file", file), ("line", line), ("title", title))
     given = ",".join(f"{name}={_escape_property(clean(str(value)))}" for name, value in properties if value is not None)
-    return f"::error {given}::{_escape(clean(message, keep_newlines=True))}"
+    return f"::{level} {given}::{_escape(clean(message, keep_newlines=True))}"
 
 
 def _escape(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli.ci_log import github_error
+from orchestrator.cli.ci_log import annotation
 from tests.cli.commands import call, start, write_manifest, write_scenario
 from tests.rehearsal import uuid
 
@@ -36,7 +36,7 @@ def test_github_gets_a_group_and_annotations(manifest: str, tmp_path: Path, capf
     assert lines[0] == "::group::omni-refresh m.yaml"
     assert lines[-2] == "::endgroup::"
     assert [line for line in lines if line.startswith("::")] == [lines[0], *lines[-2:]]
-    match = re.fullmatch(r"::error file=m\.yaml,line=1,title=rejected%3A m2::400 no (.*)%0A-> .*", lines[-1])
+    match = re.fullmatch(r"::warning file=m\.yaml,line=1,title=rejected%3A m2::400 no (.*)%0A-> .*", lines[-1])
     assert match is not None, lines[-1]
     assert "%250" not in lines[-1]
     assert "100%25" in lines[-1]
@@ -57,7 +57,7 @@ def test_many_causes_are_ten_annotations(tmp_path: Path, capfd: Any, monkeypatch
     done = call(capfd, "run", manifest, "--simulate", "-q")
     marks = [line for line in done.err.splitlines() if line.startswith("::")]
     assert len(marks) == 10
-    assert all(mark.startswith("::error ") for mark in marks)
+    assert all(mark.startswith("::warning ") for mark in marks)
     assert marks[-1].endswith("::3 more targets did not succeed: the report names them")
 
 
@@ -127,6 +127,6 @@ def test_a_log_file_is_no_report(manifest: str, tmp_path: Path, capfd: Any) -> N
 @given(st.text(max_size=80), st.text(max_size=80), st.text(max_size=40))
 def test_any_text_is_one_annotation(message: str, title: str, file: str) -> None:
     """No text ends an annotation, adds a property to it or begins another command."""
-    command = github_error(message, title=title, file=file, line=3)
+    command = annotation(message, title=title, file=file, line=3)
     assert len(command.splitlines()) == 1
-    assert re.fullmatch(r"::error file=[^,:]*,line=3,title=[^,:]*::.*", command)
+    assert re.fullmatch(r"::warning file=[^,:]*,line=3,title=[^,:]*::.*", command)

@@ -45,8 +45,13 @@ class Examined:
     fix: str = ""
 
 
-async def examine(manifest: Manifest, context: Context, *, state: str | None = None) -> tuple[Examined, ...]:
-    """Examine what a run of `manifest` needs: one small read for each instance, paid from its key's budget."""
+async def examine(
+    manifest: Manifest, context: Context, *, with_models: bool = True, state: str | None = None
+) -> tuple[Examined, ...]:
+    """Examine what a run of `manifest` needs: one small read for each instance, paid from its key's budget.
+
+    `with_models`: also the key's role on the models that the manifest names by id.
+    """
     for secret in manifest.secrets:
         context.redactor.add(secret)
     found: list[Examined] = []
@@ -64,17 +69,18 @@ async def examine(manifest: Manifest, context: Context, *, state: str | None = N
         access = make_access(context, manifest.instances, opened)
         async with Survey(manifest.instances, access) as survey:
             for instance in manifest.instances.values():
-                found += [each async for each in _examine_instance(instance, manifest, survey, context)]
+                named = [e.model_id for e in manifest.entries if e.instance == instance.name and e.enabled]
+                models = [model for model in named if model is not None] if with_models else []
+                found += [each async for each in _examine_instance(instance, models, survey, context)]
     return (*found, in_folder)
 
 
 async def _examine_instance(
-    instance: Instance, manifest: Manifest, survey: Survey, context: Context
+    instance: Instance, models: Sequence[str], survey: Survey, context: Context
 ) -> AsyncIterator[Examined]:
     """Yield address, key, role and clock of an instance, as far as they can be known."""
     name, url = instance.name, instance.base_url
     keys = ", ".join(_key_name(instance, number) for number in range(len(instance.keys)))
-    models = [e.model_id for e in manifest.entries if e.instance == name and e.enabled and e.model_id is not None]
     began_at = context.clock.now()
     who: WhoAmI | None = None
     error: CallError | None = None
@@ -121,7 +127,9 @@ def _role(instance: Instance, who: WhoAmI | None, error: CallError | None, *, as
         return _of(
             instance, "role", Health.WARNING, words, "see which model is not visible: omni-refresh check --online"
         )
-    roles = sorted({role.base_role.upper() for role in who.roles if role.base_role is not None})
+    # without models the server lists any that the key has a role on
+    listed = who.roles if asked else ()
+    roles = sorted({role.base_role.upper() for role in listed if role.base_role is not None})
     if not roles:
         words = f"organization role {who.org_role or 'unknown'}"
         rest = "" if asked else "; the role on a model is examined if the manifest names its id"

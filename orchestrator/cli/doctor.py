@@ -33,7 +33,7 @@ def command(*, manifest: str | None, as_json: bool, **log: Any) -> int:
 
     setup = set_up(log)
     loaded = environment_manifest(setup.context) if manifest is None else load_manifest(manifest, environ=os.environ)
-    examined = asyncio.run(examine(loaded, setup.context))
+    examined = asyncio.run(examine(loaded, setup.context, with_models=manifest is not None))
     redact = setup.context.redactor.redact
     if as_json:
         names = ("what", "instance", "health", "words", "fix")

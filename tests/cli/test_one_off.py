@@ -172,7 +172,10 @@ def test_doctor_finds_a_good_set_up(instance: str, capfd: Any, monkeypatch: pyte
     assert list(found) == ["address", "key", "role", "clock", "state"]
     assert {verdict for verdict, _ in found.values()} == {"ok"}, done.out
     assert found["key"][1].startswith("${OMNI_API_TOKEN}")
+    assert found["role"][1].startswith("organization role ")
     assert done.code == 0
+    write_manifest(Path(), PLAIN, instances={"sim": {"base_url": instance, "api_keys": ["${OMNI_API_TOKEN}"]}})
+    assert examined(call(capfd, "doctor", "m.yaml"))["role"] == ("ok", "CONNECTION_ADMIN on the models of the manifest")
 
 
 def test_doctor_says_what_to_do(instance: str, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -245,6 +247,29 @@ def test_workflows_start_without_rights() -> None:
     """Each workflow gives its token no rights at its top; its jobs ask for what they need."""
     for path in [*(ROOT / ".github" / "workflows").glob("*.yml"), *(ROOT / "configs" / "github").glob("*.yml")]:
         assert yaml.safe_load(path.read_text("utf-8"))["permissions"] == {}, path.name
+
+
+def test_the_hook_checks_each_manifest(workspace: Path) -> None:
+    """The pre-commit hook checks every file that it is given, and fails if one of them is wrong."""
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
+    (workspace / "wrong.omni-refresh.yaml").write_text("models: [{modell: x}]\n", encoding="utf-8")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for names, code in (
+        (["wrong.omni-refresh.yaml", "my models.yaml"], 2),
+        (["my models.yaml", "my models.yaml"], 0),
+    ):
+        ran = subprocess.run(
+            [*shlex.split(hook["entry"]), *names],
+            cwd=workspace,
+            env={**os.environ, "PATH": path, "PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == code, ran.stderr
+        assert ("did you mean `model`?" in ran.stdout + ran.stderr) is bool(code)
+    for name, wanted in (("omni-refresh.yaml", True), ("a/x.omni-refresh.yml", True), ("x.yaml", False)):
+        assert bool(re.search(hook["files"], name)) is wanted
 
 
 @needs_index

@@ -127,6 +127,8 @@ class Machine:
         self._scenario = scenario
         self._stack = AsyncExitStack()
         self._count = 0
+        self.families: dict[str, str] = {}
+        """For each root the first root of its chain of retries: the user agent of all calls of that chain."""
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -227,6 +229,11 @@ class Machine:
         with closing(self._journal(Death(), "")) as journal:
             return next((r.root for r in journal.runs() if r.unfinished and r.targets), None)
 
+    def models(self, root: str) -> frozenset[str]:
+        """The ids of the models that a run's manifest names."""
+        with closing(self._journal(Death(), "")) as journal:
+            return frozenset(str(entry.model_id) for entry in journal.orders(root).manifest.entries)
+
     def chain(self, root: str) -> tuple[RootRecord, ...]:
         """What the journal knows of a run and of all that retried it."""
         with closing(self._journal(Death(), "")) as journal:
@@ -274,6 +281,7 @@ class Machine:
     ) -> Night:
         manifest = orders.manifest
         death = death or Death()
+        family = self.families.setdefault(new.root, self.families.get(new.origin or "", new.root))
         clock, loop = self.clock, asyncio.get_running_loop()
         journal = self._journal(death, boot)
         owner = LocalProcess.enter(self.folder, run=new.id, since=clock.utcnow(), now=clock.now, boot=boot)
@@ -305,7 +313,7 @@ class Machine:
                     rng=Random(0),
                     observer=witness,
                     recorder=recorder,
-                    open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent="machine", direct=True),
+                    open_client=lambda i: OmniClient(i, utcnow=clock.utcnow, user_agent=family, direct=True),
                     ledger=lambda i, _: MemoryWindow(i.rate_limit.per_s),
                     redact=str,
                     settings=settings or RunSettings(),

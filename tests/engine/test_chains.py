@@ -1,6 +1,7 @@
-"""Chains of runs, stops, kills, resumes and retries, beside other manifests on the same connections.
+"""Chains of runs, stops, kills, resumes and retries, alone and beside others: runs of the same manifest, and of another
+manifest on the same connections.
 
-The server's log is the judge of what was started; the journal tells which of it the program knew.
+The simulated server's log decides what was started; the journal shows which of it the program knew.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from orchestrator.engine.outcome import Status
 from orchestrator.engine.run_context import RunSettings
 from orchestrator.journal.records import CallStatus, StoredCall
 from orchestrator.simulator import virtual
-from orchestrator.simulator.call_log_checks import overlaps
+from orchestrator.simulator.call_log_checks import known_at, overlaps
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from tests.machine import Death, Machine, Night, quick_folder
@@ -89,13 +90,18 @@ class Chains:
         return {}
 
     async def step(self) -> None:
-        """One of all the things that may happen next."""
+        """Do one of the things that may happen next: a new run, two runs at once, a resume, a retry."""
         machine, rng = self.machine, self.rng
         kind, unfinished = rng.random(), machine.unfinished()
         if kind < 0.25 or not self.roots:
             self.nights.append(await machine.run(manifest=rng.choice(MANIFESTS), **self._end()))
-        elif kind < 0.4:
-            self.nights += await asyncio.gather(*(machine.run(manifest=m, **self._end()) for m in MANIFESTS))
+        elif kind < 0.45:
+            beside = machine.run(manifest=rng.choice(MANIFESTS), **self._end())
+            if unfinished is not None and rng.random() < 0.3:
+                other = machine.resume(unfinished, **self._end())
+            else:
+                other = machine.run(manifest=rng.choice(MANIFESTS), **self._end())
+            self.nights += await asyncio.gather(beside, other)
         elif kind < 0.65 and unfinished is not None:
             self.nights.append(await machine.resume(unfinished, **self._end()))
         else:
@@ -144,6 +150,7 @@ def test_any_chain_sends_nothing_twice_and_loses_nothing(seed: int) -> None:
                     good = [c for c in calls if c.job_id is not None and c.model_id not in failing]
                     assert not good or good[0].is_last, (root, sender)
                 assert chains.left(root) <= failing
+            check_log(machine, failing)
             at_once = overlaps(machine.calls)
             assert not [one for one, _ in at_once if one.job_id in known or one.model_id != uuid(3)]
             started = {call.job_id for call in machine.started}
@@ -155,6 +162,18 @@ def test_any_chain_sends_nothing_twice_and_loses_nothing(seed: int) -> None:
 
     with quick_folder() as folder:
         virtual.run(main(folder))
+
+
+def check_log(machine: Machine, failing: Collection[str]) -> None:
+    """Check in the server's log that each chain refreshed each model of its manifest, and nothing again that it saw succeed."""
+    first_told = known_at(machine.calls)
+    for family in set(machine.families.values()):
+        mine = [call for call in machine.started if call.user_agent == family]
+        for model_id in machine.models(family).difference(failing):
+            starts = [call for call in mine if call.model_id == model_id]
+            assert starts, (family, model_id)
+            told = [first_told[job].t_s for job in (c.job_id for c in starts) if job is not None and job in first_told]
+            assert all(call.t_s < min(told, default=call.t_s + 1) for call in starts), (family, model_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.app.state import State
+from orchestrator.engine.outcome import known_status
 from orchestrator.errors import UsageError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.records import RunRecord
@@ -22,7 +23,6 @@ from orchestrator.values import format_stamp
 
 _LISTED: Final = 5
 _NAMES_LISTED: Final = 3
-_GOOD: Final = frozenset({"succeeded", "accepted", "skipped"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +171,12 @@ def _elsewhere(journal: Journal, runs: Sequence[RunRecord], here: str | None, co
 
 def _what_failed(journal: Journal, record: RunRecord) -> str:
     """Which targets of a run did not succeed, the first few by name."""
-    bad = [t.name for t in journal.past_targets(record.root) if _status(t.outcome) not in _GOOD]
+    bad = [t.name for t in journal.past_targets(record.root) if not _is_good(t.outcome)]
     more = f" and {len(bad) - _NAMES_LISTED} more" if len(bad) > _NAMES_LISTED else ""
     cut = "cut off; " if record.unfinished else ""
     return cut + (f"not done: {', '.join(bad[:_NAMES_LISTED])}{more}" if bad else "all succeeded")
 
 
-def _status(outcome: Mapping[str, object] | None) -> object:
-    return None if outcome is None else outcome.get("status")
+def _is_good(outcome: Mapping[str, object] | None) -> bool:
+    status = known_status((outcome or {}).get("status"))
+    return status is not None and status.is_good

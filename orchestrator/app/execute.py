@@ -33,7 +33,7 @@ from orchestrator.engine.events import (
     TargetFinished,
 )
 from orchestrator.engine.failure import in_rehearsal
-from orchestrator.engine.outcome import Outcome, Status
+from orchestrator.engine.outcome import Outcome, Status, known_status
 from orchestrator.engine.recorder import JournalRecorder
 from orchestrator.engine.restore import EarlierResults, is_open
 from orchestrator.engine.run import Run, RunResult
@@ -221,16 +221,20 @@ def _run_context(
 
 def _past(prepared: PreparedRun, state: State) -> EarlierResults:
     run, journal = prepared.record, state.journal
-    earlier = journal.earlier(run.manifest_identity, before=run.root, names=[e.name for e in prepared.selected])
-    recent = journal.recent(
-        run.manifest_identity, before=run.root, names=[e.name for e in prepared.selected], count=RECENT_RESULTS
+    names = [entry.name for entry in prepared.selected]
+    earlier = journal.earlier(
+        run.manifest_identity,
+        before=run.root,
+        names=names,
+        good=[status for status in Status if status.was_refreshed],
+        silent=[status for status in Status if status.says_nothing],
     )
-    known = {status.value: status for status in Status}
+    recent = journal.recent(run.manifest_identity, before=run.root, names=names, count=RECENT_RESULTS)
     return EarlierResults(
-        statuses={name: known[past.status] for name, past in earlier.items() if past.status in known},
+        statuses={name: status for name, past in earlier.items() if (status := known_status(past.status)) is not None},
         failing_since={name: past.failing_since for name, past in earlier.items() if past.failing_since is not None},
         began_at=journal.run(run.root).began_at,
-        recent={name: tuple(known[s] for s in statuses if s in known) for name, statuses in recent.items()},
+        recent={name: tuple(filter(None, map(known_status, words))) for name, words in recent.items()},
     )
 
 

@@ -8,17 +8,15 @@ from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
 from statistics import median
-from typing import Any, Final
+from typing import Any
 
 from orchestrator.app.choose_run import runs_of_manifest
 from orchestrator.app.state import State
+from orchestrator.engine.outcome import Status, known_status
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.past import PastTarget
 from orchestrator.journal.records import RunRecord
 from orchestrator.values import format_stamp
-
-_GOOD: Final = frozenset({"succeeded", "accepted"})
-_SAYS_NOTHING: Final = frozenset({"skipped", "interrupted", "not_started"})
 
 
 def make_history(
@@ -115,13 +113,17 @@ def _outcome_row(target: PastTarget) -> dict[str, Any]:
 
 
 def _model_row(name: str, course: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How a target fared, `course` the latest first: how long its own refreshes take, from those that succeeded; how often
-    its outcome changed between good and bad (`flips`), and what it failed of, most often first.
+    """Return the statistics of a target's runs, given in `course`, the latest first.
+
+    Durations are those of its own refreshes that succeeded. `flips` is how often its outcome changed between good and bad,
+    `causes` its kinds of errors, most often first.
     """
     own = [step for step in course if step["covered_by"] is None and step["duration_s"] is not None]
-    durations = [float(step["duration_s"]) for step in own if step["status"] == "succeeded"]
-    told = [step["status"] in _GOOD for step in course if step["status"] not in _SAYS_NOTHING]
-    kinds = Counter(step["error_kind"] for step in course if step["error_kind"] and step["status"] not in _SAYS_NOTHING)
+    durations = [float(step["duration_s"]) for step in own if step["status"] == Status.SUCCEEDED]
+    results = [(known_status(step["status"]), step["error_kind"]) for step in course]
+    results = [(status, kind) for status, kind in results if status is None or not status.says_nothing]
+    good = [status is not None and status.was_refreshed for status, _ in results]
+    kinds = Counter(kind for _, kind in results if kind)
     latest = course[0]
     return {
         "name": name,
@@ -133,8 +135,8 @@ def _model_row(name: str, course: Sequence[Mapping[str, Any]]) -> dict[str, Any]
         "median_s": round(median(durations), 3) if durations else None,
         "shortest_s": min(durations, default=None),
         "longest_s": max(durations, default=None),
-        "bad": told.count(False),
-        "flips": sum(now != before for now, before in pairwise(told)),
+        "bad": good.count(False),
+        "flips": sum(now != before for now, before in pairwise(good)),
         "causes": dict(kinds.most_common()),
         "durations_s": durations[::-1],
         "course": [{key: value for key, value in step.items() if key != "manifest"} for step in course],

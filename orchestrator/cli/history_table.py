@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.console import Console
+from orchestrator.engine.outcome import Status, known_status
 from orchestrator.report.causes import short
 from orchestrator.report.wording import text_console, took
 from orchestrator.text import clean
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_STYLES: Final = {"succeeded": "green", "accepted": "cyan", "skipped": "dim"}
+_STYLES: Final[Mapping[Status | None, str]] = {
+    Status.SUCCEEDED: "green",
+    Status.ACCEPTED: "cyan",
+    Status.SKIPPED: "dim",
+}
 _STACKED_BELOW: Final = 100
 _FEW_COLUMNS_BELOW: Final = 72
 _TREND_STEPS: Final = 10
@@ -115,9 +120,10 @@ def _flaky(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
 
 
 def _mark(status: str | None) -> str:
-    if status in ("succeeded", "accepted"):
-        return "."
-    return "-" if status in ("skipped", "interrupted", "not_started", None) else "x"
+    known = known_status(status)
+    if status is None or (known is not None and known.says_nothing):
+        return "-"
+    return "." if known is not None and known.was_refreshed else "x"
 
 
 def _course(row: Mapping[str, Any], width: int, *, drawn: bool) -> Text:
@@ -139,7 +145,7 @@ def _course(row: Mapping[str, Any], width: int, *, drawn: bool) -> Text:
         text.append(_status(step["status"]) + Text(" " * (_STATUS_WIDTH - len(_word(step["status"])) + 2)))
         cells = 0 if not spent or not longest else max(1, round(room * spent / longest))
         bar = ("█" if drawn else "#") * cells
-        text.append(bar, style=_STYLES.get(step["status"], "red"))
+        text.append(bar, style=_STYLES.get(known_status(step["status"]), "red"))
         text.append(f"{' ' * (room - cells)}  {_took(spent):>6}")
         why = f"by the refresh of {step['covered_by']}" if step["covered_by"] else (step["message"] or "")
         if why and left >= _MESSAGE_FROM:
@@ -158,7 +164,7 @@ def _spark(durations: Sequence[float]) -> str:
 def _status(status: str | None) -> Text:
     from rich.text import Text
 
-    return Text(_word(status), style=_STYLES.get(status or "", "red"))
+    return Text(_word(status), style=_STYLES.get(known_status(status), "red"))
 
 
 def _word(status: str | None) -> str:

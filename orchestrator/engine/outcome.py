@@ -63,6 +63,16 @@ class Status(StrEnum):
         """Whether no refresh was started, because no call was sent or because it was refused."""
         return self.group in (StatusGroup.NOT_SENT, StatusGroup.REFUSED)
 
+    @property
+    def was_refreshed(self) -> bool:
+        """Whether the server accepted or finished a refresh and nothing is known to have gone wrong."""
+        return self.is_good and not self.says_nothing
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the status is no result of the target: it was left out, or its run stopped before the end."""
+        return self in (Status.SKIPPED, Status.INTERRUPTED, Status.NOT_STARTED)
+
 
 _GROUPS: Final = {
     Status.UNKNOWN: StatusGroup.END_UNKNOWN,
@@ -78,6 +88,14 @@ _GROUPS: Final = {
     Status.SUCCEEDED: StatusGroup.GOOD,
     Status.SKIPPED: StatusGroup.GOOD,
 }
+
+
+_BY_WORD: Final = {status.value: status for status in Status}
+
+
+def known_status(word: object) -> Status | None:
+    """Return the status that a stored word names; None if there is none, or another version wrote it."""
+    return _BY_WORD.get(word) if isinstance(word, str) else None
 
 
 MESSAGE_LIMIT: Final = 2000

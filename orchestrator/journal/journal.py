@@ -207,9 +207,20 @@ class Journal:
         self._database.follow(run)
         return Steps(self._database, root=root, run=run, ages=self._ages, clock=self._clock, first_call=first)
 
-    def earlier(self, manifest_identity: str, *, before: str, names: Iterable[str]) -> dict[str, Earlier]:
-        """What became of targets, by name, in the manifest's runs before that of the root `before`."""
-        return read_earlier(self._database, manifest_identity, before=before, names=names)
+    def earlier(
+        self,
+        manifest_identity: str,
+        *,
+        before: str,
+        names: Iterable[str],
+        good: Collection[str],
+        silent: Collection[str],
+    ) -> dict[str, Earlier]:
+        """Return the last result of targets, by name, in the manifest's runs before that of the root `before`.
+
+        `good` are the statuses that end a streak of failures, `silent` those that are no result.
+        """
+        return read_earlier(self._database, manifest_identity, before=before, names=names, good=good, silent=silent)
 
     def recent(
         self, manifest_identity: str, *, before: str, names: Iterable[str], count: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -11,15 +11,22 @@ from typing import Any, Final
 from orchestrator.journal.database import Database, Row, fit
 from orchestrator.journal.records import Earlier
 
-_GOOD: Final = ("succeeded", "accepted")
+_REFUSED_KEY: Final = "key_refused"
 
 
 def read_earlier(
-    database: Database, manifest_identity: str, *, before: str, names: Iterable[str]
+    database: Database,
+    manifest_identity: str,
+    *,
+    before: str,
+    names: Iterable[str],
+    good: Collection[str],
+    silent: Collection[str],
 ) -> dict[str, Earlier]:
-    """What became of targets, by name, in runs of the same manifest before that of the root `before`.
+    """Return the last result of targets, by name, in runs of the same manifest before that of the root `before`.
 
-    What was skipped or interrupted says nothing, nor what was not started unless its key was refused.
+    `good` are the statuses that end a streak of failures. A status of `silent` is no result, except if the target's key was
+    refused.
     """
     roots = database.read(
         "SELECT id, began_at FROM runs WHERE manifest_identity = ? AND id = root AND number <"
@@ -27,13 +34,13 @@ def read_earlier(
         (fit(manifest_identity), before),
     )
     found: dict[str, Earlier] = {}
-    # those of which more is to be learned further back
+    # the names whose streak may have begun still earlier
     asked = {fit(name): name for name in names}
     for root, began_at in roots:
         if not asked:
             break
-        for kept, status in _telling_statuses(database, root):
-            name, bad = asked.get(kept), status not in _GOOD
+        for kept, status in _results(database, root, silent):
+            name, bad = asked.get(kept), status not in good
             if name is None:
                 continue
             if not bad:
@@ -45,17 +52,20 @@ def read_earlier(
     return found
 
 
-def _telling_statuses(database: Database, root: str) -> list[Row]:
+def _results(database: Database, root: str, silent: Collection[str]) -> list[Row]:
+    """Return names and statuses of a run's targets that have a result."""
+    packed = json.dumps(sorted(silent))
     rows = database.read(
-        "SELECT name, status, CASE WHEN status = 'not_started' THEN outcome END FROM targets WHERE root = ?"
-        " AND status IS NOT NULL AND status NOT IN ('skipped', 'interrupted')",
-        (root,),
+        "SELECT name, status, CASE WHEN status IN (SELECT value FROM json_each(?)) THEN outcome END FROM targets"
+        " WHERE root = ? AND status IS NOT NULL"
+        " AND (status NOT IN (SELECT value FROM json_each(?)) OR outcome LIKE ?)",
+        (packed, root, packed, f'%"{_REFUSED_KEY}"%'),
     )
     return [(name, status) for name, status, outcome in rows if outcome is None or _was_refused(json.loads(outcome))]
 
 
 def _was_refused(outcome: Mapping[str, Any]) -> bool:
-    return (outcome.get("error") or {}).get("kind") == "key_refused"
+    return (outcome.get("error") or {}).get("kind") == _REFUSED_KEY
 
 
 def read_recent(

@@ -45,7 +45,7 @@ def is_new_failure(outcome: Outcome) -> bool:
 def is_recovered(outcome: Outcome) -> bool:
     """Return whether the target was not good in the previous run and is refreshed now."""
     was_bad = outcome.previous_status is not None and not outcome.previous_status.is_good
-    return was_bad and outcome.status in (Status.SUCCEEDED, Status.ACCEPTED)
+    return was_bad and outcome.status.was_refreshed
 
 
 SIMULATED: Final = "SIMULATED"

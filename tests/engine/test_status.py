@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.engine.outcome import Outcome, Status, StatusGroup
+from orchestrator.engine.outcome import Outcome, Status, StatusGroup, known_status
 from orchestrator.engine.restore import is_open
 from orchestrator.report.findings import exit_code
 
@@ -32,3 +32,11 @@ def test_the_groups_are_these() -> None:
     }
     assert {s for s in Status if s.end_unknown} == {Status.TIMED_OUT, Status.INTERRUPTED, Status.UNKNOWN}
     assert {s for s in Status if s.is_good} == {Status.SUCCEEDED, Status.ACCEPTED, Status.SKIPPED}
+    assert {s for s in Status if s.was_refreshed} == {Status.SUCCEEDED, Status.ACCEPTED}
+    assert {s for s in Status if s.says_nothing} == {Status.SKIPPED, Status.INTERRUPTED, Status.NOT_STARTED}
+
+
+@pytest.mark.parametrize("word", ["", "melted", None, 7, *Status])
+def test_a_stored_word_is_a_status_or_none(word: object) -> None:
+    """The words that the journal holds are read as statuses; one that another version wrote is none."""
+    assert known_status(word) == (word if word in list(Status) else None)

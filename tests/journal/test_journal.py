@@ -387,5 +387,5 @@ def test_a_journal_of_the_first_version_opens(tmp_path: Path) -> None:
     assert left(steps, "label wh") == left(steps, "model m0") == ["j0"]
     (_, before) = desk.journal.runs()
     assert (before.id, before.manifest_identity, before.directory) == ("r0", "/m.yaml", None)
-    assert desk.journal.earlier("/m.yaml", before="r1", names=["t0"])["t0"].status == "failed"
+    assert desk.journal.earlier("/m.yaml", before="r1", names=["t0"], good=(), silent=())["t0"].status == "failed"
     desk.journal.close()

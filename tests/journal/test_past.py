@@ -10,6 +10,8 @@ from orchestrator.engine.outcome import Failure, Outcome, Status, make_row
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.records import Earlier, NewRun, NewTarget
 
+GOOD = [status for status in Status if status.was_refreshed]
+SILENT = [status for status in Status if status.says_nothing]
 FIRST = datetime(2026, 11, 20, 2, tzinfo=UTC)
 REFUSED = Failure(kind="key_refused", message="401", hint="renew it")
 STOPPED = Failure(kind="stopped", message='"kind": "key_refused"', hint="resume")
@@ -53,7 +55,7 @@ class Nights:
 
     def earlier(self, *names: str) -> dict[str, Earlier]:
         run = self.begin()
-        return self.journal.earlier("/m.yaml", before=run, names=names or ("t0",))
+        return self.journal.earlier("/m.yaml", before=run, names=names or ("t0",), good=GOOD, silent=SILENT)
 
 
 @pytest.fixture
@@ -83,8 +85,10 @@ def test_without_a_run_before_nothing_is_known(nights: Nights) -> None:
     """The first run of a manifest, and one of another manifest, know nothing."""
     assert nights.earlier() == {}
     nights.night(Status.FAILED)
-    assert nights.journal.earlier("/m.yaml", before=nights.begin(file="/other"), names=("t0",)).keys() == {"t0"}
-    assert nights.journal.earlier("/other", before="run-1", names=("t0",)) == {}
+    assert nights.journal.earlier(
+        "/m.yaml", before=nights.begin(file="/other"), names=("t0",), good=GOOD, silent=SILENT
+    ).keys() == {"t0"}
+    assert nights.journal.earlier("/other", before="run-1", names=("t0",), good=GOOD, silent=SILENT) == {}
 
 
 def test_a_row_goes_back_to_its_first_run(nights: Nights) -> None:
@@ -123,7 +127,9 @@ def test_later_runs_and_resumed_ones(nights: Nights) -> None:
     nights.settle(0, Status.INTERRUPTED)
     nights.begin(root=1)
     nights.settle(0, Status.SUCCEEDED)
-    assert nights.journal.earlier("/m.yaml", before="run-1", names=("t0",)) == since(Status.FAILED, 0)
+    assert nights.journal.earlier("/m.yaml", before="run-1", names=("t0",), good=GOOD, silent=SILENT) == since(
+        Status.FAILED, 0
+    )
     assert nights.earlier() == since(Status.SUCCEEDED, None)
 
 

@@ -18,7 +18,7 @@ SOURCES := orchestrator tests $(wildcard benchmarks)
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 # Every extra but `airflow`, whose users have an Airflow of their own; requirements/airflow.txt is for its tests.
-EXTRAS := --extra notify
+EXTRAS := --extra notify --extra postgres
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 # Variables of the caller that would change what is installed or how Python runs do not reach the recipes. Those that say where

@@ -48,7 +48,12 @@ class Place:
         return name
 
     def start(
-        self, *args: str, state: str = "state", key: str = "bench-key", stdout: int = subprocess.DEVNULL
+        self,
+        *args: str,
+        state: str = "state",
+        key: str = "bench-key",
+        stdout: int = subprocess.DEVNULL,
+        environ: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a command; it talks to nobody."""
         return subprocess.Popen(
@@ -56,9 +61,11 @@ class Place:
             cwd=self.folder,
             env={
                 **_environment(),
+                "PYTHONPATH": os.pathsep.join([str(self.folder), *sys.path]),
                 "OMNI_REFRESH_LOG_FORMAT": "json",
                 "OMNI_REFRESH_STATE_DIR": str(self.folder / state),
                 "BENCH_KEY": key,
+                **(environ or {}),
             },
             stdin=subprocess.DEVNULL,
             stdout=stdout,

@@ -1,30 +1,150 @@
 """`python -m benchmarks.shared_key`: several processes, one key, a strict server; is anything throttled, anything wasted?
 
 The share of the budget is counted over the whole windows from the first call until the last refresh call was sent: while
-refreshes wait, each window should be full.
+refreshes wait, each window should be full. With `--store postgres` each process has a home of its own, as on a machine of its
+own, and shares only a PostgreSQL server; then workers can be killed or stopped, the server restarted, and clocks set wrong.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
+import subprocess
+import time
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from benchmarks.processes import Place, model_id, place
+from orchestrator.simulator.calls import Call
+from tests.journal.postgres_server import Server, running_server
+
+_SKEW = """
+import os, time
+_shift, _time = float(os.environ.get("BENCH_CLOCK_SHIFT", "0")), time.time
+time.time = lambda: _time() + _shift
+"""
+
+
+@dataclass(slots=True)
+class Worker:
+    """A process with its part of the models. A killed one is started again under the same key: it continues its run."""
+
+    where: Place
+    number: int
+    url: str | None
+    shift_s: float
+    process: subprocess.Popen[bytes] = field(init=False)
+    killed: int = 0
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        name = f"w{self.number}"
+        home = self.where.folder / name
+        home.mkdir(exist_ok=True)
+        more = {"HOME": str(home), "BENCH_CLOCK_SHIFT": str(self.shift_s)}
+        if self.url is not None:
+            more |= {"OMNI_REFRESH_STATE": self.url, "OMNI_REFRESH_KEY": name, "OMNI_REFRESH_ON_OVERLAP": "wait"}
+        self.process = self.where.start("run", f"m{self.number}.yaml", "--report", f"r{self.number}.json", environ=more)
+
+    def kill(self) -> None:
+        """Kill it and start it again."""
+        self.process.kill()
+        self.process.communicate()
+        self.killed += 1
+        self.start()
 
 
 def main() -> int:
-    """Run the processes side by side, and tell."""
+    """Run the processes side by side, and report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shared_key", description=__doc__)
     parser.add_argument("--processes", type=int, default=4, help="how many share the key [4]")
     parser.add_argument("--models", type=int, default=400, help="how many models they refresh together [400]")
     parser.add_argument("--requests", type=int, default=60, help="calls in a window [60]")
     parser.add_argument("--per", type=float, default=10.0, help="the window's length in seconds [10]")
+    parser.add_argument("--store", choices=["folder", "postgres"], default="folder", help="what they share [folder]")
+    parser.add_argument("--kill-every", type=float, default=0.0, help="kill a worker each so many seconds, in turn")
+    parser.add_argument(
+        "--restart-at", type=float, default=0.0, help="restart the server at once after so many seconds"
+    )
+    parser.add_argument("--stop-for", type=float, default=0.0, help="stop a worker (SIGSTOP) for so many seconds")
+    parser.add_argument(
+        "--skew", type=float, default=0.0, help="set the clocks of half of the workers wrong, in seconds"
+    )
     chosen = parser.parse_args()
     limit = {"kind": "sliding", "requests": chosen.requests, "per": chosen.per, "count_refused": True}
-    with place(default_model={"duration": [1.0, 5.0]}, limit=limit, latency=[0.005, 0.05]) as where:
-        codes = _run(where, chosen.processes, chosen.models, chosen.requests, chosen.per)
+    with ExitStack() as stack:
+        where = stack.enter_context(place(default_model={"duration": [1.0, 5.0]}, limit=limit, latency=[0.005, 0.05]))
+        url, server = None, None
+        if chosen.store == "postgres":
+            from orchestrator.journal.postgres import initialise
+
+            server = stack.enter_context(running_server({"fsync": "on"}))
+            url = server.new_database()
+            initialise(url, salt="00")
+            server.sql("DELETE FROM omni_refresh.slots", url.rpartition("/")[2])
+
+        (where.folder / "sitecustomize.py").write_text(_SKEW)
+        workers = [
+            Worker(where, n, url, chosen.skew * (1 if n % 4 == 0 else -1 if n % 4 == 1 else 0))
+            for n in range(chosen.processes)
+        ]
+        _write_manifests(where, chosen.processes, chosen.models, chosen.requests, chosen.per)
+        for worker in workers:
+            worker.start()
+        codes = _watch(workers, chosen, server)
         calls = where.calls
+    return _report(chosen, calls, codes, sum(worker.killed for worker in workers))
+
+
+def _write_manifests(where: Place, processes: int, models: int, requests: int, per_s: float) -> None:
+    for n in range(processes):
+        mine = [
+            {"id": model_id(10_000 * n + m), "name": f"m{m}", "connection": f"c{n}-{m}"}
+            for m in range(models // processes)
+        ]
+        defaults = {"poll": {"min": "1s", "max": "10s"}, "timeout": "5m"}
+        limit = {"requests": requests, "per": f"{per_s}s"}
+        where.manifest(f"m{n}.yaml", mine, rate_limit=limit, defaults=defaults)
+
+
+def _watch(workers: Sequence[Worker], chosen: argparse.Namespace, server: Server | None) -> list[int]:
+    """Let faults happen until all workers have ended; return their exit codes."""
+    began_s = time.monotonic()
+    kill_at, victim, is_restarted, stopped_until = chosen.kill_every, 0, False, 0.0
+    while any(worker.process.poll() is None for worker in workers):
+        time.sleep(0.1)
+        now_s = time.monotonic() - began_s
+        alive = [worker for worker in workers if worker.process.poll() is None]
+        if chosen.kill_every and now_s >= kill_at and len(alive) > 1:
+            kill_at += chosen.kill_every
+            alive[victim % len(alive)].kill()
+            victim += 1
+        if chosen.restart_at and not is_restarted and now_s >= chosen.restart_at:
+            is_restarted = True
+            if server is not None:
+                server.stop()
+                server.start()
+        if chosen.stop_for and not stopped_until and now_s >= 10.0:
+            stopped_until = now_s + chosen.stop_for
+            os.kill(workers[0].process.pid, signal.SIGSTOP)
+        if stopped_until and now_s >= stopped_until:
+            stopped_until = float("inf")
+            os.kill(workers[0].process.pid, signal.SIGCONT)
+    codes = []
+    for worker in workers:
+        _, err = worker.process.communicate()
+        codes.append(worker.process.returncode)
+        lines = err.decode(errors="replace").splitlines()
+        broke = [line for line in lines if '"budget_broke"' in line or '"journal_broke"' in line or "Trace" in line]
+        print(*map(json.dumps, broke[:3]), sep="\n", end="\n" if broke else "")
+    return codes
+
+
+def _report(chosen: argparse.Namespace, calls: Sequence[Call], codes: Sequence[int], killed: int) -> int:
     limited = sum(call.limited for call in calls)
     posts = [call for call in calls if call.method == "POST"]
     began_s, last_s = calls[0].t_s, posts[-1].t_s
@@ -34,36 +154,17 @@ def main() -> int:
     owners = Counter(int(str(call.model_id)[-12:], 16) // 10_000 for call in posts)
     halfway = Counter(int(str(c.model_id)[-12:], 16) // 10_000 for c in posts[: len(posts) // 2])
     most = max(sum(1 for other in calls if call.t_s - chosen.per < other.t_s <= call.t_s) for call in calls)
+    started = Counter(call.model_id for call in posts if call.accepted)
+    twice = sum(count > 1 for count in started.values())
+    halves = [halfway[n] for n in sorted(owners)]
     print(
-        f"{chosen.processes} processes, {len(posts)} models, {len(calls)} calls in {calls[-1].t_s - began_s:.0f} s:"
-        f" {limited} throttled, at most {most} of {chosen.requests} in any window,"
-        f" {100 * share:.1f} % of the budget used in the {windows} windows while refreshes waited;"
-        f" exit codes {codes}; of the first half of the refreshes the processes sent"
-        f" {[halfway[n] for n in sorted(owners)]}"
+        f"{chosen.processes} processes, {len(started)} models refreshed ({twice} of them more than once), {len(calls)} calls"
+        f" in {calls[-1].t_s - began_s:.0f} s, {killed} kills: {limited} throttled, at most {most} of {chosen.requests} in any"
+        f" window, {100 * share:.1f} % of the budget used in the {windows} windows while refreshes waited; exit codes"
+        f" {list(codes)}; of the first half of the refreshes the processes sent {halves}, the slowest"
+        f" {min(halves) / max(halves):.2f} of the fastest"
     )
-    return 1 if limited or any(codes) or share < 0.95 else 0
-
-
-def _run(where: Place, processes: int, models: int, requests: int, per_s: float) -> list[int]:
-    started = []
-    for n in range(processes):
-        mine = [
-            {"id": model_id(10_000 * n + m), "name": f"m{m}", "connection": f"c{n}-{m}"}
-            for m in range(models // processes)
-        ]
-        defaults = {"poll": {"min": "1s", "max": "10s"}, "timeout": "5m"}
-        limit = {"requests": requests, "per": f"{per_s}s"}
-        manifest = where.manifest(f"m{n}.yaml", mine, rate_limit=limit, defaults=defaults)
-        started.append(where.start("run", manifest, "--report", f"r{n}.json"))
-    codes = []
-    for process in started:
-        _, err = process.communicate()
-        codes.append(process.returncode)
-        broke = [
-            line for line in err.decode(errors="replace").splitlines() if '"budget_broke"' in line or "Trace" in line
-        ]
-        print(*map(json.dumps, broke[:3]), sep="\n", end="\n" if broke else "")
-    return codes
+    return 1 if limited or twice or (not killed and (any(codes) or share < 0.95)) else 0
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -118,13 +119,15 @@ async def run(
     simulate: bool = False,
     scenario: PathLike | None = None,
     state: PathLike | None = None,
+    state_patience: Duration | None = None,
     environ: Mapping[str, str] | None = None,
     on_event: Observer | None = None,
 ) -> Report:
     """Refresh every model of a manifest, follow each job to its end, and return the report.
 
     `key` names the run for a scheduler that may start it again: an unfinished run with this key is continued, a finished one
-    with failures is retried, else a new run starts. `state` is the state folder (default: the environment's).
+    with failures is retried, else a new run starts. `state` is a folder or a `postgresql://` address
+    (default: what the environment or the manifest says), `state_patience` how long the run goes on if it cannot be reached.
     `on_event` receives each event (`orchestrator.engine.events`) at once and must not block. Reports are written only to the
     paths in `report`.
 
@@ -134,7 +137,7 @@ async def run(
     Raises `ManifestError` or `UsageError` if something is wrong before the first call, `LockedError` if another run works on
     the same manifest and selection.
     """
-    context = _context(environ, on_event)
+    context = _context(environ, on_event, state_patience)
     request = RunRequest(
         manifest=_load(manifest, context, with_keys=not simulate),
         select=tuple(select),
@@ -167,7 +170,7 @@ async def run(
         key=key,
         simulate=simulate,
         scenario=None if scenario is None else os.fspath(scenario),
-        state=_folder(state),
+        state=_place(state),
     )
     return await _finish(start_run(request, context), context)
 
@@ -186,6 +189,7 @@ async def resume(
     report: Sequence[PathLike] | None = None,
     metrics_file: PathLike | None = None,
     state: PathLike | None = None,
+    state_patience: Duration | None = None,
     environ: Mapping[str, str] | None = None,
     on_event: Observer | None = None,
 ) -> Report | None:
@@ -194,7 +198,7 @@ async def resume(
     `run` is the beginning of a run id, or a manifest's path or name; without it the latest run that was started from the
     working directory. What is left out stays as the run was started. Raises what `run` raises.
     """
-    context = _context(environ, on_event)
+    context = _context(environ, on_event, state_patience)
     options = _options(
         no_wait=no_wait,
         fail_fast=fail_fast,
@@ -207,7 +211,7 @@ async def resume(
         report=report,
         metrics_file=metrics_file,
     )
-    request = EarlierRunRequest(run=_name(run), options=options, state=_folder(state))
+    request = EarlierRunRequest(run=_name(run), options=options, state=_place(state))
     return await _finish_if_any(resume_run(request, context), context)
 
 
@@ -228,6 +232,7 @@ async def retry(
     report: Sequence[PathLike] = (),
     metrics_file: PathLike | None = None,
     state: PathLike | None = None,
+    state_patience: Duration | None = None,
     environ: Mapping[str, str] | None = None,
     on_event: Observer | None = None,
 ) -> Report | None:
@@ -236,7 +241,7 @@ async def retry(
     `run` is the beginning of a run id, or a manifest's path or name; without it the latest run that was started from the
     working directory. Raises what `run` raises.
     """
-    context = _context(environ, on_event)
+    context = _context(environ, on_event, state_patience)
     options = _options(
         no_wait=no_wait,
         fail_fast=fail_fast,
@@ -255,7 +260,7 @@ async def retry(
         exclude=tuple(exclude),
         allow_empty=allow_empty,
         options=options,
-        state=_folder(state),
+        state=_place(state),
     )
     return await _finish_if_any(retry_run(request, context), context)
 
@@ -306,7 +311,7 @@ async def plan(
         options=RunOptions(rate=rate),
         simulate=simulate,
         scenario=None if scenario is None else os.fspath(scenario),
-        state=_folder(state),
+        state=_place(state),
     )
     return await plan_run(request, context)
 
@@ -325,7 +330,7 @@ async def check(
     """
     context = _context(environ, on_event)
     loaded = _load(manifest, context, with_keys=online)
-    return await check_manifest(loaded, context, online=online, state=_folder(state))
+    return await check_manifest(loaded, context, online=online, state=_place(state))
 
 
 async def discover(
@@ -349,7 +354,7 @@ async def discover(
     loaded = environment_manifest(context, base_url) if manifest is None else _load(manifest, context, with_keys=True)
     wanted = ModelFilter(kinds=tuple(kind), connections=tuple(connection), names=tuple(name))
     compare = manifest is not None
-    return await discover_models(loaded, wanted, context, instance=instance, compare=compare, state=_folder(state))
+    return await discover_models(loaded, wanted, context, instance=instance, compare=compare, state=_place(state))
 
 
 def read_changes(
@@ -395,7 +400,7 @@ def history(
     `manifest` is a path or a manifest's name. `since` is the earliest start of a run, with a time zone.
     """
     context = _context(environ, None)
-    with open_state(context, _folder(state)) as opened:
+    with open_state(context, _place(state)) as opened:
         return make_history(
             opened,
             model=model,
@@ -419,7 +424,7 @@ def load_report(
     working directory. Raises `UsageError` if there is none.
     """
     context = _context(environ, None)
-    with open_state(context, _folder(state)) as opened:
+    with open_state(context, _place(state)) as opened:
         return read_earlier_report(opened.journal, _name(run), environ=context.environ)
 
 
@@ -441,13 +446,17 @@ def run_sync(manifest: Manifest | PathLike, **options: object) -> Report:
     return asyncio.run(main())
 
 
-def _context(environ: Mapping[str, str] | None, on_event: Observer | None) -> Context:
+def _context(
+    environ: Mapping[str, str] | None, on_event: Observer | None, state_patience: Duration | None = None
+) -> Context:
     variables = os.environ if environ is None else environ
-    return Context(
+    patience_s = _seconds("state_patience", state_patience)
+    context = Context(
         observe=_ignore if on_event is None else on_event,
         environ=variables,
         redactor=Redactor(proxy_secrets(variables)),
     )
+    return context if patience_s is None else replace(context, state_patience_s=patience_s)
 
 
 def _ignore(event: RunEvent) -> None:
@@ -460,13 +469,8 @@ def _load(manifest: Manifest | PathLike, context: Context, *, with_keys: bool) -
     return manifests.load_manifest(os.fspath(manifest), environ=context.environ, with_keys=with_keys)
 
 
-def _folder(state: PathLike | None) -> str | None:
-    if state is None:
-        return None
-    folder = os.fspath(state)
-    if "://" in folder:
-        raise UsageError(f"state is a folder, and {folder.partition('://')[0]}:// is an address")
-    return folder
+def _place(state: PathLike | None) -> str | None:
+    return None if state is None else os.fspath(state)
 
 
 def _name(run: str | PathLike | None) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from orchestrator.app.context import Context
 from orchestrator.app.state import State
 from orchestrator.engine.outcome import known_status
 from orchestrator.errors import UsageError
@@ -16,7 +17,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.records import RunRecord
 from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import load_manifest
-from orchestrator.manifest.manifest import absolute_path
+from orchestrator.manifest.manifest import Manifest, absolute_path
 from orchestrator.report.document import parse_document
 from orchestrator.report.report import Report
 from orchestrator.values import format_stamp
@@ -103,6 +104,16 @@ def choose_runs(journal: Journal, wanted: str | None, *, command: str, environ: 
     if not found and not Path(wanted).is_file():
         find_run(journal, wanted)
     return Choice(runs=found, whose=f" of {wanted}")
+
+
+def named_manifest(wanted: str | None, context: Context) -> Manifest | None:
+    """Return the manifest that a command names instead of a run; it may say where the state is. None if it names none."""
+    if wanted is None or not Path(wanted).is_file():
+        return None
+    # a manifest that is wrong by now is still known by its path
+    with suppress(ManifestError):
+        return load_manifest(wanted, environ=context.environ, with_keys=False)
+    return None
 
 
 def find_run(journal: Journal, prefix: str) -> RunRecord:

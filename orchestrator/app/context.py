@@ -13,6 +13,7 @@ from orchestrator import __version__
 from orchestrator.clock import Clock, real_clock
 from orchestrator.engine.events import Observer
 from orchestrator.errors import UsageError
+from orchestrator.journal.database import STORE_PATIENCE_S
 from orchestrator.log.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class Context:
     """What use cases work with.
 
     `observe` receives every event. `environ` are the environment's variables, `redactor` takes secrets out of texts,
-    `read_stdin` reads what `-` stands for. `log_file` is where the log is written, if it is. `around` is entered for as long as a run works, for a live display.
+    `read_stdin` reads what `-` stands for. `log_file` is where the log is written, if it is. `around` is entered for as long
+    as a run works, for a live display. `state` is where the command line says that the state is kept (None: not said), and
+    `state_patience_s` how long a run goes on without a shared state that cannot be reached.
     """
 
     observe: Observer
@@ -75,4 +78,6 @@ class Context:
     stop: StopRequests = field(default_factory=StopRequests)
     read_stdin: Callable[[], bytes] = _no_input
     log_file: str | None = None
+    state: str | None = None
+    state_patience_s: float = STORE_PATIENCE_S
     around: Callable[[Run], AbstractAsyncContextManager[None]] = lambda _: nullcontext()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from orchestrator.app.context import USER_AGENT, Context
-from orchestrator.app.state import State, open_state
+from orchestrator.app.state import State, find_state, is_shared, open_state
 from orchestrator.engine.events import StateFailed
 from orchestrator.engine.recorder import kind_of_refresh
 from orchestrator.engine.run_context import Access
@@ -22,16 +22,21 @@ from orchestrator.quota.window import CallWindow, MemoryWindow
 
 
 @contextmanager
-def state_for_reading(context: Context, folder: str | None = None) -> Iterator[State | None]:
-    """Open the state folder for a use case that refreshes nothing.
+def state_for_reading(
+    context: Context, named: str | None = None, *, manifest: Manifest | None = None
+) -> Iterator[State | None]:
+    """Open the state for a use case that refreshes nothing.
 
-    Yields None, after a `StateFailed` event, if the folder cannot be used: then the budget is not shared with other runs,
-    and no durations are known.
+    Yields None, after a `StateFailed` event, if a folder cannot be used: then the budget is not shared with other runs, and
+    no durations are known. A store that machines share must be usable: nothing is sent beside it.
     """
+    place = find_state(context, named, manifest)
     with ExitStack() as stack:
         try:
-            state: State | None = stack.enter_context(open_state(context, folder))
+            state: State | None = stack.enter_context(open_state(context, named, manifest=manifest))
         except JournalError as error:
+            if place is not None and is_shared(place):
+                raise
             context.observe(StateFailed(what="journal", message=str(error)))
             state = None
         yield state
@@ -76,7 +81,7 @@ def make_ledgers(
             own[text] = (
                 MemoryWindow(longest_s[text])
                 if state is None
-                else OwnSlots(state.owner, key_name(text, state.salt), longest_s[text], late_s=late_s[text])
+                else OwnSlots(state.owner, key_name(text, state.read_salt()), longest_s[text], late_s=late_s[text])
             )
         slots = own[text]
         if isinstance(slots, MemoryWindow):
@@ -86,6 +91,7 @@ def make_ledgers(
             requests=limit.requests,
             is_share=instance.rate_limit.requests < limit.requests,
             broke=lambda error: context.observe(StateFailed(what="budget", message=str(error))),
+            patience_s=context.state_patience_s,
         )
 
     return ledger

@@ -64,7 +64,11 @@ async def plan_run(request: RunRequest, context: Context) -> Plan:
     found, key_refused, reached = NOTHING_ASKED, False, manifest
     rate = request.options.rate
     with ExitStack() as states:
-        state = None if request.simulate else states.enter_context(state_for_reading(context, request.state))
+        state = (
+            None
+            if request.simulate
+            else states.enter_context(state_for_reading(context, request.state, manifest=manifest))
+        )
         async with AsyncExitStack() as stack:
             if needs_look_ups(selected, touched):
                 if request.simulate:

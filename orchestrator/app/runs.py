@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import Signals
 
 from orchestrator.app.after_run import metrics_path, reread_notices
-from orchestrator.app.choose_run import choose_runs, is_resumable, unfinished_run, working_directory
+from orchestrator.app.choose_run import choose_runs, is_resumable, named_manifest, unfinished_run, working_directory
 from orchestrator.app.context import Context
 from orchestrator.app.deliver import (
     DEFAULT_REPORT,
@@ -131,7 +131,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
     selection = selection_of(request, touched)
     lock = run_lock(manifest.identity, selection)
     default = SIMULATED_REPORT if request.simulate else DEFAULT_REPORT
-    with open_state(context, request.state, simulated=request.simulate) as state:
+    with open_state(context, request.state, simulated=request.simulate, manifest=manifest) as state:
         if request.resume:
             unfinished = unfinished_run(state, lock=lock)
             if unfinished is not None:
@@ -177,7 +177,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
 
 async def resume_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     """Continue a run that was cut off. Raises `NothingToDo` if there is none, and what `start_run` raises."""
-    with open_state(context, request.state) as state:
+    with open_state(context, request.state, manifest=named_manifest(request.run, context)) as state:
         choice = choose_runs(state.journal, request.run, command="resume", environ=context.environ)
         record = choice.unfinished(state)
         if record is None:
@@ -192,7 +192,7 @@ async def retry_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     all of them succeeded. If only the selection leaves nothing: `UsageError`, or with `allow_empty` `NothingToDo`. Raises
     what `start_run` raises.
     """
-    with open_state(context, request.state) as state:
+    with open_state(context, request.state, manifest=named_manifest(request.run, context)) as state:
         choice = choose_runs(state.journal, request.run, command="retry", environ=context.environ)
         record = choice.to_retry(state.journal)
         if record is None:

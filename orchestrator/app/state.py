@@ -1,41 +1,50 @@
-"""The state folder as use cases use it: the journal, the processes at work, and the locks."""
+"""The state as use cases use it: the journal, the processes at work, and the locks; in a folder or in PostgreSQL."""
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
+from typing import Final
 
 from orchestrator.app.context import Context
 from orchestrator.clock import Clock
-from orchestrator.errors import LockedError
-from orchestrator.journal.database import Patience
+from orchestrator.errors import LockedError, UsageError
+from orchestrator.journal.database import JournalError, Patience
 from orchestrator.journal.journal import KEPT_RUNS, Journal
+from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.locks import Locks, root_lock
 from orchestrator.journal.moments import boot_id
 from orchestrator.journal.processes import Holder, LocalProcess, ProcessRecord
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
+from orchestrator.manifest.manifest import Manifest, Secret
+
+_BUSY_S: Final = 5.0
+"""How long the event loop may wait for a shared store at most, in seconds."""
+VARIABLE: Final = "OMNI_REFRESH_STATE"
+_SCHEMES: Final = ("postgresql://", "postgres://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """An open state folder. `run` is the id under which this process is at work."""
+    """An open state. `run` is the id under which this process is at work, `folder` is None for a shared store.
 
-    folder: Path
+    `read_salt` returns what makes keys' hashes worthless elsewhere.
+    """
+
+    folder: Path | None
     run: str
     clock: Clock
     journal: Journal
     owner: ProcessRecord
     locks: Locks
-
-    @property
-    def salt(self) -> bytes:
-        """What makes keys' hashes worthless elsewhere."""
-        return read_salt(self.folder)
+    read_salt: Callable[[], bytes]
 
     def prune(self, *, keep_runs: int = KEPT_RUNS, keep_days: int | None = None) -> int:
         """Forget old runs, but none that is at work; return how many. See `Journal.prune`."""
@@ -46,31 +55,84 @@ class State:
         return self.locks.holder(root_lock(root))
 
 
-@contextmanager
-def open_state(context: Context, named: str | None = None, *, simulated: bool = False) -> Iterator[State]:
-    """Open the state folder and register as at work.
+def is_shared(place: str) -> bool:
+    """Return whether a place of state is a store that machines share. Raises `UsageError` for another kind of address."""
+    if place.startswith(_SCHEMES):
+        return True
+    if "://" in place:
+        raise UsageError(f"state is a folder or a postgresql:// address, not {place.partition('://')[0]}://")
+    return False
 
-    `named` is the folder; None means the one of the environment. A simulated run has a folder of its own, which is removed
-    at the end. Once a stop is requested, locks of other processes are hardly waited for. Raises `JournalError` (exit code
-    2) if the folder cannot be used.
+
+def find_state(context: Context, named: str | None = None, manifest: Manifest | None = None) -> str | None:
+    """Return where the state is: what is named, else what the command line, the environment or the manifest says.
+
+    None means the user's state folder.
+    """
+    said = manifest.state.reveal() if manifest is not None and manifest.state is not None else None
+    return named or context.state or context.environ.get(VARIABLE, "").strip() or said
+
+
+@contextmanager
+def open_state(
+    context: Context, named: str | None = None, *, simulated: bool = False, manifest: Manifest | None = None
+) -> Iterator[State]:
+    """Open the state and register as at work.
+
+    `named` is a folder or an address; `find_state` says what None means. A simulated run has a folder of its own, which is
+    removed at the end. Once a stop is requested, other processes are hardly waited for. Raises `JournalError` (exit code 2)
+    if the state cannot be used.
     """
     clock = context.clock
-    patience = Patience(sleep=time.sleep, stopped=lambda: context.stop.requested)
+    patience = Patience(sleep=time.sleep, stopped=lambda: context.stop.requested, store_s=context.state_patience_s)
+    run = f"{clock.utcnow():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     with ExitStack() as stack:
+        place = None if simulated else find_state(context, named, manifest)
+        if place is not None and is_shared(place):
+            yield _open_store(stack, place, run, context, patience)
+            return
         if simulated:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="omni-refresh-")))
-        elif named is not None:
-            folder = Path(named).absolute()
+        elif place is not None:
+            folder = Path(place).expanduser().absolute()
         else:
             folder = find_state_folder(context.environ)
         open_state_folder(folder)
-        run = f"{clock.utcnow():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         boot = boot_id()
         journal = Journal.open(folder, clock=clock, boot=boot, patience=patience)
         stack.callback(journal.close)
         owner = LocalProcess.enter(folder, run=run, since=clock.utcnow(), now=clock.now, boot=boot, patience=patience)
         stack.callback(owner.leave)
-        yield State(folder=folder, run=run, clock=clock, journal=journal, owner=owner, locks=Locks(owner))
+        yield State(
+            folder=folder,
+            run=run,
+            clock=clock,
+            journal=journal,
+            owner=owner,
+            locks=Locks(owner),
+            read_salt=lambda: read_salt(folder),
+        )
+
+
+def _open_store(stack: ExitStack, url: str, run: str, context: Context, patience: Patience) -> State:
+    """Open a PostgreSQL store."""
+    postgres = _postgres()
+    from orchestrator.journal.leases import LeasedProcess
+
+    password = postgres.password_of(url, context.environ)
+    if password:
+        context.redactor.add(Secret(password))
+    clock = context.clock
+    patience = replace(patience, busy_s=_BUSY_S)
+    database = postgres.PostgresDatabase.open(url, JOURNAL, patience)
+    stack.callback(database.close)
+    journal = Journal(database, clock=clock, now=database.moment)
+    owner = LeasedProcess.enter(url, run=run, since=clock.utcnow(), now=clock.now, patience=patience)
+    stack.callback(owner.leave)
+    salt = bytes.fromhex(postgres.read_meta(database, "salt"))
+    return State(
+        folder=None, run=run, clock=clock, journal=journal, owner=owner, locks=Locks(owner), read_salt=lambda: salt
+    )
 
 
 def take_root(state: State, root: str) -> None:
@@ -78,3 +140,45 @@ def take_root(state: State, root: str) -> None:
     holder = state.locks.take(root_lock(root), since=state.clock.utcnow())
     if holder is not None:
         raise LockedError(f"{holder} is still at work on this run; nothing was sent")
+
+
+def _postgres() -> ModuleType:
+    """Return the driver for PostgreSQL: it is imported only when it is used. Raises `JournalError` if it is not installed."""
+    try:
+        from orchestrator.journal import postgres
+    except ImportError:
+        raise JournalError("state in PostgreSQL needs the extra `postgres`: pip install 'psycopg[binary]'") from None
+    return postgres
+
+
+def init_state(context: Context) -> tuple[str, bool]:
+    """Make or migrate the tables of a shared store; return its name and whether it was made. Raises `UsageError`."""
+    place = find_state(context)
+    if place is None or not is_shared(place):
+        raise UsageError("a state folder needs no init; name a database: --state postgresql://HOST/DATABASE")
+    postgres = _postgres()
+    return postgres.address_of(place), postgres.initialise(place, salt=secrets.token_hex(32))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateCheck:
+    """What a check of the state found, as lines for people."""
+
+    lines: tuple[str, ...]
+    is_usable: bool
+
+
+def check_state(context: Context) -> StateCheck:
+    """Return whether the state can be used, and which rights are missing. Raises `JournalError` if it cannot be opened."""
+    place = find_state(context)
+    if place is not None and is_shared(place):
+        postgres = _postgres()
+        name = postgres.address_of(place)
+        missing = postgres.missing_rights(place)
+        if missing:
+            return StateCheck(lines=tuple(f"{name}: missing: {right}" for right in missing), is_usable=False)
+    with open_state(context) as state:
+        name = str(state.folder) if state.folder is not None else name
+        others = state.owner.others()
+        runs = len(state.journal.runs())
+    return StateCheck(lines=(f"{name}: OK ({runs} runs, {others} other processes at work)",), is_usable=True)

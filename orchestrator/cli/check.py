@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.command_line import program_command
-from orchestrator.cli.options import log_options, manifest_argument, option
+from orchestrator.cli.options import log_options, manifest_argument, option, state_options
 
 if TYPE_CHECKING:
     from orchestrator.app.check import CheckResult
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     help="Also check against the instances: models, branches, connections, roles, schemas, schedules.",
 )
 @option("--json", "as_json", is_flag=True, help="Print the findings as one JSON document.")
+@state_options
 @log_options
 def command(*, manifest: str, online: bool, as_json: bool, **log: Any) -> int:
     """Check MANIFEST and report every error with its line. Sends nothing and needs no key.

@@ -17,6 +17,7 @@ from orchestrator.app.requests import ChangeRequest, RunOptions
 from orchestrator.cli.console import Console, open_console, open_log_file
 from orchestrator.cli.log_observer import LogObserver
 from orchestrator.errors import UsageError
+from orchestrator.journal.database import STORE_PATIENCE_S
 from orchestrator.log import Redactor
 from orchestrator.manifest.addresses import proxy_secrets
 from orchestrator.manifest.manifest import Manifest
@@ -52,7 +53,13 @@ def set_up(options: Mapping[str, Any]) -> CommandSetup:
     )
     log = LogObserver()
     context = Context(
-        observe=log, environ=os.environ, redactor=redactor, read_stdin=_read_stdin, log_file=options["log_file"]
+        observe=log,
+        environ=os.environ,
+        redactor=redactor,
+        read_stdin=_read_stdin,
+        log_file=options["log_file"],
+        state=options.get("state"),
+        state_patience_s=STORE_PATIENCE_S if options.get("state_patience") is None else options["state_patience"],
     )
     return CommandSetup(console=console, log=log, context=context)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.command_line import program_command
-from orchestrator.cli.options import PATH, log_options, option
+from orchestrator.cli.options import PATH, log_options, option, state_options
 
 if TYPE_CHECKING:
     from orchestrator.manifest.manifest import Manifest
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 )
 @option("--force", is_flag=True, help="With --output: overwrite an existing file.")
 @option("--json", "as_json", is_flag=True, help="With --diff: print one JSON document.")
+@state_options
 @log_options
 def command(
     *,

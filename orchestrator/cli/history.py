@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.command_line import program_command
-from orchestrator.cli.options import log_options, option
+from orchestrator.cli.options import log_options, option, state_options
 from orchestrator.durations import parse_duration
 
 
@@ -67,6 +67,7 @@ class Since(click.ParamType[float | datetime]):
 @option(
     "--keep-runs", type=click.IntRange(0, 1_000_000), default=500, help="With --prune: keep the latest N runs. [500]"
 )
+@state_options
 @log_options
 def command(
     *,

@@ -45,7 +45,10 @@ SECTIONS = {
     "Tools": {
         "doctor": ("doctor", "Examine the address, the key, its role, the clock and the state folder."),
         "simulate": ("simulate", "Serve a simulated Omni instance on this machine."),
-        "state": ("state_commands", "Manage the state folder: move damaged state aside."),
+        "state": (
+            "state_commands",
+            "Manage the state: make it in PostgreSQL, check it, prune it, or move a damaged folder aside.",
+        ),
         "completion": ("completion", "Print the completion script of a shell."),
     },
 }

@@ -194,6 +194,16 @@ def log_options(command: F) -> F:
     return in_section(HELP_SECTION, command)
 
 
+def state_options(command: F) -> F:
+    """--state."""
+    return option(
+        "--state",
+        metavar="PLACE",
+        help="Where runs, locks and the budget are kept: a folder, or postgresql://HOST/DATABASE, which machines can share. "
+        "Takes precedence over the manifest's `state`.",
+    )(command)
+
+
 def run_or_manifest_argument(command: F) -> F:
     """The earlier run: its id, or the manifest whose latest run is meant."""
     return click.argument("run", metavar="[RUN_ID|MANIFEST]", type=PATH, required=False, shell_complete=suggest_runs)(
@@ -282,6 +292,13 @@ def going_on_options(command: F) -> F:
             help="If another run of this manifest and selection is active: fail (exit code 4), wait for it, or proceed beside "
             "it. Also decides how long to wait for a refresh that an earlier run left on a connection. [fail]",
         ),
+        option(
+            "--state-patience",
+            type=DURATION,
+            metavar="DURATION",
+            help="If a shared state cannot be reached, wait this long before the run ends. [5m]",
+        ),
+        state_options,
         option("--rate", type=click.IntRange(min=1), metavar="N", help="Use at most N of each key's calls per minute."),
         option(
             "--metrics-file",

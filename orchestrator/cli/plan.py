@@ -14,6 +14,7 @@ from orchestrator.cli.options import (
     override_options,
     selection_options,
     simulate_options,
+    state_options,
     target_options,
 )
 
@@ -26,6 +27,7 @@ from orchestrator.cli.options import (
 @option("--json", "as_json", is_flag=True, help="Print the plan as one JSON document instead of a table.")
 @option("--rate", type=click.IntRange(min=1), metavar="N", help="Plan with at most N of each key's calls per minute.")
 @simulate_options
+@state_options
 @log_options
 def command(
     *,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.cli.command_line import program_command
-from orchestrator.cli.options import log_options, report_options, run_or_manifest_argument
+from orchestrator.cli.options import log_options, report_options, run_or_manifest_argument, state_options
 
 
 @program_command("report", "omni-refresh report", "omni-refresh report nightly.yaml -o report.html")
 @run_or_manifest_argument
 @report_options
+@state_options
 @log_options
 def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: Any) -> int:
     """Write the report of an earlier run again, in any format.

@@ -17,6 +17,7 @@ from orchestrator.clock import Clock
 from orchestrator.engine.run_context import Overlap
 from orchestrator.journal.calls import JOB_LISTED_S
 from orchestrator.journal.connections import LaneNames, instance_address
+from orchestrator.journal.database import StoreUnreachable
 from orchestrator.journal.locks import Locks, lane_prefix
 from orchestrator.journal.records import CallStatus, OrphanedRefresh
 from orchestrator.journal.steps import Steps
@@ -78,9 +79,17 @@ class StoredConnectionLocks(ConnectionLocks):
         self._clock = clock
         self._taken = set(taken)
         self._held: dict[tuple[str, str], frozenset[str]] = {}
+        self._unreleased: list[tuple[str, frozenset[str]]] = []
 
     def take(self, lane: Lane) -> str | None:
-        """Take a lane's lock; return None, or the holder if another one has it."""
+        """Take a lane's lock; return None, or the holder if another one has it, or why that is not known."""
+        try:
+            self._release_late()
+            return self._take(lane)
+        except StoreUnreachable as error:
+            return str(error)
+
+    def _take(self, lane: Lane) -> str | None:
         address = self._addresses[lane.instance]
         while True:
             names = self._names(lane)
@@ -100,10 +109,25 @@ class StoredConnectionLocks(ConnectionLocks):
         """Release a lane's lock."""
         names = self._held.pop((lane.instance, lane.key), None)
         if names is not None:
-            self._locks.give_back_names(lane_prefix(self._addresses[lane.instance]), names)
+            self._unreleased.append((lane_prefix(self._addresses[lane.instance]), names))
+            with suppress(StoreUnreachable):
+                self._release_late()
+
+    def _release_late(self) -> None:
+        """Release what could not be released when it was due, because the store could not be reached."""
+        while self._unreleased:
+            self._locks.give_back_names(*self._unreleased[-1])
+            self._unreleased.pop()
 
     def holder(self, lane: Lane) -> str | None:
-        """Return who else has a lane's lock now."""
+        """Return who else has a lane's lock now, or why that is not known."""
+        try:
+            self._release_late()
+            return self._holder(lane)
+        except StoreUnreachable as error:
+            return str(error)
+
+    def _holder(self, lane: Lane) -> str | None:
         names, address = self._names(lane), self._addresses[lane.instance]
         if self._meets_own(lane, names):
             return ANOTHER_LANE
@@ -176,11 +200,10 @@ class ConnectionLock:
         """
         look_s = _FIRST_LOOK_S
         while not self._submits_ended.is_set():
-            holder = None if self._is_held else self._locks.holder(self._lane)
+            holder, orphans = self._in_the_way()
             if holder is not None:
                 self._report(holder, None)
             else:
-                orphans = self._orphans()
                 jobs = tuple(one for one in orphans if one.job_id is not None)
                 if not orphans or (jobs and self.try_take()):
                     return jobs
@@ -245,7 +268,7 @@ class ConnectionLock:
     def take(self) -> None:
         """Take the lock for a refresh call that is about to leave. Raises `ConnectionBusy` if it must not leave."""
         was_held = self._is_held
-        if not self.try_take() or (not was_held and self._orphans()):
+        if not self.try_take() or (not was_held and any(self._in_the_way())):
             raise ConnectionBusy
 
     def release(self) -> None:
@@ -253,6 +276,16 @@ class ConnectionLock:
         if self._is_held:
             self._is_held = False
             self._locks.release(self._lane)
+
+    def _in_the_way(self) -> tuple[str | None, list[OrphanedRefresh]]:
+        """Return who else has the lock, or why that is not known, and the refreshes that may still run."""
+        holder = None if self._is_held else self._locks.holder(self._lane)
+        if holder is not None:
+            return holder, []
+        try:
+            return None, self._orphans()
+        except StoreUnreachable as error:
+            return str(error), []
 
     def _orphans(self) -> list[OrphanedRefresh]:
         waited_for = []

@@ -155,7 +155,7 @@ CLOSED_WORDS: dict[StopReason, tuple[str, str]] = {
     StopReason.STOPPED: (RunKind.STOPPED, "the run was stopped"),
     StopReason.STATE_LOST: (
         RunKind.STOPPED,
-        "the state could not be used for 5 minutes, so no call could be counted",
+        "calls could not be counted any more",
     ),
     StopReason.FAIL_FAST: (RunKind.FAIL_FAST, "the run stopped submitting after failures"),
     StopReason.DEADLINE: (RunKind.DEADLINE, "the run's deadline passed"),

@@ -21,9 +21,16 @@ Statement = tuple[str, Sequence[Values]]
 """A statement, and the values of each time that it is to be run."""
 T = TypeVar("T")
 
+STORE_PATIENCE_S: Final = 300.0
+"""How long a run goes on without a store that cannot be used, in seconds."""
+
 
 class JournalError(UsageError):
     """The stored state cannot be used. Before a run: nothing was sent. In a run: nothing more is."""
+
+
+class StoreUnreachable(JournalError):
+    """The store cannot be reached now, or is too busy; a retry may help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +53,14 @@ class Layout:
 class Patience:
     """How long a call waits for another process or for the store: up to `busy_s` seconds, with `sleep`.
 
-    Once `stopped` returns True, all waits together take at most half a second.
+    Once `stopped` returns True, all waits together take at most half a second. `store_s` is how long a run goes on without
+    a shared store that cannot be reached.
     """
 
     sleep: Callable[[float], None] = lambda _: None
     stopped: Callable[[], bool] = lambda: False
     busy_s: float = 20.0
+    store_s: float = STORE_PATIENCE_S
 
 
 NO_PATIENCE: Final = Patience(busy_s=0.0)
@@ -107,7 +116,7 @@ class Database(Protocol):
 
         Without `shared` no other such transaction on this part of the state runs at the same time. With it the statements
         themselves must lock the rows that they decide by (`FOR UPDATE`). `busy_s` replaces the longest wait. With `soon`
-        SQLite does not wait for the disk.
+        the commit does not wait for the disk.
         """
 
     def follow(self, run: str) -> None:

@@ -7,6 +7,7 @@ the disk before any caller continues that depends on it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from orchestrator.journal.database import JournalError
@@ -19,19 +20,26 @@ class GroupCommit:
         self._force_now = force
         self._waiting: list[asyncio.Future[None]] = []
         self._work: asyncio.Task[None] | None = None
+        self._is_due = False
 
     async def wait(self) -> None:
         """Wait until all that was committed so far is on the disk. Raises `JournalError` if that fails."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
-        if self._work is None:
-            self._work = asyncio.create_task(self._run())
+        self.begin()
         await done
+
+    def begin(self) -> None:
+        """Begin to wait for the disk, if an event loop runs."""
+        self._is_due = True
+        if self._work is None:
+            with contextlib.suppress(RuntimeError):
+                self._work = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
+        while self._waiting or self._is_due:
+            batch, self._waiting, self._is_due = self._waiting, [], False
             error = await loop.run_in_executor(None, self._force)
             for done in batch:
                 if done.done():

@@ -288,7 +288,7 @@ def _without_secrets(orders: StoredRequest) -> StoredRequest:
     instances = {
         name: replace(i, keys=tuple(replace(k, secret=None) for k in i.keys)) for name, i in manifest.instances.items()
     }
-    return replace(orders, manifest=replace(manifest, instances=instances, secrets=()))
+    return replace(orders, manifest=replace(manifest, instances=instances, secrets=(), state=None))
 
 
 def _pack(data: object) -> bytes:

@@ -78,7 +78,7 @@ class Locks:
 
     def give_back_names(self, prefix: str, names: Iterable[str]) -> None:
         """Let go of the locks of all `names`, at once."""
-        with self._owner.database.write() as connection:
+        with self._owner.database.write(soon=True) as connection:
             connection.executemany(
                 "DELETE FROM locks WHERE name = ? AND owner = ?", [(prefix + name, self._owner.token) for name in names]
             )

@@ -49,8 +49,8 @@ class Holder:
 class ProcessRecord(ABC):
     """This process, at work on a run. What it holds falls to others when it dies, however it dies.
 
-    `token` names it in the store. `now` is the clock of its windows. `at_end` are called, with the transaction and the
-    moment, before it gives everything back.
+    `token` names it in the store. `now` is the clock of its windows. `at_end` are called, with the transaction,
+    before it gives everything back, and `on_beat` now and then.
     """
 
     shares_clock: bool
@@ -60,7 +60,8 @@ class ProcessRecord(ABC):
         self.database = database
         self.token = token
         self.now = now
-        self.at_end: list[Callable[[Transaction, Moment], None]] = []
+        self.at_end: list[Callable[[Transaction], None]] = []
+        self.on_beat: list[Callable[[Database], None]] = []
         self._looked_at = float("-inf")
 
     @abstractmethod
@@ -84,22 +85,23 @@ class ProcessRecord(ABC):
         """Return whether this process has not shown for so long that it is alive that the others may have noticed."""
 
     @abstractmethod
-    def _dead(self) -> list[tuple[str, int]]:
+    def _dead(self, database: Database) -> list[tuple[str, int]]:
         """Return the dead among the others: token and beats."""
 
-    def reap_dead(self, *, every_s: float = 0.0, busy_s: float | None = None) -> bool:
+    def reap_dead(self, *, every_s: float = 0.0, busy_s: float | None = None, database: Database | None = None) -> bool:
         """Free what dead processes held: their locks at once; what they had sent counts as answered now, because the
         moment when the server saw it is not known. At most once in `every_s`; True if a process was dead. `busy_s` is how
-        long to wait for another writer, if not as long as usual.
+        long to wait for another writer, if not as long as usual. `database` is that of the calling thread.
         """
+        database = database or self.database
         now = self.now()
         if now - self._looked_at < every_s:
             return False
         self._looked_at = now
-        dead = self._dead()
+        dead = self._dead(database)
         if not dead:
             return False
-        with self.database.write(busy_s=busy_s) as transaction:
+        with database.write(busy_s=busy_s) as transaction:
             for token, beats in dead:
                 give_back(transaction, token, self.moment(), beats=beats)
         for token, _ in dead:
@@ -124,10 +126,9 @@ class ProcessRecord(ABC):
 
     def _give_everything_back(self) -> None:
         with contextlib.suppress(JournalError), self.database.write() as transaction:
-            moment = self.moment()
             for surrender in self.at_end:
-                surrender(transaction, moment)
-            give_back(transaction, self.token, moment)
+                surrender(transaction)
+            give_back(transaction, self.token, self.moment())
 
     @abstractmethod
     def leave(self) -> None:
@@ -208,8 +209,8 @@ class LocalProcess(ProcessRecord):
         with contextlib.suppress(OSError):
             _file(self._folder, token).unlink()
 
-    def _dead(self) -> list[tuple[str, int]]:
-        rows = self.database.read("SELECT token, beats FROM owners WHERE token != ?", (self.token,))
+    def _dead(self, database: Database) -> list[tuple[str, int]]:
+        rows = database.read("SELECT token, beats FROM owners WHERE token != ?", (self.token,))
         return [(token, beats) for token, beats in rows if not _is_locked(_file(self._folder, token))]
 
     def _settle_boot(self) -> None:

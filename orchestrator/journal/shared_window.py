@@ -17,14 +17,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from orchestrator.journal.database import Database, JournalError, Row, Transaction
-from orchestrator.journal.moments import Moment
+from orchestrator.journal.database import STORE_PATIENCE_S, Database, JournalError, Row, Transaction
 from orchestrator.journal.processes import OwnerLost, ProcessRecord, close_keys
 from orchestrator.quota.limit_estimate import LimitEstimate
 from orchestrator.quota.window import GRAIN_S, LedgerLost, MemoryWindow, span_s
-
-PATIENCE_S: Final = 300.0
-"""How long calls wait for a store that cannot be used, in seconds."""
 
 _LOOK_AGAIN_S: Final = 0.1
 _LONGEST_LOOK_S: Final = 1.0
@@ -83,6 +79,7 @@ class OwnSlots:
         with owner.database.write() as transaction:
             transaction.execute("INSERT INTO keys (key) VALUES (?) ON CONFLICT (key) DO NOTHING", (key,))
         owner.at_end.append(self._surrender)
+        owner.on_beat.append(self.flush)
 
     def took(self, slot: int) -> int:
         """A call leaves with a slot; return its number."""
@@ -126,7 +123,7 @@ class OwnSlots:
         if not self.busy.acquire(blocking=False):
             return
         try:
-            with database.write(shared=True, busy_s=_BUSY_S) as transaction:
+            with database.write(shared=True, soon=True, busy_s=_BUSY_S) as transaction:
                 state = read_key(transaction, self.key)
                 written = self.write_news(transaction, state, self.owner.now())
             self.was_written(written)
@@ -206,14 +203,15 @@ class OwnSlots:
         """Return how long a slot of another process still counts; None if that is not known yet."""
         if row.ended_s is None or row.ended_mark is None:
             return None
-        counts_s = self.counts_s if row.counts_s is None else row.counts_s
-        return counts_s - (now - self._since(row.id, row.ended_s, row.ended_mark, now))
+        usual_s = self.counts_s if row.weight == 1 else self.closed_s
+        counts_s = usual_s if row.counts_s is None else row.counts_s
+        return counts_s - (now - self._since(row.id, row.ended_s, row.ended_mark))
 
     def hold_left_s(self, state: KeyState, now: float) -> float:
         """Return how long the key still pauses, for whichever process it was that heard so."""
         if state.held_s is None or state.held_mark is None:
             return 0.0
-        return state.hold_s - (now - self._since(None, state.held_s, state.held_mark, now))
+        return state.hold_s - (now - self._since(None, state.held_s, state.held_mark))
 
     def forget_unseen(self, rows: list[SlotRow]) -> None:
         """Forget the moments of slots that are gone."""
@@ -229,15 +227,18 @@ class OwnSlots:
         if learned.pop("by", None) != self.owner.token:
             self.taught_by_others = LimitEstimate(**learned)
 
-    def _since(self, slot: int | None, at_s: float, mark: str, now: float) -> float:
+    def _since(self, slot: int | None, at_s: float, mark: str) -> float:
         """Return a stored moment by this process's clock: as old as is certain when it is first seen, then by this clock."""
         if (slot, at_s) not in self._seen:
-            self._seen[slot, at_s] = now - (self.owner.moment().age_s(at_s, mark) or 0.0)
+            # the age first: a thread that is held up between the two makes a slot younger, never older
+            age_s = self.owner.moment().age_s(at_s, mark) or 0.0
+            self._seen[slot, at_s] = self.owner.now() - age_s
         return self._seen[slot, at_s]
 
-    def _surrender(self, transaction: Transaction, moment: Moment) -> None:
+    def _surrender(self, transaction: Transaction) -> None:
         """The process ends: its slots count on, each from its answer."""
         now = self.owner.now()
+        moment = self.owner.moment()
         with self.guard:
             over, ends = list(self._over), dict(self._over_at)
         transaction.executemany("DELETE FROM slots WHERE id = ? AND owner = ?", [(s, self.owner.token) for s in over])
@@ -293,13 +294,13 @@ class _Look:
     hold_s: float = 0.0
     ends: list[float] = field(default_factory=list)
     full: bool = False
+    has_room: bool = False
 
 
-def read_key(transaction: Transaction, key: str) -> KeyState:
-    """Lock a key's row and return it. Raises `OwnerLost` if it is gone: the store was emptied."""
-    row = transaction.execute(
-        "SELECT hold_s, held_s, held_mark, learned, taught FROM keys WHERE key = ? FOR UPDATE", (key,)
-    ).fetchone()
+def read_key(transaction: Transaction, key: str, *, lock: bool = True) -> KeyState:
+    """Return a key's row, and lock it. Raises `OwnerLost` if it is gone: the store was emptied."""
+    sql = "SELECT hold_s, held_s, held_mark, learned, taught FROM keys WHERE key = ?"
+    row = transaction.execute(f"{sql} FOR UPDATE" if lock else sql, (key,)).fetchone()
     if row is None:
         raise OwnerLost("the state store was emptied while it was in use")
     hold_s, held_s, held_mark, learned, taught = row
@@ -322,7 +323,7 @@ class SharedWindow:
         requests: int,
         is_share: bool,
         broke: Callable[[JournalError], None],
-        patience_s: float = PATIENCE_S,
+        patience_s: float = STORE_PATIENCE_S,
     ) -> None:
         self._own = own
         self._owner = own.owner
@@ -334,6 +335,7 @@ class SharedWindow:
         self._look_at: float | None = float("-inf")
         self._looked_for = 0
         self._stood_back_since: float | None = None
+        self._mark_at = float("-inf")
         self._lost_since: float | None = None
         self._lost: JournalError | None = None
         self._failed_at = float("-inf")
@@ -407,11 +409,21 @@ class SharedWindow:
         self._look_at = at if self._look_at is None else min(self._look_at, at)
 
     def _look(self, database: Database, now: float, limit: int) -> _Look:
-        """Take a slot if there is room, in one transaction that holds the key's row."""
+        """Take a slot if there is room, in one transaction that holds the key's row.
+
+        In a store on the network a look without that lock comes first: most looks find no room, and the lock has to be written
+        to the disk.
+        """
+        if self._owner.shares_clock:
+            return self._attempt(database, now, limit, may_take=True)
+        look = self._attempt(database, now, limit, may_take=False)
+        return self._attempt(database, now, limit, may_take=True) if look.has_room else look
+
+    def _attempt(self, database: Database, now: float, limit: int, *, may_take: bool) -> _Look:
         own = self._own
         with own.busy:
-            with database.write(shared=True, busy_s=_BUSY_S) as transaction:
-                state = read_key(transaction, own.key)
+            with database.write(shared=True, soon=not may_take, busy_s=_BUSY_S) as transaction:
+                state = read_key(transaction, own.key, lock=may_take)
                 news = own.write_news(transaction, state, now)
                 rows = [
                     SlotRow(*row)
@@ -420,8 +432,9 @@ class SharedWindow:
                         (own.key,),
                     ).fetchall()
                 ]
+                sql = "SELECT 1 FROM owners WHERE token = ?"
                 alive: Row | None = transaction.execute(
-                    "SELECT 1 FROM owners WHERE token = ? FOR KEY SHARE", (self._owner.token,)
+                    f"{sql} FOR KEY SHARE" if may_take else sql, (self._owner.token,)
                 ).fetchone()
                 missing = own.expected(news) - {row.id for row in rows}
                 if missing and (alive is not None or not self._owner.was_away()):
@@ -429,7 +442,7 @@ class SharedWindow:
                     close_keys(transaction, own.key, self._owner.moment(), counts_s=own.closed_s)
                 look = _Look(look_at=now + _LOOK_AGAIN_S, full=True)
                 if alive is not None and not missing:
-                    look = self._decide(transaction, state, rows, now, limit)
+                    look = self._decide(transaction, state, rows, now, limit, may_take=may_take)
                     if look.slot is None and look.full:
                         self._mark_waiting(transaction, look)
             own.was_written(news)
@@ -443,7 +456,16 @@ class SharedWindow:
             raise OwnerLost("the other processes count this one as dead: it was not at work for too long")
         return look
 
-    def _decide(self, transaction: Transaction, state: KeyState, rows: list[SlotRow], now: float, limit: int) -> _Look:
+    def _decide(
+        self,
+        transaction: Transaction,
+        state: KeyState,
+        rows: list[SlotRow],
+        now: float,
+        limit: int,
+        *,
+        may_take: bool,
+    ) -> _Look:
         own, mine, count = self._own, 0, 0
         ends: list[float] = []
         own_ends: list[float] = []
@@ -479,6 +501,8 @@ class SharedWindow:
         wait_s = self._stand_back_s(transaction, mine, now)
         if wait_s > 0:
             return _Look(look_at=now + wait_s, ends=ends)
+        if not may_take:
+            return _Look(ends=ends, has_room=True)
         self._stood_back_since = None
         slot = transaction.insert("INSERT INTO slots (key, owner) VALUES (?, ?)", (own.key, self._owner.token))
         return _Look(slot=slot, look_at=float("-inf"), ends=ends)
@@ -501,7 +525,8 @@ class SharedWindow:
     def _mark_waiting(self, transaction: Transaction, look: _Look) -> None:
         """Let others know that this process wants a turn, so that they take no more than their part."""
         (others,) = transaction.execute("SELECT count(*) FROM owners WHERE token != ?", (self._owner.token,)).fetchone()
-        if others and look.look_at is not None:
+        if others and look.look_at is not None and self._owner.now() >= self._mark_at:
+            self._mark_at = self._owner.now() + _WAITING_FOR_S / 2
             until_s = self._owner.moment().at_s + max(0.0, look.look_at - self._owner.now()) + _WAITING_FOR_S
             transaction.execute(_UNTIL, (self._own.key, self._owner.token, until_s))
 
@@ -519,7 +544,7 @@ class SharedWindow:
         # longer than the others wait until they look again
         longest_s = _STAND_BACK_S
         if not self._owner.shares_clock:
-            longest_s = 1.5 * max(_LOOK_AGAIN_S, _LOOK_AGAIN_EACH_S * (1 + waiting))
+            longest_s = 3 * max(_LOOK_AGAIN_S, _LOOK_AGAIN_EACH_S * (1 + waiting))
         return self._stood_back_since + longest_s - now
 
     def _failed(self, now: float, error: JournalError) -> None:

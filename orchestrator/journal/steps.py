@@ -89,10 +89,12 @@ class Steps:
 
     def answered(self, call: int, *, job_id: str | None, word: str | None, fate: CallStatus) -> None:
         """The server took it; its answer may be final already."""
+        now = self._ages.now()
         self._post(
-            "UPDATE calls SET fate = ?, may_run = ?, accepted_at = ?, accepted_s = ?, job_id = ?, word = ? WHERE id = ?",
+            "UPDATE calls SET fate = ?, may_run = ?, accepted_at = ?, accepted_s = ?, boot = ?, job_id = ?, word = ?"
+            " WHERE id = ?",
             (
-                *(fate.value, int(fate.may_run), self._clock.utcnow().isoformat(), self._ages.now().at_s),
+                *(fate.value, int(fate.may_run), self._clock.utcnow().isoformat(), now.at_s, now.mark),
                 *(fit(job_id), fit(word), call),
             ),
         )

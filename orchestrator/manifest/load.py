@@ -105,6 +105,7 @@ def _manifest(reading: ReadContext, text: str | bytes) -> Manifest | None:
         collapse=True if collapse is None else collapse,
         notify=top.get("notify", tuple) or (),
         name=top.get("name", str),
+        state=top.get("state", Secret),
         warnings=tuple(sorted(reading.faults.warnings, key=lambda warning: warning.place)),
         secrets=tuple(Secret(secret) for secret in reading.faults.secrets),
     )

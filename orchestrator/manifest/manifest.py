@@ -194,7 +194,8 @@ class Manifest:
     """A manifest without faults: instances by name, entries in the file's order.
 
     `secrets` is what no output may hold: every key, and every value that came from a variable under `api_keys` or `notify`.
-    `name` is what the manifest calls itself at its top, None if it does not.
+    `name` is what the manifest calls itself at its top, None if it does not. `state` is where it says that the state is kept: a
+    folder or an address, which may hold a password.
     """
 
     path: str
@@ -207,6 +208,7 @@ class Manifest:
     warnings: tuple[ManifestWarning, ...] = ()
     secrets: tuple[Secret, ...] = ()
     name: str | None = None
+    state: Secret | None = None
 
     @property
     def identity(self) -> str:

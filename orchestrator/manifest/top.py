@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qsl, unquote
 
 from orchestrator.manifest.field_tables import Field, FieldTable, Nested, Table, read_settings, table
 from orchestrator.manifest.field_types import NAME, JsonSchema, Whole
 from orchestrator.manifest.keys import DEFAULTS, INSTANCE, MODEL, TOP_WRONG
+from orchestrator.manifest.manifest import Secret
 from orchestrator.manifest.notices import Notices
 from orchestrator.manifest.reading import ReadContext
+from orchestrator.manifest.variables import VariableError, expand, placeholders
 from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
 
 VERSION: Final = "1"
@@ -51,6 +55,56 @@ class ManifestName:
     def schema(self) -> JsonSchema:
         """A name without a slash."""
         return {**NAME, "pattern": r"^[^/\\]*$|\$\{"}
+
+
+@dataclass(frozen=True, slots=True)
+class StatePlace:
+    """Where the state is kept: a folder, relative to the manifest's own, or the address of a PostgreSQL database."""
+
+    def read(self, reading: ReadContext, node: Node, key: str) -> Secret | None:
+        """Read the place; None if it depends on variables and keys are not asked for."""
+        if not isinstance(node, Scalar) or node.is_null:
+            reading.text(node, key)
+            return None
+        source = node.text.strip()
+        for password in filter(None, _passwords(source)):
+            if not placeholders(password):
+                reading.secret(password)
+                reading.fault(node.place, f"`{key}` holds a password: put it into PGPASSWORD or a variable, ${{NAME}}")
+                return None
+        try:
+            text = expand(source, reading.environ)
+        except VariableError as error:
+            if reading.with_keys:
+                reading.fault(node.place, f"`{key}`: {error}")
+            return None
+        for name, default in placeholders(source):
+            reading.secret(reading.environ.get(name) or default or "")
+        for password in _passwords(text):
+            reading.secret(password)
+        if "://" in text:
+            if not text.startswith(("postgresql://", "postgres://")):
+                reading.fault(node.place, f"`{key}` is neither a folder nor a postgresql:// address")
+                return None
+            return Secret(text)
+        return Secret(str(reading.folder / Path(text).expanduser()))
+
+    def schema(self) -> JsonSchema:
+        """A path or an address."""
+        return {"type": "string", "minLength": 1}
+
+
+def _passwords(url: str) -> Iterator[str]:
+    """Return the passwords that an address holds: before the host, or among its parameters."""
+    if "://" not in url:
+        return
+    userinfo, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
+    if at and ":" in userinfo:
+        yield unquote(userinfo.partition(":")[2])
+        yield userinfo.partition(":")[2]
+    for name, value in parse_qsl(url.partition("?")[2]):
+        if name in {"password", "sslpassword"}:
+            yield value
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +182,14 @@ TOP: Final = table(
         meaning="What history, metrics and the lock against a second run know the manifest by. Without it: the path as "
         "given, made absolute without following links.",
         example="nightly",
+    ),
+    Field(
+        key="state",
+        kind=StatePlace(),
+        default="the user's state folder",
+        meaning="Where runs, locks and the budget are kept: a folder, or a PostgreSQL database that machines share. The "
+        "password comes from PGPASSWORD, a service file or a variable.",
+        example="postgresql://omni@db.example.com/omni?sslmode=verify-full",
     ),
     Field(
         key="workers",

@@ -326,8 +326,8 @@ class RateLimiter:
             self._wake.clear()
             try:
                 at = await self._give_permits()
-            except LedgerLost:
-                self.close(StopReason.STATE_LOST)
+            except LedgerLost as error:
+                self.close(StopReason.STATE_LOST, detail=str(error))
                 return
             timer = None if at == float("inf") else loop.call_later(max(0.0, at - self.now()), self._wake.set)
             try:

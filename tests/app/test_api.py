@@ -217,7 +217,7 @@ def test_scripts_need_no_loop(tmp_path: Path) -> None:
         (load_manifest, "a path or a text"),
         (lambda: run_sync(load_manifest(text=manifest_text(model(1)), environ=ENVIRON), deadline="soon"), "deadline"),
         (
-            lambda: run_sync(load_manifest(text=manifest_text(model(1)), environ=ENVIRON), state="postgres://x"),
+            lambda: run_sync(load_manifest(text=manifest_text(model(1)), environ=ENVIRON), state="mysql://x"),
             "folder",
         ),
         (lambda: run_sync(load_manifest(text=manifest_text(model(1)), environ=ENVIRON), select=["no"]), "no"),

@@ -93,6 +93,7 @@ OWNERS: dict[str, set[str]] = {
     "filelock": {"journal"},
     "jinja2": {"report"},
     "platformdirs": {"journal"},
+    "psycopg": {"journal"},
     "pydantic": {"simulator"},
     "rich": {"report", "cli"},
     "sqlite3": {"journal"},

@@ -1,14 +1,14 @@
 """What the journal knows of a target in the runs before: its last status, and since when it has not succeeded."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from orchestrator.clock import Clock
 from orchestrator.engine.outcome import Failure, Outcome, Status, make_row
-from orchestrator.journal.journal import Journal
 from orchestrator.journal.records import Earlier, NewRun, NewTarget
+from tests.journal.stores import Place, open_journal
 
 GOOD = [status for status in Status if status.was_refreshed]
 SILENT = [status for status in Status if status.says_nothing]
@@ -20,8 +20,8 @@ STOPPED = Failure(kind="stopped", message='"kind": "key_refused"', hint="resume"
 class Nights:
     """A journal with a run a night of the same manifest, whatever became of the targets in each."""
 
-    def __init__(self, folder: Path) -> None:
-        self.journal = Journal.open(folder, clock=Clock(lambda: 0.0, lambda: FIRST), boot="")
+    def __init__(self, place: Place) -> None:
+        self.journal = open_journal(place, Clock(lambda: 0.0, lambda: FIRST), "")
         self.count = 0
 
     def begin(self, names: tuple[str, ...] = ("sales",), *, file: str = "/m.yaml", root: int | None = None) -> str:
@@ -59,8 +59,10 @@ class Nights:
 
 
 @pytest.fixture
-def nights(tmp_path: Path) -> Nights:
-    return Nights(tmp_path)
+def nights(place: Place) -> Iterator[Nights]:
+    found = Nights(place)
+    yield found
+    found.journal.close()
 
 
 def since(status: Status, day: int | None) -> dict[str, Earlier]:

@@ -11,7 +11,8 @@ import pytest
 
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.locks import Locks, lane_prefix, root_lock, run_lock
-from orchestrator.journal.processes import LocalProcess
+from orchestrator.journal.processes import ProcessRecord
+from tests.journal.stores import Place, die, enter_place
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -26,20 +27,14 @@ class Moments:
         return self.now
 
 
-def enter(folder: Path, run: str, clock: Moments | None = None, boot: str = "b") -> LocalProcess:
+def enter(place: Place, run: str, clock: Moments | None = None, boot: str = "b") -> ProcessRecord:
     """Begin to be at work."""
-    return LocalProcess.enter(folder, run=run, since=AT, now=clock or Moments(), boot=boot)
+    return enter_place(place, run=run, since=AT, now=clock or Moments(), boot=boot)
 
 
-def die(owner: LocalProcess) -> None:
-    """What the operating system does when a process dies: its files are closed, nothing is tidied up."""
-    owner.database.close()
-    owner._lock.release()
-
-
-def test_a_lock_names_its_holder(tmp_path: Path) -> None:
+def test_a_lock_names_its_holder(place: Place) -> None:
     """Host, process, since when and which run; the holder itself may take it again."""
-    one, two = enter(tmp_path, "run-1"), enter(tmp_path, "run-2")
+    one, two = enter(place, "run-1"), enter(place, "run-2")
     mine, yours = Locks(one), Locks(two)
     assert mine.take("x", since=AT) is None
     assert mine.take("x", since=AT) is None
@@ -58,9 +53,9 @@ def test_a_lock_names_its_holder(tmp_path: Path) -> None:
     two.leave()
 
 
-def test_nobody_gives_back_what_another_holds(tmp_path: Path) -> None:
+def test_nobody_gives_back_what_another_holds(place: Place) -> None:
     """A lock is let go of by its holder alone."""
-    one, two = enter(tmp_path, "run-1"), enter(tmp_path, "run-2")
+    one, two = enter(place, "run-1"), enter(place, "run-2")
     assert Locks(one).take("x", since=AT) is None
     Locks(two).give_back("x")
     assert Locks(two).take("x", since=AT) is not None

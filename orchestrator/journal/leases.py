@@ -1,0 +1,202 @@
+"""Who is at work on several machines: each process has a lease in the store, which a thread of its own renews.
+
+A process that has not renewed its lease for 20 s sends nothing (the fence). One that was silent for 30 s counts as dead for
+the others: then its locks are free, and its calls count for one window more. Between the two lies what a call may need to
+reach the server. Who was silent for how long is measured by the observer's own monotonic clock; what was before it looked
+counts only if two clocks agree on it (`orchestrator.journal.moments`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Final, Self
+
+from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, T
+from orchestrator.journal.layout import SHARED
+from orchestrator.journal.moments import StoreMoment
+from orchestrator.journal.postgres import Clocks, PostgresDatabase
+from orchestrator.journal.processes import ProcessRecord
+
+BEAT_S: Final = 10.0
+FENCE_S: Final = 20.0
+LEASE_S: Final = 30.0
+RETURN_S: Final = 5.0
+"""How long others have to come back after the store was away, before a silent one counts as dead."""
+
+_RETRY_S: Final = 1.0
+_THREADS: Final = 4
+
+
+class LeasedProcess(ProcessRecord):
+    """A process that shares a PostgreSQL store with others, on whatever machines.
+
+    `ask` and `soon` use threads, each with a connection of its own; so does the heartbeat, which also tells the others which
+    calls are over and notices the dead.
+    """
+
+    shares_clock = False
+
+    def __init__(self, url: str, *, now: Callable[[], float], patience: Patience, clocks: Clocks) -> None:
+        self._url = url
+        self._patience = patience
+        self._clocks = clocks
+        self._main = self._open()
+        super().__init__(self._main, token=secrets.token_hex(8), now=now)
+        self._heart: PostgresDatabase | None = None
+        self._opened: list[PostgresDatabase] = []
+        self._local = threading.local()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="omni-refresh-state")
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._renewed_s = self._contact_s = clocks.uptime()
+        self._is_lost = False
+        self._first_seen: dict[tuple[str, int], float] = {}
+
+    @classmethod
+    def enter(
+        cls,
+        url: str,
+        *,
+        run: str,
+        since: datetime,
+        now: Callable[[], float],
+        patience: Patience = NO_PATIENCE,
+        clocks: Clocks | None = None,
+        beats: bool = True,
+    ) -> Self:
+        """Register this process as at work on `run`. With `beats` a thread renews its lease. Raises `JournalError`."""
+        self = cls(url, now=now, patience=patience, clocks=clocks or Clocks())
+        try:
+            self._register(run, since)
+            if self._silent():
+                # if the store was away, they come back within moments; if they are dead, that is certain then
+                waited_s = 0.0
+                while waited_s < RETURN_S and not patience.stopped():
+                    patience.sleep(0.25)
+                    waited_s += 0.25
+                self._contact_s = self._clocks.uptime() - RETURN_S
+                self.reap_dead()
+        except BaseException:
+            self._close()
+            raise
+        if beats:
+            self._thread = threading.Thread(target=self._beat_on, name="omni-refresh-heartbeat", daemon=True)
+            self._thread.start()
+        return self
+
+    def moment(self) -> StoreMoment:
+        """The store's clock at the last contact, and the time since then."""
+        return self._main.moment()
+
+    async def ask(self, question: Callable[[Database], T]) -> T:
+        """In a thread: the store may be slow, and the event loop must not be."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: question(self._database()))
+
+    def soon(self, act: Callable[[Database], None]) -> None:
+        """In the background."""
+
+        def do() -> None:
+            with contextlib.suppress(JournalError):
+                act(self._database())
+
+        with contextlib.suppress(RuntimeError):
+            self._threads.submit(do)
+
+    def may_send(self) -> bool:
+        """Whether the lease was renewed within the fence."""
+        return not self._is_lost and self._clocks.uptime() - self._renewed_s < FENCE_S
+
+    def was_away(self) -> bool:
+        """Whether the others may have counted this process as dead."""
+        return self._clocks.uptime() - self._renewed_s >= LEASE_S
+
+    def beat(self) -> bool:
+        """Renew the lease, write what others should know, and free what the dead held; False if the lease is lost.
+
+        Raises `JournalError` if the store cannot be used.
+        """
+        if self._heart is None:
+            self._heart = self._open()
+        asked_s = self._clocks.uptime()
+        with self._heart.write(shared=True) as transaction:
+            moment = self._heart.moment()
+            sql = "UPDATE owners SET beats = beats + 1, beat_s = ?, beat_mark = ? WHERE token = ?"
+            self._is_lost = not transaction.execute(sql, (moment.at_s, moment.mark, self.token)).rowcount
+        if self._is_lost:
+            return False
+        self._renewed_s = asked_s
+        for act in self.on_beat:
+            act(self._heart)
+        self.reap_dead(database=self._heart)
+        return True
+
+    def leave(self) -> None:
+        """Give everything back."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._give_everything_back()
+        self._close()
+
+    def _close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for database in (self._main, self._heart, *self._opened):
+            if database is not None:
+                database.close()
+
+    def _open(self) -> PostgresDatabase:
+        return PostgresDatabase.open(self._url, SHARED, self._patience, self._clocks)
+
+    def _database(self) -> PostgresDatabase:
+        """This thread's own connection."""
+        database: PostgresDatabase | None = getattr(self._local, "database", None)
+        if database is None:
+            database = self._local.database = self._open()
+            self._opened.append(database)
+        return database
+
+    def _beat_on(self) -> None:
+        wait_s, failed = BEAT_S, False
+        while not self._stop.wait(wait_s):
+            try:
+                if not self.beat():
+                    return
+            except JournalError:
+                wait_s, failed = _RETRY_S, True
+                continue
+            if failed:
+                self._contact_s, failed = self._clocks.uptime(), False
+            wait_s = BEAT_S
+
+    def _bury(self, token: str) -> None:
+        """A lease leaves nothing outside the store."""
+
+    def _dead(self, database: Database) -> list[tuple[str, int]]:
+        if self._clocks.uptime() - self._contact_s < RETURN_S:
+            return []
+        return self._silent(database)
+
+    def _silent(self, database: Database | None = None) -> list[tuple[str, int]]:
+        """Return the others that have not shown for the length of a lease that they are alive."""
+        rows = (database or self._main).read(
+            "SELECT token, beats, beat_s, beat_mark FROM owners WHERE token != ?", (self.token,)
+        )
+        moment, up_s = self.moment(), self._clocks.uptime()
+        seen = {}
+        silent = []
+        for token, beats, beat_s, mark in rows:
+            age_s = moment.age_s(beat_s, mark)
+            first_s = self._first_seen.get((token, beats), up_s - (age_s or 0.0))
+            seen[token, beats] = first_s
+            if up_s - first_s >= LEASE_S:
+                silent.append((token, beats))
+        self._first_seen = seen
+        return silent

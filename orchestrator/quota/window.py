@@ -33,7 +33,7 @@ class CallWindow(Protocol):
     """The budget of one key: who counts its calls. This is the seam between the rate limiter and a store.
 
     Implementations: in this process (`MemoryWindow`), and in a store that processes or machines share
-    (`orchestrator.journal.shared_window.SharedWindow`). `tests/quota/test_conformance.py` is the suite that each must pass.
+    (`orchestrator.journal.shared_window.SharedWindow`). `tests/journal/test_conformance.py` is the suite that each must pass.
     Moments are the event loop's clock, in seconds. Only `take` may wait for a store; all other methods return at once from
     what this process knows.
 

@@ -4,6 +4,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from orchestrator.journal.shared_window import OwnSlots, SharedWindow
 from orchestrator.quota.limit_estimate import LimitEstimate
 from orchestrator.quota.window import CallWindow, MemoryWindow
 from orchestrator.simulator.limits import Limit, RequestLimit
+from tests.journal.stores import STORES, PostgresPlace
 from tests.journal.test_process_records import Moments, enter
 from tests.machine import quick_folder
 from tests.quota.windows import at_once
@@ -38,8 +40,24 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-WINDOWS = {"memory": in_memory, "sqlite": in_sqlite}
-every_window = pytest.mark.parametrize("make", WINDOWS.values(), ids=WINDOWS.keys())
+@pytest.fixture(scope="session", params=["memory", *STORES])
+def make(request: pytest.FixtureRequest) -> Make:
+    """How to open a window, for each implementation that can run here."""
+    if request.param == "memory":
+        return in_memory
+    if request.param == "sqlite":
+        return in_sqlite
+    place: PostgresPlace = request.getfixturevalue("postgres_place")
+    place.empty()
+    number = count()
+
+    def in_postgres(stack: ExitStack, clock: Moments, limit: int, per_s: float) -> CallWindow:
+        owner = enter(place, "run", clock)
+        stack.callback(owner.leave)
+        # a key of its own for each window: to empty the store takes longer
+        return SharedWindow(OwnSlots(owner, f"k{next(number)}", per_s), requests=limit, is_share=False, broke=_raise)
+
+    return in_postgres
 
 
 @contextmanager
@@ -56,7 +74,6 @@ def send(window: CallWindow, now: float, limit: int = LIMIT) -> int | None:
     return None if at is None or at > now else at_once(window.take(now, limit))
 
 
-@every_window
 def test_the_limit_is_exact(make: Make) -> None:
     """So many calls and not one more; then nothing but an answer can make room, and `when` says so."""
     with opened(make) as (window, clock):
@@ -67,7 +84,6 @@ def test_the_limit_is_exact(make: Make) -> None:
         assert window.may_send()
 
 
-@every_window
 def test_a_call_counts_until_a_window_after_its_answer(make: Make) -> None:
     """Not a window after it left: the server counts it somewhere in between."""
     with opened(make) as (window, clock):
@@ -82,7 +98,6 @@ def test_a_call_counts_until_a_window_after_its_answer(make: Make) -> None:
         assert send(window, clock.now) is None
 
 
-@every_window
 def test_a_call_that_was_given_up_counts_longer(make: Make) -> None:
     """An answer that lies ahead: the server may still take the call from its queue."""
     with opened(make, 1) as (window, clock):
@@ -95,7 +110,6 @@ def test_a_call_that_was_given_up_counts_longer(make: Make) -> None:
         assert send(window, clock.now, 1) is not None
 
 
-@every_window
 def test_a_call_without_an_answer_keeps_its_place(make: Make) -> None:
     """For as long as it is on the wire."""
     with opened(make, 1) as (window, clock):
@@ -104,7 +118,6 @@ def test_a_call_without_an_answer_keeps_its_place(make: Make) -> None:
         assert at_once(window.take(clock.now, 1)) is None
 
 
-@every_window
 def test_a_call_that_never_left_is_free_at_once(make: Make) -> None:
     """And ending it a second time changes nothing."""
     with opened(make) as (window, clock):
@@ -117,7 +130,6 @@ def test_a_call_that_never_left_is_free_at_once(make: Make) -> None:
         assert send(window, clock.now) is None
 
 
-@every_window
 def test_a_lower_limit_holds_at_once_and_a_higher_one_too(make: Make) -> None:
     """The limit is the caller's at each call: it is what was learned."""
     with opened(make) as (window, clock):
@@ -126,7 +138,6 @@ def test_a_lower_limit_holds_at_once_and_a_higher_one_too(make: Make) -> None:
         assert send(window, clock.now, 2) is None
 
 
-@every_window
 def test_a_hold_lets_nothing_leave(make: Make) -> None:
     """Until its moment; the longer of two counts."""
     with opened(make) as (window, clock):
@@ -139,7 +150,6 @@ def test_a_hold_lets_nothing_leave(make: Make) -> None:
         assert at_once(window.take(clock.now, LIMIT)) is not None
 
 
-@every_window
 def test_what_this_process_taught_is_no_news_to_it(make: Make) -> None:
     """`taught` is for what others saw."""
     with opened(make) as (window, clock):
@@ -151,15 +161,14 @@ def test_what_this_process_taught_is_no_news_to_it(make: Make) -> None:
 ways = st.tuples(st.floats(0, 3), st.floats(0, 3))
 
 
-@every_window
 @pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_no_counter_finds_one_too_many(kind: str, make: Make, data: st.DataObject) -> None:
     """Whatever the server counts with and the network does: it never has a reason for a 429."""
-    count = data.draw(st.integers(1, 12))
-    ways_s = data.draw(st.lists(ways, min_size=count, max_size=count))
-    gaps_s = data.draw(st.lists(st.one_of(st.just(0.0), st.floats(0, 5)), min_size=count, max_size=count))
+    calls = data.draw(st.integers(1, 12))
+    ways_s = data.draw(st.lists(ways, min_size=calls, max_size=calls))
+    gaps_s = data.draw(st.lists(st.one_of(st.just(0.0), st.floats(0, 5)), min_size=calls, max_size=calls))
     arrivals = []
     with opened(make, 3, 2.5) as (window, clock):
         answers: list[tuple[float, int]] = []
@@ -177,4 +186,4 @@ def test_no_counter_finds_one_too_many(kind: str, make: Make, data: st.DataObjec
             arrivals.append(clock.now + there_s)
             heapq.heappush(answers, (clock.now + there_s + back_s, left))
     gate = RequestLimit(Limit.model_validate({"kind": kind, "requests": 3, "per": 2.5}), ())
-    assert [gate.wait_s("key", at) for at in sorted(arrivals)] == [0.0] * count
+    assert [gate.wait_s("key", at) for at in sorted(arrivals)] == [0.0] * calls

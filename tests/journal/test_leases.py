@@ -1,0 +1,153 @@
+"""Processes on several machines: who is dead, what may be sent, and what a store that forgets leads to."""
+
+from typing import Any
+
+import pytest
+
+from orchestrator.journal.locks import Locks
+from orchestrator.quota.window import LedgerLost
+from tests.journal.stores import HAS_POSTGRES, PostgresPlace, die
+from tests.journal.test_process_records import AT, Moments
+from tests.journal.test_shared_window import LIMIT, PER_S, Process, process, send
+
+if not HAS_POSTGRES:
+    # the list of stores says what runs here (`tests.journal.stores`)
+    __test__ = False
+
+SPAN_S = PER_S * 1.001
+
+
+@pytest.fixture
+def store(postgres_place: PostgresPlace) -> PostgresPlace:
+    """An empty store."""
+    postgres_place.empty()
+    return postgres_place
+
+
+def beat(one: Process) -> bool:
+    """The process shows that it is alive."""
+    owner: Any = one.owner
+    return bool(owner.beat())
+
+
+def wait(clock: Moments, seconds: float, *alive: Process) -> None:
+    """Time passes, in which some processes show that they are alive."""
+    end = clock.now + seconds
+    while clock.now < end:
+        clock.now += 5
+        for one in alive:
+            assert beat(one)
+
+
+def test_a_dead_workers_share_is_back_after_its_lease_and_a_window(store: PostgresPlace) -> None:
+    """Its calls count until then, though it had no answer; its locks are free after the lease."""
+    clock = Moments()
+    dead, alive = process(store, clock), process(store, clock)
+    assert all(send(dead, clock.now) for _ in range(LIMIT))
+    assert Locks(dead.owner).take("x", since=AT) is None
+    died_at = clock.now
+    die(dead.owner)
+    wait(clock, 25, alive)
+    assert Locks(alive.owner).take("x", since=AT) is not None
+    wait(clock, 10, alive)
+    assert Locks(alive.owner).take("x", since=AT) is None
+    while not send(alive, clock.now):
+        wait(clock, 5, alive)
+    assert 30 + SPAN_S <= clock.now - died_at <= 30 + SPAN_S + 15
+    alive.owner.leave()
+
+
+def test_a_worker_that_was_suspended_sends_nothing_when_it_wakes(store: PostgresPlace) -> None:
+    """Not after the fence, even if it had its permit; and nothing at all once the others count it as dead."""
+    clock = Moments()
+    zombie, alive = process(store, clock), process(store, clock)
+    assert send(zombie, clock.now)
+    assert zombie.window.may_send()
+    wait(clock, 20, alive)
+    assert not zombie.window.may_send()
+    wait(clock, 20, alive)
+    assert not send(zombie, clock.now)
+    with pytest.raises(LedgerLost):
+        zombie.window.when(clock.now, LIMIT)
+    assert not beat(zombie)
+    # that is no loss of the store's: the key stays open
+    assert send(alive, clock.now)
+    alive.owner.leave()
+    zombie.owner.leave()
+
+
+def test_a_store_that_forgot_a_call_closes_the_key_for_a_window(store: PostgresPlace) -> None:
+    """One slot of its own is missing: nobody knows how many of the others'."""
+    clock = Moments()
+    one, two = process(store, clock), process(store, clock)
+    assert send(one, clock.now)
+    store.sql("DELETE FROM slots")
+    assert not send(one, clock.now)
+    began = clock.now
+    wait(clock, PER_S - 5, one, two)
+    assert not send(two, clock.now)
+    while not send(two, clock.now):
+        wait(clock, 5, one, two)
+    assert SPAN_S <= clock.now - began <= SPAN_S + 10
+    one.owner.leave()
+    two.owner.leave()
+
+
+def test_a_failover_closes_every_key_for_a_window(store: PostgresPlace) -> None:
+    """Another history of the server: a replica was promoted, and what it lacks is not known. Also for a new process."""
+    clock = Moments()
+    one = process(store, clock)
+    assert send(one, clock.now)
+    store.sql("UPDATE meta SET value = '7/00000001' WHERE name = 'history'")
+    new = process(store, clock, key="other")
+    assert not send(new, clock.now)
+    assert not send(one, clock.now)
+    clock.now += SPAN_S
+    assert send(new, clock.now)
+    one.owner.leave()
+    new.owner.leave()
+
+
+def test_an_emptied_store_ends_those_at_work(store: PostgresPlace) -> None:
+    """Nothing is sent beside a store that does not know the process."""
+    clock = Moments()
+    one = process(store, clock)
+    assert send(one, clock.now)
+    store.empty()
+    assert not send(one, clock.now)
+    with pytest.raises(LedgerLost):
+        one.window.when(clock.now, LIMIT)
+    one.owner.leave()
+
+
+def test_what_ended_while_a_process_was_held_up_is_not_older_for_that(store: PostgresPlace) -> None:
+    """A look with an old `now` gives a slot without an owner its whole window."""
+    clock = Moments()
+    one, two = process(store, clock), process(store, clock)
+    assert all(send(one, clock.now) for _ in range(LIMIT))
+    for call in one.on_wire:
+        one.window.give_back(call, clock.now)
+    ended = clock.now
+    one.owner.leave()
+    clock.now += 20
+    assert not send(two, ended)
+    clock.now = ended + PER_S - 1
+    assert not send(two, clock.now)
+    clock.now = ended + SPAN_S
+    assert send(two, clock.now)
+    two.owner.leave()
+
+
+@pytest.mark.parametrize("shift_s", [86_400.0, -86_400.0, 60.0])
+def test_a_clock_that_is_set_frees_nothing(shift_s: float, store: PostgresPlace) -> None:
+    """The store's times of day jump; what counts and who is alive is as before."""
+    clock = Moments()
+    one, two = process(store, clock), process(store, clock)
+    assert all(send(one, clock.now) for _ in range(LIMIT))
+    store.sql(f"UPDATE owners SET beat_s = beat_s + ({shift_s})")
+    store.sql(f"UPDATE slots SET ended_s = ended_s + ({shift_s})")
+    wait(clock, 10, one, two)
+    assert not send(two, clock.now)
+    assert beat(one)
+    one.owner.leave()
+    two.owner.leave()

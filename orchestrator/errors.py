@@ -2,22 +2,34 @@
 
     OmniRefreshError            1
     ├── UsageError              2   the command line, manifest or settings are wrong; nothing was sent
+    │   ├── UsageErrors         2   several of them at once
     │   └── ManifestError       2   orchestrator.manifest.diagnostics: every fault of a manifest at once
     ├── LockedError             4   another run holds the lock; nothing was sent
     └── CallError               1   orchestrator.omni.errors: one call went wrong; ends one target, never a command
 
-Room-specific errors are born in their rooms and derive from these.
+Errors of one package are defined there and derive from these. docs/reference/diagnostics.md lists the codes.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Final
 
 
 class OmniRefreshError(Exception):
-    """Root of everything that this program raises on purpose; its text is fit to be shown to a person."""
+    """Root of everything that this program raises on purpose. Its text may be shown to a person.
+
+    `code` is a stable name of what is wrong, in kebab-case; empty for an error that never ends a command. `hint` is what to
+    do about it, and `message` the text without the hint.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str = "", *, code: str = "", hint: str = "") -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.message = message
+        self.code: Final = code
+        self.hint: Final = hint
 
 
 class UsageError(OmniRefreshError):
@@ -25,8 +37,22 @@ class UsageError(OmniRefreshError):
 
     exit_code: ClassVar[int] = 2
 
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+        super().__init__(message, code=code, hint=hint)
+
+
+class UsageErrors(UsageError):
+    """Several things are wrong at once. The text has one line for each; `code` is that of the first."""
+
+    def __init__(self, errors: Iterable[UsageError]) -> None:
+        self.errors: Final = tuple(errors)
+        super().__init__("\n".join(str(error) for error in self.errors), code=self.errors[0].code)
+
 
 class LockedError(OmniRefreshError):
     """Another run holds what this one needs; nothing was sent."""
 
     exit_code: ClassVar[int] = 4
+
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+        super().__init__(message, code=code, hint=hint)

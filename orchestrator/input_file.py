@@ -6,8 +6,15 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
+
+ReadFile: TypeAlias = Callable[[Path], bytes]
+"""Reads a small file; raises OSError, or ValueError for a text that cannot be a path."""
+
+MAX_SMALL_FILE: Final = 8 * 1024 * 1024
+"""A bundle of every public authority is a quarter of a megabyte."""
 
 # A shell's `<(command)` and /dev/stdin: a pipe that this process was given, so another process writes to it.
 _INHERITED: Final = re.compile(r"/dev/(?:stdin|fd/[0-9]+)|/proc/(?:self|[0-9]+)/fd/[0-9]+")
@@ -48,6 +55,19 @@ def read_input(path: str | Path, limit: int) -> bytes:
         size = f"{limit // 1024 // 1024} MiB" if limit >= 1024 * 1024 else f"{limit} bytes"
         raise OSError(errno.EFBIG, f"it is larger than {size}")
     return b"".join(pieces)
+
+
+def read_small_file(path: Path) -> bytes:
+    """The content of a key's or certificate's file, up to `MAX_SMALL_FILE`. Raises what `read_input` raises."""
+    return read_input(path, MAX_SMALL_FILE)
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why a file cannot be read, in few words that do not repeat its path."""
+    if not isinstance(error, OSError):
+        return "this text cannot be a path"
+    words = error.strerror or "no reason given"
+    return words[:1].lower() + words[1:]
 
 
 def _refused(mode: int) -> OSError:

@@ -42,9 +42,9 @@ from orchestrator.input_file import read_input
 from orchestrator.journal.locks import key_lock, run_lock
 from orchestrator.journal.records import NewRun, RootRecord, RunRecord, StoredRequest
 from orchestrator.journal.steps import Steps
-from orchestrator.manifest.api_keys import api_key_again
-from orchestrator.manifest.encoding import MAX_BYTES
+from orchestrator.manifest.credentials import api_key_again
 from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_path
+from orchestrator.manifest.yaml_text import MAX_BYTES
 from orchestrator.omni.network import make_tls_context, route_to
 from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
 from orchestrator.planning.selection import select, select_some

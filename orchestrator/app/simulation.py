@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
-from orchestrator.manifest.api_keys import reason
+from orchestrator.input_file import reason
 from orchestrator.manifest.manifest import ApiKey, KeySource, Manifest, Secret
 from orchestrator.simulator.extending import extend
 from orchestrator.simulator.reading import ScenarioError, load_scenario

@@ -20,7 +20,7 @@ def command(what: str) -> int:
 
 def _schema(what: str) -> Mapping[str, object]:
     if what == "manifest":
-        from orchestrator.manifest.schema import manifest_json_schema
+        from orchestrator.manifest.keys import manifest_json_schema
 
         return manifest_json_schema()
     if what == "report":

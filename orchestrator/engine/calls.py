@@ -13,7 +13,7 @@ from orchestrator.clock import Clock
 from orchestrator.engine.events import CallEnded, InstanceAnswers, InstanceGivenUp, InstanceSilent, Observer
 from orchestrator.engine.run_context import Access
 from orchestrator.engine.run_stats import UNSENT, RunStats
-from orchestrator.manifest.api_keys import name_of
+from orchestrator.manifest.credentials import name_of
 from orchestrator.manifest.manifest import Instance, Secret
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, KeyRefused, Refused, Throttled, Unsent

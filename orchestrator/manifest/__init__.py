@@ -1,4 +1,4 @@
-"""YAML text -> Manifest, or everything that is wrong with it, each fault with its line and column.
+"""YAML text -> Manifest, or everything that is wrong with it, each error with its line and column.
 
     bytes ─ decode ─▶ text ─ read_yaml ─▶ nodes with places ─ tables of keys ─▶ settings ─▶ instances, entries ─▶ Manifest
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from orchestrator.manifest.addresses import is_loopback, normalize_base_url
-    from orchestrator.manifest.api_keys import api_key_again
+    from orchestrator.manifest.credentials import api_key_again
     from orchestrator.manifest.diagnostics import Diagnostic, ManifestError
+    from orchestrator.manifest.keys import manifest_json_schema
     from orchestrator.manifest.load import load_manifest, make_manifest
-    from orchestrator.manifest.schema import manifest_json_schema
     from orchestrator.manifest.yaml_nodes import Document
     from orchestrator.manifest.yaml_text import load_yaml
 
@@ -36,12 +36,12 @@ _HOMES: Final = {
     "Document": "yaml_nodes",
     "Diagnostic": "diagnostics",
     "ManifestError": "diagnostics",
-    "api_key_again": "api_keys",
+    "api_key_again": "credentials",
     "is_loopback": "addresses",
     "load_manifest": "load",
     "load_yaml": "yaml_text",
     "make_manifest": "load",
-    "manifest_json_schema": "schema",
+    "manifest_json_schema": "keys",
     "normalize_base_url": "addresses",
 }
 

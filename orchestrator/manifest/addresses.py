@@ -1,4 +1,4 @@
-"""An instance's address: https, or http to this machine alone, without anything that could carry a secret."""
+"""An instance's address: https, or http to this machine, without user name, password, query or fragment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from orchestrator.manifest.diagnostics import show
+from orchestrator.manifest.diagnostics import InvalidValueError, show
 from orchestrator.manifest.manifest import Secret
 
 _MAX_URL: Final = 2_000
@@ -23,32 +23,37 @@ _LOOPBACK_V4: Final = ipaddress.IPv4Network("127.0.0.0/8")
 def normalize_base_url(text: str, *, show: Callable[[str], str] = show) -> str:
     """Scheme, host, port and path prefix of an instance, without a trailing slash, `/api` or `/api/v1`.
 
-    Raises ValueError, whose text says what is wrong and shows the address, by `show`, only where it can
-    hold no password.
+    Raises InvalidValueError. Its text shows the address, by `show`, only if it cannot contain a password.
     """
     url = text.strip(" \t")
     if not url:
-        raise ValueError("is empty: write https:// and the instance's host")
+        raise InvalidValueError("is empty", code="empty-value", hint="write https:// and the instance's host")
     if "@" in url:
-        raise ValueError("holds a user name or password (an @): remove it, the key belongs under api_keys")
+        hint = "remove it: the API key belongs under `api_keys`"
+        raise InvalidValueError("contains a user name or password (an @)", code="password-in-address", hint=hint)
     if len(url) > _MAX_URL or any(char.isspace() or not char.isprintable() or char == "\\" for char in url):
-        raise ValueError("is not an address: it is too long, or holds blanks, backslashes or control characters")
+        raise _invalid("is not an address: it is too long, or contains blanks, backslashes or control characters")
     if not _SCHEME.match(url):
-        raise ValueError(f"has no scheme: write https:// before {show(url)}")
+        raise _invalid("has no scheme", f"write https:// before {show(url)}")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ValueError(f"is not an address: look at the host and port of {show(url)}") from None
+        raise _invalid("is not an address", f"check the host and port of {show(url)}") from None
     _check_parts(parts, port, show(url))
     host = _host(parts, show(url))
     if parts.scheme == "http" and not _is_loopback_host(host.strip("[]")):
-        raise ValueError(f"sends the key unencrypted: write https:// (http is for this machine alone), not {show(url)}")
+        hint = f"write https:// instead of http:// in {show(url)} (http is only for this machine)"
+        raise InvalidValueError("would send the API key unencrypted", code="insecure-address", hint=hint)
     path = _API.sub("", parts.path.rstrip("/"))
     if not _PATH.fullmatch(path) or "/.." in path:
-        raise ValueError(f"has a path that is not one: write the instance's address alone, not {show(url)}")
+        raise _invalid(f"has an invalid path: {show(url)}", "write only the instance's address")
     shown_port = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
     return f"{parts.scheme}://{host}{shown_port}{path}"
+
+
+def _invalid(message: str, hint: str = "write https:// and the instance's host") -> InvalidValueError:
+    return InvalidValueError(message, code="invalid-address", hint=hint)
 
 
 def is_loopback(url: str) -> bool:
@@ -60,7 +65,7 @@ def is_loopback(url: str) -> bool:
 
 
 def userinfo_secrets(url: str) -> tuple[str, ...]:
-    """What must not be shown of the userinfo in any URL: all of it, and the password alone."""
+    """The secrets in a URL's userinfo: all of it, and the password."""
     try:
         userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
     except ValueError:
@@ -71,11 +76,11 @@ def userinfo_secrets(url: str) -> tuple[str, ...]:
 
 def _check_parts(parts: SplitResult, port: int | None, shown: str) -> None:
     if parts.scheme not in _DEFAULT_PORTS:
-        raise ValueError(f"is not https: write https:// instead of {parts.scheme}://, in {shown}")
+        raise _invalid("is not https", f"write https:// instead of {parts.scheme}:// in {shown}")
     if parts.query or parts.fragment or "?" in shown or "#" in shown:
-        raise ValueError("holds a query or fragment (a ? or #): write the instance's address alone")
+        raise _invalid("contains a query or fragment (a ? or #)", "write only the instance's address")
     if port == 0 or parts.netloc.endswith(":"):
-        raise ValueError(f"has no usable port: {shown}")
+        raise _invalid(f"has an invalid port: {shown}", "write a port from 1 to 65535, or none")
 
 
 def _host(parts: SplitResult, shown: str) -> str:
@@ -85,13 +90,13 @@ def _host(parts: SplitResult, shown: str) -> str:
         try:
             return f"[{ipaddress.IPv6Address(host)}]"
         except ValueError:
-            raise ValueError(f"has no valid IPv6 address as its host: {shown}") from None
+            raise _invalid(f"has an invalid IPv6 address as its host: {shown}") from None
     try:
         labels = host.encode("idna").decode("ascii").split(".")
     except UnicodeError:
-        raise ValueError(f"has a host that is no name: {shown}") from None
+        raise _invalid(f"has an invalid host name: {shown}") from None
     if not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError(f"has no host, or one that is no name: {shown}")
+        raise _invalid(f"has no valid host name: {shown}")
     return host
 
 

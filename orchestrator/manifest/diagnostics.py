@@ -1,4 +1,4 @@
-"""What is wrong with a file: every fault at once, each with its place, in words for a person."""
+"""What is wrong with a YAML file: every error at once, each with a stable code and its place."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.errors import UsageError
+from orchestrator.manifest.excerpt import Excerpt, make_excerpt
 from orchestrator.manifest.manifest import ManifestWarning, Place
 from orchestrator.text import clean
 
 MAX_SHOWN: Final = 50
-"""So many faults are printed; the rest is a count."""
+"""So many errors are printed; the rest is a count."""
 
 MAX_KEPT: Final = 1_000
 """So many are kept at all."""
 
-_MAX_TEXT: Final = 7_500
+MAX_TEXT: Final = 7_500
+"""Characters in the text of all errors together, without the count of the rest."""
+
 _MAX_PATH: Final = 200
 _MAX_MESSAGE: Final = 600
 _MAX_VALUE: Final = 60
@@ -27,36 +30,50 @@ _USERINFO: Final = re.compile(r"//[^/\s]*@")
 _KEY: Final = re.compile(r"omni_[a-z]+_[\w.-]+")
 
 
-@dataclass(frozen=True, slots=True)
+class InvalidValueError(ValueError):
+    """A value that cannot be used. `message` says why, `hint` what to do; neither shows a secret."""
+
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.message: Final = message
+        self.code: Final = code
+        self.hint: Final = hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostic:
-    """One thing that is wrong: in which file, where, and what to do about it."""
+    """One error: in which file and where, its code, what is wrong, and what to do. `excerpt` is its line, if it may be shown."""
 
     path: str
     place: Place
+    code: str
     message: str
+    hint: str = ""
+    excerpt: Excerpt | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.place.line}:{self.place.column}: {self.message}"
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{self.path}:{self.place.line}:{self.place.column}: error[{self.code}]: {self.message}{hint}"
 
 
 class ManifestError(UsageError):
     """A YAML file (a manifest, a scenario) is wrong.
 
-    `faults` are in the file's order, at most `MAX_KEPT`; `total` counts those that were not kept as well. The text
+    `diagnostics` are in the file's order, at most `MAX_KEPT`; `total` also counts those that were not kept. The text
     has a line for each of the first `MAX_SHOWN`, and stays below 8,000 characters.
     """
 
-    def __init__(self, faults: Iterable[Diagnostic], *, total: int | None = None) -> None:
-        self.faults: Final = tuple(faults)
-        self.total: Final = len(self.faults) if total is None else total
-        super().__init__(_lines(self.faults, self.total))
+    def __init__(self, diagnostics: Iterable[Diagnostic], *, total: int | None = None) -> None:
+        self.diagnostics: Final = tuple(diagnostics)
+        self.total: Final = len(self.diagnostics) if total is None else total
+        super().__init__(_lines(self.diagnostics, self.total), code=self.diagnostics[0].code)
 
 
-def _lines(faults: tuple[Diagnostic, ...], total: int) -> str:
+def _lines(diagnostics: tuple[Diagnostic, ...], total: int) -> str:
     lines: list[str] = []
-    room = _MAX_TEXT
-    for fault in faults[:MAX_SHOWN]:
-        line = str(fault)
+    room = MAX_TEXT
+    for diagnostic in diagnostics[:MAX_SHOWN]:
+        line = str(diagnostic)
         room -= len(line) + 1
         if room < 0:
             break
@@ -67,47 +84,60 @@ def _lines(faults: tuple[Diagnostic, ...], total: int) -> str:
 
 
 class Diagnostics:
-    """Where the readers of one file put what they find wrong, or only odd."""
+    """Collects the errors and warnings of one file. `text` is the file's text once it is decoded."""
 
     def __init__(self, path: str) -> None:
         self.path: Final = path
+        self.text = ""
         self.warnings: list[ManifestWarning] = []
         self.secrets: list[str] = []
         self._shown_path = show(path, at_most=_MAX_PATH, quotes="")
-        self._faults: dict[tuple[Place, str], None] = {}
+        self._errors: dict[tuple[Place, str, str, str], None] = {}
         self._more = 0
 
     def __bool__(self) -> bool:
-        return bool(self._faults)
+        return bool(self._errors)
 
     @property
     def is_full(self) -> bool:
-        """Whether more faults are only counted: their words need no care."""
-        return len(self._faults) >= MAX_KEPT
+        """Whether further errors are only counted, so that their texts do not matter."""
+        return len(self._errors) >= MAX_KEPT
 
-    def add(self, place: Place, message: str) -> None:
-        """Something is wrong at `place`. The same words for the same place count once: an anchor is used many times."""
-        key = (place, message)
+    def add(self, place: Place, message: str, *, code: str, hint: str = "") -> None:
+        """Add an error. The same error at the same place counts once: an anchor is used many times."""
+        key = (place, code, message, hint)
         if not self.is_full:
-            self._faults[key] = None
-        elif key not in self._faults:
+            self._errors[key] = None
+        elif key not in self._errors:
             self._more += 1
 
     def show(self, text: str) -> str:
         """`text` for a message, see `show`; without any secret that is known by now."""
         return show(self._without_secrets(text))
 
-    def warn(self, place: Place, message: str, *, entry: str | None = None) -> None:
-        """Something is allowed and probably not meant."""
-        self.warnings.append(ManifestWarning(place=place, message=_cut(self._without_secrets(message)), entry=entry))
+    def warn(self, place: Place, message: str, *, code: str, hint: str = "", entry: str | None = None) -> None:
+        """Add a warning: this is allowed and probably not meant."""
+        message, hint = _cut(self._without_secrets(message)), _cut(self._without_secrets(hint))
+        self.warnings.append(ManifestWarning(place=place, code=code, message=message, hint=hint, entry=entry))
 
     def stop(self) -> None:
-        """Raises ManifestError if anything was wrong."""
-        if not self._faults:
+        """Raise ManifestError if there are errors."""
+        if not self._errors:
             return
-        ordered = sorted(self._faults, key=lambda key: key[0])
+        ordered = sorted(self._errors, key=lambda key: key[0])
+        lines = self.text.splitlines()
         raise ManifestError(
-            (Diagnostic(self._shown_path, place, _cut(self._without_secrets(message))) for place, message in ordered),
+            (
+                Diagnostic(
+                    path=self._shown_path,
+                    place=place,
+                    code=code,
+                    message=_cut(self._without_secrets(message)),
+                    hint=_cut(self._without_secrets(hint)),
+                    excerpt=make_excerpt(lines, place, self.secrets) if number < MAX_SHOWN else None,
+                )
+                for number, (place, code, message, hint) in enumerate(ordered)
+            ),
             total=len(ordered) + self._more,
         )
 

@@ -1,4 +1,4 @@
-"""The entries under `models:`, with their defaults applied and what one key says held against the others."""
+"""The entries under `models:`, with their defaults applied and their keys checked against each other."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Final, TypeVar
 
 from orchestrator.manifest.addresses import is_loopback
 from orchestrator.manifest.diagnostics import nearest, some
-from orchestrator.manifest.field_tables import NO_SETTINGS, FieldTable
+from orchestrator.manifest.fields import NO_SETTINGS, FieldTable
 from orchestrator.manifest.manifest import Entry, Instance, Mode, OnAmbiguous, Place, PollBounds, Verify
 from orchestrator.manifest.reading import ReadContext
 
 _T = TypeVar("_T")
 
 SHORTEST_POLL_S: Final = 1.0
-"""Omni asks for no more than one question a second about one job; a simulator on this machine does not mind."""
+"""Omni allows one poll of a job per second; a simulator on this machine allows more."""
 
 _DEFAULT_TIMEOUT_S: Final = 1_800.0
 _DEFAULT_RETRIES: Final = 3
 
 
 class EntryReader:
-    """Makes entries one after another, and knows the labels that were given so far."""
+    """Makes entries one after another, and checks that no label occurs twice."""
 
     def __init__(
         self, reading: ReadContext, defaults: FieldTable, instances: MappingOf[str, Instance | None] | None
@@ -32,9 +32,10 @@ class EntryReader:
         self._labels: dict[str, Place] = {}
 
     def make(self, index: int, own: FieldTable) -> Entry | None:
-        """The entry that `own` describes, or None with faults."""
+        """The entry that `own` describes, or None with errors."""
         if not ("id" in own or "model" in own or "name" in own):
-            self._reading.fault(own.place(), "a model needs `id`, or `model` (its name in Omni), or `name`")
+            hint = "add one of them; `model` is its name in Omni"
+            self._reading.error(own.place(), "a model has no `id`, `model` or `name`", code="missing-key", hint=hint)
         instance = self._instance(own)
         poll = self._poll(own, None if instance is None or self._instances is None else self._instances.get(instance))
         model_id, model_name, label = self._identity(own)
@@ -44,9 +45,11 @@ class EntryReader:
             return None
         self._check_label(own, label)
         if tables and not schemas:
-            self._reading.faults.warn(
+            self._reading.warn(
                 self._place(own, "tables"),
-                "`tables` without `schemas`: every schema is scanned for them; name their schemas as well",
+                "`tables` without `schemas`: the server scans every schema for them",
+                code="tables-without-schemas",
+                hint="add `schemas` with the tables' schemas",
                 entry=label,
             )
         wait, enabled = self._get(own, "wait", bool), self._get(own, "enabled", bool)
@@ -76,7 +79,7 @@ class EntryReader:
         )
 
     def _get(self, own: FieldTable, key: str, kind: type[_T]) -> _T | None:
-        """The model's own value, else the default's; a wrong one of its own is not covered by the default."""
+        """The model's own value, else the default's. The default does not replace a wrong value of the model."""
         return (own if key in own else self._defaults).get(key, kind)
 
     def _place(self, own: FieldTable, key: str) -> Place:
@@ -91,18 +94,21 @@ class EntryReader:
             return name
         if name is not None:
             near = nearest(name, known)
-            meant = f"did you mean {self._reading.show(near)}?" if near else f"there is {some(known)}"
-            self._reading.fault(
-                self._place(own, "instance"), f"there is no instance {self._reading.show(name)}: {meant}"
-            )
+            hint = f"did you mean {self._reading.show(near)}?" if near else f"the instances are: {some(known)}"
+            message = f"there is no instance {self._reading.show(name)}"
+            self._reading.error(self._place(own, "instance"), message, code="unknown-instance", hint=hint)
         elif "instance" not in own and "instance" not in self._defaults:
             if len(known) == 1:
                 return next(iter(known))
-            self._reading.fault(own.place(), f"there are several instances: say which with `instance` ({some(known)})")
+            message, hint = (
+                "this model has no `instance`, and there are several",
+                f"add `instance:` with one of {some(known)}",
+            )
+            self._reading.error(own.place(), message, code="missing-instance", hint=hint)
         return None
 
     def _identity(self, own: FieldTable) -> tuple[str | None, str | None, str | None]:
-        """The model's id, the name that is looked up, and the label; no label where one of them is wrong."""
+        """The model's id, the name that is looked up, and the label; no label if one of them is wrong."""
         model_id, name, model = own.get("id", str), own.get("name", str), own.get("model", str)
         wrong = any(key in own and value is None for key, value in (("id", model_id), ("name", name), ("model", model)))
         called = model or model_id
@@ -114,10 +120,9 @@ class EntryReader:
         place = own.place("name") if "name" in own else own.place()
         first = self._labels.setdefault(label, place)
         if first is not place:
-            advice = "give one of them another" if "name" in own else "give this one a `name`"
-            self._reading.fault(
-                place, f"the name {self._reading.show(label)} is taken by the model on line {first.line}: {advice}"
-            )
+            hint = "give one of them another name" if "name" in own else "give this one a `name`"
+            message = f"the model on line {first.line} has the name {self._reading.show(label)} already"
+            self._reading.error(place, message, code="duplicate-name", hint=hint)
 
     def _mode(self, own: FieldTable, *, scoped: bool) -> Mode:
         pinned = own.get("mode", Mode)
@@ -126,10 +131,11 @@ class EntryReader:
         if pinned is Mode.HARD:
             scopes = [key for key in ("schemas", "tables") if self._get(own, key, tuple)]
             origin = "" if any(key in own for key in scopes) else " (from `defaults`)"
-            self._reading.fault(
+            self._reading.error(
                 own.place("mode"),
-                f"`mode: hard` cannot be limited to `{scopes[0]}`{origin}: a hard refresh is of everything; "
-                f"remove the scope, or say `mode: soft`",
+                f"`mode: hard` cannot be limited to `{scopes[0]}`{origin}: a hard refresh covers everything",
+                code="hard-with-scope",
+                hint="remove the scope, or write `mode: soft`",
             )
         return Mode.SOFT
 
@@ -149,15 +155,14 @@ class EntryReader:
         min_s = stated["min"][0] if "min" in stated else min(fallback.min_s, max_s)
         place = stated["min" if "min" in stated else "max"][1]
         if min_s > max_s:
-            self._reading.fault(place, "`min` of `poll` is above `max`: write the smaller one as `min`")
+            hint = "write the smaller one as `min`"
+            self._reading.error(place, "`min` of `poll` is above `max`", code="poll-bounds", hint=hint)
         if (
             min_s < SHORTEST_POLL_S
             and instance is not None
             and instance.base_url
             and not is_loopback(instance.base_url)
         ):
-            self._reading.fault(
-                place,
-                "`poll` is below 1s, which only an instance on this machine (loopback) may be asked: write 1s or more",
-            )
+            message, hint = "`poll` is below 1s for an instance that is not on this machine", "write 1s or more"
+            self._reading.error(place, message, code="poll-too-short", hint=hint)
         return PollBounds(min_s=min_s, max_s=max_s)

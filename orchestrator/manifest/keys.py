@@ -1,13 +1,55 @@
-"""Every key of a manifest: the one home of which there are, for the reader, the JSON Schema and the documentation."""
+"""Every key of a manifest, for the reader, the JSON Schema and the documentation."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.manifest.credentials import Address, ApiKeys, CaFile, KeyFiles
-from orchestrator.manifest.field_tables import Field, Nested, Table, table
-from orchestrator.manifest.field_types import Duration, Flag, NameField, Names, Uuid, Whole, Word
+from orchestrator.manifest.credentials import Address, ApiKeys, CaFile, KeyFiles, StatePlace
+from orchestrator.manifest.fields import (
+    ByName,
+    Duration,
+    Field,
+    Flag,
+    JsonSchema,
+    Many,
+    NameField,
+    Names,
+    Nested,
+    Uuid,
+    Whole,
+    Word,
+    table,
+)
 from orchestrator.manifest.manifest import Mode, OnAmbiguous, Verify
+from orchestrator.manifest.notices import Notices
+from orchestrator.manifest.reading import ReadContext
+from orchestrator.manifest.yaml_nodes import Node
+
+VERSION: Final = "1"
+MAX_WORKERS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The version of the manifest's format."""
+
+    def read(self, reading: ReadContext, node: Node, key: str) -> str | None:
+        """The version, or None with an error."""
+        text = reading.text(node, key)
+        if text is None or text == VERSION:
+            return text
+        message, hint = (
+            f"`{key}` is {reading.show(text)}",
+            f"this program reads version {VERSION}: write `{key}: {VERSION}`",
+        )
+        reading.error(node.place, message, code="unknown-version", hint=hint)
+        return None
+
+    def schema(self) -> JsonSchema:
+        """The one version."""
+        return {"enum": [int(VERSION), VERSION]}
+
 
 RATE_LIMIT: Final = table(
     "`rate_limit`",
@@ -15,13 +57,13 @@ RATE_LIMIT: Final = table(
         key="requests",
         kind=Whole(1, 100_000),
         default="60",
-        meaning="So many calls in any `per`, whatever they ask.",
+        meaning="The number of calls in any `per`, of any kind.",
         example=60,
     ),
     Field(
         key="per", kind=Duration(), default="60s", meaning="The window that the calls are counted in.", example="60s"
     ),
-    wrong=dict.fromkeys(("limit", "max", "calls", "rate", "count"), "requests")
+    aliases=dict.fromkeys(("limit", "max", "calls", "rate", "count"), "requests")
     | dict.fromkeys(("period", "window", "interval", "seconds", "time", "every"), "per"),
 )
 
@@ -31,17 +73,17 @@ POLL: Final = table(
         key="min",
         kind=Duration(),
         default="2s",
-        meaning="One job is never asked after more often than this. Below 1s only against this machine (loopback).",
+        meaning="The shortest time between two polls of one job. Below 1s only against this machine (loopback).",
         example="2s",
     ),
     Field(
         key="max",
         kind=Duration(),
         default="60s",
-        meaning="One job is asked after at least this often, where the budget allows.",
+        meaning="The longest time between two polls of one job, if the budget allows.",
         example="60s",
     ),
-    wrong=dict.fromkeys(("minimum", "from", "interval", "every", "start", "initial"), "min")
+    aliases=dict.fromkeys(("minimum", "from", "interval", "every", "start", "initial"), "min")
     | dict.fromkeys(("maximum", "to", "until", "limit"), "max"),
 )
 
@@ -66,7 +108,7 @@ INSTANCE: Final = table(
         key="api_key_file",
         kind=KeyFiles(),
         default="",
-        meaning="A file that holds one key, or several such files; from the manifest's folder. Adds to `api_keys`.",
+        meaning="A file that contains one key, or several such files; from the manifest's folder. Adds to `api_keys`.",
         example="/run/secrets/omni",
     ),
     Field(
@@ -90,7 +132,7 @@ INSTANCE: Final = table(
         meaning="Certificates (PEM) of the authority that signed the instance's; from the manifest's folder.",
         example="corporate-ca.pem",
     ),
-    wrong=dict.fromkeys(("url", "host", "hostname", "base", "endpoint", "address", "server"), "base_url")
+    aliases=dict.fromkeys(("url", "host", "hostname", "base", "endpoint", "address", "server"), "base_url")
     | dict.fromkeys(("api_key", "key", "keys", "token", "tokens", "api_token", "api_tokens", "bearer"), "api_keys")
     | dict.fromkeys(("key_file", "token_file", "api_keys_file", "api_key_files", "api_token_file"), "api_key_file")
     | dict.fromkeys(("rate", "limit", "limits", "quota", "rpm", "requests_per_minute", "requests"), "rate_limit")
@@ -98,7 +140,7 @@ INSTANCE: Final = table(
     | dict.fromkeys(("timeout", "http_timeout", "read_timeout"), "request_timeout")
     | dict.fromkeys(
         ("verify", "verify_ssl", "ssl_verify", "verify_tls", "insecure"),
-        "certificates are always checked, name your authority with `ca_file`",
+        "certificates are always verified: name your authority with `ca_file`",
     )
     | {"workers": "it belongs at the top of the manifest"},
 )
@@ -108,20 +150,20 @@ _TARGET_FIELDS: Final = (
         key="instance",
         kind=NameField(),
         default="the only one",
-        meaning="Which instance the model belongs to; needed where there are several.",
+        meaning="Which instance the model belongs to; required if there are several.",
         example="prod",
     ),
     Field(
         key="branch",
         kind=NameField(),
         default="",
-        meaning="A branch's name or id. Needed where branch-based schema refresh is on, forbidden where it is off.",
+        meaning="A branch's name or id. Required if branch-based schema refresh is on, forbidden if it is off.",
         example="nightly/schema",
     ),
     Field(
         key="mode",
         kind=Word(Mode),
-        default="hard, or soft where there are schemas or tables",
+        default="hard, or soft with schemas or tables",
         meaning="`hard` also removes what was dropped; `soft` only adds. A scope and `hard` in one model are an error.",
         example="soft",
     ),
@@ -151,7 +193,7 @@ _TARGET_FIELDS: Final = (
         key="reads",
         kind=Names(),
         default="the scopes",
-        meaning="Which schemas or tables a change must touch to concern this model.",
+        meaning="The schemas or tables that this model reads. A change that touches one of them concerns the model.",
         example=["finance", "ledger"],
     ),
     Field(
@@ -172,7 +214,7 @@ _TARGET_FIELDS: Final = (
         key="retries",
         kind=Whole(0, 100),
         default="3",
-        meaning="How often a failure that may be tried again is tried again; 429 is not counted.",
+        meaning="How often a failure that allows a retry is retried; 429 does not count.",
         example=3,
     ),
     Field(
@@ -186,14 +228,14 @@ _TARGET_FIELDS: Final = (
         key="on_ambiguous",
         kind=Word(OnAmbiguous),
         default="report",
-        meaning="When the refresh call may or may not have arrived: `report` that, or `resend` it.",
+        meaning="If it is unknown whether the refresh call arrived: `report` that, or `resend` the call.",
         example="report",
     ),
     Field(
         key="verify",
         kind=Word(Verify),
         default="none",
-        meaning="After the job: `none`, `scope` (is what was asked for there?) or `validate` (what did it break?).",
+        meaning="Verification after the job: `none`, `scope` (does the model have the requested scope?) or `validate` (did the refresh add validation issues?).",
         example="scope",
     ),
     Field(
@@ -205,7 +247,7 @@ _TARGET_FIELDS: Final = (
     ),
 )
 
-_TARGET_WRONG: Final = (
+_TARGET_ALIASES: Final = (
     dict.fromkeys(("hard_refresh", "hard", "soft", "refresh_mode", "refresh", "full_refresh", "type"), "mode")
     | dict.fromkeys(("branch_id", "branch_name", "git_branch"), "branch")
     | dict.fromkeys(("schema", "schema_name", "schema_names"), "schemas")
@@ -232,10 +274,10 @@ DEFAULTS: Final = table(
         key="collapse",
         kind=Flag(),
         default="true",
-        meaning="One refresh serves every model of the same connection and branch.",
+        meaning="One refresh may serve several models of the same connection and branch.",
         example=True,
     ),
-    wrong=_TARGET_WRONG | dict.fromkeys(("id", "model", "name", "model_id", "label"), "it belongs to one model"),
+    aliases=_TARGET_ALIASES | dict.fromkeys(("id", "model", "name", "model_id", "label"), "it belongs to one model"),
 )
 
 MODEL: Final = table(
@@ -262,14 +304,14 @@ MODEL: Final = table(
         example="Quarterly Finance",
     ),
     *_TARGET_FIELDS,
-    wrong=_TARGET_WRONG
+    aliases=_TARGET_ALIASES
     | dict.fromkeys(("model_id", "uuid", "guid"), "id")
     | dict.fromkeys(("model_name",), "model")
     | dict.fromkeys(("label", "title"), "name")
-    | {"collapse": "it belongs under `defaults`, and holds for the whole manifest"},
+    | {"collapse": "it belongs under `defaults` and applies to the whole manifest"},
 )
 
-TOP_WRONG: Final = (
+_TOP_ALIASES: Final = (
     dict.fromkeys(("model", "targets", "target", "entries", "refreshes", "refresh"), "models")
     | dict.fromkeys(("instance", "hosts", "servers", "base_url", "api_key", "api_keys", "token", "url"), "instances")
     | dict.fromkeys(("default", "settings", "options", "config"), "defaults")
@@ -283,4 +325,78 @@ TOP_WRONG: Final = (
     | dict.fromkeys(("notifications", "notification", "notifiers", "webhook", "webhooks", "apprise", "slack"), "notify")
 )
 
-TABLES: Final[tuple[Table, ...]] = (INSTANCE, RATE_LIMIT, DEFAULTS, MODEL, POLL)
+TOP: Final = table(
+    "a manifest",
+    Field(
+        key="version",
+        kind=Version(),
+        default="1",
+        meaning="The version of this format.",
+        example=1,
+    ),
+    Field(
+        key="name",
+        kind=NameField(no_slash=True),
+        default="its path",
+        meaning="Identifies the manifest in history, metrics and the lock against a second run. Without it: the path as "
+        "given, made absolute without following links.",
+        example="nightly",
+    ),
+    Field(
+        key="state",
+        kind=StatePlace(),
+        default="the user's state folder",
+        meaning="Where runs, locks and the budget are kept: a folder, or a PostgreSQL database that machines share. The "
+        "password comes from PGPASSWORD, a service file or a variable.",
+        example="postgresql://omni@db.example.com/omni?sslmode=verify-full",
+    ),
+    Field(
+        key="workers",
+        kind=Whole(1, MAX_WORKERS),
+        default="16",
+        meaning="Calls in flight at once. Any number of jobs may run.",
+        example=16,
+    ),
+    Field(
+        key="instances",
+        kind=ByName(INSTANCE),
+        default="one, from OMNI_BASE_URL and OMNI_API_TOKEN (or OMNI_API_KEY)",
+        meaning="The Omni instances, by names of your choice.",
+        example={"prod": {"base_url": "https://blobsrus.omniapp.co", "api_keys": ["${OMNI_API_TOKEN}"]}},
+    ),
+    Field(
+        key="defaults",
+        kind=Nested(DEFAULTS),
+        default="",
+        meaning="Settings for every model that does not say otherwise.",
+        example={"mode": "hard", "timeout": "30m"},
+    ),
+    Field(
+        key="notify",
+        kind=Notices(),
+        default="",
+        meaning="Where notifications of a run are sent, and when.",
+        example=[{"apprise": "${SLACK_URL}", "on": "change"}],
+    ),
+    Field(
+        key="models",
+        kind=Many(MODEL),
+        default="",
+        meaning="The models to refresh.",
+        example=[{"id": "3c90c3cc-0d44-4b50-8888-8dd25736052a", "name": "sales"}],
+        required=True,
+    ),
+    aliases=_TOP_ALIASES,
+)
+
+
+def manifest_json_schema() -> JsonSchema:
+    """The JSON Schema (2020-12) of a manifest. It is never stricter than the reader, which also checks what no schema can say."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:omni-refresh:manifest:1",
+        "title": "omni-refresh manifest",
+        "description": "The Omni models to refresh, and how. Keys at the top that begin with x- are ignored.",
+        **TOP.schema(),
+        "patternProperties": {"^x-": {}},
+    }

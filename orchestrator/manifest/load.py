@@ -1,4 +1,4 @@
-"""YAML text -> Manifest, or everything that is wrong with it."""
+"""YAML text -> Manifest, or every error in it."""
 
 from __future__ import annotations
 
@@ -11,42 +11,47 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Final
 
-from orchestrator.input_file import read_input
-from orchestrator.manifest.api_keys import ReadFile, read_small_file, reason
+from orchestrator.input_file import ReadFile, read_input, read_small_file, reason
+from orchestrator.manifest.credentials import KeyTextError, key_from_text, note_key_files, note_secrets, read_address
 from orchestrator.manifest.diagnostics import Diagnostics
-from orchestrator.manifest.encoding import MAX_BYTES
 from orchestrator.manifest.entries import EntryReader
-from orchestrator.manifest.field_tables import NO_SETTINGS, FieldTable, read_mapping
-from orchestrator.manifest.instances import DEFAULT_INSTANCE, environment_instance, hide_keys, make_instance
-from orchestrator.manifest.manifest import Entry, Instance, Manifest, Place, Secret
+from orchestrator.manifest.fields import NO_SETTINGS, FieldTable, read_mapping
+from orchestrator.manifest.keys import TOP
+from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, Place, RateLimit, Secret
 from orchestrator.manifest.notices import hide_notices
 from orchestrator.manifest.reading import ReadContext, kind_of
-from orchestrator.manifest.top import TOP
+from orchestrator.manifest.variables import VariableError
 from orchestrator.manifest.yaml_nodes import Mapping, Scalar
-from orchestrator.manifest.yaml_text import read_yaml
+from orchestrator.manifest.yaml_text import MAX_BYTES, read_yaml
+
+DEFAULT_INSTANCE: Final = "default"
+BASE_URL_VARIABLE: Final = "OMNI_BASE_URL"
+KEY_VARIABLES: Final = ("OMNI_API_TOKEN", "OMNI_API_KEY")
 
 _TOP: Final = Place(1, 1)
 _DEFAULT_WORKERS: Final = 16
+_DEFAULT_REQUEST_TIMEOUT_S: Final = 30.0
 
 
 def load_manifest(path: str | Path, *, environ: MappingOf[str, str], with_keys: bool = True) -> Manifest:
-    """The manifest in a file. Raises ManifestError with every fault.
+    """The manifest in a file. Raises ManifestError with every error.
 
-    `with_keys=False` reads no key, from variable or file, and needs none; everything else is checked all the same.
+    `with_keys=False` reads no key, from variable or file, and needs none; it checks everything else.
     """
-    faults = Diagnostics(str(path))
-    data = _read(Path(path), faults)
-    faults.stop()
+    diagnostics = Diagnostics(str(path))
+    data = _read(Path(path), diagnostics)
+    diagnostics.stop()
     return make_manifest(data, path=str(path), environ=environ, with_keys=with_keys, read_file=read_small_file)
 
 
-def _read(path: Path, faults: Diagnostics) -> bytes:
+def _read(path: Path, diagnostics: Diagnostics) -> bytes:
     try:
         return read_input(path, MAX_BYTES)
     except IsADirectoryError:
-        faults.add(_TOP, "this is a directory: name the manifest's file")
+        diagnostics.add(_TOP, "this is a folder", code="unreadable-file", hint="name the manifest's file")
     except (OSError, ValueError) as error:
-        faults.add(_TOP, f"the manifest cannot be read: {reason(error)}")
+        message, hint = f"the manifest cannot be read: {reason(error)}", "name a file that exists and is readable"
+        diagnostics.add(_TOP, message, code="unreadable-file", hint=hint)
     return b""
 
 
@@ -58,42 +63,41 @@ def make_manifest(
     with_keys: bool = True,
     read_file: ReadFile = read_small_file,
 ) -> Manifest:
-    """The manifest that a text says; `path` names it and is what relative paths start from.
+    """The manifest in a text. `path` names it, and relative paths start from it.
 
-    Of the outside world only `environ` and `read_file` (keys, certificates) are asked. Raises ManifestError.
+    Everything else comes from `environ` and `read_file` (keys, certificates). Raises ManifestError.
     """
-    faults = Diagnostics(path)
-    reading = ReadContext(path=path, environ=environ, with_keys=with_keys, read_file=read_file, faults=faults)
+    diagnostics = Diagnostics(path)
+    reading = ReadContext(path=path, environ=environ, with_keys=with_keys, read_file=read_file, diagnostics=diagnostics)
     with _collector_paused():
         manifest = _manifest(reading, text)
-    faults.stop()
+    diagnostics.stop()
     assert manifest is not None
     return manifest
 
 
 def _manifest(reading: ReadContext, text: str | bytes) -> Manifest | None:
-    document = read_yaml(text, path=reading.path, faults=reading.faults)
+    document = read_yaml(text, path=reading.path, diagnostics=reading.diagnostics)
     if document is None:
         return None
     reading.commented = document.commented
     root = document.root
     if root is None or (isinstance(root, Scalar) and root.is_null):
-        reading.fault(_TOP, "there is nothing in this file: a manifest needs at least `models`")
+        reading.error(_TOP, "this file is empty", code="empty-file", hint="a manifest needs at least `models`")
         return None
     if not isinstance(root, Mapping):
-        reading.fault(
-            root.place, f"this file holds a {kind_of(root)}: a manifest is keys with values, such as `models:`"
-        )
+        hint = "a manifest consists of keys with values, such as `models:`"
+        reading.error(root.place, f"this file contains a {kind_of(root)}", code="wrong-type", hint=hint)
         return None
     for key in [key for key in root.pairs if key.startswith("x-")]:
         del root.pairs[key]
-    hide_keys(reading, root)
+    _hide_keys(reading, root)
     hide_notices(reading, root)
     top = read_mapping(reading, root, TOP)
     instances = _instances(reading, top)
     defaults = top.get("defaults", FieldTable) or NO_SETTINGS
     entries = _entries(reading, top, defaults, instances)
-    if reading.faults or instances is None:
+    if reading.diagnostics or instances is None:
         return None
     collapse = defaults.get("collapse", bool)
     return Manifest(
@@ -106,22 +110,9 @@ def _manifest(reading: ReadContext, text: str | bytes) -> Manifest | None:
         notify=top.get("notify", tuple) or (),
         name=top.get("name", str),
         state=top.get("state", Secret),
-        warnings=tuple(sorted(reading.faults.warnings, key=lambda warning: warning.place)),
-        secrets=tuple(Secret(secret) for secret in reading.faults.secrets),
+        warnings=tuple(sorted(reading.diagnostics.warnings, key=lambda warning: warning.place)),
+        secrets=tuple(Secret(secret) for secret in reading.diagnostics.secrets),
     )
-
-
-def _instances(reading: ReadContext, top: FieldTable) -> dict[str, Instance | None] | None:
-    """By name; None for one that is wrong, and for all where even their names are not known."""
-    if "instances" not in top:
-        instance = environment_instance(reading)
-        return {DEFAULT_INSTANCE: instance}
-    named = top.get("instances", dict)
-    if named is None:
-        return None
-    return {
-        name: None if settings is None else make_instance(reading, name, settings) for name, settings in named.items()
-    }
 
 
 def _entries(
@@ -132,9 +123,118 @@ def _entries(
     return tuple(entry for entry in made if entry is not None)
 
 
+def _hide_keys(reading: ReadContext, root: Mapping) -> None:
+    """Before anything is read: make the values of the variables under `api_keys` known as secrets."""
+    pair = root.pairs.get("instances")
+    if pair is None:
+        for variable in KEY_VARIABLES:
+            reading.secret_variable(variable, is_key=True)
+        return
+    if not isinstance(pair[1], Mapping):
+        return
+    for _, settings in pair[1].pairs.values():
+        if isinstance(settings, Mapping) and "api_keys" in settings.pairs:
+            note_secrets(reading, settings.pairs["api_keys"][1], is_key=True)
+        if isinstance(settings, Mapping) and "api_key_file" in settings.pairs:
+            note_key_files(reading, settings.pairs["api_key_file"][1])
+
+
+def _instances(reading: ReadContext, top: FieldTable) -> dict[str, Instance | None] | None:
+    """By name; None for one that is wrong, and for all if even their names are not known."""
+    if "instances" not in top:
+        return {DEFAULT_INSTANCE: _environment_instance(reading)}
+    named = top.get("instances", dict)
+    if named is None:
+        return None
+    return {
+        name: None if settings is None else _make_instance(reading, name, settings) for name, settings in named.items()
+    }
+
+
+def _make_instance(reading: ReadContext, name: str, settings: FieldTable) -> Instance | None:
+    """One instance of the manifest, or None with errors."""
+    if "api_keys" not in settings and "api_key_file" not in settings:
+        message, hint = f"the instance {reading.show(name)} has no API key", 'add `api_keys: ["${OMNI_API_TOKEN}"]`'
+        reading.error(settings.place(), message, code="no-api-key", hint=hint)
+    base_url = settings.get("base_url", str)
+    keys = [
+        (key, settings.place(source))
+        for source in ("api_keys", "api_key_file")
+        for key in settings.get(source, tuple) or ()
+    ]
+    if base_url is None or not keys:
+        return None
+    limit = settings.get("rate_limit", FieldTable) or NO_SETTINGS
+    at = settings.place("base_url")
+    fallback = RateLimit()
+    return Instance(
+        name=name,
+        base_url=base_url,
+        base_url_place=f"base_url in {reading.path}:{at.line}:{at.column}",
+        keys=_once(reading, keys),
+        rate_limit=RateLimit(
+            requests=limit.get("requests", int) or fallback.requests, per_s=limit.get("per", float) or fallback.per_s
+        ),
+        request_timeout_s=settings.get("request_timeout", float) or _DEFAULT_REQUEST_TIMEOUT_S,
+        ca_file=settings.get("ca_file", Path),
+    )
+
+
+def _environment_instance(reading: ReadContext) -> Instance | None:
+    """The one instance of a manifest without `instances`, or None with errors.
+
+    Without `with_keys`, OMNI_BASE_URL may be missing too; the address is then empty.
+    """
+    what = f"the variable {BASE_URL_VARIABLE}"
+    text = reading.environ.get(BASE_URL_VARIABLE, "")
+    base_url: str | None = None
+    if text.strip():
+        if error := reading.misplaced("", text, is_address=True):
+            reading.reject(_TOP, what, error)
+            return None
+        base_url = read_address(reading, text, _TOP, what)
+    elif reading.with_keys:
+        message = f"the manifest has no `instances`, and {what} is not set"
+        hint = "set it to the instance's address, or add `instances:`"
+        reading.error(_TOP, message, code="unset-variable", hint=hint)
+    else:
+        base_url = ""
+    variable = next((name for name in KEY_VARIABLES if reading.environ.get(name)), KEY_VARIABLES[0])
+    source = KeySource(text=f"${{{variable}}}")
+    secret = None
+    if reading.with_keys:
+        try:
+            secret = key_from_text(f"${{{variable}}}", reading.environ)
+        except (KeyTextError, VariableError) as error:
+            reading.reject(_TOP, "the manifest has no `instances`, and", error)
+            return None
+    if base_url is None:
+        return None
+    return Instance(
+        name=DEFAULT_INSTANCE,
+        base_url=base_url,
+        base_url_place=what,
+        keys=(ApiKey(source=source, secret=secret),),
+    )
+
+
+def _once(reading: ReadContext, keys: list[tuple[ApiKey, Place]]) -> tuple[ApiKey, ...]:
+    """Each key once: a key that is written twice has no second quota."""
+    found: dict[object, ApiKey] = {}
+    for key, place in keys:
+        if key.secret is not None:
+            reading.secret(key.secret.reveal(), is_key=True)
+        identity = key.source if key.secret is None else key.secret
+        if identity in found:
+            reading.warn(place, "this API key is given twice", code="repeated-key", hint="remove one; it is used once")
+        else:
+            found[identity] = key
+    return tuple(found.values())
+
+
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Millions of nodes and no cycles: looking for some takes as long again as reading 100,000 models."""
+    """A large file makes a million objects without cycles. The search for cycles doubles the time of reading them."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -160,6 +160,8 @@ class ManifestWarning:
     place: Place
     message: str
     entry: str | None = None
+    code: str = ""
+    hint: str = ""
 
 
 class NotifyOn(StrEnum):

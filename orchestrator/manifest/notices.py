@@ -1,4 +1,4 @@
-"""Who is told of a run: addresses for notifications, read from the manifest, and read again where a run is resumed."""
+"""Notifications of a run: their addresses, read from the manifest, and read again if a run is resumed."""
 
 from __future__ import annotations
 
@@ -10,52 +10,51 @@ from urllib.parse import urlsplit
 from orchestrator.errors import UsageError
 from orchestrator.manifest.addresses import is_loopback
 from orchestrator.manifest.credentials import note_secrets
-from orchestrator.manifest.field_tables import Field, FieldTable, Table, read_settings, table
-from orchestrator.manifest.field_types import JsonSchema, Word
+from orchestrator.manifest.diagnostics import InvalidValueError
+from orchestrator.manifest.fields import Field, FieldTable, JsonSchema, Table, Word, read_settings, table
 from orchestrator.manifest.manifest import Channel, Notice, NotifyOn, Secret
 from orchestrator.manifest.reading import ReadContext
-from orchestrator.manifest.variables import expand, only_placeholders, placeholders
+from orchestrator.manifest.variables import VariableError, expand, only_placeholders, placeholders
 from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
 
 MAX_URL: Final = 4_000
 MAX_NOTICES: Final = 20
 
-_WRITTEN_OUT: Final = "a password stands in the manifest itself: put it into a variable, and write ${NAME} in its place"
 _FORMS: Final = "write `- webhook: https://...` or `- apprise: ${NAME}` for each"
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeAddress:
-    """Where a notification goes: a webhook's URL, or one of those that `apprise` knows."""
+    """The address of a notification: a webhook's URL, or one that `apprise` knows."""
 
     channel: Channel
 
     def read(self, reading: ReadContext, node: Node, key: str) -> Notice | None:
-        """The address, its variables replaced where keys are asked for; None with a fault that shows no secret."""
+        """The address, its variables replaced with `with_keys`; None with an error that shows no secret."""
         if not isinstance(node, Scalar) or node.is_null:
             reading.text(node, key)
             return None
         source = node.text.strip()
         try:
             named = placeholders(source)
-            if _holds_password(source):
-                raise ValueError(_WRITTEN_OUT)
-            if why := reading.misplaced(source, "", is_address=True):
-                raise ValueError(why)
+            if _has_password(source):
+                hint = "put it into a variable, and write ${NAME} in its place"
+                raise InvalidValueError("contains a password itself", code="password-in-address", hint=hint)
+            if error := reading.misplaced(source, "", is_address=True):
+                raise error
             if named and not reading.with_keys:
                 return Notice(channel=self.channel, source=source)
             text = expand(source, reading.environ).strip()
-            if why := reading.misplaced(source, text, is_address=True):
-                raise ValueError(why)
+            if error := reading.misplaced(source, text, is_address=True):
+                raise error
             check_address(text, self.channel)
-        except ValueError as error:
-            reading.fault(node.place, f"`{key}`: {error}")
+        except InvalidValueError as error:
+            reading.reject(node.place, f"`{key}`:" if isinstance(error, VariableError) else f"`{key}`", error)
             return None
         if self.channel is Channel.APPRISE and not named:
             reading.secret(text)
-            reading.faults.warn(
-                node.place, f"`{key}` is written out: what it may hold of tokens belongs in a variable, ${{NAME}}"
-            )
+            message, hint = f"`{key}` is written out", "put an address that contains a token into a variable, ${NAME}"
+            reading.warn(node.place, message, code="written-out-address", hint=hint)
         return Notice(channel=self.channel, source=source, url=Secret(text))
 
     def schema(self) -> JsonSchema:
@@ -88,7 +87,7 @@ NOTICE: Final = table(
         "fails or has recovered since the run before.",
         example="change",
     ),
-    wrong=dict.fromkeys(("url", "hook", "web_hook", "post", "http", "address"), "webhook")
+    aliases=dict.fromkeys(("url", "hook", "web_hook", "post", "http", "address"), "webhook")
     | dict.fromkeys(("slack", "teams", "email", "mail", "service", "to"), "apprise")
     | dict.fromkeys(("when", "events", "event", "if"), "on"),
 )
@@ -101,15 +100,16 @@ class Notices:
     table: Table = NOTICE
 
     def read(self, reading: ReadContext, node: Node, key: str) -> tuple[Notice, ...] | None:
-        """Those that are right; each other is a fault."""
+        """Those that are right; each other is an error."""
         if isinstance(node, Scalar):
-            reading.fault(node.place, f"`{key}` is no list: {_FORMS}")
+            reading.error(node.place, f"`{key}` is not a list", code="wrong-type", hint=_FORMS)
             return None
         items = node.items if isinstance(node, Sequence) else [node]
         if not items:
-            reading.fault(node.place, f"`{key}` is empty: remove the key, or {_FORMS}")
+            reading.error(node.place, f"`{key}` is empty", code="empty-value", hint=f"remove the key, or {_FORMS}")
         if len(items) > MAX_NOTICES:
-            reading.fault(node.place, f"`{key}` lists {len(items)} notifications, {MAX_NOTICES} are the most")
+            message = f"`{key}` lists {len(items)} notifications"
+            reading.error(node.place, message, code="too-many-notifications", hint=f"list at most {MAX_NOTICES}")
             return None
         found = (self._one(reading, item) for item in items)
         return tuple(notice for notice in found if notice is not None)
@@ -120,21 +120,20 @@ class Notices:
             return None
         written = [channel for channel in Channel if channel in settings]
         if len(written) != 1:
-            what = "names both `webhook` and `apprise`" if written else "names neither `webhook` nor `apprise`"
-            reading.fault(
-                settings.place(), f"a notification {what}: write one of them, and a further one as its own item"
-            )
+            what = "both `webhook` and `apprise`" if written else "neither `webhook` nor `apprise`"
+            hint = "write one of them; a second one is an item of its own"
+            reading.error(settings.place(), f"a notification has {what}", code="notification-address", hint=hint)
             return None
         return _with_on(settings.get(written[0], Notice), settings)
 
     def schema(self) -> JsonSchema:
-        """Each names exactly one address."""
+        """Each has exactly one address."""
         one = {**self.table.schema(), "oneOf": [{"required": [channel.value]} for channel in Channel]}
         return {"anyOf": [{"type": "array", "minItems": 1, "maxItems": MAX_NOTICES, "items": one}, one]}
 
 
 def notice_secrets(notice: Notice, environ: MappingOf[str, str]) -> tuple[Secret, ...]:
-    """What no output may show of a notification whose address was read anew: what its variables hold."""
+    """What no output may show of a notification whose address was read again: the values of its variables."""
     named = placeholders(notice.source)
     texts = [environ.get(name) or default for name, default in named]
     texts += [notice.source] if not named and notice.channel is Channel.APPRISE else []
@@ -149,7 +148,7 @@ def _with_on(notice: Notice | None, settings: FieldTable) -> Notice | None:
 
 
 def hide_notices(reading: ReadContext, root: Mapping) -> None:
-    """Before anything is read: what the variables under `notify` hold is a secret, wherever else it stands."""
+    """Before anything is read: make the values of the variables under `notify` known as secrets."""
     pair = root.pairs.get("notify")
     if pair is None:
         return
@@ -160,38 +159,45 @@ def hide_notices(reading: ReadContext, root: Mapping) -> None:
 
 
 def check_address(text: str, channel: Channel) -> None:
-    """Raises ValueError, whose text says what is wrong with an address and shows nothing of it."""
+    """Raise InvalidValueError, which shows nothing of the address, if it is wrong."""
     if not text:
-        raise ValueError("is empty: write the address, or remove the notification")
+        hint = "write the address, or remove the notification"
+        raise InvalidValueError("is empty", code="empty-value", hint=hint)
     if len(text) > MAX_URL or not text.isprintable() or (channel is Channel.WEBHOOK and " " in text):
-        raise ValueError("is not an address: it is too long, or holds blanks or control characters")
+        raise _invalid("is not an address: it is too long, or contains blanks or control characters")
     try:
         parts = urlsplit(text)
         host = parts.hostname if parts.port != 0 else None
     except ValueError:
-        raise ValueError("is not an address: look at its host and port") from None
+        raise _invalid("is not an address", "check its host and port") from None
     if not parts.scheme or "://" not in text:
-        raise ValueError("is not an address: it has no scheme, such as https://")
+        raise _invalid("is not an address: it has no scheme", "begin it with https:// or another scheme")
     if channel is Channel.APPRISE:
         return
     if parts.scheme not in {"http", "https"} or not host:
-        raise ValueError("is no webhook: write https:// and a host")
+        raise _invalid("is no webhook")
     if parts.scheme == "http" and not is_loopback(text):
-        raise ValueError("sends the summary unencrypted: write https:// (http is for this machine alone)")
+        hint = "write https:// (http is only for this machine)"
+        raise InvalidValueError("would send the summary unencrypted", code="insecure-address", hint=hint)
+
+
+def _invalid(message: str, hint: str = "write https:// and a host") -> InvalidValueError:
+    return InvalidValueError(message, code="invalid-address", hint=hint)
 
 
 def notice_url_again(notice: Notice, environ: MappingOf[str, str]) -> Secret:
-    """The address of an earlier run's notification, its variables read anew. Raises UsageError, which does not show it."""
+    """The address of an earlier run's notification, its variables read again. Raises UsageError, which does not show it."""
     try:
         text = expand(notice.source, environ).strip()
         check_address(text, notice.channel)
-    except ValueError as error:
-        raise UsageError(f"the address of a notification ({notice.channel}) cannot be read again: {error}") from None
+    except InvalidValueError as error:
+        message = f"the address of a notification ({notice.channel}) cannot be read again: {error.message}"
+        raise UsageError(message, code=error.code, hint=error.hint) from None
     return Secret(text)
 
 
-def _holds_password(source: str) -> bool:
-    """Whether the address as written holds a password of its own. Raises VariableError for a malformed placeholder."""
+def _has_password(source: str) -> bool:
+    """Whether the address as written contains a password itself. Raises VariableError for a malformed placeholder."""
     userinfo, at, _ = source.partition("://")[2].split("/", 1)[0].rpartition("@")
     password = userinfo.partition(":")[2]
     return bool(at and password) and not only_placeholders(password)

@@ -1,4 +1,4 @@
-"""`${VAR}` and `${VAR:-default}` in a value, replaced once; `$$` is a dollar, any other `$` is itself."""
+"""`${VAR}` and `${VAR:-default}` in a value, replaced once. `$$` is a dollar; any other `$` stays."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from orchestrator.manifest.diagnostics import InvalidValueError
+
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PIECE: Final = re.compile(r"\$\$|\$\{([^}]*)(\}?)")
 _ONLY_PLACEHOLDERS: Final = re.compile(r"[ \t]*(?:\$\{[^}]*\}[ \t]*)+")
 
 
-class VariableError(ValueError):
-    """A placeholder that cannot be replaced; the text says why, and what to do, and shows no variable's value."""
+class VariableError(InvalidValueError):
+    """A placeholder that cannot be replaced. The text shows no variable's value."""
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with its placeholders replaced; what comes out is not looked at again. Raises VariableError."""
+    """`text` with its placeholders replaced, once: values are not expanded again. Raises VariableError."""
     return _replace(text, lambda name, default: _value(name, default, environ)) if "$" in text else text
 
 
@@ -33,7 +35,7 @@ def placeholders(text: str) -> tuple[tuple[str, str | None], ...]:
 
 
 def only_placeholders(text: str) -> bool:
-    """Whether `text` is made of placeholders and blanks alone, and no default puts a text of its own there.
+    """Whether `text` consists of placeholders and blanks, none with a default.
 
     Raises VariableError for a malformed placeholder.
     """
@@ -47,14 +49,18 @@ def _replace(text: str, value_of: Callable[[str, str | None], str]) -> str:
             return "$"
         inner, closed = match.groups()
         if not closed:
-            raise VariableError("`${` is never closed: write `${NAME}`, or `$$` for a dollar")
+            message, hint = "`${` is never closed", "write `${NAME}`, or `$$` for a dollar"
+            raise VariableError(message, code="invalid-placeholder", hint=hint)
         name, dash, default = inner.partition(":-")
         if not _NAME.fullmatch(name):
             raise VariableError(
-                "`${...}` holds no variable's name: write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar"
+                "`${...}` does not contain a variable's name",
+                code="invalid-placeholder",
+                hint="write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar",
             )
         if "${" in default:
-            raise VariableError(f"the default of ${{{name}}} holds another `${{`: a default is a plain text")
+            message = f"the default of ${{{name}}} contains another `${{`"
+            raise VariableError(message, code="invalid-placeholder", hint="write a plain text as the default")
         return value_of(name, default.replace("$$", "$") if dash else None)
 
     return _PIECE.sub(one, text)
@@ -65,9 +71,11 @@ def _value(name: str, default: str | None, environ: Mapping[str, str]) -> str:
     if default is not None:
         return value or default
     if value is None:
-        raise VariableError(f"the variable {name} is not set: set it, or write ${{{name}:-default}}")
+        hint = f"set it, or write ${{{name}:-default}}"
+        raise VariableError(f"the variable {name} is not set", code="unset-variable", hint=hint)
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise VariableError(f"the variable {name} is not UTF-8") from None
+        message = f"the value of the variable {name} is not UTF-8"
+        raise VariableError(message, code="not-utf8", hint="set it to UTF-8 text") from None
     return value

@@ -1,275 +1,429 @@
 """YAML text -> a tree that knows where each node stands. The one place that reads YAML.
 
-Only libyaml's events are used: what a scalar means, duplicate keys, merge keys, aliases and limits are decided here,
-because a manifest's values are taken as written. The composer keeps its own stack, so that no nesting ends in a
-RecursionError, and counts what aliases unfold to, so that no file unfolds to more than `MAX_NODES`.
+PyYAML composes the nodes (with libyaml, if it is there). What a scalar means, duplicate keys, merge keys and limits are
+decided here, because a manifest's values are taken as written.
 """
 
 from __future__ import annotations
 
+import codecs
+import itertools
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator.manifest.diagnostics import Diagnostics
-from orchestrator.manifest.encoding import StandIns, decode, join_surrogates, printable
 from orchestrator.manifest.manifest import Place
 from orchestrator.manifest.yaml_nodes import Document, Mapping, Node, Scalar, Sequence, core_value
 
 if TYPE_CHECKING:
-    from yaml.events import AliasEvent, CollectionStartEvent, Event, NodeEvent, ScalarEvent
+    import yaml
 
-MAX_NODES: Final = 5_000_000
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""A larger file is refused unread."""
+
 MAX_DEPTH: Final = 100
+MAX_ALIASED: Final = 1_000_000
+"""So many values may aliases and merge keys add to those that are written."""
+
+_MAX_NAMED: Final = 20
+_BOM: Final = "\ufeff"
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
+# What YAML 1.2 calls printable; the surrogates, which no UTF-8 holds, are among the rest.
+_CONTROL: Final = re.compile("[^\\x09\\x0a\\x0d\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+_WIDE: Final = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+# libyaml ends lines at the first three, as YAML 1.1 did, and refuses the last; to YAML 1.2 they are characters.
+_SPECIAL: Final = "\x85\u2028\u2029\ufeff"
+_PRIVATE: Final = range(0xE000, 0xF900)
 
 _TAG: Final = "tag:yaml.org,2002:"
+_NO_TAG: Final = ""
 _SCALAR_TAGS: Final = {"null": (type(None),), "bool": (bool,), "int": (int,), "float": (int, float)}
-_COLLECTION_TAGS: Final = {Sequence: "seq", Mapping: "map"}
-_LOST: Final = Scalar("", False, 0, 0)
-"""Stands for a key that is no text."""
 
 # A comment that is meant as one has a blank behind its `#`, or stands further off.
 _CLOSE_COMMENT: Final = re.compile(r"[^\s#] #[^\s#!]")
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-class _Parser(Protocol):
-    def get_event(self) -> Event | None: ...
-
-
-class _UnreadableError(Exception):
-    """Nothing after this point can be understood; the fault is on the list already."""
-
-
 def load_yaml(text: str | bytes, *, path: str) -> Document:
-    """The whole file as a `Document`. Raises ManifestError with every fault that was found."""
-    faults = Diagnostics(path)
-    document = read_yaml(text, path=path, faults=faults)
-    faults.stop()
+    """The whole file as a `Document`. Raises ManifestError with every error that was found."""
+    diagnostics = Diagnostics(path)
+    document = read_yaml(text, path=path, diagnostics=diagnostics)
+    diagnostics.stop()
     assert document is not None
     return document
 
 
-def read_yaml(text: str | bytes, *, path: str, faults: Diagnostics, use_libyaml: bool = True) -> Document | None:
-    """Like `load_yaml`, but faults go on the list, and what could be read comes back: None where nothing could."""
-    clean = decode(text, faults) if isinstance(text, bytes) else printable(text, faults)
+def read_yaml(text: str | bytes, *, path: str, diagnostics: Diagnostics, use_libyaml: bool = True) -> Document | None:
+    """Like `load_yaml`, but errors are added to `diagnostics`. Returns None if nothing could be read."""
+    clean = decode(text, diagnostics) if isinstance(text, bytes) else printable(text, diagnostics)
     if clean is None:
         return None
+    diagnostics.text = clean
     import yaml
 
-    stand_ins = StandIns.for_text(clean)
-    parsed = stand_ins.put(clean)
+    stand_ins = _stand_ins(clean)
+    parsed = clean.translate(stand_ins) if stand_ins else clean
     try:
-        root = _Composer(faults, stand_ins).compose(_parser(parsed, use_libyaml=use_libyaml))
+        composed = _compose(parsed, use_libyaml=use_libyaml)
+        root = None if composed is None else _Converter(diagnostics, stand_ins).convert(composed)
     except yaml.YAMLError as error:
-        from orchestrator.manifest.yaml_words import reword
-
-        faults.add(*reword(error, parsed))
+        _add_syntax_error(error, parsed, diagnostics)
+        return None
+    except RecursionError:
+        diagnostics.add(
+            Place(1, 1), f"the values in this file are nested deeper than {MAX_DEPTH} levels", code="nesting"
+        )
         return None
     except _UnreadableError:
         return None
     return Document(path=path, root=root, commented=_commented(clean))
 
 
+def decode(data: bytes, diagnostics: Diagnostics) -> str | None:
+    """The file's text without its byte order mark, or None with an error."""
+    if len(data) > MAX_BYTES:
+        message = f"this file is larger than {MAX_BYTES // 1024**2} MiB"
+        diagnostics.add(Place(1, 1), message, code="file-too-large", hint="divide it into several files")
+        return None
+    if wide := _wide(data):
+        diagnostics.add(Place(1, 1), f"this file is {wide}", code="not-utf8", hint="save it as UTF-8")
+        return None
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8").removeprefix(_BOM)
+        message = f"byte 0x{data[error.start]:02X} is not UTF-8"
+        diagnostics.add(place_at(before, len(before)), message, code="not-utf8", hint="save this file as UTF-8")
+        return None
+    return printable(text, diagnostics)
+
+
+def printable(text: str, diagnostics: Diagnostics) -> str | None:
+    """`text` without its byte order mark, or None if it has characters that YAML forbids."""
+    text = text.removeprefix(_BOM)
+    found = list(itertools.islice(_CONTROL.finditer(text), _MAX_NAMED))
+    for match in found:
+        diagnostics.add(
+            place_at(text, match.start()),
+            f"a YAML file cannot contain the control character U+{ord(match[0]):04X}",
+            code="control-character",
+            hint='remove it, or write it as an escape in double quotes ("\\x1b" for U+001B)',
+        )
+    return None if found else text
+
+
+def place_at(text: str, index: int) -> Place:
+    """The line and column of the character at `index`."""
+    line, start = 1, 0
+    for match in _LINE_END.finditer(text, 0, index):
+        line, start = line + 1, match.end()
+    return Place(line, index - start + 1)
+
+
+def _wide(data: bytes) -> str | None:
+    for mark, name in _WIDE:
+        if data.startswith(mark):
+            return name
+    # Without a mark: the first character of a manifest is ASCII, so its other bytes are zeros.
+    zeros = [index for index, byte in enumerate(data[:4]) if byte == 0]
+    if len(data) >= 4 and zeros in ([1, 2, 3], [0, 1, 2]):
+        return "UTF-32"
+    return "UTF-16" if zeros in ([1], [0], [1, 3], [0, 2]) and len(data) >= 2 else None
+
+
+def _stand_ins(text: str) -> dict[int, int]:
+    """Replacements for characters that libyaml misreads: mostly none.
+
+    Each replaces one character by one, so that columns hold, and occurs nowhere else in the text.
+    """
+    needed = [char for char in _SPECIAL if char in text]
+    if not needed:
+        return {}
+    lower = text.lower()
+    free = (code for code in _PRIVATE if chr(code) not in text and f"{code:x}" not in lower)
+    return {ord(char): code for char, code in zip(needed, free, strict=False)}
+
+
 def _commented(text: str) -> dict[int, str]:
-    """By their numbers, the lines in which a comment stands right behind something, as in `model: Sales #1`."""
+    """By their numbers, the lines with a comment directly behind a value, as in `model: Sales #1`."""
     if _CLOSE_COMMENT.search(text) is None:
         return {}
-    lines = enumerate(re.split(r"\r\n|\r|\n", text), start=1)
+    lines = enumerate(_LINE_END.split(text), start=1)
     return {number: line for number, line in lines if _CLOSE_COMMENT.search(line)}
 
 
-def _parser(text: str, *, use_libyaml: bool) -> _Parser:
-    """libyaml, which is ten times as fast; without it, and for JSON's surrogate pairs, which it refuses, the other."""
+def _compose(text: str, *, use_libyaml: bool) -> yaml.Node | None:
+    """The document's root, with tags only where the text has some.
+
+    libyaml is ten times as fast. PyYAML's own parser takes JSON's surrogate pairs, which libyaml refuses.
+    """
     import yaml
 
-    if use_libyaml and yaml.__with_libyaml__ and not _SURROGATE_ESCAPE.search(text):
-        return yaml.CSafeLoader(text)
-    return yaml.SafeLoader(text)
+    fast = use_libyaml and yaml.__with_libyaml__ and not _SURROGATE_ESCAPE.search(text)
+    base: Any = yaml.CSafeLoader if fast else yaml.SafeLoader
+    untagged = {"yaml_implicit_resolvers": {}, "DEFAULT_SCALAR_TAG": _NO_TAG}
+    loader = type("Loader", (base,), untagged | {"DEFAULT_SEQUENCE_TAG": _NO_TAG, "DEFAULT_MAPPING_TAG": _NO_TAG})
+    composed: yaml.Node | None = yaml.compose(text, Loader=loader)
+    return composed
 
 
-@dataclass(slots=True)
-class _Frame:
-    """A list or mapping that is being read. `size` and `height` count what aliases in it unfold to."""
-
-    node: Sequence | Mapping
-    anchor: str | None
-    key: Scalar | None = None
-    merges: list[Mapping] | None = None
-    size: int = 1
-    height: int = 1
+class _UnreadableError(Exception):
+    """The rest of the file cannot be read; its error is added already."""
 
 
-class _Composer:
-    """Events -> nodes, for one document."""
+class _Converter:
+    """PyYAML's nodes -> ours, each once: an alias is the node of its anchor."""
 
-    def __init__(self, faults: Diagnostics, stand_ins: StandIns) -> None:
-        self._faults = faults
-        self._stand_ins = stand_ins
-        self._stack: list[_Frame] = []
-        self._root: Node | None = None
-        self._anchors: dict[str, tuple[Node, int, int] | None] = {}
-        self._total = 0
+    def __init__(self, diagnostics: Diagnostics, stand_ins: dict[int, int]) -> None:
+        import yaml
 
-    def compose(self, parser: _Parser) -> Node | None:
-        """The document's root. Raises _UnreadableError, or what the parser raises."""
-        from yaml import events
+        self._diagnostics = diagnostics
+        self._originals = {code: char for char, code in stand_ins.items()}
+        self._scalar_type: type[yaml.ScalarNode] = yaml.ScalarNode
+        self._mapping_type: type[yaml.MappingNode] = yaml.MappingNode
+        # by the identity of the raw node; None while it is being converted
+        self._done: dict[int, Sequence | Mapping | None] = {}
+        self._measures: dict[int, tuple[int, int]] = {}
+        self._aliased = 0
 
-        # Asked millions of times, in the order of how often each comes.
-        scalar, start, end = events.ScalarEvent, events.CollectionStartEvent, events.CollectionEndEvent
-        next_event = parser.get_event
-        documents = 0
-        while not isinstance(event := next_event(), events.StreamEndEvent):
-            if isinstance(event, scalar):
-                self._scalar(event)
-            elif isinstance(event, end):
-                self._close()
-            elif isinstance(event, start):
-                self._open(event, Mapping if isinstance(event, events.MappingStartEvent) else Sequence)
-            elif isinstance(event, events.AliasEvent):
-                self._unfold(event)
-            elif isinstance(event, events.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    raise self._unreadable(event, "a second document begins here: one file holds one")
-        return self._root
+    def convert(self, raw: Any, depth: int = 0) -> Node:
+        """The tree under `raw`. Raises _UnreadableError for one that cannot be read any further."""
+        if isinstance(raw, self._scalar_type):
+            return self._scalar(raw)
+        identity = id(raw)
+        if identity in self._done:
+            return self._alias(raw, self._done[identity], depth)
+        if depth >= MAX_DEPTH:
+            raise self._unreadable(raw, f"this is nested deeper than {MAX_DEPTH} levels", code="nesting")
+        self._done[identity] = None
+        is_mapping = isinstance(raw, self._mapping_type)
+        if raw.tag not in {_NO_TAG, "!", _TAG + ("map" if is_mapping else "seq")}:
+            self._refuse_tag(raw)
+        line, column = _line_column(raw)
+        node: Sequence | Mapping
+        if is_mapping:
+            node = Mapping(line, column, self._pairs(raw, depth + 1))
+        else:
+            node = Sequence(line, column, [self.convert(item, depth + 1) for item in raw.value])
+        self._done[identity] = node
+        return node
 
-    def _scalar(self, event: ScalarEvent) -> None:
-        mark = event.start_mark
-        assert mark is not None
-        plain = not event.style
-        if event.tag is not None:
-            plain = self._tagged(event, plain=plain)
-        text = event.value
+    def _alias(self, raw: Any, node: Sequence | Mapping | None, depth: int) -> Node:
+        if node is None:
+            message, hint = "an alias in this value refers to the value itself", "write the value out"
+            raise self._unreadable(raw, message, code="recursive-alias", hint=hint)
+        size, height = self._measure(node)
+        if depth + height > MAX_DEPTH:
+            message = f"with its aliases, this is nested deeper than {MAX_DEPTH} levels"
+            raise self._unreadable(raw, message, code="nesting")
+        self._aliased += size
+        if self._aliased > MAX_ALIASED:
+            message = f"aliases of values such as this one unfold to more than {MAX_ALIASED:,} values"
+            raise self._unreadable(raw, message, code="alias-bomb", hint="write the values out, or use fewer aliases")
+        return node
+
+    def _measure(self, node: Node) -> tuple[int, int]:
+        """How many values and levels a node unfolds to."""
+        if isinstance(node, Scalar):
+            return 1, 0
+        found = self._measures.get(id(node))
+        if found is None:
+            items = node.items if isinstance(node, Sequence) else [value for _, value in node.pairs.values()]
+            parts = [self._measure(item) for item in items]
+            found = 1 + sum(size for size, _ in parts), 1 + max((height for _, height in parts), default=0)
+            self._measures[id(node)] = found
+        return found
+
+    def _pairs(self, raw: Any, depth: int) -> dict[str, tuple[Scalar, Node]]:
+        pairs: dict[str, tuple[Scalar, Node]] = {}
+        merged: dict[str, tuple[Scalar, Node]] | None = None
+        for raw_key, raw_value in raw.value:
+            value = self.convert(raw_value, depth)
+            if not isinstance(raw_key, self._scalar_type):
+                self._add(raw_key, "a list or a mapping cannot be a key", code="key-not-text", hint="write a text")
+                continue
+            key = self._scalar(raw_key)
+            if key.text == "<<" and key.plain:
+                merged = self._merge(key, value, merged)
+            elif key.text in pairs:
+                self._diagnostics.add(
+                    key.place,
+                    f"duplicate key {self._diagnostics.show(key.text)}: line {pairs[key.text][0].line} has it already",
+                    code="duplicate-key",
+                    hint="remove one of them",
+                )
+            else:
+                pairs[key.text] = (key, value)
+        return pairs if merged is None else merged | pairs
+
+    def _merge(
+        self, key: Scalar, node: Node, merged: dict[str, tuple[Scalar, Node]] | None
+    ) -> dict[str, tuple[Scalar, Node]] | None:
+        """What the merge key adds: of several mappings the first wins."""
+        sources = node.items if isinstance(node, Sequence) else [node]
+        mappings = [source for source in sources if isinstance(source, Mapping)]
+        if len(mappings) < len(sources):
+            hint = "write `<<: *name` or `<<: [*one, *other]`"
+            self._diagnostics.add(key.place, "`<<` merges only mappings", code="merge-key", hint=hint)
+        elif merged is not None:
+            message, hint = "`<<` occurs twice in this mapping", "write `<<: [*one, *other]`"
+            self._diagnostics.add(key.place, message, code="merge-key", hint=hint)
+        else:
+            merged = {}
+            for mapping in mappings:
+                self._aliased += len(mapping.pairs)
+                merged = merged | {key: pair for key, pair in mapping.pairs.items() if key not in merged}
+        return merged
+
+    def _scalar(self, raw: Any) -> Scalar:
+        line, column = _line_column(raw)
+        plain = not raw.style
+        text: str = raw.value
         if not text.isascii():
-            text = self._joined(event, self._stand_ins.take(text))
-        self._add(Scalar(text, plain, mark.line + 1, mark.column + 1), event.anchor)
+            text = self._joined(raw, text.translate(self._originals) if self._originals else text)
+        if raw.tag != _NO_TAG:
+            plain = self._tagged(raw, plain=plain)
+        return Scalar(text, plain, line, column)
 
-    def _joined(self, event: ScalarEvent, text: str) -> str:
+    def _joined(self, raw: Any, text: str) -> str:
+        """`text` with surrogate pairs, JSON's way to write characters of other planes, joined."""
         try:
-            return join_surrogates(text)
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeError:
-            self._faults.add(_place(event), "an escape in this text is half of a surrogate pair, which is no character")
+            message = "an escape in this text is half of a surrogate pair, which is no character"
+            self._add(raw, message, code="invalid-escape", hint="write both halves, or the character itself")
             return ""
 
-    def _tagged(self, event: ScalarEvent, *, plain: bool) -> bool:
-        """Whether a scalar with a tag is read as a plain one; tags that are not of YAML's core are faults."""
-        tag = event.tag or ""
+    def _tagged(self, raw: Any, *, plain: bool) -> bool:
+        """Whether a scalar with a tag is read as a plain one. Tags that are not of YAML's core are errors."""
+        tag: str = raw.tag
         if tag in {"!", _TAG + "str"}:
             return False
         types = _SCALAR_TAGS.get(tag.removeprefix(_TAG))
         if types is None:
-            self._refuse_tag(event, tag)
+            self._refuse_tag(raw)
             return plain
-        if type(core_value(event.value)) not in types:
-            self._faults.add(_place(event), f"this is not of the type that its tag !!{tag.removeprefix(_TAG)} says")
+        if type(core_value(raw.value)) not in types:
+            message = f"this value does not have the type of its tag !!{tag.removeprefix(_TAG)}"
+            self._add(raw, message, code="tag", hint="correct the value, or remove the tag")
         return True
 
-    def _refuse_tag(self, event: NodeEvent, tag: str) -> None:
+    def _refuse_tag(self, raw: Any) -> None:
+        tag: str = raw.tag
         shown = "!!" + tag.removeprefix(_TAG) if tag.startswith(_TAG) else tag
-        self._faults.add(_place(event), f"the tag {self._faults.show(shown)} is not allowed here: remove it")
+        self._add(raw, f"the tag {self._diagnostics.show(shown)} is not allowed here", code="tag", hint="remove it")
 
-    def _open(self, event: CollectionStartEvent, kind: type[Mapping | Sequence]) -> None:
-        mark = event.start_mark
-        assert mark is not None
-        if event.tag is not None and event.tag not in {"!", _TAG + _COLLECTION_TAGS[kind]}:
-            self._refuse_tag(event, event.tag)
-        if len(self._stack) >= MAX_DEPTH:
-            raise self._unreadable(event, f"this is nested deeper than {MAX_DEPTH} levels")
-        if event.anchor:
-            self._anchors[event.anchor] = None
-        self._stack.append(_Frame(kind(mark.line + 1, mark.column + 1), event.anchor))
+    def _add(self, raw: Any, message: str, *, code: str, hint: str = "") -> None:
+        self._diagnostics.add(Place(*_line_column(raw)), message, code=code, hint=hint)
 
-    def _close(self) -> None:
-        frame = self._stack.pop()
-        node = frame.node
-        if frame.merges and isinstance(node, Mapping):
-            merged: dict[str, tuple[Scalar, Node]] = {}
-            for other in frame.merges:
-                for key, pair in other.pairs.items():
-                    merged.setdefault(key, pair)
-            node.pairs = merged | node.pairs
-        self._add(node, frame.anchor, frame.size, frame.height)
-
-    def _unfold(self, event: AliasEvent) -> None:
-        name = event.anchor or ""
-        shown = self._faults.show(name)
-        if name not in self._anchors:
-            raise self._unreadable(
-                event,
-                f"the alias {shown} has no anchor of that name before it; a text that begins with `*`, such as a pattern, "
-                f"needs quotes: {self._faults.show('*' + name)}",
-            )
-        anchored = self._anchors[name]
-        if anchored is None:
-            raise self._unreadable(event, f"the alias {shown} stands inside of what it means")
-        node, size, height = anchored
-        if len(self._stack) + height > MAX_DEPTH:
-            raise self._unreadable(event, f"the alias {shown} unfolds to more than {MAX_DEPTH} levels")
-        self._total += size - 1
-        self._add(node, None, size, height)
-
-    def _add(self, node: Node, anchor: str | None, size: int = 1, height: int = 0) -> None:
-        self._total += 1
-        if self._total > MAX_NODES:
-            self._faults.add(
-                node.place, f"up to here this file is, with its aliases unfolded, more than {MAX_NODES:,} values"
-            )
-            raise _UnreadableError
-        if anchor:
-            self._anchors[anchor] = (node, size, height)
-        if not self._stack:
-            self._root = node
-            return
-        frame = self._stack[-1]
-        frame.size += size
-        if height >= frame.height:
-            frame.height = height + 1
-        owner = frame.node
-        if isinstance(owner, Sequence):
-            owner.items.append(node)
-        elif frame.key is None:
-            frame.key = self._key(node)
-        else:
-            key, frame.key = frame.key, None
-            self._put(frame, owner, key, node)
-
-    def _key(self, node: Node) -> Scalar:
-        if isinstance(node, Scalar):
-            return node
-        self._faults.add(node.place, "a key must be a text: a list or a mapping cannot be one")
-        return _LOST
-
-    def _put(self, frame: _Frame, owner: Mapping, key: Scalar, node: Node) -> None:
-        if key is _LOST:
-            return
-        if key.text == "<<" and key.plain:
-            self._merge(frame, key, node)
-        elif key.text not in owner.pairs:
-            owner.pairs[key.text] = (key, node)
-        else:
-            line = owner.pairs[key.text][0].line
-            self._faults.add(
-                key.place,
-                f"the key {self._faults.show(key.text)} stands here a second time, the first is on line {line}: remove one",
-            )
-
-    def _merge(self, frame: _Frame, key: Scalar, node: Node) -> None:
-        sources = node.items if isinstance(node, Sequence) else [node]
-        mappings = [source for source in sources if isinstance(source, Mapping)]
-        if len(mappings) < len(sources):
-            self._faults.add(key.place, "`<<` merges mappings only: write `<<: *name` or `<<: [*one, *other]`")
-        elif frame.merges is not None:
-            self._faults.add(key.place, "`<<` stands here a second time: write `<<: [*one, *other]`")
-        else:
-            frame.merges = mappings
-
-    def _unreadable(self, event: Event, message: str) -> _UnreadableError:
-        self._faults.add(_place(event), message)
+    def _unreadable(self, raw: Any, message: str, *, code: str, hint: str = "") -> _UnreadableError:
+        self._add(raw, message, code=code, hint=hint)
         return _UnreadableError()
 
 
-def _place(event: Event) -> Place:
-    mark = event.start_mark
-    assert mark is not None
-    return Place(mark.line + 1, mark.column + 1)
+def _line_column(raw: Any) -> tuple[int, int]:
+    mark = raw.start_mark
+    return mark.line + 1, mark.column + 1
+
+
+class _Syntax(NamedTuple):
+    """What PyYAML says of the context and the problem (either of its parsers), and our text.
+
+    `at_context` is whether the error is shown where the context began.
+    """
+
+    context: str
+    problem: str
+    at_context: bool
+    message: str
+    hint: str
+    code: str
+
+
+_INDENTATION: Final = "check the indentation"
+_ANCHOR: Final = "the name of an anchor or alias consists of letters, digits, `-` and `_`"
+_UNKNOWN: Final = _Syntax(
+    "", "", False, "this is not YAML", "check the indentation, the quotes and the brackets", code="yaml-syntax"
+)
+# fmt: off
+_SYNTAX: Final = (
+    _Syntax("", "nesting", False, "this is nested too deeply", f"{MAX_DEPTH} levels are the maximum", code="nesting"),
+    _Syntax("single document", "", False, "a second document begins here", "write one file for each", code="second-document"),
+    _Syntax("", "duplicate anchor", False, "an anchor with this name exists already", "rename one of them", code="duplicate-anchor"),
+    _Syntax("quoted scalar", "unexpected end of stream", True, "this quote is never closed", "add the closing quote", code="yaml-syntax"),
+    _Syntax("quoted scalar", "unexpected document", True, "this quote is not closed before the document ends", "add the closing quote", code="yaml-syntax"),
+    _Syntax("flow node", "", False, "a value is missing here", "perhaps an earlier bracket is not closed", code="yaml-syntax"),
+    _Syntax("flow sequence", "", True, "this list is not closed", "add a comma or `]`, at the latest on line {line}", code="yaml-syntax"),
+    _Syntax("flow mapping", "", True, "this mapping is not closed", "add a comma or `}}`, at the latest on line {line}", code="yaml-syntax"),
+    _Syntax("", "mapping values are not allowed", False, "a key with `:` cannot stand here", "check the indentation; quote a text that contains `: `", code="yaml-syntax"),
+    _Syntax("simple key", "':'", True, "this line is not `key: value`", "add the `:`, or indent the line", code="yaml-syntax"),
+    _Syntax("block mapping", "", False, "a `key: value` is missing here", "check the indentation and the quotes", code="yaml-syntax"),
+    _Syntax("block collection", "", False, "a `- item` is missing here", _INDENTATION, code="yaml-syntax"),
+    _Syntax("", "block sequence entries are not allowed", False, "a `- item` cannot stand here", _INDENTATION, code="yaml-syntax"),
+    _Syntax("", "unknown escape character", False, "double quotes have no such escape", "write `\\\\` for a backslash, or use single quotes", code="invalid-escape"),
+    _Syntax("", "Unicode character escape", False, "this escape is no character", "write a character that exists", code="invalid-escape"),
+    _Syntax("double-quoted scalar", "hexadecimal", False, "this escape lacks hexadecimal digits", "write all digits", code="invalid-escape"),
+    _Syntax("quoted scalar", "hexdecimal", False, "this escape lacks hexadecimal digits", "write all digits", code="invalid-escape"),
+    _Syntax("", "undefined tag handle", False, "this tag is not known", "remove it", code="tag"),
+    _Syntax(" tag", "", False, "this tag cannot be read", "remove it", code="tag"),
+    _Syntax("anchor", "", False, _ANCHOR, "quote a text that begins with `&`", code="yaml-syntax"),
+    _Syntax("alias", "", False, _ANCHOR, "quote a text that begins with `*`", code="yaml-syntax"),
+    _Syntax("directive", "", False, "a line that begins with `%` is a directive", "quote a text that begins with `%`", code="yaml-syntax"),
+    _Syntax("", "YAML document", False, "this file declares another YAML version than 1.1 or 1.2", "remove the %YAML line", code="yaml-syntax"),
+    _Syntax("", "YAML directive", False, "the %YAML line occurs twice", "remove one", code="yaml-syntax"),
+    _Syntax("block scalar", "indent", False, "the indentation after `|` or `>` cannot be read", "remove the digit, or correct it", code="yaml-syntax"),
+    _Syntax("block scalar", "", False, "only a comment may follow `|` or `>` on its line", "begin the text on the next line", code="yaml-syntax"),
+    _Syntax("", "document start", False, "this is outside of the document", "check the indentation of the lines before", code="yaml-syntax"),
+)
+# fmt: on
+
+
+def _add_syntax_error(error: yaml.YAMLError, text: str, diagnostics: Diagnostics) -> None:
+    """Add the error of either of PyYAML's parsers, in our words."""
+    context_mark = getattr(error, "context_mark", None)
+    problem_mark = getattr(error, "problem_mark", None) or context_mark
+    context, problem = getattr(error, "context", None) or "", getattr(error, "problem", None) or ""
+    if problem_mark is None:
+        diagnostics.add(Place(1, 1), _UNKNOWN.message, code=_UNKNOWN.code, hint=_UNKNOWN.hint)
+        return
+    line, column = problem_mark.line, problem_mark.column
+    place = Place(line + 1, column + 1)
+    shown = next(itertools.islice(_LINE_END.split(text), line, None), "")
+    if _tab_indents(shown) and not ("flow" in context or "quoted" in context):
+        at = Place(line + 1, shown.index("\t") + 1)
+        diagnostics.add(at, "a tab indents this line", code="tab", hint="use spaces")
+    elif "cannot start any token" in problem and shown[column : column + 1] == "\t":
+        diagnostics.add(place, "YAML needs spaces here, not a tab", code="tab", hint="use spaces")
+    elif "cannot start any token" in problem:
+        message = f"a text cannot begin with {shown[column : column + 1]}"
+        diagnostics.add(place, message, code="yaml-syntax", hint="put it in quotes")
+    elif "undefined alias" in problem:
+        _add_unknown_alias(shown, place, diagnostics)
+    elif "flow" in context and "${" in shown:
+        at = Place(line + 1, shown.index("${") + 1)
+        diagnostics.add(at, "`${...}` in brackets is not quoted", code="unquoted-variable", hint='write "${NAME}"')
+    else:
+        found = next((one for one in _SYNTAX if one.context in context and one.problem in problem), _UNKNOWN)
+        if found.at_context and context_mark is not None:
+            place = Place(context_mark.line + 1, context_mark.column + 1)
+        diagnostics.add(place, found.message, code=found.code, hint=found.hint.format(line=line + 1))
+
+
+def _add_unknown_alias(line: str, place: Place, diagnostics: Diagnostics) -> None:
+    name = re.match(r"\*([\w-]*)", line[place.column - 1 :])
+    shown = name[1] if name else ""
+    diagnostics.add(
+        place,
+        f"the alias {diagnostics.show(shown)} has no anchor before it",
+        code="unknown-alias",
+        hint=f"if a text begins with `*`, such as a pattern, quote it: {diagnostics.show('*' + shown)}",
+    )
+
+
+def _tab_indents(line: str) -> bool:
+    return "\t" in line[: len(line) - len(line.lstrip(" \t"))]

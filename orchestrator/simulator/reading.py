@@ -87,8 +87,7 @@ def scenario_json_schema() -> dict[str, object]:
 def _read_yaml(source: Path | str) -> tuple[object, _Places]:
     """The file's data, and where each key of it stands. The only place where this room meets YAML."""
     from orchestrator.manifest.diagnostics import ManifestError
-    from orchestrator.manifest.encoding import MAX_BYTES
-    from orchestrator.manifest.yaml_text import load_yaml
+    from orchestrator.manifest.yaml_text import MAX_BYTES, load_yaml
 
     try:
         if isinstance(source, str):

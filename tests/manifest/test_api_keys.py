@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.manifest.api_keys import KeyTextError, api_key_again, clean_key
+from orchestrator.manifest.credentials import KeyTextError, api_key_again, clean_key
 from orchestrator.manifest.manifest import KeySource, Secret
 from tests.manifest.manifests import ENVIRON, KEY, MODEL, TOP, entry, faults, load
 

@@ -9,10 +9,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from orchestrator.manifest import manifest_json_schema
-from orchestrator.manifest.field_tables import Table
+from orchestrator.manifest.fields import Table
 from orchestrator.manifest.keys import DEFAULTS, INSTANCE, MODEL, POLL, RATE_LIMIT
 from orchestrator.manifest.notices import NOTICE
-from orchestrator.manifest.top import TOP as TOP_TABLE
+from orchestrator.manifest.keys import TOP as TOP_TABLE
 from tests.house.tree import ROOT
 from tests.manifest.manifests import ID, load
 

@@ -123,13 +123,17 @@ def find_run(journal: Journal, prefix: str) -> RunRecord:
         return found[0]
     if found:
         raise UsageError(
-            f"{len(found)} runs begin with {prefix!r}: {', '.join(r.id for r in found[:5])}; write more of the id"
+            f"{len(found)} runs begin with {prefix!r}: {', '.join(r.id for r in found[:5])}",
+            code="ambiguous-run",
+            hint="write more of the id",
         )
     known = [r.id for r in journal.runs(limit=1000)]
     near = difflib.get_close_matches(prefix, known, n=3, cutoff=0.3) or known[:3]
     advice = f"near: {', '.join(near)}" if near else "there are no runs yet"
     raise UsageError(
-        f"no run begins with {prefix!r}, and it is no manifest; {advice}. `omni-refresh history` lists all runs"
+        f"no run begins with {prefix!r}, and it is no manifest; {advice}",
+        code="unknown-run",
+        hint="`omni-refresh history` lists all runs",
     )
 
 
@@ -152,7 +156,7 @@ def _of_directory(journal: Journal, command: str) -> Choice:
         if (here is not None and record.directory == here) or record.origin in found:
             found.add(record.id)
     if runs and not found:
-        raise UsageError(_elsewhere(journal, runs, here, command))
+        raise UsageError(_elsewhere(journal, runs, here, command), code="no-run-here")
     return Choice(runs=tuple(r for r in runs if r.id in found), whose=" from this directory" if runs else "")
 
 

@@ -57,7 +57,7 @@ class StopRequests:
 
 
 def _no_input() -> bytes:
-    raise UsageError("there is no standard input here: name files instead of -")
+    raise UsageError("there is no standard input here", code="no-stdin", hint="name files instead of -")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

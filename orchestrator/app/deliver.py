@@ -49,10 +49,16 @@ def check_destinations(
                 other, verb = taken[key]
                 advice = "give each a path of its own" if verb == "share" else "choose another path"
                 raise UsageError(
-                    f"{output.what} {output.path} would {verb} {other.what}: {other.path} is the same file; {advice}"
+                    f"{output.what} {output.path} would {verb} {other.what}: {other.path} is the same file",
+                    code="output-conflict",
+                    hint=advice,
                 )
         if state is not None and Path(os.path.realpath(output.path)).is_relative_to(os.path.realpath(state)):
-            raise UsageError(f"{output.what} {output.path} lies in the state folder {state}: choose another path")
+            raise UsageError(
+                f"{output.what} {output.path} lies in the state folder {state}",
+                code="output-conflict",
+                hint="choose another path",
+            )
         taken |= dict.fromkeys(keys, (output, "share"))
 
 
@@ -142,7 +148,9 @@ def _check_replaceable(path: str) -> None:
         return
     if head and not _SIMULATED_MARK.search(head):
         raise UsageError(
-            f"{path} exists and is not the report of a simulated run; nothing was run: name another path with --report"
+            f"{path} exists and is not the report of a simulated run; nothing was run",
+            code="output-exists",
+            hint="name another path with --report",
         )
 
 

@@ -49,16 +49,26 @@ def environment_manifest(context: Context, base_url: str | None = None) -> Manif
         return make_manifest(_BARE, path=_ENVIRONMENT, environ=environ)
     except ManifestError as error:
         words = "; ".join(fault.message.removeprefix("there are no `instances` here, and ") for fault in error.faults)
-        raise UsageError(f"{words}. Or take the instance of a manifest: --like MANIFEST") from None
+        raise UsageError(
+            words, code="unset-variable", hint="or use an instance of a manifest: --like MANIFEST"
+        ) from None
 
 
 def pick_instance(manifest: Manifest, name: str | None) -> Instance:
     """Return the instance of this name, or the only one. Raises `UsageError` that lists them."""
     names = list(manifest.instances)
     if name is None and len(names) > 1:
-        raise UsageError(f"{manifest.path} has several instances: say which with --instance ({', '.join(names[:20])})")
+        raise UsageError(
+            f"{manifest.path} has several instances",
+            code="missing-instance",
+            hint=f"name one with --instance: {', '.join(names[:20])}",
+        )
     if name is not None and name not in names:
-        raise UsageError(f"{manifest.path} has no instance {name!r}; there is: {', '.join(names[:20])}")
+        raise UsageError(
+            f"{manifest.path} has no instance {name!r}",
+            code="unknown-instance",
+            hint=f"the instances are: {', '.join(names[:20])}",
+        )
     return manifest.instances[name or names[0]]
 
 

@@ -28,7 +28,11 @@ def read_change(request: ChangeRequest, context: Context) -> FollowedChange | No
     sources = {"--ddl": request.ddl, "--ddl-list": request.ddl_list, "--changed": request.changed}
     readers = [flag for flag, names in sources.items() if "-" in names]
     if len(readers) > 1:
-        raise UsageError(f"{' - and '.join(readers)} - both read standard input, which can be read only once")
+        raise UsageError(
+            f"{' - and '.join(readers)} - both read standard input",
+            code="option-conflict",
+            hint="it can be read only once: name a file for one of them",
+        )
     migrated = built = listed = ChangeSet()
     if request.ddl or request.ddl_list:
         migrated = read_ddl(

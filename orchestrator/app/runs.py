@@ -121,7 +121,9 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
     manifest = override(request.manifest, request.overrides)
     if request.simulate and request.options.metrics_file:
         raise UsageError(
-            "--metrics-file (or OMNI_REFRESH_METRICS_FILE) with --simulate: a rehearsal has no metrics; leave one out"
+            "--metrics-file (or OMNI_REFRESH_METRICS_FILE) with --simulate: a simulated run has no metrics",
+            code="option-conflict",
+            hint="remove one of them",
         )
     for secret in manifest.secrets:
         context.redactor.add(secret)
@@ -297,7 +299,9 @@ async def _take_lock(name: str, overlap: Overlap, context: Context, state: State
     while (holder := state.locks.take(name, since=state.clock.utcnow())) is not None:
         if overlap is Overlap.FAIL:
             raise LockedError(
-                f"{holder} is at work on the same manifest and selection; nothing was sent. To wait for it: --on-overlap wait"
+                f"{holder} is at work on the same manifest and selection; nothing was sent",
+                code="run-locked",
+                hint="to wait for it: --on-overlap wait",
             )
         if context.stop.requested:
             raise StoppedWhileWaiting(context.stop.signals[0])
@@ -434,7 +438,9 @@ def _wanted(
         words = f"the selection leaves nothing to retry in run {record.id}; what did not succeed: {names}{more}"
         if request.allow_empty:
             raise NothingToDo("retry", words)
-        raise UsageError(f"{words}. Nothing was sent; --allow-empty makes that no error")
+        raise UsageError(
+            f"{words}. Nothing was sent", code="nothing-selected", hint="with --allow-empty this is no error"
+        )
     return wanted
 
 

@@ -50,7 +50,9 @@ def stage(manifest: Manifest, scenario: str | None = None) -> dict[str, Scenario
             for name, instance in manifest.instances.items()
         }
     except ScenarioError as error:
-        raise UsageError(f"the manifest and the scenario do not go together:\n{error}") from None
+        raise UsageError(
+            f"the manifest and the scenario do not go together:\n{error}", code="invalid-scenario"
+        ) from None
 
 
 def _scenario_beside(manifest_path: str) -> str | None:
@@ -64,9 +66,9 @@ def read_scenario(path: str) -> Scenario:
     try:
         return load_scenario(Path(path))
     except ScenarioError as error:
-        raise UsageError(f"the scenario is wrong:\n{error}") from None
+        raise UsageError(f"the scenario is wrong:\n{error}", code="invalid-scenario") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"the scenario cannot be read: {reason(error)}: {path}") from None
+        raise UsageError(f"the scenario cannot be read: {reason(error)}: {path}", code="unreadable-file") from None
 
 
 def _known_keys(scenario: Scenario) -> list[str]:

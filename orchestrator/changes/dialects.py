@@ -122,5 +122,5 @@ def dialect_named(name: str) -> Dialect:
     known = name.strip().lower()
     found = DIALECTS.get(_ALSO.get(known, known))
     if found is None:
-        raise ChangesError(f"no dialect is called {name!r}; take one of {', '.join(DIALECTS)}")
+        raise ChangesError(f"no dialect is called {name!r}; take one of {', '.join(DIALECTS)}", code="unknown-dialect")
     return found

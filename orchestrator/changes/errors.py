@@ -19,10 +19,10 @@ from orchestrator.text import clean
 class ChangesError(UsageError):
     """What was given cannot be read; nothing was sent."""
 
-    def __init__(self, message: str, *, source: str = "", line: int = 0) -> None:
+    def __init__(self, message: str, *, source: str = "", line: int = 0, code: str = "unreadable-change") -> None:
         """The text becomes `SOURCE:LINE: message`; `line` counts from 1, and 0 leaves it out."""
         where = f"{source}:{line}: " if source and line else f"{source}: " if source else ""
-        super().__init__(clean(where + message))
+        super().__init__(clean(where + message), code=code)
         self.source = source
         self.line = line
 
@@ -40,7 +40,8 @@ class TemplatedError(ChangesError):
         if placeholder.startswith(("{{", "{%", "{#", "<%")):
             compiled = "give the compiled SQL (dbt: target/run), or --dbt-target for what dbt built"
             advice = f"fill it with --set {name}=VALUE, or {compiled}" if simple else compiled
-        super().__init__(f"a placeholder ({shown}) has no known value; {advice}", source=source, line=line)
+        message = f"a placeholder ({shown}) has no known value; {advice}"
+        super().__init__(message, source=source, line=line, code="unfilled-placeholder")
 
 
 class UnknownFormError(Exception):

@@ -30,7 +30,9 @@ def command(*, as_json: bool, **options: Any) -> int:
 
     touched = read_change(read_change_request(options), quiet_context())
     if touched is None:
-        raise UsageError("no change is given: use --ddl FILE, --dbt-target DIR or --changed NAME")
+        raise UsageError(
+            "no change is given", code="missing-option", hint="use --ddl FILE, --dbt-target DIR or --changed NAME"
+        )
     for warning in touched.changes.warnings:
         say(f"warning: {warning}")
     if as_json:

@@ -71,7 +71,9 @@ def _read_stdin() -> bytes:
     data = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise UsageError(
-            f"standard input holds more than {MAX_BYTES // 1024 // 1024} MiB: give the migrations, not a dump"
+            f"standard input has more than {MAX_BYTES // 1024 // 1024} MiB",
+            code="file-too-large",
+            hint="give the migrations, not a dump",
         )
     return data
 
@@ -138,7 +140,7 @@ def read_change_request(options: Mapping[str, Any]) -> ChangeRequest:
         # a variable that is set for many commands may not concern this one
         is_said = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if is_said and not any(options[each] for each in needed):
-            raise UsageError(f"{_flag(name)} belongs to {_flag(needed[0])}, which is not given")
+            raise UsageError(f"{_flag(name)} needs {_flag(needed[0])}, which is not given", code="missing-option")
     return ChangeRequest(
         ddl=options["ddl"],
         ddl_list=options["ddl_list"],
@@ -162,6 +164,6 @@ def _values(assignments: Sequence[str]) -> dict[str, str]:
     for each in assignments:
         name, sign, value = each.partition("=")
         if not name or not sign:
-            raise UsageError(f"--set {each}: write NAME=VALUE")
+            raise UsageError(f"--set {each}", code="invalid-value", hint="write NAME=VALUE")
         values[name] = value
     return values

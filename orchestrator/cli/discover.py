@@ -89,7 +89,7 @@ def command(
     if path is not None:
         manifest = load_manifest(path, environ=os.environ)
     elif instance is not None:
-        raise UsageError("--instance needs --like or --diff")
+        raise UsageError("--instance needs --like or --diff", code="missing-option")
     else:
         manifest = environment_manifest(setup.context, base_url)
     if output is not None:
@@ -128,14 +128,16 @@ def _check_words(
     from orchestrator.report.files import check_writable
 
     if sum(word is not None for word in (base_url, like, diff)) > 1:
-        raise UsageError("--base-url, --like and --diff each name an instance: give only one of them")
+        raise UsageError(
+            "--base-url, --like and --diff each name an instance", code="option-conflict", hint="give only one of them"
+        )
     if as_json and diff is None:
-        raise UsageError("--json needs --diff: without it, discover writes a manifest")
+        raise UsageError("--json needs --diff: without it, discover writes a manifest", code="missing-option")
     if diff is not None and output is not None:
-        raise UsageError("--diff writes no manifest: remove --output")
+        raise UsageError("--diff writes no manifest", code="option-conflict", hint="remove --output")
     if output is not None:
         if Path(output).exists() and not force:
-            raise UsageError(f"{output} exists; --force overwrites it")
+            raise UsageError(f"{output} exists", code="output-exists", hint="--force overwrites it")
         check_writable(output)
 
 

@@ -136,7 +136,9 @@ def cli() -> None:
     try:
         Path.cwd()
     except OSError:
-        raise UsageError("the working directory no longer exists: change to one that exists") from None
+        raise UsageError(
+            "the working directory no longer exists", code="no-directory", hint="change to one that exists"
+        ) from None
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

@@ -171,7 +171,9 @@ class Journal:
         try:
             return from_data(StoredRequest, _unpack(rows[0][0]))
         except (IndexError, KeyError, TypeError, ValueError, zlib.error) as error:
-            raise JournalError(f"what run {root} was to do cannot be read: {type(error).__name__}: {error}") from None
+            raise JournalError(
+                f"what run {root} was to do cannot be read: {type(error).__name__}: {error}", code="damaged-state"
+            ) from None
 
     def document(self, run: str) -> Mapping[str, Any] | None:
         """The report's document of a run; None where it never ended."""
@@ -181,7 +183,7 @@ class Journal:
         try:
             document = _unpack(rows[0][0])
         except (ValueError, zlib.error) as error:
-            raise JournalError(f"the report of run {run} cannot be read: {error}") from None
+            raise JournalError(f"the report of run {run} cannot be read: {error}", code="damaged-state") from None
         return document if isinstance(document, dict) else None
 
     def targets(self, root: str) -> tuple[StoredTarget, ...]:

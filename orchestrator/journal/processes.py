@@ -167,7 +167,9 @@ class LocalProcess(ProcessRecord):
                 owners.mkdir(mode=0o700, exist_ok=True)
                 token, lock = _new_token(owners)
             except OSError as error:
-                raise JournalError(f"locks cannot be kept in {owners}: {error.strerror or error}") from None
+                raise JournalError(
+                    f"locks cannot be kept in {owners}: {error.strerror or error}", code="unusable-state"
+                ) from None
             self = cls(database, owners, token=token, lock=lock, now=now, boot=boot)
             self._register(run, since)
             self._settle_boot()

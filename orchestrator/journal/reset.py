@@ -26,13 +26,15 @@ def reset_state(folder: Path, *, at: datetime, now: float, boot: str) -> Path | 
     count = len(live_owners(folder))
     if count:
         others = "another process is" if count == 1 else f"{count} other processes are"
-        raise LockedError(f"{others} at work with the state in {folder}; nothing was moved")
+        raise LockedError(f"{others} at work with the state in {folder}; nothing was moved", code="state-in-use")
     try:
         aside = _new_folder(folder, f"reset-{at:%Y%m%dT%H%M%S}")
         for path in found:
             path.rename(aside / path.name)
     except OSError as error:
-        raise JournalError(f"the state in {folder} cannot be moved: {error.strerror or error}") from None
+        raise JournalError(
+            f"the state in {folder} cannot be moved: {error.strerror or error}", code="unusable-state"
+        ) from None
     record_gap(folder, now=now, boot=boot)
     return aside
 

@@ -26,12 +26,15 @@ def find_state_folder(environ: Mapping[str, str]) -> Path:
             return Path(named).expanduser().absolute()
         except RuntimeError:
             raise UsageError(
-                f"{VARIABLE}: {named!r} names a user without a home folder; write the whole path"
+                f"{VARIABLE}: {named!r} names a user without a home folder",
+                code="no-state-folder",
+                hint="write the whole path",
             ) from None
         except OSError as error:
             raise UsageError(
-                f"{VARIABLE}: {named!r} is relative to a working directory that cannot be read ({error.strerror});"
-                " write the whole path"
+                f"{VARIABLE}: {named!r} is relative to a working directory that cannot be read ({error.strerror})",
+                code="no-state-folder",
+                hint="write the whole path",
             ) from None
     from platformdirs import user_state_path
 
@@ -40,7 +43,9 @@ def find_state_folder(environ: Mapping[str, str]) -> Path:
         # an older platformdirs leaves a home that it does not find as it is
         if folder.is_absolute():
             return folder
-    raise UsageError(f"this user has no home folder to keep state in; name a folder with {VARIABLE}")
+    raise UsageError(
+        "this user has no home folder to keep state in", code="no-state-folder", hint=f"name a folder with {VARIABLE}"
+    )
 
 
 def open_state_folder(folder: Path) -> Path:
@@ -61,8 +66,9 @@ def open_state_folder(folder: Path) -> Path:
                 trial.unlink()
     except OSError as error:
         raise JournalError(
-            f"the state folder {folder} cannot be written: {error.strerror or error}; mend that, or name another with"
-            f" {VARIABLE}"
+            f"the state folder {folder} cannot be written: {error.strerror or error}",
+            code="unusable-state",
+            hint=f"correct that, or name another folder with {VARIABLE}",
         ) from None
     return folder
 
@@ -86,7 +92,9 @@ def read_salt(folder: Path) -> bytes:
                 own.unlink()
         salt = path.read_bytes()
     except OSError as error:
-        raise JournalError(f"the file {path} cannot be used: {error.strerror or error}") from None
+        raise JournalError(
+            f"the file {path} cannot be used: {error.strerror or error}", code="unusable-state"
+        ) from None
     if len(salt) != 32:
-        raise JournalError(f"the file {path} is damaged; run `omni-refresh state reset`")
+        raise JournalError(f"the file {path} is damaged", code="damaged-state", hint="run `omni-refresh state reset`")
     return salt

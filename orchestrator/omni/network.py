@@ -31,12 +31,17 @@ def make_tls_context(instance: Instance | None) -> ssl.SSLContext:
         if place:
             named.append(Path(place))
             if not exists(place):
-                raise UsageError(f"{variable} names {place}, which is not there; no certificate could be checked")
+                raise UsageError(
+                    f"{variable} names {place}, which does not exist; no certificate could be checked",
+                    code="unreadable-file",
+                )
     context = ssl.create_default_context()
     if instance is not None and instance.ca_file is not None:
         fault = _load(context, instance.ca_file)
         if fault is not None:
-            raise UsageError(f"ca_file of instance {instance.name}: {instance.ca_file} {fault}")
+            raise UsageError(
+                f"ca_file of instance {instance.name}: {instance.ca_file} {fault}", code="invalid-certificate"
+            )
     if any(named):
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
@@ -105,7 +110,9 @@ def route_to(url: str, environ: Mapping[str, str] = os.environ) -> Route:
         return STRAIGHT
     if not proxy.url:
         raise UsageError(
-            f"the proxy variables name a {proxy.shown} proxy; only http:// and https:// proxies can be used"
+            f"the proxy variables name a {proxy.shown} proxy",
+            code="unusable-proxy",
+            hint="use a proxy with http:// or https://",
         )
     odd = tuple(_fit(entry) for entry, match in matches.items() if match is None)
     return Route(proxy=proxy, not_understood=odd)
@@ -128,8 +135,9 @@ def _read(variable: str, text: str) -> Proxy:
     authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
     if "@" in rest[len(authority) :]:
         raise UsageError(
-            f"{variable}: percent-encode the password (and the user name) in the proxy's address:"
-            " # is %23, / is %2F, ? is %3F, a backslash is %5C"
+            f"{variable}: the user name or password in the proxy's address is not percent-encoded",
+            code="unusable-proxy",
+            hint="percent-encode the password (and the user name): # is %23, / is %2F, ? is %3F, a backslash is %5C",
         )
     userinfo, has_userinfo, place = authority.rpartition("@")
     host = _host_and_port(place)
@@ -139,8 +147,9 @@ def _read(variable: str, text: str) -> Proxy:
         or not all(character.isprintable() and character != " " for character in userinfo)
     ):
         raise UsageError(
-            f"{variable} holds no proxy's address: write http://HOST:PORT, an IPv6 address in brackets,"
-            " and percent-encode a user name and password"
+            f"{variable} is not a proxy's address",
+            code="unusable-proxy",
+            hint="write http://HOST:PORT, an IPv6 address in brackets, and percent-encode a user name and password",
         )
     if scheme.lower() not in _SCHEMES:
         return Proxy(url="", shown=scheme.lower(), variable=variable)

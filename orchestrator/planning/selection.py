@@ -35,7 +35,7 @@ def select_some(
     """What `select` picks. Raises `UsageError` where that is nothing, unless `allow_empty`."""
     selected = select(manifest, include, exclude)
     if not selected and not allow_empty:
-        raise UsageError("nothing is selected; --allow-empty makes that no error")
+        raise UsageError("nothing is selected", code="nothing-selected", hint="with --allow-empty this is no error")
     return selected
 
 
@@ -52,7 +52,9 @@ def _expression(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
 def _term(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
     if not text:
         raise UsageError(
-            "an empty selection: write a name, a glob, a model id, tag:T, instance:I, connection:C or branch:B"
+            "an empty selection",
+            code="invalid-selection",
+            hint="write a name, a glob, a model id, tag:T, instance:I, connection:C or branch:B",
         )
     if any(e.name == text for e in manifest.entries):
         return lambda e: e.name == text
@@ -65,7 +67,7 @@ def _term(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
     if any(c in text for c in "*?["):
         return lambda e: fnmatch.fnmatchcase(e.name, text)
     words = [e.name for e in manifest.entries[:_MOST_NEAR]] + ([f"{f}:{value}" for f in _FIELDS] if colon else [])
-    raise UsageError(f"no model is called {text!r}{_near(text, words)}")
+    raise UsageError(f"no model is called {text!r}{_near(text, words)}", code="unknown-selection")
 
 
 def _by_field(manifest: Manifest, field: str, value: str) -> Callable[[Entry], bool]:
@@ -82,7 +84,9 @@ def _by_field(manifest: Manifest, field: str, value: str) -> Callable[[Entry], b
     if meant is None:
         rest = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
         what = f"there is: {', '.join(known[:_SHOWN])}{rest}" if known else f"no model has a {field}"
-        raise UsageError(f"no {field} {value!r} in this manifest{_near(value, known[:_MOST_NEAR])}; {what}")
+        raise UsageError(
+            f"no {field} {value!r} in this manifest{_near(value, known[:_MOST_NEAR])}; {what}", code="unknown-selection"
+        )
     return lambda e: meant in words(e)
 
 

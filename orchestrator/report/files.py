@@ -94,7 +94,11 @@ def check_writable(path: str | Path) -> None:
         target = _target(path)
         _try_folder(target.parent)
     except (OSError, ValueError) as error:
-        raise UsageError(f"a report cannot be written to {path}: {_reason(error)}; choose another path") from None
+        raise UsageError(
+            f"a report cannot be written to {path}: {_reason(error)}",
+            code="unwritable-output",
+            hint="choose another path",
+        ) from None
 
 
 def write_report(path: str | Path, content: str | bytes) -> None:
@@ -157,23 +161,33 @@ def _target(path: str | Path) -> Path:
     except FileNotFoundError:
         if not target.parent.exists():
             raise UsageError(
-                f"a report cannot be written to {path}: there is no folder {target.parent}; create it or choose another path"
+                f"a report cannot be written to {path}: there is no folder {target.parent}",
+                code="unwritable-output",
+                hint="create it or choose another path",
             ) from None
         return target
     except NotADirectoryError:
         raise UsageError(
-            f"a report cannot be written to {path}: {target.parent} is a file, not a folder; choose another path"
+            f"a report cannot be written to {path}: {target.parent} is a file, not a folder",
+            code="unwritable-output",
+            hint="choose another path",
         ) from None
     if stat.S_ISDIR(mode):
-        raise UsageError(f"a report cannot be written to {path}: it is a folder; name a file in it")
+        raise UsageError(
+            f"a report cannot be written to {path}: it is a folder", code="unwritable-output", hint="name a file in it"
+        )
     if not stat.S_ISREG(mode):
         # A pipe or a device cannot be replaced whole, and could block the end of a run for ever.
         raise UsageError(
-            f"a report cannot be written to {path}: it is a pipe or a device; name a file, or print the report with --json"
+            f"a report cannot be written to {path}: it is a pipe or a device",
+            code="unwritable-output",
+            hint="name a file, or print the report with --json",
         )
     if not mode & 0o222 or not os.access(path, os.W_OK):
         raise UsageError(
-            f"a report cannot be written to {path}: the file is read-only; make it writable or choose another path"
+            f"a report cannot be written to {path}: the file is read-only",
+            code="unwritable-output",
+            hint="make it writable or choose another path",
         )
     return target
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import UsageError
 from orchestrator.input_file import read_input
+from orchestrator.manifest.excerpt import Excerpt
 from orchestrator.simulator.field_types import FORMS, ScenarioPart
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.staging import Keys, conflicts, dotted
@@ -29,14 +30,21 @@ def _nowhere(_: Keys) -> tuple[str, int, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioFault:
-    """One thing that is wrong: `place` is `FILE:LINE:COLUMN` (empty for a scenario that is no file), `key` its path."""
+    """One error: `place` is `FILE:LINE:COLUMN` (empty for a scenario that is no file), `key` its path.
+
+    `excerpt` is the line in the file, if it is known.
+    """
 
     place: str
     key: str
     message: str
+    code: str
+    hint: str = ""
+    excerpt: Excerpt | None = None
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.place, self.key, self.message) if part)
+        hint = f"; {self.hint}" if self.hint else ""
+        return ": ".join(part for part in (self.place, self.key, self.message) if part) + hint
 
 
 class ScenarioError(UsageError):
@@ -47,7 +55,7 @@ class ScenarioError(UsageError):
         lines = [str(fault) for fault in faults[:MAX_SHOWN]]
         if len(faults) > MAX_SHOWN:
             lines.append(f"and {len(faults) - MAX_SHOWN} more")
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(lines), code=faults[0].code)
 
 
 def load_scenario(source: Path | str) -> Scenario:
@@ -96,8 +104,15 @@ def _read_yaml(source: Path | str) -> tuple[object, _Places]:
             document = load_yaml(read_input(source, MAX_BYTES), path=str(source))
     except ManifestError as error:
         found = (
-            ScenarioFault(place=f"{fault.path}:{fault.place.line}:{fault.place.column}", key="", message=fault.message)
-            for fault in error.faults
+            ScenarioFault(
+                place=f"{found.path}:{found.place.line}:{found.place.column}",
+                key="",
+                message=found.message,
+                code=found.code,
+                hint=found.hint,
+                excerpt=found.excerpt,
+            )
+            for found in error.diagnostics
         )
         raise ScenarioError(tuple(found)) from error
 

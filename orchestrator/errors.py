@@ -37,7 +37,7 @@ class UsageError(OmniRefreshError):
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+    def __init__(self, message: str, *, code: str = "invalid-usage", hint: str = "") -> None:
         super().__init__(message, code=code, hint=hint)
 
 
@@ -54,5 +54,5 @@ class LockedError(OmniRefreshError):
 
     exit_code: ClassVar[int] = 4
 
-    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+    def __init__(self, message: str, *, code: str = "run-locked", hint: str = "") -> None:
         super().__init__(message, code=code, hint=hint)

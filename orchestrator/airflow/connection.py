@@ -21,7 +21,10 @@ def connection_variables(
     variables: dict[str, str] = {}
     for name, value in extra.items():
         if not isinstance(value, str):
-            raise UsageError(f"the connection's extra {name!r} is no text: extra holds variables of the manifest")
+            raise UsageError(
+                f"the connection's extra {name!r} is no text: extra holds variables of the manifest",
+                code="invalid-usage",
+            )
         variables[name] = value
     if host:
         address = host if "://" in host else f"https://{host}"

@@ -72,11 +72,13 @@ def read_earlier_report(journal: Journal, run: str | None, *, environ: Mapping[s
     choice = choose_runs(journal, run, command="report", environ=environ)
     record = choice.latest
     if record is None:
-        raise UsageError(choice.no_runs)
+        raise UsageError(choice.no_runs, code="no-run")
     document = journal.document(record.id)
     if document is None:
         raise UsageError(
-            f"run {record.id} was cut off or is still active: to get its report, use `omni-refresh resume {record.id}`"
+            f"run {record.id} was cut off or is still active",
+            code="no-report",
+            hint=f"to get its report, use `omni-refresh resume {record.id}`",
         )
     return parse_document(document)
 

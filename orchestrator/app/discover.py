@@ -48,7 +48,9 @@ def environment_manifest(context: Context, base_url: str | None = None) -> Manif
     try:
         return make_manifest(_BARE, path=_ENVIRONMENT, environ=environ)
     except ManifestError as error:
-        words = "; ".join(fault.message.removeprefix("there are no `instances` here, and ") for fault in error.faults)
+        words = "; ".join(
+            found.message.removeprefix("the manifest has no `instances`, and ") for found in error.diagnostics
+        )
         raise UsageError(
             words, code="unset-variable", hint="or use an instance of a manifest: --like MANIFEST"
         ) from None

@@ -65,8 +65,6 @@ def read_scenario(path: str) -> Scenario:
     """The scenario in a file; raises UsageError with every fault."""
     try:
         return load_scenario(Path(path))
-    except ScenarioError as error:
-        raise UsageError(f"the scenario is wrong:\n{error}", code="invalid-scenario") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"the scenario cannot be read: {reason(error)}: {path}", code="unreadable-file") from None
 

@@ -88,7 +88,9 @@ def load_results(folder: Path) -> RunResults:
     document = _document(path)
     results = document.get("results")
     if not isinstance(results, list) or "nodes" in document:
-        raise ChangesError("is not what dbt writes as run_results.json: it has no results", source=str(path))
+        raise ChangesError(
+            "is not what dbt writes as run_results.json: it has no results", source=str(path), code="dbt-artifacts"
+        )
     arguments = _mapping(document.get("args"))
     return RunResults(
         command=_command(arguments),
@@ -112,7 +114,9 @@ def load_manifest(folder: Path) -> DbtManifest:
     path = folder / "manifest.json"
     document = _document(path)
     if not isinstance(document.get("nodes"), dict):
-        raise ChangesError("is not what dbt writes as manifest.json: it has no nodes", source=str(path))
+        raise ChangesError(
+            "is not what dbt writes as manifest.json: it has no nodes", source=str(path), code="dbt-artifacts"
+        )
     metadata = _mapping(document.get("metadata"))
     version = re.search(r"/manifest/v(\d+)", _text(metadata.get("dbt_schema_version")) or "")
     sections = {section: _mapping(document.get(section)) for section in ("nodes", "sources", "macros")}
@@ -136,20 +140,22 @@ def _command(arguments: dict[str, Any]) -> str | None:
 def _document(path: Path) -> dict[str, Any]:
     if not path.is_file():
         what = "is not there; give the folder that dbt writes its artifacts to, for example target"
-        raise ChangesError(what, source=str(path))
+        raise ChangesError(what, source=str(path), code="dbt-artifacts")
     data = read_bytes(path)
     try:
         # Python refuses an integer of thousands of digits
         document = json.loads(data, parse_int=lambda digits: int(digits) if len(digits) < _LONGEST_INTEGER else 0)
     except UnicodeDecodeError as wrong:
-        raise ChangesError("is no JSON: not UTF-8", source=str(path)) from wrong
+        raise ChangesError("is no JSON: not UTF-8", source=str(path), code="dbt-artifacts") from wrong
     except json.JSONDecodeError as wrong:
         what = f"is cut short or no JSON: {wrong.msg} in column {wrong.colno}"
-        raise ChangesError(what, source=str(path), line=wrong.lineno) from wrong
+        raise ChangesError(what, source=str(path), line=wrong.lineno, code="dbt-artifacts") from wrong
     except RecursionError as wrong:
-        raise ChangesError("is no artifact of dbt: nested too deeply", source=str(path)) from wrong
+        raise ChangesError(
+            "is no artifact of dbt: nested too deeply", source=str(path), code="dbt-artifacts"
+        ) from wrong
     if not isinstance(document, dict):
-        raise ChangesError("is no artifact of dbt: not a JSON object", source=str(path))
+        raise ChangesError("is no artifact of dbt: not a JSON object", source=str(path), code="dbt-artifacts")
     return document
 
 

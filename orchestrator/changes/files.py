@@ -77,7 +77,7 @@ def _refuse(found: ChangeSet) -> None:
     rest = f"; and {len(others) - len(shown)} more" if len(others) > len(shown) else ""
     advice = "say what it touches with --changed, or leave --strict out"
     text = f"not understood ({first.reason}): {first.text}{also}{rest}; {advice}"
-    raise ChangesError(text, source=first.source, line=first.line)
+    raise ChangesError(text, source=first.source, line=first.line, code="not-understood")
 
 
 def _texts(

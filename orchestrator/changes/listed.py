@@ -55,9 +55,14 @@ def parse_listed(text: str, *, source: str = OPTION, line: int = 0) -> ObjectNam
     parts = [_bare(part) for part in _PART.findall(text)] if is_name else []
     if not parts or len(parts) > 3 or not all(parts):
         form = "write schema, schema.table or catalog.schema.table"
-        raise ChangesError(f"{text!r} is no name; {form}", source=source, line=line)
+        raise ChangesError(f"{text!r} is no name; {form}", source=source, line=line, code="invalid-name")
     if parts == ["*"]:
-        raise ChangesError(f"{text!r} would be everything; leave the option out for that", source=source, line=line)
+        raise ChangesError(
+            f"{text!r} would be everything; leave the option out for that",
+            source=source,
+            line=line,
+            code="invalid-name",
+        )
     if len(parts) == 1:
         return ObjectName(None, parts[0], None)
     catalog, schema, table = (parts[0] if len(parts) == 3 else None, *parts[-2:])

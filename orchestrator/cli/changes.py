@@ -25,7 +25,7 @@ def command(*, as_json: bool, **options: Any) -> int:
     from orchestrator.cli.changes_table import render_changes
     from orchestrator.cli.command_setup import quiet_context, read_change_request
     from orchestrator.cli.console import print_json, print_result
-    from orchestrator.cli.main import say
+    from orchestrator.cli.errors import say
     from orchestrator.errors import UsageError
 
     touched = read_change(read_change_request(options), quiet_context())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from orchestrator.cli.options import log_options, manifest_argument, option, sta
 if TYPE_CHECKING:
     from orchestrator.app.check import CheckResult
     from orchestrator.manifest.manifest import Manifest
+    from orchestrator.survey.finding import Finding
 
 
 @program_command("check", "omni-refresh check nightly.yaml", "omni-refresh check nightly.yaml --online")
@@ -53,11 +55,10 @@ def command(*, manifest: str, online: bool, as_json: bool, **log: Any) -> int:
 
 
 def _say_offline(loaded: Manifest) -> int:
+    from orchestrator.survey.finding import found_in_manifest
     from orchestrator.text import clean
 
-    for warning in loaded.warnings:
-        place = f"{loaded.path}:{warning.place.line}:{warning.place.column}"
-        click.echo(clean(f"{place}: warning: {warning.message}"), err=True)
+    _print_findings(found_in_manifest(loaded), loaded, err=True)
     disabled = sum(1 for e in loaded.entries if not e.enabled)
     more = f", {disabled} disabled" if disabled else ""
     click.echo(f"{clean(loaded.path)}: OK ({_counts(loaded)}{more})")
@@ -74,10 +75,42 @@ def _print(result: CheckResult) -> None:
     from orchestrator.text import clean
 
     manifest, findings = result.manifest, result.findings
-    lines = [clean(result.redact(finding.line(manifest.path))) for finding in findings]
+    lines = _findings(findings, manifest, redact=result.redact)
     errors = sum(finding.severity == "error" for finding in findings)
     verdict = f"{errors} error{'s' if errors != 1 else ''}" if errors else "OK"
     warnings = len(findings) - errors
     more = f", {warnings} warning{'s' if warnings != 1 else ''}" if warnings else ""
     lines.append(f"{clean(manifest.path)}: {verdict}{more} ({_counts(manifest)}, {result.calls} calls)")
     print_result("\n".join(lines) + "\n")
+
+
+def _print_findings(findings: Sequence[Finding], manifest: Manifest, *, err: bool) -> None:
+    for line in _findings(findings, manifest, redact=lambda text: text):
+        click.echo(line, err=err)
+
+
+def _findings(findings: Sequence[Finding], manifest: Manifest, *, redact: Callable[[str], str]) -> list[str]:
+    """The lines of findings, each with the line of the manifest that it is about."""
+    from orchestrator.cli.errors import render_finding
+    from orchestrator.input_file import read_input
+    from orchestrator.manifest.excerpt import make_excerpt
+    from orchestrator.manifest.yaml_text import MAX_BYTES
+
+    try:
+        text = read_input(manifest.path, MAX_BYTES).decode("utf-8-sig").splitlines() if findings else []
+    except (OSError, ValueError):
+        # the manifest may come from a pipe
+        text = []
+    secrets = [secret.reveal() for secret in manifest.secrets]
+    return [
+        line
+        for finding in findings
+        for line in render_finding(
+            f"{manifest.path}:{finding.place.line}:{finding.place.column}",
+            severity=finding.severity.value,
+            code=finding.code,
+            message=redact(f"{finding.entry}: {finding.message}" if finding.entry is not None else finding.message),
+            hint=redact(finding.hint),
+            excerpt=make_excerpt(text, finding.place, secrets),
+        )
+    ]

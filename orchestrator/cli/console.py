@@ -97,10 +97,14 @@ def open_log_file(path: str) -> TextIO:
             if head and head != _LOG_BEGINS:
                 os.close(descriptor)
                 raise UsageError(
-                    f"--log-file {path}: the file exists and is not a log; nothing was sent: name another file"
+                    f"--log-file {path}: the file exists and is not a log; nothing was sent",
+                    code="output-exists",
+                    hint="name another file",
                 )
     except OSError as error:
-        raise UsageError(f"--log-file {path} cannot be written: {error.strerror}; nothing was sent") from None
+        raise UsageError(
+            f"--log-file {path} cannot be written: {error.strerror}; nothing was sent", code="unwritable-output"
+        ) from None
     return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
 
 

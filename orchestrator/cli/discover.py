@@ -161,6 +161,6 @@ def _connection(stock: ModelListing, connection_id: str | None) -> str:
 
 
 def _say(text: str) -> None:
-    from orchestrator.cli.main import say
+    from orchestrator.cli.errors import say
 
     say(f"omni-refresh: {text}")

@@ -14,8 +14,8 @@ from orchestrator.app.runs import NothingToDo, RunEnd, StoppedWhileWaiting
 from orchestrator.cli.ci_log import CiLog
 from orchestrator.cli.command_setup import CommandSetup
 from orchestrator.cli.console import Console, print_json, print_result
+from orchestrator.cli.errors import say
 from orchestrator.cli.live import show_live
-from orchestrator.cli.main import say
 from orchestrator.cli.signals import stop_on_signals
 from orchestrator.engine.run import Run
 from orchestrator.report.document import make_document

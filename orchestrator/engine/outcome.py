@@ -224,4 +224,4 @@ def parse_row(row: object) -> Outcome:
     try:
         return from_data(Outcome, row)
     except DataError as error:
-        raise UsageError(f"not an outcome: {error}") from None
+        raise UsageError(f"not an outcome: {error}", code="unreadable-report") from None

@@ -125,7 +125,7 @@ class SqliteDatabase:
         """
         with _explained(self.path):
             if self._log is None:
-                raise JournalError(f"{self.path} is closed")
+                raise JournalError(f"{self.path} is closed", code="unusable-state")
             os.fsync(self._log)
             self._check_in_place()
 
@@ -211,12 +211,16 @@ class SqliteDatabase:
         ((page_bytes,),) = self.read("PRAGMA page_size")
         # SQLite itself refuses a file that lacks whole pages
         if self.path.stat().st_size % page_bytes and self.read("PRAGMA quick_check(1)") != [("ok",)]:
-            raise JournalError(f"{self.path} cannot be used: {_DAMAGED}")
+            raise JournalError(f"{self.path} cannot be used: {_DAMAGED}", code="damaged-state")
         if application_id != layout.application_id:
-            raise JournalError(f"{self.path} is another program's file: name another state folder")
+            raise JournalError(
+                f"{self.path} is another program's file", code="unusable-state", hint="name another state folder"
+            )
         if self._version() > newest:
             raise JournalError(
-                f"{self.path} was written by a newer omni-refresh (format {self._version()}, this one knows {newest}): use that one"
+                f"{self.path} was written by a newer omni-refresh (format {self._version()}, this one knows {newest})",
+                code="newer-state",
+                hint="use that one",
             )
         if self._version() < newest:
             with self.write():
@@ -242,7 +246,7 @@ class SqliteDatabase:
         except FileNotFoundError:
             in_place = False
         if not in_place:
-            raise JournalError(f"{self.path} was removed or replaced while it was in use")
+            raise JournalError(f"{self.path} was removed or replaced while it was in use", code="state-replaced")
 
     def _version(self) -> int:
         ((version,),) = self.read("PRAGMA user_version")
@@ -264,7 +268,7 @@ def _create(path: Path, layout: Layout) -> None:
     """
     left = [name for suffix in ("-wal", "-shm", "-journal") if (name := _beside(path, suffix)).exists()]
     if left and not path.exists():
-        raise JournalError(f"{path} is missing, but {left[0].name} is there: {_RESET}")
+        raise JournalError(f"{path} is missing, but {left[0].name} exists", code="damaged-state", hint=_RESET)
     own = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     os.close(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
@@ -296,10 +300,10 @@ def _run_script(connection: sqlite3.Connection, script: str) -> None:
 def _check_kind(path: Path) -> None:
     """Refuse what SQLite would take for a new database, or not explain."""
     if path.is_dir():
-        raise JournalError(f"{path} cannot be used: Is a directory")
+        raise JournalError(f"{path} cannot be used: Is a directory", code="unusable-state")
     size = path.stat().st_size
     if size < _SMALLEST_BYTES:
-        raise JournalError(f"{path} is {'no journal' if size else 'empty'}: {_DAMAGED}")
+        raise JournalError(f"{path} is {'no journal' if size else 'empty'}: {_DAMAGED}", code="damaged-state")
 
 
 @contextmanager
@@ -308,9 +312,9 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise JournalError(f"{path} cannot be used: {_reason(error)}") from None
+        raise JournalError(f"{path} cannot be used: {_reason(error)}", code="unusable-state") from None
     except OSError as error:
-        raise JournalError(f"{path} cannot be used: {error.strerror or error}") from None
+        raise JournalError(f"{path} cannot be used: {error.strerror or error}", code="unusable-state") from None
 
 
 def _reason(error: sqlite3.DatabaseError) -> str:

@@ -107,8 +107,9 @@ def parse_document(document: object) -> Report:
         version = from_data(_Version, document, path="").schema_version
         if version != SCHEMA_VERSION:
             raise UsageError(
-                f"the report has schema version {version:g}, this program reads {SCHEMA_VERSION}:"
-                " read it with the omni-refresh that wrote it"
+                f"the report has schema version {version:g}, this program reads {SCHEMA_VERSION}",
+                code="unreadable-report",
+                hint="read it with the omni-refresh that wrote it",
             )
         whole = from_data(_Document, document)
         counts, part = whole.summary, from_data(_RunPart, whole.run, path="run")
@@ -124,7 +125,9 @@ def parse_document(document: object) -> Report:
             path="run",
         )
     except DataError as error:
-        raise UsageError(f"not a report of schema version {SCHEMA_VERSION}: {error}") from None
+        raise UsageError(
+            f"not a report of schema version {SCHEMA_VERSION}: {error}", code="unreadable-report"
+        ) from None
     return Report(run=run, outcomes=whole.outcomes, exit_code=counts.exit_code)
 
 

@@ -19,6 +19,8 @@ MAX_SHOWN = 50
 """So many faults are printed; the rest is a count."""
 
 _MAX_TEXT = 300
+_MANIFEST_KEYS = {"instances", "defaults", "workers", "notify"}
+_ENTRY_KEYS = {"model", "tables", "tags", "reads", "timeout", "retries", "enabled", "mode", "on_ambiguous", "verify"}
 _Places = Callable[[Keys], tuple[str, int, int]]
 """Where the value under some keys stands: file, line, column; an empty file's name for a scenario that is no file."""
 
@@ -64,9 +66,26 @@ def load_scenario(source: Path | str) -> Scenario:
     Raises ScenarioError with every fault, OSError where the file cannot be read.
     """
     data, place = _read_yaml(source)
+    if _is_manifest(data):
+        file, line, column = place(())
+        hint = f"to rehearse it, run: omni-refresh run {file} --simulate"
+        at = f"{file}:{line}:{column}"
+        message = "this is a manifest, not a scenario"
+        raise ScenarioError(
+            (ScenarioFault(place=at, key="", message=message, code="manifest-not-scenario", hint=hint),)
+        )
     if isinstance(data, dict):
         data = {key: value for key, value in data.items() if not key.startswith("x-")}
     return _validate({} if data is None else data, place)
+
+
+def _is_manifest(data: object) -> bool:
+    """Whether the data has keys that only a manifest has."""
+    if not isinstance(data, dict):
+        return False
+    models = data.get("models")
+    entries = [entry for entry in models if isinstance(entry, dict)] if isinstance(models, list) else []
+    return bool(_MANIFEST_KEYS & set(data)) or any(_ENTRY_KEYS & set(entry) for entry in entries)
 
 
 def make_scenario(**sections: object) -> Scenario:
@@ -76,7 +95,7 @@ def make_scenario(**sections: object) -> Scenario:
 
 def check_scenario(scenario: Scenario, place: _Places = _nowhere) -> Scenario:
     """The scenario itself. Raises ScenarioError with everything that no single key shows to be wrong."""
-    if found := _placed(conflicts(scenario), place):
+    if found := _placed(((keys, "invalid-scenario", message) for keys, message in conflicts(scenario)), place):
         raise ScenarioError(found)
     return scenario
 
@@ -131,27 +150,33 @@ def _validate(data: object, place: _Places) -> Scenario:
     return check_scenario(scenario, place)
 
 
-def _placed(wrong: Iterable[tuple[Keys, str]], place: _Places) -> tuple[ScenarioFault, ...]:
+def _placed(wrong: Iterable[tuple[Keys, str, str]], place: _Places) -> tuple[ScenarioFault, ...]:
     """What is wrong, in the file's order."""
-    found = sorted(((*place(keys), dotted(keys), message) for keys, message in wrong), key=lambda fault: fault[:3])
+    found = sorted(
+        ((*place(keys), dotted(keys), code, message) for keys, code, message in wrong), key=lambda fault: fault[:3]
+    )
     return tuple(
-        ScenarioFault(place=f"{file}:{line}:{column}" if file else "", key=key, message=message)
-        for file, line, column, key, message in found
+        ScenarioFault(place=f"{file}:{line}:{column}" if file else "", key=key, message=message, code=code)
+        for file, line, column, key, code, message in found
     )
 
 
-def _worded(error: ValidationError) -> Iterator[tuple[Keys, str]]:
+def _worded(error: ValidationError) -> Iterator[tuple[Keys, str, str]]:
     for detail in error.errors(include_url=False, include_context=False):
         keys = tuple(key for key in detail["loc"] if key not in FORMS and key != "[key]")
         if detail["type"] == "extra_forbidden":
-            yield keys, _unknown(keys)
+            yield keys, "unknown-key", _unknown(keys)
         elif detail["type"] == "missing":
-            yield keys, "this key is missing"
+            yield keys, "missing-key", "this key is missing"
         else:
             message = detail["msg"].removeprefix("Value error, ")
             shown = repr(detail["input"])
             is_telling = not isinstance(detail["input"], dict | list) and len(shown) <= _MAX_TEXT
-            yield keys, f"{message[:1].lower()}{message[1:]}" + (f", not {shown}" if is_telling else "")
+            yield (
+                keys,
+                "invalid-value",
+                f"{message[:1].lower()}{message[1:]}" + (f", not {shown}" if is_telling else ""),
+            )
 
 
 def _unknown(keys: Keys) -> str:

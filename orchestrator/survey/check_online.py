@@ -41,9 +41,17 @@ async def check_online(manifest: Manifest, survey: Survey) -> tuple[Finding, ...
     plan = make_plan(manifest, enabled, found.inventories)
     findings: list[Finding] = []
     for name, words in found.silent.items():
-        findings.append(_of_instance(enabled, name, Severity.ERROR, f"the instance {name} could not be asked: {words}"))
+        findings.append(
+            _of_instance(
+                enabled,
+                name,
+                Severity.ERROR,
+                f"the instance {name} could not be asked: {words}",
+                code="instance-unreachable",
+            )
+        )
     findings += [
-        found_in(u.entry, Severity.ERROR, u.message, u.hint)
+        found_in(u.entry, Severity.ERROR, u.message, u.hint, code="unresolved-name")
         for u in plan.unresolved
         if u.entry.instance not in found.silent
     ]
@@ -62,10 +70,10 @@ async def check_online(manifest: Manifest, survey: Survey) -> tuple[Finding, ...
     return tuple(sorted(dict.fromkeys(findings), key=lambda f: (f.place, f.severity, f.message)))
 
 
-def _of_instance(entries: Iterable[Entry], name: str, severity: Severity, message: str) -> Finding:
+def _of_instance(entries: Iterable[Entry], name: str, severity: Severity, message: str, *, code: str) -> Finding:
     """A finding about an instance stands where its first model does."""
     first = next(entry for entry in entries if entry.instance == name)
-    return Finding(severity=severity, place=first.place, message=message)
+    return Finding(severity=severity, place=first.place, code=code, message=message)
 
 
 class _Check:
@@ -100,13 +108,15 @@ class _Check:
             await together(self._connections(calls, reader), self._scopes(reader), self._permissions(calls, reader))
         except LimiterClosed as closed:
             words = f"the instance {self._name} could not be asked for everything: {survey.why(closed)}"
-            self._findings.append(_of_instance(self._entries, self._name, Severity.ERROR, words))
+            self._findings.append(
+                _of_instance(self._entries, self._name, Severity.ERROR, words, code="instance-unreachable")
+            )
 
-    def _say(self, entry: Entry, severity: Severity, message: str, hint: str = "") -> None:
-        self._findings.append(found_in(entry, severity, message, hint))
+    def _say(self, entry: Entry, severity: Severity, message: str, hint: str = "", *, code: str) -> None:
+        self._findings.append(found_in(entry, severity, message, hint, code=code))
 
-    def _note(self, message: str) -> None:
-        self._findings.append(_of_instance(self._entries, self._name, Severity.WARNING, message))
+    def _note(self, message: str, *, code: str) -> None:
+        self._findings.append(_of_instance(self._entries, self._name, Severity.WARNING, message, code=code))
 
     def _exists(self, target: Target) -> bool:
         """Whether there are the model and the branch; tells what is not."""
@@ -115,22 +125,45 @@ class _Check:
         if record is None:
             why = inventory.why(target.model_id)
             if why:
-                self._say(entry, Severity.ERROR, f"the model {target.model_id} could not be looked up{why}")
+                self._say(
+                    entry,
+                    Severity.ERROR,
+                    f"the model {target.model_id} could not be looked up{why}",
+                    code="look-up-failed",
+                )
             else:
                 words = f"there is no model {target.model_id}"
-                self._say(entry, Severity.ERROR, words, "check the id; a missing permission can look the same")
+                self._say(
+                    entry,
+                    Severity.ERROR,
+                    words,
+                    "check the id; a missing permission can look the same",
+                    code="unknown-model",
+                )
             return False
         if record.deleted:
-            self._say(entry, Severity.ERROR, f"the model {target.model_id} is in the trash")
+            self._say(
+                entry,
+                Severity.ERROR,
+                f"the model {target.model_id} is in the trash",
+                "restore it, or remove the entry",
+                code="deleted-model",
+            )
             return False
         if record.kind is not None and record.kind not in KINDS:
             words = f"the model {target.model_id} is of kind {record.kind}, which cannot be refreshed"
-            self._say(entry, Severity.ERROR, words, "name the shared model that it belongs to")
+            self._say(entry, Severity.ERROR, words, "name the shared model that it belongs to", code="model-kind")
             return False
         branches = inventory.branches.get(target.model_id)
         if target.branch_id is None or branches is None or target.branch_id in {branch_id for branch_id, _ in branches}:
             return True
-        self._say(entry, Severity.ERROR, f"the model has no branch {entry.branch}", _some_branches(branches))
+        self._say(
+            entry,
+            Severity.ERROR,
+            f"the model has no branch {entry.branch}",
+            _some_branches(branches),
+            code="unknown-branch",
+        )
         return False
 
     def _branch_mode(self) -> None:
@@ -147,7 +180,7 @@ class _Check:
                 )
                 hint = "a refresh with a branch is then refused; leave `branch` out to refresh the shared model"
                 for target in on_branch:
-                    self._say(target.entry, Severity.WARNING, words, hint)
+                    self._say(target.entry, Severity.WARNING, words, hint, code="branch-mode")
 
     async def _connections(self, calls: Calls, reader: LookUp) -> None:
         """Whether `connection:` says what the instance says. A label that is no connection's name is only a label."""
@@ -169,7 +202,13 @@ class _Check:
             if shown is not None and meant and shown not in meant:
                 called = f"{names[shown]} ({shown})" if names.get(shown) else shown
                 words = f"the manifest says connection {label}, the model is on {called}"
-                self._say(target.entry, Severity.ERROR, words, "correct `connection:`, or leave it out")
+                self._say(
+                    target.entry,
+                    Severity.ERROR,
+                    words,
+                    "correct `connection:`, or leave it out",
+                    code="wrong-connection",
+                )
 
     async def _permissions(self, calls: Calls, reader: LookUp) -> None:
         """Roles first: only a connection's admin may read its schedules."""
@@ -185,7 +224,7 @@ class _Check:
             try:
                 who = await reader.read(partial(calls.client.whoami, chunk))
             except CallError as error:
-                self._note(f"the key's roles could not be asked for: {error.message}")
+                self._note(f"the key's roles could not be asked for: {error.message}", code="roles-unknown")
                 return
             for role in who.roles:
                 if role.model_id in first and role.base_role is not None:
@@ -204,7 +243,7 @@ class _Check:
             if count is None or count < 2:
                 return
             words += f", and the connection has {count} shared models"
-        self._say(target.entry, Severity.WARNING, f"{words}: its refresh may be refused", hint)
+        self._say(target.entry, Severity.WARNING, f"{words}: its refresh may be refused", hint, code="missing-role")
 
     async def _shared_models(self, calls: Calls, reader: LookUp, connection: str) -> int | None:
         if KINDS[0] in self._inventory.whole:
@@ -236,7 +275,9 @@ class _Check:
         try:
             schemas = await reader.schemas(first.model_id, first.branch_id)
         except CallError as error:
-            self._say(first.entry, Severity.WARNING, f"its schemas could not be read: {error.message}")
+            self._say(
+                first.entry, Severity.WARNING, f"its schemas could not be read: {error.message}", code="look-up-failed"
+            )
             return
         for target in targets:
             for what, text in _unmatched(target.entry, schemas):
@@ -251,6 +292,7 @@ class _Check:
                     Severity.WARNING,
                     f"no schema of the model fits {what} {text!r} (unless it is brand new)",
                     hint,
+                    code="unmatched-scope",
                 )
 
     async def _schedules(self, calls: Calls, reader: LookUp) -> None:
@@ -268,13 +310,16 @@ class _Check:
                 kind = "" if schedule.hard is None else ", hard" if schedule.hard else ", soft"
                 words = f"Omni itself refreshes this connection {describe(schedule)}{kind}"
                 hint = "let this program run at another time, or switch the schedule off"
-                self._say(target.entry, Severity.WARNING, words, hint)
+                self._say(target.entry, Severity.WARNING, words, hint, code="native-schedule")
 
         admin = {c: targets for c, targets in self._on.items() if self._roles_on.get(c, _ENOUGH) == _ENOUGH}
         await together(*(ask(connection, targets[0]) for connection, targets in admin.items()))
         unread += len(self._on) - len(admin)
         if unread:
-            self._note(f"the key may not read the native schedules of {unread} of {len(self._on)} connections")
+            self._note(
+                f"the key may not read the native schedules of {unread} of {len(self._on)} connections",
+                code="schedules-unknown",
+            )
 
 
 def _some_branches(branches: Sequence[tuple[str, str]]) -> str:

@@ -26,26 +26,22 @@ class Finding:
 
     severity: Severity
     place: Place
+    code: str
     message: str
     entry: str | None = None
     hint: str = ""
 
-    def line(self, path: str) -> str:
-        """As one line for a person: FILE:LINE:COLUMN, what it is, what to do."""
-        who = f"{self.entry}: " if self.entry is not None else ""
-        hint = f"; {self.hint}" if self.hint else ""
-        return f"{path}:{self.place.line}:{self.place.column}: {self.severity.value}: {who}{self.message}{hint}"
 
-
-def found_in(entry: Entry, severity: Severity, message: str, hint: str = "") -> Finding:
+def found_in(entry: Entry, severity: Severity, message: str, hint: str = "", *, code: str) -> Finding:
     """A finding about one entry."""
-    return Finding(severity=severity, place=entry.place, message=message, entry=entry.name, hint=hint)
+    return Finding(severity=severity, place=entry.place, code=code, message=message, entry=entry.name, hint=hint)
 
 
 def found_in_manifest(manifest: Manifest) -> tuple[Finding, ...]:
     """What is odd in a manifest without asking anybody."""
     return tuple(
-        Finding(severity=Severity.WARNING, place=w.place, message=w.message, entry=w.entry) for w in manifest.warnings
+        Finding(severity=Severity.WARNING, place=w.place, code=w.code, message=w.message, entry=w.entry, hint=w.hint)
+        for w in manifest.warnings
     )
 
 
@@ -67,6 +63,7 @@ def make_check_document(
         "findings": [
             {
                 "severity": f.severity.value,
+                "code": f.code,
                 "line": f.place.line,
                 "column": f.place.column,
                 "name": f.entry,

@@ -229,7 +229,7 @@ def test_what_is_wrong_is_a_usage_error(wrong: Callable[[], object], words: str)
         wrong()
     assert words in str(caught.value)
     if isinstance(caught.value, ManifestError):
-        assert caught.value.faults[0].place.line == 1
+        assert caught.value.diagnostics[0].place.line == 1
 
 
 def test_a_manifest_is_checked_and_discovered() -> None:

@@ -55,7 +55,7 @@ def test_version(capfd: Any) -> None:
         (["simulate", "--port", "70000"], "--port"),
         (["run", "nowhere.yaml"], "nowhere.yaml"),
         (["check", "nowhere.yaml"], "nowhere.yaml"),
-        (["check", "."], "directory"),
+        (["check", "."], "folder"),
     ],
 )
 def test_a_wrong_command_line_is_exit_2(args: list[str], words: str, capfd: Any) -> None:

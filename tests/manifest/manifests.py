@@ -51,10 +51,23 @@ def faults(
     with_keys: bool = True,
     files: Mapping[str, bytes] | None = None,
 ) -> list[str]:
-    """What is wrong with `text`: a line for each fault, which must be there."""
+    """The errors of `text`, which must have some: `LINE:COLUMN code` for each."""
     with pytest.raises(ManifestError) as caught:
         load(text, environ=environ, with_keys=with_keys, files=files)
-    return str(caught.value).splitlines()
+    _check_secrets(caught.value)
+    return codes(caught.value)
+
+
+def _check_secrets(error: ManifestError) -> None:
+    """No error shows a secret, neither in its text nor in the line of the file."""
+    shown = str(error) + "".join(d.excerpt.line for d in error.diagnostics if d.excerpt is not None)
+    assert not any(secret in shown for secret in ("CANARY", "canary-token", "secretpw"))
+    assert all(str(d).startswith(f"{d.path}:{d.place.line}:{d.place.column}: error[") for d in error.diagnostics)
+
+
+def codes(error: ManifestError) -> list[str]:
+    """`LINE:COLUMN code` for each error that was kept."""
+    return [f"{d.place.line}:{d.place.column} {d.code}" for d in error.diagnostics]
 
 
 def entry(*lines: str, defaults: str = "") -> str:

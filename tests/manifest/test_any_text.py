@@ -81,11 +81,11 @@ def _made(text: str | bytes, *, with_keys: bool) -> Manifest | ManifestError:
 
 def _is_sound(made: Manifest | ManifestError) -> None:
     if isinstance(made, ManifestError):
-        assert 0 < len(made.faults) <= made.total
+        assert 0 < len(made.diagnostics) <= made.total
         assert len(str(made)) < 8000
         assert clean(str(made), keep_newlines=True) == str(made)
-        assert list(made.faults) == sorted(made.faults, key=lambda fault: fault.place)
-        assert all(fault.place.line >= 1 and fault.place.column >= 1 for fault in made.faults)
+        assert list(made.diagnostics) == sorted(made.diagnostics, key=lambda fault: fault.place)
+        assert all(fault.place.line >= 1 and fault.place.column >= 1 for fault in made.diagnostics)
     else:
         assert made.entries
         assert len({one.name for one in made.entries}) == len(made.entries)
@@ -116,7 +116,7 @@ def test_both_parsers_survive(text: str) -> None:
     results = []
     for use_libyaml in (True, False):
         listed = Diagnostics("m.yaml")
-        document = read_yaml(text, path="m.yaml", faults=listed, use_libyaml=use_libyaml)
+        document = read_yaml(text, path="m.yaml", diagnostics=listed, use_libyaml=use_libyaml)
         results.append(None if listed or document is None else document.plain())
         assert document is not None or listed
     if None not in results:

@@ -56,22 +56,19 @@ def test_the_environment_redirects_no_manifest() -> None:
 @pytest.mark.parametrize(
     "environ, says",
     [
-        ({}, ["the variable OMNI_API_TOKEN is not set", "the variable OMNI_BASE_URL is not set"]),
-        ({"OMNI_BASE_URL": " ", "OMNI_API_KEY": "k"}, ["the variable OMNI_BASE_URL is not set"]),
-        ({"OMNI_BASE_URL": "https://a.b"}, ["the variable OMNI_API_TOKEN is not set"]),
-        ({"OMNI_BASE_URL": "https://a.b", "OMNI_API_TOKEN": ""}, ["the key in the variable OMNI_API_TOKEN is empty"]),
-        ({"OMNI_BASE_URL": "https://a.b", "OMNI_API_TOKEN": "a\nb"}, ["OMNI_API_TOKEN holds a line break"]),
-        ({"OMNI_BASE_URL": "https://a.b", "OMNI_API_TOKEN": "a\udcff"}, ["OMNI_API_TOKEN is not UTF-8"]),
-        ({"OMNI_BASE_URL": "a.b", "OMNI_API_TOKEN": "k"}, ["the variable OMNI_BASE_URL has no scheme"]),
-        ({"OMNI_BASE_URL": "https://u:p@a.b", "OMNI_API_TOKEN": "k"}, ["OMNI_BASE_URL holds a user name or password"]),
+        ({}, ["unset-variable", "unset-variable"]),
+        ({"OMNI_BASE_URL": " ", "OMNI_API_KEY": "k"}, ["unset-variable"]),
+        ({"OMNI_BASE_URL": "https://a.b"}, ["unset-variable"]),
+        ({"OMNI_BASE_URL": "https://a.b", "OMNI_API_TOKEN": ""}, ["invalid-api-key"]),
+        ({"OMNI_BASE_URL": "https://a.b", "OMNI_API_TOKEN": "a\nb"}, ["invalid-api-key"]),
+        ({"OMNI_BASE_URL": "https://a.b", "OMNI_API_TOKEN": "a\udcff"}, ["not-utf8"]),
+        ({"OMNI_BASE_URL": "a.b", "OMNI_API_TOKEN": "k"}, ["invalid-address"]),
+        ({"OMNI_BASE_URL": "https://u:p@a.b", "OMNI_API_TOKEN": "k"}, ["password-in-address"]),
     ],
 )
 def test_what_the_environment_lacks(environ: dict[str, str], says: list[str]) -> None:
     """Each variable that is missing or wrong is named, at the top of the file."""
-    lines = faults(NO_INSTANCES, environ=environ)
-    assert len(lines) == len(says)
-    assert all(line.startswith("m.yaml:1:1: ") for line in lines)
-    assert all(any(text in line for line in lines) for text in says)
+    assert faults(NO_INSTANCES, environ=environ) == [f"1:1 {code}" for code in says]
 
 
 def test_an_offline_check_needs_no_environment() -> None:
@@ -80,42 +77,40 @@ def test_an_offline_check_needs_no_environment() -> None:
     assert manifest.instances["default"].base_url == ""
     assert manifest.instances["default"].keys == (ApiKey(source=KeySource(text="${OMNI_API_TOKEN}")),)
     (line,) = faults(NO_INSTANCES, environ={"OMNI_BASE_URL": "a.b"}, with_keys=False)
-    assert "the variable OMNI_BASE_URL has no scheme" in line
+    assert line == "1:1 invalid-address"
 
 
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("instances:\n", "1:11: `instances` is no mapping"),
-        ("instances: {}\n", "1:12: `instances` is no mapping"),
-        ("instances: [{base_url: x}]\n", "1:12: `instances` is no mapping"),
-        ("instances: prod\n", "1:12: `instances` is no mapping"),
-        ("instances: {prod: }\n", "1:19: an instance is empty"),
-        ("instances: {prod: x}\n", "1:19: an instance is a single value"),
-        ("instances: {prod: [x]}\n", "1:19: an instance is a list"),
-        ("instances: {'': {base_url: 'https://a.b', api_keys: '${K}'}}\n", "1:13: `instances` is blank"),
-        ("instances: {prod: {api_keys: '${K}'}}\n", "1:19: an instance needs `base_url`"),
-        ("instances: {prod: {base_url: 'https://a.b'}}\n", '1:19: the instance "prod" has no key'),
-        ("instances: {prod: {base_url: , api_keys: '${K}'}}\n", "1:30: `base_url` is empty"),
-        ("instances: {prod: {base_url: a.b, api_keys: '${K}'}}\n", "1:30: `base_url` has no scheme"),
-        ("instances: {prod: {base_url: 'http://a.b', api_keys: '${K}'}}\n", "1:30: `base_url` sends the key unencrypted: write https://"),
-        ("instances: {prod: {base_url: 'https://u:secretpw@a.b', api_keys: '${K}'}}\n", "1:30: `base_url` holds a user name or password"),
-        ("instances: {prod: {base_url: '${HOST:-http://h}', api_keys: '${K}'}}\n", "1:30: `base_url` sends the key unencrypted"),
-        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', url: x}}\n", "1:63: unknown key \"url\": an instance has no such key: did you mean `base_url`?"),
-        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', rate_limit: 60}}\n", "1:75: `rate_limit` is a single value: write `requests: 60`"),
-        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', rate_limit: {requests: 0}}}\n", "1:86: `requests` is not a whole number from 1 to 100000"),
-        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', rate_limit: {per: 0s}}}\n", "1:81: `per` must be above 0"),
-        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', request_timeout: never}}\n", "1:80: `request_timeout` is not a duration"),
-        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', ca_file: }}\n", "1:72: `ca_file` is empty"),
-        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', ca_file: gone.pem}}\n", '1:72: `ca_file` cannot be read: no such file or directory; it is given as "gone.pem"'),
-        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', verify_ssl: false}}\n", "1:63: unknown key \"verify_ssl\": an instance has no such key: certificates are always checked"),
+        ("instances:\n", "1:11 wrong-type"),
+        ("instances: {}\n", "1:12 wrong-type"),
+        ("instances: [{base_url: x}]\n", "1:12 wrong-type"),
+        ("instances: prod\n", "1:12 wrong-type"),
+        ("instances: {prod: }\n", "1:19 empty-value"),
+        ("instances: {prod: x}\n", "1:19 wrong-type"),
+        ("instances: {prod: [x]}\n", "1:19 wrong-type"),
+        ("instances: {'': {base_url: 'https://a.b', api_keys: '${K}'}}\n", "1:13 empty-value"),
+        ("instances: {prod: {api_keys: '${K}'}}\n", "1:19 missing-key"),
+        ("instances: {prod: {base_url: 'https://a.b'}}\n", "1:19 no-api-key"),
+        ("instances: {prod: {base_url: , api_keys: '${K}'}}\n", "1:30 empty-value"),
+        ("instances: {prod: {base_url: a.b, api_keys: '${K}'}}\n", "1:30 invalid-address"),
+        ("instances: {prod: {base_url: 'http://a.b', api_keys: '${K}'}}\n", "1:30 insecure-address"),
+        ("instances: {prod: {base_url: 'https://u:secretpw@a.b', api_keys: '${K}'}}\n", "1:30 password-in-address"),
+        ("instances: {prod: {base_url: '${HOST:-http://h}', api_keys: '${K}'}}\n", "1:30 insecure-address"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', url: x}}\n", "1:63 unknown-key"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', rate_limit: 60}}\n", "1:75 wrong-type"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', rate_limit: {requests: 0}}}\n", "1:86 invalid-number"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', rate_limit: {per: 0s}}}\n", "1:81 invalid-duration"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', request_timeout: never}}\n", "1:80 invalid-duration"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', ca_file: }}\n", "1:72 empty-value"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', ca_file: gone.pem}}\n", "1:72 unreadable-file"),
+        ("instances: {prod: {base_url: 'https://a.b', api_keys: '${K}', verify_ssl: false}}\n", "1:63 unknown-key"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_an_instance(text: str, says: str) -> None:
     """Each fault of an instance stands alone, at its place, and shows no password."""
-    (line,) = faults(text + MODEL, environ={"K": "k"})
-    assert line.startswith(f"m.yaml:{says}")
-    assert "secretpw" not in line
+    assert faults(text + MODEL, environ={"K": "k"}) == [says]
 
 
 def _certificate(folder: Path) -> bytes:
@@ -135,7 +130,7 @@ def test_certificates_are_read_when_the_manifest_is(tmp_path: Path) -> None:
     broken = b"\n".join([lines[0], b"AAAA", *lines[2:]])
     for wrong in (b"", b"no certificate", broken, b"\x00" * 100):
         (line,) = faults(text, files={"ca.pem": wrong})
-        assert line == 'm.yaml:6:14: `ca_file` holds no certificate in PEM form; it is given as "ca.pem"'
+        assert line == "6:14 invalid-certificate"
     assert ssl.OPENSSL_VERSION
 
 
@@ -152,16 +147,11 @@ def test_several_instances() -> None:
         text
         + "  - {name: a, instance: prd}\n  - {name: b, instance: zzz}\n  - {name: c, instance: sim}\n  - {name: d, instance: }\n"
     )
-    assert lines == [
-        "m.yaml:8:5: there are several instances: say which with `instance` (sim, prod)",
-        'm.yaml:10:25: there is no instance "prd": did you mean "prod"?',
-        'm.yaml:11:25: there is no instance "zzz": there is sim, prod',
-        "m.yaml:13:25: `instance` is empty: remove the key or name something",
-    ]
+    assert lines == ["8:5 missing-instance", "10:25 unknown-instance", "11:25 unknown-instance", "13:25 empty-value"]
     manifest = load(text.replace("models:", "defaults: {instance: prod}\nmodels:"))
     assert manifest.entries[0].instance == "prod"
     (line,) = faults(text.replace("models:", "defaults: {instance: x}\nmodels:"))
-    assert line == 'm.yaml:7:22: there is no instance "x": there is sim, prod'
+    assert line == "7:22 unknown-instance"
 
 
 def test_a_wrong_instance_is_known_by_name() -> None:

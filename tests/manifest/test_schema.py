@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from orchestrator.manifest import manifest_json_schema
 from orchestrator.manifest.fields import Table
 from orchestrator.manifest.keys import DEFAULTS, INSTANCE, MODEL, POLL, RATE_LIMIT
-from orchestrator.manifest.notices import NOTICE
 from orchestrator.manifest.keys import TOP as TOP_TABLE
+from orchestrator.manifest.notices import NOTICE
 from tests.house.tree import ROOT
 from tests.manifest.manifests import ID, load
 
@@ -86,8 +86,8 @@ def test_examples_fit_their_keys(table: Table) -> None:
 )
 def test_wrong_names_lead_to_keys(table: Table) -> None:
     """Each wrong name is no key itself, and leads to one, or to a sentence."""
-    assert not set(table.wrong) & set(table.fields)
-    assert all(meant in table.fields or " " in meant for meant in table.wrong.values())
+    assert not set(table.aliases) & set(table.fields)
+    assert all(meant in table.fields or " " in meant for meant in table.aliases.values())
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,13 @@
 import json
 
 import pytest
-from yaml import YAMLError
 
 from orchestrator.manifest import yaml_text
 from orchestrator.manifest.diagnostics import Diagnostics, ManifestError
 from orchestrator.manifest.manifest import Place
 from orchestrator.manifest.yaml_nodes import Mapping, PlainData, Scalar, core_value
 from orchestrator.manifest.yaml_text import load_yaml, read_yaml
-from orchestrator.manifest.yaml_words import reword
+from tests.manifest.manifests import codes
 
 
 def read(text: str | bytes) -> PlainData:
@@ -19,12 +18,12 @@ def read(text: str | bytes) -> PlainData:
 
 
 def wrong(text: str | bytes, *, use_libyaml: bool = True) -> list[str]:
-    """The faults of a text that has some."""
+    """The errors of a text that has some: `LINE:COLUMN code` for each."""
     listed = Diagnostics("f.yaml")
-    read_yaml(text, path="f.yaml", faults=listed, use_libyaml=use_libyaml)
+    read_yaml(text, path="f.yaml", diagnostics=listed, use_libyaml=use_libyaml)
     with pytest.raises(ManifestError) as caught:
         listed.stop()
-    return str(caught.value).splitlines()
+    return codes(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -93,33 +92,33 @@ def test_merge_keys() -> None:
 def test_only_mappings_are_merged(source: str) -> None:
     """Merging anything else is a fault at the merge key."""
     (line,) = wrong(f"a: &a {{x: 1}}\nb: {{<<: {source}}}\n")
-    assert line.startswith("f.yaml:2:5: `<<` merges mappings only")
+    assert line == "2:5 merge-key"
 
 
 def test_a_second_merge_key_is_a_fault() -> None:
     """Two merge keys in one mapping are no order that anybody could know."""
     (line,) = wrong("a: &a {x: 1}\nb: {<<: *a, <<: *a}\n")
-    assert line.startswith("f.yaml:2:13: `<<` stands here a second time")
+    assert line == "2:13 merge-key"
 
 
 def test_duplicate_keys_name_both_lines() -> None:
     """Every key that stands twice is told, with both lines; what differs only in quotes is the same key."""
     assert wrong("a: 1\nb: {c: 1, c: 2}\n'a': 2\na: 3\n") == [
-        'f.yaml:2:11: the key "c" stands here a second time, the first is on line 2: remove one',
-        'f.yaml:3:1: the key "a" stands here a second time, the first is on line 1: remove one',
-        'f.yaml:4:1: the key "a" stands here a second time, the first is on line 1: remove one',
+        "2:11 duplicate-key",
+        "3:1 duplicate-key",
+        "4:1 duplicate-key",
     ]
 
 
 def test_keys_are_texts() -> None:
     """A list or mapping as a key is a fault, once for each."""
     lines = wrong("? [a]\n: 1\n? {b: c}\n: 2\nd: 3\n")
-    assert [line.split(": ")[0] for line in lines] == ["f.yaml:1:3", "f.yaml:3:3"]
+    assert lines == ["1:3 key-not-text", "3:3 key-not-text"]
 
 
 def test_aliases() -> None:
-    """An alias is what its anchor names, the latest of that name; an anchor may name a text."""
-    assert read("a: &x [1]\nb: *x\nc: &x two\nd: *x\n&k e: *k\n") == {
+    """An alias is what its anchor names, and an anchor may name a text."""
+    assert read("a: &x [1]\nb: *x\nc: &y two\nd: *y\n&k e: *k\n") == {
         "a": [1],
         "b": [1],
         "c": "two",
@@ -131,32 +130,31 @@ def test_aliases() -> None:
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("a: *nope\n", 'f.yaml:1:4: the alias "nope" has no anchor'),
-        ("a: &x [1, *x]\n", 'f.yaml:1:11: the alias "x" stands inside of what it means'),
-        ("a: &x {b: {<<: *x}}\n", 'f.yaml:1:16: the alias "x" stands inside'),
-        ("- a\n---\n- b\n", "f.yaml:2:1: a second document begins here"),
-        ("--- a\n...\n--- b\n", "f.yaml:3:1: a second document begins here"),
+        ("a: *nope\n", "1:4 unknown-alias"),
+        ("a: &x [1, *x]\n", "1:4 recursive-alias"),
+        ("a: &x {b: {<<: *x}}\n", "1:4 recursive-alias"),
+        ("- a\n---\n- b\n", "2:1 second-document"),
+        ("--- a\n...\n--- b\n", "3:1 second-document"),
     ],
 )
 def test_what_ends_the_reading(text: str, says: str) -> None:
     """What cannot be understood is one fault, where it stands."""
-    (line,) = wrong(text)
-    assert line.startswith(says)
+    assert wrong(text) == [says]
 
 
 def test_an_alias_bomb_is_refused() -> None:
     """Ten levels of ten are not unfolded: the fault comes at once and says where."""
     levels = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 11))
     (line,) = wrong("l0: &l0 [x, x, x, x, x, x, x, x, x, x]\n" + levels)
-    assert "with its aliases unfolded, more than 5,000,000 values" in line
+    assert line.endswith(" alias-bomb")
 
 
 def test_a_merge_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Merging counts as well."""
-    monkeypatch.setattr(yaml_text, "MAX_NODES", 10_000)
+    monkeypatch.setattr(yaml_text, "MAX_ALIASED", 10_000)
     big = "a: &a {" + ", ".join(f"k{i}: 1" for i in range(1000)) + "}\n"
     (line,) = wrong(big + "".join(f"b{i}: {{<<: *a}}\n" for i in range(20)))
-    assert "with its aliases unfolded" in line
+    assert line.endswith(" alias-bomb")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000, "? " * 5_000])
@@ -164,21 +162,20 @@ def test_a_merge_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_deep_nesting_is_a_fault(text: str, use_libyaml: bool) -> None:
     """No depth ends in a RecursionError."""
     (line,) = wrong(text if use_libyaml else text[:2_000], use_libyaml=use_libyaml)
-    assert "nested" in line
+    assert line.endswith(" nesting")
 
 
 def test_depth_through_aliases_is_a_fault() -> None:
     """Depth is counted as it unfolds, not as it is written."""
     deep = "a: &a " + "[" * 60 + "]" * 60 + "\nb: " + "[" * 60 + "*a" + "]" * 60
     (line,) = wrong(deep)
-    assert line.startswith('f.yaml:2:64: the alias "a" unfolds to more than 100 levels')
+    assert line.endswith(" nesting")
 
 
 @pytest.mark.parametrize(
     "text, value",
     [
         ("!!str 12", "12"),
-        ("! 12", "12"),
         ("!!str", ""),
         ('!!int "12"', 12),
         ("!!float 1", 1),
@@ -200,76 +197,67 @@ def test_core_tags(text: str, value: object) -> None:
 def test_other_tags_are_refused(tag: str) -> None:
     """No tag makes anything but text, numbers, booleans and nulls."""
     (line,) = wrong(f"a: {tag} x\n")
-    assert line.startswith("f.yaml:1:4: the tag ")
+    assert line == "1:4 tag"
 
 
 @pytest.mark.parametrize("text", ["a: !!set {b}\n", "a: !!map [b]\n", "a: !!python/tuple [b]\n"])
 def test_other_tags_on_collections_are_refused(text: str) -> None:
     """Neither does a tag on a list or mapping."""
     (line,) = wrong(text)
-    assert line.startswith("f.yaml:1:4: the tag ")
+    assert line == "1:4 tag"
 
 
 @pytest.mark.parametrize("text", ["!!int x", "!!bool yes", "!!null a", "!!int true"])
 def test_a_tag_must_be_true(text: str) -> None:
     """A value that is not of the type that its tag says is a fault."""
     (line,) = wrong(f"a: {text}\n")
-    assert "this is not of the type that its tag !!" in line
+    assert line == "1:4 tag"
 
 
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("a:\n\tb: c\n", "2:1: a tab indents this line"),
-        ("a:\n  b: 1\n  \tc: 2\n", "3:3: a tab indents this line"),
-        ("a: [${B}]\n", "1:5: inside of brackets a `${...}` needs quotes"),
-        ("a: [b\n", "1:4: this list is not closed"),
-        ("a: {b: c\n", "1:4: this mapping is not closed"),
-        ("a: 'b\n", "1:4: this quote is never closed"),
-        ('a: "b\n---\n', "1:4: this quote is not closed"),
-        ("a: b: c\n", "1:5: a key with its `:` cannot stand here"),
-        ("a: 1\nb\nc: 2\n", "2:1: this line is not `key: value`"),
-        ("a: 'it's'\n", "1:8: a `key: value` is missing here"),
-        ("- a\nb: c\n", "2:1: a `- item` is missing here"),
-        ("a: - b\n", "1:4: a `- item` cannot stand here"),
-        ("a: @b\n", "1:4: a text cannot begin with @ here"),
-        ("a: %b\n", "1:4: a text cannot begin with % here"),
-        ('a: "\\q"\n', "1:5: double quotes know no such escape: write `\\\\` for a backslash"),
-        ('a: "\\xzz"\n', "1:7: this escape lacks hexadecimal digits"),
-        ("a: *\n", "1:5: the name of an anchor or alias"),
-        ("a: & b\n", "1:5: the name of an anchor or alias"),
-        ("a: !x!y b\n", "1:4: this tag is not known"),
-        ("a: |0\n b\n", "1:5: the indentation after `|` or `>`"),
-        ("a: >x\n b\n", "1:5: only a comment may follow"),
-        ("%YAML 2.0\n---\na: 1\n", "1:1: this file says that it is of another YAML"),
-        ("a: ]\n", "1:4: this is not YAML"),
-        ('{"a": 1} b\n', "1:10: this stands outside of the document"),
-        ('a: "\\ud83d"\n', "1:4: an escape in this text is half of a surrogate pair"),
+        ("a:\n\tb: c\n", "2:1 tab"),
+        ("a:\n  b: 1\n  \tc: 2\n", "3:3 tab"),
+        ("a: [${B}]\n", "1:5 unquoted-variable"),
+        ("a: [b\n", "1:4 yaml-syntax"),
+        ("a: {b: c\n", "1:4 yaml-syntax"),
+        ("a: 'b\n", "1:4 yaml-syntax"),
+        ('a: "b\n---\n', "1:4 yaml-syntax"),
+        ("a: b: c\n", "1:5 yaml-syntax"),
+        ("a: 1\nb\nc: 2\n", "2:1 yaml-syntax"),
+        ("a: 'it's'\n", "1:8 yaml-syntax"),
+        ("- a\nb: c\n", "2:1 yaml-syntax"),
+        ("a: - b\n", "1:4 yaml-syntax"),
+        ("a: @b\n", "1:4 yaml-syntax"),
+        ("a: %b\n", "1:4 yaml-syntax"),
+        ('a: "\\q"\n', "1:5 invalid-escape"),
+        ('a: "\\xzz"\n', "1:7 invalid-escape"),
+        ("a: *\n", "1:5 yaml-syntax"),
+        ("a: & b\n", "1:5 yaml-syntax"),
+        ("a: !x!y b\n", "1:4 tag"),
+        ("a: |0\n b\n", "1:5 yaml-syntax"),
+        ("a: >x\n b\n", "1:5 yaml-syntax"),
+        ("%YAML 2.0\n---\na: 1\n", "1:1 yaml-syntax"),
+        ("a: ]\n", "1:4 yaml-syntax"),
+        ('{"a": 1} b\n', "1:10 yaml-syntax"),
+        ('a: "\\ud83d"\n', "1:4 invalid-escape"),
     ],
 )
 def test_syntax_errors_say_what_to_do(text: str, says: str) -> None:
     """The library's complaints come in our own words, placed where the hand has to go."""
-    (line,) = wrong(text)
-    assert line.removeprefix("f.yaml:").startswith(says)
+    assert wrong(text) == [says]
 
 
 def test_both_parsers_tell_tabs() -> None:
     """Without libyaml a tab is told as well, also where libyaml allows it."""
-    assert wrong("a:\n\tb: c\n", use_libyaml=False) == ["f.yaml:2:1: a tab indents this line: use spaces"]
-    assert wrong("a:\tb\n", use_libyaml=False) == ["f.yaml:1:3: a tab stands here, where YAML wants spaces"]
+    assert wrong("a:\n\tb: c\n", use_libyaml=False) == ["2:1 tab"]
+    assert wrong("a:\tb\n", use_libyaml=False) == ["1:3 tab"]
 
 
 def test_a_tab_is_not_blamed_for_brackets() -> None:
     """Inside of brackets a tab may indent; what is wrong there is something else."""
-    assert "this list is not closed" in wrong("a: [b,\n\tc\nd: e\n")[0]
-
-
-def test_an_error_without_a_place_is_a_fault() -> None:
-    """Whatever the library raises, there is a place and a sentence."""
-    assert reword(YAMLError("?"), "") == (
-        Place(1, 1),
-        "this is not YAML: look at the indentation, the quotes and the brackets",
-    )
+    assert wrong("a: [b,\n\tc\nd: e\n") == ["1:4 yaml-syntax"]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +275,7 @@ def test_both_parsers_agree(text: str) -> None:
     results = []
     for use_libyaml in (True, False):
         listed = Diagnostics("f")
-        document = read_yaml(text, path="f", faults=listed, use_libyaml=use_libyaml)
+        document = read_yaml(text, path="f", diagnostics=listed, use_libyaml=use_libyaml)
         results.append((document and document.plain(), document and document.place("a", "b"), bool(listed)))
     assert results[0] == results[1]
 
@@ -311,5 +299,5 @@ def test_characters_that_libyaml_misunderstands(char: str) -> None:
 
 def test_a_pattern_that_is_read_as_an_alias() -> None:
     """A text that begins with a star and stands without quotes is an alias to YAML: the fault says to quote it."""
-    with pytest.raises(ManifestError, match=r'needs quotes: "\*_raw"'):
+    with pytest.raises(ManifestError, match=r"unknown-alias.*quote it"):
         load_yaml("tables: [*_raw]\n", path="m.yaml")

@@ -1,0 +1,161 @@
+"""Prints errors on stderr, all in one form: what is wrong with its code, the line in the file, and what to do.
+
+nightly.yaml:7:5: error[unknown-key]: unknown key "hard_refesh" in a model
+|
+7 |     hard_refesh: true
+|     ^^^^^^^^^^^
+= help: did you mean `mode`?
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from orchestrator.errors import OmniRefreshError, UsageErrors
+from orchestrator.text import clean
+
+if TYPE_CHECKING:
+    from orchestrator.manifest.excerpt import Excerpt
+
+_MAX_TEXT: Final = 7_500
+_MOST_ANNOTATIONS: Final = 10
+_BOLD, _RED, _YELLOW, _BLUE, _END = "\x1b[1m", "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[0m"
+
+
+def print_error(error: OmniRefreshError | click.ClickException) -> None:
+    """Print an error that ends the command."""
+    color = _is_colored()
+    for one in error.errors if isinstance(error, UsageErrors) else (error,):
+        click.echo("\n".join(_render(one, color=color)), err=True, color=color)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        _annotate(error)
+
+
+def render_finding(
+    where: str,
+    *,
+    severity: str,
+    code: str,
+    message: str,
+    hint: str = "",
+    excerpt: Excerpt | None = None,
+    color: bool = False,
+) -> Iterator[str]:
+    """The lines of one error or warning. `where` is FILE:LINE:COLUMN, or empty."""
+    paint = _RED if severity == "error" else _YELLOW
+    label = f"{severity}[{code}]" if code else severity
+    place = f"{_paint(clean(where), _BOLD, color=color)}: " if where else ""
+    first, *rest = clean(message, keep_newlines=True).split("\n")
+    yield f"{place}{_paint(label, paint, color=color)}: {first}"
+    yield from rest
+    margin = " " * len(where.rsplit(":", 2)[1]) if excerpt is not None else " "
+    if excerpt is not None:
+        bar = _paint("|", _BLUE, color=color)
+        number = _paint(where.rsplit(":", 2)[1], _BLUE, color=color)
+        marks = _paint("^" * excerpt.width, paint, color=color)
+        yield f"{margin} {bar}"
+        yield f"{number} {bar} {excerpt.line}"
+        yield f"{margin} {bar} {' ' * excerpt.start}{marks}"
+    if hint:
+        yield f"{margin} {_paint('=', _BLUE, color=color)} {_paint('help', _BOLD, color=color)}: {clean(hint)}"
+
+
+def say(text: str) -> None:
+    """Print text on stderr, with control characters made visible."""
+    click.echo("\n".join(clean(line) for line in text.splitlines()), err=True)
+
+
+def _is_colored() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _paint(text: str, paint: str, *, color: bool) -> str:
+    return f"{paint}{text}{_END}" if color else text
+
+
+def _render(error: OmniRefreshError | click.ClickException, *, color: bool) -> list[str]:
+    from orchestrator.manifest.diagnostics import MAX_SHOWN, ManifestError
+
+    if isinstance(error, click.ClickException):
+        return _render_click(error, color=color)
+    if isinstance(error, ManifestError):
+        found = [(f"{d.path}:{d.place.line}:{d.place.column}", d) for d in error.diagnostics[:MAX_SHOWN]]
+        lines = [
+            line
+            for where, d in found
+            for line in render_finding(
+                where, severity="error", code=d.code, message=d.message, hint=d.hint, excerpt=d.excerpt, color=color
+            )
+        ]
+        rest = error.total - len(found)
+        # what does not fit is shown without the lines of the file
+        fits = sum(len(line) + 1 for line in lines) <= _MAX_TEXT
+        return [*lines, *([f"and {rest} more"] if rest else [])] if fits else str(error).splitlines()
+    if hasattr(error, "faults"):
+        from orchestrator.simulator.reading import ScenarioError
+
+        assert isinstance(error, ScenarioError)
+        return [
+            line
+            for f in error.faults[:MAX_SHOWN]
+            for line in render_finding(
+                f.place,
+                severity="error",
+                code=f.code,
+                message=f"{f.key}: {f.message}" if f.key else f.message,
+                hint=f.hint,
+                excerpt=f.excerpt,
+                color=color,
+            )
+        ]
+    return [*render_finding("", severity="error", code=error.code, message=error.message, hint=error.hint, color=color)]
+
+
+def _render_click(error: click.ClickException, *, color: bool) -> list[str]:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        # its message is the whole help
+        return error.format_message().splitlines()
+    context = getattr(error, "ctx", None)
+    code, hint = _code_and_hint(error)
+    if not hint and context is not None:
+        hint = f"see `{context.command_path} --help`"
+    # click adds the near options to its own text
+    message = (error.message if isinstance(error, click.NoSuchOption) else error.format_message()).rstrip(".")
+    lines = render_finding(
+        "", severity="error", code=code, message=message[:1].lower() + message[1:], hint=hint, color=color
+    )
+    return [*lines, *([context.get_usage()] if context is not None else [])]
+
+
+def _code_and_hint(error: click.ClickException) -> tuple[str, str]:
+    """The code of one of click's errors, by its class."""
+    if isinstance(error, click.NoSuchOption):
+        near = error.possibilities or ()
+        return "unknown-option", f"did you mean {' or '.join(sorted(near)[:3])}?" if near else ""
+    if isinstance(error, click.MissingParameter):
+        return "missing-argument", ""
+    if isinstance(error, click.BadOptionUsage):
+        return "missing-value", ""
+    if isinstance(error, click.BadParameter):
+        return "invalid-value", ""
+    if "unexpected extra argument" in error.message:
+        return "unexpected-argument", ""
+    return "invalid-usage", ""
+
+
+def _annotate(error: OmniRefreshError | click.ClickException) -> None:
+    """Mark the lines of a wrong manifest in GitHub Actions."""
+    from orchestrator.cli.ci_log import github_error
+    from orchestrator.manifest.diagnostics import ManifestError
+
+    errors = error.errors if isinstance(error, UsageErrors) else (error,)
+    found = [d for one in errors if isinstance(one, ManifestError) for d in one.diagnostics]
+    for d in found[:_MOST_ANNOTATIONS]:
+        words = f"{d.message}\n{d.hint}" if d.hint else d.message
+        file = os.path.relpath(d.path, os.environ.get("GITHUB_WORKSPACE") or None)
+        click.echo(github_error(words, title=d.code, file=file, line=d.place.line), err=True)

@@ -100,7 +100,7 @@ def _check_command(results: RunResults, folder: Path) -> list[str]:
         return [f"{path}: does not say which command left it; read as if dbt had built what it lists"]
     if results.command not in BUILDS:
         what = f"was left by dbt {results.command}, which builds nothing: dbt overwrites this file each time; {_KEEP}"
-        raise ChangesError(what, source=str(path))
+        raise ChangesError(what, source=str(path), code="dbt-artifacts")
     if results.command == "retry":
         return [f"{path}: dbt retry lists only what it ran again; what the run before it built is not in this file"]
     return []
@@ -111,7 +111,7 @@ def _check_invocation(results: RunResults, manifest: DbtManifest, folder: Path) 
     what = "so they are not of one invocation: another dbt command has overwritten one of them"
     if results.invocation and manifest.invocation and results.invocation != manifest.invocation:
         ids = f"run_results.json is of invocation {results.invocation} and manifest.json of {manifest.invocation}"
-        raise ChangesError(f"{ids}, {what}; {_KEEP}", source=str(folder))
+        raise ChangesError(f"{ids}, {what}; {_KEEP}", source=str(folder), code="dbt-artifacts")
     for result in results.results:
         node = manifest.nodes.get(result.node)
         if node is None or not node.relation or not result.relation:
@@ -119,7 +119,7 @@ def _check_invocation(results: RunResults, manifest: DbtManifest, folder: Path) 
         dialect = _dialect(manifest.adapter)
         if _stored(result.relation, dialect) != _stored(node.relation, dialect):
             names = f"run_results.json has {result.node} as {result.relation} and manifest.json as {node.relation}"
-            raise ChangesError(f"{shorten(names)}, {what}; {_KEEP}", source=str(folder))
+            raise ChangesError(f"{shorten(names)}, {what}; {_KEEP}", source=str(folder), code="dbt-artifacts")
 
 
 def _load_state(
@@ -128,7 +128,9 @@ def _load_state(
     """Compare with the artifacts in the state folder. Raises `ChangesError` if it is the target folder."""
     if folder.is_dir() and folder.samefile(target):
         advice = "give the artifacts of the run before, copied to another folder"
-        raise ChangesError(f"is the target folder itself, so no change can be seen; {advice}", source=str(folder))
+        raise ChangesError(
+            f"is the target folder itself, so no change can be seen; {advice}", source=str(folder), code="dbt-artifacts"
+        )
     state = load_manifest(folder)
     warnings += _check_version(state, folder)
     before = load_results(folder) if (folder / "run_results.json").is_file() else None

@@ -22,6 +22,16 @@ from orchestrator.text import clean
 if TYPE_CHECKING:
     from orchestrator.manifest.excerpt import Excerpt
 
+CLICK_CODES: Final[dict[type[click.ClickException], str]] = {
+    click.NoSuchOption: "unknown-option",
+    click.MissingParameter: "missing-argument",
+    click.BadOptionUsage: "missing-value",
+    click.BadParameter: "invalid-value",
+}
+"""The codes of click's errors, derived classes first."""
+
+UNEXPECTED_ARGUMENT: Final = "unexpected-argument"
+
 _MAX_TEXT: Final = 7_500
 _MOST_ANNOTATIONS: Final = 10
 _BOLD, _RED, _YELLOW, _BLUE, _END = "\x1b[1m", "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[0m"
@@ -133,19 +143,12 @@ def _render_click(error: click.ClickException, *, color: bool) -> list[str]:
 
 
 def _code_and_hint(error: click.ClickException) -> tuple[str, str]:
-    """The code of one of click's errors, by its class."""
-    if isinstance(error, click.NoSuchOption):
-        near = error.possibilities or ()
-        return "unknown-option", f"did you mean {' or '.join(sorted(near)[:3])}?" if near else ""
-    if isinstance(error, click.MissingParameter):
-        return "missing-argument", ""
-    if isinstance(error, click.BadOptionUsage):
-        return "missing-value", ""
-    if isinstance(error, click.BadParameter):
-        return "invalid-value", ""
+    """The code of one of click's errors, and the hint that click has for it."""
+    code = next((code for kind, code in CLICK_CODES.items() if isinstance(error, kind)), "invalid-usage")
     if "unexpected extra argument" in error.message:
-        return "unexpected-argument", ""
-    return "invalid-usage", ""
+        code = UNEXPECTED_ARGUMENT
+    near = error.possibilities or () if isinstance(error, click.NoSuchOption) else ()
+    return code, f"did you mean {' or '.join(sorted(near)[:3])}?" if near else ""
 
 
 def _annotate(error: OmniRefreshError | click.ClickException) -> None:

@@ -15,6 +15,7 @@ import click
 
 from orchestrator import __version__
 from orchestrator.cli.command_line import after_command, write_examples
+from orchestrator.cli.errors import print_error, say
 from orchestrator.cli.options import log_options
 from orchestrator.cli.streams import opened_streams
 from orchestrator.errors import OmniRefreshError, UsageError
@@ -180,12 +181,12 @@ def run(args: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        _say(error)
+        print_error(error)
         return error.exit_code
     except click.Abort:
         return _INTERRUPTED
     except OmniRefreshError as error:
-        say(str(error))
+        print_error(error)
         return error.exit_code
     return code if isinstance(code, int) else 0
 
@@ -208,21 +209,3 @@ def _say_internal_error(
     words = error.strerror if isinstance(error, OSError) and error.strerror else "please report it"
     say(f"omni-refresh: internal error: {type(error).__name__} in {place}: {words}")
     return True
-
-
-def _say(error: click.ClickException) -> None:
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        # its message is the whole help
-        say(error.format_message())
-        return
-    context = getattr(error, "ctx", None)
-    if context is not None:
-        say(context.get_usage())
-    say(f"omni-refresh: {error.format_message()}")
-
-
-def say(text: str) -> None:
-    """Print text on stderr, with control characters made visible."""
-    from orchestrator.text import clean
-
-    click.echo("\n".join(clean(line) for line in text.splitlines()), err=True)

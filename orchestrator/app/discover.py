@@ -51,9 +51,8 @@ def environment_manifest(context: Context, base_url: str | None = None) -> Manif
         words = "; ".join(
             found.message.removeprefix("the manifest has no `instances`, and ") for found in error.diagnostics
         )
-        raise UsageError(
-            words, code="unset-variable", hint="or use an instance of a manifest: --like MANIFEST"
-        ) from None
+        hint = f"{error.diagnostics[0].hint}; or use an instance of a manifest: --like MANIFEST"
+        raise UsageError(words, code=error.code, hint=hint) from None
 
 
 def pick_instance(manifest: Manifest, name: str | None) -> Instance:

@@ -53,7 +53,7 @@ def test_errors_are_exit_1(tmp_path: Path, capfd: Any) -> None:
     """What the instance has not is an error with its place, and the key is in no output."""
     done = check(tmp_path, capfd, {"model": "Slaes"}, {"id": uuid(1), "name": "x"})
     assert done.code == 1
-    assert done.out.count(": error: ") == 2
+    assert done.out.count(": error[") == 2
     assert "2 errors (2 models, 1 instance" in done.out
     assert KEY not in done.out + done.err
 

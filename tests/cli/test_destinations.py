@@ -46,7 +46,7 @@ def _refused(capfd: Any, files: Path, *args: str) -> str:
     done = call(capfd, *args)
     assert (done.code, done.out) == (2, ""), done.err
     assert before == {path: path.read_bytes() for path in files.iterdir() if path.is_file()}
-    (line,) = (line for line in done.err.splitlines() if "warning" not in line)
+    (line,) = (line for line in done.err.splitlines() if "warning" not in line and "= help:" not in line)
     return line
 
 

@@ -115,7 +115,7 @@ def test_key_files_are_found_from_anywhere(instance: Simulator, tmp_path: Path, 
         (["--instance", "x"], "--instance needs --like or --diff"),
         (["--base-url", "https://a", "--like", "m.yaml"], "give only one of them"),
         (["--diff", "m.yaml", "--output", "x"], "remove --output"),
-        (["--base-url", "http://example.com"], "sends the key unencrypted"),
+        (["--base-url", "http://example.com"], "unencrypted"),
         (["--kind", "WORKBOOK"], "WORKBOOK"),
     ],
 )

@@ -64,7 +64,7 @@ def odd(kind: str, folder: Path) -> Iterator[str]:
 
 def _check(capfd: Any, args: list[str], path: str) -> None:
     done = call(capfd, *(word.replace("{}", path) for word in args))
-    lines = [line for line in done.err.splitlines() if not line.startswith("Usage: ")]
+    lines = [line for line in done.err.splitlines() if not line.startswith(("Usage: ", "  = help: "))]
     assert (done.code, done.out) == (2, ""), done
     assert len(lines) == 1, lines
     assert "Traceback" not in done.err

@@ -54,9 +54,11 @@ def override(manifest: Manifest, overrides: Overrides) -> Manifest:
     if overrides == NO_OVERRIDES:
         return manifest
     if overrides.workers is not None and not 1 <= overrides.workers <= _MOST_WORKERS:
-        raise UsageError(f"workers is a number from 1 to {_MOST_WORKERS}, not {overrides.workers}")
+        raise UsageError(
+            f"workers is a number from 1 to {_MOST_WORKERS}, not {overrides.workers}", code="invalid-number"
+        )
     if overrides.timeout_s is not None and overrides.timeout_s <= 0:
-        raise UsageError("timeout must be longer than 0 s")
+        raise UsageError("timeout must be longer than 0 s", code="invalid-duration")
     return replace(
         manifest,
         instances=_instances(manifest, overrides.base_url),
@@ -73,8 +75,9 @@ def check_modes(entries: Sequence[Entry]) -> None:
     if wrong:
         names = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise UsageError(
-            f"--mode hard: a hard refresh takes no schemas or tables, and these models have some: {names}. Nothing was sent; "
-            "leave them out with --exclude, or use --mode soft"
+            f"--mode hard: a hard refresh takes no schemas or tables, and these models have some: {names}. Nothing was sent",
+            code="hard-with-scope",
+            hint="leave them out with --exclude, or use --mode soft",
         )
 
 
@@ -119,12 +122,13 @@ def _instances(manifest: Manifest, base_url: str | None) -> dict[str, Instance]:
     if len(manifest.instances) != 1:
         names = ", ".join(list(manifest.instances)[:20])
         raise UsageError(
-            f"--base-url: {manifest.path} has several instances ({names}): which one is meant is not clear"
+            f"--base-url: {manifest.path} has several instances ({names}): which one is meant is not clear",
+            code="missing-instance",
         )
     try:
         address = normalize_base_url(base_url)
     except ValueError as error:
-        raise UsageError(f"--base-url {error}") from None
+        raise UsageError(f"--base-url {error}", code="invalid-address") from None
     return {
         name: replace(instance, base_url=address, base_url_place="--base-url")
         for name, instance in manifest.instances.items()

@@ -92,7 +92,10 @@ def read_manifest(options: Mapping[str, Any], *, with_keys: bool = True) -> Mani
     if path is not None:
         for name in ("schemas", "tables", "branch"):
             if options[name]:
-                raise UsageError(f"--{name.removesuffix('s')} belongs to --model: a manifest says it for each model")
+                raise UsageError(
+                    f"--{name.removesuffix('s')} belongs to --model: a manifest says it for each model",
+                    code="missing-option",
+                )
         return load_manifest(path, environ=os.environ, with_keys=with_keys)
     return one_off_manifest(
         options["models"],

@@ -153,7 +153,7 @@ def _code_and_hint(error: click.ClickException) -> tuple[str, str]:
 
 def _annotate(error: OmniRefreshError | click.ClickException) -> None:
     """Mark the lines of a wrong manifest in GitHub Actions."""
-    from orchestrator.cli.ci_log import github_error
+    from orchestrator.cli.ci_log import annotation
     from orchestrator.manifest.diagnostics import ManifestError
 
     errors = error.errors if isinstance(error, UsageErrors) else (error,)
@@ -161,4 +161,4 @@ def _annotate(error: OmniRefreshError | click.ClickException) -> None:
     for d in found[:_MOST_ANNOTATIONS]:
         words = f"{d.message}\n{d.hint}" if d.hint else d.message
         file = os.path.relpath(d.path, os.environ.get("GITHUB_WORKSPACE") or None)
-        click.echo(github_error(words, title=d.code, file=file, line=d.place.line), err=True)
+        click.echo(annotation(words, title=d.code, file=file, line=d.place.line, level="error"), err=True)

@@ -113,7 +113,9 @@ def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mappin
     index = {entry.name: entry.index for entry in selected}
     for warning in manifest.warnings:
         if warning.entry in index:
-            warnings[index[warning.entry]].append(warning.message)
+            warnings[index[warning.entry]].append(
+                f"{warning.message}; {warning.hint}" if warning.hint else warning.message
+            )
     unresolved: list[Unresolved] = []
     found: list[tuple[Entry, str, str | None]] = []
     resolvers: dict[str, Resolver] = {}

@@ -36,7 +36,11 @@ def format_of(path: str | PurePath) -> Format:
     suffix = Format.EXCEL_CSV if name.endswith(Format.EXCEL_CSV) else PurePath(path).suffix.lower()
     if suffix not in SUFFIXES:
         what = f"has the suffix {suffix!r}" if suffix else "has no suffix"
-        raise UsageError(f"the report path {str(path)!r} {what}: the format follows it, one of {', '.join(SUFFIXES)}")
+        raise UsageError(
+            f"the report path {str(path)!r} {what}",
+            code="unknown-format",
+            hint=f"the suffix selects the format: use one of {', '.join(SUFFIXES)}",
+        )
     return SUFFIXES[suffix]
 
 

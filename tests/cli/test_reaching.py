@@ -30,8 +30,10 @@ def test_a_malformed_proxy_variable(
     words = {"check": ["check", path, "--online"], "discover": ["discover", "--like", path]}
     done = call(capfd, *words.get(command, [command, path]), "--quiet")
     assert done.code == 2
-    (line,) = done.err.splitlines()
-    assert "HTTP_PROXY" in line
+    first, *rest = done.err.splitlines()
+    assert first.startswith("error[unusable-proxy]: ")
+    assert "HTTP_PROXY" in first
+    assert all(line.startswith("  = help: ") for line in rest)
     assert not any(secret in done.err + done.out for secret in ("Sup3r", "Secret", "svc"))
     assert call(capfd, "history", "--json").document["runs"] == []
 

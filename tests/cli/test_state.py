@@ -86,7 +86,7 @@ def test_the_group_alone_prints_its_help(capfd: Any) -> None:
     """Once, with exit code 2; a wrong name is told with its usage."""
     done = call(capfd, "state")
     assert (done.code, done.err.count("Usage: omni-refresh state"), "reset" in done.err) == (2, 1, True)
-    assert "No such command 'frob'" in call(capfd, "state", "frob").err
+    assert "no such command 'frob'" in call(capfd, "state", "frob").err
 
 
 def test_without_state_there_is_nothing_to_reset(own_state: None, capfd: Any) -> None:
@@ -128,6 +128,8 @@ def test_state_that_is_nowhere(
     done = call(capfd, *[manifest if word == "M" else word for word in command.split()])
     assert done.code == 2
     assert "OMNI_REFRESH_STATE_DIR" in done.err
-    assert len(done.err.splitlines()) == 1
+    first, *rest = done.err.splitlines()
+    assert first.startswith("error[no-state-folder]: ")
+    assert all(line.startswith("  = help: ") for line in rest)
     assert done.out == ""
     assert not (tmp_path / "~").exists()

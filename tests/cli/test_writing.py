@@ -148,4 +148,4 @@ def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "the working directory no longer exists: change to one that exists\n"
+    assert done.stderr.startswith("error[no-directory]: ")

@@ -68,6 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {
         *(
             "errors",
+            "input_file",
             "clock",
             "durations",
             "text",

@@ -140,7 +140,7 @@ def test_cautions() -> None:
     assert "removes what is gone" in told
     assert "['m1']" in told
     assert "must be promoted afterwards: ['m3']" in told
-    assert "every schema is scanned for them; name their schemas as well: ['m4']" in told
+    assert "the server scans every schema for them; add `schemas` with the tables' schemas: ['m4']" in told
     assert "was served by a hard one of the same connection: ['m2']" in told
     quiet, _ = preview(manifest_text(model(1, mode="soft")))
     assert quiet.cautions == ()

@@ -268,7 +268,7 @@ def _create(path: Path, layout: Layout) -> None:
     """
     left = [name for suffix in ("-wal", "-shm", "-journal") if (name := _beside(path, suffix)).exists()]
     if left and not path.exists():
-        raise JournalError(f"{path} is missing, but {left[0].name} exists", code="damaged-state", hint=_RESET)
+        raise JournalError(f"{path} is missing, but {left[0].name} is there", code="damaged-state", hint=_RESET)
     own = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     os.close(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:

@@ -68,7 +68,7 @@ def load_manifest(
         name = "manifest" if path is None else os.fspath(path)
         return manifests.make_manifest(text, path=name, environ=variables, with_keys=with_keys)
     if path is None:
-        raise UsageError("load_manifest needs a path or a text")
+        raise UsageError("load_manifest needs a path or a text", code="missing-argument")
     return manifests.load_manifest(os.fspath(path), environ=variables, with_keys=with_keys)
 
 
@@ -512,7 +512,7 @@ def _seconds(name: str, duration: Duration | None) -> float | None:
     try:
         return parse_duration(str(duration))
     except ValueError as error:
-        raise UsageError(f"{name}: {duration!r} {error}") from None
+        raise UsageError(f"{name}: {duration!r} {error}", code="invalid-duration") from None
 
 
 async def _finish_if_any(work: Awaitable[RunEnd], context: Context) -> Report | None:

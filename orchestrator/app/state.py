@@ -60,7 +60,9 @@ def is_shared(place: str) -> bool:
     if place.startswith(_SCHEMES):
         return True
     if "://" in place:
-        raise UsageError(f"state is a folder or a postgresql:// address, not {place.partition('://')[0]}://")
+        raise UsageError(
+            f"state is a folder or a postgresql:// address, not {place.partition('://')[0]}://", code="invalid-state"
+        )
     return False
 
 
@@ -139,7 +141,7 @@ def take_root(state: State, root: str) -> None:
     """Be the only one who works on a run's plan. Raises `LockedError` that names who else is."""
     holder = state.locks.take(root_lock(root), since=state.clock.utcnow())
     if holder is not None:
-        raise LockedError(f"{holder} is still at work on this run; nothing was sent")
+        raise LockedError(f"{holder} is still at work on this run; nothing was sent", code="run-locked")
 
 
 def _postgres() -> ModuleType:
@@ -147,7 +149,9 @@ def _postgres() -> ModuleType:
     try:
         from orchestrator.journal import postgres
     except ImportError:
-        raise JournalError("state in PostgreSQL needs the extra `postgres`: pip install 'psycopg[binary]'") from None
+        raise JournalError(
+            "state in PostgreSQL needs the extra `postgres`", code="missing-extra", hint="pip install 'psycopg[binary]'"
+        ) from None
     return postgres
 
 
@@ -155,7 +159,11 @@ def init_state(context: Context) -> tuple[str, bool]:
     """Make or migrate the tables of a shared store; return its name and whether it was made. Raises `UsageError`."""
     place = find_state(context)
     if place is None or not is_shared(place):
-        raise UsageError("a state folder needs no init; name a database: --state postgresql://HOST/DATABASE")
+        raise UsageError(
+            "a state folder needs no init",
+            code="invalid-usage",
+            hint="name a database: --state postgresql://HOST/DATABASE",
+        )
     postgres = _postgres()
     return postgres.address_of(place), postgres.initialise(place, salt=secrets.token_hex(32))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.main import say
+from orchestrator.cli.errors import say
 from orchestrator.cli.options import log_options, option, state_options
 
 _LOST = """\

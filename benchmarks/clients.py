@@ -34,7 +34,7 @@ _BORDER: Final = re.compile(
 _DOWN: Final = re.compile(
     r"--\s*\+(?:goose|migrate)\s+down|--\s*migrate:down|--\s*down migration\s*$|--\s*//\s*@undo", re.IGNORECASE
 )
-_COPY: Final = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*copy\b[^;]*\bfrom\s+stdin\b", re.IGNORECASE | re.DOTALL)
+COPIES: Final = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;", re.IGNORECASE | re.DOTALL)
 _COPIED: Final = re.compile(r"[^\n]*\n(?:.*?\n)??\\\.[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
@@ -79,7 +79,7 @@ def _postgres(text: str) -> Iterator[tuple[int, int]]:
             or kind == "client"
             or (kind == "comment" and _BORDER.match(found[0]))
         ):
-            if kind == "end" and _COPY.match(text[begin:here]) and (data := _COPIED.match(text, here)):
+            if kind == "end" and COPIES.match(text[begin:here]) and (data := _COPIED.match(text, here)):
                 here = data.end()
             yield begin, found.start() if kind == "comment" else here
             begin, parens, blocks, words = here, 0, 0, []

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.clients import Piece, split
+from benchmarks.clients import COPIES, Piece, split
 from orchestrator.changes.change_set import ChangeSet, ReaderWarnings
 from orchestrator.changes.context import Known
 from orchestrator.changes.errors import ChangesError
@@ -46,7 +46,7 @@ _CONDITION: Final = re.compile(
 )
 _CASCADE: Final = re.compile(r"\bCASCADE\b", re.IGNORECASE)
 _TAKEN_BACK: Final = re.compile(r"\s*(?:ROLLBACK|ABORT|COMMIT|END|PREPARE\s+TRANSACTION)\b", re.IGNORECASE)
-_EXPLAIN: Final = re.compile(r"\s*EXPLAIN\b", re.IGNORECASE)
+_EXPLAIN: Final = re.compile(r"\bEXPLAIN\b", re.IGNORECASE)
 _COMMENTS: Final = re.compile(r"(?:\s|--[^\n]*|#[^\n]*|/\*(?!M?!).*?\*/)*", re.DOTALL)
 
 KINDS: Final = ("missed", "warned", "too weak", "in vain", "not understood")
@@ -181,6 +181,10 @@ def content(text: str) -> str:
     return text[comments.end() if comments else 0 :].strip(" \t\n;")
 
 
+def _blank(text: str) -> str:
+    return re.sub(r"[^\n]", " ", text)
+
+
 class _Run:
     """One file: what the engine changes, statement by statement, and what the reader says of it."""
 
@@ -201,7 +205,7 @@ class _Run:
                 self._refused.add(number)
                 self._add("refused", piece, error)
             # EXPLAIN ANALYZE runs a statement, and fires no trigger.
-            may_differ = session.may_have_changed() or _EXPLAIN.match(content(piece.text))
+            may_differ = session.may_have_changed() or _EXPLAIN.search(piece.text)
             after = session.look() if may_differ else before
             taken_back = _TAKEN_BACK.match(content(piece.text))  # what was named before is taken back, not changed
             after = session.look() if taken_back else after
@@ -212,13 +216,15 @@ class _Run:
     def without_refused(self, text: str) -> str:
         """Return the text with blanks for the statements that the engine did not take: a migration holds none.
 
-        A refused statement that changed something stays: MariaDB drops the tables of a list that it knows.
+        A refused statement that changed something stays: MariaDB drops the tables of a list that it knows. What stands
+        behind a refused COPY stays too: psql runs it, and only the last COPY gets the data.
         """
         for number in self._refused:
-            if not self._found[number]:
-                piece = self._pieces[number]
-                end = piece.begin + len(piece.text)
-                text = text[: piece.begin] + re.sub(r"[^\n]", " ", piece.text) + text[end:]
+            piece = self._pieces[number]
+            left = _blank(piece.text)
+            if self._found[number]:
+                left = COPIES.sub(lambda each: _blank(each[0]), piece.text, max(len(COPIES.findall(piece.text)) - 1, 1))
+            text = text[: piece.begin] + left + text[piece.begin + len(left) :]
         return text
 
     def compare(self, said: ChangeSet, warned: str) -> None:

@@ -39,7 +39,8 @@ _BUILT_IN: Final = words("""
     REGEXP_REPLACE REGEXP_MATCHES REGEXP_LIKE SUBSTRING SUBSTR LEFT RIGHT POSITION STRPOS INSTR CHARINDEX TRIM BTRIM LTRIM RTRIM MD5 SHA1
     SHA2 SHA256 QUOTE_LITERAL QUOTE_NULLABLE QUOTE STRING_AGG GROUP_CONCAT TO_TSVECTOR TO_TSQUERY PLAINTO_TSQUERY TO_JSON TO_JSONB
     JSON_BUILD_OBJECT JSONB_BUILD_OBJECT JSON_OBJECT JSON_BUILD_ARRAY JSONB_BUILD_ARRAY TO_CHAR PG_NOTIFY STARTS_WITH LIKE GREATEST LEAST
-    SPLIT_PART STRING_TO_ARRAY UNNEST CONVERT TRANSLATE REVERSE REPEAT LPAD RPAD NVL2 MAX MIN COUNT SCHEDULE RAISE_APPLICATION_ERROR
+    SPLIT_PART STRING_TO_ARRAY UNNEST CONVERT TRANSLATE REVERSE REPEAT LPAD RPAD NVL2 MAX MIN COUNT SCHEDULE RAISE_APPLICATION_ERROR VALUE
+    JSON_ARRAY PARSE_JSON OBJECT_CONSTRUCT ARRAY_CONSTRUCT STRUCT NAMED_STRUCT MAP
 """)
 """Functions, and words before a parenthesis, that run no text that they are given; `cron.schedule` runs it later."""
 MAX_CALLS: Final = 200
@@ -225,7 +226,7 @@ def prepare(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def calls_of(reading: ParseContext, tokens: Sequence[Token]) -> None:
-    """Read what the functions run that a query calls: those that this text defines, and those that are given SQL as text."""
+    """Read what the functions run that a statement calls: those that this text defines, and those that are given SQL as text."""
     calls = 0
     has_sql = any(token.kind is TokenKind.STRING and _DDL.match(token.text) for token in tokens)
     for at, (token, following) in enumerate(pairwise(tokens)):

@@ -16,7 +16,7 @@ from orchestrator.changes.context import MAX_DEPTH, Known, ParseContext
 from orchestrator.changes.cursor import Cursor, words
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import TemplatedError, UnknownFormError, UnknownNameError
-from orchestrator.changes.keywords import HARMLESS
+from orchestrator.changes.keywords import CALLING, HARMLESS
 from orchestrator.changes.lexer import Lexer, TokenKind
 from orchestrator.changes.literals import remember_all, with_identifiers
 from orchestrator.changes.migration_markers import divide
@@ -104,10 +104,11 @@ def _statement(reading: ParseContext, statement: Statement, *, in_body: bool) ->
 
 def _one(reading: ParseContext, statement: Statement, *, in_body: bool) -> None:
     cursor = Cursor(with_identifiers(statement.tokens, reading.session))
-    if not pass_control(cursor, reading.session, in_body=in_body):
-        return
+    is_statement = pass_control(cursor, reading.session, in_body=in_body)
     try:
-        _read(reading, cursor, in_body=in_body)
+        dynamic_sql.calls_of(reading, cursor.tokens[: cursor.at if is_statement else None])
+        if is_statement:
+            _read(reading, cursor, in_body=in_body)
     except UnknownFormError:
         composed = any(MARK in token.text for token in cursor.tokens if token.kind is not TokenKind.STRING)
         if not statement.broken:
@@ -127,7 +128,7 @@ def _read(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
     token = cursor.peek()
     verb = token.upper
     after = cursor.peek(1).upper
-    if after in {"=", ":="} and any(each.kind is TokenKind.STRING for each in cursor.rest()):
+    if after in {"=", ":="} or verb in CALLING:
         dynamic_sql.calls_of(reading, cursor.rest())
     is_word = token.kind is TokenKind.WORD and verb != "CALL"
     if token.kind is TokenKind.VARIABLE or after == ":=" or (after == "=" and is_word):
@@ -173,7 +174,6 @@ def _explain(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
 
 
 def _query(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
-    dynamic_sql.calls_of(reading, cursor.rest())
     if cursor.next().upper == "WITH" and cursor.find("PROCEDURE") > 0:
         dynamic_sql.anonymous_procedure(reading, cursor)
         return

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from orchestrator.changes.blocks import BATCH_ROUTINES, ROUTINES, Body, begins_routine
 from orchestrator.changes.borders import LINE_VERBS, RIGHTS, Starters, begins_statement
 from orchestrator.changes.cursor import words
-from orchestrator.changes.keywords import SKIPPED
+from orchestrator.changes.keywords import CALLING, SKIPPED
 from orchestrator.changes.lexer import Lexer, Token, TokenKind
 
 MAX_HEAD: Final = 60
@@ -29,6 +29,10 @@ _MAY_ADD_COLUMNS: Final = re.compile(
 """Data statements that may create a table or add columns to it."""
 _COPIED: Final = re.compile(r"copy\b[^;]*?\bfrom\s+stdin\b[^;]*;[^\n]*\n", re.IGNORECASE)
 _COPIED_END: Final = re.compile(r"^\\\.[ \t]*$", re.MULTILINE)
+_DDL_AS_TEXT: Final = re.compile(
+    r"['\"$](?=[CARUDEcarude\s\\])(?:\s|\\[nrt])*+(?:CREATE|ALTER|DROP|RENAME|UNDROP|EXCHANGE)\s", re.IGNORECASE
+)
+"""A string in data that may be SQL for a function to run."""
 _CLIENTS: Final = {"tsql": ":", "duckdb": ".", "snowflake": "!"}
 """How a line begins that is for sqlcmd, DuckDB's shell or SnowSQL; psql's backslash is understood in every dialect."""
 
@@ -59,6 +63,7 @@ class Splitter:
         self._several = False
         self._parens = 0
         self._line_end: int | None = None
+        self._ddl_as_text = -1
         name = lexer.dialect.name
         self._line_words = words("USE SOURCE") if name == "mysql" else frozenset[str]()
         """First words, in a line, of what the client takes without a semicolon: the line's end ends it."""
@@ -203,6 +208,12 @@ class Splitter:
         begin = lexer.pos
         while (ending := lexer.skip()).upper == "\n" and not self._ends_before_line(begin, ending):
             pass
+        if self._ddl_as_text < begin:
+            found = _DDL_AS_TEXT.search(self._text, begin)
+            self._ddl_as_text = found.start() if found else len(self._text)
+        if self._ddl_as_text < ending.start and token.upper in CALLING and len(head) == 1:
+            lexer.pos = begin
+            return
         if ending.kind is TokenKind.BROKEN:
             yield from self._finish(ending.start, broken=f"{ending.text[:2].strip()} is never closed")
         elif ending.kind is not TokenKind.WORD:

@@ -105,6 +105,7 @@ _POSTGRES_NOTE = """
 CREATE FUNCTION information_schema.note() RETURNS event_trigger LANGUAGE plpgsql AS
     $$BEGIN PERFORM set_config('note.count', (coalesce(nullif(current_setting('note.count', true), ''), '0')::int + 1)::text, false); END$$;
 CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION information_schema.note();
+ALTER EVENT TRIGGER note ENABLE ALWAYS;
 """
 _PSQL = ClientWords(
     echo="\\echo {}",

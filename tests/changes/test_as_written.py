@@ -109,6 +109,25 @@ def test_one_warning_for_each_kind(tmp_path: Path) -> None:
         ("CALL run_it(1, 'DROP VIEW s.v')", ["-s.v"]),
         ("SELECT pglogical.replicate_ddl_command('CREATE TABLE s.a (x int)', ARRAY['x']);", ["+s.a"]),
         ("SELECT run_ddl(format('ALTER TABLE %I.%I ADD x int', 's', 't'));", ["+s.t"]),
+        ("INSERT INTO log SELECT run_ddl('DROP TABLE s.t');", ["-s.t"]),
+        (
+            "INSERT INTO log (a, b)\nSELECT 'DROP TABLE s.x', f(1, $$ DROP TABLE s.t $$) FROM y; DROP TABLE s.u;",
+            ["-s.t", "-s.u"],
+        ),
+        ("INSERT INTO log VALUES (now(), f(E'\\n DROP TABLE s.t'))", ["-s.t"]),
+        ("UPDATE log SET a = f('DROP TABLE s.t')", ["-s.t"]),
+        ("DELETE FROM log WHERE f('DROP TABLE s.t')", ["-s.t"]),
+        ("MERGE INTO log USING f('DROP TABLE s.t') ON true WHEN MATCHED THEN DELETE", ["-s.t"]),
+        ("COPY (SELECT f('DROP TABLE s.t')) TO STDOUT", ["-s.t"]),
+        ("VALUES (f('DROP TABLE s.t'))", ["-s.t"]),
+        ("EXPLAIN ANALYZE INSERT INTO log SELECT f('DROP TABLE s.t')", ["-s.t"]),
+        ("EXPLAIN SELECT f('DROP TABLE s.t')", []),
+        ("WITH q AS (SELECT 1) SELECT f('ALTER TABLE s.t ADD x int') FROM q", ["+s.t"]),
+        ("WITH q AS (SELECT f('DROP TABLE s.t')) INSERT INTO log SELECT * FROM q", ["-s.t"]),
+        ("SELECT * FROM f('DROP TABLE s.t')", ["-s.t"]),
+        ("DO $$ BEGIN IF f('DROP TABLE s.t') THEN RETURN f('DROP TABLE s.u'); END IF; END $$;", ["-s.t", "-s.u"]),
+        ("DO $$ BEGIN FOR r IN SELECT f('DROP TABLE s.t') LOOP NULL; END LOOP; END $$;", ["-s.t"]),
+        ("INSERT INTO log (a, b) VALUES ('DROP TABLE s.t', now()), ('DROP TABLE s.u', md5('DROP TABLE s.u'))", []),
         ("SELECT replace('DROP TABLE x', 'x', 'y'), upper('drop table s.t'), 1 WHERE a IN ('CREATE TABLE x', 'b')", []),
         ("SELECT note('Create indexes first', 'drop it'), f('ALTER the thing')", []),
         ("SELECT cron.schedule('x', '0 0 * * *', 'DROP TABLE s.t')", []),
@@ -117,6 +136,14 @@ def test_one_warning_for_each_kind(tmp_path: Path) -> None:
 def test_functions_that_run_text(sql: str, expected: list[str]) -> None:
     """SQL that a function is given as text is read, unless the function is built in or the text is no statement."""
     assert touched(sql) == expected
+
+
+def test_a_routine_is_read_wherever_it_is_called() -> None:
+    """A routine of this text is read in a condition and an assignment too, and not if a definition or a remark names it."""
+    routine = "CREATE FUNCTION f(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN DROP TABLE s.t; RETURN 1; END $$;\n"
+    assert touched(routine + "DO $$ DECLARE x int; BEGIN x := f(1); END $$;") == ["-s.t"]
+    assert touched(routine + "DO $$ BEGIN IF f(1) > 0 THEN NULL; END IF; END $$;") == ["-s.t"]
+    assert touched(routine + "COMMENT ON FUNCTION f(int) IS 'DROP TABLE helper'; DROP FUNCTION f(int);") == []
 
 
 def test_text_for_a_function_of_tsql() -> None:

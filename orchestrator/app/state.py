@@ -21,7 +21,8 @@ from orchestrator.journal.journal import KEPT_RUNS, Journal
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.locks import Locks, root_lock
 from orchestrator.journal.moments import boot_id
-from orchestrator.journal.processes import Holder, LocalProcess, ProcessRecord
+from orchestrator.journal.processes import FILE as SHARED_FILE
+from orchestrator.journal.processes import Holder, LocalProcess, ProcessRecord, record_gap
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
 from orchestrator.manifest.manifest import Manifest, Secret
 
@@ -103,6 +104,8 @@ def open_state(
         boot = boot_id()
         journal = Journal.open(folder, clock=clock, boot=boot, patience=patience)
         stack.callback(journal.close)
+        if _has_lost_calls(folder, journal):
+            record_gap(folder, now=clock.now(), boot=boot)
         owner = LocalProcess.enter(folder, run=run, since=clock.utcnow(), now=clock.now, boot=boot, patience=patience)
         stack.callback(owner.leave)
         yield State(
@@ -135,6 +138,13 @@ def _open_store(stack: ExitStack, url: str, run: str, context: Context, patience
     return State(
         folder=None, run=run, clock=clock, journal=journal, owner=owner, locks=Locks(owner), read_salt=lambda: salt
     )
+
+
+def _has_lost_calls(folder: Path, journal: Journal) -> bool:
+    """Return whether there were runs, but the file that counts their calls is gone."""
+    calls = folder / SHARED_FILE
+    # looked for twice: a process that began its first run in between has created the file before
+    return not calls.exists() and bool(journal.runs(limit=1)) and not calls.exists()
 
 
 def take_root(state: State, root: str) -> None:

@@ -22,7 +22,7 @@ from orchestrator.changes.dbt import read_dbt
 from orchestrator.changes.files import read_ddl
 from orchestrator.manifest.load import make_manifest
 from orchestrator.planning.followed_change import FollowedChange, make_followed_change
-from orchestrator.planning.impact import concern
+from orchestrator.planning.impact import find_impacts
 
 FILES = 5_000
 BYTES = 50_000_000
@@ -116,7 +116,7 @@ def read_artifacts_twice(folder: Path) -> str:
 
 def read_and_concern(folder: Path) -> str:
     """From the files to what each of many models gets: the seconds of the second step alone are in what was found."""
-    touched: FollowedChange = make_followed_change(ddl=_ddl(folder), dbt=ChangeSet(), listed=ChangeSet())
+    followed: FollowedChange = make_followed_change(ddl=_ddl(folder), dbt=ChangeSet(), listed=ChangeSet())
     listed = tuple(f"warehouse.s{n}" for n in range(SCHEMAS))
     entries: list[dict[str, object]] = [
         {"id": f"00000000-0000-4000-8000-{n:012x}", "name": f"m{n}"} for n in range(MODELS)
@@ -130,7 +130,7 @@ def read_and_concern(folder: Path) -> str:
     )
     schemas = {entry.index: listed for entry in manifest.entries if entry.reads is None}
     began_at = time.perf_counter()
-    found = concern(manifest.entries, touched, schemas=schemas)
+    found = find_impacts(manifest.entries, followed, schemas=schemas)
     took_s = time.perf_counter() - began_at
     return f"{sum(not one.is_skipped for one in found)} models in {took_s:.2f} s"
 

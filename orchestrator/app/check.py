@@ -64,7 +64,7 @@ async def check(manifest: Manifest, context: Context, *, online: bool = False, s
 
 
 async def check_key(manifest: Manifest, instance: str, context: Context, *, state: str | None = None) -> WhoAmI:
-    """Ask an instance whom its key acts as: one small read within the key's budget. Raises `OmniRefreshError`."""
+    """Return the user that a key acts as, by one small read within the key's budget. Raises `OmniRefreshError`."""
     for secret in manifest.secrets:
         context.redactor.add(secret)
     with state_for_reading(context, state, manifest=manifest) as opened:

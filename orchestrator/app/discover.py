@@ -13,7 +13,7 @@ from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Instance, Manifest
 from orchestrator.survey.manifest_text import render_manifest
-from orchestrator.survey.model_listing import Difference, ModelFilter, ModelListing, find_difference, take_stock
+from orchestrator.survey.model_listing import Difference, ModelFilter, ModelListing, find_difference, list_models
 from orchestrator.survey.survey import Survey
 
 # the smallest manifest that takes its instance from the environment
@@ -29,14 +29,14 @@ class Discovery:
     """
 
     instance: Instance
-    stock: ModelListing
+    listing: ModelListing
     difference: Difference | None
     at: datetime
     redact: Callable[[str], str] = field(repr=False)
 
     def to_yaml(self) -> str:
         """Return a manifest of the models, which may be saved in any folder. There is at least one model."""
-        return self.redact(render_manifest(self.stock, _from_anywhere(self.instance), at=self.at))
+        return self.redact(render_manifest(self.listing, _from_anywhere(self.instance), at=self.at))
 
 
 def environment_manifest(context: Context, base_url: str | None = None) -> Manifest:
@@ -92,12 +92,12 @@ async def discover(
     with state_for_reading(context, state, manifest=manifest) as opened:
         access = make_access(context, manifest.instances, opened)
         async with Survey(manifest.instances, access) as survey:
-            stock = await take_stock(survey, own.name, wanted)
-            difference = await find_difference(survey, manifest, own.name, stock) if compare else None
+            listing = await list_models(survey, own.name, wanted)
+            difference = await find_difference(survey, manifest, own.name, listing) if compare else None
     named = replace(own, name="omni") if manifest.path == _ENVIRONMENT else own
     return Discovery(
         instance=named,
-        stock=stock,
+        listing=listing,
         difference=difference,
         at=context.clock.utcnow(),
         redact=context.redactor.redact,

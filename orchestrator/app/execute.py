@@ -85,7 +85,7 @@ async def execute(
             prepared.selected,
             _run_context(prepared, manifest, recorder, steps=steps, progress=progress, context=context, state=state),
             prepared.restored.prior,
-            change=prepared.touched,
+            change=prepared.followed,
         )
 
         stops = 0

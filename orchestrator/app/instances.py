@@ -63,9 +63,10 @@ def make_opener(context: Context, *, direct: bool) -> Callable[[Instance], OmniC
 def make_ledgers(
     context: Context, state: State | None, whole: Mapping[str, Instance]
 ) -> Callable[[Instance, ApiKey], CallWindow]:
-    """Where the calls of an instance's key are counted: all of them in one place, though several instances name the key,
-    and together with those of all runs of this machine, where there is a state folder. `whole` are the instances with all
-    that their keys may send.
+    """Return what counts the calls of an instance's key.
+
+    A key has one budget, also if several instances name it. With a state folder, all runs of this machine share it. `whole`
+    holds the instances with their whole rate limits.
     """
     longest_s: dict[str, float] = {}
     late_s: dict[str, float] = {}
@@ -102,7 +103,7 @@ def _text(key: ApiKey) -> str:
 
 
 def with_rate(manifest: Manifest, rate: int | None) -> Manifest:
-    """The manifest with at most `rate` calls a window for each key."""
+    """Return the manifest with at most `rate` calls per window for each key."""
     if rate is None:
         return manifest
 
@@ -116,8 +117,9 @@ def with_rate(manifest: Manifest, rate: int | None) -> Manifest:
 def earlier_durations(
     journal: Journal, manifest: Manifest, selected: Sequence[Entry]
 ) -> dict[str, dict[str, tuple[float, ...]]]:
-    """How long each model took in earlier runs, by instance and model id (seconds, oldest first): refreshes of the kind
-    that is wanted now, where that is known.
+    """Return how long each model took in earlier runs, by instance and model id (seconds, oldest first).
+
+    If the kind of refresh that is wanted now is known, only durations of that kind are returned.
     """
     wanted: dict[tuple[str, str], set[str]] = {}
     for entry in selected:

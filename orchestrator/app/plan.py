@@ -19,7 +19,7 @@ from orchestrator.survey.preview import (
     NOTHING_ASKED,
     Preview,
     look_up,
-    look_up_touched,
+    look_up_affected,
     make_preview,
     needs_look_ups,
 )
@@ -58,7 +58,7 @@ async def plan_run(request: RunRequest, context: Context) -> Plan:
     manifest = override(request.manifest, request.overrides)
     for secret in manifest.secrets:
         context.redactor.add(secret)
-    touched = read_change(request.change, context)
+    followed = read_change(request.change, context)
     selected = select_some(manifest, request.select, request.exclude, allow_empty=request.allow_empty)
     check_modes(selected)
     found, key_refused, reached = NOTHING_ASKED, False, manifest
@@ -70,28 +70,28 @@ async def plan_run(request: RunRequest, context: Context) -> Plan:
             else states.enter_context(state_for_reading(context, request.state, manifest=manifest))
         )
         async with AsyncExitStack() as stack:
-            if needs_look_ups(selected, touched):
+            if needs_look_ups(selected, followed):
                 if request.simulate:
                     reached = await enter_simulation(stack, request.scenario, manifest, context.clock)
                 access = make_access(context, reached.instances, state, direct=request.simulate)
                 survey = await stack.enter_async_context(Survey(with_rate(reached, rate).instances, access))
-                if touched is None:
+                if followed is None:
                     found = await look_up(survey, selected)
                 else:
-                    found = await look_up_touched(survey, manifest, selected, touched)
+                    found = await look_up_affected(survey, manifest, selected, followed)
                 key_refused = bool(survey.refused)
         preview = make_preview(
             with_rate(manifest, rate),
             selected,
             found,
-            touched=touched,
+            followed=followed,
             history={} if state is None else earlier_durations(state.journal, manifest, selected),
         )
     return Plan(preview=preview, key_refused=key_refused, redact=context.redactor.redact)
 
 
 def needs_keys(request: RunRequest, context: Context) -> bool:
-    """Return whether planning a request asks an instance, so that its manifest must be loaded with its keys."""
+    """Return whether planning a request needs calls, so that its manifest must be loaded with its keys."""
     if request.simulate:
         return False
     selected = select_some(request.manifest, request.select, request.exclude, allow_empty=request.allow_empty)

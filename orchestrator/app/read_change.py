@@ -53,6 +53,6 @@ def read_change(request: ChangeRequest, context: Context) -> FollowedChange | No
     return make_followed_change(ddl=migrated, dbt=built, listed=listed)
 
 
-def fingerprint(touched: FollowedChange) -> str:
+def fingerprint(followed: FollowedChange) -> str:
     """Return a text that is the same for the same change."""
-    return hashlib.sha256(json.dumps(change_as_data(touched)).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(change_as_data(followed)).encode()).hexdigest()

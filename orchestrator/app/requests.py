@@ -1,4 +1,4 @@
-"""What use cases are asked to do, as values. Each field is named like its option on the command line."""
+"""Requests to use cases, as values. Each field is named like its option on the command line."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class PreparedRun:
     """Everything that is decided about a run before it works.
 
     `restored` is what it continues from. `reports` are the paths of its reports, `named` tells whether they were asked for.
-    `selection` is what was selected, in words. `warnings` go into the report. `touched` is the change that it follows. `inputs` are files that the
+    `selection` is what was selected, in words. `warnings` go into the report. `followed` is the change that it follows. `inputs` are files that the
     request names beside the manifest.
     """
 
@@ -96,7 +96,7 @@ class PreparedRun:
     selection: tuple[str, ...] = ()
     overrides: Overrides = NO_OVERRIDES
     warnings: tuple[str, ...] = ()
-    touched: FollowedChange | None = None
+    followed: FollowedChange | None = None
     inputs: tuple[NamedFile, ...] = ()
 
 
@@ -127,10 +127,10 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
         )
     for secret in manifest.secrets:
         context.redactor.add(secret)
-    touched = read_change(request.change, context)
+    followed = read_change(request.change, context)
     selected = select_some(manifest, request.select, request.exclude, allow_empty=request.allow_empty)
     check_modes(selected)
-    selection = selection_of(request, touched)
+    selection = selection_of(request, followed)
     lock = run_lock(manifest.identity, selection)
     default = SIMULATED_REPORT if request.simulate else DEFAULT_REPORT
     with open_state(context, request.state, simulated=request.simulate, manifest=manifest) as state:
@@ -146,7 +146,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
             id=state.run,
             root=state.run,
             origin=None,
-            trigger=(Trigger.RUN if touched is None else Trigger.CHANGE).value,
+            trigger=(Trigger.RUN if followed is None else Trigger.CHANGE).value,
             manifest_path=manifest.path,
             manifest_file=absolute_path(manifest.path),
             manifest_identity=manifest.identity,
@@ -170,7 +170,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
             selection=selection,
             overrides=request.overrides,
             inputs=tuple(change_files(request.change, request.scenario)),
-            touched=touched,
+            followed=followed,
         )
         writable = _writable_reports(prepared, context, state)
         await _take_lock(lock, prepared.settings.overlap, context, state)
@@ -265,12 +265,12 @@ def report_paths(named: Sequence[str] | None, *, default: str) -> tuple[str, ...
     return tuple(str(Path(path).absolute()) for path in ((default,) if named is None else named))
 
 
-def selection_of(request: RunRequest, touched: FollowedChange | None) -> tuple[str, ...]:
+def selection_of(request: RunRequest, followed: FollowedChange | None) -> tuple[str, ...]:
     """Return what is selected from a manifest, in words; with the manifest's identity it makes the run's lock."""
     selection = [*(f"select {word}" for word in request.select), *(f"exclude {word}" for word in request.exclude)]
-    if touched is not None:
+    if followed is not None:
         # a run that was cut off follows its own change, and no run that follows another one continues it
-        selection.append(f"touched {fingerprint(touched)}")
+        selection.append(f"touched {fingerprint(followed)}")
     return tuple(selection)
 
 
@@ -321,7 +321,7 @@ def _begin(prepared: PreparedRun, state: State, *, instead_of: Sequence[str] = (
         named=prepared.named,
         rate=prepared.rate,
         metrics=prepared.metrics,
-        touched=None if prepared.touched is None else change_as_data(prepared.touched),
+        touched=None if prepared.followed is None else change_as_data(prepared.followed),
     )
     _check_routes(prepared)
     take_root(state, prepared.record.root)
@@ -365,7 +365,7 @@ def _prepare_again(
         rate=options.rate if options.rate is not None else orders.rate,
         metrics=metrics_path(options.metrics_file or orders.metrics),
         warnings=_manifest_changed(record, context),
-        touched=None if orders.touched is None else change_from_data(orders.touched),
+        followed=None if orders.touched is None else change_from_data(orders.touched),
     )
 
 

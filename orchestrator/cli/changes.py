@@ -28,15 +28,15 @@ def command(*, as_json: bool, **options: Any) -> int:
     from orchestrator.cli.errors import say
     from orchestrator.errors import UsageError
 
-    touched = read_change(read_change_request(options), quiet_context())
-    if touched is None:
+    followed = read_change(read_change_request(options), quiet_context())
+    if followed is None:
         raise UsageError(
             "no change is given", code="missing-option", hint="use --ddl FILE, --dbt-target DIR or --changed NAME"
         )
-    for warning in touched.changes.warnings:
+    for warning in followed.changes.warnings:
         say(f"warning: {warning}")
     if as_json:
-        print_json(touched.changes.to_dict())
+        print_json(followed.changes.to_dict())
     else:
-        print_result(render_changes(touched.changes))
+        print_result(render_changes(followed.changes))
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from orchestrator.changes.change_set import Change, ChangeSet, Effect
-from orchestrator.planning.impact import place_of
+from orchestrator.planning.impact import source_of
 from orchestrator.survey.plan_warnings import some
 from orchestrator.text import clean
 
@@ -15,7 +15,7 @@ _SIGNS = {Effect.ADDITIVE: "+", Effect.DESTRUCTIVE: "-"}
 
 def change_lines(changes: Sequence[Change]) -> Iterator[str]:
     """Each change on a line: `+` for what was added, `-` for what may be gone, its name, where it is written, and why."""
-    rows = [(f"{_SIGNS[c.effect]} {clean(str(c.name))}", clean(place_of(c)), clean(c.reason)) for c in changes]
+    rows = [(f"{_SIGNS[c.effect]} {clean(str(c.name))}", clean(source_of(c)), clean(c.reason)) for c in changes]
     widths = [max((min(len(row[i]), _WIDEST) for row in rows), default=0) for i in range(2)]
     for name, place, reason in rows:
         yield f"{name:<{widths[0]}}  {place:<{widths[1]}}  {reason}".rstrip()
@@ -32,7 +32,7 @@ def other_lines(changes: ChangeSet) -> Iterator[str]:
     """What was not understood, and what dbt did not build."""
     for lost in changes.not_understood:
         why = f" ({clean(lost.reason)})" if lost.reason else ""
-        yield f"? {clean(place_of(lost))}: not understood{why}, touches everything: {clean(lost.text)}"
+        yield f"? {clean(source_of(lost))}: not understood{why}, touches everything: {clean(lost.text)}"
     for node in changes.not_refreshed:
         yield f"! {clean(node.node)}: not built: {clean(node.reason)}"
 

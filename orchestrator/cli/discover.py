@@ -100,15 +100,15 @@ def command(
     except CannotTell as error:
         _say(setup.context.redactor.redact(str(error)))
         return 3 if error.refused else 1
-    stock, difference = found.stock, found.difference
+    listing, difference = found.listing, found.difference
     if difference is not None:
         if as_json:
-            document = make_difference_document(difference, manifest, stock)
+            document = make_difference_document(difference, manifest, listing)
             print_json(setup.context.redactor.redact(document))
         else:
-            print_result(setup.context.redactor.redact(_render(difference, manifest, stock)))
+            print_result(setup.context.redactor.redact(_render(difference, manifest, listing)))
         return 1 if difference else 0
-    if not stock.models:
+    if not listing.models:
         _say("no model matches; nothing was written")
         return 1
     text = found.to_yaml()
@@ -116,7 +116,7 @@ def command(
         print_result(text)
     else:
         write_report(output, text)
-        _say(f"{len(stock.models)} models written to {output}")
+        _say(f"{len(listing.models)} models written to {output}")
     return 0
 
 
@@ -141,23 +141,23 @@ def _check_words(
         check_writable(output)
 
 
-def _render(difference: Difference, manifest: Manifest, stock: ModelListing) -> str:
+def _render(difference: Difference, manifest: Manifest, listing: ModelListing) -> str:
     from orchestrator.text import clean
 
     lines = [
-        f"new: {model.name or 'without a name'} ({model.id}) on {_connection(stock, model.connection_id)}"
+        f"new: {model.name or 'without a name'} ({model.id}) on {_connection(listing, model.connection_id)}"
         for model in difference.new
     ]
     lines += [
         f"gone: {manifest.path}:{entry.place.line}:{entry.place.column}: {entry.name}" for entry in difference.gone
     ]
     if not lines:
-        lines.append(f"{manifest.path} names all {len(stock.models)} models, and none is gone")
+        lines.append(f"{manifest.path} names all {len(listing.models)} models, and none is gone")
     return "".join(f"{clean(line)}\n" for line in lines)
 
 
-def _connection(stock: ModelListing, connection_id: str | None) -> str:
-    return stock.connection_name(connection_id) or connection_id or "an unknown connection"
+def _connection(listing: ModelListing, connection_id: str | None) -> str:
+    return listing.connection_name(connection_id) or connection_id or "an unknown connection"
 
 
 def _say(text: str) -> None:

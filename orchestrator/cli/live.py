@@ -70,7 +70,7 @@ class Sampler:
             self._look_at = now + LOOK_EVERY_S
             self._seen = replace(
                 self._seen,
-                budgets=tuple(_budget(name, door, now) for name, door in self._run.limiters.items()),
+                budgets=tuple(_budget(name, limiter, now) for name, limiter in self._run.limiters.items()),
                 lanes=self._run.active_lanes(),
                 left_s=self._run.time_left_s(),
             )
@@ -85,15 +85,15 @@ class Sampler:
         return self._seen
 
 
-def _budget(instance: str, door: RateLimiter, now: float) -> BudgetUse:
-    keys = [key for key in door.keys if not key.refused]
+def _budget(instance: str, limiter: RateLimiter, now: float) -> BudgetUse:
+    keys = [key for key in limiter.keys if not key.refused]
     held = [key.not_before - now for key in keys if key.not_before > now]
     return BudgetUse(
         instance=instance,
         used=sum(key.counted(now) for key in keys),
         calls=sum(key.learned.limit for key in keys),
-        queued=door.queued,
-        is_silent=door.is_silent,
+        queued=limiter.queued,
+        is_silent=limiter.is_silent,
         per_s=max((key.per_s for key in keys), default=60.0),
         held_s=min(held) if held and len(held) == len(keys) else None,
     )

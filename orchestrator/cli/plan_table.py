@@ -47,26 +47,26 @@ def render_preview(preview: Preview, console: Console, *, redact: Callable[[str]
 
 def _change(preview: Preview) -> Iterator[str]:
     """Yield the changes with the models that each affects, then the refresh that each model gets, and why."""
-    if preview.touched is None:
+    if preview.followed is None:
         return
-    changes, concerns = preview.touched.changes, [c for c in preview.plan.concerns if not c.is_skipped]
+    changes, impacts = preview.followed.changes, [c for c in preview.plan.impacts if not c.is_skipped]
     shown = changes.changes[:_ROWS]
     among = set(shown)
     concerned: dict[Change, list[str]] = {}
-    for one in concerns:
+    for one in impacts:
         for change in among.intersection(one.changes):
             concerned.setdefault(change, []).append(one.entry.name)
     yield from concern_lines(shown, concerned)
     if len(changes.changes) > _ROWS:
         yield f"and {len(changes.changes) - _ROWS} more changes; --json has them all"
     yield from other_lines(changes)
-    if not preview.touched.is_nothing or changes.not_refreshed:
+    if not preview.followed.is_nothing or changes.not_refreshed:
         yield ""
-    for one in concerns[:_OTHERS]:
+    for one in impacts[:_OTHERS]:
         yield f"{clean(one.entry.name)}: {clean(one.why)}"
-    if len(concerns) > _OTHERS:
-        yield f"and {len(concerns) - _OTHERS} more models; --json has them all"
-    if concerns:
+    if len(impacts) > _OTHERS:
+        yield f"and {len(impacts) - _OTHERS} more models; --json has them all"
+    if impacts:
         yield ""
 
 

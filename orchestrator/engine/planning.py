@@ -13,11 +13,11 @@ from orchestrator.engine.look_up import LookUp
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.omni.errors import CallError
 from orchestrator.planning.followed_change import FollowedChange
-from orchestrator.planning.impact import concern, must_ask
+from orchestrator.planning.impact import find_impacts, must_ask
 from orchestrator.planning.inventory import Inventory
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.plan import RefreshPlan, Target
-from orchestrator.planning.restrict_plan import narrow, set_apart
+from orchestrator.planning.restrict_plan import find_unaffected, restrict_plan
 from orchestrator.quota.rate_limiter import LimiterClosed
 
 
@@ -37,7 +37,7 @@ async def plan_entries(
     change: FollowedChange | None,
 ) -> Planned:
     """Return the plan for `entries`; `calls` are those of their instances. With `change` only for what it affects."""
-    apart = () if change is None else set_apart(entries, change)
+    apart = () if change is None else find_unaffected(entries, change)
     skipped = {one.entry.index for one in apart}
     entries = [entry for entry in entries if entry.index not in skipped]
     inventories: dict[str, Inventory] = {}
@@ -59,7 +59,7 @@ async def plan_entries(
         return Planned(plan=plan, closed=unplanned)
     schemas = await read_schemas(plan, change, {name: LookUp(calls[name], rng) for name in calls})
     targets = [target.entry for lane in plan.lanes for target in lane.targets]
-    plan = narrow(plan, (*apart, *concern(targets, change, schemas=schemas)), change)
+    plan = restrict_plan(plan, (*apart, *find_impacts(targets, change, schemas=schemas)), change)
     return Planned(plan=plan, closed=unplanned)
 
 

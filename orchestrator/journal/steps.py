@@ -41,7 +41,7 @@ class Steps:
 
     def planned(self, plan: RefreshPlan) -> None:
         """Keep what the selected entries resolved to, and which names of connections that shows."""
-        concerned = {one.entry.index for one in plan.concerns}
+        concerned = {one.entry.index for one in plan.impacts}
         rows = [
             (
                 *(t.model_id, t.branch_id, fit(t.connection), fit(t.lane)),

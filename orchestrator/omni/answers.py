@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """What a status word means; words that nobody knows mean that the job still runs (docs and spec disagree)."""
+    """What a status word means. Unknown words mean that the job still runs (docs and spec disagree)."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"

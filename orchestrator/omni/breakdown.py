@@ -57,7 +57,7 @@ def explain_unsent(error: BaseException, *, peer: str, proxy: str | None, connec
 
 
 def _is_lasting(error: BaseException) -> bool:
-    """Whether nobody listens, or the name is not known. A resolver that cannot say so now is another matter."""
+    """Return whether no server listens, or the name does not exist. A resolver that fails for now does not count."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, socket.gaierror):
         return cause.errno != socket.EAI_AGAIN

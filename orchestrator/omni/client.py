@@ -67,7 +67,7 @@ ACCEPTED: Final = RefreshAnswer(job_id=None, state=JobState.RUNNING, word=None)
 
 
 class OmniClient:
-    """The API of one instance: an async context manager, opened inside the running loop. Knows no quota: the door does.
+    """The API of one instance: an async context manager, opened inside the running loop. It knows no quota: the rate limiter does.
 
     Every question raises a CallError where it gets no answer (orchestrator.omni.errors), and nothing else. The key
     comes with each call, is sent in one header to the base URL's origin, and is in no error.
@@ -159,7 +159,7 @@ class OmniClient:
         return await self._ask(environments_target, key, read_environments, max_bytes=LIST_ANSWER_BYTES)
 
     async def ping(self, key: Secret) -> None:
-        """One small read, for a breaker that asks whether the instance answers again; what it says does not matter."""
+        """Make one small read, by which a circuit breaker checks that the instance answers. The content is ignored."""
         await self._ask(ping_target, key, lambda _: None)
 
     async def _ask(

@@ -33,7 +33,7 @@ _KEY_IS_BAD = re.compile(
 
 
 def server_words(status: int, body: bytes) -> str:
-    """What the server says in `body`, for a person to read; its status where it says nothing. Not cut, not cleaned."""
+    """Return the server's message in `body`; its status if there is none. The text is not cut and not cleaned."""
     words = _words(_value(body), _DEPTH)
     if words:
         return words

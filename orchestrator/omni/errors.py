@@ -44,7 +44,7 @@ class CallErrorKind(StrEnum):
 
 
 class CallError(OmniRefreshError):
-    """One call did not give the answer that was asked for.
+    """One call did not get a usable answer.
 
     `message` is the server's words (or the library's), cleaned of nothing yet, cut at 2,000 characters. `retry_after_s`
     is the wait that the server asked for, as `orchestrator.omni.verdict` reads it, or None.

@@ -12,7 +12,7 @@ _INTEGER_DIGITS = 20
 def load_json(body: bytes) -> object:
     """The value in `body`. Raises ValueError for what is no JSON or is nested too deep; nothing else.
 
-    Bytes that are no UTF-8 become U+FFFD. An integer of more than 20 digits stays text: nobody counts with it, and
+    Bytes that are no UTF-8 become U+FFFD. An integer of more than 20 digits stays text: no count is that large, and
     turning it into a number costs time that grows with the square of its length.
     """
     text = body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
@@ -33,7 +33,7 @@ _DECODER = json.JSONDecoder(parse_int=_integer)
 
 
 class UnreadableAnswer(ValueError):
-    """A 2xx whose body does not hold what was asked for."""
+    """A 2xx answer without the expected content."""
 
 
 def read_object(body: bytes) -> dict[str, object]:
@@ -69,12 +69,12 @@ def _read(body: bytes) -> object:
 
 
 def objects(value: object) -> list[dict[str, object]]:
-    """The objects in a list; whatever else stands in it, or in its place, is left out."""
+    """Return the objects in a list. Anything else in it, or instead of it, is left out."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def as_object(value: object) -> dict[str, object]:
-    """An object; empty where it is none."""
+    """Return an object; an empty one if the value is something else."""
     return value if isinstance(value, dict) else {}
 
 

@@ -73,7 +73,7 @@ def read_connections(body: bytes) -> tuple[ConnectionRecord, ...]:
 
 
 def read_connection(body: bytes) -> ConnectionRecord:
-    """One connection. Raises UnreadableAnswer where it has no id."""
+    """Return one connection. Raises UnreadableAnswer if it has no id."""
     item = read_object(body)
     connection = _connection(as_object(item.get("connection")) or item)
     if connection is None:

@@ -42,7 +42,7 @@ _DATE_CHARACTERS = 64
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The wait in seconds, above 0 and at most `LONGEST_S`; None where the server asks for none that makes sense.
+    """Return the wait in seconds, above 0 and at most `LONGEST_S`; None if the server names no valid one.
 
     Seconds may have fractions. An HTTP date is measured against the server's own `Date`, else against `now` (aware
     UTC), so that a clock that is wrong on either side does no harm. `headers` must find names in any case.
@@ -121,7 +121,7 @@ def _kind(status: int, body: bytes, wait_s: float | None) -> tuple[type[CallErro
 
 
 def _redirect(status: int, location: str) -> str:
-    """What to tell of a redirect: where it points, without credentials, query and fragment, which may hold secrets."""
+    """Return a message on a redirect: its target without credentials, query and fragment, which may hold secrets."""
     try:
         parts = urlsplit(location)
         host = parts.netloc.rpartition("@")[2]

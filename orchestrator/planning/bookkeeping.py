@@ -1,4 +1,4 @@
-"""The tables in which migration tools keep their own books: a change like any other, which no model waits for."""
+"""The tables in which migration tools record what they ran. No model reads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _BOOKS: Final = frozenset(
 
 
 def is_bookkeeping(name: ObjectName) -> bool:
-    """Whether that is such a table, of which nobody said the schema: else it would concern every model. One whose schema is
-    known concerns those that read it.
+    """Return whether a name is such a table without a schema, which would count as affecting every model.
+
+    If its schema is known, it counts as any other table.
     """
     return name.schema is None and name.table is not None and name.table.lower() in _BOOKS

@@ -1,4 +1,4 @@
-"""What a run is about when it follows a change: the changes as they were read, and which schemas they may have made."""
+"""The change that a run follows: what was read from files, and which schemas it may have created."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotRefres
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedChange:
-    """`may_be_new` are the schemas, in lower case, that the change may have made: no instance can list them yet."""
+    """A change. `may_be_new` are the schemas, in lower case, that it may have created: no instance can list them yet."""
 
     changes: ChangeSet
     may_be_new: frozenset[str] = frozenset()
 
     @property
     def is_nothing(self) -> bool:
-        """Whether nothing was touched at all."""
+        """Whether the change is empty."""
         return not self.changes.changes and not self.changes.not_understood
 
 
 def make_followed_change(*, ddl: ChangeSet, dbt: ChangeSet, listed: ChangeSet) -> FollowedChange:
-    """What three ways of telling found. A migration makes the schemas that it creates; dbt makes those that it needs; a
-    list of names makes none.
+    """Return the change that migrations, dbt and a list of names describe together.
+
+    A migration may create schemas that it names, dbt those of its models; a list of names creates none.
     """
     created = {c.name.schema for c in ddl.changes if c.name.table is None and c.effect is Effect.ADDITIVE}
     built_in = {c.name.schema for c in dbt.changes}
@@ -33,20 +34,20 @@ def make_followed_change(*, ddl: ChangeSet, dbt: ChangeSet, listed: ChangeSet) -
     )
 
 
-def change_as_data(touched: FollowedChange) -> dict[str, Any]:
-    """As JSON data, to be kept."""
-    changes = touched.changes
+def change_as_data(followed: FollowedChange) -> dict[str, Any]:
+    """Return a change as JSON data for the journal."""
+    changes = followed.changes
     return {
         "changes": [[*c.name, c.effect.value, c.source, c.line, c.reason] for c in changes.changes],
         "not_understood": [[n.source, n.line, n.text, n.reason] for n in changes.not_understood],
         "not_refreshed": [[n.node, n.reason] for n in changes.not_refreshed],
         "warnings": list(changes.warnings),
-        "may_be_new": sorted(touched.may_be_new),
+        "may_be_new": sorted(followed.may_be_new),
     }
 
 
 def change_from_data(data: Mapping[str, Any]) -> FollowedChange:
-    """What `change_as_data` has kept."""
+    """Return the change that `change_as_data` wrote."""
     return FollowedChange(
         changes=ChangeSet(
             changes=tuple(

@@ -1,12 +1,12 @@
-"""From a change to what each entry gets: a hard refresh, a soft one of no more than what was touched, or none. Pure.
+"""Decides what each entry gets for a change: a hard refresh, a soft one of what the change affects, or none. Pure.
 
-| the change, as far as it touches the entry | the entry gets |
+| what the change does to what the entry reads | the entry gets |
 |---|---|
 | nothing | no refresh: `skipped`, with the reason |
-| only adds | a soft refresh, limited to the touched schemas and tables within its own scope |
-| takes something away, or was not understood | a hard refresh without scope: a soft one keeps what is gone |
+| only adds | a soft refresh, limited to the affected schemas and tables within its own scope |
+| removes something, or was not understood | a hard refresh without scope: a soft one keeps what was removed |
 
-An entry that says `mode: soft` itself stays soft, with a warning where something is gone; one that says `mode: hard` stays hard.
+An entry with `mode: soft` of its own stays soft, with a warning if something was removed; one with `mode: hard` stays hard.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Concern:
-    """What a change means to one entry: `entry` as it is to be refreshed, or as it was where `is_skipped`. `why` says it for
-    people; `changes` are those that touch it.
+class Impact:
+    """What a change means for one entry.
+
+    `entry` is the entry as it is to be refreshed, unchanged if `is_skipped`. `why` explains it to people. `changes` are those
+    that affect the entry.
     """
 
     entry: Entry
@@ -40,62 +42,66 @@ class Concern:
     warnings: tuple[str, ...] = ()
 
 
-def must_ask(entry: Entry, touched: FollowedChange) -> bool:
-    """Whether the instance must be asked which schemas an entry reads: it says neither `reads` nor scopes, and the change has
-    schemas to look for. Where a statement was not understood all is touched, and there is nothing to ask.
+def must_ask(entry: Entry, followed: FollowedChange) -> bool:
+    """Return whether the schemas that an entry reads must be read from the instance.
+
+    That is so if the entry has neither `reads` nor a scope and the change names schemas. If a statement was not understood,
+    the change affects every entry, and nothing needs to be read.
     """
-    changes = touched.changes
+    changes = followed.changes
     is_open = reads_everything(entry) and not changes.not_understood
     return entry.enabled and is_open and any(change.name.schema is not None for change in changes.changes)
 
 
-def concern(
-    entries: Iterable[Entry], touched: FollowedChange, *, schemas: Mapping[int, tuple[str, ...] | None]
-) -> tuple[Concern, ...]:
-    """What the change means to each enabled entry. `schemas` hold, by an entry's index, what the instance lists for those of which it
-    was asked; None where it could not be read, and then the entry counts as touched.
+def find_impacts(
+    entries: Iterable[Entry], followed: FollowedChange, *, schemas: Mapping[int, tuple[str, ...] | None]
+) -> tuple[Impact, ...]:
+    """Return what the change means for each enabled entry.
+
+    `schemas` holds, by an entry's index, the schemas that the instance listed. None means that they could not be read: then
+    the change counts as affecting the entry.
     """
-    index = Index(c for c in touched.changes.changes if not is_bookkeeping(c.name))
-    judge = _Judge(touched, index, new_schemas(index, touched.may_be_new, schemas.values()))
-    concerns = []
+    index = Index(c for c in followed.changes.changes if not is_bookkeeping(c.name))
+    judge = _Judge(followed, index, new_schemas(index, followed.may_be_new, schemas.values()))
+    impacts = []
     for entry in entries:
         if entry.enabled:
             listed = schemas.get(entry.index)
             one = judge.decide(entry, listed)
             if entry.index in schemas and listed is None and not one.is_skipped:
                 one = replace(one, warnings=(SCHEMAS_UNKNOWN, *one.warnings))
-            concerns.append(one)
-    return tuple(concerns)
+            impacts.append(one)
+    return tuple(impacts)
 
 
 class _Judge:
-    """Decides for one entry after the other; what is the same for several is found out once."""
+    """Decides for one entry after the other. What several entries have in common is computed once."""
 
-    def __init__(self, touched: FollowedChange, index: Index, new: frozenset[str]) -> None:
-        self._touched = touched
-        self._unclear = touched.changes.not_understood
+    def __init__(self, followed: FollowedChange, index: Index, new: frozenset[str]) -> None:
+        self._followed = followed
+        self._unclear = followed.changes.not_understood
         self._index = index
         self._new = new
         self._found: dict[ReadSet, tuple[Change, ...]] = {}
         self._scopes: dict[object, SoftScope] = {}
 
-    def decide(self, entry: Entry, listed: tuple[str, ...] | None) -> Concern:
+    def decide(self, entry: Entry, listed: tuple[str, ...] | None) -> Impact:
         reach = reach_of(entry, listed, self._new)
         if reach not in self._found:
             self._found[reach] = self._index.touching(reach)
         changes = self._found[reach]
         if not changes and not self._unclear:
-            return Concern(entry=entry, why=_not_touched(entry, self._touched), is_skipped=True)
+            return Impact(entry=entry, why=_why_unaffected(entry, self._followed), is_skipped=True)
         if self._unclear or is_destructive(changes):
             return self._destructive(entry, changes, listed)
         if entry.mode is Mode.HARD and entry.mode_pinned:
-            return Concern(entry=entry, why=f"hard, as its entry says: {_shown(changes)}", changes=changes)
+            return Impact(entry=entry, why=f"hard, as its entry says: {_shown(changes)}", changes=changes)
         scope = self._scope(entry, changes, listed)
-        return Concern(
+        return Impact(
             entry=_softened(entry, scope), why=f"soft: {_shown(changes)}", changes=changes, warnings=scope.warnings
         )
 
-    def _destructive(self, entry: Entry, changes: tuple[Change, ...], listed: tuple[str, ...] | None) -> Concern:
+    def _destructive(self, entry: Entry, changes: tuple[Change, ...], listed: tuple[str, ...] | None) -> Impact:
         because = _shown([c for c in changes if c.effect is Effect.DESTRUCTIVE], self._unclear)
         if entry.mode is Mode.SOFT and entry.mode_pinned:
             scope = SoftScope(schemas=entry.schemas, tables=entry.tables)
@@ -103,12 +109,12 @@ class _Judge:
                 scope = self._scope(entry, changes, listed)
             warnings = (f"{KEEPS_WHAT_IS_GONE}: {because}", *scope.warnings)
             why = f"soft, as its entry says: {because}"
-            return Concern(entry=_softened(entry, scope), why=why, changes=changes, warnings=warnings)
+            return Impact(entry=_softened(entry, scope), why=why, changes=changes, warnings=warnings)
         hard = replace(entry, mode=Mode.HARD, schemas=(), tables=())
         warnings = ()
         if entry.schemas or entry.tables:
             warnings = (f"refreshed hard and so without its scope, since a soft refresh keeps what is gone: {because}",)
-        return Concern(entry=hard, why=f"hard: {because}", changes=changes, warnings=warnings)
+        return Impact(entry=hard, why=f"hard: {because}", changes=changes, warnings=warnings)
 
     def _scope(self, entry: Entry, changes: tuple[Change, ...], listed: tuple[str, ...] | None) -> SoftScope:
         key = (entry.reads, entry.schemas, entry.tables, listed)
@@ -121,8 +127,8 @@ def _softened(entry: Entry, scope: SoftScope) -> Entry:
     return replace(entry, mode=Mode.SOFT, schemas=scope.schemas, tables=scope.tables)
 
 
-def _not_touched(entry: Entry, touched: FollowedChange) -> str:
-    if touched.is_nothing:
+def _why_unaffected(entry: Entry, followed: FollowedChange) -> str:
+    if followed.is_nothing:
         return NOTHING_TOUCHED
     if reads_everything(entry):
         return "not touched: nothing that changed is in a schema of its connection"
@@ -130,15 +136,15 @@ def _not_touched(entry: Entry, touched: FollowedChange) -> str:
     return f"not touched: it reads {_some(names[:_SHOWN], len(names))}"
 
 
-def place_of(item: Change | NotUnderstood) -> str:
-    """Where it is written: `FILE:LINE`, or what named it where there are no lines."""
+def source_of(item: Change | NotUnderstood) -> str:
+    """Return where a change is written: `FILE:LINE`, or only its source if that has no lines."""
     return f"{item.source}:{item.line}" if item.line else item.source
 
 
 def _shown(changes: Sequence[Change], unclear: Sequence[NotUnderstood] = ()) -> str:
-    """The first few of them, each with its place."""
-    words = [f"{place_of(n)} was not understood" for n in unclear[:_SHOWN]]
-    words += [f"{c.name} ({place_of(c)}: {c.reason})" for c in changes[: _SHOWN - len(words)]]
+    """Return the first few changes as text, each with its source."""
+    words = [f"{source_of(n)} was not understood" for n in unclear[:_SHOWN]]
+    words += [f"{c.name} ({source_of(c)}: {c.reason})" for c in changes[: _SHOWN - len(words)]]
     return _some(words, len(changes) + len(unclear))
 
 

@@ -1,4 +1,4 @@
-"""What was asked of an instance before the plan: which names are needed, and what the answers showed. Pure values."""
+"""What is looked up before the plan: which names are needed, and what the answers showed. Pure values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Needs:
 
 def make_needs(entries: Iterable[Entry], *, everything: bool = False) -> Needs:
     """What these entries of one instance leave open: nothing of an entry that says its id and connection, unless its
-    branch is a name. `everything` asks after each model and branch, whether they exist.
+    branch is a name. `everything` looks up each model and branch, to check that they exist.
 
     Where an entry says no connection, look-ups answer with its id; what the others call that connection is then known
     only if a model of theirs is looked up as well: one for each label.
@@ -105,7 +105,7 @@ class Inventory:
         return name in self.searched or is_whole(found, self.whole)
 
     def why(self, *keys: str | None) -> str:
-        """Why a model of this id or name could not be read, as the end of a sentence; empty where it could."""
+        """Return why a model of this id or name could not be read, as the end of a sentence; empty if it could."""
         reason = next((self.refused[key] for key in keys if key is not None and key in self.refused), self.failure)
         return f": {reason}" if reason else ""
 

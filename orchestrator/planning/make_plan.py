@@ -183,7 +183,7 @@ class _Places:
         return set() if entry.connection is None else self._seen_on.get((entry.instance, entry.connection), set())
 
     def connection(self, entry: Entry, model_id: str) -> str | None:
-        """The connection of a model: its id where it is known, else a label; None where neither is."""
+        """Return the connection of a model: its id if that is known, else a label; None if neither is."""
         if (shown := self._shown.get((entry.instance, model_id))) is not None:
             return shown
         _, kind, name = self._first((entry.instance, _MODEL, model_id))
@@ -214,7 +214,7 @@ def _two_connections(entry: Entry, candidates: set[str]) -> Unresolved:
 
 
 def coverage_warnings(refresh_mode: Mode, entry: Entry) -> tuple[str, ...]:
-    """What a target must be told that is served by a refresh of another mode than the one it asked for."""
+    """Return the warning for a target that a refresh of another mode than its own serves."""
     if refresh_mode is Mode.HARD and entry.mode is Mode.SOFT and entry.mode_pinned:
         return ("asked for a soft refresh and was served by a hard one of the same connection",)
     return ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.omni.answers import RefreshRequest
-from orchestrator.planning.impact import Concern
+from orchestrator.planning.impact import Impact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class RefreshPlan:
     skips: tuple[Skip, ...] = ()
     unresolved: tuple[Unresolved, ...] = ()
     warnings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    concerns: tuple[Concern, ...] = ()
+    impacts: tuple[Impact, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property

@@ -24,7 +24,7 @@ ANY = Pattern(None, None, None, "*")
 class ReadSet:
     """What an entry reads: anything that fits one of `wanted` and, where there are any, one of `within`.
 
-    `new` are schemas, in lower case, that nobody lists and that the change may have made.
+    `new` are schemas, in lower case, that no instance lists and that the change may have created.
     """
 
     wanted: tuple[Pattern, ...]
@@ -60,12 +60,12 @@ def fits(pattern: Pattern, name: ObjectName) -> bool:
 
 
 def _known(part: str | None) -> str | None:
-    """A part with a dot in it is written in too many ways to be told from another one."""
+    """Return a part of a name; None if it holds a dot, since such names are written in too many ways to compare."""
     return None if part is None or "." in part else part
 
 
 class Index:
-    """What was touched, found by pattern: by its schema, without a look at each of many thousand changes."""
+    """Finds changes by pattern. It looks them up by schema and does not examine each of many thousand changes."""
 
     def __init__(self, changes: Iterable[Change]) -> None:
         self._changes: defaultdict[ObjectName, list[tuple[int, Change]]] = defaultdict(list)
@@ -85,7 +85,7 @@ class Index:
         return self._by_schema
 
     def touching(self, reach: ReadSet) -> tuple[Change, ...]:
-        """The changes that touch what is read, in the order in which they were read."""
+        """Return the changes that affect what is read, in the order of their sources."""
         names = {
             name
             for pattern in reach.wanted

@@ -1,4 +1,4 @@
-"""A plan that follows a change: what is not touched is skipped, the rest gets no more than it needs. Pure."""
+"""Restricts a plan to what a change affects. Pure."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from dataclasses import replace
 from orchestrator.changes.change_set import Change, NotUnderstood
 from orchestrator.manifest.manifest import Entry
 from orchestrator.planning.followed_change import FollowedChange
-from orchestrator.planning.impact import Concern, concern, must_ask, place_of
+from orchestrator.planning.impact import Impact, find_impacts, must_ask, source_of
 from orchestrator.planning.plan import Lane, RefreshPlan, Skip, Target
 
 _SHOWN = 3
 
 
-def set_apart(entries: Iterable[Entry], touched: FollowedChange) -> tuple[Concern, ...]:
-    """Those entries that are known not to be touched before anything was asked; no look-up is spent on them."""
+def find_unaffected(entries: Iterable[Entry], followed: FollowedChange) -> tuple[Impact, ...]:
+    """Return the entries that the change cannot affect. They need no look-up, so no call is spent on them."""
     return tuple(
-        c for c in concern((e for e in entries if not must_ask(e, touched)), touched, schemas={}) if c.is_skipped
+        c for c in find_impacts((e for e in entries if not must_ask(e, followed)), followed, schemas={}) if c.is_skipped
     )
 
 
-def narrow(plan: RefreshPlan, concerns: Sequence[Concern], touched: FollowedChange) -> RefreshPlan:
-    """The plan with each target as the change concerns it; those that it does not are skips, with those among `concerns` that were
-    never planned.
+def restrict_plan(plan: RefreshPlan, impacts: Sequence[Impact], followed: FollowedChange) -> RefreshPlan:
+    """Return the plan with each target refreshed as its impact says.
+
+    Targets without an impact stay as they are. Skipped ones become skips, also if they were never planned.
     """
-    by_index = {c.entry.index: c for c in concerns}
+    by_index = {c.entry.index: c for c in impacts}
     warnings = dict(plan.warnings)
     lanes: list[Lane] = []
     for lane in plan.lanes:
@@ -39,22 +40,22 @@ def narrow(plan: RefreshPlan, concerns: Sequence[Concern], touched: FollowedChan
                 warnings[one.entry.index] = (*warnings.get(one.entry.index, ()), *one.warnings)
         if targets:
             lanes.append(replace(lane, targets=tuple(targets)))
-    skips = [*plan.skips, *(Skip(entry=c.entry, reason=c.why) for c in concerns if c.is_skipped)]
-    narrowed = replace(
+    skips = [*plan.skips, *(Skip(entry=c.entry, reason=c.why) for c in impacts if c.is_skipped)]
+    restricted = replace(
         plan,
         lanes=tuple(lanes),
         skips=tuple(sorted(skips, key=lambda s: s.entry.index)),
         warnings=warnings,
-        concerns=tuple(sorted(concerns, key=lambda c: c.entry.index)),
+        impacts=tuple(sorted(impacts, key=lambda c: c.entry.index)),
     )
-    return replace(narrowed, remarks=_remarks(narrowed, touched))
+    return replace(restricted, remarks=_remarks(restricted, followed))
 
 
-def _remarks(plan: RefreshPlan, touched: FollowedChange) -> tuple[str, ...]:
-    """What is to be said of the change as a whole: what was not understood, what nobody refreshes, what fits too much."""
-    changes = touched.changes
+def _remarks(plan: RefreshPlan, followed: FollowedChange) -> tuple[str, ...]:
+    """Return remarks on the change as a whole: what was not understood, not refreshed, or is on several connections."""
+    changes = followed.changes
     said = [
-        f"{place_of(n)} was not understood ({n.reason or 'a form that is not known'}), so it counts as touching everything: {n.text}"
+        f"{source_of(n)} was not understood ({n.reason or 'a form that is not known'}), so it counts as touching everything: {n.text}"
         for n in changes.not_understood[:_SHOWN]
     ]
     if len(changes.not_understood) > _SHOWN:
@@ -64,24 +65,24 @@ def _remarks(plan: RefreshPlan, touched: FollowedChange) -> tuple[str, ...]:
         more = len(changes.not_refreshed) - _SHOWN
         said.append(f"dbt did not build {nodes}{f' and {more} more' if more > 0 else ''}: not refreshed for them")
     said += changes.warnings
-    said += _on_several_connections(plan, touched)
+    said += _on_several_connections(plan, followed)
     return tuple(said)
 
 
-def _on_several_connections(plan: RefreshPlan, touched: FollowedChange) -> list[str]:
-    """One warning where changes fit models on several connections, though they happened in one warehouse at most."""
+def _on_several_connections(plan: RefreshPlan, followed: FollowedChange) -> list[str]:
+    """Return a warning if changes affect models on several connections, though they were made in one warehouse at most."""
     targets = {t.entry.index: t for lane in plan.lanes for t in lane.targets if t.connection is not None}
     touching: dict[int, tuple[Sequence[Change], list[Target]]] = {}
-    for one in plan.concerns:
+    for one in plan.impacts:
         if one.entry.index in targets and not one.is_skipped:
-            # what touches several entries is one tuple, so that thousands of changes are looked at once
+            # entries with the same changes share one tuple: thousands of changes are examined once
             touching.setdefault(id(one.changes), (one.changes, []))[1].append(targets[one.entry.index])
     places: dict[Change | NotUnderstood, dict[tuple[str, str], Target]] = {}
     for changes, concerned in touching.values():
         mine: dict[tuple[str, str], Target] = {}
         for target in concerned:
             mine.setdefault((target.entry.instance, str(target.connection)), target)
-        items: list[Change | NotUnderstood] = [*touched.changes.not_understood, *changes]
+        items: list[Change | NotUnderstood] = [*followed.changes.not_understood, *changes]
         for item in items:
             places.setdefault(item, {}).update({**mine, **places.get(item, {})})
     wide = {change: found for change, found in places.items() if len(found) > 1}
@@ -90,7 +91,7 @@ def _on_several_connections(plan: RefreshPlan, touched: FollowedChange) -> list[
     connections = {key: target for found in wide.values() for key, target in found.items()}
     labels = [target.entry.connection for target in connections.values() if target.entry.connection is not None]
     first, more = next(iter(wide)), len(wide) - 1
-    what = f"{first.name} ({place_of(first)})" if isinstance(first, Change) else place_of(first)
+    what = f"{first.name} ({source_of(first)})" if isinstance(first, Change) else source_of(first)
     if more:
         what += f" and {more} more changes fit" if more > 1 else " and another change fit"
     else:

@@ -17,7 +17,7 @@ _MOST_NEAR = 5000
 
 
 def select(manifest: Manifest, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[Entry, ...]:
-    """The entries that any of `include` picks (all where it is empty) and none of `exclude`, in manifest order.
+    """Return the entries that any of `include` selects (all if it is empty) and none of `exclude`, in manifest order.
 
     An expression is a name, a glob over names, a model id, `tag:T`, `instance:I`, `connection:C` or `branch:B`;
     several joined by comma must all hold. Raises `UsageError` where a word names nothing that there is.

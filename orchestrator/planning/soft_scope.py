@@ -31,7 +31,7 @@ class SoftScope:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one change needs: schemas (None: nobody knows which), and tables in them (None: all of them)."""
+    """What one change needs: schemas (None: unknown), and tables in them (None: all of them)."""
 
     schemas: tuple[str, ...] | None
     tables: tuple[str, ...] | None
@@ -73,7 +73,7 @@ class _Speller:
         self._found: dict[ObjectName, tuple[str, ...] | None] = {}
 
     def piece(self, name: ObjectName) -> _Piece | None:
-        """What a change of `name` needs; None where it lies outside of the entry's own scope."""
+        """Return what a change of `name` needs; None if it is outside of the entry's own scope."""
         schemas, tables = self._schemas_of(name), self._tables_of(name)
         if schemas == () or tables == ():
             return None
@@ -142,7 +142,7 @@ def _fill(pattern: Pattern, name: ObjectName) -> str:
 
 
 def _fill_table(pattern: Pattern, name: ObjectName) -> str:
-    """The table that a pattern with wildcards means; the pattern itself where it can only be told so."""
+    """Return the table that a pattern with wildcards means; the pattern itself if that cannot be sent."""
     schema = pattern.schema if name.schema is None or has_wildcard(name.schema) else name.schema
     parts = [part for part in (pattern.catalog, schema, name.table) if part is not None]
     return ".".join(parts) if all(_can_be_sent(part) and "." not in part for part in parts) else pattern.text

@@ -119,7 +119,7 @@ class _Check:
         self._findings.append(_of_instance(self._entries, self._name, Severity.WARNING, message, code=code))
 
     def _exists(self, target: Target) -> bool:
-        """Whether there are the model and the branch; tells what is not."""
+        """Return whether the model and the branch exist; report what does not."""
         entry, inventory = target.entry, self._inventory
         record = inventory.records.get(target.model_id)
         if record is None:
@@ -216,7 +216,7 @@ class _Check:
         await self._schedules(calls, reader)
 
     async def _roles(self, calls: Calls, reader: LookUp) -> None:
-        """Whether the key's role is likely to suffice. It is never said whether a refresh is allowed, only the role."""
+        """Report keys whose role is likely not to suffice. The API names the role, not whether a refresh is allowed."""
         first = {targets[0].model_id: (connection, targets[0]) for connection, targets in self._on.items()}
         ids = list(first)
         for start in range(0, len(ids), _ROLES_A_CALL):
@@ -296,7 +296,7 @@ class _Check:
                 )
 
     async def _schedules(self, calls: Calls, reader: LookUp) -> None:
-        """Tell of native schedules: they refresh the same connections, and nobody waits for whom."""
+        """Report native schedules: they refresh the same connections, and neither side waits for the other."""
         unread = 0
 
         async def ask(connection: str, target: Target) -> None:

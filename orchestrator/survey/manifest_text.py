@@ -21,11 +21,12 @@ _COMMENT = 120
 _BRANCHES = 20
 
 
-def render_manifest(stock: ModelListing, instance: Instance, *, at: datetime) -> str:
-    """The manifest's text, ending in a newline: every model of the stock by its id, with its connection, so that a run of
-    it looks nothing up. Branches stand as comments. The stock is not empty.
+def render_manifest(listing: ModelListing, instance: Instance, *, at: datetime) -> str:
+    """Return a manifest's text, which ends in a newline. The listing must not be empty.
+
+    It names every model by its id, with its connection, so that a run needs no look-ups. Branches are comments.
     """
-    return "\n".join([*_head(stock, instance, at), *_models(stock)]) + "\n"
+    return "\n".join([*_head(listing, instance, at), *_models(listing)]) + "\n"
 
 
 def quote(text: str) -> str:
@@ -43,8 +44,8 @@ def _escape(char: str) -> str:
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
-def _head(stock: ModelListing, instance: Instance, at: datetime) -> Iterator[str]:
-    models, connections = len(stock.models), len(stock.by_connection())
+def _head(listing: ModelListing, instance: Instance, at: datetime) -> Iterator[str]:
+    models, connections = len(listing.models), len(listing.by_connection())
     yield "# yaml-language-server: $schema=manifest.schema.json"
     yield "# For editors: omni-refresh schema manifest > manifest.schema.json"
     yield "#"
@@ -74,13 +75,13 @@ def _head(stock: ModelListing, instance: Instance, at: datetime) -> Iterator[str
     yield "models:"
 
 
-def _models(stock: ModelListing) -> Iterator[str]:
+def _models(listing: ModelListing) -> Iterator[str]:
     labels = _Labels()
-    for number, (connection_id, models) in enumerate(stock.by_connection().items()):
+    for number, (connection_id, models) in enumerate(listing.by_connection().items()):
         if number:
             yield ""
-        name = stock.connection_name(connection_id)
-        yield f"  # {_connection(stock, connection_id)}: {_count(len(models), 'model')}" + (
+        name = listing.connection_name(connection_id)
+        yield f"  # {_connection(listing, connection_id)}: {_count(len(models), 'model')}" + (
             ", which one refresh serves" if len(models) > 1 else ""
         )
         for model in models:
@@ -93,15 +94,15 @@ def _models(stock: ModelListing) -> Iterator[str]:
                 yield f"    connection: {quote(said)}"
             if model.kind not in (None, "SHARED"):
                 yield f"    # kind: {_comment(str(model.kind))}"
-            branches = stock.branches(model.id)
+            branches = listing.branches(model.id)
             for branch in branches[:_BRANCHES]:
                 yield f"    # branch: {_comment(quote(branch))}"
             if len(branches) > _BRANCHES:
                 yield f"    # and {len(branches) - _BRANCHES} more branches"
 
 
-def _connection(stock: ModelListing, connection_id: str | None) -> str:
-    record = stock.connections.get(connection_id or "")
+def _connection(listing: ModelListing, connection_id: str | None) -> str:
+    record = listing.connections.get(connection_id or "")
     if record is None:
         return (
             f"Connection {_comment(connection_id)}"
@@ -113,7 +114,7 @@ def _connection(stock: ModelListing, connection_id: str | None) -> str:
 
 
 class _Labels:
-    """Labels for entries: the models' names, each told from the others by its connection; none where that is not enough."""
+    """Labels for entries: the models' names, with the connection if two are equal; none if that is not unique."""
 
     def __init__(self) -> None:
         self._used: set[str] = set()

@@ -48,7 +48,7 @@ class ModelListing:
     connections: Mapping[str, ConnectionRecord] = field(default_factory=dict)
 
     def connection_name(self, connection_id: str | None) -> str | None:
-        """A connection's name, where it is known and no other has it."""
+        """Return a connection's name if it is known and unique."""
         record = self.connections.get(connection_id or "")
         if record is None or not record.name:
             return None
@@ -66,7 +66,7 @@ class ModelListing:
         return found
 
 
-async def take_stock(survey: Survey, instance: str, wanted: ModelFilter) -> ModelListing:
+async def list_models(survey: Survey, instance: str, wanted: ModelFilter) -> ModelListing:
     """Read all models of the wanted kinds (pages of 100) and the connections (one call). Raises `CannotTell`."""
     reader, calls = await survey.look_up(instance), await survey.calls(instance)
     try:
@@ -86,12 +86,12 @@ async def take_stock(survey: Survey, instance: str, wanted: ModelFilter) -> Mode
         raise CannotTell(f"the models of {instance} could not be read: their pages do not end")
     models = [m for m in inventory.records.values() if _is_wanted(m, wanted, connections)]
 
-    def place(model: ModelRecord) -> tuple[str, str, str, str]:
+    def order(model: ModelRecord) -> tuple[str, str, str, str]:
         connection = connections.get(model.connection_id or "")
         called = connection.name if connection is not None and connection.name else model.connection_id or ""
         return called, model.connection_id or "", model.name or "", model.id
 
-    return ModelListing(models=tuple(sorted(models, key=place)), inventory=inventory, connections=connections)
+    return ModelListing(models=tuple(sorted(models, key=order)), inventory=inventory, connections=connections)
 
 
 def _is_wanted(model: ModelRecord, wanted: ModelFilter, connections: Mapping[str, ConnectionRecord]) -> bool:
@@ -118,15 +118,15 @@ class Difference:
         return bool(self.new or self.gone)
 
 
-async def find_difference(survey: Survey, manifest: Manifest, instance: str, stock: ModelListing) -> Difference:
-    """Hold the manifest's entries of one instance, disabled ones too, against the stock; models of other kinds are asked
-    for one by one. Raises `CannotTell`.
+async def find_difference(survey: Survey, manifest: Manifest, instance: str, listing: ModelListing) -> Difference:
+    """Compare the manifest's entries of one instance, disabled ones too, with the listing. Models of other kinds are looked
+    up one by one. Raises `CannotTell`.
     """
     entries = [entry for entry in manifest.entries if entry.instance == instance]
-    names = by_name(stock.inventory.records.values())
+    names = by_name(listing.inventory.records.values())
     needs = Needs(
         ids=tuple(
-            dict.fromkeys(e.model_id for e in entries if e.model_id and e.model_id not in stock.inventory.records)
+            dict.fromkeys(e.model_id for e in entries if e.model_id and e.model_id not in listing.inventory.records)
         ),
         names=tuple(dict.fromkeys(_name(e) for e in entries if e.model_id is None and not same_named(names, _name(e)))),
     )
@@ -139,7 +139,7 @@ async def find_difference(survey: Survey, manifest: Manifest, instance: str, sto
             raise CannotTell(f"the instance {instance} could not be asked: {survey.why(closed)}") from None
         if rest.failure or rest.refused:
             raise CannotTell(f"some models of the manifest could not be looked up{rest.why(*needs.ids, *needs.names)}")
-    records = {**stock.inventory.records, **rest.records}
+    records = {**listing.inventory.records, **rest.records}
     names = by_name(records.values())
     known: set[str] = set()
     gone: list[Entry] = []
@@ -148,7 +148,7 @@ async def find_difference(survey: Survey, manifest: Manifest, instance: str, sto
         known.update(model.id for model in found)
         if not any(not model.deleted for model in found):
             gone.append(entry)
-    return Difference(new=tuple(model for model in stock.models if model.id not in known), gone=tuple(gone))
+    return Difference(new=tuple(model for model in listing.models if model.id not in known), gone=tuple(gone))
 
 
 def _name(entry: Entry) -> str:
@@ -163,7 +163,7 @@ def _models(
     return [records[entry.model_id]] if entry.model_id in records else []
 
 
-def make_difference_document(difference: Difference, manifest: Manifest, stock: ModelListing) -> Mapping[str, Any]:
+def make_difference_document(difference: Difference, manifest: Manifest, listing: ModelListing) -> Mapping[str, Any]:
     """What `discover --diff --json` prints. Its `schema_version` grows when a field changes or goes."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -175,7 +175,7 @@ def make_difference_document(difference: Difference, manifest: Manifest, stock: 
                 "name": model.name,
                 "kind": model.kind,
                 "connection_id": model.connection_id,
-                "connection": stock.connection_name(model.connection_id),
+                "connection": listing.connection_name(model.connection_id),
             }
             for model in difference.new
         ],

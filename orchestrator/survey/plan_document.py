@@ -17,7 +17,7 @@ SCHEMA_VERSION = 2
 
 
 def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Mapping[str, Any]:
-    """The document. `redact` takes secrets out of what a server said."""
+    """Return the document. `redact` removes secrets from what a server said."""
     plan, forecast = preview.plan, preview.forecast
     return {
         "schema_version": SCHEMA_VERSION,
@@ -51,14 +51,14 @@ def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Map
                 for caution in preview.cautions
             ),
         ],
-        **({} if preview.touched is None else _change(preview, preview.touched)),
+        **({} if preview.followed is None else _change(preview, preview.followed)),
     }
 
 
-def _change(preview: Preview, touched: FollowedChange) -> dict[str, object]:
+def _change(preview: Preview, followed: FollowedChange) -> dict[str, object]:
     """The change that the plan follows, and what it means to each entry."""
     return {
-        "change": touched.changes.to_dict(),
+        "change": followed.changes.to_dict(),
         "concerns": [
             {
                 **_who(one.entry),
@@ -66,7 +66,7 @@ def _change(preview: Preview, touched: FollowedChange) -> dict[str, object]:
                 "why": one.why,
                 "changes": [{"name": str(c.name), "source": c.source, "line": c.line} for c in one.changes],
             }
-            for one in preview.plan.concerns
+            for one in preview.plan.impacts
         ],
     }
 

@@ -1,4 +1,4 @@
-"""What a person should know before a plan is run: each caution once, with those whom it concerns. Pure."""
+"""What a person should know before a plan is run: each warning once, with its entries. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PROMOTE = "a branch refresh changes the branch alone: it must be promoted after
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanWarning:
-    """Something that is allowed and should be known. `entries` are those whom it concerns, in manifest order."""
+    """Something that is allowed but should be known. `entries` are those that it is about, in manifest order."""
 
     message: str
     entries: tuple[Entry, ...]
@@ -30,7 +30,7 @@ class PlanWarning:
 def make_plan_warnings(
     plan: RefreshPlan, steps: Sequence[Step], inventories: Mapping[str, Inventory]
 ) -> tuple[PlanWarning, ...]:
-    """All cautions of a plan, those that concern single entries last."""
+    """Return all warnings of a plan, those about single entries last."""
     senders = [step.refresh.sender.entry for step in steps]
     found = [
         PlanWarning(message=message, entries=entries)

@@ -1,4 +1,4 @@
-"""What a run would do: the plan with all that is said of it, looked up but not carried out."""
+"""What a run would do: its plan, its cost and its warnings, with look-ups but without refreshes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from orchestrator.engine.look_up import together
 from orchestrator.engine.planning import read_schemas
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.planning.followed_change import FollowedChange
-from orchestrator.planning.impact import concern, must_ask
+from orchestrator.planning.impact import find_impacts, must_ask
 from orchestrator.planning.inventory import Inventory, make_needs
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.plan import RefreshPlan, Unresolved
-from orchestrator.planning.restrict_plan import narrow, set_apart
+from orchestrator.planning.restrict_plan import find_unaffected, restrict_plan
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.forecast import Forecast, Step, make_forecast, make_steps
@@ -23,21 +23,20 @@ from orchestrator.survey.survey import Survey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A plan, its refreshes in order, what they will cost, and what should be known of them; `touched` is the change that it follows,
-    if any.
-    """
+    """A plan, its refreshes in order, their cost, and warnings. `followed` is the change that it follows, if any."""
 
     plan: RefreshPlan
     steps: tuple[Step, ...]
     forecast: Forecast
     cautions: tuple[PlanWarning, ...]
-    touched: FollowedChange | None = None
+    followed: FollowedChange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What look-ups found: inventories and calls by instance, and why an instance was given up before it told all. `schemas` are those
-    that models read, by their entries' index; None: the instance did not say.
+    """What look-ups found: inventories and calls by instance. `silent` says why an instance could not be read.
+
+    `schemas` are those that models read, by their entries' index; None if the instance did not say.
     """
 
     inventories: Mapping[str, Inventory]
@@ -49,18 +48,16 @@ class Found:
 NOTHING_ASKED = Found(inventories={}, calls={}, silent={})
 
 
-def needs_look_ups(selected: Sequence[Entry], touched: FollowedChange | None = None) -> bool:
-    """Whether anything must be asked before these entries can be planned."""
-    entries = [e for e in _not_apart(selected, touched) if e.enabled]
-    if touched is not None and any(must_ask(e, touched) for e in entries):
+def needs_look_ups(selected: Sequence[Entry], followed: FollowedChange | None = None) -> bool:
+    """Return whether these entries need look-ups before they can be planned."""
+    entries = [e for e in _may_be_affected(selected, followed) if e.enabled]
+    if followed is not None and any(must_ask(e, followed) for e in entries):
         return True
     return any(make_needs(e for e in entries if e.instance == name).count for name in {e.instance for e in entries})
 
 
 async def look_up(survey: Survey, selected: Sequence[Entry], *, everything: bool = False) -> Found:
-    """The look-ups that a run of these entries makes, its instances side by side; `everything` asks after each model
-    and branch.
-    """
+    """Make the look-ups of a run of these entries, for all instances at once. `everything` looks up each model and branch."""
     inventories: dict[str, Inventory] = {}
     calls: dict[str, int] = {}
     silent: dict[str, str] = {}
@@ -83,16 +80,16 @@ async def look_up(survey: Survey, selected: Sequence[Entry], *, everything: bool
     return Found(inventories=inventories, calls=calls, silent=silent)
 
 
-async def look_up_touched(
-    survey: Survey, manifest: Manifest, selected: Sequence[Entry], touched: FollowedChange
+async def look_up_affected(
+    survey: Survey, manifest: Manifest, selected: Sequence[Entry], followed: FollowedChange
 ) -> Found:
-    """The look-ups that a run makes which follows a change: those of entries that it may concern, and the schemas that they read."""
-    entries = _not_apart(selected, touched)
+    """Make the look-ups of a run that follows a change: entries that it may affect, and the schemas that they read."""
+    entries = _may_be_affected(selected, followed)
     found = await look_up(survey, entries)
     plan = make_plan(manifest, [e for e in entries if e.instance not in found.silent], found.inventories)
-    asking = {t.entry.instance for lane in plan.lanes for t in lane.targets if must_ask(t.entry, touched)}
+    asking = {t.entry.instance for lane in plan.lanes for t in lane.targets if must_ask(t.entry, followed)}
     readers = {name: await survey.look_up(name) for name in sorted(asking)}
-    schemas = await read_schemas(plan, touched, readers)
+    schemas = await read_schemas(plan, followed, readers)
     calls = {
         name: found.calls.get(name, 0) + (readers[name].reads if name in readers else 0)
         for name in {*found.calls, *readers}
@@ -100,11 +97,11 @@ async def look_up_touched(
     return replace(found, schemas=schemas, calls=calls)
 
 
-def _not_apart(selected: Sequence[Entry], touched: FollowedChange | None) -> Sequence[Entry]:
-    """Without those entries of which it is known before anything is asked that the change does not concern them."""
-    if touched is None:
+def _may_be_affected(selected: Sequence[Entry], followed: FollowedChange | None) -> Sequence[Entry]:
+    """Return the entries that the change may affect, as far as that is known without look-ups."""
+    if followed is None:
         return selected
-    apart = {one.entry.index for one in set_apart(selected, touched)}
+    apart = {one.entry.index for one in find_unaffected(selected, followed)}
     return [e for e in selected if e.index not in apart]
 
 
@@ -113,19 +110,20 @@ def make_preview(
     selected: Sequence[Entry],
     found: Found,
     *,
-    touched: FollowedChange | None = None,
+    followed: FollowedChange | None = None,
     history: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> Preview:
-    """What a run of these entries would do, by what was looked up and how long models took (`history`: seconds, oldest
-    first, by instance and model id).
+    """Return what a run of these entries would do.
+
+    `history` holds earlier durations in seconds, oldest first, by instance and model id.
     """
-    entries = _not_apart(selected, touched)
+    entries = _may_be_affected(selected, followed)
     planned = [e for e in entries if not (e.enabled and e.instance in found.silent)]
     plan = make_plan(manifest, planned, found.inventories)
-    if touched is not None:
+    if followed is not None:
         targets = [target.entry for lane in plan.lanes for target in lane.targets]
-        concerns = (*set_apart(selected, touched), *concern(targets, touched, schemas=found.schemas))
-        plan = narrow(plan, concerns, touched)
+        impacts = (*find_unaffected(selected, followed), *find_impacts(targets, followed, schemas=found.schemas))
+        plan = restrict_plan(plan, impacts, followed)
     unasked = tuple(
         Unresolved(entry=e, message=f"{e.instance} could not be asked: {found.silent[e.instance]}", hint="")
         for e in entries
@@ -139,5 +137,5 @@ def make_preview(
         steps=steps,
         forecast=make_forecast(steps, instances=manifest.instances, look_ups=found.calls, durations=durations),
         cautions=make_plan_warnings(plan, steps, found.inventories),
-        touched=touched,
+        followed=followed,
     )

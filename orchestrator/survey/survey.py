@@ -1,4 +1,4 @@
-"""Instances opened for reading: each with its door, so that reads are paid from the same budget as a run's calls."""
+"""Instances opened for reading: each with its rate limiter, so that reads count in the same budget as a run's calls."""
 
 from __future__ import annotations
 

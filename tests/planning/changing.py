@@ -7,7 +7,7 @@ from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotUnders
 from orchestrator.changes.listed import parse_listed
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.planning.followed_change import FollowedChange
-from orchestrator.planning.impact import Concern, concern
+from orchestrator.planning.impact import Impact, find_impacts
 from tests.planning.targets import entry
 
 SIGNS = {"+": Effect.ADDITIVE, "-": Effect.DESTRUCTIVE}
@@ -40,15 +40,13 @@ def reader(
     return replace(pinned, reads=reads or None)
 
 
-def concern_of(
-    of: Entry, what: FollowedChange, *, listed: Sequence[str] | None = None, failed: bool = False
-) -> Concern:
+def concern_of(of: Entry, what: FollowedChange, *, listed: Sequence[str] | None = None, failed: bool = False) -> Impact:
     """What the change means to one entry; the instance was asked where it has `listed` schemas, or `failed` to."""
     asked = {of.index: None if listed is None else tuple(listed)} if failed or listed is not None else {}
-    (one,) = concern([of], what, schemas=asked)
+    (one,) = find_impacts([of], what, schemas=asked)
     return one
 
 
-def scope_of(one: Concern) -> tuple[str, list[str], list[str]]:
+def scope_of(one: Impact) -> tuple[str, list[str], list[str]]:
     """Mode, schemas and tables of what an entry gets; `skip` where it gets nothing."""
     return "skip" if one.is_skipped else one.entry.mode.value, list(one.entry.schemas), list(one.entry.tables)

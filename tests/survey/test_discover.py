@@ -25,7 +25,7 @@ from orchestrator.survey.model_listing import (
     ModelFilter,
     ModelListing,
     find_difference,
-    take_stock,
+    list_models,
 )
 from orchestrator.survey.survey import Survey
 from tests.rehearsal import ENVIRON, manifest_text, model, read_manifest, rehearse, uuid
@@ -51,7 +51,7 @@ BARE = read_manifest(manifest_text(model(1)))
 
 def stock(wanted: ModelFilter | None = None, staged: Scenario = STAGED) -> tuple[ModelListing, Sequence[Call]]:
     """What the instance has, and the calls that telling it took."""
-    return survey(BARE, staged, lambda opened: take_stock(opened, "sim", wanted or ModelFilter()))
+    return survey(BARE, staged, lambda opened: list_models(opened, "sim", wanted or ModelFilter()))
 
 
 def written(of: ModelListing, instance: Instance = INSTANCE) -> Manifest:
@@ -217,7 +217,7 @@ def difference(*models: dict[str, object], wanted: ModelFilter | None = None) ->
     loaded = read_manifest(manifest_text(*models))
 
     async def work(opened: Survey) -> Difference:
-        return await find_difference(opened, loaded, "sim", await take_stock(opened, "sim", wanted or ModelFilter()))
+        return await find_difference(opened, loaded, "sim", await list_models(opened, "sim", wanted or ModelFilter()))
 
     return survey(loaded, STAGED, work)
 
@@ -257,7 +257,7 @@ def test_a_model_that_could_not_be_looked_up_is_not_gone() -> None:
     faults = make_scenario(faults=[{"path": "/models$", "nth": [2], "status": 403}]).faults
 
     async def work(opened: Survey) -> Difference:
-        return await find_difference(opened, loaded, "sim", await take_stock(opened, "sim", ModelFilter()))
+        return await find_difference(opened, loaded, "sim", await list_models(opened, "sim", ModelFilter()))
 
     with pytest.raises(CannotTell, match="could not be looked up"):
         survey(loaded, STAGED.model_copy(update={"faults": faults}), work)

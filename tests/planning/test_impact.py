@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.manifest.manifest import Entry, Mode
-from orchestrator.planning.impact import SCHEMAS_UNKNOWN, concern, must_ask
+from orchestrator.planning.impact import SCHEMAS_UNKNOWN, find_impacts, must_ask
 from tests.planning.changing import concern_of, reader, scope_of, touched
 
 SOFT, HARD = Mode.SOFT, Mode.HARD
@@ -222,16 +222,16 @@ def test_a_new_schema_touches_whoever_reads_all_of_a_connection() -> None:
     first, second, narrow = reader(index=1), reader(index=2), reader("sales", index=3)
     what = touched("+fresh", "+fresh.a", new=["fresh"])
     lists = {1: ("finance",), 2: ("sales",)}
-    assert [c.is_skipped for c in concern([first, second, narrow], what, schemas=lists)] == [False, False, True]
+    assert [c.is_skipped for c in find_impacts([first, second, narrow], what, schemas=lists)] == [False, False, True]
     known = {1: ("finance",), 2: ("w.Fresh",)}
-    assert [c.is_skipped for c in concern([first, second, narrow], what, schemas=known)] == [True, False, True]
-    assert concern([first], touched("+fresh.a"), schemas=lists)[0].is_skipped
+    assert [c.is_skipped for c in find_impacts([first, second, narrow], what, schemas=known)] == [True, False, True]
+    assert find_impacts([first], touched("+fresh.a"), schemas=lists)[0].is_skipped
 
 
 def test_nothing_touched_concerns_nobody() -> None:
-    """An empty change skips every entry and says so; a disabled entry is nobody's concern."""
+    """An empty change skips every entry and says so; a disabled entry has no impact."""
     entries = [reader(), reader("finance", index=1, mode=HARD), reader(index=2, enabled=False)]
-    found = concern(entries, touched(), schemas={})
+    found = find_impacts(entries, touched(), schemas={})
     assert [(c.is_skipped, c.why) for c in found] == [(True, "not touched: the change touches nothing")] * 2
 
 

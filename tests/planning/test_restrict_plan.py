@@ -5,11 +5,11 @@ from dataclasses import replace
 from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotRefreshed, ObjectName
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.planning.followed_change import FollowedChange, make_followed_change
-from orchestrator.planning.impact import concern
+from orchestrator.planning.impact import find_impacts
 from orchestrator.planning.inventory import Inventory
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.plan import RefreshPlan
-from orchestrator.planning.restrict_plan import narrow, set_apart
+from orchestrator.planning.restrict_plan import find_unaffected, restrict_plan
 from tests.planning.changing import change, reader, touched
 from tests.planning.targets import manifest
 
@@ -17,7 +17,7 @@ from tests.planning.targets import manifest
 def plan_for(*entries: Entry, what: FollowedChange) -> RefreshPlan:
     """The plan of these entries as the change concerns them; nothing is looked up."""
     plan = make_plan(manifest(*entries), entries, {"sim": Inventory()})
-    return narrow(plan, concern(entries, what, schemas={}), what)
+    return restrict_plan(plan, find_impacts(entries, what, schemas={}), what)
 
 
 def test_targets_are_narrowed_and_others_skipped() -> None:
@@ -36,24 +36,24 @@ def test_targets_are_narrowed_and_others_skipped() -> None:
     assert plan.skips[0].reason == "not touched: it reads sales"
     assert plan.skips[1].reason == "disabled in the manifest"
     assert "keeps what is gone" in plan.warnings[4][0]
-    assert [c.entry.index for c in plan.concerns] == [0, 1, 3, 4]
+    assert [c.entry.index for c in plan.impacts] == [0, 1, 3, 4]
     assert plan.entries == tuple(
         sorted((*(t.entry for t in plan.lanes[0].targets), *(s.entry for s in plan.skips)), key=lambda e: e.index)
     )
 
 
 def test_targets_that_the_change_was_not_asked_about_stay() -> None:
-    """A target without a concern is left as it is."""
+    """A target without an impact is left as it is."""
     entry = reader("sales", connection="wh")
     plan = make_plan(manifest(entry), [entry], {})
-    assert narrow(plan, [], touched()) == plan
+    assert restrict_plan(plan, [], touched()) == plan
 
 
 def test_who_is_surely_not_touched_costs_no_look_up() -> None:
     """Entries that say what they read are set apart before anything is asked; all of them where nothing was touched."""
     entries = [reader("sales"), reader("finance", index=1), reader(index=2), reader(index=3, enabled=False)]
-    assert [c.entry.index for c in set_apart(entries, touched("+finance.a"))] == [0]
-    assert [c.entry.index for c in set_apart(entries, touched())] == [0, 1, 2]
+    assert [c.entry.index for c in find_unaffected(entries, touched("+finance.a"))] == [0]
+    assert [c.entry.index for c in find_unaffected(entries, touched())] == [0, 1, 2]
 
 
 def test_a_change_on_several_connections_is_told() -> None:
@@ -91,7 +91,7 @@ def test_connections_without_a_label_are_told_how_to_get_one() -> None:
         ),
     )
     assert (
-        narrow(known, concern(entries, what, schemas={}), what)
+        restrict_plan(known, find_impacts(entries, what, schemas={}), what)
         .remarks[0]
         .endswith(
             "(id0, id1): give the models a `connection:` in the manifest, and --select connection:NAME narrows it to one"

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.door_cpu`: what the door itself costs with thousands of jobs in flight and one key.
+"""`python -m benchmarks.rate_limiter_cpu`: what the rate limiter itself costs with thousands of jobs in flight and one key.
 
-No HTTP: a call is answered at once, so that all the time that is measured is the door's and the choice's.
+No HTTP: a call is answered at once, so that all the time that is measured is the rate limiter's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator import virtual
 
 
-async def _follow(door: RateLimiter, number: int, duration_s: float) -> None:
+async def _follow(limiter: RateLimiter, number: int, duration_s: float) -> None:
     loop = asyncio.get_running_loop()
     model, accepted_at = f"model {number}", loop.time()
     unfinished_at = polled_at = accepted_at
@@ -35,29 +35,29 @@ async def _follow(door: RateLimiter, number: int, duration_s: float) -> None:
             max_s=60.0,
             timeout_at=accepted_at + 36000.0,
         )
-        turn = await door.acquire(CallRequest(purpose=Purpose.POLL, job=job))
-        turn.answered()
-        polled_at = turn.left_at
+        permit = await limiter.acquire(CallRequest(purpose=Purpose.POLL, job=job))
+        permit.answered()
+        polled_at = permit.left_at
         if polled_at - accepted_at >= duration_s:
-            door.durations.ended(unfinished_at - accepted_at, polled_at - accepted_at)
+            limiter.durations.ended(unfinished_at - accepted_at, polled_at - accepted_at)
             return
         unfinished_at = polled_at
 
 
 async def _run(jobs: int, minutes: float) -> tuple[float, int]:
-    """CPU seconds that the door took, and how many jobs were seen to end, in so many virtual minutes."""
+    """CPU seconds that the rate limiter took, and how many jobs were seen to end, in so many virtual minutes."""
     loop = asyncio.get_running_loop()
     limit = RateLimit(requests=60, per_s=60.0)
     key = KeyQuota(label="key", secret=Secret("key"), limit=limit, ledger=MemoryWindow(60.0), rng=Random(0))
-    door = RateLimiter(
+    limiter = RateLimiter(
         keys=[key],
         concurrency_limit=ConcurrencyLimit(16),
         durations=DurationModel(),
         observer=lambda _: None,
         clock=loop.time,
     )
-    serving = asyncio.create_task(door.serve())
-    follows = [asyncio.create_task(_follow(door, n, d)) for n, d in enumerate(lognormal(jobs, Random(0)))]
+    serving = asyncio.create_task(limiter.serve())
+    follows = [asyncio.create_task(_follow(limiter, n, d)) for n, d in enumerate(lognormal(jobs, Random(0)))]
     await asyncio.sleep(0)
     began_s = time.process_time()
     await asyncio.sleep(minutes * 60)
@@ -70,8 +70,8 @@ async def _run(jobs: int, minutes: float) -> tuple[float, int]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Print the share of one core that the door takes."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.door_cpu", description=__doc__)
+    """Print the share of one core that the rate limiter takes."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rate_limiter_cpu", description=__doc__)
     parser.add_argument("--jobs", type=int, default=5000, help="how many jobs are in flight [5000]")
     parser.add_argument("--minutes", type=float, default=30.0, help="for how many virtual minutes [30]")
     chosen = parser.parse_args(args)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotUnderstood, ObjectName
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
-from orchestrator.planning.impact import concern, must_ask
+from orchestrator.planning.impact import find_impacts, must_ask
 from orchestrator.simulator.population import Connection
 from orchestrator.simulator.world import read_warehouse
 from tests.planning.changing import reader
@@ -102,7 +102,7 @@ def test_nobody_who_is_touched_is_left_out(entry: Entry, changes: list[Change], 
     lost = (NotUnderstood(source="V2.sql", line=1, text="X"),) * unclear
     what = FollowedChange(changes=ChangeSet(changes=tuple(changes), not_understood=lost))
     listed = {entry.index: tuple(WAREHOUSE)} if must_ask(entry, what) else {}
-    (one,) = concern([entry], what, schemas=listed)
+    (one,) = find_impacts([entry], what, schemas=listed)
     note(f"reads {entry.reads} scope {entry.schemas} {entry.tables}; {[str(c.name) for c in changes]} -> {one.entry}")
     reads = read_by(entry)
     touching = [c for c in changes if reads & set(objects_of(c.name))]

@@ -34,7 +34,9 @@ _BORDER: Final = re.compile(
 _DOWN: Final = re.compile(
     r"--\s*\+(?:goose|migrate)\s+down|--\s*migrate:down|--\s*down migration\s*$|--\s*//\s*@undo", re.IGNORECASE
 )
-COPIES: Final = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;", re.IGNORECASE | re.DOTALL)
+COPIES: Final = re.compile(
+    r"(?:\s++|--[^\n]*+|/\*.*?\*/)*+\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;", re.IGNORECASE | re.DOTALL
+)
 _COPIED: Final = re.compile(r"[^\n]*\n(?:.*?\n)??\\\.[ \t]*(?:\n|\Z)", re.DOTALL)
 
 

@@ -1,5 +1,5 @@
-"""A machine on which runs are killed and gone on with, in virtual time: a state folder on disk, simulated instances that
-live on, and runs over the real stack.
+"""A machine on which runs are killed and resumed, in virtual time: a state folder on disk, simulated instances that
+continue, and runs over the real stack.
 """
 
 import asyncio

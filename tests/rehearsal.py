@@ -1,4 +1,4 @@
-"""A whole run in virtual time over the real stack: doors, pool, client and HTTP on one side, simulators on the other.
+"""A whole run in virtual time over the real stack: rate limiters, pool, client and HTTP on one side, simulators on the other.
 
 Nothing is replaced but time: an hour of polling takes a moment, and the same manifest, scenario and seed give the same
 calls at the same moments.

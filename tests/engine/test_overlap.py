@@ -362,7 +362,7 @@ def test_a_stopped_run_does_not_wait_for_another_run_s_lane() -> None:
 
 
 def test_a_call_that_left_nobody_waiting_holds_no_turn() -> None:
-    """While one lane waits for another run, the other lanes use every turn at the door."""
+    """While one lane waits for another run, the other lanes use the whole budget."""
 
     async def main(folder: Path) -> None:
         text = manifest_text(*(model(n) for n in range(1, 30)), workers=1)

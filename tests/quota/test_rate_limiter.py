@@ -1,4 +1,4 @@
-"""The door by itself: turns given, given back, refused; keys, places on the wire, and what closes it."""
+"""The rate limiter by itself: permits given, given back and refused; keys, the concurrency limit, and what closes it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,14 +27,14 @@ SUBMIT = CallRequest(purpose=Purpose.SUBMIT)
 
 
 @asynccontextmanager
-async def door(
+async def limiter(
     *limits: int,
     per_s: float = 60.0,
     workers: int = 100,
     concurrency_limit: ConcurrencyLimit | None = None,
     ledger: MemoryWindow | None = None,
 ) -> AsyncIterator[tuple[RateLimiter, Witness]]:
-    """A door that is served, with a key for each limit."""
+    """A rate limiter that is served, with a key for each limit."""
     loop = asyncio.get_running_loop()
     witness = Witness()
     opened = RateLimiter(
@@ -61,18 +61,18 @@ async def door(
         await asyncio.gather(serving, return_exceptions=True)
 
 
-def test_a_cancelled_waiter_gives_its_turn_back() -> None:
+def test_a_cancelled_waiter_gives_its_permit_back() -> None:
     """Who is cancelled before, or in the very moment of, getting a turn costs nobody a call or a place on the wire."""
 
     async def main() -> None:
-        async with door(2) as (opened, _):
+        async with limiter(2) as (opened, _):
             first = await opened.acquire(SUBMIT)
             early = asyncio.create_task(opened.acquire(SUBMIT))
             await asyncio.sleep(0)
             early.cancel()
             await asyncio.gather(early, return_exceptions=True)
             concurrency_limit = ConcurrencyLimit(1)
-        async with door(2, concurrency_limit=concurrency_limit) as (opened, _):
+        async with limiter(2, concurrency_limit=concurrency_limit) as (opened, _):
             holder = await opened.acquire(SUBMIT)
             waiters = [asyncio.create_task(opened.acquire(SUBMIT)) for _ in range(2)]
             await asyncio.sleep(1)
@@ -94,11 +94,11 @@ def test_a_cancelled_waiter_gives_its_turn_back() -> None:
     virtual.run(main())
 
 
-def test_a_turn_ends_once() -> None:
+def test_a_permit_ends_once() -> None:
     """Whatever is said of a call after its end changes nothing: one place, one call, one hold."""
 
     async def main() -> None:
-        async with door(5) as (opened, witness):
+        async with limiter(5) as (opened, witness):
             turn = await opened.acquire(SUBMIT)
             turn.throttled(3.0)
             turn.answered()
@@ -117,7 +117,7 @@ def test_closing_tells_all(reason: StopReason) -> None:
     """Who waits is told at once why there is no turn; who comes later as well; other purposes go on; the first reason stays."""
 
     async def main() -> None:
-        async with door(1) as (opened, _):
+        async with limiter(1) as (opened, _):
             await opened.acquire(SUBMIT)
             waiting = [asyncio.create_task(opened.acquire(SUBMIT)) for _ in range(5)]
             probe = asyncio.create_task(opened.acquire(CallRequest(purpose=Purpose.PROBE)))
@@ -137,10 +137,10 @@ def test_closing_tells_all(reason: StopReason) -> None:
 
 
 def test_a_refused_key_is_set_aside() -> None:
-    """Calls go on with the other key; the last one to be refused closes the door; each is told once."""
+    """Calls go on with the other key; the last one to be refused closes the rate limiter; each is told once."""
 
     async def main() -> None:
-        async with door(3, 3) as (opened, witness):
+        async with limiter(3, 3) as (opened, witness):
             turns = [await opened.acquire(SUBMIT) for _ in range(6)]
             by_key = {name: [t for t in turns if t.secret == Secret(name)] for name in ("k0", "k1")}
             assert {name: len(of) for name, of in by_key.items()} == {"k0": 3, "k1": 3}
@@ -165,14 +165,14 @@ def test_a_refused_key_is_set_aside() -> None:
     virtual.run(main())
 
 
-def test_the_wire_is_shared_by_all_doors() -> None:
+def test_the_concurrency_limit_is_shared_by_all_rate_limiters() -> None:
     """`workers` bounds the calls under way over all instances, and a place that comes free is given to whoever waits."""
 
     async def main() -> None:
         concurrency_limit = ConcurrencyLimit(3)
         async with (
-            door(100, concurrency_limit=concurrency_limit) as (one, _),
-            door(100, concurrency_limit=concurrency_limit) as (other, _),
+            limiter(100, concurrency_limit=concurrency_limit) as (one, _),
+            limiter(100, concurrency_limit=concurrency_limit) as (other, _),
         ):
             held = [await one.acquire(SUBMIT) for _ in range(3)]
             waiting = [asyncio.create_task(d.acquire(SUBMIT)) for d in (other, one, other)]
@@ -194,7 +194,7 @@ def test_purposes_pause_and_go_on() -> None:
     """What is paused waits; the others go through."""
 
     async def main() -> None:
-        async with door(100) as (opened, _):
+        async with limiter(100) as (opened, _):
             opened.pause(SUBMITTING)
             held = [
                 asyncio.create_task(opened.acquire(CallRequest(purpose=p))) for p in (Purpose.SUBMIT, Purpose.LOOK_UP)
@@ -223,7 +223,7 @@ def test_polls_pause_and_one_is_let_pass() -> None:
     """Paused polls wait without busy loops; one passes if it is let, and the others can be turned away."""
 
     async def main() -> None:
-        async with door(100) as (opened, _):
+        async with limiter(100) as (opened, _):
             opened.pause(frozenset(Purpose) - {Purpose.PROBE})
             polls = [asyncio.create_task(opened.acquire(_due_poll())) for _ in range(3)]
             await asyncio.sleep(30)
@@ -269,7 +269,7 @@ def test_who_goes_first() -> None:
     """When one call may go: a probe, a look-up, submits by rank, and last of all a proof read."""
 
     async def main() -> None:
-        async with door(1, per_s=1.0) as (opened, _):
+        async with limiter(1, per_s=1.0) as (opened, _):
             (await opened.acquire(SUBMIT)).answered()
             order: list[str] = []
 
@@ -296,7 +296,7 @@ def test_the_budget_that_is_left() -> None:
     """`budget` tells an estimate how many calls may go and when those that count now count no more."""
 
     async def main() -> None:
-        async with door(10, 10) as (opened, _):
+        async with limiter(10, 10) as (opened, _):
             for _ in range(4):
                 (await opened.acquire(SUBMIT)).answered()
             opened.refuse(opened.keys[1])
@@ -314,11 +314,11 @@ class LostLedger(MemoryWindow):
         raise LedgerLost("lost")
 
 
-def test_calls_that_cannot_be_counted_close_the_door() -> None:
+def test_calls_that_cannot_be_counted_close_the_rate_limiter() -> None:
     """Who waits is told, and so is who comes later: nothing hangs, and nothing leaves uncounted."""
 
     async def main() -> None:
-        async with door(2, ledger=LostLedger(60.0)) as (opened, _):
+        async with limiter(2, ledger=LostLedger(60.0)) as (opened, _):
             for purpose in (Purpose.SUBMIT, Purpose.POLL):
                 with pytest.raises(LimiterClosed) as closed:
                     await opened.acquire(CallRequest(purpose=purpose))

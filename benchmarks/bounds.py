@@ -32,7 +32,7 @@ class Clairvoyant:
 
 
 def clairvoyant(durations: Sequence[float], budget: int, per_s: float) -> Clairvoyant:
-    """Every refresh first, the longest first, then each job asked after once, at the first call that is free after it."""
+    """Every refresh first, the longest first, then one poll of each job, at the first call that is free after it."""
     sent: deque[float] = deque()
 
     def slot(at: float) -> float:

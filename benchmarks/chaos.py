@@ -2,7 +2,7 @@
 
 Each episode has a simulated instance and a state folder of its own. Most folders were left by an earlier run, which looked
 all connections up: there the four manifests call them by id, by name or by a label of their own. In a new folder, where
-nobody could know that such names mean the same, they say the id or nothing. Each manifest is run, killed, stopped, resumed
+no run could know that such names mean the same, they say the id or nothing. Each manifest is run, killed, stopped, resumed
 and retried at random, other commands run beside, and at the end each is led to its end. The instance's own call log is the
 judge:
 
@@ -218,7 +218,7 @@ class Episode:
         return dict(rows)
 
     def _beside(self, rng: Random) -> None:
-        """Other commands, as people type them while runs are at work."""
+        """Run other commands, as people type them during a run."""
         while not self._over.is_set():
             manifest = rng.choice(self.chains).manifest
             words = rng.choice(

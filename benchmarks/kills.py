@@ -1,4 +1,4 @@
-"""`python -m benchmarks.kills`: runs that are killed, or sent signals, at random moments; what became of their targets.
+"""`python -m benchmarks.kills`: runs that are killed, or sent signals, at random moments; the results of their targets.
 
 Each killed run is resumed (now and then killed and resumed once more), and judged by the simulated instance's own log:
 no refresh may have been started twice, no target may lack an outcome. Each stopped run must leave a whole report.
@@ -26,7 +26,7 @@ SPAN_S = 2.6
 
 @dataclass(slots=True)
 class Tally:
-    """What became of all targets together, and what must not be."""
+    """The results of all targets together, and what must not happen."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)

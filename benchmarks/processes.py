@@ -55,7 +55,7 @@ class Place:
         stdout: int = subprocess.DEVNULL,
         environ: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a command; it talks to nobody."""
+        """Start a command without input and output."""
         return subprocess.Popen(
             [sys.executable, "-m", "orchestrator", *args],
             cwd=self.folder,

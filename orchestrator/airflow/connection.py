@@ -35,7 +35,7 @@ def connection_variables(
 
 
 async def whoami(environ: Mapping[str, str]) -> str:
-    """Ask the instance of these variables whom their key acts as, and return that in words. Raises `OmniRefreshError`."""
+    """Return, in words, the user that the key of these variables belongs to. Raises `OmniRefreshError`."""
     from orchestrator.api import load_manifest
     from orchestrator.app.check import check_key
     from orchestrator.app.context import Context

@@ -46,7 +46,7 @@ class OmniHook(BaseHook):
         return {**os.environ, **variables}
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the instance whom the key belongs to: one call, within the key's budget."""
+        """Return the user that the key belongs to: one call within the key's budget."""
         try:
             return True, asyncio.run(whoami(self.environ()))
         except OmniRefreshError as error:

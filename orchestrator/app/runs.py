@@ -299,7 +299,7 @@ async def _take_lock(name: str, overlap: Overlap, context: Context, state: State
     while (holder := state.locks.take(name, since=state.clock.utcnow())) is not None:
         if overlap is Overlap.FAIL:
             raise LockedError(
-                f"{holder} is at work on the same manifest and selection; nothing was sent",
+                f"{holder} works on the same manifest and selection; nothing was sent",
                 code="run-locked",
                 hint="to wait for it: --on-overlap wait",
             )

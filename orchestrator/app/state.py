@@ -34,7 +34,7 @@ _SCHEMES: Final = ("postgresql://", "postgres://")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """An open state. `run` is the id under which this process is at work, `folder` is None for a shared store.
+    """An open state. `run` is the id of this process, `folder` is None for a shared store.
 
     `read_salt` returns what makes keys' hashes worthless elsewhere.
     """
@@ -48,11 +48,11 @@ class State:
     read_salt: Callable[[], bytes]
 
     def prune(self, *, keep_runs: int = KEPT_RUNS, keep_days: int | None = None) -> int:
-        """Forget old runs, but none that is at work; return how many. See `Journal.prune`."""
+        """Delete old runs, but no active one; return how many. See `Journal.prune`."""
         return self.journal.prune(keep_runs=keep_runs, keep_days=keep_days, at_work=self.locks.locked_roots)
 
     def is_at_work(self, root: str) -> Holder | None:
-        """Who is at work on a run's plan now."""
+        """Return the process that works on a run's plan now, or None."""
         return self.locks.holder(root_lock(root))
 
 
@@ -151,7 +151,7 @@ def take_root(state: State, root: str) -> None:
     """Be the only one who works on a run's plan. Raises `LockedError` that names who else is."""
     holder = state.locks.take(root_lock(root), since=state.clock.utcnow())
     if holder is not None:
-        raise LockedError(f"{holder} is still at work on this run; nothing was sent", code="run-locked")
+        raise LockedError(f"{holder} still works on this run; nothing was sent", code="run-locked")
 
 
 def _postgres() -> ModuleType:

@@ -29,7 +29,7 @@ _REMARKS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What became of one node."""
+    """The result of one node."""
 
     node: str
     status: str

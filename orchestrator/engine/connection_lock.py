@@ -170,8 +170,8 @@ class ConnectionBusy(Exception):
 class ConnectionLock:
     """The lock of one lane in this run.
 
-    `submits_ended` is set when nothing more is submitted. `report_wait` is called once for each reason to wait: for whom or
-    what, and for how many seconds at most (None: until the other run is done).
+    `submits_ended` is set when nothing more is submitted. `report_wait` is called once for each reason to wait: the holder
+    or the job, and for how many seconds at most (None: until the other run is done).
     """
 
     def __init__(

@@ -336,7 +336,7 @@ class Pool:
         await asyncio.sleep(max(0.0, opens_at - self._clock.now()))
 
     def _lane_rests(self) -> None:
-        """A lane has ended or is closed. If no other is at work, nothing more can be sent."""
+        """A lane has ended or is closed. If no other one runs, nothing more can be sent."""
         self._working_lanes -= 1
         if self._working_lanes <= 0 and not self._only_closed.is_set():
             self._only_closed.set()

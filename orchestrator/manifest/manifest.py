@@ -107,7 +107,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollBounds:
-    """One job is asked after not more often than every `min_s`, and every `max_s` where the budget allows."""
+    """One job is polled at most every `min_s`, and at least every `max_s` if the budget allows."""
 
     min_s: float = 2.0
     max_s: float = 60.0

@@ -148,7 +148,7 @@ class _Protocol(ResponseHandler):
 
 
 class _Call:
-    """One exchange under way: whether its request has left, and until when it may take."""
+    """One exchange in progress: whether its request has left, and its deadline."""
 
     __slots__ = ("_ends_at_s", "_limit", "_loop", "_timer", "left", "protocol", "status")
 

@@ -1,4 +1,4 @@
-"""What an answer that is no success means: which error, and what it keeps for whoever decides the next step.
+"""Turn an answer that is no success into an error, with what the caller needs to decide the next step.
 
     3xx                        Refused(REDIRECT)      never followed: the key goes to the base URL's origin alone
     401                        KeyRefused            whatever the body is: a login page says the same

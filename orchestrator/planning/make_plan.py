@@ -191,7 +191,7 @@ class _Places:
 
     def _first(self, node: _Node) -> _Node:
         while (before := self._same.get(node)) is not None:
-            # each step halves the way for whoever comes next
+            # each step halves the way for the next one
             if (further := self._same.get(before)) is not None:
                 self._same[node] = further
             node = before

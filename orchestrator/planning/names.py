@@ -70,7 +70,7 @@ def patterns_of_tables(names: Iterable[str]) -> tuple[Pattern, ...]:
 
 def patterns_of_reads(names: Iterable[str]) -> tuple[Pattern, ...]:
     """The entries of `reads`: a schema or a table. Two parts are a schema and its table, or a catalog and its schema, for
-    nobody says which; but `finance.*` is all of a schema.
+    it is not known which; but `finance.*` is all of a schema.
     """
     found = []
     for text in names:

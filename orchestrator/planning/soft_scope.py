@@ -17,7 +17,7 @@ from orchestrator.planning.names import (
 )
 from orchestrator.planning.read_set import fits
 
-TABLES_ALONE = "nobody says in which schema {names} is: the server scans every schema of the connection for it"
+TABLES_ALONE = "the schema of {names} is not known: the server scans every schema of the connection for it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

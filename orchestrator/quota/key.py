@@ -131,7 +131,7 @@ class KeyQuota:
         """The call was given up without an answer; it counts for two windows, or for one and the request timeout if that
         is longer.
 
-        A server that stalls leaves calls in its queue and counts them when it wakes. For so long, nobody knows whether it
+        A server that stalls leaves calls in its queue and counts them when it wakes. Until then, it is not known whether it
         has: the first window is the time in which it may still count the call, the second the one in which it then does.
         """
         self._ledger.give_back(call, now + self._late_s)

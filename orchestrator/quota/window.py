@@ -63,7 +63,7 @@ class CallWindow(Protocol):
         """Let no call of the key leave before `until`, in no process that shares the key."""
 
     def held_until(self, now: float) -> float:
-        """Return the moment before which no call may leave, whoever asked for that; in the past if the key is not held."""
+        """Return the moment before which no call may leave, whichever run set it; in the past if the key is not held."""
 
     def teach(self, estimate: LimitEstimate) -> None:
         """Let everybody who shares the key know what its limit was seen to be."""
@@ -132,7 +132,7 @@ class MemoryWindow:
         return self._held_until
 
     def teach(self, estimate: LimitEstimate) -> None:
-        """Nobody shares the key."""
+        """No other run shares the key."""
 
     def taught(self) -> LimitEstimate | None:
         return None

@@ -27,7 +27,7 @@ METRICS: Final = {
     "omni_refresh_run_end_timestamp_seconds": "When the latest run ended.",
     "omni_refresh_run_duration_seconds": "How long the latest run took.",
     "omni_refresh_run_exit_code": "The exit code of the latest run.",
-    "omni_refresh_outcomes": "Targets of the latest run by what became of them.",
+    "omni_refresh_outcomes": "Targets of the latest run, by status.",
     "omni_refresh_new_failures": "Targets that failed in the latest run and did not in the run before.",
     "omni_refresh_recovered": "Targets that failed in the run before and succeeded in the latest one.",
     "omni_refresh_calls": "Calls of the latest run by what they were for and how they ended.",

@@ -64,8 +64,8 @@ def render_summary(
 ) -> str:
     """The summary as text, at most `width` columns wide, ending in a newline; only paths and the command are never broken.
 
-    With `color` it holds ANSI styles for a terminal; without, it is plain text: no escape, no carriage return. Whoever
-    prints it encodes what the stream cannot hold with `backslashreplace`. `next_commands` come after the run.
+    With `color` it holds ANSI styles for a terminal; without, it is plain text: no escape, no carriage return. The
+    caller encodes what the stream cannot hold with `backslashreplace`. `next_commands` come after the run.
     """
     out = io.StringIO()
     console = text_console(out, width=max(width, 20), color=color)

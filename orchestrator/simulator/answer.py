@@ -139,7 +139,7 @@ def error_body(shape: str, status: int, message: str) -> dict[str, object]:
 
 
 def usual_words(status: int) -> str:
-    """What an error of this status says where nobody chose other words."""
+    """Return the default words of an error of this status."""
     documented = {
         401: "Unauthorized: Missing or invalid API key",
         403: "Forbidden: Insufficient permissions",

@@ -1,6 +1,6 @@
 """The call log: one record for each call that reached the simulator, in the order of their arrival.
 
-A record is made when the call's fate is decided, before the answer is under way; so it is there, and complete, even
+A record is made when the call's fate is decided, before the answer leaves; so it is there, and complete, even
 if the client has long gone.
 """
 

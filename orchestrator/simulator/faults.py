@@ -1,4 +1,4 @@
-"""What goes wrong on purpose: rules that fit some calls, and say what becomes of them."""
+"""Faults: rules that match some calls and say how they fail."""
 
 import random
 import re
@@ -78,7 +78,7 @@ class InjectedFault(ScenarioPart):
 
     @property
     def starts(self) -> Literal["none", "before", "after"]:
-        """Whether and when a refresh starts all the same."""
+        """Whether and when a refresh starts although the call fails."""
         return self.effect or ("none" if self.replaces else "before")
 
     @model_validator(mode="after")

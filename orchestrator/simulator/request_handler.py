@@ -34,7 +34,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsePlan:
-    """What becomes of a call: the answer, after so many seconds; whole, or dropped in some way."""
+    """The result of a call: the answer and its delay in seconds; complete, or dropped in some way."""
 
     answer: Answer
     after_s: float = 0.0

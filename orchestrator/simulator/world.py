@@ -56,7 +56,7 @@ class LiveModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedJob:
-    """A refresh under way or ended: `ends_s` is infinite for one that never ends."""
+    """A refresh that runs or has ended: `ends_s` is infinite for one that never ends."""
 
     id: str
     model_id: str
@@ -176,7 +176,7 @@ class World:
         return allowed
 
     def duration_s(self, model: LiveModel, number: int) -> float:
-        """Seconds that the model's refresh `number` (from 1) takes: the same for a seed, whoever calls and when."""
+        """Seconds that the model's refresh `number` (from 1) takes: the same for a seed, with any caller at any time."""
         duration = model.traits.duration
         if isinstance(duration, float):
             return duration

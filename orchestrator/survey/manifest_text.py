@@ -1,4 +1,4 @@
-"""What an instance has, as a manifest that people go on with: commented, and right as it stands. Pure."""
+"""Render an instance's models as a manifest that people edit: with comments, and valid. Pure."""
 
 from __future__ import annotations
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.command_line import program_command
-from orchestrator.cli.options import log_options, manifest_argument, option, state_options
+from orchestrator.cli.options import PATH, log_options, manifest_argument, option, state_options
 
 if TYPE_CHECKING:
     from orchestrator.app.check import CheckResult
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     help="Also check against the instances: models, branches, connections, roles, schemas, schedules.",
 )
 @option("--json", "as_json", is_flag=True, help="Print the findings as one JSON document.")
+@option("--sarif", type=PATH, metavar="PATH", help="Write the findings as SARIF, for code-scanning tools.")
 @state_options
 @log_options
-def command(*, manifest: str, online: bool, as_json: bool, **log: Any) -> int:
+def command(*, manifest: str, online: bool, as_json: bool, sarif: str | None, **log: Any) -> int:
     """Check MANIFEST and report every error with its line. Sends nothing and needs no key.
 
     With --online, also read from the instances whether the manifest's models, branches, connections and scopes exist.
@@ -38,20 +39,44 @@ def command(*, manifest: str, online: bool, as_json: bool, **log: Any) -> int:
     import asyncio
 
     from orchestrator.app.check import check
+    from orchestrator.app.deliver import NamedFile, check_destinations
     from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.console import print_json
+    from orchestrator.manifest.diagnostics import ManifestError
     from orchestrator.manifest.load import load_manifest
+    from orchestrator.report.files import check_writable
+    from orchestrator.survey.finding import found_by_reader, make_check_document, make_sarif
 
     setup = set_up(log)
-    loaded = load_manifest(manifest, environ=os.environ, with_keys=online)
+    if sarif is not None:
+        check_writable(sarif)
+        check_destinations([NamedFile("the SARIF file", sarif)], inputs=[NamedFile("the manifest", manifest)])
+    try:
+        loaded = load_manifest(manifest, environ=os.environ, with_keys=online)
+    except ManifestError as error:
+        found = found_by_reader(error)
+        if as_json:
+            print_json(make_check_document(manifest, found, calls=0, redact=setup.context.redactor.redact))
+        if sarif is not None:
+            _write_sarif(sarif, make_sarif(manifest, found, redact=setup.context.redactor.redact))
+        raise
+    result = asyncio.run(check(loaded, setup.context, online=online))
+    if sarif is not None:
+        _write_sarif(sarif, make_sarif(manifest, result.findings, redact=result.redact))
     if not online and not as_json:
         return _say_offline(loaded)
-    result = asyncio.run(check(loaded, setup.context, online=online))
     if as_json:
         print_json(result.to_dict())
     else:
         _print(result)
     return result.exit_code
+
+
+def _write_sarif(path: str, document: Mapping[str, Any]) -> None:
+    from orchestrator.report.as_json import dump
+    from orchestrator.report.files import write_report
+
+    write_report(path, dump(document, indent=2) + "\n")
 
 
 def _say_offline(loaded: Manifest) -> int:

@@ -132,8 +132,8 @@ def _render_click(error: click.ClickException, *, color: bool) -> list[str]:
         return error.format_message().splitlines()
     context = getattr(error, "ctx", None)
     code, hint = _code_and_hint(error)
-    if not hint and context is not None:
-        hint = f"see `{context.command_path} --help`"
+    if not hint:
+        hint = f"see `{context.command_path if context is not None else 'omni-refresh'} --help`"
     # click adds the near options to its own text
     message = (error.message if isinstance(error, click.NoSuchOption) else error.format_message()).rstrip(".")
     lines = render_finding(

@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 from collections.abc import Callable, Sequence
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, UsageErrors
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.planning.inventory import is_id
 
@@ -22,8 +22,11 @@ def select(manifest: Manifest, include: Sequence[str] = (), exclude: Sequence[st
     An expression is a name, a glob over names, a model id, `tag:T`, `instance:I`, `connection:C` or `branch:B`;
     several joined by comma must all hold. Raises `UsageError` where a word names nothing that there is.
     """
-    wanted = [_expression(manifest, text) for text in include]
-    unwanted = [_expression(manifest, text) for text in exclude]
+    errors: list[UsageError] = []
+    wanted = [_expression(manifest, text, errors) for text in include]
+    unwanted = [_expression(manifest, text, errors) for text in exclude]
+    if errors:
+        raise errors[0] if len(errors) == 1 else UsageErrors(errors)
     return tuple(
         e for e in manifest.entries if (not wanted or any(w(e) for w in wanted)) and not any(u(e) for u in unwanted)
     )
@@ -39,13 +42,19 @@ def select_some(
     return selected
 
 
-def _expression(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
+def _expression(manifest: Manifest, text: str, errors: list[UsageError]) -> Callable[[Entry], bool]:
+    """What an expression picks. Each wrong part of it is added to `errors`."""
     whole = text.strip()
     # a name may hold a comma or a colon itself, and blanks around it
     exact = next((name for name in (text, whole) if any(e.name == name for e in manifest.entries)), None)
     if exact is not None:
         return lambda e: e.name == exact
-    parts = [_term(manifest, part.strip()) for part in whole.split(",")]
+    parts: list[Callable[[Entry], bool]] = []
+    for part in whole.split(","):
+        try:
+            parts.append(_term(manifest, part.strip()))
+        except UsageError as error:
+            errors.append(error)
     return lambda e: all(part(e) for part in parts)
 
 
@@ -66,7 +75,12 @@ def _term(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
         return lambda e: e.model_id == folded
     if any(c in text for c in "*?["):
         return lambda e: fnmatch.fnmatchcase(e.name, text)
-    words = [e.name for e in manifest.entries[:_MOST_NEAR]] + ([f"{f}:{value}" for f in _FIELDS] if colon else [])
+    if colon:
+        near = _near(text, [f"{one}:{value}" for one in _FIELDS])
+        hint = f"the prefixes are {', '.join(f'{one}:' for one in _FIELDS)}"
+        message = f"no model is called {text!r}, and {field!r} is no prefix{near}"
+        raise UsageError(message, code="invalid-selection", hint=hint)
+    words = [e.name for e in manifest.entries[:_MOST_NEAR]]
     raise UsageError(f"no model is called {text!r}{_near(text, words)}", code="unknown-selection")
 
 

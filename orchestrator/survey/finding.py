@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from orchestrator import __version__
 from orchestrator.manifest.manifest import Entry, Manifest, Place
+
+if TYPE_CHECKING:
+    from orchestrator.manifest.diagnostics import ManifestError
 
 SCHEMA_VERSION = 1
 
@@ -45,17 +49,32 @@ def found_in_manifest(manifest: Manifest) -> tuple[Finding, ...]:
     )
 
 
+def found_by_reader(error: ManifestError) -> tuple[Finding, ...]:
+    """The errors of a manifest that could not be loaded, as findings."""
+    return tuple(
+        Finding(severity=Severity.ERROR, place=d.place, code=d.code, message=d.message, hint=d.hint)
+        for d in error.diagnostics
+    )
+
+
 def make_check_document(
-    manifest: Manifest, findings: Sequence[Finding], *, calls: int, redact: Callable[[str], str]
+    manifest: Manifest | str, findings: Sequence[Finding], *, calls: int, redact: Callable[[str], str]
 ) -> Mapping[str, Any]:
-    """What `check --json` prints. Its `schema_version` grows when a field changes or goes."""
+    """What `check --json` prints. Its `schema_version` grows when a field changes or goes.
+
+    `manifest` is the path of one that could not be loaded; its checksum and counts are null.
+    """
+    loaded = None if isinstance(manifest, str) else manifest
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "omni-refresh", "version": __version__},
-        "manifest": {"path": manifest.path, "sha256": manifest.sha256},
+        "manifest": {
+            "path": manifest if isinstance(manifest, str) else manifest.path,
+            "sha256": loaded and loaded.sha256,
+        },
         "summary": {
-            "models": len(manifest.entries),
-            "instances": len(manifest.instances),
+            "models": loaded and len(loaded.entries),
+            "instances": loaded and len(loaded.instances),
             "errors": sum(f.severity is Severity.ERROR for f in findings),
             "warnings": sum(f.severity is Severity.WARNING for f in findings),
             "calls": calls,
@@ -73,3 +92,45 @@ def make_check_document(
             for f in findings
         ],
     }
+
+
+def make_sarif(path: str, findings: Sequence[Finding], *, redact: Callable[[str], str]) -> Mapping[str, Any]:
+    """The findings as SARIF 2.1.0, for code-scanning tools. `path` is the manifest's, as it was given."""
+    location = {"uri": quote(path)} if not path.startswith("/") else {"uri": f"file://{quote(path)}"}
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "omni-refresh",
+                        "version": __version__,
+                        "rules": [{"id": code} for code in sorted({f.code for f in findings})],
+                    }
+                },
+                "columnKind": "unicodeCodePoints",
+                "results": [
+                    {
+                        "ruleId": f.code,
+                        "level": f.severity.value,
+                        "message": {"text": redact(_text(f))},
+                        "locations": [
+                            {
+                                "physicalLocation": {
+                                    "artifactLocation": location,
+                                    "region": {"startLine": f.place.line, "startColumn": f.place.column},
+                                }
+                            }
+                        ],
+                    }
+                    for f in findings
+                ],
+            }
+        ],
+    }
+
+
+def _text(finding: Finding) -> str:
+    message = f"{finding.entry}: {finding.message}" if finding.entry is not None else finding.message
+    return f"{message}\n{finding.hint}" if finding.hint else message

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, UsageErrors
 from orchestrator.manifest.manifest import Entry
 from orchestrator.planning.selection import select
 from tests.planning.targets import BRANCHES, entry, manifest
@@ -110,3 +110,18 @@ def test_a_connections_id_in_any_letter_case() -> None:
     shown = uuid(0xABC)
     entries = (entry(0, connection=shown), entry(1, connection="wh"))
     assert [e.index for e in select(manifest(*entries), [f"connection:{shown.upper()}"])] == [0]
+
+
+def test_an_unknown_prefix_lists_the_prefixes() -> None:
+    """`foo:bar` is no name and has no known prefix: the error lists those there are."""
+    with pytest.raises(UsageError) as caught:
+        select(manifest(*ENTRIES), ["foo:bar"])
+    assert caught.value.code == "invalid-selection"
+    assert "tag:, instance:, connection:, branch:" in caught.value.hint
+
+
+def test_all_wrong_words_at_once() -> None:
+    """Every wrong word of every expression is an error of its own, of the same run."""
+    with pytest.raises(UsageErrors) as caught:
+        select(manifest(*ENTRIES), ["nope1,tag:nope2"], ["nope3"])
+    assert [error.code for error in caught.value.errors] == ["unknown-selection"] * 3

@@ -283,7 +283,7 @@ def test_an_earlier_report_is_read_again(tmp_path: Path) -> None:
         write_report(again, tmp_path / "again.pdf")
 
 
-_DISPLAY = {"as_json", "log_format", "log_file", "verbose", "quiet", "no_color", "progress"}
+_DISPLAY = {"as_json", "sarif", "log_format", "log_file", "verbose", "quiet", "no_color", "progress"}
 """Options about what a command prints, which a function does not do."""
 
 _OF_MANIFESTS = {"mode", "timeout", "workers", "base_url", "models", "schemas", "tables", "branch"}

@@ -61,10 +61,14 @@ class Choice:
         return journal.run(journal.chain(self.latest.root)[0].root)
 
     def unfinished(self, state: State) -> RunRecord | None:
-        """The latest of them that was cut off and that no process works on now. A run that was named is that run."""
+        """The latest of them that was cut off and that no process works on now. A run that was named is that run.
+
+        If processes work on all that are unfinished, it is the latest of those: to continue it is then refused as locked.
+        """
+        unfinished = [r for r in self.runs if r.unfinished]
         if self.by_id:
-            return self.runs[0] if self.runs[0].unfinished else None
-        return next((r for r in self.runs if is_resumable(r, state)), None)
+            return unfinished[0] if unfinished and unfinished[0] is self.runs[0] else None
+        return next((r for r in unfinished if is_resumable(r, state)), next(iter(unfinished), None))
 
 
 def read_earlier_report(journal: Journal, run: str | None, *, environ: Mapping[str, str]) -> Report:

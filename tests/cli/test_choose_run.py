@@ -70,8 +70,11 @@ def test_resume_stays_in_its_directory(
     assert done.code in (0, 1)
     first = json.loads(done.err.splitlines()[0])
     assert (first["event"], first["manifest"], first["of_run"]) == ("run_continued", manifest, record["id"])
-    assert (first["targets"], first["to_send"] + first["to_check"]) == (4, 4)
-    assert len({c.model_id for c in instance.posts}) == len([c for c in instance.posts if c.accepted]) == 4
+    # a call that was on its way when the run was killed is neither sent again nor followed
+    cut_off = first["targets"] - first["to_send"] - first["to_check"]
+    assert (first["targets"], cut_off in (0, 1)) == (4, True)
+    sent = [c.model_id for c in instance.posts if c.accepted]
+    assert len(set(sent)) == len(sent) >= 4 - cut_off
 
 
 def test_what_was_retried_from_elsewhere_is_not_sent_again(

@@ -38,38 +38,48 @@ def command(*, manifest: str, online: bool, as_json: bool, sarif: str | None, **
     """
     import asyncio
 
-    from orchestrator.app.check import check
-    from orchestrator.app.deliver import NamedFile, check_destinations
     from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.console import print_json
     from orchestrator.manifest.diagnostics import ManifestError
     from orchestrator.manifest.load import load_manifest
-    from orchestrator.report.files import check_writable
-    from orchestrator.survey.finding import found_by_reader, make_check_document, make_sarif
+    from orchestrator.survey.finding import found_by_reader, found_in_manifest, make_check_document, make_sarif
 
     setup = set_up(log)
+    redact = setup.context.redactor.redact
     if sarif is not None:
-        check_writable(sarif)
-        check_destinations([NamedFile("the SARIF file", sarif)], inputs=[NamedFile("the manifest", manifest)])
+        _check_output(sarif, manifest)
     try:
         loaded = load_manifest(manifest, environ=os.environ, with_keys=online)
     except ManifestError as error:
         found = found_by_reader(error)
         if as_json:
-            print_json(make_check_document(manifest, found, calls=0, redact=setup.context.redactor.redact))
+            print_json(make_check_document(manifest, found, calls=0, redact=redact))
         if sarif is not None:
-            _write_sarif(sarif, make_sarif(manifest, found, redact=setup.context.redactor.redact))
+            _write_sarif(sarif, make_sarif(manifest, found, redact=redact))
         raise
+    if not online and not as_json:
+        # without what takes long to import
+        if sarif is not None:
+            _write_sarif(sarif, make_sarif(manifest, found_in_manifest(loaded), redact=redact))
+        return _say_offline(loaded)
+    from orchestrator.app.check import check
+
     result = asyncio.run(check(loaded, setup.context, online=online))
     if sarif is not None:
         _write_sarif(sarif, make_sarif(manifest, result.findings, redact=result.redact))
-    if not online and not as_json:
-        return _say_offline(loaded)
     if as_json:
         print_json(result.to_dict())
     else:
         _print(result)
     return result.exit_code
+
+
+def _check_output(path: str, manifest: str) -> None:
+    from orchestrator.app.deliver import NamedFile, check_destinations
+    from orchestrator.report.files import check_writable
+
+    check_writable(path)
+    check_destinations([NamedFile("the SARIF file", path)], inputs=[NamedFile("the manifest", manifest)])
 
 
 def _write_sarif(path: str, document: Mapping[str, Any]) -> None:

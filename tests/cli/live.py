@@ -43,10 +43,11 @@ class Omni:
             time.sleep(0.02)
 
 
-def manifest_for(omni: Omni, folder: Path, *, models: int = 6, per_s: int = 100) -> str:
+def manifest_for(omni: Omni, folder: Path, *, models: int = 6, per_s: int = 100, request_timeout: str = "30s") -> str:
     """A manifest over the simulated instance, each model on a connection of its own."""
     limit = {"requests": per_s, "per": "1s"}
-    instances = {"sim": {"base_url": omni.url, "api_keys": ["${OMNI_API_TOKEN}"], "rate_limit": limit}}
+    instance = {"base_url": omni.url, "api_keys": ["${OMNI_API_TOKEN}"], "rate_limit": limit}
+    instances = {"sim": {**instance, "request_timeout": request_timeout}}
     listed = [{"id": uuid(n), "name": f"m{n}", "connection": f"c{n}"} for n in range(1, models + 1)]
     return write_manifest(folder, *listed, instances=instances)
 

@@ -47,7 +47,8 @@ def test_a_signal_ends_a_run_whose_state_is_locked(
 
 def test_damaged_state_is_moved_aside(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
     """The error names the command; the command moves all of it, says what is lost, and the next run works."""
-    manifest = manifest_for(omni(default_model={"duration": 0.05}), tmp_path, models=1)
+    # the run after the reset waits for a window and this timeout
+    manifest = manifest_for(omni(default_model={"duration": 0.05}), tmp_path, models=1, request_timeout="3s")
     assert call(capfd, "run", manifest).code == 0
     journal = tmp_path / "state" / "journal.db"
     journal.write_bytes(journal.read_bytes()[:5000])

@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestrator.app.context import Context
 from orchestrator.app.instances import make_access
-from orchestrator.app.state import State, open_state
+from orchestrator.app.state import State, find_state, is_shared, open_state
 from orchestrator.errors import OmniRefreshError, UsageError
 from orchestrator.manifest.manifest import Instance, Manifest
 from orchestrator.omni.answers import WhoAmI
@@ -55,24 +55,31 @@ async def examine(
     for secret in manifest.secrets:
         context.redactor.add(secret)
     found: list[Examined] = []
+    place = find_state(context, state, manifest)
+    shared = place is not None and is_shared(place)
     with ExitStack() as stack:
         opened: State | None = None
         try:
-            opened = stack.enter_context(open_state(context, state))
+            opened = stack.enter_context(open_state(context, state, manifest=manifest))
         except OmniRefreshError as error:
+            if shared:
+                # calls that the other machines do not know of would break their budget
+                fix = "run `omni-refresh state check`; the instances are examined when the state can be used"
+                return (Examined(what="state", health=Health.ERROR, words=str(error), fix=fix),)
             fix = "name a folder of a local disk that you may write to: OMNI_REFRESH_STATE_DIR"
-            in_folder = Examined(what="state", health=Health.ERROR, words=str(error), fix=fix)
+            in_state = Examined(what="state", health=Health.ERROR, words=str(error), fix=fix)
         else:
             runs = len(opened.journal.runs())
-            words = f"{opened.folder} can be written ({runs} earlier run{'' if runs == 1 else 's'})"
-            in_folder = Examined(what="state", health=Health.OK, words=words)
+            name = "the shared state" if opened.folder is None else str(opened.folder)
+            words = f"{name} can be written ({runs} earlier run{'' if runs == 1 else 's'})"
+            in_state = Examined(what="state", health=Health.OK, words=words)
         access = make_access(context, manifest.instances, opened)
         async with Survey(manifest.instances, access) as survey:
             for instance in manifest.instances.values():
                 named = [e.model_id for e in manifest.entries if e.instance == instance.name and e.enabled]
                 models = [model for model in named if model is not None] if with_models else []
                 found += [each async for each in _examine_instance(instance, models, survey, context)]
-    return (*found, in_folder)
+    return (*found, in_state)
 
 
 async def _examine_instance(

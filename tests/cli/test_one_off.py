@@ -178,6 +178,17 @@ def test_doctor_finds_a_good_set_up(instance: str, capfd: Any, monkeypatch: pyte
     assert examined(call(capfd, "doctor", "m.yaml"))["role"] == ("ok", "CONNECTION_ADMIN on the models of the manifest")
 
 
+def test_doctor_sends_nothing_beside_a_shared_state(instance: str, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manifest whose shared state cannot be used: one line with the remedy, exit code 1, and no call to the instance."""
+    instances = {"sim": {"base_url": instance, "api_keys": ["${OMNI_API_TOKEN}"]}}
+    monkeypatch.setattr("orchestrator.app.state._BUSY_S", 0.0)
+    write_manifest(Path(), PLAIN, instances=instances, state="postgresql://omni@127.0.0.1:1/omni")
+    found = examined(call(capfd, "doctor", "m.yaml"))
+    assert list(found) == ["state"]
+    assert found["state"][0] == "FAIL"
+    assert "omni-refresh state check" in found["state"][1]
+
+
 def test_doctor_says_what_to_do(instance: str, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused key is exit code 3, an address that does not answer and an unusable state folder are 1; each with a fix."""
     monkeypatch.setenv("OMNI_BASE_URL", "http://127.0.0.1:1")

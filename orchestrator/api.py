@@ -143,16 +143,16 @@ async def run(
         select=tuple(select),
         exclude=tuple(exclude),
         allow_empty=allow_empty,
-        change=ChangeRequest(
-            ddl=tuple(ddl),
-            ddl_list=tuple(ddl_list),
-            values=set_values or {},
+        change=_change(
+            ddl=ddl,
+            ddl_list=ddl_list,
+            set_values=set_values,
             dialect=dialect,
             default_schema=default_schema,
             strict=strict,
             dbt_target=dbt_target,
             dbt_state=dbt_state,
-            changed=tuple(changed),
+            changed=changed,
         ),
         options=_options(
             no_wait=no_wait,
@@ -297,16 +297,16 @@ async def plan(
         select=tuple(select),
         exclude=tuple(exclude),
         allow_empty=allow_empty,
-        change=ChangeRequest(
-            ddl=tuple(ddl),
-            ddl_list=tuple(ddl_list),
-            values=set_values or {},
+        change=_change(
+            ddl=ddl,
+            ddl_list=ddl_list,
+            set_values=set_values,
             dialect=dialect,
             default_schema=default_schema,
             strict=strict,
             dbt_target=dbt_target,
             dbt_state=dbt_state,
-            changed=tuple(changed),
+            changed=changed,
         ),
         options=RunOptions(rate=rate),
         simulate=simulate,
@@ -370,16 +370,16 @@ def read_changes(
     changed: Sequence[str] = (),
 ) -> ChangeSet:
     """Return what migrations, a dbt invocation or a list of names changed; needs no manifest. Raises `UsageError`."""
-    request = ChangeRequest(
-        ddl=tuple(ddl),
-        ddl_list=tuple(ddl_list),
-        values=set_values or {},
+    request = _change(
+        ddl=ddl,
+        ddl_list=ddl_list,
+        set_values=set_values,
         dialect=dialect,
         default_schema=default_schema,
         strict=strict,
         dbt_target=dbt_target,
         dbt_state=dbt_state,
-        changed=tuple(changed),
+        changed=changed,
     )
     followed = read_change(request, _context(None, None))
     return ChangeSet() if followed is None else followed.changes
@@ -457,6 +457,31 @@ def _context(
         redactor=Redactor(proxy_secrets(variables)),
     )
     return context if patience_s is None else replace(context, state_patience_s=patience_s)
+
+
+def _change(
+    *,
+    ddl: Sequence[str],
+    ddl_list: Sequence[str],
+    set_values: Mapping[str, str] | None,
+    dialect: str | None,
+    default_schema: str | None,
+    strict: bool,
+    dbt_target: str | None,
+    dbt_state: str | None,
+    changed: Sequence[str],
+) -> ChangeRequest:
+    return ChangeRequest(
+        ddl=tuple(ddl),
+        ddl_list=tuple(ddl_list),
+        values=set_values or {},
+        dialect=dialect,
+        default_schema=default_schema,
+        strict=strict,
+        dbt_target=dbt_target,
+        dbt_state=dbt_state,
+        changed=tuple(changed),
+    )
 
 
 def _ignore(event: RunEvent) -> None:

@@ -33,7 +33,6 @@ CLICK_CODES: Final[dict[type[click.ClickException], str]] = {
 UNEXPECTED_ARGUMENT: Final = "unexpected-argument"
 
 _MAX_TEXT: Final = 7_500
-_MOST_ANNOTATIONS: Final = 10
 _BOLD, _RED, _YELLOW, _BLUE, _END = "\x1b[1m", "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[0m"
 
 
@@ -153,12 +152,12 @@ def _code_and_hint(error: click.ClickException) -> tuple[str, str]:
 
 def _annotate(error: OmniRefreshError | click.ClickException) -> None:
     """Mark the lines of a wrong manifest in GitHub Actions."""
-    from orchestrator.cli.ci_log import annotation
+    from orchestrator.cli.ci_log import MOST_ANNOTATIONS, annotation
     from orchestrator.manifest.diagnostics import ManifestError
 
     errors = error.errors if isinstance(error, UsageErrors) else (error,)
     found = [d for one in errors if isinstance(one, ManifestError) for d in one.diagnostics]
-    for d in found[:_MOST_ANNOTATIONS]:
+    for d in found[:MOST_ANNOTATIONS]:
         words = f"{d.message}\n{d.hint}" if d.hint else d.message
         file = os.path.relpath(d.path, os.environ.get("GITHUB_WORKSPACE") or None)
         click.echo(annotation(words, title=d.code, file=file, line=d.place.line, level="error"), err=True)

@@ -17,7 +17,7 @@ from orchestrator.journal.records import CallStatus, StoredCall
 JOB_LISTED_S: Final = timedelta(days=1).total_seconds()
 """A job whose end was not seen is checked for at least so long."""
 CLOCK_MARGIN_S: Final = timedelta(days=2).total_seconds()
-"""How far a wall clock may have been set while nobody could notice."""
+"""How far a wall clock may have been set without any process that could notice it, in seconds."""
 
 
 class Ages:

@@ -456,7 +456,7 @@ def migrate(transaction: Transaction, layout: Layout) -> None:
 def initialise(url: str, *, salt: str) -> bool:
     """Make the state in a database, or migrate it; return whether it was made. Raises `JournalError`.
 
-    The first window of each key is closed: nobody knows what was sent before.
+    The first window of each key is closed, because what was sent before is not known.
     """
     database = PostgresDatabase(url, JOURNAL, NO_PATIENCE, Clocks())
     link = Link(_conninfo(url), Clocks())
@@ -523,7 +523,7 @@ def read_meta(database: PostgresDatabase, name: str) -> str:
 def _check_history(transaction: Transaction, link: Link) -> None:
     """Close all keys for a window if the store is not the one that it was: another cluster, or a replica that was promoted.
 
-    What was committed shortly before may be lost then, and nobody knows what.
+    What was committed shortly before may be lost then, and what was lost is not known.
     """
     row = transaction.execute("SELECT value FROM meta WHERE name = 'history'").fetchone()
     if row is None or row[0] == link.history:

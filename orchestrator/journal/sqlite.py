@@ -282,7 +282,7 @@ def _create(path: Path, layout: Layout) -> None:
             connection.execute("COMMIT")
         finally:
             connection.close()
-        # whoever links first has made it; the other one's is the same
+        # the first process to link it has made it; the other one's is the same
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(own)
     finally:

@@ -85,7 +85,7 @@ def read_salt(folder: Path) -> bytes:
             finally:
                 os.close(descriptor)
             try:
-                # whoever links first wins; everybody reads the same salt
+                # the first process to link it wins; all read the same salt
                 with contextlib.suppress(FileExistsError):
                     path.hardlink_to(own)
             finally:

@@ -39,7 +39,7 @@ def test_loopback_and_unknown_names_are_allowed():
         socket.getaddrinfo("omni.invalid", 443)
 
 def test_environment():
-    assert "OMNI_API_TOKEN" not in os.environ and "https_proxy" not in os.environ
+    assert not {"OMNI_API_TOKEN", "https_proxy", "CI", "TERM"} & set(os.environ)
     assert os.environ["XDG_STATE_HOME"].startswith(os.environ["HOME"])
 
 def test_asyncio_is_in_debug_mode():
@@ -57,7 +57,13 @@ def test_offenders_fail_even_when_they_swallow_the_error(tmp_path: Path) -> None
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--rootdir", str(tmp_path), str(tmp_path / "test_offenders.py")],
         cwd=ROOT,
-        env={**os.environ, "OMNI_API_TOKEN": "bait", "https_proxy": "http://192.0.2.1:1", "PYTHONPATH": str(ROOT)},
+        env={
+            **os.environ,
+            "OMNI_API_TOKEN": "bait",
+            "https_proxy": "http://192.0.2.1:1",
+            "CI": "true",
+            "PYTHONPATH": str(ROOT),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -23,6 +23,9 @@ from orchestrator.changes.settings import alter_session
 Found = tuple[Effect, str] | None
 """What a clause does to its table, and why; None if no model sees it, or if the rule has recorded it."""
 
+_DROPS_COLUMN: Final = (Effect.DESTRUCTIVE, "drops a column")
+_RENAMES_COLUMN: Final = (Effect.DESTRUCTIVE, "renames a column")
+
 _SETTINGS: Final = words("""
     UNSET OWNER CLUSTER RESET ENABLE DISABLE FORCE NO VALIDATE REPLICA OF NOT OPTIONS SUSPEND RESUME REFRESH RECLUSTER RECOVER REBUILD
     SWITCH CHECK NOCHECK WITH WITHOUT ENGINE AUTO_INCREMENT COMMENT DEFAULT CHARSET CHARACTER COLLATE ORDER ALGORITHM LOCK DISCARD IMPORT
@@ -184,6 +187,8 @@ def _alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart,
         is_list = verb == "DROP" or (verb == "ADD" and not reading.dialect.batches)
         if not (continues and is_list and word not in {"COLUMN", "CONSTRAINT"}):
             found = _clause(verb, Clause(reading, inner, table))
+        elif found == _DROPS_COLUMN:
+            _drop_columns(Clause(reading, inner, table))
         if verb in {"ADD", "MODIFY", "CHANGE"}:
             reading.touch_referred(tokens)
         if found is not None and (name := reading.touch_table(table, *found)) and verb in _INHERITED and not only:
@@ -254,7 +259,17 @@ def _drop(clause: Clause) -> Found:
             return Effect.ADDITIVE, "drops a constraint"
         if cursor.word in {"CHECK", "ALL"} or _names_no_column(clause):
             return None
-    return Effect.DESTRUCTIVE, "drops a column"
+    _drop_columns(clause)
+    return _DROPS_COLUMN
+
+
+def _drop_columns(clause: Clause) -> None:
+    """Record the column that is named next, or those in parentheses."""
+    cursor = clause.cursor
+    cursor.take("IF", "EXISTS")
+    for part in split_commas(cursor.skip_parens()) if cursor.word == "(" else [cursor.rest()]:
+        column = read_name(Cursor(part), clause.reading.dialect)
+        clause.reading.lose_column(clause.table, column, _DROPS_COLUMN[1])
 
 
 def _rename(clause: Clause) -> Found:
@@ -276,11 +291,13 @@ def _rename(clause: Clause) -> Found:
 
 def _renamed_column(clause: Clause) -> Found:
     cursor, columns = clause.cursor, clause.columns()
+    cursor.take("IF", "EXISTS")
+    column = read_name(Cursor(cursor.tokens, cursor.at), clause.reading.dialect)
+    clause.reading.lose_column(clause.table, column, _RENAMES_COLUMN[1])
     if columns is not None:
-        cursor.take("IF", "EXISTS")
         old, _, new = cursor.next().text, cursor.take_any({"TO", "AS"}), cursor.next().text
         columns.rename(old, new, clause.reading.dialect)
-    return Effect.DESTRUCTIVE, "renames a column"
+    return _RENAMES_COLUMN
 
 
 def _swap(clause: Clause) -> Found:
@@ -405,10 +422,12 @@ def _change(clause: Clause) -> Found:
     new = cursor.next().text
     if new.lower() == old.lower():
         return _type(clause, old)
+    reason = "changes a column's name or type"
+    clause.reading.lose_column(clause.table, column, reason)
     if (columns := clause.columns()) is not None:
         columns.rename(old, new, dialect)
         columns.give(new, written_type(cursor))
-    return Effect.DESTRUCTIVE, "changes a column's name or type"
+    return Effect.DESTRUCTIVE, reason
 
 
 _RULES: Final[dict[str, Callable[[Clause], Found]]] = {

@@ -67,6 +67,8 @@ class Change:
     line: int
     """Where the statement begins, from 1; 0 if the source has no lines."""
     reason: str
+    columns: tuple[str, ...] = ()
+    """The columns that are gone under their former names, because the statement drops or renames them; empty if it names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ class ChangeSet:
     not_refreshed: tuple[NotRefreshed, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, list[dict[str, str | int]]]:
+    def to_dict(self) -> dict[str, list[dict[str, object]]]:
         """Return the document that `omni-refresh changes --json` prints, as plain values."""
         return {
             "changes": [
@@ -108,6 +110,7 @@ class ChangeSet:
                     "source": clean(change.source),
                     "line": change.line,
                     "reason": clean(change.reason),
+                    **({"columns": [clean(column) for column in change.columns]} if change.columns else {}),
                 }
                 for change in self.changes
             ],

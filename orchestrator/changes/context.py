@@ -28,7 +28,8 @@ MAX_DEPTH: Final = 12
 MAX_RUN: Final = 1_000_000
 """How much SQL in strings and routines is read for one file beyond three times its length, in characters."""
 
-Found = dict[ObjectName, tuple[Effect, list[str]]]
+Found = dict[ObjectName, tuple[Effect, list[str], list[str]]]
+"""What one statement touches: the strongest effect, the reasons, and the columns that are gone."""
 
 
 _Version = tuple[ObjectName, int]
@@ -176,19 +177,28 @@ class ParseContext:
             raise UnknownFormError
         return parts
 
-    def touch(self, name: ObjectName, effect: Effect, reason: str) -> None:
-        """Record that the present statement touches `name`; several times means the strongest effect, all reasons."""
-        known, reasons = self._found.get(name, (effect, []))
+    def touch(self, name: ObjectName, effect: Effect, reason: str, columns: Sequence[str] = ()) -> None:
+        """Record that the present statement touches `name`; several times means the strongest effect, all reasons, all columns."""
+        known, reasons, gone = self._found.get(name, (effect, [], []))
         strongest = Effect.DESTRUCTIVE if Effect.DESTRUCTIVE in {effect, known} else Effect.ADDITIVE
-        self._found[name] = (strongest, reasons if reason in reasons else [*reasons, reason])
+        all_reasons = reasons if reason in reasons else [*reasons, reason]
+        self._found[name] = (strongest, all_reasons, [*gone, *(column for column in columns if column not in gone)])
 
-    def touch_table(self, parts: tuple[NamePart, ...], effect: Effect, reason: str) -> ObjectName | None:
+    def touch_table(
+        self, parts: tuple[NamePart, ...], effect: Effect, reason: str, columns: Sequence[str] = ()
+    ) -> ObjectName | None:
         """Record a table that is written so, if it is not a temporary one, and return its full name."""
         if self.session.is_temporary(parts):
             return None
         name = self.session.table(parts)
-        self.touch(name, effect, reason)
+        self.touch(name, effect, reason, columns)
         return name
+
+    def lose_column(self, table: tuple[NamePart, ...], column: tuple[NamePart, ...] | None, reason: str) -> None:
+        """Record that a table has no column of this name any more. A name that is not known in full is not recorded."""
+        if column and not any(part.placeholder for part in column):
+            name = ".".join(self.session.stored(part) for part in column)
+            self.touch_table(table, Effect.DESTRUCTIVE, reason, [name])
 
     def touch_renamed(self, old: ObjectName, *new: ObjectName, what: str = "renames it to") -> None:
         """Record both names of something that is renamed, moved or swapped; of several new names, any may be meant."""
@@ -245,11 +255,18 @@ class ParseContext:
 
     def finish(self, outer: tuple[int, str, Found]) -> None:
         """End a statement, and list what it touched."""
-        for name, (effect, reasons) in self._found.items():
+        for name, (effect, reasons, gone) in self._found.items():
             self.known.schemas.add((name.schema or "").lower())
             self.known.tables.add((name.table or "").lower())
-            reason = "; ".join(reasons)
-            self.changes.append(Change(name=name, effect=effect, source=self.source, line=self.line, reason=reason))
+            change = Change(
+                name=name,
+                effect=effect,
+                source=self.source,
+                line=self.line,
+                reason="; ".join(reasons),
+                columns=tuple(gone),
+            )
+            self.changes.append(change)
         self.line, self.text, self._found = outer
 
     def result(self) -> ChangeSet:

@@ -94,7 +94,9 @@ def _rename(reading: ParseContext, parts: tuple[NamePart, ...], new: str | None,
     if not new or (kind == "COLUMN" and len(parts) < 2):
         raise UnknownFormError
     if kind == "COLUMN" or (not kind and len(parts) > 1 and not _is_schema(reading, parts[-2])):
-        reading.touch_table(parts[:-1], Effect.DESTRUCTIVE, "renames a column")
+        reason = "renames a column"
+        reading.touch_table(parts[:-1], Effect.DESTRUCTIVE, reason)
+        reading.lose_column(parts[:-1], parts[-1:], reason)
         if not kind:
             reading.warn(
                 "sp_rename without a type was read as renaming a column; if it renames a table of a schema, add its type"
@@ -130,4 +132,7 @@ def geometry(reading: ParseContext, name: str, arguments: Sequence[Sequence[Toke
     if not place:
         reading.widen(f"{reason} of a table that is not known")
     else:
-        reading.touch_table(tuple(NamePart(text, quoted=True) for text in place if text), effect, reason)
+        table = tuple(NamePart(text, quoted=True) for text in place if text)
+        reading.touch_table(table, effect, reason)
+        if effect is Effect.DESTRUCTIVE and behind:
+            reading.lose_column(table, tuple(NamePart(text, quoted=True) for text in texts[-1:]), reason)

@@ -38,7 +38,7 @@ def change_as_data(followed: FollowedChange) -> dict[str, Any]:
     """Return a change as JSON data for the journal."""
     changes = followed.changes
     return {
-        "changes": [[*c.name, c.effect.value, c.source, c.line, c.reason] for c in changes.changes],
+        "changes": [[*c.name, c.effect.value, c.source, c.line, c.reason, list(c.columns)] for c in changes.changes],
         "not_understood": [[n.source, n.line, n.text, n.reason] for n in changes.not_understood],
         "not_refreshed": [[n.node, n.reason] for n in changes.not_refreshed],
         "warnings": list(changes.warnings),
@@ -51,7 +51,15 @@ def change_from_data(data: Mapping[str, Any]) -> FollowedChange:
     return FollowedChange(
         changes=ChangeSet(
             changes=tuple(
-                Change(name=ObjectName(*row[:3]), effect=Effect(row[3]), source=row[4], line=row[5], reason=row[6])
+                Change(
+                    name=ObjectName(*row[:3]),
+                    effect=Effect(row[3]),
+                    source=row[4],
+                    line=row[5],
+                    reason=row[6],
+                    # rows of earlier versions hold no columns
+                    columns=tuple(row[7]) if len(row) > 7 else (),
+                )
                 for row in data["changes"]
             ),
             not_understood=tuple(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.changes.change_set import ChangeSet
     from orchestrator.engine.events import RunEvent
     from orchestrator.engine.outcome import Outcome, Status
-    from orchestrator.errors import LockedError, OmniRefreshError, UsageError
+    from orchestrator.errors import LockedError, OmniRefreshError, RunDetached, UsageError
     from orchestrator.manifest.diagnostics import ManifestError
     from orchestrator.manifest.manifest import Manifest
     from orchestrator.report.report import Report
@@ -58,6 +58,7 @@ _HOMES = {
     "Plan": "orchestrator.app.plan",
     "LockedError": "orchestrator.errors",
     "OmniRefreshError": "orchestrator.errors",
+    "RunDetached": "orchestrator.errors",
     "UsageError": "orchestrator.errors",
     "ManifestError": "orchestrator.manifest.diagnostics",
     "Manifest": "orchestrator.manifest.manifest",
@@ -78,6 +79,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Report",
+    "RunDetached",
     "RunEvent",
     "Status",
     "UsageError",

@@ -46,6 +46,7 @@ T = TypeVar("T")
 Duration = str | float
 Overlap = Literal["fail", "wait", "proceed"]
 RefreshMode = Literal["hard", "soft"]
+Detachment = Literal["stopped", "submitted"]
 PathLike = str | os.PathLike[str]
 
 
@@ -114,6 +115,7 @@ async def run(
     on_overlap: Overlap = "fail",
     report: Sequence[PathLike] = (),
     metrics_file: PathLike | None = None,
+    detach: Detachment | None = None,
     resume: bool = False,
     key: str | None = None,
     simulate: bool = False,
@@ -130,6 +132,9 @@ async def run(
     (default: what the environment or the manifest says), `state_patience` how long the run goes on if it cannot be reached.
     `on_event` receives each event (`orchestrator.engine.events`) at once and must not block. Reports are written only to the
     paths in `report`.
+
+    `detach` is for a run that another process follows to its end with `resume`: "submitted" ends it as soon as every refresh
+    was sent, "stopped" only if it is stopped. If jobs are left then, nothing is reported, and `RunDetached` is raised.
 
     Cancelling the task stops the run like SIGTERM: nothing more is submitted, what is in flight is followed for the grace,
     the report is written and the journal closed, then `asyncio.CancelledError` is raised.
@@ -165,6 +170,7 @@ async def run(
             on_overlap=on_overlap,
             report=report,
             metrics_file=metrics_file,
+            detach=detach,
         ),
         resume=resume,
         key=key,
@@ -188,6 +194,7 @@ async def resume(
     on_overlap: Overlap = "fail",
     report: Sequence[PathLike] | None = None,
     metrics_file: PathLike | None = None,
+    detach: Detachment | None = None,
     state: PathLike | None = None,
     state_patience: Duration | None = None,
     environ: Mapping[str, str] | None = None,
@@ -196,7 +203,8 @@ async def resume(
     """Continue a run that was cut off, and return the report of all of its targets; None if there is nothing to continue.
 
     `run` is the beginning of a run id, or a manifest's path or name; without it the latest run that was started from the
-    working directory. What is left out stays as the run was started. Raises what `run` raises.
+    working directory. What is left out stays as the run was started, but for
+    `detach`. Raises what `run` raises.
     """
     context = _context(environ, on_event, state_patience)
     options = _options(
@@ -210,6 +218,7 @@ async def resume(
         on_overlap=on_overlap,
         report=report,
         metrics_file=metrics_file,
+        detach=detach,
     )
     request = EarlierRunRequest(run=_name(run), options=options, state=_place(state))
     return await _finish_if_any(resume_run(request, context), context)
@@ -514,6 +523,7 @@ def _options(
     on_overlap: Overlap,
     report: Sequence[PathLike] | None,
     metrics_file: PathLike | None,
+    detach: Detachment | None = None,
 ) -> RunOptions:
     stated = {
         "wait": False if no_wait else None,
@@ -522,6 +532,7 @@ def _options(
         "grace_s": _seconds("grace", grace),
         "fail_on_new_issues": True if fail_on_new_issues else None,
         "overlap": on_overlap,
+        "detach": detach,
     }
     return RunOptions(
         settings={name: value for name, value in stated.items() if value is not None},

@@ -5,6 +5,7 @@
     │   ├── UsageErrors         2   several of them at once
     │   └── ManifestError       2   orchestrator.manifest.diagnostics: every fault of a manifest at once
     ├── LockedError             4   another run holds the lock; nothing was sent
+    ├── RunDetached             1   the run left its jobs to `resume`, as it was asked to
     └── CallError               1   orchestrator.omni.errors: one call went wrong; ends one target, never a command
 
 Errors of one package are defined there and derive from these. docs/reference/diagnostics.md lists the codes.
@@ -56,3 +57,11 @@ class LockedError(OmniRefreshError):
 
     def __init__(self, message: str, *, code: str = "run-locked", hint: str = "") -> None:
         super().__init__(message, code=code, hint=hint)
+
+
+class RunDetached(OmniRefreshError):
+    """The run ended before its jobs, as `detach` asked: `resume` with `run_id` follows them. There is no report yet."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} left its jobs", hint="`resume` follows them to their end")
+        self.run_id: Final = run_id

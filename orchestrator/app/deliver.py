@@ -181,6 +181,15 @@ def grow(growing: Sequence[JsonLines], observe: Observer) -> Callable[[Outcome],
     return append
 
 
+def close_growing(growing: Sequence[JsonLines], observe: Observer) -> None:
+    """Close the growing reports of a run that leaves the rest to another one."""
+    for lines in growing:
+        try:
+            lines.close()
+        except ReportError as error:
+            observe(ReportFailed(path=str(lines.path), message=str(error), fatal=False))
+
+
 def write_reports(
     report: Report, paths: Sequence[str], observe: Observer, growing: Sequence[JsonLines] = ()
 ) -> tuple[str, ...]:

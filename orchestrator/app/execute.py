@@ -15,7 +15,7 @@ from typing import Final
 from orchestrator.app.after_run import next_commands as next_commands_of
 from orchestrator.app.after_run import write_metrics
 from orchestrator.app.context import Context
-from orchestrator.app.deliver import append_job_summary, grow, open_growing, write_reports
+from orchestrator.app.deliver import append_job_summary, close_growing, grow, open_growing, write_reports
 from orchestrator.app.instances import earlier_durations, make_ledgers, make_opener, with_rate
 from orchestrator.app.runs import PreparedRun, RunEnd
 from orchestrator.app.state import State
@@ -37,11 +37,12 @@ from orchestrator.engine.outcome import Outcome, Status, known_status
 from orchestrator.engine.recorder import JournalRecorder
 from orchestrator.engine.restore import EarlierResults, is_open
 from orchestrator.engine.run import Run, RunResult
-from orchestrator.engine.run_context import RunContext
-from orchestrator.errors import OmniRefreshError
+from orchestrator.engine.run_context import Detach, RunContext, RunSettings
+from orchestrator.errors import OmniRefreshError, RunDetached
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.steps import Steps
 from orchestrator.manifest.manifest import Manifest
+from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.report.document import make_document
 from orchestrator.report.findings import count_statuses, exit_code
 from orchestrator.report.report import Report, RunFacts, Trigger
@@ -55,7 +56,7 @@ async def execute(
 ) -> RunEnd:
     """Run to the end and write the reports to the paths `reports`.
 
-    Returns how the run ended.
+    Returns how the run ended. Raises `RunDetached` if it left its jobs to `resume`: then nothing is reported yet.
     """
     clock, started_at = context.clock, context.clock.utcnow()
     growing = open_growing(
@@ -119,10 +120,14 @@ async def execute(
                 result = await run.run()
         finally:
             reporting.cancel()
+    broken = result.abort or recorder.broken
+    if result.detached or (broken is None and _is_left(prepared.settings, result)):
+        close_growing(growing, context.observe)
+        raise RunDetached(prepared.record.id)
     report = _make_report(
         prepared,
         result,
-        broken=result.abort or recorder.broken,
+        broken=broken,
         started_at=started_at,
         context=context,
         state=state,
@@ -145,6 +150,12 @@ async def execute(
         )
     )
     return RunEnd(report=report, manifest=prepared.manifest, reports=written, next_commands=report.run.next_commands)
+
+
+def _is_left(settings: RunSettings, result: RunResult) -> bool:
+    """Return whether a run that was stopped leaves what it did not finish to `resume`, without a report."""
+    is_stopped = settings.detach is not Detach.NEVER and result.ended is StopReason.STOPPED
+    return is_stopped and any(map(is_open, result.outcomes))
 
 
 class _Progress:

@@ -36,7 +36,7 @@ from orchestrator.engine.restore import (
     restore_for_retry,
     wanted_by_retry,
 )
-from orchestrator.engine.run_context import Overlap, RunSettings
+from orchestrator.engine.run_context import Detach, Overlap, RunSettings
 from orchestrator.errors import LockedError, OmniRefreshError, UsageError
 from orchestrator.input_file import read_input
 from orchestrator.journal.locks import key_lock, run_lock
@@ -359,7 +359,8 @@ def _prepare_again(
         record=_new_run(record, state, trigger, root=record.root if trigger is Trigger.RESUME else state.run),
         manifest=manifest,
         selected=tuple(entries[index] for index in orders.selected),
-        settings=from_data(RunSettings, {**orders.settings, **options.settings}),
+        # a run that was detached is followed to its end, unless this process is asked to detach, too
+        settings=from_data(RunSettings, {**orders.settings, "detach": Detach.NEVER.value, **options.settings}),
         reports=orders.reports if options.report is None else report_paths(options.report, default=""),
         named=bool(options.report) or orders.named,
         rate=options.rate if options.rate is not None else orders.rate,

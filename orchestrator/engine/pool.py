@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ from orchestrator.engine.outcome import Failure, Outcome, Status
 from orchestrator.engine.refresh import LaneContext, RefreshWorker
 from orchestrator.engine.refresh_state import Phase, RefreshResult, RefreshState
 from orchestrator.engine.restore import ActiveRefresh
-from orchestrator.engine.run_context import RunContext
+from orchestrator.engine.run_context import Detach, RunContext
 from orchestrator.engine.verification import NOT_READ_BACK, Settled, Verification, is_verified, unverified
 from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.records import CallStatus
@@ -29,6 +30,8 @@ from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.quota.time_left import LaneLeft
 
 T = TypeVar("T")
+
+_LOOK_EVERY_S = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -85,9 +88,14 @@ class Pool:
         self._lanes = [self._lane_work(lane, active) for lane in plan.lanes]
         self._tasks: set[asyncio.Task[Any]] = set()
         self.abort: OmniRefreshError | None = None
+        self.detached = False
 
     async def run(self) -> tuple[Outcome, ...]:
-        """Run every lane to its end; return one outcome for each target, in manifest order."""
+        """Run every lane to its end; return one outcome for each target, in manifest order.
+
+        A pool that was `detached` has none for the targets whose jobs it leaves.
+        """
+        look_every_s = _LOOK_EVERY_S if self._settings.detach is Detach.SUBMITTED else None
         if self._settings.max_failures is not None and self._failed >= self._settings.max_failures:
             self.end_submits(StopReason.FAIL_FAST)
         for work in self._lanes:
@@ -96,7 +104,9 @@ class Pool:
             self.cut(self._cut_by)
         while self._tasks:
             # verifications run beside their lanes, in tasks that start meanwhile
-            await asyncio.wait(set(self._tasks))
+            await asyncio.wait(set(self._tasks), timeout=look_every_s)
+            if look_every_s is not None and self._only_jobs_left():
+                await self._detach()
         return tuple(self._outcomes[index] for index in sorted(self._outcomes))
 
     def end_submits(self, reason: StopReason) -> None:
@@ -112,6 +122,34 @@ class Pool:
         self._cut_by = self._cut_by or reason
         for task in self._tasks:
             task.cancel()
+
+    def _only_jobs_left(self) -> bool:
+        """Return whether all that is left to do is to follow jobs, which another process can do from the journal."""
+        if self._cut_by is not None or self.abort is not None:
+            return False
+        left = [work for work in self._lanes if work.pending]
+        return len(left) == len(self._tasks) > 0 and all(map(self._follows_last, left))
+
+    @staticmethod
+    def _follows_last(work: _LaneWork) -> bool:
+        """Return whether a lane follows its last job, and needs nothing for it that only this process knows."""
+        state = work.state
+        return (
+            state is not None
+            and state.phase is Phase.FOLLOWING
+            and state.part == len(state.refresh.requests) - 1
+            and len(state.refresh.served) == len(work.pending)
+            and not state.issues_before
+            and not (state.continued is not None and state.continued.again)
+        )
+
+    async def _detach(self) -> None:
+        """Leave the jobs that run to another process, if the journal has all of them."""
+        with suppress(OmniRefreshError):
+            await self._context.recorder.kept()
+            self.detached = self._only_jobs_left()
+        if self.detached:
+            self.cut(StopReason.STOPPED)
 
     def remaining_lanes(self) -> dict[str, tuple[LaneLeft, ...]]:
         """Return what is left to do by instance, for an estimate of the time left."""
@@ -242,7 +280,10 @@ class Pool:
         """A lane has ended, in whatever way: settle what it left open from what is known, without any await."""
         error = None if task.cancelled() else task.exception()
         state = work.state
-        if task.cancelled() or isinstance(error, OmniRefreshError):
+        if task.cancelled() and self.detached:
+            # its targets have no outcome: the journal knows their job, and `resume` follows it
+            pass
+        elif task.cancelled() or isinstance(error, OmniRefreshError):
             reason = StopReason.STOPPED if error is not None else self._cut_by or StopReason.STOPPED
             if state is not None:
                 self._settle(work, state, cut_off(state, reason))

@@ -34,7 +34,7 @@ class RunResult:
     """How a run ended. `outcomes` hold every selected entry, in manifest order.
 
     `ended` is why nothing more was submitted before all was. `holds` is how often each instance paused a key. `abort` is the
-    error that aborted the run, for example a journal failure.
+    error that aborted the run, for example a journal failure. If it was `detached`, targets whose jobs are left have no outcome.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -47,6 +47,7 @@ class RunResult:
     budget: tuple[BudgetSample, ...] = ()
     ended: StopReason | None = None
     abort: OmniRefreshError | None = None
+    detached: bool = False
 
 
 class Run:
@@ -135,6 +136,7 @@ class Run:
             budget=sampler.samples,
             ended=self._ended,
             abort=pool.abort,
+            detached=pool.detached,
         )
 
     def time_left_s(self) -> float | None:

@@ -30,6 +30,14 @@ class Overlap(StrEnum):
     PROCEED = "proceed"
 
 
+class Detach(StrEnum):
+    """When a run ends before its jobs have ended, without a report, so that `resume` follows them in another process."""
+
+    NEVER = "never"
+    STOPPED = "stopped"
+    SUBMITTED = "submitted"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
     """How a run is to go, as far as the manifest does not say it.
@@ -37,7 +45,8 @@ class RunSettings:
     `wait` False submits only. `max_failures` stops submitting after so many targets that did not succeed. `deadline_s`
     limits the whole run; `grace_s` is how long jobs are still followed after a stop was requested. Both are in seconds.
     `fail_on_new_issues` counts a validation error that a refresh introduced as a failure, in the exit code alone.
-    `overlap` decides how long a lane waits for a job that an earlier run left.
+    `overlap` decides how long a lane waits for a job that an earlier run left. `detach` leaves the jobs to `resume` if the run
+    is stopped, or also as soon as every refresh was sent.
     """
 
     wait: bool = True
@@ -46,6 +55,7 @@ class RunSettings:
     grace_s: float = 3.0
     fail_on_new_issues: bool = False
     overlap: Overlap = Overlap.FAIL
+    detach: Detach = Detach.NEVER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ EXAMPLES = [block for block in blocks("python") if block.page == PAGE]
 def test_the_page_names_every_public_name() -> None:
     """The first columns of the page's tables, and `__version__`, are exactly `orchestrator.__all__`."""
     cells = re.findall(r"^\| `(?:await )?(\w+)", read_page(PAGE), re.MULTILINE)
-    arguments = {"state", "environ", "on_event", "key"}
+    arguments = {"state", "environ", "on_event", "key", "detach"}
     assert sorted({*cells, "__version__"} - arguments) == sorted(orchestrator.__all__)
 
 

@@ -32,6 +32,11 @@ class OmniRefreshError(Exception):
         self.code: Final = code
         self.hint: Final = hint
 
+    @property
+    def errors(self) -> tuple[OmniRefreshError, ...]:
+        """The errors that this one holds: itself, or several that were found together."""
+        return (self,)
+
 
 class UsageError(OmniRefreshError):
     """The command line, the manifest or a setting is wrong; nothing was sent."""
@@ -41,13 +46,29 @@ class UsageError(OmniRefreshError):
     def __init__(self, message: str, *, code: str = "invalid-usage", hint: str = "") -> None:
         super().__init__(message, code=code, hint=hint)
 
+    @property
+    def errors(self) -> tuple[UsageError, ...]:
+        """This error; `UsageErrors` has several."""
+        return (self,)
+
 
 class UsageErrors(UsageError):
     """Several things are wrong at once. The text has one line for each; `code` is that of the first."""
 
     def __init__(self, errors: Iterable[UsageError]) -> None:
-        self.errors: Final = tuple(errors)
-        super().__init__("\n".join(str(error) for error in self.errors), code=self.errors[0].code)
+        self._errors: Final = tuple(errors)
+        super().__init__("\n".join(map(str, self._errors)), code=self._errors[0].code)
+
+    @property
+    def errors(self) -> tuple[UsageError, ...]:
+        """The errors that were found together."""
+        return self._errors
+
+
+def together(errors: Iterable[UsageError]) -> UsageError:
+    """Return one error that holds all of `errors`, each once: the only one, or `UsageErrors`."""
+    different = tuple({str(one): one for error in errors for one in error.errors}.values())
+    return different[0] if len(different) == 1 else UsageErrors(different)
 
 
 class LockedError(OmniRefreshError):

@@ -18,6 +18,7 @@ from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.reader import read_sql
 from orchestrator.changes.session import open_session
+from orchestrator.errors import UsageError, together
 from orchestrator.input_file import read_input
 
 STDIN: Final = "<stdin>"
@@ -107,16 +108,22 @@ def _texts(
 def _sources(
     paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarnings
 ) -> Iterator[Path | None]:
-    """Return the files that are meant, in order; None is standard input."""
-    for path in paths:
-        if path == "-":
-            yield None
-        elif path.startswith("@") and not Path(path).exists():
-            yield from _listed(path[1:], stdin, notices)
-        else:
-            yield from _files(path, notices)
-    for each in lists:
-        yield from _listed(each, stdin, notices)
+    """Return the files that are meant, in order; None is standard input. Raises an error for all that do not exist."""
+    errors: list[UsageError] = []
+    for path, is_list in (*((path, False) for path in paths), *((path, True) for path in lists)):
+        try:
+            if is_list:
+                yield from _listed(path, stdin, notices)
+            elif path == "-":
+                yield None
+            elif path.startswith("@") and not Path(path).exists():
+                yield from _listed(path[1:], stdin, notices)
+            else:
+                yield from _files(path, notices)
+        except UsageError as error:
+            errors.append(error)
+    if errors:
+        raise together(errors)
 
 
 def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) -> list[Path]:
@@ -126,14 +133,19 @@ def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) ->
     is_nul = b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = os.fsdecode(data) if is_nul else decode(data, shown, notices)
     files: list[Path] = []
+    errors: list[UsageError] = []
     for number, line in enumerate(text.split("\0") if is_nul else text.splitlines(), start=1):
         name = line if is_nul else line.strip()
         if not name:
             continue
         file = Path(name)
         if not file.exists():
-            raise ChangesError(f"no such file or folder: {name}", source=shown, line=0 if is_nul else number)
+            line_number = 0 if is_nul else number
+            errors.append(ChangesError(f"no such file or folder: {name}", source=shown, line=line_number))
+            continue
         files += _folder(file, notices) if file.is_dir() else [file]
+    if errors:
+        raise together(errors)
     if not files:
         notices.add("a list names no file, so nothing was read from it", shown)
     return files

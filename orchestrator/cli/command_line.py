@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import click
+
+from orchestrator.cli.errors import CommandLineErrors
+from orchestrator.errors import UsageError, together
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,7 +21,35 @@ _MANUAL: Final = "Manual: man omni-refresh, or docs/README.md of the sources."
 _SHORT_FLAGS: Final = re.compile("-[qv]+")
 
 
-class SectionedOption(click.Option):
+_ERRORS: Final = "omni-refresh.errors"
+
+
+class _Collected(click.Parameter):
+    """A parameter of a `SectionedCommand`: an error in its value does not hide those of the others."""
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """Process the value. An error is kept for the command, and the parameter then has no value."""
+        try:
+            return super().handle_parse_result(ctx, opts, args)
+        except (click.UsageError, UsageError) as error:
+            if _ERRORS not in ctx.meta:
+                raise
+            ctx.meta[_ERRORS].append(error)
+            ctx.params[self.name or ""] = () if getattr(self, "multiple", False) else None
+            return None, args
+
+
+class SectionedArgument(_Collected, click.Argument):
+    """An argument of a `SectionedCommand`."""
+
+
+argument = partial(click.argument, cls=SectionedArgument)
+"""Declares an argument of a `SectionedCommand`."""
+
+
+class SectionedOption(_Collected, click.Option):
     """An option that stands in a section of `--help`."""
 
     section: str | None = None
@@ -31,23 +64,64 @@ def in_section(title: str, command: F) -> F:
 
 
 class SectionedCommand(click.Command):
-    """A command whose help has its options in sections, and its examples."""
+    """A command whose help has its options in sections, and its examples. It reports all errors of its command line at once,
+    with those of the files that the command line names.
+    """
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.examples = tuple(examples)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments. For a completion, the option whose value is completed does not hide the others."""
+        """Parse the arguments. Raises `CommandLineErrors` with everything that is wrong.
+
+        For a completion, the option whose value is completed does not hide the others.
+        """
         waiting = {
             name
             for param in self.params
             if isinstance(param, click.Option) and not param.is_flag
             for name in param.opts
         }
-        if ctx.resilient_parsing and args and args[-1] in waiting:
-            args = args[:-1]
-        return super().parse_args(ctx, args)
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args[:-1] if args and args[-1] in waiting else args)
+        errors: list[click.UsageError | UsageError] = []
+        args = self._known_options(ctx, args, errors)
+        is_unsure = any(isinstance(error, click.NoSuchOption) for error in errors)
+        ctx.meta[_ERRORS] = found = []
+        rest: list[str] = []
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.UsageError as error:
+            found.append(error)
+        finally:
+            del ctx.meta[_ERRORS]
+        # what an unknown option leaves may be its value: arguments that are missing or too many mean nothing then
+        errors += [error for error in found if not is_unsure or _is_about_a_value(error)]
+        if errors:
+            raise CommandLineErrors(ctx, errors, _errors_of_files(ctx))
+        return rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. If its command line is wrong, raises with everything else that is wrong with it."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            raise together([error, *_errors_of_files(ctx, beside=error)]) from None
+
+    def _known_options(
+        self, ctx: click.Context, args: list[str], errors: list[click.UsageError | UsageError]
+    ) -> list[str]:
+        """Return the arguments without the options that the parser refuses; its errors are added to `errors`."""
+        rest = list(args)
+        while True:
+            try:
+                self.make_parser(ctx).parse_args(args=list(rest))
+            except (click.NoSuchOption, click.BadOptionUsage) as error:
+                errors.append(error)
+                rest = _without_option(rest, error)
+            else:
+                return rest
 
     def sections(self, ctx: click.Context) -> dict[str, list[click.Parameter]]:
         """Return the options by section: the command's own first, the log and help last."""
@@ -70,6 +144,34 @@ class SectionedCommand(click.Command):
         """Write the examples and where to read on."""
         del ctx
         write_examples(formatter, self.examples)
+
+
+def _is_about_a_value(error: click.UsageError | UsageError) -> bool:
+    return isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter)
+
+
+def _without_option(args: Sequence[str], error: click.NoSuchOption | click.BadOptionUsage) -> list[str]:
+    """Return the arguments without the option that an error names. What may be an unknown option's value goes with it,
+    unless it is a file.
+    """
+    name = error.option_name
+    for position, word in enumerate(args):
+        is_long = word.partition("=")[0] == name
+        if not is_long and not (word.startswith("-") and not word.startswith("--") and name[-1] in word[1:]):
+            continue
+        before, after = list(args[:position]), list(args[position + 1 :])
+        if not is_long:
+            left = word.replace(name[-1], "", 1)
+            return [*before, *([left] if left != "-" else []), *after]
+        is_value = isinstance(error, click.NoSuchOption) and "=" not in word and after and not after[0].startswith("-")
+        return [*before, *(after[1:] if is_value and not os.path.lexists(after[0]) else after)]
+    raise error
+
+
+def _errors_of_files(ctx: click.Context, *, beside: UsageError | None = None) -> list[UsageError]:
+    from orchestrator.cli.command_setup import find_errors
+
+    return find_errors(ctx, beside=beside)
 
 
 def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from orchestrator.app.context import Context
-from orchestrator.app.overrides import Overrides
+from orchestrator.app.overrides import Overrides, check_modes, one_off_manifest, override
 from orchestrator.app.requests import ChangeRequest, RunOptions
 from orchestrator.cli.console import Console, open_console, open_log_file
 from orchestrator.cli.log_observer import LogObserver
@@ -85,7 +86,6 @@ def quiet_context() -> Context:
 
 def read_manifest(options: Mapping[str, Any], *, with_keys: bool = True) -> Manifest:
     """Return the manifest that the command line names, or the one that stands for --model. Raises `UsageError`."""
-    from orchestrator.app.overrides import one_off_manifest
     from orchestrator.manifest.load import load_manifest
 
     path = options["manifest"]
@@ -107,6 +107,53 @@ def read_manifest(options: Mapping[str, Any], *, with_keys: bool = True) -> Mani
         base_url=options["base_url"],
         with_keys=with_keys,
     )
+
+
+def find_errors(ctx: click.Context, *, beside: UsageError | None = None) -> list[UsageError]:
+    """Return what is wrong with the manifest, the selection, the change and the report paths that a command line names.
+
+    It may be wrong itself: what it names is then incomplete. If `beside` has errors of the manifest, they are
+    complete, and are not returned again. Reads neither keys nor standard input.
+    """
+    from orchestrator.app.deliver import check_reports
+    from orchestrator.app.read_change import read_change
+    from orchestrator.manifest.diagnostics import ManifestError
+    from orchestrator.manifest.load import load_manifest
+    from orchestrator.planning.selection import select_some
+    from orchestrator.report.files import check_writable
+
+    options, context = ctx.params, quiet_context()
+    found: list[UsageError] = []
+
+    @contextmanager
+    def collected() -> Iterator[None]:
+        try:
+            yield
+        except UsageError as error:
+            found.append(error)
+
+    names_manifest = any(param.name == "manifest" and isinstance(param, click.Argument) for param in ctx.command.params)
+    is_known = beside is not None and any(isinstance(error, ManifestError) for error in beside.errors)
+    if names_manifest and options.get("manifest") is not None:
+        with collected():
+            manifest = load_manifest(options["manifest"], environ=os.environ, with_keys=False)
+            if "mode" in options:
+                manifest = override(manifest, read_overrides(options))
+            if "select" in options:
+                selection = (options["select"], options["exclude"])
+                check_modes(select_some(manifest, *selection, allow_empty=bool(options["allow_empty"])))
+    if "ddl" in options:
+        with collected():
+            change = read_change_request(options)
+            if "-" not in (*change.ddl, *change.ddl_list, *change.changed):
+                read_change(change, context)
+    for path in options.get("report") or ():
+        with collected():
+            check_reports([path], context.observe, named=True)
+    for path in filter(None, (options.get("sarif"), options.get("metrics_file"))):
+        with collected():
+            check_writable(path)
+    return [error for error in found if not (is_known and isinstance(error, ManifestError))]
 
 
 def read_overrides(options: Mapping[str, Any]) -> Overrides:

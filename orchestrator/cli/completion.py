@@ -16,7 +16,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from orchestrator.cli.command_line import program_command
+from orchestrator.cli.command_line import argument, program_command
 
 _VARIABLE: Final = "_OMNI_REFRESH_COMPLETE"
 _QUOTED: Final = re.compile(r"([^\w@%+=:,./^{}-])")
@@ -80,7 +80,7 @@ SHELLS: Final[dict[str, type[ShellComplete]]] = {"bash": _Bash, "zsh": ZshComple
     "omni-refresh completion zsh > ~/.zfunc/_omni-refresh",
     "omni-refresh completion fish > ~/.config/fish/completions/omni-refresh.fish",
 )
-@click.argument("shell", type=click.Choice(list(SHELLS)))
+@argument("shell", type=click.Choice(list(SHELLS)))
 def command(shell: str) -> int:
     """Print the script that makes a shell complete `omni-refresh`.
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import click
-
-from orchestrator.cli.command_line import program_command
+from orchestrator.cli.command_line import argument, program_command
 from orchestrator.cli.options import PATH, log_options, option
 
 
 @program_command("doctor", "omni-refresh doctor", "omni-refresh doctor nightly.yaml")
-@click.argument("manifest", metavar="[MANIFEST]", type=PATH, required=False)
+@argument("manifest", metavar="[MANIFEST]", type=PATH, required=False)
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @log_options
 def command(*, manifest: str | None, as_json: bool, **log: Any) -> int:

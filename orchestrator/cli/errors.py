@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from orchestrator.errors import OmniRefreshError, UsageErrors
+from orchestrator.errors import OmniRefreshError, UsageError, UsageErrors, together
 from orchestrator.text import clean
 
 if TYPE_CHECKING:
@@ -36,11 +36,40 @@ _MAX_TEXT: Final = 7_500
 _BOLD, _RED, _YELLOW, _BLUE, _END = "\x1b[1m", "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[0m"
 
 
+class CommandLineErrors(UsageErrors):
+    """Everything that is wrong with a command line: the parser's errors, then those of the files that it names.
+
+    `usage` is the command's synopsis.
+    """
+
+    def __init__(
+        self,
+        ctx: click.Context | None,
+        errors: Sequence[click.ClickException | UsageError],
+        others: Sequence[UsageError] = (),
+    ) -> None:
+        described = [_described(error) if isinstance(error, click.ClickException) else error for error in errors]
+        if not any(error.hint for error in described):
+            last = described[-1]
+            path = "omni-refresh" if ctx is None else ctx.command_path
+            described[-1] = UsageError(last.message, code=last.code, hint=f"see `{path} --help`")
+        super().__init__(together([*described, *others]).errors)
+        self.usage: Final = "" if ctx is None else ctx.get_usage()
+
+
 def print_error(error: OmniRefreshError | click.ClickException) -> None:
     """Print an error that ends the command."""
     color = _is_colored()
-    for one in error.errors if isinstance(error, UsageErrors) else (error,):
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        # its message is the whole help
+        click.echo(error.format_message(), err=True)
+        return
+    if isinstance(error, click.ClickException):
+        error = CommandLineErrors(getattr(error, "ctx", None), [error])
+    for one in error.errors:
         click.echo("\n".join(_render(one, color=color)), err=True, color=color)
+    if isinstance(error, CommandLineErrors) and error.usage:
+        click.echo(error.usage, err=True)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         _annotate(error)
 
@@ -87,11 +116,9 @@ def _paint(text: str, paint: str, *, color: bool) -> str:
     return f"{paint}{text}{_END}" if color else text
 
 
-def _render(error: OmniRefreshError | click.ClickException, *, color: bool) -> list[str]:
+def _render(error: OmniRefreshError, *, color: bool) -> list[str]:
     from orchestrator.manifest.diagnostics import MAX_SHOWN, ManifestError
 
-    if isinstance(error, click.ClickException):
-        return _render_click(error, color=color)
     if isinstance(error, ManifestError):
         found = [(f"{d.path}:{d.place.line}:{d.place.column}", d) for d in error.diagnostics[:MAX_SHOWN]]
         lines = [
@@ -125,38 +152,24 @@ def _render(error: OmniRefreshError | click.ClickException, *, color: bool) -> l
     return [*render_finding("", severity="error", code=error.code, message=error.message, hint=error.hint, color=color)]
 
 
-def _render_click(error: click.ClickException, *, color: bool) -> list[str]:
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        # its message is the whole help
-        return error.format_message().splitlines()
-    context = getattr(error, "ctx", None)
-    code, hint = _code_and_hint(error)
-    if not hint:
-        hint = f"see `{context.command_path if context is not None else 'omni-refresh'} --help`"
-    # click adds the near options to its own text
-    message = (error.message if isinstance(error, click.NoSuchOption) else error.format_message()).rstrip(".")
-    lines = render_finding(
-        "", severity="error", code=code, message=message[:1].lower() + message[1:], hint=hint, color=color
-    )
-    return [*lines, *([context.get_usage()] if context is not None else [])]
-
-
-def _code_and_hint(error: click.ClickException) -> tuple[str, str]:
-    """The code of one of click's errors, and the hint that click has for it."""
+def _described(error: click.ClickException) -> UsageError:
+    """Return one of click's errors with its code and the hint that click has for it."""
     code = next((code for kind, code in CLICK_CODES.items() if isinstance(error, kind)), "invalid-usage")
     if "unexpected extra argument" in error.message:
         code = UNEXPECTED_ARGUMENT
     near = error.possibilities or () if isinstance(error, click.NoSuchOption) else ()
-    return code, f"did you mean {' or '.join(sorted(near)[:3])}?" if near else ""
+    hint = f"did you mean {' or '.join(near[:2])}?" if near else ""
+    # click adds the near options to its own text
+    message = (error.message if isinstance(error, click.NoSuchOption) else error.format_message()).rstrip(".")
+    return UsageError(message[:1].lower() + message[1:], code=code, hint=hint)
 
 
-def _annotate(error: OmniRefreshError | click.ClickException) -> None:
+def _annotate(error: OmniRefreshError) -> None:
     """Mark the lines of a wrong manifest in GitHub Actions."""
     from orchestrator.cli.ci_log import MOST_ANNOTATIONS, annotation
     from orchestrator.manifest.diagnostics import ManifestError
 
-    errors = error.errors if isinstance(error, UsageErrors) else (error,)
-    found = [d for one in errors if isinstance(one, ManifestError) for d in one.diagnostics]
+    found = [d for one in error.errors if isinstance(one, ManifestError) for d in one.diagnostics]
     for d in found[:MOST_ANNOTATIONS]:
         words = f"{d.message}\n{d.hint}" if d.hint else d.message
         file = os.path.relpath(d.path, os.environ.get("GITHUB_WORKSPACE") or None)

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from orchestrator.cli.command_line import HELP_SECTION, SectionedOption, in_section
+from orchestrator.cli.command_line import HELP_SECTION, SectionedOption, argument, in_section
 from orchestrator.cli.suggestions import suggest_files, suggest_runs, suggest_selectors
+from orchestrator.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -96,12 +97,12 @@ def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
 
 def manifest_argument(command: F) -> F:
     """The manifest's path."""
-    return click.argument("manifest", metavar="MANIFEST", type=PATH)(command)
+    return argument("manifest", metavar="MANIFEST", type=PATH)(command)
 
 
 def target_options(command: F) -> F:
     """The manifest's path, or --model, --schema, --table and --branch instead of it."""
-    command = click.argument("manifest", metavar="[MANIFEST]", type=PATH, required=False, callback=_or_model)(command)
+    command = argument("manifest", metavar="[MANIFEST]", type=PATH, required=False, callback=_or_model)(command)
     for decorate in (
         _only_typed("--branch", metavar="NAME", help="With --model: refresh this branch."),
         _only_typed(
@@ -127,9 +128,13 @@ def target_options(command: F) -> F:
 def _or_model(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     del param
     if value is not None and ctx.params.get("models"):
-        raise click.UsageError("give a manifest or --model, not both: --select picks models of a manifest", ctx)
+        raise UsageError(
+            "a manifest and --model are both given",
+            code="option-conflict",
+            hint="give one of them; --select picks models of a manifest",
+        )
     if value is None and not ctx.params.get("models") and not ctx.resilient_parsing:
-        raise click.UsageError("name a manifest, or a model with --model NAME", ctx)
+        raise UsageError("no manifest is named", code="missing-argument", hint="name one, or a model with --model NAME")
     return value
 
 
@@ -206,9 +211,7 @@ def state_options(command: F) -> F:
 
 def run_or_manifest_argument(command: F) -> F:
     """The earlier run: its id, or the manifest whose latest run is meant."""
-    return click.argument("run", metavar="[RUN_ID|MANIFEST]", type=PATH, required=False, shell_complete=suggest_runs)(
-        command
-    )
+    return argument("run", metavar="[RUN_ID|MANIFEST]", type=PATH, required=False, shell_complete=suggest_runs)(command)
 
 
 def report_options(command: F) -> F:
@@ -254,7 +257,7 @@ def simulate_options(command: F) -> F:
 def _with_simulate(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     del param
     if value is not None and not ctx.params.get("simulate"):
-        raise click.UsageError("--scenario needs --simulate; without it, this would be a real run", ctx)
+        raise UsageError("--scenario needs --simulate: without it, this would be a real run", code="missing-option")
     return value
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import click
 
-from orchestrator.cli.command_line import program_command
+from orchestrator.cli.command_line import argument, program_command
 
 
 @program_command("schema", "omni-refresh schema manifest > manifest.schema.json")
-@click.argument("what", type=click.Choice(["manifest", "report", "scenario"]))
+@argument("what", type=click.Choice(["manifest", "report", "scenario"]))
 def command(what: str) -> int:
     """Print a JSON Schema: of the manifest, the report, or a simulator's scenario."""
     click.echo(json.dumps(_schema(what), indent=2, ensure_ascii=False))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.command_line import program_command
+from orchestrator.cli.command_line import argument, program_command
 from orchestrator.cli.options import PATH, option
 
 
 @program_command("simulate", "omni-refresh simulate --port 8080")
-@click.argument("scenario", type=PATH, required=False)
+@argument("scenario", type=PATH, required=False)
 @option(
     "--port",
     type=click.IntRange(0, 65535),

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.command_line import SectionedCommand
 from orchestrator.cli.errors import say
 from orchestrator.cli.options import log_options, option, state_options
 
@@ -24,7 +25,7 @@ def command() -> None:
     """
 
 
-@command.command("init", short_help="Make the state in a PostgreSQL database, or migrate it.")
+@command.command("init", cls=SectionedCommand, short_help="Make the state in a PostgreSQL database, or migrate it.")
 @state_options
 @log_options
 def init(**options: Any) -> int:
@@ -41,7 +42,7 @@ def init(**options: Any) -> int:
     return 0
 
 
-@command.command("check", short_help="Check whether the state can be used.")
+@command.command("check", cls=SectionedCommand, short_help="Check whether the state can be used.")
 @state_options
 @log_options
 def check(**options: Any) -> int:
@@ -55,7 +56,7 @@ def check(**options: Any) -> int:
     return 0 if found.is_usable else 2
 
 
-@command.command("prune", short_help="Delete old runs.")
+@command.command("prune", cls=SectionedCommand, short_help="Delete old runs.")
 @option("--keep-days", type=click.IntRange(0, 1_000_000), default=180, help="Keep the runs of the last N days. [180]")
 @option("--keep-runs", type=click.IntRange(0, 1_000_000), default=500, help="Keep the latest N runs. [500]")
 @state_options
@@ -73,7 +74,7 @@ def prune(*, keep_days: int, keep_runs: int, **options: Any) -> int:
     return 0
 
 
-@command.command("reset", short_help="Move a damaged state folder's contents aside, as a whole.")
+@command.command("reset", cls=SectionedCommand, short_help="Move a damaged state folder's contents aside, as a whole.")
 def reset() -> int:
     """Move a damaged state folder's contents aside, so that the next run starts without state.
 

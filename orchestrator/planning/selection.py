@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 from collections.abc import Callable, Sequence
 
-from orchestrator.errors import UsageError, UsageErrors
+from orchestrator.errors import UsageError, together
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.planning.inventory import is_id
 
@@ -26,7 +26,7 @@ def select(manifest: Manifest, include: Sequence[str] = (), exclude: Sequence[st
     wanted = [_expression(manifest, text, errors) for text in include]
     unwanted = [_expression(manifest, text, errors) for text in exclude]
     if errors:
-        raise errors[0] if len(errors) == 1 else UsageErrors(errors)
+        raise together(errors)
     return tuple(
         e for e in manifest.entries if (not wanted or any(w(e) for w in wanted)) and not any(u(e) for u in unwanted)
     )

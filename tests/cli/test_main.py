@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.cli.main import COMMANDS, main
 from orchestrator.errors import LockedError, OmniRefreshError, UsageError
-from tests.cli.commands import KEY, call
+from tests.cli.commands import KEY, call, write_manifest
 
 
 def test_help_lists_every_command(capfd: Any) -> None:
@@ -58,13 +59,76 @@ def test_version(capfd: Any) -> None:
         (["check", "."], "folder"),
     ],
 )
-def test_a_wrong_command_line_is_exit_2(args: list[str], words: str, capfd: Any) -> None:
+def test_a_wrong_command_line_is_exit_2(args: list[str], words: str, tmp_path: Path, capfd: Any) -> None:
     """What is wrong stands on stderr in a few lines without a traceback; stdout stays empty."""
+    write_manifest(tmp_path)
     done = call(capfd, *args)
     assert (done.code, done.out) == (2, "")
     assert words in done.err
     assert "Traceback" not in done.err
     assert done.err.count("\n") <= 4
+
+
+WRONG_MANIFEST = """\
+models:
+  - model: Sales
+    hard_refesh: true
+  - model: Finance
+    timeout: soon
+"""
+
+
+def test_all_faults_of_a_command_line_and_its_files_are_reported_together(tmp_path: Path, capfd: Any) -> None:
+    """Unknown options, bad values, each fault of the manifest, each missing file and each report path: one error each."""
+    (tmp_path / "m.yaml").write_text(WRONG_MANIFEST, encoding="utf-8")
+    done = call(
+        capfd, "run", "m.yaml", "--frobnicate", "3", "--workers", "0", "--deadline", "soon", "--ddl", "one.sql",
+        "--ddl", "two.sql", "-o", "r.pdf", "-o", "nowhere/r.json",
+    )  # fmt: skip
+    assert (done.code, done.out) == (2, "")
+    found = [line for line in done.err.splitlines() if "error[" in line]
+    codes = [line.partition("error[")[2].partition("]")[0] for line in found]
+    assert codes == [
+        *("unknown-option", "invalid-value", "invalid-value", "unknown-key", "invalid-duration"),
+        *("unreadable-change", "unreadable-change", "unknown-format", "unwritable-output"),
+    ]
+    assert [line for line in found if line.startswith("m.yaml:")] == found[3:5]
+    assert "  |     ^^^^^^^^^^^\n" in done.err
+    assert done.err.count("Usage: ") == 1
+
+
+def test_the_faults_behind_the_first_one_are_reported_too(
+    tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A correct command line with a wrong key, selection and migration: all three errors, the key's once."""
+    monkeypatch.delenv("OMNI_API_TOKEN", raising=False)
+    write_manifest(tmp_path)
+    done = call(capfd, "run", "m.yaml", "-s", "nowhere", "--ddl", "gone.sql")
+    assert done.code == 2
+    codes = [line.partition("error[")[2].partition("]")[0] for line in done.err.splitlines() if "error[" in line]
+    assert codes == ["unset-variable", "unknown-selection", "unreadable-change"]
+
+
+@pytest.mark.parametrize(
+    "words, codes",
+    [
+        (["--modle", "Sales"], ["unknown-option"]),
+        (["--frobnicate", "3", "m.yaml"], ["unknown-option"]),
+        (["--frobnicate", "m.yaml"], ["unknown-option"]),
+        (["m.yaml", "-qzy"], ["unknown-option", "unknown-option"]),
+        (["m.yaml", "--quiet=yes", "--scenario", "s.yaml"], ["missing-value", "missing-option"]),
+        (["m.yaml", "--timeout"], ["missing-value"]),
+        (["m.yaml", "more", "--frobnicate"], ["unknown-option"]),
+    ],
+)
+def test_an_unknown_option_causes_no_other_error(
+    words: list[str], codes: list[str], tmp_path: Path, capfd: Any
+) -> None:
+    """What may be the value of an unknown option is neither a missing manifest nor an unexpected argument."""
+    write_manifest(tmp_path)
+    done = call(capfd, "run", *words)
+    found = [line.partition("error[")[2].partition("]")[0] for line in done.err.splitlines() if "error[" in line]
+    assert (done.code, found) == (2, codes)
 
 
 def test_hostile_words_do_no_harm(capfd: Any) -> None:

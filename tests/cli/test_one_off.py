@@ -85,8 +85,8 @@ def test_advice_keeps_the_overrides(manifest: str, instance: str, tmp_path: Path
 @pytest.mark.parametrize(
     "args, words",
     [
-        (["m.yaml", "--model", "x"], "not both"),
-        ([], "name a manifest"),
+        (["m.yaml", "--model", "x"], "option-conflict"),
+        ([], "missing-argument"),
         (["m.yaml", "--schema", "s"], "--schema belongs to --model"),
         (["m.yaml", "--branch", "b"], "--branch belongs to --model"),
         (["m.yaml", "--base-url", "ftp://x"], "--base-url "),

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from orchestrator import __version__
+from orchestrator.errors import UsageError
 from tests.house.tree import ROOT, files, modules
 
 PROGRAM = "omni-refresh"
@@ -113,6 +114,8 @@ def _parse(command: click.Command, words: list[str], parent: click.Context | Non
         return None
     except click.UsageError as error:
         return error.format_message()
+    except UsageError as error:
+        return str(error)
     if not isinstance(command, click.Group):
         return None
     name = next((word for word in words if word in command.list_commands(context)), None)

@@ -563,9 +563,7 @@ async def _finish(work: Awaitable[RunEnd], context: Context) -> Report:
 
     async def main() -> Report:
         end = await work
-        await send_notifications(
-            end.report, end.manifest, context, reports=end.reports, next_commands=end.next_commands
-        )
+        await send_notifications(end.report, end.manifest, context, reports=end.reports)
         return end.report
 
     task, cancelled = asyncio.ensure_future(main()), False

@@ -8,8 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from orchestrator.app.choose_run import working_directory
 from orchestrator.app.context import USER_AGENT, Context
-from orchestrator.app.overrides import NO_OVERRIDES, ONE_OFF, Overrides
+from orchestrator.app.overrides import ONE_OFF
+from orchestrator.app.requests import AS_THE_MANIFEST_SAYS, StatedRequest
+from orchestrator.app.state import HERE, StateOption
 from orchestrator.engine.events import NotificationFailed, Observer, ReportFailed, ReportWritten
 from orchestrator.engine.failure import is_misconfigured
 from orchestrator.engine.outcome import Outcome
@@ -61,9 +64,7 @@ def _earlier(path: str) -> str:
         return ""
 
 
-async def send_notifications(
-    report: Report, manifest: Manifest, context: Context, *, reports: Sequence[str], next_commands: Sequence[str]
-) -> None:
+async def send_notifications(report: Report, manifest: Manifest, context: Context, *, reports: Sequence[str]) -> None:
     """Send the notifications that the manifest asks for. A simulated run sends none. Never raises for a failed one."""
     if not manifest.notify or report.run.simulated:
         return
@@ -75,7 +76,7 @@ async def send_notifications(
         observe=context.observe,
         redactor=context.redactor,
         report_paths=reports,
-        next_command="; ".join(next_commands) or None,
+        next_command="; ".join(report.run.next_commands) or None,
         user_agent=USER_AGENT,
         patience_s=PATIENCE_S if report.run.signal is None else _PATIENCE_WHEN_STOPPED_S,
     )
@@ -102,48 +103,45 @@ _NAMES_LISTED: Final = 12
 
 
 def next_commands(
-    run: NewRun, outcomes: Sequence[Outcome], *, selection: Sequence[str] = (), overrides: Overrides = NO_OVERRIDES
+    run: NewRun, outcomes: Sequence[Outcome], *, stated: StatedRequest = AS_THE_MANIFEST_SAYS, state: StateOption = HERE
 ) -> tuple[str, ...]:
-    """The commands that finish what a run left, in the order in which to use them; none if nothing is left.
+    """Return the commands that finish what a run left, in the order in which to use them; none if nothing is left.
 
     What was cut off is resumed. What failed because of the configuration needs a new run with the corrected manifest: a
-    retry would repeat the old plan. The rest is retried. `selection` is the run's own, each word as `select EXPR`; `overrides` are kept by a new run.
+    retry would repeat the old plan. The rest is retried. A new run states the same request as this one, for its targets
+    that failed so. `state` is how a command finds the state.
     """
+    path = run.manifest_path if absolute_path(run.manifest_path) == run.manifest_file else run.manifest_file
+    place = _quoted(("--state", state.place) if state.place is not None else ())
+    earlier = f"{shlex.quote(path) if state.is_from_manifest else run.id}{place}"
     if any(map(is_open, outcomes)):
-        return (f"omni-refresh resume {run.id}",)
+        return (f"omni-refresh resume {earlier}",)
     bad = [outcome for outcome in outcomes if not outcome.status.is_good]
     wrong = [outcome.name for outcome in bad if is_misconfigured(outcome, outcomes)]
     rest = [outcome.name for outcome in bad if outcome.name not in set(wrong)]
     commands = []
     if rest:
-        commands.append(f"omni-refresh retry {run.id}{_narrowed(rest, wrong) if wrong else ''}")
+        commands.append(f"omni-refresh retry {earlier}{_narrowed(rest, wrong) if wrong else ''}")
     if wrong:
-        is_all = len(wrong) == len(outcomes) > _NAMES_LISTED
-        words = _as_options(selection) if is_all else _options("select", wrong)
-        if run.manifest_path.startswith(ONE_OFF):
-            # its path is the options that it stands for
-            what = run.manifest_path + _words(replace(overrides, mode=None))
-            words = "" if len(outcomes) == 1 else words
-        else:
-            path = run.manifest_path if absolute_path(run.manifest_path) == run.manifest_file else run.manifest_file
-            what = shlex.quote(path) + _words(overrides)
-        commands.append(f"omni-refresh run {what}{words}")
+        is_one_off = run.manifest_path.startswith(ONE_OFF)
+        is_all = len(wrong) == len(outcomes) and stated.select is not None
+        words = _quoted(stated.selection()) if is_all and len(wrong) > _NAMES_LISTED else _options("select", wrong)
+        if is_one_off and len(outcomes) == 1:
+            words = ""
+        # the path of a one-off run is the options that it stands for
+        what = run.manifest_path if is_one_off else shlex.quote(path)
+        options = _quoted(stated.as_options(one_off=is_one_off, here=working_directory()))
+        commands.append(f"omni-refresh run {what}{options}{place}{words}")
     return tuple(commands)
 
 
-def _words(overrides: Overrides) -> str:
-    return "".join(f" {shlex.quote(word)}" for word in overrides.as_options())
+def _quoted(words: Sequence[str]) -> str:
+    return "".join(f" {shlex.quote(word)}" for word in words)
 
 
 def _narrowed(rest: Sequence[str], wrong: Sequence[str]) -> str:
     """Options that leave `rest` of what did not succeed, as few as possible."""
     return _options("exclude", wrong) if len(wrong) < len(rest) > _NAMES_LISTED else _options("select", rest)
-
-
-def _as_options(selection: Sequence[str]) -> str:
-    """The options that the words of a run's selection came from."""
-    pairs = [word.partition(" ") for word in selection]
-    return "".join(_options(kind, [text]) for kind, _, text in pairs if kind in ("select", "exclude"))
 
 
 def _options(kind: str, names: Sequence[str]) -> str:

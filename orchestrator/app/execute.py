@@ -149,7 +149,7 @@ async def execute(
             next_commands=report.run.next_commands,
         )
     )
-    return RunEnd(report=report, manifest=prepared.manifest, reports=written, next_commands=report.run.next_commands)
+    return RunEnd(report=report, manifest=prepared.manifest, reports=written)
 
 
 def _is_left(settings: RunSettings, result: RunResult) -> bool:
@@ -296,7 +296,12 @@ def _make_report(
         instances={} if prepared.simulated else _base_urls(prepared.manifest),
         next_commands=()
         if prepared.simulated
-        else next_commands_of(run, result.outcomes, selection=prepared.selection, overrides=prepared.overrides),
+        else tuple(
+            map(
+                context.redactor.redact,
+                next_commands_of(run, result.outcomes, stated=prepared.stated, state=state.option),
+            )
+        ),
     )
     outcomes = tuple(map(in_rehearsal, result.outcomes)) if prepared.simulated else result.outcomes
     report = Report(run=facts, outcomes=outcomes, exit_code=0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
 
 from orchestrator.app.overrides import NO_OVERRIDES, Overrides
 from orchestrator.manifest.manifest import Manifest
@@ -25,6 +27,27 @@ class ChangeRequest:
     dbt_target: str | None = None
     dbt_state: str | None = None
     changed: tuple[str, ...] = ()
+
+    def as_options(self, folder: str | None = None) -> tuple[str, ...]:
+        """Return the command line's options that say the same. `folder` is put before relative paths, unless it is None."""
+
+        def at(path: str) -> str:
+            mark = "@" * path.startswith("@")
+            return path if path == "-" or folder is None else mark + str(Path(folder, path.removeprefix("@")))
+
+        given = [
+            *(("--ddl", at(path)) for path in self.ddl),
+            *(("--ddl-list", at(path)) for path in self.ddl_list),
+            *(("--set", f"{name}={value}") for name, value in self.values.items()),
+            *((flag, word) for flag, word in (("--dialect", self.dialect), ("--default-schema", self.default_schema))),
+            *(
+                (flag, path and at(path))
+                for flag, path in (("--dbt-target", self.dbt_target), ("--dbt-state", self.dbt_state))
+            ),
+            *(("--changed", at(name) if name.startswith("@") else name) for name in self.changed),
+        ]
+        words = [word for flag, value in given if value is not None for word in _option(flag, value)]
+        return (*words, *(["--strict"] if self.strict else []))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +86,43 @@ class RunRequest:
     simulate: bool = False
     scenario: str | None = None
     state: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedRequest:
+    """What decides, beside the manifest, which refreshes a run sends: enough to print the command that states it again.
+
+    `select` None: the run is a part of another one, and only the names of its targets say which. `folder` is the working
+    directory that relative paths of the change start from; None if it is unknown.
+    """
+
+    select: tuple[str, ...] | None = ()
+    exclude: tuple[str, ...] = ()
+    overrides: Overrides = NO_OVERRIDES
+    change: ChangeRequest = field(default_factory=ChangeRequest)
+    folder: str | None = None
+
+    def as_options(self, *, one_off: bool, here: str | None) -> tuple[str, ...]:
+        """Return the options of the overrides and the change, for the working directory `here`.
+
+        A `one_off` run has no manifest: its models' options name the mode already.
+        """
+        overrides = replace(self.overrides, mode=None) if one_off else self.overrides
+        return (*overrides.as_options(), *self.change.as_options(None if here == self.folder else self.folder))
+
+    def selection(self) -> tuple[str, ...]:
+        """Return the options that select the run's targets."""
+        given = (*(("--select", word) for word in self.select or ()), *(("--exclude", word) for word in self.exclude))
+        return tuple(word for flag, value in given for word in _option(flag, value))
+
+
+AS_THE_MANIFEST_SAYS: Final = StatedRequest()
+"""A request of all models of a manifest, without any change of it."""
+
+
+def _option(flag: str, value: str) -> tuple[str, ...]:
+    """Return an option and its value as words, as one if the value would be taken for an option."""
+    return (f"{flag}={value}",) if value.startswith("-") and value != "-" else (flag, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,9 +23,9 @@ from orchestrator.app.deliver import (
     manifest_files,
     report_files,
 )
-from orchestrator.app.overrides import NO_OVERRIDES, Overrides, check_modes, override
+from orchestrator.app.overrides import check_modes, override
 from orchestrator.app.read_change import fingerprint, read_change
-from orchestrator.app.requests import EarlierRunRequest, RunOptions, RunRequest
+from orchestrator.app.requests import EarlierRunRequest, RunOptions, RunRequest, StatedRequest
 from orchestrator.app.state import State, open_state, take_root
 from orchestrator.engine.events import ManifestChanged, RunContinued, RunWaiting
 from orchestrator.engine.restore import (
@@ -78,7 +78,7 @@ class PreparedRun:
     """Everything that is decided about a run before it works.
 
     `restored` is what it continues from. `reports` are the paths of its reports, `named` tells whether they were asked for.
-    `selection` is what was selected, in words. `warnings` go into the report. `followed` is the change that it follows. `inputs` are files that the
+    `stated` is what decides, beside the manifest, what is sent. `warnings` go into the report. `followed` is the change that it follows. `inputs` are files that the
     request names beside the manifest.
     """
 
@@ -93,8 +93,7 @@ class PreparedRun:
     metrics: str | None = None
     simulated: bool = False
     scenario: str | None = None
-    selection: tuple[str, ...] = ()
-    overrides: Overrides = NO_OVERRIDES
+    stated: StatedRequest = field(default_factory=StatedRequest)
     warnings: tuple[str, ...] = ()
     followed: FollowedChange | None = None
     inputs: tuple[NamedFile, ...] = ()
@@ -102,14 +101,13 @@ class PreparedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnd:
-    """How a run ended: its report, the paths of the reports that were written, and the commands that finish what
-    is left. `manifest` has the notifications that are still to be sent.
+    """How a run ended: its report, and the paths of the reports that were written. `manifest` has the notifications that are
+    still to be sent.
     """
 
     report: Report
     manifest: Manifest
     reports: tuple[str, ...]
-    next_commands: tuple[str, ...]
 
 
 async def start_run(request: RunRequest, context: Context) -> RunEnd:
@@ -167,8 +165,13 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
             metrics=metrics_path(request.options.metrics_file),
             simulated=request.simulate,
             scenario=request.scenario,
-            selection=selection,
-            overrides=request.overrides,
+            stated=StatedRequest(
+                select=request.select,
+                exclude=request.exclude,
+                overrides=request.overrides,
+                change=request.change,
+                folder=working_directory(),
+            ),
             inputs=tuple(change_files(request.change, request.scenario)),
             followed=followed,
         )
@@ -227,9 +230,11 @@ async def _retry(record: RunRecord, request: EarlierRunRequest, context: Context
     prepared = _prepare_again(orders, record, request.options, Trigger.RETRY, context=context, state=state)
     await _take_lock(record.lock, prepared.settings.overlap, context, state)
     selected = tuple(e for e in prepared.selected if e.index in wanted)
+    is_part = len(selected) < len(prepared.selected)
     prepared = replace(
         prepared,
         selected=selected,
+        stated=replace(prepared.stated, select=None) if is_part else prepared.stated,
         restored=restore_for_retry({e.index: e for e in selected}, record.root, chain, wanted),
         # the first run's report stays as it is: it holds targets that this run does not
         reports=report_paths(request.options.report, default=RETRY_REPORT),
@@ -322,6 +327,7 @@ def _begin(prepared: PreparedRun, state: State, *, instead_of: Sequence[str] = (
         rate=prepared.rate,
         metrics=prepared.metrics,
         touched=None if prepared.followed is None else change_as_data(prepared.followed),
+        stated=as_data(prepared.stated),
     )
     _check_routes(prepared)
     take_root(state, prepared.record.root)
@@ -367,6 +373,7 @@ def _prepare_again(
         metrics=metrics_path(options.metrics_file or orders.metrics),
         warnings=_manifest_changed(record, context),
         followed=None if orders.touched is None else change_from_data(orders.touched),
+        stated=from_data(StatedRequest, orders.stated),
     )
 
 

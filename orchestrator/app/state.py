@@ -33,8 +33,22 @@ _SCHEMES: Final = ("postgresql://", "postgres://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StateOption:
+    """How another command finds a state: `place` is what its `--state` must say, if anything, with the password if it has one.
+    `is_from_manifest`: only the manifest says where the state is, so that the command must name it.
+    """
+
+    place: str | None = None
+    is_from_manifest: bool = False
+
+
+HERE: Final = StateOption()
+"""The state that every command finds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """An open state. `run` is the id of this process, `folder` is None for a shared store.
+    """An open state. `run` is the id of this process, `folder` is None for a shared store, `option` is how it is found.
 
     `read_salt` returns what makes keys' hashes worthless elsewhere.
     """
@@ -46,6 +60,7 @@ class State:
     owner: ProcessRecord
     locks: Locks
     read_salt: Callable[[], bytes]
+    option: StateOption = HERE
 
     def prune(self, *, keep_runs: int = KEPT_RUNS, keep_days: int | None = None) -> int:
         """Delete old runs, but no active one; return how many. See `Journal.prune`."""
@@ -92,7 +107,8 @@ def open_state(
     with ExitStack() as stack:
         place = None if simulated else find_state(context, named, manifest)
         if place is not None and is_shared(place):
-            yield _open_store(stack, place, run, context, patience)
+            state = _open_store(stack, place, run, context, patience)
+            yield replace(state, option=_find_option(context, named, place))
             return
         if simulated:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="omni-refresh-")))
@@ -116,7 +132,17 @@ def open_state(
             owner=owner,
             locks=Locks(owner),
             read_salt=lambda: read_salt(folder),
+            option=HERE if simulated else _find_option(context, named, place),
         )
+
+
+def _find_option(context: Context, named: str | None, place: str | None) -> StateOption:
+    """Return how another command finds the state at `place`."""
+    if place is None or place == context.environ.get(VARIABLE, "").strip():
+        return HERE
+    if named is None and context.state is None:
+        return StateOption(is_from_manifest=True)
+    return StateOption(place=place)
 
 
 def _open_store(stack: ExitStack, url: str, run: str, context: Context, patience: Patience) -> State:

@@ -38,12 +38,8 @@ def execute(setup: CommandSetup, work: Callable[[Context], Awaitable[RunEnd]], *
         finally:
             marks.close()
         marks.annotate(end.report, end.manifest)
-        print_report(
-            end.report, as_json=as_json, console=setup.console, paths=end.reports, next_commands=end.next_commands
-        )
-        await send_notifications(
-            end.report, end.manifest, context, reports=end.reports, next_commands=end.next_commands
-        )
+        print_report(end.report, as_json=as_json, console=setup.console, paths=end.reports)
+        await send_notifications(end.report, end.manifest, context, reports=end.reports)
         return end.report.exit_code
 
     marks = CiLog(setup.console, setup.context.environ, setup.context.clock)
@@ -59,15 +55,9 @@ def execute(setup: CommandSetup, work: Callable[[Context], Awaitable[RunEnd]], *
         return 1 if stopped.signal is None else SIGNAL_BASE + stopped.signal
 
 
-def print_report(
-    report: Report, *, as_json: bool, console: Console, paths: Sequence[str] = (), next_commands: Sequence[str] = ()
-) -> None:
+def print_report(report: Report, *, as_json: bool, console: Console, paths: Sequence[str] = ()) -> None:
     """Print the result on stdout: the summary, or exactly one JSON document."""
     if as_json:
         print_json(make_document(report))
     else:
-        print_result(
-            render_summary(
-                report, width=console.width, color=console.color, report_paths=paths, next_commands=next_commands
-            )
-        )
+        print_result(render_summary(report, width=console.width, color=console.color, report_paths=paths))

@@ -35,6 +35,7 @@ class StoredRequest:
     """What a run was told to do, enough to go on with it: everything but the keys, which are read again.
 
     `selected` are the places of its entries in the manifest. `settings` are those of the command line, by their names.
+    `stated` is what was stated beside the manifest (`orchestrator.app.requests.StatedRequest`).
     `reports` and `metrics` are absolute paths; `named` is whether the reports were asked for. `rate` is the share of each
     key's calls. `touched` is the change that it follows (`orchestrator.planning.followed_change`), None: it follows none.
     """
@@ -47,6 +48,7 @@ class StoredRequest:
     rate: int | None = None
     metrics: str | None = None
     touched: Mapping[str, object] | None = None
+    stated: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,13 +59,11 @@ _TARGET_WIDTH: Final = 12
 _COMMAND_AFTER_WRAP: Final = re.compile(r"^((?:\x1b\[[0-9;]*m|[^\S\n])*)(?=::)", re.MULTILINE)
 
 
-def render_summary(
-    report: Report, *, width: int, color: bool, report_paths: Sequence[str] = (), next_commands: Sequence[str] = ()
-) -> str:
+def render_summary(report: Report, *, width: int, color: bool, report_paths: Sequence[str] = ()) -> str:
     """The summary as text, at most `width` columns wide, ending in a newline; only paths and the command are never broken.
 
     With `color` it holds ANSI styles for a terminal; without, it is plain text: no escape, no carriage return. The
-    caller encodes what the stream cannot hold with `backslashreplace`. `next_commands` come after the run.
+    caller encodes what the stream cannot hold with `backslashreplace`.
     """
     out = io.StringIO()
     console = text_console(out, width=max(width, 20), color=color)
@@ -75,7 +73,7 @@ def render_summary(
             console.print()
     for label, text in (
         *(("Report", path) for path in report_paths),
-        *(("Next", command) for command in next_commands),
+        *(("Next", command) for command in report.run.next_commands),
     ):
         console.print(f"{label}: {clean(text)}", soft_wrap=True)
     lines = (line if color else line.rstrip() for line in out.getvalue().split("\n"))

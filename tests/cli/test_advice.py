@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 
 from orchestrator.app.after_run import next_commands
+from orchestrator.app.choose_run import working_directory
+from orchestrator.app.overrides import Overrides
+from orchestrator.app.requests import ChangeRequest, StatedRequest
+from orchestrator.app.state import StateOption
 from orchestrator.engine.failure import RunKind, make_failure
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.journal.records import NewRun
 from orchestrator.manifest.manifest import absolute_path
 from orchestrator.omni.errors import CallErrorKind
 from orchestrator.planning.selection import select
+from orchestrator.values import as_data, from_data
 from tests.cli.commands import call, write_manifest
 from tests.cli.live import Omni, manifest_for
 from tests.rehearsal import manifest_text, model, read_manifest, uuid
@@ -120,10 +125,56 @@ def test_names_are_quoted_and_select_themselves() -> None:
 def test_many_targets_are_the_runs_own_selection() -> None:
     """When all of many targets failed by one mistake, the command is the one that was given, not a list of names."""
     wrong = [bad(f"m{n}", Status.ERROR, CallErrorKind.DNS) for n in range(20)]
-    selection = ("select tag:a b", "exclude x", "touched 9f")
-    assert next_commands(run("/else/m.yaml"), wrong, selection=selection) == (
-        f"omni-refresh run {absolute_path('m.yaml')} --select 'tag:a b' --exclude x",
+    stated = StatedRequest(select=("tag:a b",), exclude=("-x",), folder=working_directory())
+    assert next_commands(run("/else/m.yaml"), wrong, stated=stated) == (
+        f"omni-refresh run {absolute_path('m.yaml')} --select 'tag:a b' --exclude=-x",
     )
+    part = next_commands(run(), wrong, stated=replace(stated, select=None))[0]
+    assert part.count("--select") == 20
+
+
+def test_the_state_is_named_if_no_other_command_finds_it() -> None:
+    """`--state` of the command line is repeated; if only the manifest says where the state is, the manifest is named."""
+    stopped, wrong = bad("c", Status.INTERRUPTED, RunKind.STOPPED), bad("a", Status.REJECTED, RunKind.UNRESOLVED)
+    place = StateOption(place="/a b")
+    assert next_commands(run(), [stopped], state=place) == ("omni-refresh resume R1 --state '/a b'",)
+    assert next_commands(run(), [FAILED, wrong], state=place) == (
+        "omni-refresh retry R1 --state '/a b' --select b",
+        "omni-refresh run m.yaml --state '/a b' --select a",
+    )
+    assert next_commands(run(), [FAILED], state=StateOption(is_from_manifest=True)) == ("omni-refresh retry m.yaml",)
+
+
+def test_a_new_run_states_the_whole_request() -> None:
+    """Overrides and the change are repeated: without them a limited soft refresh would become a hard one of everything."""
+    change = ChangeRequest(
+        ddl=("-", "m/*.sql", "@list"), ddl_list=("l",), values={"S": "a b"}, dialect="snowflake", default_schema="x",
+        strict=True, dbt_target="target", dbt_state="/state", changed=("s.t", "@names"),
+    )  # fmt: skip
+    overrides = Overrides(mode="soft", timeout_s=90.0, workers=3)
+    stated = StatedRequest(overrides=overrides, change=change, folder="/srv")
+    assert from_data(StatedRequest, as_data(stated)) == stated
+    command = next_commands(run(), [GOOD, bad("a", Status.REJECTED, RunKind.UNRESOLVED)], stated=stated)[0]
+    assert command == (
+        "omni-refresh run m.yaml --mode soft --timeout 1m30s --workers 3 --ddl - --ddl '/srv/m/*.sql' --ddl @/srv/list "
+        "--ddl-list /srv/l --set 'S=a b' --dialect snowflake --default-schema x --dbt-target /srv/target "
+        "--dbt-state /state --changed s.t --changed @/srv/names --strict --select a"
+    )
+
+
+def test_a_resumed_or_retried_run_repeats_its_overrides(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
+    """The command after `retry` of a run with `--mode soft` says `--mode soft`, from the request that is stored."""
+    faults = [{"method": "POST", "path": uuid(1), "always": True, "status": 400, "message": "no"}]
+    instance = omni(default_model={"duration": 0.05}, faults=faults)
+    manifest_for(instance, tmp_path, models=2)
+    words = ["--mode", "soft", "--timeout", "1m", "--base-url", instance.url]
+    expected = f"omni-refresh run m.yaml --mode soft --timeout 1m --base-url {instance.url} --select m1"
+    first = call(capfd, "run", "m.yaml", *words)
+    assert first.out.splitlines()[-1] == f"Next: {expected}"
+    assert call(capfd, "retry").out.splitlines()[-1] == f"Next: {expected}"
+    assert call(capfd, "report", "m.yaml").out.splitlines()[-1] == f"Next: {expected}"
+    hard = [c.query for c in instance.posts if c.query.get("hard_refresh") != "false"]
+    assert (len(instance.posts), hard) == (3, [])
 
 
 def test_a_mistake_is_not_repeated(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:

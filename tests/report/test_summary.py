@@ -40,9 +40,8 @@ def assert_harmless(text: str) -> None:
 @given(ANY_REPORT, st.integers(min_value=1, max_value=200), st.booleans())
 def test_any_summary_is_harmless(report: Report, width: int, color: bool) -> None:
     """Any report at any width is text that steers nothing, and without colour holds no escape and no carriage return."""
-    text = render_summary(
-        report, width=width, color=color, report_paths=("r\x1b.json",), next_commands=("omni-refresh retry x",)
-    )
+    report = replace(report, run=replace(report.run, next_commands=("omni-refresh retry x",)))
+    text = render_summary(report, width=width, color=color, report_paths=("r\x1b.json",))
     assert_harmless(text)
     assert color or "\x1b" not in text
     assert text.endswith("omni-refresh retry x\n")
@@ -162,9 +161,9 @@ def test_changes_against_the_run_before_are_told() -> None:
 def test_reports_and_the_next_command_are_never_broken() -> None:
     """Paths and the command to copy stand on one line each, however narrow the terminal."""
     path, command = "/very/long/" + "folder/" * 20 + "r.json", "omni-refresh resume " + "x" * 90
-    text = render_summary(
-        of(Status.FAILED), width=40, color=False, report_paths=(path, "b.html"), next_commands=(command,)
-    )
+    report = of(Status.FAILED)
+    report = replace(report, run=replace(report.run, next_commands=(command,)))
+    text = render_summary(report, width=40, color=False, report_paths=(path, "b.html"))
     assert f"Report: {path}\nReport: b.html\nNext: {command}\n" in text
 
 

@@ -48,6 +48,10 @@ _KEPT_PREFIXES = ("PYTHON", "PYTEST", "COV", "PIP_", "HYPOTHESIS")
 # Coroutines that are never awaited, slow callbacks, calls from the wrong thread: told, here and in subprocesses.
 os.environ["PYTHONASYNCIODEBUG"] = "1"
 
+# Each module is compiled once, and not by every process that a test starts: most of them live for less than a second.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # The suite tries the same examples each time, so that it fails only for a change; `long` looks for new ones.
 settings.register_profile(
     "default",

@@ -27,6 +27,10 @@ QUICK = {
 }
 
 
+SHORT_JOBS: dict[str, Any] = {"limit": {"requests": 100, "per": 1}, "default_model": {"duration": 0.05}}
+"""A scenario that fits it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """What a command left: its exit code and what stood on its streams."""
@@ -53,8 +57,7 @@ def write_manifest(folder: Path, *models: Mapping[str, object], name: str = "m.y
 def write_scenario(folder: Path, name: str = "s.yaml", **sections: object) -> str:
     """A scenario's path."""
     path = folder / name
-    staged = {"limit": {"requests": 100, "per": 1}, "default_model": {"duration": 0.05}, **sections}
-    path.write_text(json.dumps(staged), encoding="utf-8")
+    path.write_text(json.dumps({**SHORT_JOBS, **sections}), encoding="utf-8")
     return str(path)
 
 

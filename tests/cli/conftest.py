@@ -2,13 +2,14 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import structlog
 
 from tests.cli.commands import KEY
-from tests.cli.live import Omni
+from tests.cli.live import Omni, simulated
 
 
 @pytest.fixture(autouse=True)
@@ -27,18 +28,10 @@ def own_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
 
 
 @pytest.fixture
-def omni(tmp_path: Path, own_state: None) -> Iterator[Callable[..., Omni]]:
-    """Starts a simulated instance; stops it after the test."""
-    started: list[Omni] = []
-
-    def begin(**sections: object) -> Omni:
-        started.append(Omni(tmp_path, **sections))
-        return started[-1]
-
-    yield begin
-    for one in started:
-        one.process.terminate()
-        one.process.communicate(timeout=10)
+def omni(own_state: None) -> Iterator[Callable[..., Omni]]:
+    """Starts a simulated instance, which serves until the test has ended."""
+    with ExitStack() as running:
+        yield lambda **sections: running.enter_context(simulated(**sections))
 
 
 @pytest.fixture

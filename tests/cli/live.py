@@ -1,34 +1,34 @@
-"""A simulated instance in a process of its own, and runs against it that are cut off."""
+"""A simulated instance, and runs against it in processes of their own that are stopped by signals."""
 
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestrator.simulator.calls import Call, read_calls
-from tests.cli.commands import Done, call, start, write_manifest, write_scenario
+from orchestrator.simulator.calls import Call
+from orchestrator.simulator.reading import make_scenario
+from orchestrator.simulator.server import Simulator
+from tests.cli.commands import SHORT_JOBS, Done, call, start, write_manifest
+from tests.cli.serving import serving
 from tests.rehearsal import uuid
 
 SLOW = {"default_model": {"duration": 0.7}}
 
 
 class Omni:
-    """A simulated instance in a process of its own, and its call log."""
+    """A simulated instance that serves in a thread, and its call log."""
 
-    def __init__(self, folder: Path, **sections: object) -> None:
-        self.log = folder / "calls.jsonl"
-        self.log.touch()
-        scenario = write_scenario(folder, "omni.yaml", **sections)
-        self.process = start("simulate", scenario, "--calls", str(self.log), cwd=folder, stdout=subprocess.PIPE)
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().decode().strip()
+    def __init__(self, simulator: Simulator) -> None:
+        self.url = simulator.url
+        self._simulator = simulator
 
     @property
     def calls(self) -> list[Call]:
         """Every call so far."""
-        return read_calls(self.log)
+        return list(self._simulator.calls)
 
     @property
     def posts(self) -> list[Call]:
@@ -41,6 +41,13 @@ class Omni:
         while not seen(self):
             assert time.monotonic() < until, "it never came"
             time.sleep(0.02)
+
+
+@contextmanager
+def simulated(**sections: object) -> Iterator[Omni]:
+    """An instance with short jobs, unless `sections` of its scenario say otherwise. It serves until the block ends."""
+    with serving(make_scenario(**{**SHORT_JOBS, **sections})) as simulator:
+        yield Omni(simulator)
 
 
 def manifest_for(omni: Omni, folder: Path, *, models: int = 6, per_s: int = 100, request_timeout: str = "30s") -> str:

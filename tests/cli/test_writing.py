@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import start, write_manifest, write_scenario
-from tests.cli.live import Omni, manifest_for
+from tests.cli.live import manifest_for, simulated
 
 
 def _many_names(folder: Path) -> str:
@@ -96,21 +96,19 @@ def test_a_log_that_nobody_reads_does_not_hold_the_run(tmp_path: Path) -> None:
 
 def test_a_signal_ends_a_run_whose_log_nobody_reads(tmp_path: Path, own_state: None) -> None:
     """Two signals end a run whose stderr is stuck; the report is written."""
-    omni = Omni(tmp_path, default_model={"duration": 60})
-    manifest = manifest_for(omni, tmp_path, models=3)
-    read, written = os.pipe()
-    fcntl.fcntl(written, fcntl.F_SETPIPE_SZ, 4096)
-    os.write(written, b"x" * 4096)
-    with start("run", manifest, "-v", cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=written) as process:
-        os.close(written)
-        omni.wait_for(lambda o: len(o.posts) == 3)
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 143
-    os.close(read)
-    omni.process.terminate()
-    omni.process.communicate(timeout=10)
+    with simulated(default_model={"duration": 60}) as omni:
+        manifest = manifest_for(omni, tmp_path, models=3)
+        read, written = os.pipe()
+        fcntl.fcntl(written, fcntl.F_SETPIPE_SZ, 4096)
+        os.write(written, b"x" * 4096)
+        with start("run", manifest, "-v", cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=written) as process:
+            os.close(written)
+            omni.wait_for(lambda o: len(o.posts) == 3)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 143
+        os.close(read)
     assert json.loads((tmp_path / "omni-refresh-report.json").read_text())["summary"]["interrupted"] == 3
 
 

@@ -77,12 +77,14 @@ class StoppedWhileWaiting(OmniRefreshError):
 class PreparedRun:
     """Everything that is decided about a run before it works.
 
-    `restored` is what it continues from. `reports` are the paths of its reports, `named` tells whether they were asked for.
-    `stated` is what decides, beside the manifest, what is sent. `warnings` go into the report. `followed` is the change that it follows. `inputs` are files that the
-    request names beside the manifest.
+    `since` is the number of the latest run when that was decided. `restored` is what it continues from. `reports` are the
+    paths of its reports, `named` tells whether they were asked for. `stated` is what decides, beside the manifest, what is sent.
+    `warnings` go into the report. `followed` is the change that it follows. `inputs` are files that the request names beside
+    the manifest.
     """
 
     record: NewRun
+    since: int
     manifest: Manifest
     selected: tuple[Entry, ...]
     settings: RunSettings
@@ -132,12 +134,16 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
     lock = run_lock(manifest.identity, selection)
     default = SIMULATED_REPORT if request.simulate else DEFAULT_REPORT
     with open_state(context, request.state, simulated=request.simulate, manifest=manifest) as state:
+        since = state.journal.latest_number()
         if request.resume:
             unfinished = unfinished_run(state, lock=lock)
             if unfinished is not None:
-                return await _resume(unfinished, request.options, context, state)
+                return await _resume(unfinished, since, request.options, context, state)
         if request.key is not None:
-            continued = await _continue_key(request, context, state)
+            overlap = from_data(RunSettings, request.options.settings).overlap
+            await _take_lock(key_lock(request.key), overlap, context, state)
+            since = state.journal.latest_number()
+            continued = await _continue_key(request, since, context, state)
             if continued is not None:
                 return continued
         record = NewRun(
@@ -156,6 +162,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
         )
         prepared = PreparedRun(
             record=record,
+            since=since,
             manifest=manifest,
             selected=tuple(selected),
             settings=from_data(RunSettings, request.options.settings),
@@ -183,11 +190,12 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
 async def resume_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     """Continue a run that was cut off. Raises `NothingToDo` if there is none, and what `start_run` raises."""
     with open_state(context, request.state, manifest=named_manifest(request.run, context)) as state:
+        since = state.journal.latest_number()
         choice = choose_runs(state.journal, request.run, command="resume", environ=context.environ)
         record = choice.unfinished(state)
         if record is None:
             raise NothingToDo("resume", choice.nothing_unfinished)
-        return await _resume(record, request.options, context, state)
+        return await _resume(record, since, request.options, context, state)
 
 
 async def retry_run(request: EarlierRunRequest, context: Context) -> RunEnd:
@@ -198,18 +206,19 @@ async def retry_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     what `start_run` raises.
     """
     with open_state(context, request.state, manifest=named_manifest(request.run, context)) as state:
+        since = state.journal.latest_number()
         choice = choose_runs(state.journal, request.run, command="retry", environ=context.environ)
         record = choice.to_retry(state.journal)
         if record is None:
             raise NothingToDo("retry", choice.no_runs)
-        return await _retry(record, request, context, state)
+        return await _retry(record, since, request, context, state)
 
 
-async def _resume(record: RunRecord, options: RunOptions, context: Context, state: State) -> RunEnd:
+async def _resume(record: RunRecord, since: int, options: RunOptions, context: Context, state: State) -> RunEnd:
     journal = state.journal
     _take_chain(state, record.root)
     prepared = _prepare_again(
-        journal.orders(record.root), record, options, Trigger.RESUME, context=context, state=state
+        journal.orders(record.root), record, since, options, Trigger.RESUME, context=context, state=state
     )
     await _take_lock(record.lock, prepared.settings.overlap, context, state)
     writable = _writable_reports(prepared, context, state)
@@ -218,16 +227,16 @@ async def _resume(record: RunRecord, options: RunOptions, context: Context, stat
     prepared = replace(prepared, restored=restored)
     _announce(prepared, record, context)
     _check_routes(prepared)
-    return await _execute(prepared, journal.begin(prepared.record), writable, context, state)
+    return await _execute(prepared, journal.begin(prepared.record, since=since), writable, context, state)
 
 
-async def _retry(record: RunRecord, request: EarlierRunRequest, context: Context, state: State) -> RunEnd:
+async def _retry(record: RunRecord, since: int, request: EarlierRunRequest, context: Context, state: State) -> RunEnd:
     journal = state.journal
     _take_chain(state, record.root)
     chain = journal.chain(record.root)
     orders = journal.orders(record.root)
     wanted = _wanted(record, chain, orders.manifest, request)
-    prepared = _prepare_again(orders, record, request.options, Trigger.RETRY, context=context, state=state)
+    prepared = _prepare_again(orders, record, since, request.options, Trigger.RETRY, context=context, state=state)
     await _take_lock(record.lock, prepared.settings.overlap, context, state)
     selected = tuple(e for e in prepared.selected if e.index in wanted)
     is_part = len(selected) < len(prepared.selected)
@@ -246,21 +255,20 @@ async def _retry(record: RunRecord, request: EarlierRunRequest, context: Context
     return await _execute(prepared, steps, writable, context, state)
 
 
-async def _continue_key(request: RunRequest, context: Context, state: State) -> RunEnd | None:
-    """Continue or retry the latest run with the request's key; None if there is nothing to do for it.
+async def _continue_key(request: RunRequest, since: int, context: Context, state: State) -> RunEnd | None:
+    """Continue or retry the latest run with the request's key; return None if a new run is to be started.
 
-    The key is locked until this process ends its work, so that no second run with it can start in between.
+    The decision holds if no other run with the key has begun after the run with the number `since`: the transaction in which
+    the run begins checks that, also if this process has lost the key's lock meanwhile.
     """
     assert request.key is not None
-    overlap = from_data(RunSettings, request.options.settings).overlap
-    await _take_lock(key_lock(request.key), overlap, context, state)
     record = state.journal.latest_with_key(request.key)
     if record is None:
         return None
     if is_resumable(record, state):
-        return await _resume(record, request.options, context, state)
+        return await _resume(record, since, request.options, context, state)
     try:
-        return await _retry(record, EarlierRunRequest(run=record.id, options=request.options), context, state)
+        return await _retry(record, since, EarlierRunRequest(run=record.id, options=request.options), context, state)
     except NothingToDo:
         return None
 
@@ -332,7 +340,7 @@ def _begin(prepared: PreparedRun, state: State, *, instead_of: Sequence[str] = (
     _check_routes(prepared)
     take_root(state, prepared.record.root)
     targets = new_targets(prepared.selected, prepared.restored.prior)
-    return state.journal.begin(prepared.record, orders, targets, instead_of=instead_of)
+    return state.journal.begin(prepared.record, orders, targets, instead_of=instead_of, since=prepared.since)
 
 
 def _check_routes(prepared: PreparedRun) -> None:
@@ -356,13 +364,21 @@ async def _execute(
 
 
 def _prepare_again(
-    orders: StoredRequest, record: RunRecord, options: RunOptions, trigger: Trigger, *, context: Context, state: State
+    orders: StoredRequest,
+    record: RunRecord,
+    since: int,
+    options: RunOptions,
+    trigger: Trigger,
+    *,
+    context: Context,
+    state: State,
 ) -> PreparedRun:
     """Return an earlier run's request, its keys read again, with the options that are given now."""
     manifest = _with_keys(orders.manifest, context)
     entries: dict[int, Entry] = {entry.index: entry for entry in manifest.entries}
     return PreparedRun(
         record=_new_run(record, state, trigger, root=record.root if trigger is Trigger.RESUME else state.run),
+        since=since,
         manifest=manifest,
         selected=tuple(entries[index] for index in orders.selected),
         # a run that was detached is followed to its end, unless this process is asked to detach, too

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from orchestrator.clock import Clock
 from orchestrator.engine.run_context import Overlap
 from orchestrator.journal.calls import JOB_LISTED_S
-from orchestrator.journal.connections import LaneNames, instance_address
-from orchestrator.journal.database import StoreUnreachable
+from orchestrator.journal.connections import Connections, LaneNames, instance_address
+from orchestrator.journal.database import Reader, StoreUnreachable
 from orchestrator.journal.locks import Locks, lane_prefix
+from orchestrator.journal.processes import Holder
 from orchestrator.journal.records import CallStatus, OrphanedRefresh
 from orchestrator.journal.steps import Steps
 from orchestrator.planning.plan import Lane
@@ -34,29 +35,24 @@ T = TypeVar("T")
 class ConnectionLocks:
     """The locks of a run's lanes. In this class every lane is free; `StoredConnectionLocks` excludes other runs.
 
-    No method waits.
+    `take` and `look` return the holder if another one has the lane's lock, or why that is not known, and the refreshes that may
+    still run on the lane's connection and that no run follows, oldest first. No method waits.
     """
 
-    def take(self, lane: Lane) -> str | None:
-        """Take a lane's lock; return None, or the holder if another one has it."""
+    def take(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
+        """Take a lane's lock if it is free."""
+        return self.look(lane)
+
+    def look(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
+        """Take nothing."""
         del lane
-        return None
+        return None, ()
 
     def release(self, lane: Lane) -> None:
         """Release a lane's lock."""
 
-    def holder(self, lane: Lane) -> str | None:
-        """Return who else has a lane's lock now."""
-        del lane
-        return None
-
-    def orphans(self, lane: Lane) -> tuple[OrphanedRefresh, ...]:
-        """Return refreshes that may still run on a lane's connection and that no run follows, oldest first."""
-        del lane
-        return ()
-
     def orphan_ended(self, call: int, status: CallStatus) -> None:
-        """Keep how such a refresh ended."""
+        """Store how such a refresh ended."""
 
     def abandon(self, call: int) -> None:
         """A call of an earlier run is not continued any more: if it may run, its lane is closed like any other's."""
@@ -67,7 +63,8 @@ class StoredConnectionLocks(ConnectionLocks):
     continues.
 
     A lane's lock covers every name by which its connection is known, all or none, so that two runs that know one connection
-    by different names exclude each other. So do two lanes of this run.
+    by different names exclude each other. So do two lanes of this run. One transaction takes the lock and reads what other
+    runs left on the connection: nothing can begin to run in between.
     """
 
     def __init__(
@@ -81,29 +78,68 @@ class StoredConnectionLocks(ConnectionLocks):
         self._held: dict[tuple[str, str], frozenset[str]] = {}
         self._unreleased: list[tuple[str, frozenset[str]]] = []
 
-    def take(self, lane: Lane) -> str | None:
-        """Take a lane's lock; return None, or the holder if another one has it, or why that is not known."""
+    def take(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
+        """Take a lane's lock if it is free."""
+        return self._known(lane, self._take, reap_every_s=0.0)
+
+    def look(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
+        """Take nothing."""
+        return self._known(lane, self._look, reap_every_s=0.2)
+
+    def _known(
+        self,
+        lane: Lane,
+        act: Callable[[Lane], tuple[str | Holder | None, tuple[OrphanedRefresh, ...]]],
+        *,
+        reap_every_s: float,
+    ) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
+        """Return what `act` returns. A holder that is dead holds nothing."""
         try:
             self._release_late()
-            return self._take(lane)
+            self._steps.flush()
+            holder, orphans = act(lane)
+            if isinstance(holder, Holder) and self._locks.reap_dead(every_s=reap_every_s):
+                holder, orphans = act(lane)
         except StoreUnreachable as error:
-            return str(error)
+            return str(error), ()
+        return None if holder is None else str(holder), orphans
 
-    def _take(self, lane: Lane) -> str | None:
-        address = self._addresses[lane.instance]
-        while True:
-            names = self._names(lane)
-            if self._meets_own(lane, names):
-                return ANOTHER_LANE
-            prefix, meets = lane_prefix(address), self._meets(address, names)
-            holder = self._locks.take_names(prefix, names.held, meets, since=self._clock.utcnow())
-            if holder is not None:
-                return str(holder)
-            if self._names(lane) == names:
-                self._held[lane.instance, lane.key] = names.held
-                return None
-            # another run learned meanwhile what these names mean: its refresh may hold a name that was not checked
-            self._locks.give_back_names(prefix, names.held)
+    def _take(self, lane: Lane) -> tuple[str | Holder | None, tuple[OrphanedRefresh, ...]]:
+        with self._locks.transaction() as transaction:
+            seen = self._see(lane, transaction)
+            holder = seen.holder
+            if holder is None:
+                prefix, held = lane_prefix(self._addresses[lane.instance]), seen.names.held
+                self._locks.take_names(transaction, prefix, held, since=self._clock.utcnow())
+        if holder is None:
+            self._held[lane.instance, lane.key] = seen.names.held
+        return holder, seen.orphans
+
+    def _look(self, lane: Lane) -> tuple[str | Holder | None, tuple[OrphanedRefresh, ...]]:
+        with self._locks.view() as reader:
+            seen = self._see(lane, reader)
+        return seen.holder, seen.orphans
+
+    def _see(self, lane: Lane, reader: Reader) -> _Seen:
+        """Return a lane's names, who else holds one of them, and the refreshes that may still run under them."""
+        address, journal = self._addresses[lane.instance], self._steps.reader_in(reader)
+        connections = Connections(journal)
+        names = connections.lane_names(address, lane.targets)
+        held = {
+            name
+            for (instance, key), others in self._held.items()
+            if (instance, key) != (lane.instance, lane.key) and self._addresses[instance] == address
+            for name in others
+        }
+        if connections.meeting(address, held, names.checked):
+            return _Seen(names, ANOTHER_LANE, ())
+        meets = partial(connections.meeting, address, checked=names.checked)
+        holder = self._locks.holder_of_names(reader, lane_prefix(address), meets)
+        if holder is not None:
+            return _Seen(names, holder, ())
+        own = {target.entry.index for target in lane.targets}
+        orphans = self._steps.left_refreshes(journal, address, names.checked, own=own, taken=self._taken)
+        return _Seen(names, None, orphans)
 
     def release(self, lane: Lane) -> None:
         """Release a lane's lock."""
@@ -119,48 +155,22 @@ class StoredConnectionLocks(ConnectionLocks):
             self._locks.give_back_names(*self._unreleased[-1])
             self._unreleased.pop()
 
-    def holder(self, lane: Lane) -> str | None:
-        """Return who else has a lane's lock now, or why that is not known."""
-        try:
-            self._release_late()
-            return self._holder(lane)
-        except StoreUnreachable as error:
-            return str(error)
-
-    def _holder(self, lane: Lane) -> str | None:
-        names, address = self._names(lane), self._addresses[lane.instance]
-        if self._meets_own(lane, names):
-            return ANOTHER_LANE
-        holder = self._locks.holder_of_names(lane_prefix(address), self._meets(address, names))
-        return None if holder is None else str(holder)
-
-    def orphans(self, lane: Lane) -> tuple[OrphanedRefresh, ...]:
-        """Return refreshes that may still run on a lane's connection and that no run follows, oldest first."""
-        own = {target.entry.index for target in lane.targets}
-        checked = self._names(lane).checked
-        return self._steps.left_refreshes(self._addresses[lane.instance], checked, own=own, taken=self._taken)
-
     def orphan_ended(self, call: int, status: CallStatus) -> None:
-        """Keep how such a refresh ended."""
+        """Store how such a refresh ended."""
         self._steps.left_over(call, status)
 
     def abandon(self, call: int) -> None:
         """A call of an earlier run is not continued any more: if it may run, its lane is closed like any other's."""
         self._taken.discard(call)
 
-    def _names(self, lane: Lane) -> LaneNames:
-        return self._steps.connections.lane_names(self._addresses[lane.instance], lane.targets)
 
-    def _meets(self, address: str, names: LaneNames) -> partial[frozenset[str]]:
-        return partial(self._steps.connections.meeting, address, checked=names.checked)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the store says of a lane."""
 
-    def _meets_own(self, lane: Lane, names: LaneNames) -> bool:
-        address = self._addresses[lane.instance]
-        return any(
-            self._steps.connections.meeting(address, held, names.checked)
-            for (instance, key), held in self._held.items()
-            if (instance, key) != (lane.instance, lane.key) and self._addresses[instance] == address
-        )
+    names: LaneNames
+    holder: str | Holder | None
+    orphans: tuple[OrphanedRefresh, ...]
 
 
 class ConnectionBusy(Exception):
@@ -200,7 +210,8 @@ class ConnectionLock:
         """
         look_s = _FIRST_LOOK_S
         while not self._submits_ended.is_set():
-            holder, orphans = self._in_the_way()
+            holder, found = self._locks.look(self._lane)
+            orphans = self._waited_for(found)
             if holder is not None:
                 self._report(holder, None)
             else:
@@ -262,13 +273,17 @@ class ConnectionLock:
     def try_take(self) -> bool:
         """Take the lock if it is free; return whether this lane has it."""
         if not self._is_held:
-            self._is_held = self._locks.take(self._lane) is None
+            holder, _ = self._locks.take(self._lane)
+            self._is_held = holder is None
         return self._is_held
 
     def take(self) -> None:
         """Take the lock for a refresh call that is about to leave. Raises `ConnectionBusy` if it must not leave."""
-        was_held = self._is_held
-        if not self.try_take() or (not was_held and any(self._in_the_way())):
+        if self._is_held:
+            return
+        holder, orphans = self._locks.take(self._lane)
+        self._is_held = holder is None
+        if holder is not None or self._waited_for(orphans):
             raise ConnectionBusy
 
     def release(self) -> None:
@@ -277,19 +292,10 @@ class ConnectionLock:
             self._is_held = False
             self._locks.release(self._lane)
 
-    def _in_the_way(self) -> tuple[str | None, list[OrphanedRefresh]]:
-        """Return who else has the lock, or why that is not known, and the refreshes that may still run."""
-        holder = None if self._is_held else self._locks.holder(self._lane)
-        if holder is not None:
-            return holder, []
-        try:
-            return None, self._orphans()
-        except StoreUnreachable as error:
-            return str(error), []
-
-    def _orphans(self) -> list[OrphanedRefresh]:
+    def _waited_for(self, orphans: Iterable[OrphanedRefresh]) -> list[OrphanedRefresh]:
+        """Return those of the refreshes that another run left which this lane must wait for."""
         waited_for = []
-        for found in self._locks.orphans(self._lane):
+        for found in orphans:
             one = replace(found, job_id=None) if found.call in self._unpollable else found
             must_wait = one.job_id is not None or (self._overlap is not Overlap.PROCEED and one.closed_s > 0)
             if must_wait and one.call not in self._passed:

@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestrator.clock import Clock
 from orchestrator.journal.connections import instance_address, names_of_old_call
-from orchestrator.journal.database import Database, Row
+from orchestrator.journal.database import Reader, Row
 from orchestrator.journal.moments import LocalMoment, Moments
 from orchestrator.journal.records import CallStatus, StoredCall
 
@@ -66,9 +66,9 @@ class OpenCall:
     timeout_s: float
 
 
-def read_calls(database: Database, ages: Ages, roots: Sequence[str]) -> tuple[StoredCall, ...]:
+def read_calls(reader: Reader, ages: Ages, roots: Sequence[str]) -> tuple[StoredCall, ...]:
     """Return every refresh call of some plans, oldest first."""
-    rows = database.read(
+    rows = reader.read(
         "SELECT id, root, sender, part, attempt, refresh, timeout_s, fate, left_at, boot, left_s, queued_s, accepted_at,"
         " accepted_s, job_id, word FROM calls WHERE root IN (SELECT value FROM json_each(?)) ORDER BY id",
         (json.dumps(list(roots)),),
@@ -76,13 +76,14 @@ def read_calls(database: Database, ages: Ages, roots: Sequence[str]) -> tuple[St
     return tuple(_stored_call(ages, row) for row in rows)
 
 
-def read_left(database: Database, ages: Ages) -> tuple[OpenCall, ...]:
-    """Return the calls whose refresh may still run, oldest first; those that cannot any more are marked so.
+def read_left(reader: Reader, ages: Ages) -> tuple[list[OpenCall], list[int]]:
+    """Return the calls whose refresh may still run, oldest first, and the numbers of those that cannot run any more but are
+    not marked so yet.
 
     A job leaves the list when its end was seen, or when its timeout and a day have passed for certain; a call without a
     job to check when its timeout has passed for certain.
     """
-    rows = database.read(
+    rows = reader.read(
         "SELECT calls.id, calls.root, run, sender, base_url, calls.lane, names, targets.model_id, job_id, fate, timeout_s, left_at,"
         " boot, left_s, accepted_at, accepted_s FROM calls LEFT JOIN targets ON targets.root = calls.root"
         " AND targets.place = calls.sender WHERE may_run = 1 ORDER BY calls.id"
@@ -96,7 +97,7 @@ def read_left(database: Database, ages: Ages) -> tuple[OpenCall, ...]:
         at, moment_s = row[14:] if known else (left_at, left_s)
         age_s = ages.certain_s(at, boot, moment_s)
         if age_s >= (max(timeout_s, JOB_LISTED_S) if known else timeout_s):
-            over.append((call,))
+            over.append(call)
             continue
         left.append(
             OpenCall(
@@ -111,9 +112,7 @@ def read_left(database: Database, ages: Ages) -> tuple[OpenCall, ...]:
                 timeout_s=timeout_s,
             )
         )
-    if over:
-        database.post([("UPDATE calls SET may_run = 0 WHERE id = ?", over)])
-    return tuple(left)
+    return left, over
 
 
 def _stored_call(ages: Ages, row: Row) -> StoredCall:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from orchestrator.journal.database import Database, Statement, fit
+from orchestrator.journal.database import Reader, Statement, fit
 from orchestrator.planning.inventory import is_id
 from orchestrator.planning.plan import RefreshPlan, Target
 
@@ -79,8 +79,8 @@ def names_of_old_call(lane: str, model_id: str | None) -> frozenset[str]:
 class Connections:
     """What the journal knows of names of connections: a model's connection or label, and a label's connections."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     def lane_names(self, address: str, targets: Sequence[Target]) -> LaneNames:
         """Return a lane's names, with those that the journal adds if the lane does not know its connection's id."""
@@ -91,7 +91,7 @@ class Connections:
         return LaneNames(held=held, checked=held | names.checked)
 
     def meeting(self, address: str, names: Iterable[str], checked: frozenset[str]) -> frozenset[str]:
-        """Return those of `names` that mean a connection of `checked`."""
+        """Return those of `names` that mean a connection of `checked`. What it says of a name does not depend on the others."""
         names = frozenset(names)
         meanings = self._meanings(address, names - checked)
         return frozenset(n for n in names if n in checked or not checked.isdisjoint(meanings.get(n, ())))
@@ -110,10 +110,12 @@ class Connections:
         return first
 
     def _stored(self, address: str, names: Iterable[str]) -> dict[str, set[str]]:
-        wanted = json.dumps(sorted(names))
-        rows = self._database.read(
+        wanted = sorted(names)
+        if not wanted:
+            return {}
+        rows = self._reader.read(
             "SELECT name, means FROM connection_names WHERE address = ? AND name IN (SELECT value FROM json_each(?))",
-            (fit(address), wanted),
+            (fit(address), json.dumps(wanted)),
         )
         found: dict[str, set[str]] = {}
         for name, means in rows:

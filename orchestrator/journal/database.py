@@ -83,8 +83,15 @@ class Rows(Protocol):
         """Return all rows."""
 
 
-class Transaction(Protocol):
-    """A transaction that has begun; it is kept when its block ends."""
+class Reader(Protocol):
+    """Runs queries."""
+
+    def read(self, sql: str, values: Values = ()) -> list[Row]:
+        """Return the rows of a query."""
+
+
+class Transaction(Reader, Protocol):
+    """A transaction that has begun; it is committed when its block ends."""
 
     def execute(self, sql: str, values: Values = ()) -> Rows:
         """Run a statement."""
@@ -96,7 +103,7 @@ class Transaction(Protocol):
         """Insert one row into a table that numbers its rows; return the row's `id`."""
 
 
-class Database(Protocol):
+class Database(Reader, Protocol):
     """An open database. Synchronous methods raise `JournalError` if it cannot be used."""
 
     @property
@@ -104,10 +111,17 @@ class Database(Protocol):
         """Return how a message names it; never with a password."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
 
-    def read(self, sql: str, values: Values = ()) -> list[Row]:
-        """Return the rows of a query."""
+    def view(self) -> AbstractContextManager[Reader]:
+        """Run several queries at the cost of one. They need not see the same moment."""
+
+    def reader_in(self, transaction: Reader) -> Reader:
+        """Return what reads this part of the state inside a transaction or view of any part.
+
+        In one database that is the transaction itself: what it locks, nobody else changes meanwhile. Call `flush` first, so
+        that it sees what this process posted.
+        """
 
     def change(self, sql: str, values: Values = (), *, busy_s: float | None = None) -> None:
         """Run one statement as a transaction of its own."""
@@ -127,6 +141,9 @@ class Database(Protocol):
 
     def post(self, statements: Sequence[Statement]) -> None:
         """Run statements as one transaction, in the order of the calls of this method; `kept` waits for them."""
+
+    def flush(self) -> None:
+        """Commit what was posted."""
 
     async def kept(self) -> None:
         """Wait until all that was posted is on the disk. Raises `JournalError`."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from orchestrator.clock import Clock
+from orchestrator.errors import LockedError
 from orchestrator.journal.calls import Ages, read_calls, read_left
-from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, Row, fit
+from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, Row, Transaction, fit
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.moments import LocalMoment, Moments
 from orchestrator.journal.past import PastTarget, read_earlier, read_past_targets, read_recent
@@ -66,14 +67,19 @@ class Journal:
         targets: Iterable[NewTarget] = (),
         *,
         instead_of: Sequence[str] = (),
+        since: int | None = None,
     ) -> Steps:
-        """Keep that a run begins, before anything is sent, all of it or nothing; its steps go to what is returned.
+        """Store that a run begins, before anything is sent, all of it or nothing. Return what stores its steps.
 
-        A run with a root of its own brings its `orders` and its `targets`; one that goes on brings none. Nothing is left to
-        go on with of the roots `instead_of` which it runs.
+        A run with a root of its own has `orders` and `targets`; one that continues another has none. The roots `instead_of`
+        which it runs cannot be resumed any more. `since` is what `latest_number` returned before it was decided to start,
+        resume or retry. Raises `LockedError` if another run with the same key or root has begun since then: the decision and
+        the begin are one transaction.
         """
         packed = None if orders is None else _pack(as_data(_without_secrets(orders)))
         with self._database.write() as connection:
+            if since is not None:
+                _check_undisturbed(connection, run, since)
             connection.execute(
                 "INSERT INTO runs (id, root, origin, trigger, manifest_path, manifest_file, manifest_identity,"
                 " manifest_sha256, directory, key, lock, began_at, orders) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -107,13 +113,15 @@ class Journal:
         unfinished: bool,
         counts: Mapping[str, int],
     ) -> None:
-        """Keep how a run ended, with its report's document."""
+        """Store how a run ended, with its report's document. What is left after a later run of the same root is that run's."""
         now = self._clock.utcnow().isoformat()
         packed = _pack(document)
         with self._database.write() as connection:
             connection.execute(
-                "UPDATE runs SET ended_at = ?, exit_code = ?, unfinished = ?, counts = ?, document = ? WHERE id = ?",
-                (now, exit_code, int(unfinished), json.dumps(dict(counts)), packed, run),
+                "UPDATE runs SET ended_at = ?, exit_code = ?, counts = ?, document = ?, unfinished = CASE WHEN EXISTS (SELECT 1"
+                " FROM runs AS later WHERE later.root = runs.root AND later.number > runs.number) THEN 0 ELSE ? END"
+                " WHERE id = ?",
+                (now, exit_code, json.dumps(dict(counts)), packed, int(unfinished), run),
             )
             if not unfinished:
                 connection.execute(
@@ -143,8 +151,13 @@ class Journal:
         rows = self._database.read("SELECT * FROM run_records WHERE key = ? ORDER BY number DESC LIMIT 1", (fit(key),))
         return _record(rows[0]) if rows else None
 
+    def latest_number(self) -> int:
+        """Return the number of the latest run, 0 if there is none. A run that begins later has a higher number."""
+        ((number,),) = self._database.read("SELECT coalesce(max(number), 0) FROM runs")
+        return int(number)
+
     def latest_of(self, root: str) -> RunRecord:
-        """The last run that worked on a root's plan."""
+        """Return the latest run that worked on a root's plan."""
         rows = self._database.read("SELECT * FROM run_records WHERE root = ? ORDER BY number DESC LIMIT 1", (root,))
         return _record(rows[0])
 
@@ -258,13 +271,15 @@ class Journal:
         `KEPT_UNFINISHED` runs came after them. The roots that `at_work` returns stay in any case: it is called when no run
         can begin. So do roots of which a refresh may still run: without them, nothing would keep its connection closed.
         """
-        may_run = {left.root for left in read_left(self._database, self._ages)}
+        left, over = read_left(self._database, self._ages)
+        may_run = {call.root for call in left}
         oldest_at = "" if keep_days is None else self._days_ago(keep_days)
         with self._database.write() as connection:
             found = connection.execute(
                 "SELECT root, max(unfinished), max(began_at), (SELECT count(*) FROM runs AS later WHERE"
                 " later.number > max(runs.number)) FROM runs GROUP BY root"
             ).fetchall()
+            connection.executemany("UPDATE calls SET may_run = 0 WHERE id = ?", [(call,) for call in over])
             spared = may_run.union(at_work())
             roots = [
                 (root,)
@@ -283,6 +298,17 @@ class Journal:
             return (self._clock.utcnow() - timedelta(days=days)).isoformat()
         except OverflowError:
             return ""
+
+
+def _check_undisturbed(transaction: Transaction, run: NewRun, since: int) -> None:
+    """Raise `LockedError` if a run with the same key or root has begun after the run with the number `since`."""
+    row = transaction.execute(
+        "SELECT id FROM runs WHERE number > ? AND (root = ? OR key = ?) ORDER BY number LIMIT 1",
+        (since, run.root, fit(run.key)),
+    ).fetchone()
+    if row is not None:
+        what = f"with the key {run.key}" if run.key is not None else "with the same plan"
+        raise LockedError(f"run {row[0]} {what} has begun meanwhile; nothing was sent", code="run-locked")
 
 
 def _without_secrets(orders: StoredRequest) -> StoredRequest:

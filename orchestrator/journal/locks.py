@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final
 
-from orchestrator.journal.database import Row
+from orchestrator.journal.database import Reader, Row, Transaction
 from orchestrator.journal.processes import Holder, ProcessRecord
 
 _HOLDER: Final = (
@@ -58,53 +59,49 @@ class Locks:
         self._owner = owner
 
     def take(self, name: str, *, since: datetime) -> Holder | None:
-        """Take a lock; None where it is ours now (or was before), else who holds it."""
+        """Take a lock; return None if it is ours now (or was before), else the process that holds it."""
         holder = self._try(name, since)
         if holder is not None and self._owner.reap_dead():
             holder = self._try(name, since)
         return holder
 
     def give_back(self, name: str) -> None:
-        """Let go of a lock."""
-        with self._owner.database.write() as connection:
-            connection.execute("DELETE FROM locks WHERE name = ? AND owner = ?", (name, self._owner.token))
+        """Release a lock."""
+        with self._owner.database.write() as transaction:
+            transaction.execute("DELETE FROM locks WHERE name = ? AND owner = ?", (name, self._owner.token))
 
-    def take_names(self, prefix: str, names: Collection[str], meets: Meets, *, since: datetime) -> Holder | None:
-        """Take the locks of all `names`, or none if anybody else holds a lock that `meets` them; then who does."""
-        holder = self._try_names(prefix, names, meets, since)
-        if holder is not None and self._owner.reap_dead():
-            holder = self._try_names(prefix, names, meets, since)
-        return holder
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Run a transaction beside which no lock is taken or released."""
+        return self._owner.database.write()
+
+    def view(self) -> AbstractContextManager[Reader]:
+        """Run several queries at the cost of one."""
+        return self._owner.database.view()
+
+    def reap_dead(self, *, every_s: float = 0.0) -> bool:
+        """Release the locks of processes that are dead; True if there were any. At most once in `every_s`."""
+        return self._owner.reap_dead(every_s=every_s)
+
+    def take_names(self, transaction: Transaction, prefix: str, names: Iterable[str], *, since: datetime) -> None:
+        """Take the locks of all `names`, after `holder_of_names` found in the same transaction that they are free."""
+        transaction.executemany(_TAKE, [(prefix + name, self._owner.token, since.isoformat()) for name in names])
+
+    def holder_of_names(self, reader: Reader, prefix: str, meets: Meets) -> Holder | None:
+        """Return which other process holds a lock that `meets` ours, dead or alive."""
+        rows = reader.read(_OTHERS, (len(prefix), prefix, self._owner.token))
+        holders = {row[4].removeprefix(prefix): row for row in rows}
+        found = meets(holders.keys()) if holders else ()
+        return _holder((*holders[min(found)][:4], None)) if found else None
 
     def give_back_names(self, prefix: str, names: Iterable[str]) -> None:
-        """Let go of the locks of all `names`, at once."""
-        with self._owner.database.write(soon=True) as connection:
-            connection.executemany(
+        """Release the locks of all `names`."""
+        with self._owner.database.write(soon=True) as transaction:
+            transaction.executemany(
                 "DELETE FROM locks WHERE name = ? AND owner = ?", [(prefix + name, self._owner.token) for name in names]
             )
 
-    def holder_of_names(self, prefix: str, meets: Meets) -> Holder | None:
-        """Who else holds a lock now that `meets` ours; the dead hold none."""
-        holder = _meeting(self._owner.database.read(_OTHERS, self._others(prefix)), prefix, meets)
-        if holder is not None and self._owner.reap_dead(every_s=0.2):
-            holder = _meeting(self._owner.database.read(_OTHERS, self._others(prefix)), prefix, meets)
-        return holder
-
-    def _try_names(self, prefix: str, names: Collection[str], meets: Meets, since: datetime) -> Holder | None:
-        with self._owner.database.write() as connection:
-            holder = _meeting(connection.execute(_OTHERS, self._others(prefix)).fetchall(), prefix, meets)
-            if holder is None:
-                connection.executemany(
-                    _TAKE,
-                    [(prefix + name, self._owner.token, since.isoformat()) for name in names],
-                )
-        return holder
-
-    def _others(self, prefix: str) -> tuple[int, str, str]:
-        return len(prefix), prefix, self._owner.token
-
     def holder(self, name: str) -> Holder | None:
-        """Who else holds a lock now; the dead hold none."""
+        """Return which other process holds a lock now; the dead hold none."""
         row = self._read(name)
         if row is not None and self._owner.reap_dead(every_s=0.2):
             row = self._read(name)
@@ -133,9 +130,3 @@ class Locks:
 def _holder(row: Row) -> Holder:
     host, pid, since, run, _ = row
     return Holder(host=host, pid=pid, since=datetime.fromisoformat(since), run=run)
-
-
-def _meeting(rows: Sequence[Row], prefix: str, meets: Meets) -> Holder | None:
-    holders = {row[4].removeprefix(prefix): row for row in rows}
-    found = meets(holders.keys()) if holders else ()
-    return _holder((*holders[min(found)][:4], None)) if found else None

@@ -25,6 +25,7 @@ from orchestrator.journal.database import (
     JournalError,
     Layout,
     Patience,
+    Reader,
     Row,
     Statement,
     StoreUnreachable,
@@ -97,6 +98,10 @@ class _Transaction:
         """Run a statement for each of `rows`."""
         if rows:
             self._connection.cursor().executemany(_translated(sql), rows)
+
+    def read(self, sql: str, values: Values = ()) -> list[Row]:
+        """Return the rows of a query."""
+        return self.execute(sql, values).fetchall()
 
     def insert(self, sql: str, values: Values) -> int:
         """Insert one row; return its number."""
@@ -229,6 +234,20 @@ class PostgresDatabase:
 
         self._write_posted(self._patience.busy_s)
         return self._patiently(self._link, read, self._patience.busy_s)
+
+    @contextmanager
+    def view(self) -> Iterator[Reader]:
+        """Run several queries in one transaction."""
+        with self.write(soon=True, shared=True) as transaction:
+            yield transaction
+
+    def reader_in(self, transaction: Reader) -> Reader:
+        """All parts are in one schema."""
+        return transaction
+
+    def flush(self) -> None:
+        """Commit what was posted."""
+        self._write_posted(self._patience.busy_s)
 
     def change(self, sql: str, values: Values = (), *, busy_s: float | None = None) -> None:
         """Run one statement as a transaction of its own."""

@@ -22,6 +22,7 @@ from orchestrator.journal.database import (
     JournalError,
     Layout,
     Patience,
+    Reader,
     Row,
     Statement,
     T,
@@ -50,6 +51,10 @@ class _Transaction:
     def execute(self, sql: str, values: Values = ()) -> sqlite3.Cursor:
         """Run a statement."""
         return self._connection.execute(_ROW_LOCK.sub("", sql), values)
+
+    def read(self, sql: str, values: Values = ()) -> list[Row]:
+        """Return the rows of a query."""
+        return self.execute(sql, values).fetchall()
 
     def insert(self, sql: str, values: Values) -> int:
         """Insert one row; return its number."""
@@ -112,6 +117,19 @@ class SqliteDatabase:
         """Return the rows of a query."""
         with _explained(self.path):
             return self._patiently(lambda: self._connection.execute(sql, values).fetchall(), self._patience.busy_s)
+
+    @contextmanager
+    def view(self) -> Iterator[Reader]:
+        """A query of a file costs nothing more."""
+        yield self
+
+    def reader_in(self, transaction: Reader) -> Reader:
+        """Each part is a file of its own."""
+        del transaction
+        return self
+
+    def flush(self) -> None:
+        """What is posted is committed at once."""
 
     def change(self, sql: str, values: Values = (), *, busy_s: float | None = None) -> None:
         """Run one statement as a transaction of its own."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 from orchestrator.clock import Clock
 from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.connections import Connections, learn, names_of
-from orchestrator.journal.database import Database, Values, fit
+from orchestrator.journal.database import Database, Reader, Values, fit
 from orchestrator.journal.records import CallStatus, OrphanedRefresh, RestrictedEntry, Scope, StoredCall
 from orchestrator.planning.plan import RefreshPlan, Target
 from orchestrator.values import as_data
@@ -31,7 +31,6 @@ class Steps:
         self._clock = clock
         self._ages = ages
         self._next_call = first_call
-        self.connections = Connections(database)
         self.root = root
         self.run = run
 
@@ -114,17 +113,21 @@ class Steps:
         )
 
     def settled(self, rows: Sequence[tuple[int, Mapping[str, Any]]], *, lost: Sequence[int] = ()) -> None:
-        """Targets, by their places, have their outcomes, as rows of the report; the jobs of calls in `lost` are out of sight."""
+        """Store outcomes of targets, by their places, as rows of the report; the jobs of calls in `lost` are out of sight.
+
+        Once a later run works on the same plan, the outcomes are that run's: a process that was suspended meanwhile and
+        wakes does not replace them.
+        """
+        update = (
+            "UPDATE targets SET status = ?, outcome = ?, settled_by = ? WHERE root = ? AND place = ? AND NOT EXISTS"
+            " (SELECT 1 FROM runs AS later WHERE later.root = targets.root"
+            " AND later.number > (SELECT number FROM runs WHERE id = ?))"
+        )
+        lose = "UPDATE calls SET fate = ? WHERE id = ? AND fate = ?"
         self._database.post(
             [
-                (
-                    "UPDATE targets SET status = ?, outcome = ?, settled_by = ? WHERE root = ? AND place = ?",
-                    [(row["status"], json.dumps(row), self.run, self.root, place) for place, row in rows],
-                ),
-                (
-                    "UPDATE calls SET fate = ? WHERE id = ? AND fate = ?",
-                    [(CallStatus.LOST.value, call, CallStatus.ACCEPTED.value) for call in lost],
-                ),
+                (update, [(r["status"], json.dumps(r), self.run, self.root, place, self.run) for place, r in rows]),
+                (lose, [(CallStatus.LOST.value, call, CallStatus.ACCEPTED.value) for call in lost]),
             ]
         )
 
@@ -148,23 +151,36 @@ class Steps:
         """Every refresh call of the run's plan, oldest first."""
         return read_calls(self._database, self._ages, (self.root,))
 
+    def flush(self) -> None:
+        """Commit the steps so far. Raises `JournalError`."""
+        self._database.flush()
+
+    def reader_in(self, transaction: Reader) -> Reader:
+        """Return what reads the journal inside a transaction of the locks."""
+        return self._database.reader_in(transaction)
+
     def left_refreshes(
-        self, address: str, checked: frozenset[str], *, own: Collection[int], taken: Collection[int]
+        self, reader: Reader, address: str, checked: frozenset[str], *, own: Collection[int], taken: Collection[int]
     ) -> tuple[OrphanedRefresh, ...]:
-        """Refreshes that may still run on the connection of a lane whose names are `checked`, oldest first.
+        """Return the refreshes that may still run on the connection of a lane whose names are `checked`, oldest first.
 
         Not those of the lane itself: calls that this run made for senders at its places `own`, and `taken` calls.
         """
-        rows = [row for row in read_left(self._database, self._ages) if row.call not in taken]
-        mine = {row.call for row in rows if row.run == self.run and row.sender in own}
+        left, _ = read_left(reader, self._ages)
+        rows = [
+            row
+            for row in left
+            if row.address == address and row.call not in taken and not (row.run == self.run and row.sender in own)
+        ]
+        met = Connections(reader).meeting(address, {name for row in rows for name in row.names}, checked)
         return tuple(
             OrphanedRefresh(call=row.call, run=row.run, job_id=row.job_id, age_s=row.age_s, timeout_s=row.timeout_s)
             for row in rows
-            if row.call not in mine and row.address == address and self.connections.meeting(address, row.names, checked)
+            if not met.isdisjoint(row.names)
         )
 
     def left_over(self, call: int, fate: CallStatus) -> None:
-        """What became of a refresh that another run left. A lost one cannot be checked again and has its timeout left."""
+        """Store how a refresh that another run left has ended. A lost one cannot be checked again and has its timeout left."""
         self._post(
             "UPDATE calls SET fate = ?, may_run = ?, word = coalesce(?, word) WHERE id = ?",
             (fate.value, int(fate.may_run), _WORDS.get(fate), call),

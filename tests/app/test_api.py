@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 
 import orchestrator
 from orchestrator import (
+    LockedError,
     ManifestError,
     Report,
     Status,
@@ -36,7 +37,10 @@ from orchestrator import (
     run_sync,
     write_report,
 )
+from orchestrator.clock import real_clock
 from orchestrator.engine.events import RunEvent, RunFinished, RunPlanned, RunStarted, TargetFinished
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.records import NewRun, RunRecord
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.server import Simulator
 from tests.rehearsal import manifest_text, model, uuid
@@ -169,6 +173,32 @@ def test_a_key_continues_retries_or_starts(tmp_path: Path) -> None:
     assert seen[1][1] == {"m2": "succeeded"}
     assert seen[2][1] == {"m1": "succeeded", "m2": "succeeded"}
     assert seen[2][2] - seen[1][2] == 2
+
+
+def test_two_processes_with_one_key_start_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both look before either begins, and no lock keeps them apart: the second sends nothing and says why."""
+    look = Journal.latest_with_key
+
+    def look_and_be_overtaken(journal: Journal, key: str) -> RunRecord | None:
+        found = look(journal, key)
+        new = NewRun(
+            id="quicker", root="quicker", origin=None, trigger="run", manifest_path="m", manifest_file="m",
+            manifest_identity="m", manifest_sha256="0", lock="l", began_at=datetime.now(UTC), key=key,
+        )  # fmt: skip
+        with closing(Journal.open(tmp_path, clock=real_clock(), boot="")) as other:
+            other.begin(new)
+        return found
+
+    async def main() -> int:
+        async with serving({1: {"duration": 0.02}}) as simulator:
+            manifest = load_manifest(text=make_text(simulator, 1), environ=ENVIRON)
+            monkeypatch.setattr(Journal, "latest_with_key", look_and_be_overtaken)
+            with pytest.raises(LockedError, match="run quicker with the key k has begun meanwhile; nothing was sent"):
+                await run(manifest, state=tmp_path, key="k", on_overlap="proceed", environ=ENVIRON)
+            return posts(simulator)
+
+    assert asyncio.run(main()) == 0
+    assert [one["id"] for one in history(state=tmp_path)["runs"]] == ["quicker"]
 
 
 def test_retry_and_nothing_to_do(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.clock import Clock
+from orchestrator.errors import LockedError
 from orchestrator.journal.connections import instance_address, model_name
 from orchestrator.journal.database import JournalError, Layout
 from orchestrator.journal.journal import FILE, Journal
@@ -39,8 +40,16 @@ class Desk:
         asyncio.run(self.journal._database.kept())
         return open_journal(self.place, Clock(lambda: self.now_s, lambda: self.at), boot)
 
-    def begin(self, run: str, *, root: str | None = None, file: str = "/m.yaml", **more: object) -> Steps:
-        """A run over three targets, or one that goes on with another."""
+    def begin(
+        self,
+        run: str,
+        *,
+        root: str | None = None,
+        file: str = "/m.yaml",
+        key: str | None = None,
+        since: int | None = None,
+    ) -> Steps:
+        """A run over three targets, or one that continues another."""
         new = NewRun(
             id=run,
             root=root or run,
@@ -52,12 +61,13 @@ class Desk:
             manifest_sha256="0" * 64,
             lock="lock",
             began_at=self.at,
+            key=key,
         )
         if root is not None:
-            return self.journal.begin(new)
+            return self.journal.begin(new, since=since)
         targets = [NewTarget(place=e.index, name=e.name) for e in MANIFEST.entries]
         return self.journal.begin(
-            new, StoredRequest(manifest=MANIFEST, selected=(0, 1, 2), reports=("/r.json",)), targets
+            new, StoredRequest(manifest=MANIFEST, selected=(0, 1, 2), reports=("/r.json",)), targets, since=since
         )
 
     def finish(self, run: str, *, unfinished: bool = False) -> None:
@@ -121,6 +131,41 @@ def test_no_key_is_on_disk(desk: Desk) -> None:
         assert all(b"rehearsal-key" not in path.read_bytes() for path in desk.place.iterdir())
     else:
         assert "rehearsal-key" not in desk.place.sql("SELECT * FROM runs")
+
+
+@pytest.mark.parametrize("decision", ["start", "resume"])
+def test_a_run_begins_only_if_what_decided_it_still_holds(decision: str, desk: Desk) -> None:
+    """Two processes decide at once what to do for a key or a plan: the second to begin is refused, and stores nothing."""
+    desk.begin("other", key="another")
+    root = None
+    if decision == "resume":
+        root = "r1"
+        desk.begin("r1", key="k")
+    seen = desk.journal.latest_number()
+    desk.begin("first", root=root, key="k", since=seen)
+    with pytest.raises(LockedError, match="run first"):
+        desk.begin("second", root=root, key="k", since=seen)
+    latest = desk.journal.latest_with_key("k")
+    assert latest is not None
+    assert latest.id == "first"
+    assert not desk.journal.find("second")
+    # other keys and plans are not concerned, nor is a decision made anew
+    desk.begin("apart", key="apart", since=seen)
+    desk.begin("third", root=root, key="k", since=desk.journal.latest_number())
+
+
+def test_a_process_that_wakes_does_not_undo_what_a_later_one_did(desk: Desk) -> None:
+    """It was suspended, another process resumed its run to the end: its own outcomes and its end change nothing."""
+    sleeper = desk.begin("r1")
+    resumed = desk.begin("r2", root="r1")
+    resumed.settled([(0, {"status": "succeeded", "name": "m1"})])
+    asyncio.run(resumed.kept())
+    desk.finish("r2")
+    sleeper.settled([(0, {"status": "not_started", "name": "m1"})])
+    asyncio.run(sleeper.kept())
+    desk.finish("r1", unfinished=True)
+    assert next(t.outcome for t in desk.journal.targets("r1")) == {"status": "succeeded", "name": "m1"}
+    assert [r.unfinished for r in desk.journal.runs()] == [False, False]
 
 
 def test_the_end_of_a_run(desk: Desk) -> None:
@@ -194,7 +239,7 @@ def test_ages_follow_the_clock_that_nobody_sets(desk: Desk) -> None:
 
 def left(steps: Steps, *names: str, address: str = ADDRESS) -> list[str | None]:
     """The jobs (None: not known) of refreshes that may still run under these names, seen from another lane."""
-    found = steps.left_refreshes(address, frozenset(names), own=(), taken=())
+    found = steps.left_refreshes(steps._database, address, frozenset(names), own=(), taken=())
     return [one.job_id for one in found]
 
 
@@ -208,9 +253,9 @@ def test_refreshes_that_others_left(desk: Desk) -> None:
     assert left(second, "label c") == ["j1", None]
     assert left(second, model_name(str(target(0).model_id))) == ["j1", None]
     assert left(second, "label d") == left(second, "label c", address="other:443") == []
-    (one,) = second.left_refreshes(ADDRESS, frozenset({"label c"}), own=(), taken=(call + 1,))
+    (one,) = second.left_refreshes(second._database, ADDRESS, frozenset({"label c"}), own=(), taken=(call + 1,))
     assert (one.job_id, one.run, one.timeout_s) == ("j1", "r1", 60)
-    assert first.left_refreshes(ADDRESS, frozenset({"label c"}), own=(0,), taken=()) == ()
+    assert first.left_refreshes(first._database, ADDRESS, frozenset({"label c"}), own=(0,), taken=()) == ()
     second.left_over(call, CallStatus.FAILED)
     assert left(second, "label c") == [None]
 

@@ -1,0 +1,149 @@
+"""A lane's lock and the refreshes that other runs left on its connection: one transaction decides about both."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from orchestrator.clock import Clock
+from orchestrator.engine.connection_lock import StoredConnectionLocks
+from orchestrator.journal.database import Values
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.locks import Locks
+from orchestrator.journal.processes import ProcessRecord
+from orchestrator.journal.records import CallStatus, NewRun, NewTarget, StoredRequest
+from orchestrator.journal.steps import Steps
+from orchestrator.planning.plan import Lane, Target
+from tests.journal.stores import STORES, Place, die, enter_place, open_journal
+from tests.rehearsal import manifest_text, model, read_manifest
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+# four models, of which the second and the third are on one connection
+MANIFEST = read_manifest(manifest_text(model(1), model(2, connection="c"), model(3, connection="c"), model(4)))
+URL = "http://127.0.0.1:1"
+
+
+@dataclass
+class Worker:
+    """A process at work on a run over the manifest's models, each a lane of its own."""
+
+    owner: ProcessRecord
+    journal: Journal
+    steps: Steps
+    locks: StoredConnectionLocks
+    lanes: tuple[Lane, ...]
+
+    def send(self, place: int, job_id: str | None = None) -> int:
+        """A refresh call leaves, and is answered with a job."""
+        call = self.steps.intended(
+            served=self.lanes[place].targets, scopes=[((), ())], part=0, attempt=1, base_url=URL, timeout_s=600,
+            wait=True, queued_s=0.0,
+        )  # fmt: skip
+        if job_id is not None:
+            self.steps.answered(call, job_id=job_id, word=None, fate=CallStatus.ACCEPTED)
+        return call
+
+    def die(self) -> None:
+        """Killed."""
+        self.steps.flush()
+        self.journal.close()
+        die(self.owner)
+
+
+class World:
+    """Workers on one store, and their clock."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.now_s = 100.0
+        self.clock = Clock(lambda: self.now_s, lambda: START + timedelta(seconds=self.now_s))
+        self.alive: list[Worker] = []
+
+    def worker(self, run: str) -> Worker:
+        """A process begins a run."""
+        owner = enter_place(self.place, run=run, since=START, now=self.clock.now)
+        journal = open_journal(self.place, self.clock)
+        new = NewRun(
+            id=run, root=run, origin=None, trigger="run", manifest_path=run, manifest_file=run, manifest_identity=run,
+            manifest_sha256="0", lock=run, began_at=START,
+        )  # fmt: skip
+        targets = [NewTarget(place=e.index, name=e.name) for e in MANIFEST.entries]
+        steps = journal.begin(new, StoredRequest(manifest=MANIFEST, selected=(0, 1, 2, 3)), targets)
+        lanes = tuple(
+            Lane(
+                instance=entry.instance,
+                key=f"connection {entry.connection} {entry.index}",
+                targets=(
+                    Target(entry=entry, model_id=str(entry.model_id), branch_id=None, connection=None, lane="lane"),
+                ),
+            )
+            for entry in MANIFEST.entries
+        )
+        locks = StoredConnectionLocks(Locks(owner), steps, base_urls={"sim": URL}, clock=self.clock)
+        self.alive.append(Worker(owner, journal, steps, locks, lanes))
+        return self.alive[-1]
+
+    def kill(self, worker: Worker) -> None:
+        """The process is killed, and everybody has had the time to notice."""
+        worker.die()
+        self.alive.remove(worker)
+        self.now_s += 31
+
+
+@pytest.fixture
+def world(place: Place) -> Iterator[World]:
+    """An empty store of each kind."""
+    world = World(place)
+    yield world
+    for worker in world.alive:
+        worker.journal.close()
+        worker.owner.leave()
+
+
+def test_a_lock_comes_with_what_is_left_on_its_connection(world: World) -> None:
+    """Whoever gets a dead process's lane learns in the same step of the job that may still run on it."""
+    dead, alive = world.worker("r1"), world.worker("r2")
+    assert dead.locks.take(dead.lanes[1]) == (None, ())
+    dead.send(1, "job-1")
+    holder, orphans = alive.locks.take(alive.lanes[2])
+    assert "run r1" in str(holder)
+    assert orphans == ()
+    world.kill(dead)
+    # in PostgreSQL it must be seen silent for a lease
+    alive.locks.take(alive.lanes[2])
+    world.now_s += 31
+    holder, orphans = alive.locks.take(alive.lanes[2])
+    assert (holder, [one.job_id for one in orphans]) == (None, ["job-1"])
+
+
+@pytest.mark.parametrize("place", STORES[1:], indirect=True)
+def test_taking_a_lane_is_one_transaction(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many lanes the run holds, and whatever is left: no round trips for each of them."""
+    from orchestrator.journal import postgres
+
+    dead, alive = world.worker("r1"), world.worker("r2")
+    for place in (0, 3):
+        dead.send(place, f"job-{place}")
+        assert alive.locks.take(alive.lanes[place])[0] is None
+    began: list[postgres.Link] = []
+    statements: list[str] = []
+    begin, execute = postgres.Link.begin, postgres._Transaction.execute
+
+    def counted_begin(link: postgres.Link) -> postgres._Transaction:
+        began.append(link)
+        return begin(link)
+
+    def counted_execute(transaction: postgres._Transaction, sql: str, values: Values = ()) -> Any:
+        statements.append(sql)
+        return execute(transaction, sql, values)
+
+    monkeypatch.setattr(postgres.Link, "begin", counted_begin)
+    monkeypatch.setattr(postgres._Transaction, "execute", counted_execute)
+    for act in (alive.locks.look, alive.locks.take):
+        began.clear()
+        statements.clear()
+        assert act(alive.lanes[1]) == (None, ())
+        assert len(began) == 1
+        assert len(statements) <= 8, statements

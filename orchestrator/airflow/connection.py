@@ -1,9 +1,10 @@
-"""An Airflow connection of type `omni`, as the variables of a manifest."""
+"""Airflow connections as this program reads them: of type `omni` as variables of a manifest, of type `postgres` as a state."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from orchestrator.errors import UsageError
 
@@ -32,6 +33,30 @@ def connection_variables(
     if key:
         variables[API_KEY] = key
     return variables
+
+
+def state_url(
+    *,
+    conn_type: str | None,
+    host: str | None,
+    port: int | None,
+    user: str | None,
+    password: str | None,
+    database: str | None,
+    extra: Mapping[str, Any],
+) -> str:
+    """Return the address of a shared state. `extra` are options of libpq, such as `sslmode`.
+
+    Raises `UsageError` for a connection of another type. What libpq does not know is refused when the state is opened.
+    """
+    if conn_type not in ("postgres", "postgresql"):
+        raise UsageError(
+            f"the connection of the state is of type {conn_type!r}: shared state needs one of type 'postgres'",
+            code="invalid-state",
+        )
+    parts = {"host": host, "port": port, "user": user, "password": password, "dbname": database, **extra}
+    # as parameters, so that lists of hosts, socket folders and any character of a password need no rules of their own
+    return "postgresql:///?" + urlencode({k: str(v) for k, v in parts.items() if v not in (None, "")}, quote_via=quote)
 
 
 async def whoami(environ: Mapping[str, str]) -> str:

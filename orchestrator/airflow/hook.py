@@ -1,4 +1,4 @@
-"""The connection type `omni`: an instance's address and key as the variables that a manifest may name."""
+"""Reads Airflow's connections: of type `omni` for an instance's address and key, of type `postgres` for a shared state."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from airflow.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 
-from orchestrator.airflow.connection import connection_variables, whoami
+from orchestrator.airflow.connection import connection_variables, state_url, whoami
 from orchestrator.errors import OmniRefreshError
 
 
@@ -36,14 +37,12 @@ class OmniHook(BaseHook):
 
     def environ(self) -> Mapping[str, str]:
         """Return the environment's variables and those of the connection, whose values are masked in all logs."""
-        connection = self.get_connection(self.omni_conn_id)
-        variables = connection_variables(
-            host=connection.host, port=connection.port, key=connection.password, extra=connection.extra_dejson
-        )
-        for name, value in variables.items():
-            if name != "OMNI_BASE_URL":
-                mask_secret(value)
-        return {**os.environ, **variables}
+        return _variables(self.get_connection(self.omni_conn_id))
+
+    @classmethod
+    async def aenviron(cls, omni_conn_id: str | None) -> Mapping[str, str]:
+        """Return the same within an event loop; the environment's variables alone if no connection is named."""
+        return os.environ if omni_conn_id is None else _variables(await cls.aget_connection(omni_conn_id))
 
     def test_connection(self) -> tuple[bool, str]:
         """Return the user that the key belongs to: one call within the key's budget."""
@@ -51,3 +50,42 @@ class OmniHook(BaseHook):
             return True, asyncio.run(whoami(self.environ()))
         except OmniRefreshError as error:
             return False, str(error)
+
+
+class StateHook(BaseHook):
+    """Reads a connection of Airflow's type `postgres` as the address of a shared state."""
+
+    @classmethod
+    def url(cls, state_conn_id: str) -> str:
+        """Return the address, whose password is masked in all logs. Raises `UsageError` for another type."""
+        return _url(cls.get_connection(state_conn_id))
+
+    @classmethod
+    async def aurl(cls, state_conn_id: str) -> str:
+        """Return the same within an event loop."""
+        return _url(await cls.aget_connection(state_conn_id))
+
+
+def _variables(connection: Any) -> Mapping[str, str]:
+    variables = connection_variables(
+        host=connection.host, port=connection.port, key=connection.password, extra=connection.extra_dejson
+    )
+    for name, value in variables.items():
+        if name != "OMNI_BASE_URL":
+            mask_secret(value)
+    return {**os.environ, **variables}
+
+
+def _url(connection: Any) -> str:
+    if connection.password:
+        mask_secret(connection.password)
+        mask_secret(quote(connection.password, safe=""))
+    return state_url(
+        conn_type=connection.conn_type,
+        host=connection.host,
+        port=connection.port,
+        user=connection.login,
+        password=connection.password,
+        database=connection.schema,
+        extra=connection.extra_dejson,
+    )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.log import mask_secret
+
+from orchestrator.clock import real_clock
 
 try:
     from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -17,11 +21,15 @@ except ImportError:  # Airflow 3.1
 
 if TYPE_CHECKING:
     from orchestrator.airflow.task_run import BackgroundRun
+    from orchestrator.app.key_history import KeyHistory
     from orchestrator.engine.outcome import Outcome
     from orchestrator.manifest.manifest import Manifest
     from orchestrator.report.report import Report
 
 Texts = str | Sequence[str] | None
+
+_LATER_S = 300.0
+"""How long after the deadline Airflow itself gives a trigger up, in seconds."""
 
 
 class OmniRefreshFailed(AirflowException):
@@ -37,15 +45,18 @@ class OmniRefreshOperator(BaseOperator):
 
     `manifest` is a path. `omni_conn_id` names a connection of type `omni`: it sets OMNI_BASE_URL, OMNI_API_TOKEN and the
     variables in its extra, for the manifest alone; None takes the worker's environment as it is. `state` is the state
-    folder (default: the worker's). `on_failed` says what the task becomes if targets did not succeed: failed, skipped, or
-    successful. The other parameters have the names and meanings of the command line's options.
+    folder (default: the worker's), `state_conn_id` instead a connection of type `postgres` whose database is the state that
+    all workers share. `on_failed` says what the task becomes if targets did not succeed: failed, skipped, or successful. The
+    other parameters have the names and meanings of the command line's options.
+
+    With `deferrable`, which needs `state_conn_id`, the task submits, and the triggerer follows the jobs.
 
     A retry continues the run or sends what did not succeed; a cleared task starts a new run.
     """
 
     template_fields: Sequence[str] = (
         *("manifest", "select", "exclude", "ddl", "ddl_list", "set_values", "dbt_target", "dbt_state", "changed"),
-        *("deadline", "report", "omni_conn_id", "state"),
+        *("deadline", "report", "omni_conn_id", "state", "state_conn_id"),
     )
     ui_color = "#eef3ff"
 
@@ -73,12 +84,18 @@ class OmniRefreshOperator(BaseOperator):
         report: Texts = None,
         omni_conn_id: str | None = "omni_default",
         state: str | None = None,
+        state_conn_id: str | None = None,
         on_failed: Literal["fail", "skip", "ignore"] = "fail",
+        deferrable: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if on_failed not in {"fail", "skip", "ignore"}:
             raise ValueError(f"on_failed is fail, skip or ignore, not {on_failed!r}")
+        if state and state_conn_id:
+            raise ValueError("state and state_conn_id name two places for one state: remove one of them")
+        if deferrable and not state_conn_id:
+            raise ValueError("deferrable needs state_conn_id: the triggerer continues the run from a shared state")
         self.manifest = manifest
         self.select = select
         self.exclude = exclude
@@ -100,31 +117,28 @@ class OmniRefreshOperator(BaseOperator):
         self.report = report
         self.omni_conn_id = omni_conn_id
         self.state = state
+        self.state_conn_id = state_conn_id
+        self.deferrable = deferrable
         self.on_failed = on_failed
-        self._background: BackgroundRun | None = None
+        self._background: BackgroundRun[Report] | None = None
         self._killed = False
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the manifest, or what is left of it since the task's last try."""
         from orchestrator import api
-        from orchestrator.airflow.task_run import BackgroundRun, newest_outcomes, run_key, short_text
-        from orchestrator.app.context import Context
-        from orchestrator.app.key_history import reports_of_key
-        from orchestrator.errors import OmniRefreshError, UsageError
-        from orchestrator.journal.database import JournalError
-        from orchestrator.log.redaction import Redactor
+        from orchestrator.airflow.task_run import BackgroundRun, newest_outcomes, run_key
+        from orchestrator.errors import RunDetached
 
         task = context["ti"]
-        try:
-            environ = self._environ()
+        began_at = real_clock().utcnow().timestamp()
+        with _errors_of_airflow():
+            environ, state = self._environ(), self._state()
             manifest = api.load_manifest(self.manifest, environ=environ)
             _mask(manifest)
-            key = run_key(task)
-            nothing_observed = Context(observe=lambda _: None, environ=environ, redactor=Redactor(()))
-            earlier = reports_of_key(key, nothing_observed, self.state)
-            if earlier and earlier[-1].exit_code == 0:
-                self.log.info("run %s succeeded in an earlier try: nothing is sent", earlier[-1].run.id)
-                return self._end(context, manifest, earlier[-1], newest_outcomes(earlier), ())
+            earlier = self._history(task, environ, state)
+            if earlier.reports and earlier.reports[-1].exit_code == 0:
+                self.log.info("run %s succeeded in an earlier try: nothing is sent", earlier.reports[-1].run.id)
+                return self._end(context, earlier.reports[-1], newest_outcomes(earlier.reports), ())
             start = partial(
                 api.run,
                 manifest,
@@ -146,23 +160,69 @@ class OmniRefreshOperator(BaseOperator):
                 grace=self.grace,
                 rate=self.rate,
                 report=_texts(self.report),
-                key=key,
-                state=self.state,
+                detach="submitted" if self.deferrable else None,
+                key=run_key(task),
+                state=state,
                 environ=environ,
             )
             run = BackgroundRun(lambda observe: start(on_event=observe))
-            report, paths = self._follow(run, task)
-        except JournalError as error:
-            raise AirflowException(short_text(error)) from None
-        except UsageError as error:
-            raise AirflowFailException(short_text(error)) from None
-        except OmniRefreshError as error:
-            raise AirflowException(short_text(error)) from None
-        if not report.outcomes:
-            raise AirflowSkipException("nothing was selected")
-        return self._end(context, manifest, report, newest_outcomes((*earlier, report)), paths)
+            try:
+                report, paths = self._follow(run, task)
+            except RunDetached as left:
+                self.defer(**self._deferral(left.run_id, began_at))
+                raise
+            return self._end(context, report, newest_outcomes((*earlier.reports, report)), paths)
 
-    def _follow(self, run: BackgroundRun, task: Any) -> tuple[Report, list[str]]:
+    def _deferral(self, run_id: str, began_at: float) -> dict[str, Any]:
+        """Return the arguments of `defer`: the trigger follows the run to its end, or until the time of this try is up."""
+        from orchestrator.airflow.trigger import OmniRunTrigger
+        from orchestrator.durations import parse_duration
+
+        assert self.state_conn_id is not None
+        limits_s = [] if self.deadline is None else [parse_duration(str(self.deadline))]
+        if self.execution_timeout is not None:
+            limits_s.append(self.execution_timeout.total_seconds())
+        deadline_at = began_at + min(limits_s) if limits_s else None
+        left_s = None if deadline_at is None else max(0.0, deadline_at - real_clock().utcnow().timestamp())
+        self.log.info("every refresh of run %s was sent: the triggerer follows the jobs", run_id)
+        return {
+            "trigger": OmniRunTrigger(
+                run_id=run_id,
+                state_conn_id=self.state_conn_id,
+                omni_conn_id=self.omni_conn_id,
+                deadline_at=deadline_at,
+            ),
+            "method_name": "execute_complete",
+            # the trigger ends by itself; Airflow's own limit is for one that does not
+            "timeout": None if left_s is None else timedelta(seconds=left_s + _LATER_S),
+        }
+
+    def execute_complete(self, context: Any, event: Any = None) -> dict[str, Any]:
+        """End the task after its trigger. How the run ended is read from the state, whatever the event says."""
+        from orchestrator import api
+        from orchestrator.airflow.task_run import newest_outcomes
+
+        with _errors_of_airflow():
+            history = self._history(context["ti"], self._environ(), self._state())
+            if not history.has_ended:
+                error = event.get("error") if isinstance(event, dict) else None
+                raise AirflowException(f"the run has not ended: {error or 'its trigger ended first'}")
+            report = history.reports[-1]
+            for path in _texts(self.report):
+                api.write_report(report, path)
+            return self._end(context, report, newest_outcomes(history.reports), _texts(self.report))
+
+    def _history(self, task: Any, environ: Any, state: str | None) -> KeyHistory:
+        """Return what the tries of this task came to so far."""
+        from orchestrator.airflow.task_run import run_key
+        from orchestrator.app.context import Context
+        from orchestrator.app.key_history import history_of_key
+        from orchestrator.log.redaction import Redactor
+
+        context = Context(observe=lambda _: None, environ=environ, redactor=Redactor(()))
+        return history_of_key(run_key(task), context, state)
+
+    def _follow(self, run: BackgroundRun[Report], task: Any) -> tuple[Report, list[str]]:
         """Write the run's events to the log until it has ended; return its report and the files that it wrote."""
         from orchestrator.airflow.task_run import log_event
         from orchestrator.engine.events import ReportWritten, RunContinued, RunStarted
@@ -207,18 +267,17 @@ class OmniRefreshOperator(BaseOperator):
                 task.try_number,
             )
 
-    def _end(
-        self, context: Any, manifest: Manifest, report: Report, outcomes: tuple[Outcome, ...], paths: Sequence[str]
-    ) -> dict[str, Any]:
+    def _end(self, context: Any, report: Report, outcomes: tuple[Outcome, ...], paths: Sequence[str]) -> dict[str, Any]:
         """Push the result and the asset events; raise if targets did not succeed."""
         from orchestrator.airflow.task_run import asset_events, failure_text, make_result
         from orchestrator.report.findings import KEY_REFUSED
 
+        if not report.outcomes:
+            raise AirflowSkipException("nothing was selected")
         result = make_result(report, outcomes, paths)
-        addresses = {name: instance.base_url for name, instance in manifest.instances.items()}
         for alias in self.outlets:
             if isinstance(alias, AssetAlias):
-                for uri, details in asset_events(outcomes, addresses, report.run.id):
+                for uri, details in asset_events(outcomes, report.run.instances, report.run.id):
                     context["outlet_events"][alias].add(Asset(uri=uri), extra=details)
         if report.exit_code == 0 or self.on_failed == "ignore":
             return result
@@ -242,6 +301,26 @@ class OmniRefreshOperator(BaseOperator):
         from orchestrator.airflow.hook import OmniHook
 
         return os.environ if self.omni_conn_id is None else OmniHook(self.omni_conn_id).environ()
+
+    def _state(self) -> str | None:
+        """Return where the state is; None for what the environment says."""
+        from orchestrator.airflow.hook import StateHook
+
+        return self.state if self.state_conn_id is None else StateHook.url(self.state_conn_id)
+
+
+@contextmanager
+def _errors_of_airflow() -> Iterator[None]:
+    """Raise what goes wrong as an error that Airflow retries, or does not: waiting cures no wrong manifest."""
+    from orchestrator.airflow.task_run import short_text
+    from orchestrator.errors import OmniRefreshError, UsageError
+    from orchestrator.journal.database import JournalError
+
+    try:
+        yield
+    except OmniRefreshError as error:
+        is_final = isinstance(error, UsageError) and not isinstance(error, JournalError)
+        raise (AirflowFailException if is_final else AirflowException)(short_text(error)) from None
 
 
 def _mask(manifest: Manifest) -> None:

@@ -16,6 +16,7 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": integration, "external-doc-url": "https://docs.omni.co", "tags": ["service"]}
         ],
         "operators": [{"integration-name": integration, "python-modules": ["orchestrator.airflow.operator"]}],
+        "triggers": [{"integration-name": integration, "python-modules": ["orchestrator.airflow.trigger"]}],
         "hooks": [{"integration-name": integration, "python-modules": ["orchestrator.airflow.hook"]}],
         "connection-types": [
             {

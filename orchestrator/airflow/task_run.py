@@ -7,7 +7,7 @@ import logging
 import queue
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 from orchestrator.engine import events as e
@@ -17,6 +17,8 @@ from orchestrator.report.causes import causes_of, short
 from orchestrator.report.findings import bad_outcomes, count_statuses, headline
 from orchestrator.report.report import Report
 from orchestrator.report.wording import took
+
+T = TypeVar("T")
 
 NAMES_IN_RESULT: Final = 50
 MOST_ASSET_EVENTS: Final = 500
@@ -43,24 +45,24 @@ def run_key(task: TaskInstance) -> str:
     return f"airflow/{task.dag_id}/{task.run_id}/{task.task_id}/{task.map_index}/{task.max_tries}"
 
 
-class BackgroundRun:
-    """A run in the event loop of a thread of its own.
+class BackgroundRun(Generic[T]):
+    """A run in the event loop of a thread of its own. `ended` has its result, or what it raised.
 
     Airflow handles signals in the main thread: there a handler may raise at any moment (`execution_timeout`), which an
     event loop does not survive in order. So the main thread only waits for events.
     """
 
-    def __init__(self, start: Callable[[e.Observer], Awaitable[Report]]) -> None:
+    def __init__(self, start: Callable[[e.Observer], Awaitable[T]]) -> None:
         self._start = start
         self._events: queue.SimpleQueue[e.RunEvent | None] = queue.SimpleQueue()
         self._stopping = False
         started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="omni-refresh")
-        self._result = self._pool.submit(lambda: asyncio.run(self._main(started)))
-        self._result.add_done_callback(lambda _: self._events.put(None))
+        self.ended = self._pool.submit(lambda: asyncio.run(self._main(started)))
+        self.ended.add_done_callback(lambda _: self._events.put(None))
         self._loop, self._task = started.result()
 
-    async def _main(self, started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]]) -> Report:
+    async def _main(self, started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]]) -> T:
         task = asyncio.current_task()
         assert task is not None
         started.set_result((asyncio.get_running_loop(), task))
@@ -74,14 +76,14 @@ class BackgroundRun:
 
     def stop(self) -> None:
         """Stop the run in order: grace, report, journal. For signal handlers; a second call changes nothing."""
-        if not self._stopping and not self._result.done():
+        if not self._stopping and not self.ended.done():
             self._stopping = True
             self._loop.call_soon_threadsafe(self._task.cancel)
 
-    def result(self) -> Report:
-        """Wait for the run's end and return its report. Raises `asyncio.CancelledError` if the run was stopped."""
+    def result(self) -> T:
+        """Wait for the run's end and return its result. Raises `asyncio.CancelledError` if the run was stopped."""
         try:
-            return self._result.result()
+            return self.ended.result()
         finally:
             self._pool.shutdown()
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from orchestrator.app.context import Context
 from orchestrator.app.state import open_state
 from orchestrator.report.document import parse_document
 from orchestrator.report.report import Report
 
 
-def reports_of_key(key: str, context: Context, state: str | None = None) -> tuple[Report, ...]:
-    """Return the reports of the runs under `key` that ended, oldest first. Raises `UsageError` if the state cannot be used."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyHistory:
+    """The reports of the runs under a key that ended, oldest first. `has_ended`: the latest of the runs is one of them."""
+
+    reports: tuple[Report, ...]
+    has_ended: bool
+
+
+def history_of_key(key: str, context: Context, state: str | None = None) -> KeyHistory:
+    """Return what the runs under `key` came to. Raises `UsageError` if the state cannot be used."""
     with open_state(context, state) as opened:
         journal = opened.journal
-        records = [record for record in reversed(journal.runs()) if record.key == key]
-        documents = [journal.document(record.id) for record in records]
-    return tuple(parse_document(document) for document in documents if document is not None)
+        documents = [journal.document(record.id) for record in reversed(journal.runs_with_key(key))]
+    return KeyHistory(
+        reports=tuple(parse_document(document) for document in documents if document is not None),
+        has_ended=bool(documents) and documents[-1] is not None,
+    )

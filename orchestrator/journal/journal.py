@@ -146,10 +146,14 @@ class Journal:
         runs = tuple(map(_record, found))
         return tuple(r for r in runs if r.id == prefix) or runs
 
+    def runs_with_key(self, key: str) -> tuple[RunRecord, ...]:
+        """Return the runs that have this key, the latest first."""
+        rows = self._database.read("SELECT * FROM run_records WHERE key = ? ORDER BY number DESC", (fit(key),))
+        return tuple(map(_record, rows))
+
     def latest_with_key(self, key: str) -> RunRecord | None:
         """Return the latest run that has this key."""
-        rows = self._database.read("SELECT * FROM run_records WHERE key = ? ORDER BY number DESC LIMIT 1", (fit(key),))
-        return _record(rows[0]) if rows else None
+        return next(iter(self.runs_with_key(key)), None)
 
     def latest_number(self) -> int:
         """Return the number of the latest run, 0 if there is none. A run that begins later has a higher number."""

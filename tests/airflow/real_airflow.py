@@ -1,4 +1,5 @@
-"""The operator in a real Airflow: scheduler, API server and DAG processor on SQLite, against the simulator.
+"""The operator in a real Airflow: scheduler, API server, DAG processor and triggerer on SQLite, against the simulator. The
+state that worker and triggerer share is in a real PostgreSQL, if one is installed.
 
 `make airflow` runs this, `make test` does not. AIRFLOW names the program of an environment that holds Airflow and this tree.
 """
@@ -9,10 +10,11 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.server import Simulator
 from tests.cli.serving import serving
 from tests.house.tree import ROOT
+from tests.journal.postgres_server import IS_INSTALLED, running_server
 
 AIRFLOW = Path(os.environ["AIRFLOW"])
 KEY = "a-secret-key-of-airflow"
@@ -40,7 +43,14 @@ with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1)):
     OmniRefreshOperator.partial(task_id="refresh", manifest={manifest!r}, state={state!r}).expand(
         select=["tag:one", "tag:two"]
     )
+for name in ("deferred", "cleared"):
+    with DAG(name, schedule=None, start_date=datetime(2026, 1, 1)):
+        OmniRefreshOperator(
+            task_id="refresh", manifest={manifest!r}, select="{{{{ dag_run.conf['select'] }}}}", deferrable=True,
+            state_conn_id="omni_state", deadline="10m", retries=1, retry_delay=timedelta(seconds=0),
+        )
 """
+PASSWORD = "a-secret-p@ssword-of-the-state"
 TAGS = {
     "Good": ["retried", "one"],
     "Flaky": ["retried"],
@@ -48,6 +58,11 @@ TAGS = {
     "Stopped": ["stopped"],
     "Killed": ["killed"],
     "Before": ["stopped", "killed"],
+    "Late": ["late"],
+    "Later": ["late"],
+    "Twice": ["twice"],
+    "Moved": ["moved"],
+    "Again": ["again"],
 }
 """The models of the manifest and their tags there; all exist on the simulator, and do at once what these do not."""
 TRAITS: dict[str, dict[str, Any]] = {
@@ -55,8 +70,13 @@ TRAITS: dict[str, dict[str, Any]] = {
     "Broken": {"result": "FAILED"},
     "Stopped": {"duration": 20},
     "Killed": {"duration": 20},
+    "Late": {"duration": 5},
+    "Later": {"duration": 5, "result": ["FAILED", "COMPLETED"]},
+    "Twice": {"duration": 90},
+    "Moved": {"duration": 30},
+    "Again": {"duration": 15},
 }
-IDS = {name: f"{number}c90c3cc-0d44-4b50-8888-8dd25736052a" for number, name in enumerate(TAGS)}
+IDS = {name: f"{number:x}c90c3cc-0d44-4b50-8888-8dd25736052a" for number, name in enumerate(TAGS)}
 SCENARIO = [{"id": IDS[name], "name": name, "duration": 0, **TRAITS.get(name, {})} for name in TAGS]
 ENDED = {"success", "failed", "skipped", "upstream_failed"}
 
@@ -70,6 +90,17 @@ class Deployment:
     home: Path
     environ: dict[str, str]
     server: Simulator
+    stack: ExitStack
+
+    def start(self, service: str) -> subprocess.Popen[bytes]:
+        """Start one of Airflow's services; it is killed at the end."""
+        with (self.home / f"{service}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [AIRFLOW, service], env=self.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, process_group=0
+            )
+        self.stack.callback(process.wait)
+        self.stack.callback(signal_group, process, signal.SIGKILL)
+        return process
 
     def cli(self, *words: str) -> str:
         """Run a command of Airflow's and return what it printed."""
@@ -77,9 +108,13 @@ class Deployment:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def trigger(self, run_id: str, select: str) -> None:
-        """Start a run of the DAG."""
-        self.cli("dags", "trigger", "omni", "-r", run_id, "--conf", json.dumps({"select": select}))
+    def trigger(self, run_id: str, select: str, dag: str = "omni") -> None:
+        """Start a run of a DAG."""
+        self.cli("dags", "trigger", dag, "-r", run_id, "--conf", json.dumps({"select": select}))
+
+    def is_followed(self, run_id: str) -> bool:
+        """Whether a trigger follows the run's jobs."""
+        return self.tasks(run_id)[0][0] == "deferred" and "(resume)" in self.log(run_id)
 
     def query(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
         """Read Airflow's database."""
@@ -97,7 +132,8 @@ class Deployment:
 
     def log(self, run_id: str) -> str:
         """Everything that the tries of a run's tasks logged."""
-        paths = sorted(path for path in (self.home / "logs").rglob("*.log") if f"run_id={run_id}/" in str(path))
+        # a trigger's log has its number behind the suffix
+        paths = sorted(path for path in (self.home / "logs").rglob("*.log*") if f"run_id={run_id}/" in str(path))
         return "".join(path.read_text("utf-8") for path in paths)
 
     def xcom(self, run_id: str, key: str) -> Any:
@@ -125,6 +161,12 @@ def wait(condition: Callable[[], bool], what: str, at_most_s: float = 180) -> No
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.2)
+
+
+def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to a service with all its processes, if it is still there."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def free_port() -> int:
@@ -162,21 +204,33 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         "AIRFLOW__API_AUTH__JWT_SECRET": "x" * 64,
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     }
     with ExitStack() as stack:
         server = stack.enter_context(serving(make_scenario(models=SCENARIO)))
         connection = {"conn_type": "omni", "host": server.url, "password": KEY}
         environ["AIRFLOW_CONN_OMNI_DEFAULT"] = json.dumps(connection)
         subprocess.run([AIRFLOW, "db", "migrate"], env=environ, capture_output=True, check=True)
+        deployment = Deployment(home=home, environ=environ, server=server, stack=stack)
+        if IS_INSTALLED:
+            postgres = stack.enter_context(running_server())
+            postgres.sql(f"CREATE ROLE omni LOGIN PASSWORD '{PASSWORD}'")
+            postgres.sql("CREATE DATABASE omni OWNER omni")
+            shared = {
+                "conn_type": "postgres",
+                "host": "127.0.0.1",
+                "port": postgres.port,
+                "login": "omni",
+                "password": PASSWORD,
+                "schema": "omni",
+                "extra": {"sslmode": "disable"},
+            }
+            environ["AIRFLOW_CONN_OMNI_STATE"] = json.dumps(shared)
+            address = postgres.url("omni", user="omni")
+            subprocess.run([sys.executable, "-m", "orchestrator", "state", "init", "--state", address], check=True)
         for service in ("api-server", "dag-processor", "scheduler"):
-            with (home / f"{service}.log").open("wb") as log:
-                process = subprocess.Popen(
-                    [AIRFLOW, service], env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, process_group=0
-                )
-            stack.callback(process.wait)
-            stack.callback(os.killpg, process.pid, signal.SIGKILL)
-        deployment = Deployment(home=home, environ=environ, server=server)
-        wait(lambda: len(deployment.query("SELECT dag_id FROM dag")) == 2, "the DAGs to be parsed")
+            deployment.start(service)
+        wait(lambda: len(deployment.query("SELECT dag_id FROM dag")) == 4, "the DAGs to be parsed")
         yield deployment
 
 
@@ -234,7 +288,10 @@ def test_examples_parse_without_a_network(airflow: Deployment) -> None:
     command = ["unshare", "--net", "--map-root-user", python, "-c", code]
     done = subprocess.run(command, env=airflow.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "['omni_after_dbt', 'omni_nightly', 'omni_per_instance'] set()"
+    assert (
+        done.stdout.splitlines()[-1]
+        == "['omni_after_dbt', 'omni_deferrable', 'omni_nightly', 'omni_per_instance'] set()"
+    )
 
 
 def test_airflow_knows_the_provider_and_its_form(airflow: Deployment) -> None:
@@ -243,3 +300,63 @@ def test_airflow_knows_the_provider_and_its_form(airflow: Deployment) -> None:
     assert "orchestrator.airflow.hook.OmniHook" in airflow.cli("providers", "hooks", "-o", "plain")
     behaviours = airflow.cli("providers", "behaviours", "-o", "plain")
     assert "omni" in behaviours
+
+
+@pytest.fixture(scope="module")
+def triggerers(airflow: Deployment) -> list[subprocess.Popen[bytes]]:
+    """The triggerers of the deployment, the one that works last; tests stop them and start others."""
+    if not IS_INSTALLED:
+        pytest.skip("PostgreSQL is not installed: no state that worker and triggerer share")
+    return [airflow.start("triggerer")]
+
+
+def test_a_deferred_task_ends_as_if_it_had_waited(airflow: Deployment, triggerers: object) -> None:
+    """The worker submits, the triggerer follows; the failed job fails the try, and the retry sends it alone. No key is shown."""
+    airflow.trigger("late", "tag:late", "deferred")
+    airflow.ends("late", ("success", 2))
+    assert airflow.posts("Late", "Later") == {"Late": 1, "Later": 2}
+    assert airflow.xcom("late", "return_value")["counts"] == {"succeeded": 2}
+    log = airflow.log("late")
+    assert log.count("the triggerer follows the jobs") == 2
+    assert "failed: Later: the job ended FAILED" in log
+    for secret in (KEY, PASSWORD, PASSWORD.replace("@", "%40")):
+        assert secret not in log
+        assert not [path for path in airflow.home.glob("*.log") if secret.encode() in path.read_bytes()]
+
+
+def test_a_killed_triggerer_loses_nothing(airflow: Deployment, triggerers: list[subprocess.Popen[bytes]]) -> None:
+    """The triggerer is killed while it follows a job; another one continues when the lease has ended."""
+    airflow.trigger("moved", "tag:moved", "deferred")
+    wait(lambda: airflow.is_followed("moved"), "the trigger")
+    signal_group(triggerers[-1], signal.SIGKILL)
+    triggerers.append(airflow.start("triggerer"))
+    airflow.ends("moved", ("success", 1))
+    assert airflow.posts("Moved") == {"Moved": 1}
+
+
+def test_a_trigger_that_runs_twice_works_once(airflow: Deployment, triggerers: list[subprocess.Popen[bytes]]) -> None:
+    """A triggerer that was suspended until another one took its trigger over wakes up: only one of the two follows the job."""
+    airflow.trigger("twice", "tag:twice", "deferred")
+    wait(lambda: airflow.is_followed("twice"), "the trigger")
+    suspended = triggerers[-1]
+    signal_group(suspended, signal.SIGSTOP)
+    triggerers.append(airflow.start("triggerer"))
+    try:
+        wait(lambda: "this copy of the trigger waits" in airflow.log("twice"), "the second copy")
+    finally:
+        signal_group(suspended, signal.SIGCONT)
+    airflow.ends("twice", ("success", 1))
+    assert airflow.posts("Twice") == {"Twice": 1}
+    signal_group(suspended, signal.SIGKILL)
+
+
+def test_a_clear_while_deferred_starts_anew(airflow: Deployment, triggerers: object) -> None:
+    """The trigger leaves the job, the new run waits for it on its connection, and then refreshes again, never beside it."""
+    airflow.trigger("again", "tag:again", "cleared")
+    wait(lambda: airflow.is_followed("again"), "the trigger")
+    airflow.cli("tasks", "clear", "cleared", "-y")
+    wait(lambda: airflow.posts("Again")["Again"] == 2, "the second run")
+    airflow.ends("again", ("success", 2))
+    sent_s = [call.t_s for call in airflow.server.calls if call.method == "POST" and IDS["Again"] in call.path]
+    assert len(sent_s) == 2
+    assert sent_s[1] - sent_s[0] >= 15

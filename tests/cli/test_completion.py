@@ -1,8 +1,11 @@
 """Completion in shells, and a command line as people expect it: short options, options before the command, sections."""
 
 import os
+import pty
+import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +80,24 @@ def test_runs_are_suggested(manifest: Path, capfd: Any, monkeypatch: pytest.Monk
     assert runs == ["plain,20261130T182405-633493", "file,2026"]
 
 
-def test_a_real_bash(manifest: Path, tmp_path: Path, capfd: Any) -> None:
-    """Bash breaks words at colons and needs blanks quoted: what it inserts is the rest of the word, as it is typed."""
-    script = call(capfd, "completion", "bash").out
-    program = tmp_path / "omni-refresh"
+@pytest.fixture
+def environ(manifest: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of a shell that finds the program; the working directory has a manifest."""
+    program = tmp_path / "bin" / "omni-refresh"
+    program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m orchestrator "$@"\n', encoding="utf-8")
     program.chmod(0o755)
+    return {
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "HOME": str(tmp_path / "bin"),
+        "TERM": "dumb",
+    }
+
+
+def test_a_real_bash(manifest: Path, environ: dict[str, str], capfd: Any) -> None:
+    """Bash breaks words at colons and needs blanks quoted: what it inserts is the rest of the word, as it is typed."""
+    script = call(capfd, "completion", "bash").out
     ask = "\n".join(
         [
             script,
@@ -95,23 +110,62 @@ def test_a_real_bash(manifest: Path, tmp_path: Path, capfd: Any) -> None:
             "complete_line 'omni-refresh run m.ya'",
         ]
     )
-    environ = {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "HOME": str(tmp_path),
-    }
     done = subprocess.run(
         ["bash", "--norc", "-c", ask], cwd=manifest.parent, env=environ, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["nightly|sales|", "Purchase\\ Orders|", "nightly|", "m.yaml|"]
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_scripts_of_other_shells(shell: str, capfd: Any) -> None:
-    """They name the program and ask it by the variable that it reads."""
-    script = call(capfd, "completion", shell).out
-    assert "_OMNI_REFRESH_COMPLETE=" in script
-    assert f"{shell}_complete" in script
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_a_real_fish(manifest: Path, environ: dict[str, str], capfd: Any) -> None:
+    """Fish is asked what it would offer at the end of a line."""
+    script = call(capfd, "completion", "fish").out
+    lines = ("run m.ya", "run m.yaml -s In", "run m.yaml -s tag:n", "run m.yaml --dea", "his")
+    ask = "\n".join([script, *(f"complete --do-complete 'omni-refresh {line}'; echo =" for line in lines)])
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", ask],
+        cwd=manifest.parent,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    offered = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    assert offered == ["m.yaml", "=", "Invoices", "=", "tag:nightly", "=", "--deadline", "=", "history", "="]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_a_real_zsh(manifest: Path, environ: dict[str, str], capfd: Any) -> None:
+    """In a terminal, zsh inserts the rest of the word after a press of the tabulator; a function shows the words that result."""
+    (manifest.parent / "script.zsh").write_text(call(capfd, "completion", "zsh").out, encoding="utf-8")
+    lines = ("run m.ya", "run m.yaml -s In", "run m.yaml -s Pur", "run m.yaml --dea", "his")
+    typed = [
+        "unset PROMPT RPROMPT; unsetopt beep; autoload -Uz compinit; compinit -u -D; . ./script.zsh",
+        "omni-refresh() { print -r -- ${(q)@} >>words }",
+        *(f"omni-refresh {line}\t" for line in lines),
+        "exit",
+    ]
+    master, terminal = pty.openpty()
+    shell = subprocess.Popen(
+        ["zsh", "-f", "-i"], cwd=manifest.parent, env=environ, stdin=terminal, stdout=terminal, stderr=terminal,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(terminal)
+    os.write(master, "".join(f"{line}\n" for line in typed).encode())
+    # what the shell draws has to be read, or it would wait
+    with suppress(OSError):
+        while os.read(master, 4096):
+            pass
+    os.close(master)
+    assert shell.wait(timeout=60) == 0
+    words = (manifest.parent / "words").read_text(encoding="utf-8").splitlines()
+    assert words == [
+        "run m.yaml",
+        "run m.yaml -s Invoices",
+        "run m.yaml -s Purchase\\ Orders",
+        "run m.yaml --deadline",
+        "history",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The public functions: arguments to requests. An adapter like the command line.
     "api": {"durations", "errors", "log", "manifest", "changes", "engine", "survey", "report", "app"},
     # Airflow's operator: a task to a request, a report to what tasks read. An adapter like the command line.
-    "airflow": {"errors", "log", "manifest", "quota", "journal", "engine", "report", "app", "api"},
+    "airflow": {
+        "clock",
+        "durations",
+        "errors",
+        "log",
+        "manifest",
+        "quota",
+        "journal",
+        "engine",
+        "report",
+        "app",
+        "api",
+    },
     # The command line: arguments to requests, values to text, and exit codes.
     "cli": {
         *(

@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 from orchestrator.changes.change_set import Effect
 from orchestrator.changes.column_types import Columns, TypeChange, compare_types, written_type
 from orchestrator.changes.context import ParseContext
-from orchestrator.changes.creates import history_table, named, skip_options
+from orchestrator.changes.creates import named, skip_options
 from orchestrator.changes.cursor import Cursor, split_commas, words
 from orchestrator.changes.drops import renamed, swapped
+from orchestrator.changes.dynamic_sql import calls_of
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.keywords import Level, take_kind
 from orchestrator.changes.lexer import TokenKind
@@ -39,6 +40,8 @@ _KEYS: Final = words("PRIMARY UNIQUE FOREIGN")
 """Constraints that say how tables are related."""
 _INHERITED: Final = words("ADD DROP RENAME ALTER MODIFY CHANGE")
 """What changes the columns of a table's partitions as well."""
+_DEFINES: Final = words("ADD MODIFY CHANGE SET")
+"""What may name other tables: those that foreign keys refer to, and the one of former rows."""
 _PAIRS: Final = frozenset(
     {
         *(("CHECK", "("), ("PERIOD", "FOR"), ("SEARCH", "OPTIMIZATION"), ("ROW", "ACCESS"), ("ROW", "FILTER")),
@@ -117,7 +120,7 @@ def _known_table(reading: ParseContext, cursor: Cursor) -> tuple[NamePart, ...] 
     parts = read_name(cursor, reading.dialect)
     if parts is None or any(part.placeholder for part in parts) or cursor.word != "RENAME":
         return None
-    return parts if reading.session.table(parts) in reading.session.columns else None
+    return parts if reading.session.table(parts) in reading.known.columns else None
 
 
 def _schema_or_catalog(reading: ParseContext, cursor: Cursor, level: Level, kind: str) -> None:
@@ -151,7 +154,7 @@ class Clause(NamedTuple):
 
     def columns(self) -> Columns | None:
         """Return the columns of the table if the text created it."""
-        return self.reading.session.columns.get(self.reading.session.table(self.table))
+        return self.reading.known.columns.get(self.reading.session.table(self.table))
 
     def other(self) -> tuple[NamePart, ...] | None:
         """Take the name that comes next."""
@@ -171,6 +174,7 @@ def _alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart,
     if any(MARK in token.text for token in cursor.rest() if token.kind is not TokenKind.STRING):
         _composed(reading, cursor, table)
         return
+    calls_of(reading, cursor.rest())
     verb = ""
     found: Found = None
     temporary = reading.session.is_temporary(table)
@@ -189,7 +193,7 @@ def _alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart,
             found = _clause(verb, Clause(reading, inner, table))
         elif found == _DROPS_COLUMN:
             _drop_columns(Clause(reading, inner, table))
-        if verb in {"ADD", "MODIFY", "CHANGE"}:
+        if verb in _DEFINES:
             reading.touch_referred(tokens)
         if found is not None and (name := reading.touch_table(table, *found)) and verb in _INHERITED and not only:
             reading.touch_heirs(name, *found)
@@ -311,9 +315,6 @@ def _swap(clause: Clause) -> Found:
 
 def _set(clause: Clause) -> Found:
     reading, cursor, table = clause
-    history_table(reading, cursor)
-    if cursor.word == "ENABLE_SCHEMA_EVOLUTION" and cursor.peek(2).upper == "TRUE":
-        reading.known.evolving.add(reading.session.table(table))
     if not cursor.take("SCHEMA") or reading.session.is_temporary(table):
         return None
     new = clause.other()
@@ -336,9 +337,9 @@ def _partition(clause: Clause, *, effect: Effect, reason: str) -> Found:
     if part and (child := reading.touch_table(part, effect, "becomes a partition, or was one")):
         parent = reading.session.table(table)
         if effect is Effect.ADDITIVE:
-            reading.known.add_child(parent, child, is_partition=True)
+            reading.known.heirs.add(parent, child, is_partition=True)
         else:
-            reading.known.remove_child(parent, child)
+            reading.known.heirs.remove(parent, child)
     return effect, reason
 
 
@@ -346,7 +347,7 @@ def _inherit(clause: Clause) -> Found:
     """PostgreSQL: the table becomes a child of another one."""
     if parent := clause.other():
         session = clause.reading.session
-        clause.reading.known.add_child(session.table(parent), session.table(clause.table), is_partition=False)
+        clause.reading.known.heirs.add(session.table(parent), session.table(clause.table))
     return None
 
 

@@ -102,7 +102,7 @@ class Body:
         return self._depth - ends > 0 or self._declaring or self._parens > 0
 
 
-def pass_control(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
+def pass_control(cursor: Cursor, session: Session) -> bool:
     """Pass everything that is no statement of its own; False if nothing is left to be read."""
     while not cursor.done():
         word = cursor.word
@@ -120,7 +120,7 @@ def pass_control(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
             ahead = cursor.find("BEGIN", "CREATE", "ALTER", "DROP", "RENAME", "EXECUTE")
             cursor.at = len(cursor.tokens) if ahead < 0 else cursor.at + ahead
         elif word == "DECLARE":
-            _declare(cursor, session, in_body=in_body)
+            _declare(cursor, session)
             return False
         elif word in _UNTIL:
             if not _pass_condition(cursor, word, batches=session.dialect.batches):
@@ -132,9 +132,9 @@ def pass_control(cursor: Cursor, session: Session, *, in_body: bool) -> bool:
     return False
 
 
-def _declare(cursor: Cursor, session: Session, *, in_body: bool) -> None:
+def _declare(cursor: Cursor, session: Session) -> None:
     cursor.next()
-    session.declaring = session.dialect.declare_section or (in_body and session.dialect.escape_strings)
+    session.declaring = session.dialect.declare_section or (session.in_body and session.dialect.escape_strings)
     cursor.take("OR", "REPLACE")
     cursor.take_any({"VARIABLE", "VAR"})
     remember_all(session, cursor.rest())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from orchestrator.changes.change_set import (
@@ -15,9 +15,10 @@ from orchestrator.changes.change_set import (
     ReaderWarnings,
     shorten,
 )
+from orchestrator.changes.column_types import Columns
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.errors import UnknownFormError
-from orchestrator.changes.lexer import Lexer, Token, TokenKind, tokens_of
+from orchestrator.changes.lexer import Lexer, Token, TokenKind
 from orchestrator.changes.names import NamePart, read_name
 from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import Routine, Session
@@ -31,122 +32,111 @@ MAX_RUN: Final = 1_000_000
 Found = dict[ObjectName, tuple[Effect, list[str], list[str]]]
 """What one statement touches: the strongest effect, the reasons, and the columns that are gone."""
 
+_REFERRED: Final = {"REFERENCES": "a foreign key refers to it", "HISTORY_TABLE": "creates the table of former rows"}
+"""Words that come before the name of another table in a definition."""
 
-_Version = tuple[ObjectName, int]
-"""A name, and how often it was dropped before: a name that is used again means another thing."""
 
-
-class Known:
-    """Shared by all files of one reading."""
+class Links:
+    """Which names depend on which: the partitions and children of a table, or the views that read it."""
 
     def __init__(self) -> None:
         """Nothing is known."""
-        self._drops: Counter[ObjectName] = Counter()
-        self._children: dict[_Version, dict[_Version, bool]] = {}
-        self._views: list[tuple[_Version, str, Session, str | None, str | None]] = []
-        self._readers: dict[ObjectName, list[_Version]] = {}
+        self._to: defaultdict[ObjectName, dict[ObjectName, bool]] = defaultdict(dict)
+        self._from: defaultdict[ObjectName, set[ObjectName]] = defaultdict(set)
+
+    def add(self, one: ObjectName, dependent: ObjectName, *, is_partition: bool = False) -> None:
+        """Record that `dependent` depends on `one`."""
+        self._to[one][dependent] = is_partition
+        self._from[dependent].add(one)
+
+    def remove(self, one: ObjectName, dependent: ObjectName) -> None:
+        """Record that `dependent` no longer depends on `one`."""
+        self._to[one].pop(dependent, None)
+        self._from[dependent].discard(one)
+
+    def forget(self, name: ObjectName) -> None:
+        """Remove a name that depended on others: a later one that is written the same is another thing."""
+        for one in self._from.pop(name, ()):
+            self._to[one].pop(name, None)
+
+    def rename(self, old: ObjectName, new: ObjectName) -> None:
+        """Record that what was called `old` is called `new`."""
+        for dependent, is_partition in self._to.pop(old, {}).items():
+            self.add(new, dependent, is_partition=is_partition)
+        for one in tuple(self._from[old]):
+            self.add(one, new, is_partition=self._to[one].get(old, False))
+        self.forget(old)
+
+    def names(self) -> set[ObjectName]:
+        """Return all names that are known."""
+        return {*self._to, *self._from}
+
+    def reached(self, start: ObjectName, *, partitions_only: bool = False) -> list[ObjectName]:
+        """Return all that depends on a name, directly or not."""
+        found: dict[ObjectName, None] = {}
+        waiting = [start]
+        while waiting:
+            for dependent, is_partition in self._to.get(waiting.pop(), {}).items():
+                if dependent not in found and dependent != start and (is_partition or not partitions_only):
+                    found[dependent] = None
+                    waiting.append(dependent)
+        return list(found)
+
+
+class Known:
+    """What the given SQL shows of the database. All files of one reading share it."""
+
+    def __init__(self) -> None:
+        """Nothing is known."""
+        self.heirs = Links()
+        """Tables to their partitions and to the tables that inherit from them."""
+        self.readers = Links()
+        """Tables, views and whole schemas to the views that read them."""
         self.partitioned: set[ObjectName] = set()
         """PostgreSQL's tables that have partitions."""
-        self.evolving: set[ObjectName] = set()
-        """Snowflake's tables to which a load may add columns."""
+        self.columns: dict[ObjectName, Columns] = {}
+        """The columns of the tables that the given SQL created."""
         self.schemas: set[str] = set()
         self.tables: set[str] = set()
         """The schemas and the tables that were named so far, in lower case."""
         self.routines: dict[str, Routine | None] = {}
         """The routines that some file defines, by their names without schemas, in lower case; None if the body is not SQL."""
 
-    def add_child(self, parent: ObjectName, child: ObjectName, *, is_partition: bool) -> None:
-        """Record a partition, or a table that inherits."""
-        self._children.setdefault(self._now(parent), {})[self._now(child)] = is_partition
-
-    def remove_child(self, parent: ObjectName, child: ObjectName) -> None:
-        """Record that a partition was detached."""
-        self._children.get(self._now(parent), {}).pop(self._now(child), None)
-
-    def drop(self, dropped: ObjectName) -> None:
-        """Forget a table, a view or all of a schema. A later one of the same name is another one.
-
-        This loses nothing, whatever the order of the files: what is dropped is already named as destructive.
-        """
-        names = [dropped]
-        if dropped.table is None:
-            seen = {name for children in self._children.values() for name, _ in children} | {
-                v[0][0] for v in self._views
-            }
-            seen.update(name for readers in self._readers.values() for name, _ in readers)
-            names += [each for each in seen if each[:2] == dropped[:2]]
-        self._drops.update(names)
-
-    def _now(self, name: ObjectName) -> _Version:
-        return name, self._drops[name]
-
-    def heirs(self, parent: ObjectName, *, partitions_only: bool = False) -> list[ObjectName]:
-        """Return the partitions of a table and the tables that inherit from it, those of its children among them."""
-        found: dict[ObjectName, None] = {}
-        waiting = [parent]
-        while waiting:
-            for version, is_partition in self._children.get(self._now(waiting.pop()), {}).items():
-                child, is_there = version[0], version == self._now(version[0])
-                if is_there and child not in found and child != parent and (is_partition or not partitions_only):
-                    found[child] = None
-                    waiting.append(child)
-        return list(found)
+    def drop(self, *dropped: ObjectName) -> None:
+        """Forget tables and views, and all that is in schemas and catalogs. Later ones of the same names are other things."""
+        names = set(dropped)
+        for outer in dropped:
+            if outer.table is None:
+                seen = {*self.heirs.names(), *self.readers.names(), *self.columns}
+                names |= {
+                    each for each in seen if each.catalog == outer.catalog and outer.schema in {None, each.schema}
+                }
+        for name in names:
+            self.heirs.forget(name)
+            self.readers.forget(name)
+            self.partitioned.discard(name)
+            self.columns.pop(name, None)
 
     def rename(self, old: ObjectName, new: ObjectName) -> None:
-        """Record that a table has another name from here on."""
+        """Record that a table or a view has another name from here on."""
+        self.heirs.rename(old, new)
+        self.readers.rename(old, new)
         if old in self.partitioned:
             self.partitioned.add(new)
-        before, after = self._now(old), self._now(new)
-        if before in self._children:
-            self._children.setdefault(after, {}).update(self._children[before])
-        for children in self._children.values():
-            if before in children:
-                children[after] = children[before]
-
-    def add_view(self, view: ObjectName, text: str, session: Session) -> None:
-        """Record a view by the statement that creates it; its text is read only if something that it reads is dropped."""
-        self._views.append((self._now(view), text, session, session.catalog, session.schema))
-
-    def dependents(self, dropped: ObjectName) -> list[ObjectName]:
-        """Return the known views that read a table, a view or a whole schema, and those that read these."""
-        for added, text, session, catalog, schema in self._views:
-            for name in _names_in(text, session, catalog, schema):
-                self._readers.setdefault(name, []).append(added)
-                self._readers.setdefault(name._replace(table=None), []).append(added)
-        self._views.clear()
-        found: dict[ObjectName, None] = {}
-        waiting = [dropped]
-        while waiting:
-            for version in self._readers.get(waiting.pop(), ()):
-                view = version[0]
-                if version == self._now(view) and view not in found and view != dropped:
-                    found[view] = None
-                    waiting.append(view)
-        return list(found)
-
-
-def _names_in(text: str, session: Session, catalog: str | None, schema: str | None) -> Iterator[ObjectName]:
-    """Return everything in a view's query that may be the name of a table."""
-    cursor = Cursor(tokens_of(text, session.dialect))
-    cursor.at = max(cursor.find("AS"), 0)
-    with session.apart():
-        session.move(catalog, schema)
-        while not cursor.done():
-            before = cursor.at
-            is_name = cursor.peek().kind in {TokenKind.WORD, TokenKind.QUOTED}
-            parts = read_name(cursor, session.dialect) if is_name else None
-            if parts is not None and not any(part.placeholder for part in parts):
-                yield session.table(parts)
-            if cursor.at == before:
-                cursor.next()
+        if (columns := self.columns.pop(old, None)) is not None:
+            self.columns[new] = columns
+        self.partitioned.discard(old)
 
 
 class ParseContext:
     """One text being read: what was found, and the session that it runs in."""
 
-    def __init__(self, session: Session, *, source: str, known: Known, notices: ReaderWarnings) -> None:
-        """Nothing has been found. `known` and `notices` are shared with the other files."""
+    def __init__(
+        self, session: Session, run: Callable[..., None], *, source: str, known: Known, notices: ReaderWarnings
+    ) -> None:
+        """Nothing has been found. `run` reads SQL (see `run_text`); `known` and `notices` are shared with the other files."""
         self.session = session
+        self._run = run
         self.known = known
         self.notices = notices
         self.dialect = session.dialect
@@ -165,10 +155,12 @@ class ParseContext:
         """What each call of a routine touched, by the routine and its arguments."""
         self.is_quoted = False
         """Whether the SQL being read is an argument of a function: a placeholder in it belongs to that function."""
-        self.run_text: Callable[[str, int, bool], None] = _unset
-        """Reads SQL that runs at once: its text, its first line, whether it is a block of the procedural language."""
         self.lexer = Lexer("", session.dialect, source=source)
         self._found: Found = {}
+
+    def run_text(self, text: str, first_line: int, *, in_body: bool = False) -> None:
+        """Read SQL that runs at once; `in_body` says that it is a block of the procedural language."""
+        self._run(self, text, first_line, in_body=in_body)
 
     def name(self, cursor: Cursor) -> tuple[NamePart, ...]:
         """Take the name that comes next. Raises `UnknownFormError` if there is none."""
@@ -202,21 +194,41 @@ class ParseContext:
 
     def touch_renamed(self, old: ObjectName, *new: ObjectName, what: str = "renames it to") -> None:
         """Record both names of something that is renamed, moved or swapped; of several new names, any may be meant."""
+        is_swap = "swapped" in what
         self.touch(old, Effect.DESTRUCTIVE, f"{what} {' or '.join(map(str, new))}")
         for name in new:
-            self.touch(name, Effect.DESTRUCTIVE, f"{what} {old}" if "swapped" in what else f"was {old}")
+            self.touch(name, Effect.DESTRUCTIVE, f"{what} {old}" if is_swap else f"was {old}")
+        if is_swap or old.table is None:
+            self.known.drop(old, *new)
+        else:
+            self.known.rename(old, new[0])
 
     def touch_referred(self, tokens: Sequence[Token]) -> None:
-        """Record the tables that foreign keys in a definition refer to: relationships to them come or go."""
+        """Record the other tables that a definition names: relationships to them come or go, or they are created."""
         for at, token in enumerate(tokens):
-            if token.upper == "REFERENCES" and (parts := read_name(Cursor(tokens, at + 1), self.dialect)):
-                self.touch_table(parts, Effect.ADDITIVE, "a foreign key refers to it")
+            if reason := _REFERRED.get(token.upper):
+                cursor = Cursor(tokens, at + 1)
+                cursor.take("=")
+                if parts := read_name(cursor, self.dialect):
+                    self.touch_table(parts, Effect.ADDITIVE, reason)
+
+    def add_view(self, view: ObjectName, query: Cursor) -> None:
+        """Record a view, and everything in its query that may be the name of a table."""
+        while not query.done():
+            is_name = query.peek().kind in {TokenKind.WORD, TokenKind.QUOTED}
+            parts = read_name(query, self.dialect) if is_name else None
+            if parts is None:
+                query.next()
+            elif not any(part.placeholder for part in parts):
+                name = self.session.table(parts)
+                self.known.readers.add(name, view)
+                self.known.readers.add(name._replace(table=None), view)
 
     def touch_heirs(
         self, name: ObjectName, effect: Effect, reason: str, *, partitions_only: bool = False
     ) -> list[ObjectName]:
         """Record what happens to a table's partitions, and to the tables that inherit from it, and return those that are known."""
-        heirs = self.known.heirs(name, partitions_only=partitions_only)
+        heirs = self.known.heirs.reached(name, partitions_only=partitions_only)
         for heir in heirs:
             self.touch(heir, effect, f"is a part of {name}: {reason}")
         if name in self.known.partitioned:
@@ -229,7 +241,7 @@ class ParseContext:
         """Record what CASCADE takes along: the views that are known to read what is dropped. Others may go as well."""
         if not self.dialect.views_depend:
             return
-        for view in self.known.dependents(dropped):
+        for view in self.known.readers.reached(dropped):
             self.touch(view, Effect.DESTRUCTIVE, f"goes with {dropped}, which it reads")
             self.known.drop(view)
         self.warn(
@@ -272,7 +284,3 @@ class ParseContext:
     def result(self) -> ChangeSet:
         """Return all that was found."""
         return ChangeSet(changes=tuple(self.changes), not_understood=tuple(self.not_understood.values()))
-
-
-def _unset(*_: object) -> None:
-    raise AssertionError("a reading is wired by its reader")

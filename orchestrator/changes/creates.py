@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -11,25 +9,16 @@ from orchestrator.changes.change_set import Effect, ObjectName
 from orchestrator.changes.column_types import Columns
 from orchestrator.changes.context import ParseContext
 from orchestrator.changes.cursor import Cursor, split_commas, words
+from orchestrator.changes.dynamic_sql import calls_of, remember_routine
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.keywords import TEMPORARY, Level, take_kind
-from orchestrator.changes.lexer import NOTHING, Token, TokenKind, tokens_of
+from orchestrator.changes.lexer import TokenKind
 from orchestrator.changes.names import NamePart, read_name
-from orchestrator.changes.session import Routine
 
-_BODIES: Final = words("BEGIN CREATE ALTER DROP RENAME CALL EXEC IF")
-_FIRST: Final = words(
-    "DECLARE SELECT INSERT UPDATE DELETE MERGE SET WITH RETURN PRINT TRUNCATE WHILE EXECUTE RAISERROR THROW"
-)
-"""Other words with which a body may begin behind AS."""
 _DATA: Final = words("INSERT UPDATE DELETE MERGE")
 """Behind WITH: their INTO names a table that exists."""
 _OF_THE_SESSION: Final = words("CURRENT_ROLE CURRENT_USER SESSION_USER USER")
 """Users whose name is known only when the statement runs."""
-_REFERENCES: Final = re.compile(r"\breferences\b", re.IGNORECASE)
-_EVOLVING: Final = re.compile(r"\benable_schema_evolution\s*=\s*true\b", re.IGNORECASE)
-_MODES: Final = words("IN OUT INOUT VARIADIC")
-_CALLED: Final = words("PROCEDURE PROC FUNCTION")
 _KINDS: Final = {"TABLE": Level.TABLE, "SCHEMA": Level.SCHEMA, "DATABASE": Level.CATALOG, "CATALOG": Level.CATALOG}
 
 
@@ -48,9 +37,9 @@ def _make(reading: ParseContext, cursor: Cursor, replaces: str) -> None:
     level, kind, adjectives = take_kind(cursor)
     if level is Level.NOTHING:
         return
-    cursor.take("IF", "NOT", "EXISTS")
+    may_exist = cursor.take("IF", "NOT", "EXISTS")
     if level is Level.ROUTINE:
-        _remember_routine(reading, cursor, kind)
+        remember_routine(reading, cursor, kind)
         return
     session = reading.session
     effect = Effect.DESTRUCTIVE if replaces else Effect.ADDITIVE
@@ -59,6 +48,8 @@ def _make(reading: ParseContext, cursor: Cursor, replaces: str) -> None:
         _schema(reading, cursor, effect, reason)
         return
     parts = reading.name(cursor)
+    if (kind == "TABLE" or "MATERIALIZED" in adjectives) and (query := cursor.find("AS", "SELECT")) >= 0:
+        calls_of(reading, cursor.rest()[query:])
     if level is Level.CATALOG:
         name = named(reading, level, kind, parts)
         reading.touch(name, effect, reason)
@@ -70,20 +61,12 @@ def _make(reading: ParseContext, cursor: Cursor, replaces: str) -> None:
         made = session.table(parts)
         reading.touch(made, effect, reason)
         if kind == "TABLE":
-            _remember_table(reading, cursor, made)
+            if not (may_exist and made in reading.known.columns):
+                reading.known.columns[made] = Columns(reading.text)
+            _ancestors(reading, cursor, made)
+            reading.touch_referred(cursor.rest())
         elif reading.dialect.views_depend:
-            reading.known.add_view(made, reading.text, session)
-
-
-def _remember_table(reading: ParseContext, cursor: Cursor, made: ObjectName) -> None:
-    """Record what a table's definition says of its columns, and of other tables."""
-    reading.session.columns[made] = Columns(reading.text)
-    history_table(reading, cursor)
-    _ancestors(reading, cursor, made)
-    if _REFERENCES.search(reading.text):
-        reading.touch_referred(tokens_of(reading.text, reading.dialect))
-    if _EVOLVING.search(reading.text):
-        reading.known.evolving.add(made)
+            reading.add_view(made, Cursor(cursor.rest()[max(cursor.find("AS"), 0) :]))
 
 
 def _ancestors(reading: ParseContext, cursor: Cursor, made: ObjectName) -> None:
@@ -96,7 +79,7 @@ def _ancestors(reading: ParseContext, cursor: Cursor, made: ObjectName) -> None:
             behind = cursor.rest()[at + 2 :]
             for item in [behind] if is_partition else split_commas(behind):
                 if parent := read_name(Cursor(item), reading.dialect):
-                    reading.known.add_child(reading.session.table(parent), made, is_partition=is_partition)
+                    reading.known.heirs.add(reading.session.table(parent), made, is_partition=is_partition)
 
 
 def skip_options(cursor: Cursor) -> str:
@@ -145,67 +128,6 @@ def _elements(reading: ParseContext, cursor: Cursor, schema: ObjectName) -> None
             cursor.take("IF", "NOT", "EXISTS")
             if level is Level.TABLE and (parts := read_name(cursor, reading.dialect)):
                 reading.touch(reading.session.table(parts), Effect.ADDITIVE, "creates it in the new schema")
-
-
-def history_table(reading: ParseContext, cursor: Cursor) -> None:
-    """Record the table that SQL Server creates for a table's former rows, if it is named."""
-    for at, token in enumerate(cursor.tokens):
-        if token.upper == "HISTORY_TABLE":
-            inner = Cursor(cursor.tokens, at + 1)
-            inner.take("=")
-            if parts := read_name(inner, reading.dialect):
-                reading.touch_table(parts, Effect.ADDITIVE, "creates the table of former rows")
-
-
-def _remember_routine(reading: ParseContext, cursor: Cursor, kind: str) -> None:
-    """Record a routine's body, because it may be called further down in the same text."""
-    parts = read_name(cursor, reading.dialect)
-    if parts is None or parts[-1].placeholder:
-        return
-    name = reading.session.stored(parts[-1]).lower()
-    if kind in _CALLED:
-        reading.known.routines[name] = _routine(reading, cursor) or reading.known.routines.get(name)
-
-
-def _routine(reading: ParseContext, cursor: Cursor) -> Routine | None:
-    """Return a routine's parameters and body; None if it has none that can be read."""
-    listed: Sequence[Token] = ()
-    if cursor.word == "(":
-        listed = cursor.skip_parens()
-    elif cursor.peek().kind is TokenKind.VARIABLE and cursor.find("AS", "RETURNS", "BEGIN") > 0:
-        listed = cursor.until("AS", "RETURNS", "BEGIN")  # T-SQL
-    parameters: list[str] = []
-    for each in split_commas(listed):
-        inner = Cursor(each)
-        inner.take_any(_MODES)
-        parameters.append(inner.next().text.lower())
-    body = _body(cursor.rest())
-    if not body or not is_sql(cursor):
-        return None
-    is_string = body[0].kind is TokenKind.STRING
-    text = body[0].text if is_string else reading.lexer.text[body[0].start : body[-1].end]
-    return Routine(text, reading.lexer.line(body[0].body or body[0].start), tuple(parameters), reading.source)
-
-
-def is_sql(cursor: Cursor) -> bool:
-    """Return whether the routine is written in a language that can be read here."""
-    for one, other in pairwise(cursor.rest()):
-        if one.upper == "LANGUAGE":
-            return other.text.upper() in {"SQL", "PLPGSQL"}
-    return True
-
-
-def _body(tokens: Sequence[Token]) -> Sequence[Token]:
-    """Return the part of a routine's definition that runs when it is called: one string, or all from its first statement on."""
-    for at, (token, following) in enumerate(pairwise([*tokens, NOTHING])):
-        if token.upper in {"AS", "IS"}:
-            if following.kind is TokenKind.STRING:
-                return tokens[at + 1 : at + 2]
-            if following.upper in _BODIES or following.upper in _FIRST:
-                return tokens[at + 1 :]
-        elif token.upper in _BODIES:
-            return tokens[at:]
-    return ()
 
 
 def undrop(reading: ParseContext, cursor: Cursor) -> None:

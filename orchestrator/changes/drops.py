@@ -53,12 +53,12 @@ def _take_columns(reading: ParseContext, cursor: Cursor, kind: str) -> None:
     """CASCADE drops the columns of a type as well: name them if the text creates their tables, and warn."""
     what, parts = kind.lower(), read_name(cursor, reading.dialect)
     if parts is not None and kind in {"TYPE", "DOMAIN"}:
-        for table, columns in reading.session.columns.items():
+        for table, columns in reading.known.columns.items():
             if columns.mentions(parts[-1].text):
                 reason = f"its columns of the {what} {parts[-1].text} go with it"
                 reading.touch(table, Effect.DESTRUCTIVE, reason)
     reading.warn(
-        f"CASCADE also drops what depends on the {what} (columns, tables, views); of this, only tables that the same file creates "
+        f"CASCADE also drops what depends on the {what} (columns, tables, views); of this, only tables that the given SQL creates "
         "are known"
     )
 
@@ -66,7 +66,6 @@ def _take_columns(reading: ParseContext, cursor: Cursor, kind: str) -> None:
 def _drop_table(reading: ParseContext, name: ObjectName, kind: str, *, cascade: bool) -> None:
     reason = f"drops the {kind.lower().removesuffix('s')}"
     reading.touch(name, Effect.DESTRUCTIVE, reason)
-    reading.session.columns.pop(name, None)
     for heir in reading.touch_heirs(name, Effect.DESTRUCTIVE, reason, partitions_only=not cascade):
         reading.known.drop(heir)
     if cascade:
@@ -101,11 +100,6 @@ def renamed(reading: ParseContext, old: tuple[NamePart, ...], new: tuple[NamePar
     before = session.table(old)
     after = session.new_names(before, new)
     reading.touch_renamed(before, *after)
-    if (columns := session.columns.pop(before, None)) is not None:
-        session.columns[after[0]] = columns
-    for name in after:
-        reading.known.rename(before, name)
-    reading.known.drop(before)
 
 
 def exchange(reading: ParseContext, cursor: Cursor) -> None:

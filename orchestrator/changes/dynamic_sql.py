@@ -10,16 +10,19 @@ from typing import Final
 
 from orchestrator.changes.change_set import Change, NotUnderstood
 from orchestrator.changes.context import ParseContext
-from orchestrator.changes.creates import is_sql
 from orchestrator.changes.cursor import Cursor, split_commas, words
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.keywords import GEOMETRY, is_kind
-from orchestrator.changes.lexer import Token, TokenKind
-from orchestrator.changes.literals import literal_sql, remember_all
+from orchestrator.changes.lexer import NOTHING, Token, TokenKind
+from orchestrator.changes.literals import literal_sql, named_argument, remember_all
+from orchestrator.changes.names import read_name
 from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.procedures import geometry, system_procedure
 from orchestrator.changes.session import Routine
 
+_BODIES: Final = words("BEGIN CREATE ALTER DROP RENAME CALL EXEC IF")
+_MODES: Final = words("IN OUT INOUT VARIADIC")
+_CALLED: Final = words("PROCEDURE PROC FUNCTION")
 _NOT_SQL: Final = words("TASK ALERT AS SERVICE JOB NOTEBOOK STREAMLIT PROJECT")
 _VENDORS: Final = words("bq sys mysql system information_schema aws_commons snowflake")
 """Schemas of the vendors' own procedures: they change no table of ours."""
@@ -47,37 +50,36 @@ MAX_CALLS: Final = 200
 """How many calls of one statement are read."""
 
 
-def do_block(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
+def do_block(reading: ParseContext, cursor: Cursor) -> None:
     """Read what follows DO: a block of PostgreSQL, or an expression of MySQL."""
-    language = cursor.next().text.lower() if cursor.take("LANGUAGE") else ""
-    code = cursor.next()
-    if code.kind is not TokenKind.STRING:
-        if not in_body and reading.dialect.name != "mysql":
-            raise UnknownFormError
-        return
-    if cursor.take("LANGUAGE"):
-        language = cursor.next().text.lower()
-    if language not in {"", "plpgsql", "sql"}:
+    if cursor.peek().kind is TokenKind.STRING or cursor.word == "LANGUAGE":
+        run_block(reading, cursor)
+    elif not reading.session.in_body and reading.dialect.name != "mysql":
         raise UnknownFormError
-    reading.run_text(code.text, reading.lexer.line(code.body), True)
 
 
-def execute(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
+def run_block(reading: ParseContext, cursor: Cursor) -> None:
+    """Read a block in a string that runs at once, as DO and Snowflake's `WITH p AS PROCEDURE ... CALL p()` take it."""
+    for before, token in pairwise([NOTHING, *cursor.rest()]):
+        if token.kind is TokenKind.STRING and before.upper != "LANGUAGE" and _is_sql(cursor):
+            reading.run_text(token.text, reading.lexer.line(token.body), in_body=True)
+            return
+    raise UnknownFormError
+
+
+def execute(reading: ParseContext, cursor: Cursor) -> None:
     """Read what follows EXECUTE or EXEC."""
     if cursor.word in _NOT_SQL and cursor.peek(1).kind is not TokenKind.END:
         return
-    if cursor.take("IMMEDIATE"):
-        if cursor.word == "FROM":
-            raise UnknownFormError
+    if cursor.take("IMMEDIATE") or (reading.session.in_body and reading.dialect.name not in {"mysql", "tsql"}):
         _run_expression(reading, cursor.until("USING", "INTO", "LOOP"))
     elif reading.dialect.batches:
         _exec(reading, cursor)
-    elif in_body and reading.dialect.name != "mysql":
-        _run_expression(reading, cursor.until("USING", "INTO", "LOOP"))
     else:
         ways = reading.session.prepared.get(cursor.next().text.lower(), () if reading.dialect.select_into else None)
         if ways is None:
             raise UnknownFormError
+        _run_arguments(reading, split_commas(cursor.skip_parens()))
         _run_ways(reading, ways, reading.line)
 
 
@@ -92,7 +94,7 @@ def _run_ways(reading: ParseContext, ways: tuple[str, ...], line: int) -> None:
         if not way.replace(MARK, "").strip():
             reading.widen(COMPOSED)
         else:
-            reading.run_text(way, line, False)
+            reading.run_text(way, line)
 
 
 def _exec(reading: ParseContext, cursor: Cursor) -> None:
@@ -103,14 +105,9 @@ def _exec(reading: ParseContext, cursor: Cursor) -> None:
         with reading.session.apart():
             _run_expression(reading, strings)
         return
-    _pass_result(cursor)
-    procedure(reading, cursor)
-
-
-def _pass_result(cursor: Cursor) -> None:
-    """Pass `@result =`."""
     if cursor.peek().kind is TokenKind.VARIABLE and cursor.peek(1).upper == "=":
-        cursor.at += 2
+        cursor.at += 2  # `@result =`
+    procedure(reading, cursor)
 
 
 def procedure(reading: ParseContext, cursor: Cursor) -> None:
@@ -120,13 +117,62 @@ def procedure(reading: ParseContext, cursor: Cursor) -> None:
         if len(parts) > 2 and parts[-3].text:  # another database's: it works there
             reading.session.move(reading.session.stored(parts[-3]), None)
         if parts[-1].text.lower() == "sp_executesql":
-            _pass_result(cursor)
-            _run_expression(reading, cursor.until(","))
+            _run_expression(reading, named_argument(cursor.until(","))[1])
             return
         if system_procedure(reading, parts, cursor):
             return
     if not run_routine(reading, reading.session.stored(parts[-1]).lower(), split_commas(cursor.rest())):
         raise UnknownFormError
+
+
+def remember_routine(reading: ParseContext, cursor: Cursor, kind: str) -> None:
+    """Record a routine's body, because it may be called further down in the same text."""
+    parts = read_name(cursor, reading.dialect)
+    if parts is None or parts[-1].placeholder:
+        return
+    name = reading.session.stored(parts[-1]).lower()
+    if kind in _CALLED:
+        reading.known.routines[name] = _routine(reading, cursor) or reading.known.routines.get(name)
+
+
+def _routine(reading: ParseContext, cursor: Cursor) -> Routine | None:
+    """Return a routine's parameters and body; None if it has none that can be read."""
+    listed: Sequence[Token] = ()
+    if cursor.word == "(":
+        listed = cursor.skip_parens()
+    elif cursor.peek().kind is TokenKind.VARIABLE and cursor.find("AS", "RETURNS", "BEGIN") > 0:
+        listed = cursor.until("AS", "RETURNS", "BEGIN")  # T-SQL
+    parameters = tuple(
+        next((one.text.lower() for one in each if one.upper not in _MODES), "") for each in split_commas(listed)
+    )
+    body = _body(cursor.rest())
+    if not body or not _is_sql(cursor):
+        return None
+    is_string = body[0].kind is TokenKind.STRING
+    text = body[0].text if is_string else reading.lexer.text[body[0].start : body[-1].end]
+    return Routine(text, reading.lexer.line(body[0].body or body[0].start), parameters, reading.source)
+
+
+def _is_sql(cursor: Cursor) -> bool:
+    """Return whether the routine is written in a language that can be read here."""
+    for one, other in pairwise(cursor.rest()):
+        if one.upper == "LANGUAGE":
+            return other.text.upper() in {"SQL", "PLPGSQL"}
+    return True
+
+
+def _body(tokens: Sequence[Token]) -> Sequence[Token]:
+    """Return the part of a routine's definition that runs when it is called: one string, or all from its first statement on."""
+    before = NOTHING
+    for at, token in enumerate(tokens):
+        if token.upper in _BODIES:
+            return tokens[at:]
+        # `EXECUTE AS user` and `@parameter AS type` begin no body
+        if token.upper in {"AS", "IS"} and before.upper != "EXECUTE" and before.kind is not TokenKind.VARIABLE:
+            is_string = at + 1 < len(tokens) and tokens[at + 1].kind is TokenKind.STRING
+            return tokens[at + 1 : at + 2] if is_string else tokens[at + 1 :]
+        before = token
+    return ()
 
 
 def run_routine(reading: ParseContext, name: str, arguments: Sequence[Sequence[Token]]) -> bool:
@@ -161,7 +207,7 @@ def _run_body(
     session, outside = reading.session, (reading.changes, reading.not_understood, reading.session.variables)
     reading.changes, reading.not_understood, session.variables = [], {}, session.variables | bound
     session.running.add(name)
-    reading.run_text(routine.text, routine.line, True)
+    reading.run_text(routine.text, routine.line, in_body=True)
     session.running.discard(name)
     found = reading.changes, list(reading.not_understood.values())
     reading.changes, reading.not_understood, session.variables = outside
@@ -174,12 +220,9 @@ def _bound(
     """Return what each parameter may hold, by its name and by its number."""
     bound: dict[str, tuple[str, ...]] = {}
     for number, argument in enumerate(arguments):
-        cursor = Cursor(argument)
-        name = parameters[number] if number < len(parameters) else ""
-        if cursor.peek(1).upper in {"=", "=>", ":="}:
-            name = cursor.next().text.lower()
-            cursor.next()
-        bound[name] = bound[f"${number + 1}"] = literal_sql(cursor.rest(), reading.session)
+        name, value = named_argument(argument)
+        name = name or (parameters[number] if number < len(parameters) else "")
+        bound[name] = bound[f"${number + 1}"] = literal_sql(value, reading.session)
     return bound
 
 
@@ -187,24 +230,16 @@ def _run_arguments(reading: ParseContext, arguments: Sequence[Sequence[Token]]) 
     """Read SQL that a function is given as text; False if there is none."""
     ran = False
     for argument in arguments:
-        value = argument[2:] if len(argument) > 2 and argument[1].upper in {"=", "=>", ":="} else argument
+        value = named_argument(argument)[1]
         if not any(token.kind is TokenKind.STRING for token in value):
             continue
         for way in literal_sql(value, reading.session):
             found = _DDL.match(way)
             if found is not None and is_kind(found[1].upper()):
                 ran, outer, reading.is_quoted = True, reading.is_quoted, True
-                reading.run_text(way, reading.lexer.line(value[0].start), False)
+                reading.run_text(way, reading.lexer.line(value[0].start))
                 reading.is_quoted = outer
     return ran
-
-
-def anonymous_procedure(reading: ParseContext, cursor: Cursor) -> None:
-    """Read Snowflake's `WITH p AS PROCEDURE ... CALL p()`: its body runs at once, if it is SQL."""
-    body = next((token for token in cursor.rest() if token.kind is TokenKind.STRING), None)
-    if body is None or not is_sql(cursor):
-        raise UnknownFormError
-    reading.run_text(body.text, reading.lexer.line(body.body or body.start), True)
 
 
 def call(reading: ParseContext, cursor: Cursor) -> None:
@@ -222,7 +257,11 @@ def call(reading: ParseContext, cursor: Cursor) -> None:
 def prepare(reading: ParseContext, cursor: Cursor) -> None:
     """Read what follows PREPARE: MySQL takes any SQL from a string, the others only queries and data."""
     name = cursor.next().text.lower()
-    reading.session.prepared[name] = literal_sql(cursor.rest(), reading.session) if cursor.take("FROM") else ()
+    if cursor.take("FROM"):
+        reading.session.prepared[name] = literal_sql(cursor.rest(), reading.session)
+    else:
+        reading.session.prepared[name] = ()
+        calls_of(reading, cursor.rest())
 
 
 def calls_of(reading: ParseContext, tokens: Sequence[Token]) -> None:
@@ -247,7 +286,7 @@ def calls_of(reading: ParseContext, tokens: Sequence[Token]) -> None:
             run_routine(reading, name, arguments)
 
 
-def query_sets(reading: ParseContext, tokens: Sequence[Token], *, in_body: bool) -> None:
+def query_sets(reading: ParseContext, tokens: Sequence[Token]) -> None:
     """Record what a query puts into variables: `SELECT @a = '...'`, `SELECT '...' INTO @a`, `SELECT @a := '...'`."""
     cursor = Cursor(tokens)
     if cursor.peek().kind is TokenKind.VARIABLE and cursor.peek(1).upper in {"=", ":=", "+="}:
@@ -257,5 +296,5 @@ def query_sets(reading: ParseContext, tokens: Sequence[Token], *, in_body: bool)
     if cursor.take_to("INTO") and value:
         cursor.take("STRICT")
         target = cursor.next()
-        if target.kind is TokenKind.VARIABLE or (in_body and target.kind is TokenKind.WORD):
+        if target.kind is TokenKind.VARIABLE or (reading.session.in_body and target.kind is TokenKind.WORD):
             reading.session.variables[target.text.lower()] = literal_sql(value, reading.session)

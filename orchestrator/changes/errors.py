@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.changes.placeholders import QUOTED_PLACEHOLDER
+from orchestrator.changes.placeholders import PLACEHOLDER
 from orchestrator.errors import UsageError
 from orchestrator.text import clean
 
@@ -33,7 +33,7 @@ class TemplatedError(ChangesError):
     def __init__(self, placeholder: str, *, source: str, line: int) -> None:
         """The message names the placeholder and says how to fill it."""
         shown = " ".join(placeholder.split())[:60]
-        inner = QUOTED_PLACEHOLDER.search(shown)
+        inner = PLACEHOLDER.search(shown)
         simple = re.fullmatch(r"[^\w\s]+\s*([^\W\d][\w.\-]*)\s*(?:[^\w\s]*|\)[sd])", inner[0] if inner else shown)
         name = simple[1] if simple else "'" + shown + "'"
         advice = f"fill it with --set {name}=VALUE, or give the SQL as it is run"

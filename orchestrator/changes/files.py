@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -64,11 +64,29 @@ def read_ddl(
     read = partial(
         read_sql, dialect=dialect, default_schema=default_schema, values=values, known=known, notices=notices
     )
-    sets = [read(text, source=source) for source, text in _texts(paths, lists, stdin, notices)]
+    sets: list[ChangeSet] = []
+    files = _sources(paths, lists, stdin, notices)
+    versions = [version for file in files if file and (version := _version(file))]
+    for file in files:
+        if versions != sorted(versions):
+            known.columns.clear()  # a file that is read later may have run before, so types are known only within a file
+        if file is None:
+            sets.append(read(decode(stdin(), STDIN, notices), source=STDIN))
+        elif _is_undo(file):
+            notices.add(
+                "files that take a migration back were left out; give one as - on standard input to read it", str(file)
+            )
+        else:
+            sets.append(read(decode(read_bytes(file), str(file), notices), source=str(file)))
     found = replace(merge(*sets), warnings=notices.render())
     if strict and found.not_understood:
         _refuse(found)
     return found
+
+
+def _version(file: Path) -> tuple[int, ...]:
+    """Return the numbers in the file's path, which say in what order migrations run."""
+    return tuple(int(number[-18:]) for number in re.findall(r"[0-9]+", str(file)))
 
 
 def _refuse(found: ChangeSet) -> None:
@@ -81,49 +99,29 @@ def _refuse(found: ChangeSet) -> None:
     raise ChangesError(text, source=first.source, line=first.line, code="not-understood")
 
 
-def _texts(
-    paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarnings
-) -> Iterator[tuple[str, str]]:
-    """Return each file's name and text."""
-    seen: set[Path | None] = set()
-    try:
-        files = list(_sources(paths, lists, stdin, notices))
-    except OSError as failed:
-        raise _unreadable(failed, str(failed.filename or "")) from failed
-    for file in files:
-        real = file.resolve() if file is not None else None
-        if real in seen:
-            continue
-        seen.add(real)
-        if file is None:
-            yield STDIN, decode(stdin(), STDIN, notices)
-        elif _is_undo(file):
-            notices.add(
-                "files that take a migration back were left out; give one as - on standard input to read it", str(file)
-            )
-        else:
-            yield str(file), decode(read_bytes(file), str(file), notices)
-
-
 def _sources(
     paths: Sequence[str], lists: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarnings
-) -> Iterator[Path | None]:
-    """Return the files that are meant, in order; None is standard input. Raises an error for all that do not exist."""
+) -> list[Path | None]:
+    """Return the files to read, in order, each once; None is standard input. Raises an error for all that do not exist."""
+    files: dict[Path | None, Path | None] = {}
     errors: list[UsageError] = []
     for path, is_list in (*((path, False) for path in paths), *((path, True) for path in lists)):
+        if path == "-" and not is_list:
+            files[None] = None
+            continue
         try:
-            if is_list:
-                yield from _listed(path, stdin, notices)
-            elif path == "-":
-                yield None
-            elif path.startswith("@") and not Path(path).exists():
-                yield from _listed(path[1:], stdin, notices)
+            if is_list or (path.startswith("@") and not Path(path).exists()):
+                found = _listed(path if is_list else path[1:], stdin, notices)
             else:
-                yield from _files(path, notices)
+                found = _matching(path, notices)
+            files.update((file.resolve(), file) for file in found if file.resolve() not in files)
+        except OSError as failed:
+            raise _unreadable(failed, str(failed.filename or "")) from failed
         except UsageError as error:
             errors.append(error)
     if errors:
         raise together(errors)
+    return list(files.values())
 
 
 def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) -> list[Path]:
@@ -143,7 +141,7 @@ def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) ->
             line_number = 0 if is_nul else number
             errors.append(ChangesError(f"no such file or folder: {name}", source=shown, line=line_number))
             continue
-        files += _folder(file, notices) if file.is_dir() else [file]
+        files += _opened(file, notices)
     if errors:
         raise together(errors)
     if not files:
@@ -166,28 +164,26 @@ def _is_undo(file: Path) -> bool:
     return any(each.name.lower() in forward for each in file.parent.iterdir())
 
 
-def _files(path: str, notices: ReaderWarnings) -> list[Path]:
-    """Return the files that one argument means, in the order of their names."""
-    file = Path(path)
-    if file.is_dir():
-        return _folder(file, notices)
-    if file.exists():
-        return [file]
-    if any(sign in path for sign in "*?["):
-        if matched := _matching(file):
-            return [each for one in matched for each in (_folder(one, notices) if one.is_dir() else [one])]
-        raise ChangesError("no file matches this pattern", source=path)
-    raise ChangesError("no such file or folder", source=path)
-
-
-def _matching(pattern: Path) -> list[Path]:
-    """Return what a glob matches, `**` included, without hidden files."""
-    plain = next(at for at, part in enumerate(pattern.parts) if any(sign in part for sign in "*?["))
+def _matching(path: str, notices: ReaderWarnings) -> list[Path]:
+    """Return the files that one argument means, in the order of their names: a file, a folder or a glob without hidden files."""
+    pattern = Path(path)
+    if pattern.exists():
+        return _opened(pattern, notices)
+    plain = next((at for at, part in enumerate(pattern.parts) if any(sign in part for sign in "*?[")), None)
+    if plain is None:
+        raise ChangesError("no such file or folder", source=path)
     root = Path(*pattern.parts[:plain])
     found = root.glob("/".join(pattern.parts[plain:]))
     seen = (each for each in found if not any(part.startswith(".") for part in each.relative_to(root).parts))
     # A pattern without a suffix means SQL; one with a suffix means what it says.
-    return sorted(each for each in seen if pattern.suffix or each.is_dir() or each.suffix.lower() in _SUFFIXES)
+    matched = [each for each in seen if pattern.suffix or each.is_dir() or each.suffix.lower() in _SUFFIXES]
+    if not matched:
+        raise ChangesError("no file matches this pattern", source=path)
+    return [file for each in sorted(matched) for file in _opened(each, notices)]
+
+
+def _opened(file: Path, notices: ReaderWarnings) -> list[Path]:
+    return _folder(file, notices) if file.is_dir() else [file]
 
 
 def _folder(folder: Path, notices: ReaderWarnings) -> list[Path]:

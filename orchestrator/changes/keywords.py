@@ -15,7 +15,9 @@ SKIPPED: Final = words("""
 """)
 """First words of statements whose other words are not looked at: data, rights, remarks. Large migrations consist mostly of these."""
 
-CALLING: Final = words("SELECT WITH FROM ( PERFORM INSERT UPDATE DELETE MERGE COPY UNLOAD VALUES RETURN ASSERT SET LET")
+CALLING: Final = words(
+    "SELECT WITH FROM ( PERFORM INSERT UPDATE DELETE MERGE COPY UNLOAD VALUES RETURN ASSERT SET LET OPEN"
+)
 """First words of statements that run the functions that they call."""
 
 HARMLESS: Final = (

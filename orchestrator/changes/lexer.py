@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.errors import TemplatedError
+from orchestrator.changes.placeholders import TEMPLATE
 
 
 class TokenKind(IntEnum):
@@ -57,12 +58,6 @@ _LINE_STOPS: Final = (
     r"|(?i:SELECT)\s++[\w.\"]++\()"
 )
 """Beginnings of lines at which `skip` stops: the statement may end before them."""
-_TEMPLATE: Final = r"<%[=\-]?[^\n]*?%>|\$\([^\W\d]\w*\)|&\{\w+\}|\$\{[^}\n]*\}?|\{\{.{0,400}?\}\}|\{%.{0,400}?%\}|\{\#.{0,400}?\#\}|\{[{%]"
-"""A tool's placeholder, in any place but a string, a comment or a quoted name."""
-_QUOTED_TEMPLATE: Final = re.compile(
-    r"\{\{(?!\s*\w+\s*,)\s*-?\s*[^\W\d].*?\}\}|\{\{\s*['\"].*?\}\}|\{%.*?%\}|\$\{.*?\}|<%.*?%>|\$\(\w+\)", re.DOTALL
-)
-"""A placeholder within a quoted name; braces around numbers, or a list, are an array's text."""
 _VERSIONED: Final = re.compile(r"/\*M?!(?!999999)\d*")
 """How a comment begins that the server runs; no server has the version 999999."""
 
@@ -74,8 +69,6 @@ class _Patterns(NamedTuple):
     """The next token, and the blanks and comments before it; the group says what it is."""
     statement: re.Pattern[str]
     """All that a statement may hold, up to what may end it or needs a closer look."""
-    inside: re.Pattern[str]
-    """The same between parentheses."""
 
 
 @cache
@@ -113,7 +106,7 @@ def _patterns(dialect: Dialect) -> _Patterns:
         rf"(?P<name>{'|'.join(names)})",
         r"(?P<number>\d\w*+)",
         r"(?P<variable>@{1,2}[^\W\d][\w$]*+)",
-        rf"(?P<template>{_TEMPLATE})",
+        rf"(?P<template>{TEMPLATE})",
         r"(?P<comment>/\*)",
         r"(?P<dollar>\$(?:[^\W\d]\w*+)?\$)",
         r"(?P<sign>:=|::|\|\||\+=|=>|<<|>>|.)",
@@ -122,17 +115,14 @@ def _patterns(dialect: Dialect) -> _Patterns:
     flags = re.DOTALL | re.MULTILINE
     return _Patterns(
         re.compile(f"{blank}(?:{'|'.join(parts)})?", flags),
-        re.compile(_run(dialect, strings, comments, inside=False), flags),
-        re.compile(_run(dialect, strings, comments, inside=True), flags),
+        re.compile(_run(dialect, strings, comments), flags),
     )
 
 
-def _run(dialect: Dialect, strings: list[str], comments: list[str], *, inside: bool) -> str:
+def _run(dialect: Dialect, strings: list[str], comments: list[str]) -> str:
     """Return the pattern of what can be passed in one go: all up to what may end a statement or needs a closer look."""
     plain = r"[^;'\"`$/\-\#\[{<&\\\n*@]++"
-    if inside:
-        plain = plain.replace("[^;", "[^();")
-    elif dialect.batches:
+    if dialect.batches:
         plain = r"(?:[^\w;'\"`$/\-\#\[{<&\\\n*@]|\d)++|(?!(?i:" + _STOPS + r")\b)(?:[^\W\d]|\#)[\w$#@]*+"
     prefixed = [each for each in strings if each.startswith(("[eE]", "(?:[rR]")) and "'" in each]
     behind = [rf"(?<=[^\w][eErR]){each[each.index(chr(39)) :]}" for each in prefixed]
@@ -252,8 +242,6 @@ class Lexer:
         return None
 
     def _name(self, text: str, start: int, end: int) -> Token:
-        if template := _QUOTED_TEMPLATE.search(text):
-            raise TemplatedError(template[0], source=self.source, line=self.line(start))
         escaped = text[0] in "uU"
         text = text.lstrip("uU&") if escaped else text
         quote, closing = text[0], text[-1]
@@ -269,13 +257,13 @@ class Lexer:
         pattern = rf"{escape}(?:({escape})|\+([0-9a-fA-F]{{6}})|([0-9a-fA-F]{{4}}))"
         return re.sub(pattern, lambda found: found[1] or chr(int(found[2] or found[3], 16) % 0x110000), name)
 
-    def skip(self, *, inside: bool = False) -> Token:
+    def skip(self) -> Token:
         """Go to the end of the statement without looking at its words, and return what ends it.
 
         That is a semicolon, a BROKEN token or END; a line break, if the line behind it may end or begin a statement; in dialects
-        without semicolons a word that may begin a statement, which is not passed. With `inside`, parentheses are returned as well.
+        without semicolons a word that may begin a statement, which is not passed.
         """
-        run, text = self._patterns.inside.match if inside else self._patterns.statement.match, self.text
+        run, text = self._patterns.statement.match, self.text
         while True:
             if (match := run(text, self.pos)) is not None:
                 self.pos = match.end()
@@ -283,25 +271,14 @@ class Lexer:
             sign = text[start : start + 1]
             if not sign:
                 return Token(TokenKind.END, "", "", start, start)
-            if sign in ";\n" or (inside and sign in "()"):
+            if sign in ";\n":
                 return self._take_sign(sign, start)
             if sign == "\\":  # a command to the client, to be read next
                 return Token(TokenKind.SIGN, "\n", "\n", start, start)
             token = self._closer(start)
-            if token is not None and (token.kind is TokenKind.BROKEN or (token.kind is TokenKind.WORD and not inside)):
+            if token is not None and token.kind in {TokenKind.BROKEN, TokenKind.WORD}:
                 self.pos = token.end if token.kind is TokenKind.BROKEN else token.start
                 return token
-
-    def skip_parens(self) -> bool:
-        """Go behind the parenthesis that closes the one just read; False, and stay, if a statement would end first."""
-        begin, depth = self.pos, 1
-        while depth:
-            sign = self.skip(inside=True).upper
-            if sign not in {"(", ")"}:
-                self.pos = begin
-                return False
-            depth += 1 if sign == "(" else -1
-        return True
 
     def _closer(self, start: int) -> Token | None:
         """Take the one thing at `start` that cannot be passed in a run; None for a comment."""

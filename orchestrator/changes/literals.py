@@ -140,6 +140,13 @@ def _format(arguments: list[Sequence[Token]], session: Session, depth: int) -> t
     return tuple(dict.fromkeys(filled))
 
 
+def named_argument(argument: Sequence[Token]) -> tuple[str, Sequence[Token]]:
+    """Return an argument's name in lower case, empty if it has none, and its value."""
+    if len(argument) > 2 and argument[1].upper in {"=", "=>", ":="}:
+        return argument[0].text.lower(), argument[2:]
+    return "", argument
+
+
 def with_identifiers(tokens: Sequence[Token], session: Session) -> Sequence[Token]:
     """Return the tokens with each `IDENTIFIER(...)` filled whose value is known: a variable's text, or several joined."""
     if not any(token.upper == "IDENTIFIER" for token in tokens):

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.dialects import Dialect, Folding
 from orchestrator.changes.lexer import NOTHING, TokenKind, tokens_of
-from orchestrator.changes.placeholders import MARK, QUOTED_PLACEHOLDER, SIGNS
+from orchestrator.changes.placeholders import MARK, PLACEHOLDER, SIGNS
 
 MAX_PARTS: Final = 4
 """Server, catalog, schema, object: nothing has more."""
@@ -67,8 +67,10 @@ def _part(cursor: Cursor, dialect: Dialect, *, inner: bool) -> list[NamePart] | 
         return [_placeholder(cursor, token.start)]
     if token.kind is TokenKind.QUOTED or (token.kind is TokenKind.STRING and token.quote == '"'):
         cursor.next()  # a server may be set to take double quotes for names
+        if held := PLACEHOLDER.search(token.text):
+            return [NamePart(token.text, quoted=True, placeholder=held[0], at=token.start)]
         is_path = dialect.dashes_in_names and token.quote == "`"
-        parts = [_quoted(text, token.start) for text in (_divided(token.text) if is_path else [token.text])]
+        parts = [NamePart(text, quoted=True) for text in (_divided(token.text) if is_path else [token.text])]
     elif token.kind is TokenKind.WORD or (token.kind is TokenKind.NUMBER and (inner or not token.text.isdigit())):
         text = _dashed(cursor) if dialect.dashes_in_names else cursor.next().text
         held = re.search(r"\$[^\W\d]\w*\$", text)
@@ -91,11 +93,6 @@ def _dashed(cursor: Cursor) -> str:
         text, end = f"{text}-{following.text}", following.end
         cursor.at += 2
     return text
-
-
-def _quoted(text: str, at: int) -> NamePart:
-    held = QUOTED_PLACEHOLDER.search(text)
-    return NamePart(text, quoted=True, placeholder=held[0] if held else "", at=at)
 
 
 def _divided(text: str) -> list[str]:

@@ -12,10 +12,14 @@ MARK: Final = "\0"
 SIGNS: Final = frozenset({":", "$", "%", "{", "&", "#", "@", "<", "?"})
 """How a placeholder may begin in the place of a name, or in the middle of one."""
 
-QUOTED_PLACEHOLDER: Final = re.compile(
-    MARK + r"|\{[^{}\s]+\}|\#\{[^}]*\}|\$\{[^}]*\}|%\w+%|%\(\w+\)[sd]|%[sd](?![^\W_])|\$\(?\w+[$)]|@\w+@|\[\[\w+\]\]"
+TEMPLATE: Final = r"<%[=\-]?[^\n]*?%>|\$\([^\W\d]\w*\)|&\{\w+\}|\$\{[^}\n]*\}?|\{\{.{0,400}?\}\}|\{%.{0,400}?%\}|\{\#.{0,400}?\#\}|\{[{%]"
+"""Placeholders that no SQL can be: they are refused in any place but a string, a comment or a quoted name."""
+
+PLACEHOLDER: Final = re.compile(
+    rf"{MARK}|{TEMPLATE}|\{{[^{{}}\s]+\}}|\#\{{[^}}]*\}}|%\w+%|%\(\w+\)[sd]|%[sd](?![^\W_])|\$\w+\$|@\w+@|\[\[\w+\]\]",
+    re.DOTALL,
 )
-"""A placeholder within a quoted name."""
+"""A placeholder in a quoted name; the name is refused if the statement changes what it stands for."""
 
 _NAME: Final = r"[^\W\d][\w.\-]*"
 _USE: Final = re.compile(

@@ -12,6 +12,7 @@ from orchestrator.changes.cursor import Cursor, split_commas, words
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.keywords import GEOMETRY
 from orchestrator.changes.lexer import Token, TokenKind
+from orchestrator.changes.literals import named_argument
 from orchestrator.changes.names import NamePart, parse_name
 
 _CHANGE_NOTHING: Final = tuple(
@@ -67,14 +68,8 @@ def system_procedure(reading: ParseContext, parts: tuple[NamePart, ...], cursor:
 def _arguments(tokens: Sequence[Token]) -> Arguments:
     found: Arguments = {}
     for number, argument in enumerate(split_commas(tokens), start=1):
-        cursor = Cursor(argument)
-        key = str(number)
-        if cursor.peek().kind is TokenKind.VARIABLE and cursor.peek(1).upper == "=":
-            key = cursor.next().text.lower()
-            cursor.next()
-        value = cursor.next()
-        known = value.kind in {TokenKind.STRING, TokenKind.WORD, TokenKind.QUOTED, TokenKind.NUMBER}
-        found[key] = value.text if known else None
+        name, value = named_argument(argument)
+        found[name or str(number)] = value[0].text if value and value[0].kind is not TokenKind.VARIABLE else None
     return found
 
 

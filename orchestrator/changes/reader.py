@@ -47,68 +47,70 @@ def read_sql(
     """
     warnings = notices or ReaderWarnings()
     session = open_session(dialect_named(dialect), default_schema)
-    reading = ParseContext(session, source=source, known=known or Known(), notices=warnings)
-    reading.run_text = lambda sql, line, in_body: _run(reading, sql, line, in_body=in_body)
+    reading = ParseContext(session, _run, source=source, known=known or Known(), notices=warnings)
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     reading.whole_text = text
     reading.budget += 3 * len(text)
     segments, left_out = divide(fill(text, values or {}), source)
     for segment in segments:
-        _run(reading, segment.text, segment.line, in_body=False, delimiter=segment.delimiter)
+        _run(reading, segment.text, segment.line, delimiter=segment.delimiter)
     for line in left_out:
         warnings.add("a part that takes a migration back was left out, from this line on", f"{source}:{line}")
     found = reading.result()
     return found if notices else replace_fields(found, warnings=warnings.render())
 
 
-def _run(reading: ParseContext, text: str, first_line: int, *, in_body: bool, delimiter: str = ";") -> None:
+def _run(reading: ParseContext, text: str, first_line: int, *, in_body: bool = False, delimiter: str = ";") -> None:
+    """Read each statement of a text; `in_body` says that it is a block of the procedural language."""
     reading.budget -= len(text) if reading.depth else 0
     if reading.depth >= MAX_DEPTH or reading.budget < 0:
         what = "too deep" if reading.depth >= MAX_DEPTH else "more than is read"
         reading.widen(f"SQL within SQL, {what}", line=first_line, text=text)
         return
-    outer_lexer, outer_declaring = reading.lexer, reading.session.declaring
+    session = reading.session
+    outer = (reading.lexer, session.declaring, session.in_body)
     reading.lexer = Lexer(text, reading.dialect, source=reading.source, first_line=first_line)
     reading.lexer.delimiter = delimiter
     reading.depth += 1
-    reading.session.declaring = False
+    session.declaring, session.in_body = False, in_body
     end = 0
-    splitter = Splitter(reading.lexer)
+    splitter = Splitter(reading.lexer, reading.known.routines)
     for statement in splitter.statements():
-        around = reading.session.around
-        if around is not None and text[end : statement.start].strip():
+        if session.around is not None and text[end : statement.start].strip():
             # T-SQL: what follows CREATE SCHEMA without a semicolon or GO is made in the new schema, and nothing else is
-            reading.session.move(*around)
-            reading.session.around = None
+            session.move(*session.around)
+            session.around = None
         end = statement.end
-        _statement(reading, statement, in_body=in_body)
-        splitter.evolves = reading.session.evolves
-    reading.lexer, reading.session.declaring = outer_lexer, outer_declaring
+        _statement(reading, statement)
+        splitter.evolves = session.evolves
+    reading.lexer, session.declaring, session.in_body = outer
     reading.depth -= 1
 
 
-def _statement(reading: ParseContext, statement: Statement, *, in_body: bool) -> None:
+def _statement(reading: ParseContext, statement: Statement) -> None:
     lexer = reading.lexer
     outer = reading.begin(lexer.line(statement.start), lexer.text[statement.start : statement.end])
     if statement.client:
         if statement.client.split()[0].rstrip(";") in _RUNS_FILES:
             reading.widen("runs SQL that is not in this text", text=statement.client)
     elif statement.several and not begins_routine(statement.tokens[:MAX_HEAD]):
-        _run(reading, reading.text, reading.line, in_body=in_body)  # several, between two delimiters of the client's
+        _run(
+            reading, reading.text, reading.line, in_body=reading.session.in_body
+        )  # several, between two delimiters of the client's
     else:
-        _one(reading, statement, in_body=in_body)
+        _one(reading, statement)
     if statement.broken:
         reading.widen(statement.broken)
     reading.finish(outer)
 
 
-def _one(reading: ParseContext, statement: Statement, *, in_body: bool) -> None:
+def _one(reading: ParseContext, statement: Statement) -> None:
     cursor = Cursor(with_identifiers(statement.tokens, reading.session))
-    is_statement = pass_control(cursor, reading.session, in_body=in_body)
+    is_statement = pass_control(cursor, reading.session)
     try:
         dynamic_sql.calls_of(reading, cursor.tokens[: cursor.at if is_statement else None])
         if is_statement:
-            _read(reading, cursor, in_body=in_body)
+            _read(reading, cursor)
     except UnknownFormError:
         composed = any(MARK in token.text for token in cursor.tokens if token.kind is not TokenKind.STRING)
         if not statement.broken:
@@ -124,33 +126,30 @@ def _one(reading: ParseContext, statement: Statement, *, in_body: bool) -> None:
             raise TemplatedError(tag[0] if tag else unknown.placeholder, source=reading.source, line=line) from unknown
 
 
-def _read(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
+def _read(reading: ParseContext, cursor: Cursor) -> None:
     token = cursor.peek()
     verb = token.upper
     after = cursor.peek(1).upper
     if after in {"=", ":="} or verb in CALLING:
         dynamic_sql.calls_of(reading, cursor.rest())
     is_word = token.kind is TokenKind.WORD and verb != "CALL"
-    if token.kind is TokenKind.VARIABLE or after == ":=" or (after == "=" and is_word):
+    if cursor.take("LET") or token.kind is TokenKind.VARIABLE or after == ":=" or (after == "=" and is_word):
         remember_all(reading.session, cursor.rest())
     elif verb == "SET" and after == "STATEMENT" and cursor.take_to("FOR"):
-        _read(reading, cursor, in_body=in_body)  # MariaDB: variables for one statement
+        _read(reading, cursor)  # MariaDB: variables for one statement
     elif rule := _RULES.get(verb):
         cursor.next()
         rule(reading, cursor)
-    elif rule_in_body := _RULES_IN_BODIES.get(verb):
-        cursor.next()
-        rule_in_body(reading, cursor, in_body=in_body)
     elif reading.dialect.batches and verb.startswith(("SP_", "XP_")):
         dynamic_sql.procedure(reading, cursor)
     elif verb in {"SELECT", "WITH", "FROM", "(", "PERFORM"}:
-        _query(reading, cursor, in_body=in_body)
+        _query(reading, cursor)
     elif verb in {"COMMIT", "ROLLBACK", "ABORT"}:
         settings.end_transaction(reading)
     elif (
         verb not in HARMLESS
         and token.kind not in {TokenKind.NUMBER, TokenKind.STRING}
-        and not (in_body and _assigns(cursor))
+        and not (reading.session.in_body and _assigns(cursor))
     ):
         raise UnknownFormError
 
@@ -164,18 +163,18 @@ def _assigns(cursor: Cursor) -> bool:
     return bool(target) and not any(one.kind is other.kind is TokenKind.WORD for one, other in pairwise(target))
 
 
-def _explain(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
+def _explain(reading: ParseContext, cursor: Cursor) -> None:
     """Read what follows EXPLAIN: with ANALYZE the statement behind it is run."""
     options = list(cursor.skip_parens())
     while cursor.word in {"ANALYZE", "ANALYSE", "VERBOSE"}:
         options.append(cursor.next())
     if any(token.upper in {"ANALYZE", "ANALYSE"} for token in options):
-        _read(reading, cursor, in_body=in_body)
+        _read(reading, cursor)
 
 
-def _query(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
+def _query(reading: ParseContext, cursor: Cursor) -> None:
     if cursor.next().upper == "WITH" and cursor.find("PROCEDURE") > 0:
-        dynamic_sql.anonymous_procedure(reading, cursor)
+        dynamic_sql.run_block(reading, cursor)
         return
     tokens = cursor.rest()
     for at, token in enumerate(tokens[:6]):
@@ -184,8 +183,8 @@ def _query(reading: ParseContext, cursor: Cursor, *, in_body: bool) -> None:
             settings.set_value(
                 reading, Cursor([tokens[at + 2]._replace(upper="SEARCH_PATH"), *tokens[at + 4 : at + 5]])
             )
-    dynamic_sql.query_sets(reading, tokens, in_body=in_body)
-    if reading.dialect.select_into and (reading.dialect.batches or not in_body):
+    dynamic_sql.query_sets(reading, tokens)
+    if reading.dialect.select_into and (reading.dialect.batches or not reading.session.in_body):
         creates.select_into(reading, cursor)
 
 
@@ -212,9 +211,6 @@ _RULES: Final[dict[str, Callable[[ParseContext, Cursor], None]]] = {
     "REFRESH": creates.refresh,
     "CONVERT": creates.convert,
     "SYNC": creates.sync,
-    "LET": settings.let,
-}
-_RULES_IN_BODIES: Final = {
     "EXECUTE": dynamic_sql.execute,
     "EXEC": dynamic_sql.execute,
     "DO": dynamic_sql.do_block,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orchestrator.changes.change_set import ObjectName
-from orchestrator.changes.column_types import Columns
 from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.errors import ChangesError, UnknownNameError
 from orchestrator.changes.names import NamePart, fold, is_temporary, parse_name
@@ -48,13 +47,14 @@ class Session:
     """Every text that a variable may hold."""
     prepared: dict[str, tuple[str, ...]] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
-    columns: dict[ObjectName, Columns] = field(default_factory=dict)
-    """The columns of the tables that the text created."""
     evolves: bool = False
     """Databricks: data statements may add columns to their table."""
     around: tuple[str | None, str | None] | None = None
     """Catalog and schema to go back to behind the elements of T-SQL's CREATE SCHEMA."""
+    in_body: bool = False
+    """Whether a block of the procedural language is being read."""
     declaring: bool = False
+    """Whether the statements that come next are declarations."""
 
     def stored(self, part: NamePart) -> str:
         """Return the part as the warehouse stores it. Raises `UnknownNameError` if it holds a placeholder."""

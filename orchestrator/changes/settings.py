@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from orchestrator.changes.context import ParseContext
@@ -12,7 +12,6 @@ from orchestrator.changes.literals import remember_all, remember_each
 from orchestrator.changes.names import NamePart, read_name
 
 _NO_PLACE: Final = words("WAREHOUSE ROLE SECONDARY BRANCH")
-_PATHS: Final = words("SEARCH_PATH SCHEMA CURRENT_SCHEMA")
 _DEFAULTS: Final = {"snowflake": "PUBLIC", "duckdb": "main", "databricks": "default"}
 """The schema in which a session is after USE of a catalog."""
 
@@ -26,12 +25,9 @@ def use(reading: ParseContext, cursor: Cursor) -> None:
     has_kind = following.kind is not TokenKind.END and following.upper != "."
     kind = cursor.take_any(words("DATABASE SCHEMA CATALOG NAMESPACE")) if has_kind else ""
     parts = _name_or_text(reading, cursor)
-    if parts is None:  # a variable
-        session.move(None, None)
-        return
-    stored = [session.stored(part) for part in parts[-2:]]
-    if len(stored) == 2:
-        session.move(*stored)
+    stored = [session.stored(part) for part in (parts or ())[-2:]]
+    if len(stored) != 1:  # a variable gives no name
+        session.move(*stored or (None, None))
     elif _is_catalog(reading, kind, stored[0]):
         session.move(stored[0], _DEFAULTS.get(reading.dialect.name))
     else:
@@ -53,30 +49,31 @@ def set_value(reading: ParseContext, cursor: Cursor) -> None:
     local = False
     while word := cursor.take_any(words("LOCAL SESSION GLOBAL VAR VARIABLE")):
         local = word == "LOCAL"
-    token = cursor.peek()
-    if token.upper == "(":
+    if cursor.word == "(":
         remember_each(session, cursor)
-    elif token.upper == "SPARK" and cursor.holds("AUTOMERGE"):
-        session.evolves = cursor.tokens[-1].upper == "TRUE"
-    elif token.upper in {"@@DATASET_ID", "@@DATASET_PROJECT_ID"}:  # BigQuery
-        text = cursor.peek(2).text if cursor.peek(2).kind is TokenKind.STRING else None
-        session.move(*((session.catalog, text) if token.upper == "@@DATASET_ID" else (text, session.schema)))
-    elif token.upper in _PATHS:
-        cursor.next()
-        cursor.take("TO")
-        cursor.take("=")
-        if local and session.outside is None:
-            session.outside = (session.catalog, session.schema)
-        _path(reading, cursor.rest())
-    elif token.upper == "CATALOG":
-        cursor.next()
-        cursor.take("=")
-        if parts := _name_or_text(reading, cursor):
-            session.move(session.stored(parts[-1]), "default")
-    elif cursor.take("ENABLE_CASE_SENSITIVE_IDENTIFIER"):
-        session.keep_quoted_case = any(each.text.lower() in {"true", "on"} for each in cursor.rest())
-    elif token.kind is TokenKind.VARIABLE or cursor.peek(1).upper in {"=", "+=", ":="}:
-        remember_all(session, cursor.rest())
+        return
+    assignment = cursor.rest()
+    token = cursor.next()
+    sign = cursor.take_any({"TO", "=", "+=", ":="})
+    text = cursor.peek().text if cursor.peek().kind is TokenKind.STRING else None
+    match token.upper:
+        case "SPARK" if cursor.holds("AUTOMERGE"):
+            session.evolves = assignment[-1].upper == "TRUE"
+        case "@@DATASET_ID":
+            session.move(session.catalog, text)
+        case "@@DATASET_PROJECT_ID":
+            session.move(text, session.schema)
+        case "SEARCH_PATH" | "SCHEMA" | "CURRENT_SCHEMA":
+            if local and session.outside is None:
+                session.outside = (session.catalog, session.schema)
+            _path(reading, cursor.rest())
+        case "CATALOG":
+            if parts := _name_or_text(reading, cursor):
+                session.move(session.stored(parts[-1]), _DEFAULTS["databricks"])
+        case "ENABLE_CASE_SENSITIVE_IDENTIFIER":
+            session.keep_quoted_case = any(each.text.lower() in {"true", "on"} for each in cursor.rest())
+        case _ if token.kind is TokenKind.VARIABLE or sign not in {"", "TO"}:
+            remember_all(session, assignment)
 
 
 def _name_or_text(reading: ParseContext, cursor: Cursor) -> tuple[NamePart, ...] | None:
@@ -92,20 +89,20 @@ def _path(reading: ParseContext, tokens: Sequence[Token]) -> None:
     if tokens and tokens[0].upper == "DEFAULT":
         session.move(*session.home)
         return
+    own = (
+        part for part in _schemas(reading, tokens) if part.text not in {"", "$user"} and part.text[:3].lower() != "pg_"
+    )
+    first = next(own, None)
+    session.move(session.catalog, session.stored(first) if first else None)
+
+
+def _schemas(reading: ParseContext, tokens: Sequence[Token]) -> Iterator[NamePart]:
     for item in split_commas(tokens):
-        token = item[0] if item else NOTHING
-        if token.upper == "$":
-            continue
-        read: Sequence[NamePart] = ()
-        if token.kind is TokenKind.STRING and token.quote == "'":
-            read = [NamePart(each.strip().strip('"'), quoted=True) for each in token.text.split(",")]
-        else:
-            read = read_name(Cursor(item), reading.dialect) or ()
-        for part in read:
-            if part.text and part.text != "$user" and not part.text.lower().startswith("pg_"):
-                session.move(session.catalog, session.stored(part))
-                return
-    session.move(session.catalog, None)
+        first = item[0] if item else NOTHING
+        if first.kind is TokenKind.STRING and first.quote == "'":
+            yield from (NamePart(each.strip().strip('"'), quoted=True) for each in first.text.split(","))
+        elif first.upper != "$":  # `$user`
+            yield from read_name(Cursor(item), reading.dialect) or ()
 
 
 def reset(reading: ParseContext, cursor: Cursor) -> None:
@@ -121,20 +118,11 @@ def reset(reading: ParseContext, cursor: Cursor) -> None:
 
 def alter_session(reading: ParseContext, cursor: Cursor) -> None:
     """Read what follows ALTER SESSION."""
-    if not cursor.take("SET"):
-        return
-    while not cursor.done():
-        name, sign = cursor.next().upper, cursor.next().upper
-        if sign != "=":
-            break
-        if name == "CURRENT_SCHEMA":
-            if parts := read_name(cursor, reading.dialect):
-                reading.session.move(reading.session.catalog, reading.session.stored(parts[-1]))
-            continue
-        if name == "QUOTED_IDENTIFIERS_IGNORE_CASE":
-            reading.session.ignore_quotes = cursor.peek().text.upper() == "TRUE"
-        cursor.next()
-        cursor.take(",")
+    session = reading.session
+    if cursor.take("SET", "CURRENT_SCHEMA", "=") and (parts := read_name(cursor, reading.dialect)):
+        session.move(session.catalog, session.stored(parts[-1]))
+    elif cursor.take_to("QUOTED_IDENTIFIERS_IGNORE_CASE") and cursor.take("="):
+        session.ignore_quotes = cursor.peek().text.upper() == "TRUE"
 
 
 def end_transaction(reading: ParseContext) -> None:
@@ -142,8 +130,3 @@ def end_transaction(reading: ParseContext) -> None:
     if reading.session.outside is not None:
         reading.session.move(*reading.session.outside)
         reading.session.outside = None
-
-
-def let(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows LET: Snowflake's variables of a block."""
-    remember_all(reading.session, cursor.rest())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from orchestrator.changes.blocks import BATCH_ROUTINES, ROUTINES, Body, begins_routine
@@ -33,6 +33,7 @@ _DDL_AS_TEXT: Final = re.compile(
     r"['\"$](?=[CARUDEcarude\s\\])(?:\s|\\[nrt])*+(?:CREATE|ALTER|DROP|RENAME|UNDROP|EXCHANGE)\s", re.IGNORECASE
 )
 """A string in data that may be SQL for a function to run."""
+_CALL: Final = re.compile(r"([^\W\d]\w*+)\"?\s*+\(")
 _CLIENTS: Final = {"tsql": ":", "duckdb": ".", "snowflake": "!"}
 """How a line begins that is for sqlcmd, DuckDB's shell or SnowSQL; psql's backslash is understood in every dialect."""
 
@@ -54,19 +55,16 @@ class Statement(NamedTuple):
 class Splitter:
     """Reads one text, statement by statement; only what can matter is looked at word by word."""
 
-    def __init__(self, lexer: Lexer) -> None:
-        """`lexer` stands at the text's beginning."""
+    def __init__(self, lexer: Lexer, routines: Mapping[str, object]) -> None:
+        """`lexer` stands at the beginning of the text. `routines` holds the routines that are known, by their names in lower case."""
         self._lexer = lexer
+        self._known = routines
         self._text = lexer.text
         self._tokens: list[Token] = []
         self._body: Body | None = None
         self._several = False
         self._parens = 0
-        self._line_end: int | None = None
-        self._ddl_as_text = -1
         name = lexer.dialect.name
-        self._line_words = words("USE SOURCE") if name == "mysql" else frozenset[str]()
-        """First words, in a line, of what the client takes without a semicolon: the line's end ends it."""
         self._routines = BATCH_ROUTINES if lexer.dialect.batches else ROUTINES
         self._client = _CLIENTS.get(name, "\\")
         self._enders = words("GO / DELIMITER \\ ;") | {self._client}
@@ -79,8 +77,6 @@ class Splitter:
         """Return each statement that is not known to be harmless by its first word alone."""
         lexer, starters = self._lexer, self._starters
         while (token := lexer.next()).kind is not TokenKind.END:
-            if self._line_end is not None and token.start >= self._line_end:
-                yield from self._finish(self._line_end)
             if token.kind is TokenKind.BROKEN:
                 yield from self._finish(token.start, broken=f"{token.text[:2].strip()} is never closed")
                 continue
@@ -95,31 +91,10 @@ class Splitter:
                 yield from self._finish(token.start)
                 starters.starts([], token, self._following)
             self._add(token)
-            if len(self._tokens) == 1 and token.upper in self._line_words and self._begins_line(token):
-                self._line_end = self._end_of_line(token.start)
-            if len(self._tokens) == 1 or len(self._tokens) >= MAX_HEAD:
+            if len(self._tokens) == 1:
                 yield from self._skip(token)
-            elif token.upper == "(" and self._tokens[0].upper == "CREATE":
-                self._skip_columns()
         is_open = self._body is not None and self._body.is_open() and not starters
         yield from self._finish(len(self._text), broken="its body never ends" if is_open else "")
-
-    def _skip_columns(self) -> None:
-        """Pass what a new table's columns are: they are read only if need be, from the text."""
-        head = [token.upper for token in self._tokens]
-        if (
-            self._body is not None
-            or "TABLE" not in head
-            or head.count("(") != 1
-            or head[-2] in {"IDENTIFIER", "%", "$"}
-        ):
-            return
-        if self._lexer.skip_parens():
-            end = self._lexer.pos
-            closing = Token(TokenKind.SIGN, ")", ")", end - 1, end)
-            if self._starters is not None:
-                self._starters.starts(self._tokens, closing, self._following)
-            self._add(closing)
 
     def _following(self) -> Token:
         return self._lexer.peek()[0]
@@ -193,31 +168,31 @@ class Splitter:
                 self._body.feed(each)
 
     def _skip(self, token: Token) -> Iterator[Statement]:
-        """Pass the rest of a statement of which enough is known."""
-        lexer, head = self._lexer, self._tokens
-        if lexer.delimiter != ";" or self._body is not None:
+        """Pass the rest of a statement that its first word shows to be data, rights or a remark."""
+        lexer, word = self._lexer, token.upper
+        if lexer.delimiter != ";":
             return
-        if len(head) == 1:
-            if token.upper in _FILE_COMMANDS and lexer.dialect.name == "snowflake":
-                paths = _FILE_ARGUMENTS.match(self._text, token.end)
-                lexer.pos = paths.end() if paths else token.end
-            if token.upper not in SKIPPED or self._wants_a_look(token):
-                return
-        elif head[0].upper != "CREATE" or self._starters is not None or head[1].upper == "SCHEMA":
+        if word in _FILE_COMMANDS and lexer.dialect.name == "snowflake":
+            paths = _FILE_ARGUMENTS.match(self._text, token.end)
+            lexer.pos = paths.end() if paths else token.end
+        if word not in SKIPPED or self._wants_a_look(token):
             return
         begin = lexer.pos
         while (ending := lexer.skip()).upper == "\n" and not self._ends_before_line(begin, ending):
             pass
-        if self._ddl_as_text < begin:
-            found = _DDL_AS_TEXT.search(self._text, begin)
-            self._ddl_as_text = found.start() if found else len(self._text)
-        if self._ddl_as_text < ending.start and token.upper in CALLING and len(head) == 1:
+        if word in CALLING and self._may_run_sql(begin, ending.start):
             lexer.pos = begin
-            return
-        if ending.kind is TokenKind.BROKEN:
+        elif ending.kind is TokenKind.BROKEN:
             yield from self._finish(ending.start, broken=f"{ending.text[:2].strip()} is never closed")
         elif ending.kind is not TokenKind.WORD:
             yield from self._finish(ending.start)
+
+    def _may_run_sql(self, begin: int, end: int) -> bool:
+        """Return whether data in that part of the text may call a routine of the given SQL, or a function that is given SQL."""
+        if _DDL_AS_TEXT.search(self._text, begin, end):
+            return True
+        calls = _CALL.finditer(self._text, begin, end) if self._known else ()
+        return any(self._known.get(call[1].lower()) for call in calls)
 
     def _ends_before_line(self, begin: int, ending: Token) -> bool:
         """Return whether a statement that is passed ends before the line that comes next."""
@@ -246,7 +221,7 @@ class Splitter:
 
     def _finish(self, end: int, *, broken: str = "") -> Iterator[Statement]:
         tokens, several = self._tokens, self._several
-        self._tokens, self._body, self._several, self._line_end, self._parens = [], None, False, None, 0
+        self._tokens, self._body, self._several, self._parens = [], None, False, 0
         if self._starters is not None:
             self._starters.begin()
         if tokens and (broken or tokens[0].upper not in SKIPPED or len(tokens) > 1):

@@ -122,6 +122,15 @@ def test_one_warning_for_each_kind(tmp_path: Path) -> None:
         ("VALUES (f('DROP TABLE s.t'))", ["-s.t"]),
         ("EXPLAIN ANALYZE INSERT INTO log SELECT f('DROP TABLE s.t')", ["-s.t"]),
         ("EXPLAIN SELECT f('DROP TABLE s.t')", []),
+        ("CREATE TABLE s.q AS SELECT f('DROP TABLE s.t')", ["-s.t", "+s.q"]),
+        ("CREATE TABLE s.q AS WITH x AS (SELECT 1) SELECT f('DROP TABLE s.t') FROM x", ["-s.t", "+s.q"]),
+        ("CREATE TEMP TABLE q AS SELECT f('DROP TABLE s.t')", ["-s.t"]),
+        ("CREATE MATERIALIZED VIEW s.q AS SELECT f('DROP TABLE s.t')", ["-s.t", "+s.q"]),
+        ("CREATE VIEW s.q AS SELECT f('DROP TABLE s.t')", ["+s.q"]),
+        ("ALTER TABLE s.q ALTER a TYPE int USING f('DROP TABLE s.t')", ["-s.t", "-s.q"]),
+        ("PREPARE p AS SELECT f('DROP TABLE s.t')", ["-s.t"]),
+        ("PREPARE p(text) AS SELECT f($1); EXECUTE p('DROP TABLE s.t')", ["-s.t"]),
+        ("DO $$ BEGIN OPEN c FOR SELECT f('DROP TABLE s.t'); END $$", ["-s.t"]),
         ("WITH q AS (SELECT 1) SELECT f('ALTER TABLE s.t ADD x int') FROM q", ["+s.t"]),
         ("WITH q AS (SELECT f('DROP TABLE s.t')) INSERT INTO log SELECT * FROM q", ["-s.t"]),
         ("SELECT * FROM f('DROP TABLE s.t')", ["-s.t"]),
@@ -143,6 +152,16 @@ def test_a_routine_is_read_wherever_it_is_called() -> None:
     routine = "CREATE FUNCTION f(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN DROP TABLE s.t; RETURN 1; END $$;\n"
     assert touched(routine + "DO $$ DECLARE x int; BEGIN x := f(1); END $$;") == ["-s.t"]
     assert touched(routine + "DO $$ BEGIN IF f(1) > 0 THEN NULL; END IF; END $$;") == ["-s.t"]
+    for statement in (
+        "INSERT INTO log SELECT s.f(1)",
+        "INSERT INTO log VALUES ('f(', 2);\nUPDATE log SET a = f (1) WHERE b = 2",
+        'DELETE FROM log WHERE a = "f"(1)',
+        "COPY (SELECT f(1)) TO STDOUT",
+        "MERGE INTO log USING x ON f(1) = 1 WHEN MATCHED THEN DELETE",
+    ):
+        assert touched(f"{routine}{statement};") == ["-s.t"]
+    assert touched(routine + "CREATE TABLE s.q AS SELECT f(1)") == ["-s.t", "+s.q"]
+    assert touched(routine + "INSERT INTO log VALUES ('f(1)')") == []
     assert touched(routine + "COMMENT ON FUNCTION f(int) IS 'DROP TABLE helper'; DROP FUNCTION f(int);") == []
 
 

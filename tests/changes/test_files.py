@@ -281,3 +281,31 @@ def test_atlas_delimiters() -> None:
     ]
     assert touched("-- atlas:delimiter //\nDROP TABLE s.a; DROP TABLE s.b //", "mysql") == ["-s.a", "-s.b"]
     assert touched("-- see atlas:delimiter\nDROP TABLE s.a") == ["-s.a"]
+
+
+def test_column_types_are_known_from_earlier_files(tmp_path: Path) -> None:
+    """A file knows the types that earlier files of the list gave; if the numbers in the names contradict the order, it does not."""
+    write(
+        tmp_path,
+        V1="CREATE TABLE s.t (D int, e varchar(5))",
+        V2="ALTER TABLE s.t MODIFY d INT, MODIFY E varchar(9)",
+        V10="ALTER TABLE s.t MODIFY d INT NOT NULL; ALTER TABLE s.t RENAME TO s.u; ALTER TABLE s.u MODIFY e varchar(9)",
+    )
+    in_order = [tmp_path / f"{name}.sql" for name in ("V1", "V2", "V10")]
+    assert told(ddl(*in_order, dialect="mysql")) == ["+s.t", "+s.t", "-s.t", "-s.u"]
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(map(str, in_order)))
+    assert told(ddl(f"@{listed}", dialect="mysql")) == ["+s.t", "+s.t", "-s.t", "-s.u"]
+    assert told(ddl(tmp_path, dialect="mysql")) == ["+s.t", "-s.t", "-s.t", "-s.u", "-s.u", "-s.t"]
+    assert told(ddl(*in_order[1:], dialect="mysql")) == ["-s.t", "-s.t", "-s.t", "-s.u", "-s.u"]
+
+
+def test_the_first_definition_of_a_table_counts(tmp_path: Path) -> None:
+    """CREATE TABLE IF NOT EXISTS leaves the known columns as they are; a table that was dropped or swapped has no known ones."""
+    write(
+        tmp_path,
+        V1="CREATE TABLE s.t (a bigint); CREATE TABLE s.x (a int); DROP TABLE s.x; CREATE TABLE s.y (a int)",
+        V2="CREATE TABLE IF NOT EXISTS s.t (a int); ALTER TABLE s.t ALTER a TYPE bigint; DROP SCHEMA s",
+        V3="ALTER TABLE s.x ALTER a TYPE int; ALTER TABLE s.y ALTER a TYPE int",
+    )
+    assert told(ddl(tmp_path))[4:] == ["+s.t", "-s.*", "-s.x", "-s.y"]

@@ -11,7 +11,7 @@ from tests.changes.reading import read, touched, unclear
 def split(sql: str, dialect: str) -> list[tuple[int, str]]:
     """Each statement that is looked at, with its line."""
     lexer = Lexer(sql, DIALECTS[dialect], source="x")
-    return [(lexer.line(each.start), sql[each.start : each.end].strip()) for each in Splitter(lexer).statements()]
+    return [(lexer.line(each.start), sql[each.start : each.end].strip()) for each in Splitter(lexer, {}).statements()]
 
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))

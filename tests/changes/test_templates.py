@@ -17,7 +17,8 @@ from tests.changes.reading import read, told, touched
         ("CREATE TABLE ${schema}.t (a int)", "postgres", "${schema}", "--set"),
         ("DELETE FROM ${schema}.t", "mysql", "${schema}", "--set"),
         ("CREATE TABLE `{{ project }}.ds.t` (a INT64)", "bigquery", "{{ project }}", "--dbt-target"),
-        ("INSERT INTO `${p}.ds.t` VALUES (1)", "bigquery", "${p}", "--set"),
+        ("INSERT INTO ${p}.ds.t VALUES (1)", "bigquery", "${p}", "--set"),
+        ("DROP TABLE `{{ a.b }}.ds.t`", "bigquery", "{{ a.b }}", "--dbt-target"),
         ('DROP TABLE "${schema}".t', "postgres", "${schema}", "--set"),
         ("CREATE TABLE [$(Schema)].t (a int)", "tsql", "$(Schema)", "--set"),
         ("CREATE TABLE $(Schema).t (a int)", "tsql", "$(Schema)", "--set"),
@@ -125,3 +126,6 @@ def test_placeholders_elsewhere_do_no_harm(sql: str, dialect: str) -> None:
     """A placeholder that is no part of a table's name need not be filled."""
     assert touched(sql, dialect) == ["+s.t"]
     assert touched("CREATE INDEX i ON {s}.t (a); INSERT INTO {s}.t VALUES (1); TRUNCATE :t") == []
+    assert touched("INSERT INTO `${p}.ds.t` VALUES (1); CREATE VIEW s.v AS SELECT 1 FROM `{{ x }}.t`", "bigquery") == [
+        "+s.v"
+    ]

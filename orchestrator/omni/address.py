@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from orchestrator.manifest.manifest import Instance
@@ -110,7 +111,9 @@ def _segment(text: str) -> str:
     return _escape(text).replace(".", "%2E") if text in {".", ".."} else _escape(text)
 
 
+@lru_cache(maxsize=10_000)
 def _escape(text: str) -> str:
+    """Return a text in percent-encoding. A scope is measured many times before its calls leave, so results are kept."""
     try:
         return quote(text, safe="")
     except UnicodeEncodeError:

@@ -205,7 +205,10 @@ class OmniClient:
         raise problem
 
     def _redactor(self, key: Secret) -> Redactor:
-        return self._redactors.setdefault(key, Redactor((key,)))
+        redactor = self._redactors.get(key)
+        if redactor is None:
+            redactor = self._redactors[key] = Redactor((key,))
+        return redactor
 
 
 def _without_key(body: bytes, redactor: Redactor) -> bytes:

@@ -5,11 +5,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from orchestrator.cli.main import run
+import pytest
+
+from orchestrator.cli.main import main, run
 from tests.rehearsal import uuid
 
 KEY = "omni_osk_CANARY+7f3a/9d=="
@@ -67,6 +71,22 @@ def call(capfd: Any, *args: str) -> Done:
     code = run(args)
     out, err = capfd.readouterr()
     return Done(code=code, out=out, err=err)
+
+
+def call_on(*args: str, stdout: int, stderr: int, encoding: str = "utf-8") -> object:
+    """Run the whole program here, with these file descriptors as its streams, and return its exit code."""
+    with ExitStack() as undo:
+        for number, name, given in ((1, "stdout", stdout), (2, "stderr", stderr)):
+            getattr(sys, name).flush()
+            kept = os.dup(number)
+            undo.callback(os.close, kept)
+            undo.callback(os.dup2, kept, number)
+            os.dup2(given, number)
+            stream = undo.enter_context(open(number, "w", encoding=encoding, closefd=False))
+            undo.enter_context(patch.object(sys, name, stream))
+        with pytest.raises(SystemExit) as ended:
+            main(args)
+    return ended.value.code
 
 
 def start(*args: str, cwd: Path, environ: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:

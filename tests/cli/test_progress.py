@@ -6,8 +6,9 @@ import io
 import os
 import pty
 import struct
-import subprocess
 import termios
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from orchestrator.engine.events import ActiveLane
 from orchestrator.engine.outcome import Status
 from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.simulator import virtual
-from tests.cli.commands import start, write_manifest, write_scenario
+from tests.cli.commands import call_on, write_manifest, write_scenario
 from tests.cli.screen import Screen
 from tests.rehearsal import uuid
 from tests.report.reports import EVIL
@@ -302,25 +303,28 @@ def test_it_is_drawn_four_times_a_second_at_most() -> None:
     assert terminal.rows()[1].endswith("185 of 300")
 
 
-def watch(tmp_path: Path, *args: str, columns: int = 80, environ: dict[str, str] | None = None) -> tuple[str, int]:
+def watch(
+    *args: str, columns: int = 80, environ: dict[str, str] | None = None, encoding: str = "utf-8"
+) -> tuple[str, object]:
     """What a terminal gets of a run's stderr, and the exit code."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    got = b""
-    terminal = {"TERM": "xterm", "CI": "", **(environ or {})}
-    with start(
-        "run", *args, "--simulate", cwd=tmp_path, environ=terminal, stdout=subprocess.DEVNULL, stderr=slave
-    ) as ran:
-        os.close(slave)
-        while True:
-            try:
-                part = os.read(master, 1 << 16)
-            except OSError:
-                break
-            if not part:
-                break
-            got += part
-        code = ran.wait(timeout=20)
+    got = bytearray()
+
+    def read() -> None:
+        # a terminal that nothing has open any more is an error to its reader
+        with suppress(OSError):
+            while part := os.read(master, 1 << 16):
+                got.extend(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with Path(os.devnull).open("w") as nowhere, pytest.MonkeyPatch.context() as patch:
+        for name, value in {"TERM": "xterm", "CI": "", **(environ or {})}.items():
+            patch.setenv(name, value)
+        code = call_on("run", *args, "--simulate", stdout=nowhere.fileno(), stderr=slave, encoding=encoding)
+    os.close(slave)
+    reader.join(10)
     os.close(master)
     return got.decode(), code
 
@@ -335,9 +339,9 @@ def manifest(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("columns", [80, 40, 20])
-def test_a_run_on_a_terminal(manifest: str, tmp_path: Path, columns: int) -> None:
+def test_a_run_on_a_terminal(manifest: str, columns: int) -> None:
     """The run is shown and taken away again; above it stays the same log as in a file."""
-    text, code = watch(tmp_path, manifest, columns=columns)
+    text, code = watch(manifest, columns=columns)
     assert code == 1
     assert " of 3" in text
     screen = Screen(columns)
@@ -367,9 +371,9 @@ def test_a_run_on_a_terminal(manifest: str, tmp_path: Path, columns: int) -> Non
         (("-v",), {}, True),
     ],
 )
-def test_who_gets_it(manifest: str, tmp_path: Path, args: tuple[str, ...], environ: dict[str, str], live: bool) -> None:
+def test_who_gets_it(manifest: str, args: tuple[str, ...], environ: dict[str, str], live: bool) -> None:
     """A terminal gets it, unless somebody wants quiet, JSON or none, or it is dumb, or a CI system's; `on` overrules."""
-    text, _ = watch(tmp_path, manifest, *args, environ=environ)
+    text, _ = watch(manifest, *args, environ=environ)
     assert ("\x1b[J" in text) is live
     screen = Screen(80)
     screen.feed(text)
@@ -381,7 +385,7 @@ def test_who_gets_it(manifest: str, tmp_path: Path, args: tuple[str, ...], envir
 def test_a_terminal_of_small_letters_and_a_longer_run(manifest: str, tmp_path: Path) -> None:
     """A stream that knows only ASCII gets a bar of ASCII; while jobs run the time left is told, and their names."""
     write_scenario(tmp_path, name="m.scenario.yaml", default_model={"duration": 2.2})
-    text, code = watch(tmp_path, manifest, environ={"PYTHONIOENCODING": "ascii"})
+    text, code = watch(manifest, encoding="ascii")
     assert code == 0
     assert "█" not in text
     assert "-----" in text

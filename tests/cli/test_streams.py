@@ -1,4 +1,4 @@
-"""The program in a process of its own: streams that close, terminals, keys that must show nowhere, the simulator."""
+"""The whole program: streams that close, terminals, keys that must show nowhere, the simulator."""
 
 import base64
 import json
@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.manifest.addresses import proxy_secrets
-from tests.cli.commands import KEY, spawn, start, write_manifest, write_scenario
+from tests.cli.commands import KEY, call_on, spawn, start, write_manifest
+from tests.cli.live import simulated
 from tests.rehearsal import uuid
 
 
@@ -23,10 +24,11 @@ def test_nobody_reads_stdout(tmp_path: Path) -> None:
     for args in (["run", manifest, "--simulate", "-q"], ["check", manifest], ["--help"]):
         gone, written = os.pipe()
         os.close(gone)
-        with start(*args, cwd=tmp_path, stdout=written, stderr=subprocess.PIPE) as process:
-            os.close(written)
-            _, err = process.communicate(timeout=60)
-        assert (process.returncode, err) == (0, b""), args
+        said = tmp_path / "said"
+        with said.open("wb") as err:
+            assert call_on(*args, stdout=written, stderr=err.fileno()) == 0, args
+        os.close(written)
+        assert said.read_bytes() == b"", args
     shell = 'exec "$@" >&-'
     argv = ["sh", "-c", shell, "sh", sys.executable, "-m", "orchestrator"]
     done = subprocess.run(
@@ -42,16 +44,16 @@ def test_nobody_reads_stdout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("environ", [{"NO_COLOR": "1", "TERM": "xterm"}, {"TERM": "dumb"}, {"TERM": "xterm"}])
-def test_colour_is_for_terminals_that_want_it(environ: dict[str, str], tmp_path: Path) -> None:
+def test_colour_is_for_terminals_that_want_it(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a terminal of 20 columns the summary fits without a crash; NO_COLOR and a dumb terminal mean no colour."""
     manifest = write_manifest(tmp_path)
     master, slave = pty.openpty()
-    os.set_blocking(master, False)
-    with start(
-        "run", manifest, "--simulate", "-q", cwd=tmp_path, environ=environ, stdout=slave, stderr=slave
-    ) as process:
-        assert process.wait(timeout=60) == 0
-        shown = os.read(master, 1 << 20).decode()
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert call_on("run", manifest, "--simulate", "-q", stdout=slave, stderr=slave) == 0
+    shown = os.read(master, 1 << 20).decode()
     os.close(slave)
     os.close(master)
     assert "m1" in shown
@@ -93,16 +95,12 @@ def test_the_key_shows_nowhere(tmp_path: Path) -> None:
             "headers": {"Location": f"https://x.invalid/?k={KEY}"},
         },
     ]
-    scenario = write_scenario(tmp_path, faults=faults)
     environ = {"OMNI_API_TOKEN": KEY, "OMNI_REFRESH_STATE_DIR": str(tmp_path / "state")}
-    with start("simulate", scenario, cwd=tmp_path, stdout=subprocess.PIPE) as simulator:
-        assert simulator.stdout is not None
-        url = simulator.stdout.readline().decode().strip()
-        instances = {"sim": {"base_url": url, "api_keys": ["${OMNI_API_TOKEN}"]}}
+    with simulated(faults=faults) as omni:
+        instances = {"sim": {"base_url": omni.url, "api_keys": ["${OMNI_API_TOKEN}"]}}
         manifest = write_manifest(tmp_path, instances=instances)
         reports = [word for s in ("json", "jsonl", "xml", "md", "html", "csv") for word in ("--report", f"r.{s}")]
         done = spawn(["run", manifest, "--json", "-v", *reports], cwd=tmp_path, environ=environ)
-        simulator.terminate()
     assert done.code == 1
     assert [o["status"] for o in done.document["outcomes"]] == ["rejected", "unknown", "rejected"]
     texts = {"stdout": done.out, "stderr": done.err}

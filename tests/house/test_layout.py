@@ -72,7 +72,7 @@ def test_every_test_says_what_it_promises() -> None:
     silent = [
         f"{module.path}:{node.lineno}: {node.name}"
         for module in modules("tests")
-        for node in ast.walk(module.syntax)
+        for node in module.nodes
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.name.startswith("test_")
         and ast.get_docstring(node) is None
@@ -86,7 +86,7 @@ def test_only_the_command_line_prints() -> None:
         f"{module.path}:{node.lineno}"
         for module in modules()
         if module.room not in PRINTS
-        for node in ast.walk(module.syntax)
+        for node in module.nodes
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
     assert not loud
@@ -98,7 +98,7 @@ def test_time_and_randomness_are_parameters() -> None:
         f"{module.path}:{node.lineno}: {name}"
         for module in modules()
         if module.room not in PICKS_CLOCKS
-        for node in ast.walk(module.syntax)
+        for node in module.nodes
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         for name in [".".join(ast.unparse(node.func).split(".")[-2:])]
         if name in CLOCKS
@@ -135,7 +135,7 @@ def test_nothing_is_unfinished() -> None:
 
 def test_no_test_is_disabled_without_a_reason() -> None:
     """A test is skipped only if the machine lacks something (`skipif`, `importorskip`); `xfail` needs a reason and is strict."""
-    disabled = [f"{module.path}:{line}" for module in modules("tests") for line in _disabled(ast.walk(module.syntax))]
+    disabled = [f"{module.path}:{line}" for module in modules("tests") for line in _disabled(module.nodes)]
     assert not disabled
 
 

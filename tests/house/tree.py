@@ -3,7 +3,7 @@
 import ast
 import functools
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +34,14 @@ class Import:
         return self.module.partition(".")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Module:
-    """A Python file of this repository: `path` from the root, with its text and its parsed form."""
+    """A Python file of this repository: `path` from the root, its text, its syntax tree, and all nodes of the tree."""
 
     path: Path
     text: str
     syntax: ast.Module
+    nodes: tuple[ast.AST, ...]
 
     @property
     def room(self) -> str | None:
@@ -51,25 +52,33 @@ class Module:
     @property
     def imports(self) -> tuple[Import, ...]:
         """Every import: at the top, in a function, for the type checker alone, or by `import_module` and a literal name."""
-        return tuple(_imports(self.syntax))
+        return _imports_of(self)
 
 
-def _imports(syntax: ast.Module) -> Iterator[Import]:
-    for node in ast.walk(syntax):
+@functools.cache
+def _imports_of(module: Module) -> tuple[Import, ...]:
+    return tuple(_imports(module.nodes))
+
+
+def _imports(nodes: Iterable[ast.AST]) -> Iterator[Import]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(module=alias.name, name=None, line=node.lineno)
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 yield Import(module=node.module or "", name=alias.name, line=node.lineno)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "import_module":
-            match node.args:
-                case [ast.Constant(value=str(name)), *_]:
+        elif isinstance(node, ast.Call):
+            match node.func, node.args:
+                case (
+                    ast.Name(id="import_module") | ast.Attribute(attr="import_module"),
+                    [ast.Constant(value=str(name)), *_],
+                ):
                     yield Import(module=name, name=None, line=node.lineno)
 
 
 def rooms_of(imported: Import) -> str | None:
-    """The room that an import reaches into; None where it reaches into none (`from orchestrator import __version__`)."""
+    """The room that an import reaches into; None if it reaches into none (`from orchestrator import __version__`)."""
     parts = imported.module.split(".")
     if parts[0] != PACKAGE:
         return None
@@ -94,12 +103,13 @@ def files() -> tuple[Path, ...]:
     return tuple(sorted(path for path in found if (ROOT / path).is_file()))
 
 
-@functools.cache
 def modules(*folders: str) -> tuple[Module, ...]:
-    """The Python files under `folders` (the package, where none is named)."""
-    return tuple(
-        Module(path=path, text=text, syntax=ast.parse(text, filename=str(path)))
-        for path in files()
-        if path.suffix == ".py" and path.parts[0] in (folders or (PACKAGE,))
-        for text in [(ROOT / path).read_text(encoding="utf-8")]
-    )
+    """Return the Python files under `folders` (without any, those of the package)."""
+    return tuple(_module(path) for path in files() if path.suffix == ".py" and path.parts[0] in (folders or (PACKAGE,)))
+
+
+@functools.cache
+def _module(path: Path) -> Module:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    syntax = ast.parse(text, filename=str(path))
+    return Module(path=path, text=text, syntax=syntax, nodes=tuple(ast.walk(syntax)))

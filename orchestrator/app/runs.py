@@ -452,6 +452,8 @@ def _wanted(
     """The places of the targets to retry."""
     places = wanted_by_retry(record.root, chain)
     left = [t for one in chain if one.root == record.root for t in one.targets if t.place in places]
+    if not record.targets:
+        raise NothingToDo("retry", f"run {record.id} had no targets")
     if not left:
         raise NothingToDo("retry", f"every target of run {record.id} is good")
     selected = {e.index for e in select(manifest, request.select, request.exclude)}

@@ -237,7 +237,8 @@ def _key_refused(event: LogRecordValues) -> Words:
 
 def _call(event: LogRecordValues) -> Words:
     purpose = str(event["purpose"]).replace("_", "-")
-    return "call", f"{event['instance']}: {purpose} {event['end']} in {took(event['took_s'])}"
+    about = f" {short(event['target'], _NAME)}" if event.get("target") else ""
+    return "call", f"{event['instance']}: {purpose}{about}: {event['end']} in {took(event['took_s'])}"
 
 
 def _lane_waited(event: LogRecordValues) -> Words:
@@ -267,7 +268,7 @@ def _fault(event: LogRecordValues) -> Words:
 
 
 def _given_up(event: LogRecordValues) -> Words:
-    return "error", f"{event['instance']} is given up, what was not sent ends here: {event['error']}"
+    return "error", f"{event['instance']} is given up: nothing more is sent to it, and its other targets end here"
 
 
 _WORDS: Final[dict[str, Callable[[Any], Words | None]]] = {

@@ -160,7 +160,10 @@ def _lane_waiting(event: e.LaneWaiting) -> Line:
 
 
 def _call_ended(event: e.CallEnded) -> Line:
-    values = {"instance": event.instance, "purpose": event.purpose, "end": event.end, "took_s": round(event.took_s, 3)}
+    values: Values = {"instance": event.instance, "purpose": event.purpose, "end": event.end}
+    values["took_s"] = round(event.took_s, 3)
+    if event.target is not None:
+        values["target"] = event.target
     return "debug", Event.CALL_ENDED, values
 
 

@@ -146,6 +146,9 @@ def _others(preview: Preview) -> Iterator[str]:
 
 
 def _numbers(plan: RefreshPlan, steps: Sequence[Step]) -> str:
+    if not steps and not plan.unresolved:
+        skipped = f"{_count(len(plan.skips), 'target is', 'targets are')} skipped" if plan.skips else ""
+        return f"Nothing to do: {skipped or 'nothing is selected'}"
     targets = sum(len(lane.targets) for lane in plan.lanes)
     words = f"{_count(len(steps), 'refresh', 'refreshes')} in {_count(len(plan.lanes), 'lane')} for {_count(targets, 'target')}"
     if plan.unresolved:
@@ -154,6 +157,8 @@ def _numbers(plan: RefreshPlan, steps: Sequence[Step]) -> str:
 
 
 def _costs(forecast: Forecast, refreshes: int) -> Iterator[str]:
+    if not forecast.calls:
+        return
     parts = [
         f"{count} {what}"
         for count, what in (

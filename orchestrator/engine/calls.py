@@ -152,12 +152,13 @@ class Calls:
         request: CallRequest,
         call: Callable[[Secret], Awaitable[T]],
         *,
+        target: str | None = None,
         on_leave: OnLeave | None = None,
         on_refused: Callable[[CallError], None] | None = None,
     ) -> Answered[T]:
         """Make `call` as soon as the rate limiter permits `request`; after a 429 or a refused key, wait for another permit.
 
-        `on_leave` runs between the permit and the call. `on_refused` receives a 429 or a refused key before the next permit
+        `target` is what the call is about, for the log. `on_leave` runs between the permit and the call. `on_refused` receives a 429 or a refused key before the next permit
         is requested. Raises `CallError` for any other failure, `LimiterClosed` if no permit will come.
         """
         while True:
@@ -201,7 +202,9 @@ class Calls:
                 self._stats.count(request.purpose, end)
                 took_s = self.clock.now() - permit.left_at
                 purpose = request.purpose.name.lower()
-                self._observe(CallEnded(instance=self.instance.name, purpose=purpose, end=end, took_s=took_s))
+                self._observe(
+                    CallEnded(instance=self.instance.name, purpose=purpose, end=end, took_s=took_s, target=target)
+                )
 
     async def _permit(
         self, request: CallRequest, on_leave: OnLeave | None, on_refused: Callable[[CallError], None] | None
@@ -340,6 +343,7 @@ def open_calls(
         durations=durations,
         observer=access.observer,
         instance=instance.name,
+        address=instance.shown_address,
         clock=access.clock.now,
         patience_s=patience_s,
     )

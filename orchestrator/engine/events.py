@@ -144,12 +144,16 @@ class ActiveLane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
-    """A call ended after `took_s` seconds: `end` is its HTTP status (`2xx` for any success) or the kind of its error."""
+    """A call ended after `took_s` seconds: `end` is its HTTP status (`2xx` for any success) or the kind of its error.
+
+    `target` is the target that the call is for, or the name or id that is looked up; None for a list or a probe.
+    """
 
     instance: str
     purpose: str
     end: str
     took_s: float
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ class RunKind(StrEnum):
 _HINTS: dict[str, str] = {
     CallErrorKind.DNS: "check base_url and this machine's name resolution",
     CallErrorKind.CONNECT: "check base_url, the network and the proxy settings; nothing was started",
-    CallErrorKind.TLS: "trust a private authority with the instance's ca_file or with SSL_CERT_FILE; nothing was started",
+    CallErrorKind.TLS: "nothing was started; correct this, then run again",
     CallErrorKind.PROXY: "check HTTPS_PROXY and NO_PROXY; nothing was started",
     CallErrorKind.REDIRECT: "set base_url to where the redirect points; redirects are not followed, so that the key goes to one address only",
     CallErrorKind.BAD_REQUEST: "the server rejected the request; correct the manifest's entry",
@@ -45,7 +45,7 @@ _HINTS: dict[str, str] = {
     CallErrorKind.REFUSED: "the server refused the call; its message says why",
     CallErrorKind.UNAVAILABLE: "the server is unavailable; retry later",
     CallErrorKind.THROTTLED: "something else uses this key's quota; use a separate key, or a longer deadline",
-    CallErrorKind.KEY_REFUSED: "renew the API key; nothing more was sent with it",
+    CallErrorKind.KEY_REFUSED: "set it to a key that is valid at this address; Omni lists and makes keys under Settings, API keys",
     CallErrorKind.TIMEOUT: "the refresh may have started: check in Omni before you send it again, or raise request_timeout",
     CallErrorKind.CUT_OFF: "the refresh may have started: check in Omni before you send it again",
     CallErrorKind.SERVER_ERROR: "the refresh may have started: check in Omni before you send it again",
@@ -142,9 +142,15 @@ def in_rehearsal(outcome: Outcome) -> Outcome:
     return replace(outcome, error=replace(error, hint=_REHEARSAL_HINTS[error.kind]))
 
 
-def failure_of_call(error: CallError, *, last_status: str | None = None, kind: str | None = None) -> Failure:
-    """Return the failure that one call's error explains."""
-    return make_failure(kind or error.kind, error.message, http_status=error.http_status, last_status=last_status)
+def failure_of_call(
+    error: CallError, *, last_status: str | None = None, kind: str | None = None, keys: Sequence[str] = ()
+) -> Failure:
+    """Return the failure that one call's error explains. `keys` are the names of the keys that the call may have had."""
+    failure = make_failure(kind or error.kind, error.message, http_status=error.http_status, last_status=last_status)
+    names = ", ".join(filter(None, keys))
+    if failure.hint != _HINTS[CallErrorKind.FORBIDDEN] or not names:
+        return failure
+    return replace(failure, hint=failure.hint.replace("the key", f"the key ({names})", 1))
 
 
 CLOSED_WORDS: dict[StopReason, tuple[str, str]] = {

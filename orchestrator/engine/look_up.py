@@ -54,26 +54,35 @@ class CannotRead(Exception):
 class LookUp:
     """Look-ups on one instance. Reads are retried; what cannot be read leaves a gap that the plan explains.
 
-    `reads` counts the reads without their retries.
+    `reads` counts the reads without their retries. `target` is what the reads are for, if it is one target.
     """
 
     def __init__(
-        self, calls: Calls, rng: Random, *, purpose: Purpose = Purpose.LOOK_UP, rank: tuple[float, ...] = ()
+        self,
+        calls: Calls,
+        rng: Random,
+        *,
+        purpose: Purpose = Purpose.LOOK_UP,
+        rank: tuple[float, ...] = (),
+        target: str | None = None,
     ) -> None:
         self._calls = calls
         self._rng = rng
         self._purpose = purpose
         self._rank = rank
+        self._target = target
         self.reads = 0
 
-    async def read(self, call: Callable[[Secret], Awaitable[T]]) -> T:
-        """Read once, with retries if they may help. Raises `CallError` or `LimiterClosed`."""
+    async def read(self, call: Callable[[Secret], Awaitable[T]], *, about: str | None = None) -> T:
+        """Read once, with retries if they may help; `about` is the name or id that is read. Raises `CallError` or
+        `LimiterClosed`.
+        """
         attempt, not_before = 0, 0.0
         self.reads += 1
         while True:
             try:
                 request = CallRequest(purpose=self._purpose, rank=self._rank, not_before=not_before)
-                return (await self._calls.send(request, call)).answer
+                return (await self._calls.send(request, call, target=self._target or about)).answer
             except CallError as error:
                 self._calls.limiter.check(self._purpose)
                 # what was never sent is sent again until the instance is given up
@@ -110,7 +119,7 @@ class LookUp:
             names = () if branch_id is None else self._calls.branch_parameters
             call = partial(self._calls.client.schemas, model_id, branch=dict.fromkeys(names, branch_id or ""))
             try:
-                return await self.read(call)
+                return await self.read(call, about=model_id)
             except CallError as error:
                 left = _known_parameters(names, error)
                 if not left:
@@ -135,8 +144,9 @@ class LookUp:
 
     async def page(self, query: ModelsQuery) -> ModelsPage:
         """Return one page of models. Raises `CannotRead`."""
+        about = query.name or query.model_id or query.base_model_id
         try:
-            return await self.read(lambda key: self._calls.client.models(query, key))
+            return await self.read(lambda key: self._calls.client.models(query, key), about=about)
         except CallError as error:
             raise CannotRead(error.message, is_ones_own=error.http_status in (400, 404, 414)) from None
 

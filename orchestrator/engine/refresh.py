@@ -27,6 +27,7 @@ from orchestrator.engine.restore import ActiveRefresh
 from orchestrator.engine.verification import Verification
 from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.records import CallStatus, OrphanedRefresh
+from orchestrator.manifest.credentials import name_of
 from orchestrator.manifest.manifest import OnAmbiguous
 from orchestrator.omni.address import request_bytes
 from orchestrator.omni.answers import JobState, RefreshRequest
@@ -175,6 +176,7 @@ class RefreshWorker:
                 got = await self._calls.send(
                     CallRequest(purpose=Purpose.SUBMIT, rank=rank, not_before=not_before),
                     lambda key: self._calls.client.refresh(request, key),
+                    target=entry.name,
                     on_leave=self._leave,
                     on_refused=self._turned_away,
                 )
@@ -270,9 +272,8 @@ class RefreshWorker:
             status=status_if_closed(reason), failure=make_failure(kind, message, http_status=http_status)
         )
 
-    @staticmethod
-    def _refused(error: CallError) -> RefreshResult:
-        failure = failure_of_call(error)
+    def _refused(self, error: CallError) -> RefreshResult:
+        failure = failure_of_call(error, keys=[name_of(key.source) for key in self._calls.instance.keys])
         if isinstance(error, Unsent):
             return RefreshResult(status=Status.ERROR, failure=failure)
         if isinstance(error, Refused):
@@ -313,6 +314,7 @@ class RefreshWorker:
                 got = await self._calls.send(
                     CallRequest(purpose=Purpose.POLL, job=job, not_before=not_before),
                     lambda key: client.job(job_id, key),
+                    target=refresh.sender.entry.name,
                     on_leave=self._poll_leaves,
                     on_refused=self._poll_turned_away,
                 )

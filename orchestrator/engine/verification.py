@@ -69,7 +69,7 @@ class Verification:
 
         The reads have their submit's `rank`, so that they are sent just before it and delay no other submit.
         """
-        look_up = LookUp(self._calls, self._rng, purpose=Purpose.SUBMIT, rank=rank)
+        look_up = LookUp(self._calls, self._rng, purpose=Purpose.SUBMIT, rank=rank, target=refresh.sender.entry.name)
         validated = [t for t in refresh.served if t.entry.verify is Verify.VALIDATE]
         issues: Issues = {}
         for model in dict.fromkeys((t.model_id, t.branch_id) for t in validated):
@@ -84,7 +84,7 @@ class Verification:
 
     async def verify(self, settled: Settled, before: Issues) -> Settled:
         """Return the outcomes of a refresh that succeeded, each with what reading its own scope back showed."""
-        reader = _Reader(self._calls, self._rng)
+        reader = _Reader(self._calls, self._rng, target=settled[0][1].entry.name if settled else None)
         return tuple([(await reader.verify(outcome, target, before), target) for outcome, target in settled])
 
 
@@ -95,9 +95,9 @@ class _CannotVerify(Exception):
 class _Reader:
     """The reads after one refresh. What several of its targets share is read once."""
 
-    def __init__(self, calls: Calls, rng: Random) -> None:
+    def __init__(self, calls: Calls, rng: Random, *, target: str | None) -> None:
         self._client = calls.client
-        self._look_up = LookUp(calls, rng, purpose=Purpose.PROOF)
+        self._look_up = LookUp(calls, rng, purpose=Purpose.PROOF, target=target)
         self._issues: dict[ModelBranch, tuple[ValidationIssue, ...] | _CannotVerify] = {}
         self._schemas: dict[ModelBranch, tuple[str, ...] | _CannotVerify] = {}
         self._views: dict[tuple[ModelBranch, str | None], tuple[View, ...] | _CannotVerify] = {}

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 def absolute_path(path: str) -> str:
@@ -103,6 +104,12 @@ class Instance:
     rate_limit: RateLimit = RateLimit()
     request_timeout_s: float = 30.0
     ca_file: Path | None = None
+
+    @property
+    def shown_address(self) -> str:
+        """The host, and where the address is written, for a message."""
+        host = urlsplit(self.base_url).netloc.rpartition("@")[2]
+        return f"{host} ({self.base_url_place})" if self.base_url_place else host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,8 @@ def explain_unsent(error: BaseException, *, peer: str, proxy: str | None, connec
         return Unsent(CallErrorKind.TLS, f"no TLS connection to {peer}: {_why(error)}; {_CA_HINT}", is_lasting=True)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         words = f"the proxy {proxy} refused to connect to {peer}: it answered {error.status}"
+        if error.status == 407:
+            words += ", so it needs a user name and a password, which belong into the address in that variable"
         return Unsent(CallErrorKind.PROXY, words, is_lasting=400 <= error.status < 500)
     if isinstance(error, TimeoutError):
         return Unsent(CallErrorKind.CONNECT, f"no connection to {proxy or peer} within {connect_timeout_s:g} s")

@@ -183,6 +183,7 @@ class RateLimiter:
         durations: DurationModel,
         observer: Callable[[LimiterEvent], None],
         instance: str = "",
+        address: str = "",
         clock: Callable[[], float],
         patience_s: float = THROTTLED_FOR_S,
     ) -> None:
@@ -190,6 +191,7 @@ class RateLimiter:
         self.durations = durations
         self._observe = observer
         self._instance = instance
+        self._at = f" at {address}" if address else ""
         self.now = clock
         self._concurrency_limit = concurrency_limit
         self._patience_s = patience_s
@@ -300,7 +302,7 @@ class RateLimiter:
         left = sum(1 for k in self.keys if not k.refused)
         self._observe(KeySetAside(instance=self._instance, key=key.label, keys_left=left))
         if not left:
-            self.close(StopReason.KEYS_REFUSED, detail=", ".join(k.label for k in self.keys))
+            self.close(StopReason.KEYS_REFUSED, detail=", ".join(k.label for k in self.keys) + self._at)
         self._wake.set()
 
     def budget(self) -> Budget:

@@ -62,7 +62,7 @@ def headline(report: Report) -> str:
     counts = count_statuses(report.outcomes)
     bad = sum(count for status, count in counts.items() if not status.is_good)
     if not total:
-        return "nothing to do: no targets"
+        return "nothing to do: nothing was selected"
     issues = len(issue_outcomes(report))
     if bad:
         also = f", {issues:,} brought new validation issues" if issues else ""

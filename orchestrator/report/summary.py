@@ -161,13 +161,15 @@ class _Row:
 
 
 def _table(rows: Sequence[_Row], width: int) -> Table:
-    """Return the table. Names have the width that they need, up to two fifths."""
+    """Return the table. Names have the width that they need, up to two fifths or what the last column leaves."""
     from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     widest = max((cell_len(name) for row in rows for name in row.names), default=0)
-    names = max(_TARGET_WIDTH, min(widest, 2 * (width - _STATUS_WIDTH) // 5))
+    words = max((cell_len(line) for row in rows for line in row.what().plain.split("\n")), default=0)
+    left = width - _STATUS_WIDTH - 4
+    names = max(_TARGET_WIDTH, min(widest, max(2 * (left + 4) // 5, left - max(words, _STATUS_WIDTH + 2))))
     table = Table(box=None, show_header=True, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("STATUS", min_width=_STATUS_WIDTH, no_wrap=True)
     table.add_column("TARGET", width=names, overflow="fold")
@@ -195,7 +197,7 @@ def _numbers(report: Report) -> Text:
     from rich.text import Text
 
     run, outcomes = report.run, report.outcomes
-    text = Text(f"{len(outcomes)} {_targets(len(outcomes))}: ")
+    text = Text(f"{len(outcomes)} {_targets(len(outcomes))}: " if outcomes else "No targets")
     counted = [(status, count) for status, count in count_statuses(outcomes).items() if count]
     text += Text(", ").join(Text(f"{count} {_word(status)}", style=_STYLES[status]) for status, count in counted)
     against = against_before(outcomes)
@@ -211,7 +213,7 @@ def _numbers(report: Report) -> Text:
     text.append(
         f"\nTook {took(run.duration_s)} and {calls}: {run.polls:,} {_plural('poll', run.polls)}, {run.throttled:,} throttled"
     )
-    if run.budget:
+    if run.budget and run.requests:
         text.append(f"\nAPI budget: {budget_words(run.budget)}")
     text.append(f"\nRun {clean(run.id)}", style="dim")
     return text

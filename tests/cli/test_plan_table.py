@@ -75,6 +75,11 @@ def test_errors_and_skips() -> None:
     assert lines[-1].startswith("Calls: about ")
 
 
+def test_nothing_to_do() -> None:
+    """A plan without a refresh says so, without a table of costs."""
+    assert shown(made(model(1, enabled=False), model(2, enabled=False)))[-1] == "Nothing to do: 2 targets are skipped"
+
+
 def test_many_warnings_are_cut() -> None:
     """Each warning once, with those whom it concerns; of very many some."""
     lanes = [model(n, connection=f"wh{n}") for n in range(1, 31)]

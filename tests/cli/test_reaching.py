@@ -1,5 +1,9 @@
-"""Commands that cannot reach an instance: settings that are wrong, and a certificate that is not trusted."""
+"""Commands that cannot reach an instance or may not use it: each first mistake, over real sockets on loopback."""
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ from orchestrator.simulator.reading import make_scenario
 from tests.cli.commands import KEY, call, write_manifest
 from tests.cli.serving import serving
 from tests.omni.certificates import make_server_context
+from tests.rehearsal import uuid
 
 STAGED = make_scenario(models=[{"name": "Sales"}], limit={"requests": 1000, "per": 1})
 
@@ -64,3 +69,113 @@ def test_a_certificate_that_is_not_trusted(command: str, tmp_path: Path, capfd: 
         "its issuer is not known", simulator.url.removeprefix("https://"), f"base_url in {path}:1:", "ca_file",
     ):  # fmt: skip
         assert words_of_it in said
+
+
+@contextmanager
+def refusing_proxy(status: str) -> Iterator[int]:
+    """The port of a proxy that answers each request with `status`, until the block ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join(timeout=10)
+
+
+def said_by_run(capfd: Any, folder: Path, url: str, code: int) -> str:
+    """What a run of one model on the instance at `url` says on its streams, as one line. It ends with `code`."""
+    instances = {"sim": {"base_url": url, "api_keys": ["${OMNI_API_TOKEN}"]}}
+    path = write_manifest(folder, {"id": uuid(1), "name": "Sales"}, instances=instances, defaults={})
+    done = call(capfd, "run", path)
+    assert done.code == code, done.err
+    return " ".join((done.out + done.err).split())
+
+
+def check_words(said: str, *words: str) -> None:
+    """Each of these stands in the text, and the command that runs the corrected manifest ends it."""
+    missing = [each for each in (*words, "m.yaml --select Sales") if each not in said]
+    assert not missing, (missing, said)
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance that no call ever reached is given up at once, not after 15 s."""
+    monkeypatch.setattr("orchestrator.engine.calls.UNREACHABLE_S", 0.1)
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_wrong_host(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cause, the name, the manifest's line, and what to check."""
+
+    def unknown(*args: object, **settings: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    said = said_by_run(capfd, tmp_path, "https://blobsrsu.invalid", 1)
+    check_words(said, "no call ever reached the instance", "the host name of blobsrsu.invalid", "is not known")
+    check_words(said, f"(base_url in {tmp_path}/m.yaml:1:", "check base_url and this machine's name resolution")
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_port_that_refuses(tmp_path: Path, capfd: Any) -> None:
+    """The cause, the address, the manifest's line, and what to check."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    said = said_by_run(capfd, tmp_path, f"http://127.0.0.1:{port}", 1)
+    check_words(said, f"no connection to 127.0.0.1:{port} (base_url in {tmp_path}/m.yaml:1:", "connection refused")
+    check_words(said, "-> check base_url, the network and the proxy settings")
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize(
+    "status, words",
+    [
+        ("403 Forbidden", "it answered 403 -> check HTTPS_PROXY and NO_PROXY"),
+        (
+            "407 Proxy Authentication Required",
+            "it answered 407, so it needs a user name and a password",
+        ),
+    ],
+)
+def test_a_proxy_that_refuses(
+    status: str, words: str, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy, its variable, the address behind it with the manifest's line, and what to check."""
+    with refusing_proxy(status) as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        said = said_by_run(capfd, tmp_path, "https://blobsrus.omniapp.example", 1)
+    check_words(said, f"the proxy 127.0.0.1:{port} (HTTPS_PROXY) refused to connect to blobsrus.omniapp.example", words)
+    check_words(said, f"(base_url in {tmp_path}/m.yaml:1:")
+
+
+def test_a_refused_key(tmp_path: Path, capfd: Any) -> None:
+    """The variable, the address that refused it, the manifest's line, and where keys are made; exit code 3."""
+    with serving(make_scenario(keys=["another"], default_model={})) as simulator:
+        said = said_by_run(capfd, tmp_path, simulator.url, 3)
+    address = simulator.url.removeprefix("http://")
+    check_words(said, f"refused every key: OMNI_API_TOKEN at {address} (base_url in {tmp_path}/m.yaml:1:")
+    check_words(said, "-> set it to a key that is valid at this address", "under Settings, API keys")
+    assert KEY not in said
+
+
+def test_a_missing_role(tmp_path: Path, capfd: Any) -> None:
+    """The server's words, the variable of the key, and the role that it needs."""
+    fault = {"method": "POST", "path": uuid(1), "always": True, "status": 403, "message": "Insufficient permissions"}
+    with serving(make_scenario(default_model={}, faults=[fault])) as simulator:
+        said = said_by_run(capfd, tmp_path, simulator.url, 1)
+    check_words(
+        said, "403", "Insufficient permissions", "-> the key (OMNI_API_TOKEN) needs Connection Admin, or Modeler"
+    )

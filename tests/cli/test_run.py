@@ -94,6 +94,9 @@ def test_selecting_nothing(tmp_path: Path, capfd: Any) -> None:
     allowed = call(capfd, *nothing, "--allow-empty")
     assert allowed.code == 0
     assert allowed.document["summary"]["total"] == 0
+    assert (
+        call(capfd, *nothing[:3], *nothing[4:], "--allow-empty").out.count("Nothing to do: nothing was selected") == 1
+    )
 
 
 @pytest.mark.parametrize(

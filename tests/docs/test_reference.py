@@ -122,7 +122,7 @@ EVENTS: tuple[e.RunEvent, ...] = (
     e.LaneFailed(instance="i", lane="l", error=ValueError()),
     e.LaneClosed(instance="i", lane="l"),
     e.LaneWaiting(instance="i", lane="l", holder="h", at_most_s=9.0),
-    e.CallEnded(instance="i", purpose="poll", end="2xx", took_s=0.1),
+    e.CallEnded(instance="i", purpose="poll", end="2xx", took_s=0.1, target="t"),
     e.InstanceSilent(instance="i", kind="k", message="w"),
     e.InstanceAnswers(instance="i"),
     e.InstanceGivenUp(instance="i", kind="k", message="w"),

@@ -23,7 +23,7 @@ def report_of(*statuses: Status, exit_code: int = 0) -> Report:
 @pytest.mark.parametrize(
     "report, says",
     [
-        (report_of(), "nothing to do: no targets"),
+        (report_of(), "nothing to do: nothing was selected"),
         (report_of(Status.SKIPPED), "nothing to do: the target was skipped"),
         (report_of(Status.SKIPPED, Status.SKIPPED), "nothing to do: all 2 targets were skipped"),
         (report_of(Status.SUCCEEDED, Status.SKIPPED), "1 model refreshed, 1 skipped"),

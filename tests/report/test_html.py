@@ -174,7 +174,7 @@ def test_a_page_tells_the_run() -> None:
 @pytest.mark.parametrize(
     "count, bad_share, headline",
     [
-        (0, 0, "Nothing to do: no targets"),
+        (0, 0, "Nothing to do: nothing was selected"),
         (1, 0, "1 model refreshed"),
         (1, 1, "1 of 1 target did not succeed"),
         (1500, 0, "1,406 models refreshed, 52 refreshes accepted and not followed, 42 skipped"),

@@ -111,7 +111,17 @@ def test_a_good_run_is_told_in_one_line() -> None:
 
 def test_nothing_selected_is_said() -> None:
     """A run without targets says so and does not call them good."""
-    assert plain(of()).startswith("Nothing to do: no targets\n")
+    text = plain(of())
+    assert text.startswith("Nothing to do: nothing was selected\n\nNo targets\nTook ")
+    assert "API budget" not in plain(replace(of(), run=replace(make_facts(), requests=0)))
+
+
+def test_a_long_name_has_the_room_that_other_columns_leave() -> None:
+    """An id as a name stands on one line if nothing is said about its target."""
+    report = of(Status.SUCCEEDED)
+    name = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
+    report = replace(report, outcomes=(replace(report.outcomes[0], name=name),))
+    assert re.search(rf"^succeeded +{name} \(", render_summary(report, width=80, color=False), re.MULTILINE)
 
 
 def test_a_stopped_run_says_so() -> None:

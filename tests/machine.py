@@ -38,7 +38,7 @@ from orchestrator.journal.sqlite import SqliteDatabase
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.client import OmniClient
 from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
-from orchestrator.planning.selection import select
+from orchestrator.planning.selection import Selector, select
 from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
@@ -172,6 +172,7 @@ class Machine:
             manifest=told,
             selected=tuple(e.index for e in select(told, include)),
             touched=None if touched is None else change_as_data(touched),
+            select=tuple(include),
         )
         return await self._night(
             self._new(run, run, told),
@@ -286,7 +287,8 @@ class Machine:
         journal = self._journal(death, boot)
         owner = LocalProcess.enter(self.folder, run=new.id, since=clock.utcnow(), now=clock.now, boot=boot)
         witness, result = Witness(clock=clock.now), None
-        entries = {index: manifest.entries[index] for index in orders.selected}
+        known = {entry.index: entry for entry in manifest.entries}
+        entries = {index: known[index] for index in orders.selected}
         try:
             if recalled is None:
                 recalled = restore_for_resume(entries, new.root, journal.chain(new.root))
@@ -323,6 +325,7 @@ class Machine:
                 ),
                 recalled.prior,
                 change=None if orders.touched is None else change_from_data(orders.touched),
+                selector=Selector(manifest, orders.select, orders.exclude, lenient=True),
             )
 
             def die() -> None:

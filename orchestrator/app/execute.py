@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from orchestrator.app.after_run import next_commands as next_commands_of
@@ -87,6 +88,7 @@ async def execute(
             _run_context(prepared, manifest, recorder, steps=steps, progress=progress, context=context, state=state),
             prepared.restored.prior,
             change=prepared.followed,
+            selector=prepared.selector,
         )
 
         stops = 0
@@ -226,13 +228,13 @@ def _run_context(
             clock=context.clock,
             taken=prepared.restored.calls.values(),
         ),
-        past=_past(prepared, state),
+        past=_past(prepared, state, [entry.name for entry in prepared.selected]),
+        read_past=partial(_past, prepared, state),
     )
 
 
-def _past(prepared: PreparedRun, state: State) -> EarlierResults:
+def _past(prepared: PreparedRun, state: State, names: Sequence[str]) -> EarlierResults:
     run, journal = prepared.record, state.journal
-    names = [entry.name for entry in prepared.selected]
     earlier = journal.earlier(
         run.manifest_identity,
         before=run.root,

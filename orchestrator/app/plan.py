@@ -13,7 +13,7 @@ from orchestrator.app.overrides import check_modes, override
 from orchestrator.app.read_change import read_change
 from orchestrator.app.requests import RunRequest
 from orchestrator.app.simulation import enter_simulation
-from orchestrator.planning.selection import select_some
+from orchestrator.planning.selection import Selector, select_some
 from orchestrator.survey.plan_document import make_plan_document
 from orchestrator.survey.preview import (
     NOTHING_ASKED,
@@ -59,7 +59,8 @@ async def plan_run(request: RunRequest, context: Context) -> Plan:
     for secret in manifest.secrets:
         context.redactor.add(secret)
     followed = read_change(request.change, context)
-    selected = select_some(manifest, request.select, request.exclude, allow_empty=request.allow_empty)
+    selector = Selector(manifest, request.select, request.exclude)
+    selected = select_some(manifest, selector, allow_empty=request.allow_empty)
     check_modes(selected)
     found, key_refused, reached = NOTHING_ASKED, False, manifest
     rate = request.options.rate
@@ -78,13 +79,14 @@ async def plan_run(request: RunRequest, context: Context) -> Plan:
                 if followed is None:
                     found = await look_up(survey, selected)
                 else:
-                    found = await look_up_affected(survey, manifest, selected, followed)
+                    found = await look_up_affected(survey, manifest, selected, followed, selector.picks_branch)
                 key_refused = bool(survey.refused)
         preview = make_preview(
             with_rate(manifest, rate),
             selected,
             found,
             followed=followed,
+            picks=selector.picks_branch,
             history={} if state is None else earlier_durations(state.journal, manifest, selected),
         )
     return Plan(preview=preview, key_refused=key_refused, redact=context.redactor.redact)
@@ -94,5 +96,6 @@ def needs_keys(request: RunRequest, context: Context) -> bool:
     """Return whether planning a request needs calls, so that its manifest must be loaded with its keys."""
     if request.simulate:
         return False
-    selected = select_some(request.manifest, request.select, request.exclude, allow_empty=request.allow_empty)
+    selector = Selector(request.manifest, request.select, request.exclude)
+    selected = select_some(request.manifest, selector, allow_empty=request.allow_empty)
     return needs_look_ups(selected, read_change(request.change, context))

@@ -39,15 +39,17 @@ from orchestrator.engine.restore import (
 from orchestrator.engine.run_context import Detach, Overlap, RunSettings
 from orchestrator.errors import LockedError, OmniRefreshError, UsageError
 from orchestrator.input_file import read_input
+from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import key_lock, run_lock
-from orchestrator.journal.records import NewRun, RootRecord, RunRecord, StoredRequest
+from orchestrator.journal.orders import with_branches
+from orchestrator.journal.records import NewRun, RootRecord, RunRecord, StoredRequest, StoredTarget
 from orchestrator.journal.steps import Steps
 from orchestrator.manifest.credentials import api_key_again
 from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_path
 from orchestrator.manifest.yaml_text import MAX_BYTES
 from orchestrator.omni.network import make_tls_context, route_to
 from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
-from orchestrator.planning.selection import select, select_some
+from orchestrator.planning.selection import Selector, select, select_some
 from orchestrator.report.report import Report, Trigger
 from orchestrator.values import as_data, from_data
 
@@ -78,7 +80,8 @@ class PreparedRun:
     """Everything that is decided about a run before it works.
 
     `since` is the number of the latest run when that was decided. `restored` is what it continues from. `reports` are the
-    paths of its reports, `named` tells whether they were asked for. `stated` is what decides, beside the manifest, what is sent.
+    paths of its reports, `named` tells whether they were asked for. `selector` picks branches
+    of branch patterns. `stated` is what decides, beside the manifest, what is sent.
     `warnings` go into the report. `followed` is the change that it follows. `inputs` are files that the request names beside
     the manifest.
     """
@@ -87,6 +90,7 @@ class PreparedRun:
     since: int
     manifest: Manifest
     selected: tuple[Entry, ...]
+    selector: Selector
     settings: RunSettings
     reports: tuple[str, ...]
     named: bool
@@ -128,7 +132,8 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
     for secret in manifest.secrets:
         context.redactor.add(secret)
     followed = read_change(request.change, context)
-    selected = select_some(manifest, request.select, request.exclude, allow_empty=request.allow_empty)
+    selector = Selector(manifest, request.select, request.exclude)
+    selected = select_some(manifest, selector, allow_empty=request.allow_empty)
     check_modes(selected)
     selection = selection_of(request, followed)
     lock = run_lock(manifest.identity, selection)
@@ -164,7 +169,8 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
             record=record,
             since=since,
             manifest=manifest,
-            selected=tuple(selected),
+            selected=selected,
+            selector=selector,
             settings=from_data(RunSettings, request.options.settings),
             reports=report_paths(request.options.report, default=default),
             named=bool(request.options.report),
@@ -234,7 +240,7 @@ async def _retry(record: RunRecord, since: int, request: EarlierRunRequest, cont
     journal = state.journal
     _take_chain(state, record.root)
     chain = journal.chain(record.root)
-    orders = journal.orders(record.root)
+    orders, chain = _with_found_branches(journal.orders(record.root), record.root, chain, journal)
     wanted = _wanted(record, chain, orders.manifest, request)
     prepared = _prepare_again(orders, record, since, request.options, Trigger.RETRY, context=context, state=state)
     await _take_lock(record.lock, prepared.settings.overlap, context, state)
@@ -336,6 +342,8 @@ def _begin(prepared: PreparedRun, state: State, *, instead_of: Sequence[str] = (
         metrics=prepared.metrics,
         touched=None if prepared.followed is None else change_as_data(prepared.followed),
         stated=as_data(prepared.stated),
+        select=prepared.selector.include,
+        exclude=prepared.selector.exclude,
     )
     _check_routes(prepared)
     take_root(state, prepared.record.root)
@@ -381,6 +389,7 @@ def _prepare_again(
         since=since,
         manifest=manifest,
         selected=tuple(entries[index] for index in orders.selected),
+        selector=Selector(manifest, orders.select, orders.exclude, lenient=True),
         # a run that was detached is followed to its end, unless this process is asked to detach, too
         settings=from_data(RunSettings, {**orders.settings, "detach": Detach.NEVER.value, **options.settings}),
         reports=orders.reports if options.report is None else report_paths(options.report, default=""),
@@ -468,6 +477,33 @@ def _wanted(
             f"{words}. Nothing was sent", code="nothing-selected", hint="with --allow-empty this is no error"
         )
     return wanted
+
+
+def _with_found_branches(
+    orders: StoredRequest, root: str, chain: tuple[RootRecord, ...], journal: Journal
+) -> tuple[StoredRequest, tuple[RootRecord, ...]]:
+    """Return what a run was told to do, and its chain, with the branches that a later retry found for a branch pattern.
+
+    The run itself ended before they were known.
+    """
+    found: dict[int, tuple[Entry, ...]] = {}
+    rows: dict[int, tuple[StoredTarget, ...]] = {}
+    for entry in (e for e in orders.manifest.entries if e.has_branch_pattern and e.index in orders.selected):
+        places = range(entry.index + 1, entry.index + 1 + entry.max_branches)
+        for other in chain:
+            if other.root != root and (mine := [row for row in other.targets if row.place in places]):
+                known = {e.index: e for e in journal.orders(other.root).manifest.entries}
+                rows[entry.index] = tuple(replace(row, outcome=None) for row in mine)
+                found[entry.index] = tuple(known[row.place] for row in mine)
+    if not found:
+        return orders, chain
+    joined = (
+        replace(one, targets=tuple(row for old in one.targets for row in rows.get(old.place, (old,))))
+        if one.root == root
+        else one
+        for one in chain
+    )
+    return with_branches(orders, found), tuple(joined)
 
 
 def _new_run(record: RunRecord, state: State, trigger: Trigger, *, root: str) -> NewRun:

@@ -119,7 +119,7 @@ def find_errors(ctx: click.Context, *, beside: UsageError | None = None) -> list
     from orchestrator.app.read_change import read_change
     from orchestrator.manifest.diagnostics import ManifestError
     from orchestrator.manifest.load import load_manifest
-    from orchestrator.planning.selection import select_some
+    from orchestrator.planning.selection import Selector, select_some
     from orchestrator.report.files import check_writable
 
     options, context = ctx.params, quiet_context()
@@ -141,7 +141,9 @@ def find_errors(ctx: click.Context, *, beside: UsageError | None = None) -> list
                 manifest = override(manifest, read_overrides(options))
             if "select" in options:
                 selection = (options["select"], options["exclude"])
-                check_modes(select_some(manifest, *selection, allow_empty=bool(options["allow_empty"])))
+                check_modes(
+                    select_some(manifest, Selector(manifest, *selection), allow_empty=bool(options["allow_empty"]))
+                )
     if "ddl" in options:
         with collected():
             change = read_change_request(options)

@@ -40,12 +40,12 @@ def command(
     from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.console import print_json, print_result
     from orchestrator.manifest.load import load_manifest
-    from orchestrator.planning.selection import select_some
+    from orchestrator.planning.selection import Selector, select_some
     from orchestrator.text import clean
 
     set_up(log)
     loaded = load_manifest(manifest, environ=os.environ, with_keys=False)
-    entries = select_some(loaded, select, exclude, allow_empty=allow_empty)
+    entries = select_some(loaded, Selector(loaded, select, exclude), allow_empty=allow_empty)
     if as_json:
         print_json({"targets": [_facts(entry) for entry in entries]})
         return 0
@@ -79,6 +79,7 @@ def _facts(entry: Entry) -> dict[str, object]:
         "model_id",
         "model_name",
         "branch",
+        "max_branches",
         "connection",
         "schemas",
         "tables",

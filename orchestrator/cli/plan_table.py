@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _ROWS = 200
 _OTHERS = 20
 _LANE_LIMIT = 40
+_BRANCHES = 10
 
 
 def render_preview(preview: Preview, console: Console, *, redact: Callable[[str], str]) -> str:
@@ -123,6 +124,12 @@ def _serves(step: Step) -> str:
 
 def _others(preview: Preview) -> Iterator[str]:
     plan = preview.plan
+    for one in plan.expansions[:_OTHERS]:
+        count = _count(len(one.entries), "branch", "branches")
+        found = some([entry.branch or "" for entry in one.entries], at_most=_BRANCHES)
+        yield f"{one.pattern.name}: {count} (at most {one.pattern.max_branches}): {found}"
+    if len(plan.expansions) > _OTHERS:
+        yield f"and {len(plan.expansions) - _OTHERS} more branch patterns; --json has them all"
     for unresolved in plan.unresolved[:_OTHERS]:
         place = unresolved.entry.place
         hint = f"; {unresolved.hint}" if unresolved.hint else ""
@@ -141,7 +148,7 @@ def _others(preview: Preview) -> Iterator[str]:
         reasons.setdefault(skip.reason, []).append(skip.entry.name)
     for reason, names in list(reasons.items())[:_OTHERS]:
         yield f"skipped: {some(names)}: {reason}"
-    if plan.unresolved or plan.remarks or preview.cautions or reasons:
+    if plan.expansions or plan.unresolved or plan.remarks or preview.cautions or reasons:
         yield ""
 
 

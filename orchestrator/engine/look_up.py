@@ -309,6 +309,7 @@ class Search:
         read them also for a branch that is given by its id.
         """
         wanted: dict[str, dict[str, None]] = {}
+        patterns: set[str] = set()
         for entry in entries:
             if entry.branch is None or (is_id(entry.branch) and not by_id):
                 continue
@@ -319,15 +320,22 @@ class Search:
                 model_id = same[0].id if len(same) == 1 and inventory.is_settled(name, same) else None
             if model_id is not None and model_id not in self._branches:
                 wanted.setdefault(model_id, {})[entry.branch] = None
-        await together(*(self._branches_of(model_id, tuple(names)) for model_id, names in wanted.items()))
+                if entry.has_branch_pattern:
+                    patterns.add(model_id)
+        await together(
+            *(
+                self._branches_of(model_id, None if model_id in patterns else tuple(names))
+                for model_id, names in wanted.items()
+            )
+        )
 
-    async def _branches_of(self, model_id: str, wanted: Sequence[str]) -> None:
-        """Find the branches `wanted` of one model: by name where it is one, else all of them."""
+    async def _branches_of(self, model_id: str, wanted: Sequence[str] | None) -> None:
+        """Find the branches `wanted` of one model: by name if it is one, else all of them. None: all."""
         found: list[tuple[str, str]] = []
         try:
-            if len(wanted) == 1 and not is_id(wanted[0]):
+            if wanted is not None and len(wanted) == 1 and not is_id(wanted[0]):
                 found = await self._listed_branches(model_id, wanted[0])
-            if not any(canonical(name) in map(canonical, wanted) for _, name in found):
+            if wanted is None or not any(canonical(name) in map(canonical, wanted) for _, name in found):
                 found = await self._listed_branches(model_id, None)
         except CannotRead as error:
             self._refused[model_id] = str(error)

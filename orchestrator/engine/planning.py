@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -34,9 +34,14 @@ async def plan_entries(
     entries: Sequence[Entry],
     calls: Mapping[str, Calls],
     rng: Random,
+    *,
     change: FollowedChange | None,
+    picks: Callable[[Entry, Entry], bool],
 ) -> Planned:
-    """Return the plan for `entries`; `calls` are those of their instances. With `change` only for what it affects."""
+    """Return the plan for `entries`; `calls` are those of their instances. With `change` only for what it affects.
+
+    `picks` is that of `make_plan`.
+    """
     apart = () if change is None else find_unaffected(entries, change)
     skipped = {one.entry.index for one in apart}
     entries = [entry for entry in entries if entry.index not in skipped]
@@ -54,7 +59,8 @@ async def plan_entries(
         for name in calls:
             group.create_task(look_up(name))
     unplanned = tuple((e, closed[e.instance]) for e in entries if e.enabled and e.instance in closed)
-    plan = make_plan(manifest, [e for e in entries if not (e.enabled and e.instance in closed)], inventories)
+    open_entries = [e for e in entries if not (e.enabled and e.instance in closed)]
+    plan = make_plan(manifest, open_entries, inventories, picks=picks)
     if change is None:
         return Planned(plan=plan, closed=unplanned)
     schemas = await read_schemas(plan, change, {name: LookUp(calls[name], rng) for name in calls})

@@ -67,6 +67,15 @@ class EarlierResults:
     began_at: datetime | None = None
     recent: Mapping[str, tuple[Status, ...]] = field(default_factory=dict)
 
+    def joined(self, other: EarlierResults) -> EarlierResults:
+        """Return the results of both, which are of different targets."""
+        return replace(
+            self,
+            statuses={**self.statuses, **other.statuses},
+            failing_since={**self.failing_since, **other.failing_since},
+            recent={**self.recent, **other.recent},
+        )
+
 
 NO_PAST = EarlierResults()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.calls import Background, Calls, open_calls, refused_instances
 from orchestrator.engine.events import ActiveLane, RunPlanned
@@ -23,6 +23,7 @@ from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.make_plan import with_known
 from orchestrator.planning.plan import RefreshPlan
+from orchestrator.planning.selection import Selector
 from orchestrator.quota.choice import SUBMITTING
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.rate_limiter import THROTTLED_FOR_S, ConcurrencyLimit, LimiterClosed, RateLimiter, StopReason
@@ -53,7 +54,7 @@ class RunResult:
 class Run:
     """One run over `selected` entries of a manifest; with `change` only over those that the change affects.
 
-    `prior` is what is known of them already. `stop` may be called at any time, from a signal handler too.
+    `selector` picks branches of a branch pattern (all without it). `prior` is what is known of them already. `stop` may be called at any time, from a signal handler too.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class Run:
         prior: PriorState = NOTHING,
         *,
         change: FollowedChange | None = None,
+        selector: Selector | None = None,
     ) -> None:
         self.manifest = manifest
+        self._selector = selector or Selector(manifest)
         self._selected = tuple(selected)
         self._context = context
         self._settings = context.settings
@@ -82,7 +85,7 @@ class Run:
 
     async def run(self) -> RunResult:
         """Run to the end. Raises `UsageError` if certificates or proxies cannot be used."""
-        context, clock = self._context, self._context.clock
+        clock = self._context.clock
         began_at = clock.now()
         async with AsyncExitStack() as stack:
             await self._open_instances(stack)
@@ -100,6 +103,7 @@ class Run:
                     # not the planning alone was cancelled but the whole run
                     raise
                 plan, outcomes = RefreshPlan(manifest=self.manifest, lanes=()), self._cut_planning()
+            context = self._context
             context.observer(
                 RunPlanned(
                     targets=len(plan.entries),
@@ -124,7 +128,7 @@ class Run:
             outcomes += await pool.run()
             outcomes += self._prior.outcomes.values()
             sampler.take()
-        index = {e.name: e.index for e in self._selected}
+        index = {e.name: e.index for e in (*self._selected, *plan.entries)}
         return RunResult(
             outcomes=tuple(sorted(outcomes, key=lambda o: index[o.name])),
             plan=plan,
@@ -216,10 +220,20 @@ class Run:
         """Look up what the entries leave out, and plan; with the outcomes of entries that get no refresh."""
         known, context = self._prior.targets, self._context
         unknown = [e for e in self._open_entries if e.index not in known]
-        planned = await plan_entries(self.manifest, unknown, self._calls, context.rng, self._change)
+        planned = await plan_entries(
+            self.manifest,
+            unknown,
+            self._calls,
+            context.rng,
+            change=self._change,
+            picks=self._selector.picks_branch,
+        )
         known_now = [known[e.index] for e in self._open_entries if e.index in known]
         plan = with_known(planned.plan, known_now, self._prior.warnings)
         context.recorder.planned(plan)
+        if plan.expansions:
+            names = [entry.name for one in plan.expansions for entry in one.entries]
+            context = self._context = replace(context, past=context.past.joined(context.read_past(names)))
         settled = [(entry, _unplanned(entry, closed)) for entry, closed in planned.closed]
         settled += [(s.entry, skipped(s)) for s in plan.skips]
         settled += [(u.entry, unresolved(u, plan.warnings.get(u.entry.index, ()))) for u in plan.unresolved]

@@ -74,7 +74,8 @@ class RunContext(Access):
     """What a run works with. It is handed in from outside.
 
     `locks` are the connection locks that it shares with other runs. `redact` removes secrets from a text. `history` holds
-    earlier durations by instance and model id (seconds, oldest first). `past` are the targets' results in earlier runs.
+    earlier durations by instance and model id (seconds, oldest first). `past` are the targets' results in earlier runs;
+    `read_past` returns them for names that only the plan gives.
     """
 
     recorder: Recorder
@@ -83,6 +84,7 @@ class RunContext(Access):
     settings: RunSettings = RunSettings()
     history: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     past: EarlierResults = NO_PAST
+    read_past: Callable[[Sequence[str]], EarlierResults] = lambda _: NO_PAST
 
     def keep(self, settled: Sequence[tuple[Entry, Outcome]]) -> tuple[tuple[Entry, Outcome], ...]:
         """Record and report outcomes that belong together; return them redacted and compared with earlier runs."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
@@ -16,6 +15,7 @@ from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, Row, Transaction, fit
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.moments import LocalMoment, Moments
+from orchestrator.journal.orders import pack, pack_orders, read_orders, unpack
 from orchestrator.journal.past import PastTarget, read_earlier, read_past_targets, read_recent
 from orchestrator.journal.records import (
     Earlier,
@@ -29,7 +29,6 @@ from orchestrator.journal.records import (
 )
 from orchestrator.journal.sqlite import SqliteDatabase
 from orchestrator.journal.steps import Steps
-from orchestrator.manifest.manifest import Manifest
 from orchestrator.values import as_data, from_data
 
 FILE: Final = "journal.db"
@@ -76,7 +75,7 @@ class Journal:
         resume or retry. Raises `LockedError` if another run with the same key or root has begun since then: the decision and
         the begin are one transaction.
         """
-        packed = None if orders is None else _pack(as_data(_without_secrets(orders)))
+        packed = None if orders is None else pack_orders(orders)
         with self._database.write() as connection:
             if since is not None:
                 _check_undisturbed(connection, run, since)
@@ -115,7 +114,7 @@ class Journal:
     ) -> None:
         """Store how a run ended, with its report's document. What is left after a later run of the same root is that run's."""
         now = self._clock.utcnow().isoformat()
-        packed = _pack(document)
+        packed = pack(document)
         with self._database.write() as connection:
             connection.execute(
                 "UPDATE runs SET ended_at = ?, exit_code = ?, counts = ?, document = ?, unfinished = CASE WHEN EXISTS (SELECT 1"
@@ -183,14 +182,8 @@ class Journal:
         )
 
     def orders(self, root: str) -> StoredRequest:
-        """What a run was told to do. Raises `JournalError` where this version cannot read it."""
-        rows = self._database.read("SELECT orders FROM runs WHERE id = ? AND orders IS NOT NULL", (root,))
-        try:
-            return from_data(StoredRequest, _unpack(rows[0][0]))
-        except (IndexError, KeyError, TypeError, ValueError, zlib.error) as error:
-            raise JournalError(
-                f"what run {root} was to do cannot be read: {type(error).__name__}: {error}", code="damaged-state"
-            ) from None
+        """Return what a run was told to do. Raises `JournalError` if this version cannot read it."""
+        return read_orders(self._database, root)
 
     def document(self, run: str) -> Mapping[str, Any] | None:
         """The report's document of a run; None where it never ended."""
@@ -198,7 +191,7 @@ class Journal:
         if not rows or rows[0][0] is None:
             return None
         try:
-            document = _unpack(rows[0][0])
+            document = unpack(rows[0][0])
         except (ValueError, zlib.error) as error:
             raise JournalError(f"the report of run {run} cannot be read: {error}", code="damaged-state") from None
         return document if isinstance(document, dict) else None
@@ -313,22 +306,6 @@ def _check_undisturbed(transaction: Transaction, run: NewRun, since: int) -> Non
     if row is not None:
         what = f"with the key {run.key}" if run.key is not None else "with the same plan"
         raise LockedError(f"run {row[0]} {what} has begun meanwhile; nothing was sent", code="run-locked")
-
-
-def _without_secrets(orders: StoredRequest) -> StoredRequest:
-    manifest: Manifest = orders.manifest
-    instances = {
-        name: replace(i, keys=tuple(replace(k, secret=None) for k in i.keys)) for name, i in manifest.instances.items()
-    }
-    return replace(orders, manifest=replace(manifest, instances=instances, secrets=(), state=None))
-
-
-def _pack(data: object) -> bytes:
-    return zlib.compress(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
-
-
-def _unpack(packed: bytes) -> Any:
-    return json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
 
 
 def _record(row: Row) -> RunRecord:

@@ -38,6 +38,7 @@ class StoredRequest:
     `stated` is what was stated beside the manifest (`orchestrator.app.requests.StatedRequest`).
     `reports` and `metrics` are absolute paths; `named` is whether the reports were asked for. `rate` is the share of each
     key's calls. `touched` is the change that it follows (`orchestrator.planning.followed_change`), None: it follows none.
+    `select` and `exclude` decide which branches of a branch pattern it takes.
     """
 
     manifest: Manifest
@@ -49,6 +50,8 @@ class StoredRequest:
     metrics: str | None = None
     touched: Mapping[str, object] | None = None
     stated: Mapping[str, object] = field(default_factory=dict)
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from orchestrator.clock import Clock
 from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.connections import Connections, learn, names_of
 from orchestrator.journal.database import Database, Reader, Values, fit
+from orchestrator.journal.orders import pack_orders, read_orders, with_branches
 from orchestrator.journal.records import CallStatus, OrphanedRefresh, RestrictedEntry, Scope, StoredCall
 from orchestrator.planning.plan import RefreshPlan, Target
 from orchestrator.values import as_data
@@ -39,7 +40,9 @@ class Steps:
         await self._database.kept()
 
     def planned(self, plan: RefreshPlan) -> None:
-        """Keep what the selected entries resolved to, and which names of connections that shows."""
+        """Keep what the selected entries resolved to, and which names of connections that shows. The entries of branches
+        replace the branch patterns, in the targets and in what the run was told to do.
+        """
         concerned = {one.entry.index for one in plan.impacts}
         rows = [
             (
@@ -55,7 +58,22 @@ class Steps:
             "UPDATE targets SET model_id = ?, branch_id = ?, connection = ?, lane = ?, warnings = ?,"
             " narrowed = coalesce(?, narrowed) WHERE root = ? AND place = ?"
         )
-        self._database.post([(update, rows), *learn(plan, self._clock.utcnow())])
+        self._database.post([*self._expanded(plan), (update, rows), *learn(plan, self._clock.utcnow())])
+
+    def _expanded(self, plan: RefreshPlan) -> list[tuple[str, list[Values]]]:
+        if not plan.expansions:
+            return []
+        found = {one.pattern.index: one.entries for one in plan.expansions}
+        orders = with_branches(read_orders(self._database, self.root), found)
+        entries = [entry for branches in found.values() for entry in branches]
+        return [
+            ("DELETE FROM targets WHERE root = ? AND place = ?", [(self.root, index) for index in found]),
+            (
+                "INSERT INTO targets (root, place, name) VALUES (?, ?, ?)",
+                [(self.root, entry.index, fit(entry.name)) for entry in entries],
+            ),
+            ("UPDATE runs SET orders = ? WHERE id = ?", [(pack_orders(orders), self.root)]),
+        ]
 
     def intended(
         self,

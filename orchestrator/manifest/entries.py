@@ -18,6 +18,7 @@ SHORTEST_POLL_S: Final = 1.0
 
 _DEFAULT_TIMEOUT_S: Final = 1_800.0
 _DEFAULT_RETRIES: Final = 3
+_DEFAULT_MAX_BRANCHES: Final = 20
 
 
 class EntryReader:
@@ -61,6 +62,7 @@ class EntryReader:
             model_id=model_id,
             model_name=model_name,
             branch=self._get(own, "branch", str),
+            max_branches=self._get(own, "max_branches", int) or _DEFAULT_MAX_BRANCHES,
             mode=mode,
             mode_pinned="mode" in own,
             schemas=schemas,

@@ -157,8 +157,16 @@ _TARGET_FIELDS: Final = (
         key="branch",
         kind=NameField(),
         default="",
-        meaning="A branch's name or id. Required if branch-based schema refresh is on, forbidden if it is off.",
+        meaning="A branch's name or id, or a pattern with `*`, `?` or `[...]`: one target for each branch that matches. "
+        "Required if branch-based schema refresh is on, forbidden if it is off.",
         example="nightly/schema",
+    ),
+    Field(
+        key="max_branches",
+        kind=Whole(1, 1_000),
+        default="20",
+        meaning="The most branches that a pattern may match. If more match, none is refreshed.",
+        example=50,
     ),
     Field(
         key="mode",
@@ -249,7 +257,8 @@ _TARGET_FIELDS: Final = (
 
 _TARGET_ALIASES: Final = (
     dict.fromkeys(("hard_refresh", "hard", "soft", "refresh_mode", "refresh", "full_refresh", "type"), "mode")
-    | dict.fromkeys(("branch_id", "branch_name", "git_branch"), "branch")
+    | dict.fromkeys(("branch_id", "branch_name", "git_branch", "branches", "branch_pattern"), "branch")
+    | dict.fromkeys(("branch_limit", "max_branch", "branches_max"), "max_branches")
     | dict.fromkeys(("schema", "schema_name", "schema_names"), "schemas")
     | dict.fromkeys(("table", "table_name", "table_names", "views"), "tables")
     | dict.fromkeys(("tag", "labels", "groups", "group"), "tags")

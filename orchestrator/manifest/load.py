@@ -119,8 +119,16 @@ def _entries(
     reading: ReadContext, top: FieldTable, defaults: FieldTable, instances: dict[str, Instance | None] | None
 ) -> tuple[Entry, ...]:
     reader = EntryReader(reading, defaults, instances)
-    made = (reader.make(index, own) for index, own in enumerate(top.get("models", GeneratorType) or ()))
-    return tuple(entry for entry in made if entry is not None)
+    made: list[Entry] = []
+    index = 0
+    for own in top.get("models", GeneratorType) or ():
+        entry = reader.make(index, own)
+        if entry is not None:
+            made.append(entry)
+            # the branches of a pattern have the numbers that follow its own
+            index += entry.max_branches if entry.has_branch_pattern else 0
+        index += 1
+    return tuple(made)
 
 
 def _hide_keys(reading: ReadContext, root: Mapping) -> None:

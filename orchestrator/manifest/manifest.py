@@ -134,7 +134,8 @@ class Entry:
 
     `name` is the label, unique in the manifest. Exactly one of `model_id` and `model_name` decides which model is
     meant: `model_name` is looked up only where `model_id` is None. `model_id` is lower case.
-    `mode_pinned` tells that the entry itself (not the defaults) said `mode:`.
+    `mode_pinned` tells that the entry itself (not the defaults) said `mode:`. A `branch` with wildcards stands for at most
+    `max_branches` branches; that many numbers after its `index` belong to no other entry.
     """
 
     index: int
@@ -143,6 +144,7 @@ class Entry:
     model_id: str | None = None
     model_name: str | None = None
     branch: str | None = None
+    max_branches: int = 20
     mode: Mode = Mode.HARD
     mode_pinned: bool = False
     schemas: tuple[str, ...] = ()
@@ -158,6 +160,11 @@ class Entry:
     verify: Verify = Verify.NONE
     enabled: bool = True
     place: Place = Place(1, 1)
+
+    @property
+    def has_branch_pattern(self) -> bool:
+        """Whether `branch` has wildcards."""
+        return self.branch is not None and any(character in self.branch for character in "*?[")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,113 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.manifest.manifest import Entry, Manifest, Mode
-from orchestrator.omni.answers import ModelRecord
-from orchestrator.planning.inventory import Inventory, by_name, canonical, is_id, same_named
-from orchestrator.planning.plan import Lane, RefreshPlan, Skip, Target, Unresolved
-
-# Near names are looked for this often: among thousands of names each search takes a while, and one typo is soon seen.
-MOST_SEARCHES = 50
-_LONGEST_NAME = 200
-
-_NOT_WHOLE = ": the list of models was not read to its end"
-
-
-class Resolver:
-    """Resolves the entries of one instance by its inventory."""
-
-    def __init__(self, inventory: Inventory) -> None:
-        self._inventory = inventory
-        self._by_name: Mapping[str, tuple[ModelRecord, ...]] | None = None
-        self._searches = 0
-
-    def resolve(self, entry: Entry) -> tuple[str, str | None] | Unresolved:
-        """The ids of an entry's model and branch (None: it has none). A model that is given by its id always resolves:
-        whether there is one of that id is for the server to say.
-        """
-        model_id = entry.model_id
-        if model_id is None:
-            name = entry.model_name or entry.name
-            found = self.named(name)
-            if len(found) < 2 and not self._inventory.is_settled(name, found):
-                return Unresolved(
-                    entry=entry,
-                    message=f"the model {name!r} could not be looked up{self._inventory.why(name) or _NOT_WHOLE}",
-                    hint="write the model's id, or run again when the instance answers",
-                )
-            if len(found) != 1:
-                return self._no_model(entry, name, found)
-            model_id = found[0].id
-        if entry.branch is None:
-            return model_id, None
-        if is_id(entry.branch):
-            return model_id, entry.branch.lower()
-        branches = self._inventory.branches.get(model_id)
-        if branches is None:
-            return Unresolved(
-                entry=entry,
-                message=f"the branches of model {model_id} could not be read{self._inventory.why(model_id, entry.model_name)}",
-                hint="write the branch's id instead of its name, or run again when the instance answers",
-            )
-        matches = [branch_id for branch_id, name in branches if name == entry.branch]
-        if not matches:
-            matches = [branch_id for branch_id, name in branches if canonical(name) == canonical(entry.branch)]
-        if len(matches) == 1:
-            return model_id, matches[0]
-        if matches:
-            return Unresolved(
-                entry=entry,
-                message=f"the model has {len(matches)} branches named {entry.branch!r}",
-                hint=f"write the id of the one that is meant: {', '.join(matches[:5])}",
-            )
-        return Unresolved(
-            entry=entry,
-            message=f"the model has no branch named {entry.branch!r}",
-            hint=self.near(entry.branch, (name for _, name in branches))
-            or "check the branch's name in Omni, or write its id",
-        )
-
-    def named(self, name: str) -> tuple[ModelRecord, ...]:
-        """Return the models of this name, of the first kind that has any."""
-        if self._by_name is None:
-            self._by_name = by_name(self._inventory.records.values())
-        return same_named(self._by_name, name)
-
-    def near(self, name: str, known: Iterable[str]) -> str:
-        """Which of the known names may be meant, as a question; empty where none is near."""
-        self._searches += 1
-        if self._searches > MOST_SEARCHES or len(name) > _LONGEST_NAME:
-            return ""
-        folded = {k.lower(): k for k in known if len(k) <= _LONGEST_NAME}
-        near = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)
-        return f"did you mean {', '.join(repr(folded[n]) for n in near)}?" if near else ""
-
-    def _no_model(self, entry: Entry, name: str, found: tuple[ModelRecord, ...]) -> Unresolved:
-        if found:
-            ids = ", ".join(record.id for record in found[:5])
-            return Unresolved(
-                entry=entry,
-                message=f"{len(found)} models are named {name!r}",
-                hint=f"write the id of the one that is meant: {ids}",
-            )
-        return Unresolved(
-            entry=entry,
-            message=f"no model is named {name!r}",
-            hint=self.near(name, self._by_name or ()) or "check the model's name in Omni, or write its id",
-        )
-
+from orchestrator.planning.branches import BranchExpander
+from orchestrator.planning.inventory import Inventory, is_id
+from orchestrator.planning.plan import Expansion, Lane, RefreshPlan, Skip, Target, Unresolved
+from orchestrator.planning.resolve import Resolver
 
 _UNKNOWN_CONNECTION = "its connection is not known, so another refresh may run on it at the same time; `connection:` in the manifest says it"
 _NOTHING = Inventory()
+_Found = tuple[Entry, str, str | None]
 
 
-def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mapping[str, Inventory]) -> RefreshPlan:
-    """The plan for `selected` entries; `inventories` by instance holds what was looked up (nothing where not needed)."""
+def make_plan(
+    manifest: Manifest,
+    selected: Sequence[Entry],
+    inventories: Mapping[str, Inventory],
+    *,
+    picks: Callable[[Entry, Entry], bool] | None = None,
+) -> RefreshPlan:
+    """Return the plan for `selected` entries. `inventories` by instance holds what was looked up.
+
+    An entry with a branch pattern becomes one target for each branch. `picks(entry, pattern)` returns whether the entry of a
+    branch is selected (all without it).
+    """
     warnings: dict[int, list[str]] = defaultdict(list)
     index = {entry.name: entry.index for entry in selected}
     for warning in manifest.warnings:
@@ -116,17 +36,25 @@ def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mappin
             warnings[index[warning.entry]].append(
                 f"{warning.message}; {warning.hint}" if warning.hint else warning.message
             )
+    resolvers = {name: Resolver(inventories.get(name, _NOTHING)) for name in {e.instance for e in selected}}
+    expander = BranchExpander(manifest, resolvers, picks)
+    skips = [Skip(entry=e, reason="disabled in the manifest") for e in selected if not e.enabled]
     unresolved: list[Unresolved] = []
-    found: list[tuple[Entry, str, str | None]] = []
-    resolvers: dict[str, Resolver] = {}
+    expansions: list[Expansion] = []
+    found: list[_Found] = []
     for entry in (e for e in selected if e.enabled):
-        if entry.instance not in resolvers:
-            resolvers[entry.instance] = Resolver(inventories.get(entry.instance, _NOTHING))
-        ids = resolvers[entry.instance].resolve(entry)
-        if isinstance(ids, Unresolved):
-            unresolved.append(ids)
+        resolved = expander.expand(entry) if entry.has_branch_pattern else resolvers[entry.instance].resolve(entry)
+        if isinstance(resolved, Unresolved):
+            unresolved.append(resolved)
+        elif isinstance(resolved, Skip):
+            skips.append(resolved)
+        elif isinstance(resolved, Expansion):
+            expansions.append(resolved)
+            found += resolved.resolved
+            for one in resolved.entries if entry.index in warnings else ():
+                warnings[one.index] += warnings[entry.index]
         else:
-            found.append((entry, *ids))
+            found.append((entry, *resolved))
     places = _Places(found, inventories)
     lanes: dict[tuple[str, str], list[Target]] = {}
     for entry, model_id, branch_id in found:
@@ -145,9 +73,10 @@ def make_plan(manifest: Manifest, selected: Sequence[Entry], inventories: Mappin
     return RefreshPlan(
         manifest=manifest,
         lanes=tuple(Lane(instance=i, key=key, targets=tuple(ts)) for (i, key), ts in lanes.items()),
-        skips=tuple(Skip(entry=e, reason="disabled in the manifest") for e in selected if not e.enabled),
+        skips=tuple(sorted(skips, key=lambda s: s.entry.index)),
         unresolved=tuple(sorted(unresolved, key=lambda u: u.entry.index)),
         warnings={k: tuple(v) for k, v in warnings.items()},
+        expansions=tuple(expansions),
     )
 
 
@@ -160,7 +89,7 @@ class _Places:
     together say. A label may be a connection's id.
     """
 
-    def __init__(self, found: Sequence[tuple[Entry, str, str | None]], inventories: Mapping[str, Inventory]) -> None:
+    def __init__(self, found: Sequence[_Found], inventories: Mapping[str, Inventory]) -> None:
         self._shown: dict[tuple[str, str], str] = {}
         self._seen_on: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._same: dict[_Node, _Node] = {}

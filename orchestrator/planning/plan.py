@@ -70,9 +70,31 @@ class Unresolved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expansion:
+    """The branches that an entry's branch pattern stands for: an entry for each, with that branch and a name of its own.
+
+    The entries replace `pattern`. `branch_ids` are in the same order.
+    """
+
+    pattern: Entry
+    model_id: str
+    entries: tuple[Entry, ...]
+    branch_ids: tuple[str, ...]
+
+    @property
+    def resolved(self) -> tuple[tuple[Entry, str, str | None], ...]:
+        """Return each entry with the ids of its model and its branch."""
+        return tuple(
+            (entry, self.model_id, branch) for entry, branch in zip(self.entries, self.branch_ids, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshPlan:
-    """Everything that was selected, in manifest order within each part; `warnings` by an entry's index. `concerns` are what a
-    change means to the entries, where the run follows one, and `remarks` what is to be said of it as a whole.
+    """Everything that was selected, in manifest order within each part; `warnings` by an entry's index.
+
+    `impacts` are what a change means to the entries if the run follows one, `remarks` what a user should know of it as a whole.
+    `expansions` are the entries with a branch pattern that became one target for each branch.
     """
 
     manifest: Manifest
@@ -82,6 +104,7 @@ class RefreshPlan:
     warnings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     impacts: tuple[Impact, ...] = ()
     remarks: tuple[str, ...] = ()
+    expansions: tuple[Expansion, ...] = ()
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -1,13 +1,16 @@
-"""Which entries of a manifest a run is about: `--select` and `--exclude`."""
+"""Which entries of a manifest a run is about: `--select` and `--exclude`. Pure."""
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from orchestrator.errors import UsageError, together
 from orchestrator.manifest.manifest import Entry, Manifest
+from orchestrator.planning.branches import label_prefix, matches
 from orchestrator.planning.inventory import is_id
 
 _FIELDS = ("tag", "instance", "connection", "branch")
@@ -16,49 +19,84 @@ _SHOWN = 20
 _MOST_NEAR = 5000
 
 
-def select(manifest: Manifest, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[Entry, ...]:
-    """Return the entries that any of `include` selects (all if it is empty) and none of `exclude`, in manifest order.
+Condition = Callable[[Entry], bool | None]
+"""Whether an entry fulfils a condition. None, of an entry with a branch pattern: that depends on the branch."""
 
-    An expression is a name, a glob over names, a model id, `tag:T`, `instance:I`, `connection:C` or `branch:B`;
-    several joined by comma must all hold. Raises `UsageError` where a word names nothing that there is.
+
+class Selector:
+    """What `--select` and `--exclude` pick: entries of a manifest, and branches of an entry with a branch pattern.
+
+    An expression is a name, a glob over names, a model id, `tag:T`, `instance:I`, `connection:C` or `branch:B`. Comma means
+    AND. Any of `include` selects (all if it is empty), and any of `exclude` removes. Raises `UsageError` for a word that
+    nothing in the manifest has; with `lenient` such a word picks nothing.
     """
-    errors: list[UsageError] = []
-    wanted = [_expression(manifest, text, errors) for text in include]
-    unwanted = [_expression(manifest, text, errors) for text in exclude]
-    if errors:
-        raise together(errors)
-    return tuple(
-        e for e in manifest.entries if (not wanted or any(w(e) for w in wanted)) and not any(u(e) for u in unwanted)
-    )
+
+    def __init__(
+        self, manifest: Manifest, include: Sequence[str] = (), exclude: Sequence[str] = (), *, lenient: bool = False
+    ) -> None:
+        errors: list[UsageError] = []
+        self.include, self.exclude = tuple(include), tuple(exclude)
+        self._wanted = [_expression(manifest, text, errors) for text in include]
+        self._unwanted = [_expression(manifest, text, errors) for text in exclude]
+        if errors and not lenient:
+            raise together(errors)
+
+    def picks(self, entry: Entry) -> bool:
+        """Return whether an entry is selected; for a branch pattern, whether any of its branches may be."""
+        if any(expression(entry) for expression in self._unwanted):
+            return False
+        return not self._wanted or any(expression(entry) is not False for expression in self._wanted)
+
+    def picks_branch(self, entry: Entry, pattern: Entry) -> bool:
+        """Return whether the entry of one branch is selected, which an entry with a branch pattern stands for."""
+
+        def holds(expression: Condition) -> bool:
+            of_pattern = expression(pattern)
+            return bool(expression(entry) if of_pattern is None else of_pattern)
+
+        return not any(map(holds, self._unwanted)) and (not self._wanted or any(map(holds, self._wanted)))
 
 
-def select_some(
-    manifest: Manifest, include: Sequence[str], exclude: Sequence[str], *, allow_empty: bool
-) -> tuple[Entry, ...]:
-    """What `select` picks. Raises `UsageError` where that is nothing, unless `allow_empty`."""
-    selected = select(manifest, include, exclude)
+def select(manifest: Manifest, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[Entry, ...]:
+    """Return the entries that a `Selector` picks, in manifest order. Raises `UsageError`."""
+    return tuple(filter(Selector(manifest, include, exclude).picks, manifest.entries))
+
+
+def select_some(manifest: Manifest, selector: Selector, *, allow_empty: bool) -> tuple[Entry, ...]:
+    """Return the entries that are selected. Raises `UsageError` if there are none, unless `allow_empty`."""
+    selected = tuple(filter(selector.picks, manifest.entries))
     if not selected and not allow_empty:
         raise UsageError("nothing is selected", code="nothing-selected", hint="with --allow-empty this is no error")
     return selected
 
 
-def _expression(manifest: Manifest, text: str, errors: list[UsageError]) -> Callable[[Entry], bool]:
-    """What an expression picks. Each wrong part of it is added to `errors`."""
+def _expression(manifest: Manifest, text: str, errors: list[UsageError]) -> Condition:
+    """Return the condition that an expression states. Each wrong part of it is added to `errors`."""
     whole = text.strip()
     # a name may hold a comma or a colon itself, and blanks around it
     exact = next((name for name in (text, whole) if any(e.name == name for e in manifest.entries)), None)
     if exact is not None:
-        return lambda e: e.name == exact
-    parts: list[Callable[[Entry], bool]] = []
+        return partial(_is_named, exact)
+    parts: list[Condition] = []
     for part in whole.split(","):
         try:
             parts.append(_term(manifest, part.strip()))
         except UsageError as error:
             errors.append(error)
-    return lambda e: all(part(e) for part in parts)
+            parts.append(_never)
+    return partial(_all, parts)
 
 
-def _term(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
+def _never(_: Entry) -> bool:
+    return False
+
+
+def _all(parts: Sequence[Condition], entry: Entry) -> bool | None:
+    found = {part(entry) for part in parts}
+    return False if False in found else None if None in found else True
+
+
+def _term(manifest: Manifest, text: str) -> Condition:
     if not text:
         raise UsageError(
             "an empty selection",
@@ -66,7 +104,7 @@ def _term(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
             hint="write a name, a glob, a model id, tag:T, instance:I, connection:C or branch:B",
         )
     if any(e.name == text for e in manifest.entries):
-        return lambda e: e.name == text
+        return partial(_is_named, text)
     field, colon, value = text.partition(":")
     if colon and field in _FIELDS:
         return _by_field(manifest, field, value)
@@ -74,7 +112,9 @@ def _term(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
     if any(e.model_id == folded for e in manifest.entries):
         return lambda e: e.model_id == folded
     if any(c in text for c in "*?["):
-        return lambda e: fnmatch.fnmatchcase(e.name, text)
+        return partial(_fits_glob, text)
+    if any(_is_named(text, e) is None for e in manifest.entries):
+        return partial(_is_named, text)
     if colon:
         near = _near(text, [f"{one}:{value}" for one in _FIELDS])
         hint = f"the prefixes are {', '.join(f'{one}:' for one in _FIELDS)}"
@@ -84,7 +124,38 @@ def _term(manifest: Manifest, text: str) -> Callable[[Entry], bool]:
     raise UsageError(f"no model is called {text!r}{_near(text, words)}", code="unknown-selection")
 
 
-def _by_field(manifest: Manifest, field: str, value: str) -> Callable[[Entry], bool]:
+def _is_named(name: str, entry: Entry) -> bool | None:
+    if entry.name == name or not entry.has_branch_pattern:
+        return entry.name == name
+    prefix = label_prefix(entry)
+    may_be = name.startswith(prefix) and matches(entry.branch or "", name[len(prefix) :])
+    return None if may_be else False
+
+
+def _fits_glob(glob: str, entry: Entry) -> bool | None:
+    if not entry.has_branch_pattern:
+        return fnmatch.fnmatchcase(entry.name, glob)
+    prefix, pattern = label_prefix(entry), entry.branch or ""
+    if "[" not in pattern and not any(c in glob for c in "?[") and fnmatch.fnmatchcase(f"{prefix}{pattern}", glob):
+        # what the glob's letters fit are letters of the pattern, so that it fits every name that the pattern stands for
+        return True
+    fixed = f"{prefix}{_letters(pattern)}"
+    common = min(len(fixed), len(_letters(glob)))
+    return None if fixed[:common] == glob[:common] else False
+
+
+def _letters(pattern: str) -> str:
+    """Return what a pattern begins with, before its first wildcard."""
+    return re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+
+
+def _is_on_branch(branch: str, entry: Entry) -> bool | None:
+    if entry.branch == branch or not entry.has_branch_pattern:
+        return entry.branch == branch
+    return None if matches(entry.branch or "", branch) else False
+
+
+def _by_field(manifest: Manifest, field: str, value: str) -> Condition:
     def words(entry: Entry) -> tuple[str, ...]:
         if field == "tag":
             return entry.tags
@@ -95,6 +166,8 @@ def _by_field(manifest: Manifest, field: str, value: str) -> Callable[[Entry], b
         {w for e in manifest.entries for w in words(e)} | (set(manifest.instances) if field == "instance" else set())
     )
     meant = next((k for k in known if k == value or (is_id(k) and k.lower() == value.lower())), None)
+    if field == "branch" and (meant is not None or any(_is_on_branch(value, e) is None for e in manifest.entries)):
+        return partial(_is_on_branch, meant or value)
     if meant is None:
         rest = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
         what = f"there is: {', '.join(known[:_SHOWN])}{rest}" if known else f"no model has a {field}"

@@ -1,5 +1,6 @@
 """A rehearsal's instance: the models that a manifest names, and what a scenario says of them and beside them."""
 
+import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.staging import connection_id, is_id, model_id, names_of_models
 
 _WILDCARDS = re.compile(r"[*?]")
+_CLASS = re.compile(r"\[(?!!)([^\]])[^\]]*\]")
 
 
 def extend(scenario: Scenario, instance: Instance, entries: Iterable[Entry]) -> Scenario:
@@ -120,8 +122,7 @@ def _wanted(entries: Iterable[Entry]) -> list[_Wanted]:
         mine = found.setdefault((entry.model_id, name), _Wanted(id=entry.model_id, name=name))
         mine.labels.add(entry.name)
         mine.connection = mine.connection or entry.connection
-        if entry.branch is not None and entry.branch not in mine.branches:
-            mine.branches.append(entry.branch)
+        mine.branches += [branch for branch in _branches(entry) if branch not in mine.branches]
         schemas = {schema: tuple(tables) for schema, tables in _scope(entry).items()}
         mine.needs.add(_Needs(schemas=schemas, branch_based=entry.branch is not None))
     return list(found.values())
@@ -160,6 +161,14 @@ def _extended_limit(scenario: Scenario, instance: Instance) -> Limit:
     stated = scenario.limit.model_fields_set if "limit" in scenario.model_fields_set else set()
     own = {"requests": instance.rate_limit.requests, "per": instance.rate_limit.per_s}
     return scenario.limit.model_copy(update={name: value for name, value in own.items() if name not in stated})
+
+
+def _branches(entry: Entry) -> list[str]:
+    """Return the branches that an entry needs: two that fit a pattern, so that the pattern stands for something."""
+    if entry.branch is None or not entry.has_branch_pattern:
+        return [] if entry.branch is None else [entry.branch]
+    found = [_CLASS.sub(r"\1", _WILDCARDS.sub(digit, entry.branch)) for digit in "12"]
+    return [one for one in dict.fromkeys(found) if fnmatch.fnmatchcase(one, entry.branch)] or [entry.branch]
 
 
 def _scope(entry: Entry) -> dict[str, list[str]]:

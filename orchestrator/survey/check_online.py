@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from orchestrator.engine.calls import Calls
@@ -28,6 +28,7 @@ from orchestrator.survey.survey import Survey
 
 _ROLES_A_CALL = 100
 _SCHEDULES_TOLD = 5
+_NO_BRANCH = "a run skips the entry; correct `branch` if a branch should match"
 _ENOUGH = "CONNECTION_ADMIN"
 _MAYBE_ENOUGH = "MODELER"
 
@@ -55,6 +56,9 @@ async def check_online(manifest: Manifest, survey: Survey) -> tuple[Finding, ...
         for u in plan.unresolved
         if u.entry.instance not in found.silent
     ]
+    findings += [found_in(s.entry, Severity.WARNING, s.reason, _NO_BRANCH, code="no-branch") for s in plan.skips]
+    # a branch has no line of its own: a finding is about the entry whose pattern it matches
+    patterns = {e.index: one.pattern for one in plan.expansions for e in one.entries}
     checks = [
         _Check(
             name,
@@ -62,6 +66,7 @@ async def check_online(manifest: Manifest, survey: Survey) -> tuple[Finding, ...
             tuple(t for lane in plan.lanes if lane.instance == name for t in lane.targets),
             inventory,
             findings,
+            patterns=patterns,
         )
         for name, inventory in found.inventories.items()
         if name not in found.silent
@@ -86,11 +91,14 @@ class _Check:
         targets: Sequence[Target],
         inventory: Inventory,
         findings: list[Finding],
+        *,
+        patterns: Mapping[int, Entry],
     ) -> None:
         self._name = name
         self._entries = entries
         self._inventory = inventory
         self._findings = findings
+        self._patterns = patterns
         self._targets = [t for t in targets if self._exists(t)]
         # by connection, as look-ups showed it; one target speaks for all of a connection
         self._roles_on: dict[str, str] = {}
@@ -113,7 +121,7 @@ class _Check:
             )
 
     def _say(self, entry: Entry, severity: Severity, message: str, hint: str = "", *, code: str) -> None:
-        self._findings.append(found_in(entry, severity, message, hint, code=code))
+        self._findings.append(found_in(self._patterns.get(entry.index, entry), severity, message, hint, code=code))
 
     def _note(self, message: str, *, code: str) -> None:
         self._findings.append(_of_instance(self._entries, self._name, Severity.WARNING, message, code=code))

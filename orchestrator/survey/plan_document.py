@@ -40,6 +40,18 @@ def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Map
             "known_durations": forecast.known,
         },
         "refreshes": [_refresh(step) for step in preview.steps],
+        "branch_patterns": [
+            {
+                **_who(one.pattern),
+                "pattern": one.pattern.branch,
+                "max_branches": one.pattern.max_branches,
+                "branches": [
+                    {"name": entry.name, "branch": entry.branch, "branch_id": branch_id}
+                    for entry, _, branch_id in one.resolved
+                ],
+            }
+            for one in plan.expansions
+        ],
         "skipped": [{**_who(skip.entry), "reason": skip.reason} for skip in plan.skips],
         "unresolved": [
             {**_who(u.entry), "message": redact(u.message), "hint": redact(u.hint)} for u in plan.unresolved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.look_up import together
@@ -81,12 +81,17 @@ async def look_up(survey: Survey, selected: Sequence[Entry], *, everything: bool
 
 
 async def look_up_affected(
-    survey: Survey, manifest: Manifest, selected: Sequence[Entry], followed: FollowedChange
+    survey: Survey,
+    manifest: Manifest,
+    selected: Sequence[Entry],
+    followed: FollowedChange,
+    picks: Callable[[Entry, Entry], bool],
 ) -> Found:
     """Make the look-ups of a run that follows a change: entries that it may affect, and the schemas that they read."""
     entries = _may_be_affected(selected, followed)
     found = await look_up(survey, entries)
-    plan = make_plan(manifest, [e for e in entries if e.instance not in found.silent], found.inventories)
+    asked = [e for e in entries if e.instance not in found.silent]
+    plan = make_plan(manifest, asked, found.inventories, picks=picks)
     asking = {t.entry.instance for lane in plan.lanes for t in lane.targets if must_ask(t.entry, followed)}
     readers = {name: await survey.look_up(name) for name in sorted(asking)}
     schemas = await read_schemas(plan, followed, readers)
@@ -111,15 +116,16 @@ def make_preview(
     found: Found,
     *,
     followed: FollowedChange | None = None,
+    picks: Callable[[Entry, Entry], bool],
     history: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> Preview:
-    """Return what a run of these entries would do.
+    """Return what a run of these entries would do. `picks` is that of `make_plan`.
 
     `history` holds earlier durations in seconds, oldest first, by instance and model id.
     """
     entries = _may_be_affected(selected, followed)
     planned = [e for e in entries if not (e.enabled and e.instance in found.silent)]
-    plan = make_plan(manifest, planned, found.inventories)
+    plan = make_plan(manifest, planned, found.inventories, picks=picks)
     if followed is not None:
         targets = [target.entry for lane in plan.lanes for target in lane.targets]
         impacts = (*find_unaffected(selected, followed), *find_impacts(targets, followed, schemas=found.schemas))

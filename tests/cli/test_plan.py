@@ -164,3 +164,24 @@ def test_what_people_named_steers_nothing(tmp_path: Path, capfd: Any) -> None:
     assert "\x1b" not in done.out
     assert "\x07" not in done.out
     assert not [line for line in done.out.splitlines() if line.lstrip().startswith("::")]
+
+
+def test_a_branch_pattern_is_shown(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan lists the branches that a pattern stands for, with the limit, in the table and as JSON."""
+    monkeypatch.setenv("OMNI_API_TOKEN", KEY)
+    models = [{"name": "Sales", "branches": ["dev", "pr-1", "pr-2"], "connection": "wh"}]
+    staged = make_scenario(models=models, connections=[{"name": "wh", "branch_based": True}])
+    with serving(staged) as simulator:
+        instances = {"sim": {"base_url": simulator.url, "api_keys": ["${OMNI_API_TOKEN}"]}}
+        path = write_manifest(tmp_path, {"model": "Sales", "branch": "pr-*"}, instances=instances)
+        table = call(capfd, "plan", path)
+        document = call(capfd, "plan", path, "--json", "--select", "branch:pr-2").document
+        calls = len(simulator.calls)
+    assert table.code == 0, table.err
+    assert "Sales@pr-*: 2 branches (at most 20): pr-1, pr-2" in table.out
+    assert "hard refresh of Sales@pr-1" in table.out
+    (pattern,) = document["branch_patterns"]
+    assert (pattern["name"], pattern["pattern"], pattern["max_branches"]) == ("Sales@pr-*", "pr-*", 20)
+    assert [one["branch"] for one in pattern["branches"]] == ["pr-2"]
+    assert [one["branch"] for one in document["refreshes"]] == ["pr-2"]
+    assert calls == 2

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.planning.selection import select
+from orchestrator.planning.selection import Selector
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.survey.preview import NOTHING_ASKED, Preview, look_up, make_preview, needs_look_ups
@@ -19,7 +19,8 @@ def preview(
 ) -> tuple[Preview, Sequence[Call]]:
     """The preview of a manifest, and the calls that it took; without a scenario nothing can be asked."""
     loaded = read_manifest(text)
-    selected = select(loaded, include)
+    selector = Selector(loaded, include)
+    selected = tuple(filter(selector.picks, loaded.entries))
     found = NOTHING_ASKED
     calls: Sequence[Call] = ()
     if staged is not None and needs_look_ups(selected):
@@ -28,6 +29,7 @@ def preview(
         loaded,
         selected,
         found,
+        picks=selector.picks_branch,
         history=history or {},
     )
     return made, calls

@@ -247,3 +247,19 @@ def test_shared_models_that_could_not_be_counted() -> None:
     )
     assert not [message for message in said(findings, Severity.WARNING) if "MODELER" in message]
     assert said(findings, Severity.ERROR) == []
+
+
+def test_a_branch_pattern_is_one_entry() -> None:
+    """A finding about several branches of a pattern is said once, of the entry; a pattern without a branch is a warning."""
+    models = [*MODELS[1:], {"name": "Sales", "connection": "eu", "branches": ["pr-1", "pr-2"]}]
+    findings, _ = check(
+        {"model": "Sales", "branch": "pr-*"},
+        {"model": "HR", "branch": "hotfix-*"},
+        {"model": "Sales", "branch": "*", "name": "all", "max_branches": 1},
+        staged=scenario(models=models),
+    )
+    assert [f.entry for f in findings if f.code == "branch-mode"] == ["Sales@pr-*"]
+    (empty, taken) = [f for f in findings if f.code == "no-branch"]
+    assert (empty.severity, empty.entry) == (Severity.WARNING, "HR@hotfix-*")
+    assert empty.message == "no branch matches 'hotfix-*'; the model has 1 branch"
+    assert taken.message == "every branch that matches '*' belongs to another entry"

@@ -41,6 +41,7 @@ from orchestrator.engine.run import Run, RunResult
 from orchestrator.engine.run_context import Detach, RunContext, RunSettings
 from orchestrator.errors import OmniRefreshError, RunDetached
 from orchestrator.journal.database import JournalError
+from orchestrator.journal.records import RunRecord
 from orchestrator.journal.steps import Steps
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.quota.rate_limiter import StopReason
@@ -60,6 +61,8 @@ async def execute(
     Returns how the run ended. Raises `RunDetached` if it left its jobs to `resume`: then nothing is reported yet.
     """
     clock, started_at = context.clock, context.clock.utcnow()
+    # before the run: at its end, the state may be unusable, and the report is written anyway
+    root = state.journal.run(prepared.record.root)
     growing = open_growing(
         reports,
         tuple(prepared.restored.prior.outcomes.values()),
@@ -131,6 +134,7 @@ async def execute(
         result,
         broken=broken,
         started_at=started_at,
+        root=root,
         context=context,
         state=state,
     )
@@ -264,11 +268,11 @@ def _make_report(
     *,
     broken: OmniRefreshError | None,
     started_at: datetime,
+    root: RunRecord,
     context: Context,
     state: State,
 ) -> Report:
     run = prepared.record
-    root = state.journal.run(run.root)
     warnings = prepared.warnings + result.plan.remarks
     if broken is not None:
         warnings += (f"the journal could not be written any more, so nothing more was sent: {broken}",)

@@ -26,7 +26,7 @@ from orchestrator.journal.processes import Holder, LocalProcess, ProcessRecord, 
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
 from orchestrator.manifest.manifest import Manifest, Secret
 
-_BUSY_S: Final = 5.0
+_BUSY_S: Final = 2.0
 """How long the event loop may wait for a shared store at most, in seconds."""
 VARIABLE: Final = "OMNI_REFRESH_STATE"
 _SCHEMES: Final = ("postgresql://", "postgres://")
@@ -201,7 +201,9 @@ def init_state(context: Context) -> tuple[str, bool]:
             hint="name a database: --state postgresql://HOST/DATABASE",
         )
     postgres = _postgres()
-    return postgres.address_of(place), postgres.initialise(place, salt=secrets.token_hex(32))
+    from orchestrator.journal.postgres_schema import initialise
+
+    return postgres.address_of(place), initialise(place, salt=secrets.token_hex(32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,8 +219,10 @@ def check_state(context: Context) -> StateCheck:
     place = find_state(context)
     if place is not None and is_shared(place):
         postgres = _postgres()
+        from orchestrator.journal.postgres_schema import missing_rights
+
         name = postgres.address_of(place)
-        missing = postgres.missing_rights(place)
+        missing = missing_rights(place)
         if missing:
             return StateCheck(lines=tuple(f"{name}: missing: {right}" for right in missing), is_usable=False)
     with open_state(context) as state:

@@ -105,15 +105,15 @@ class StoredConnectionLocks(ConnectionLocks):
         return None if holder is None else str(holder), orphans
 
     def _take(self, lane: Lane) -> tuple[str | Holder | None, tuple[OrphanedRefresh, ...]]:
+        prefix, since = lane_prefix(self._addresses[lane.instance]), self._clock.utcnow()
         with self._locks.transaction() as transaction:
             seen = self._see(lane, transaction)
-            holder = seen.holder
-            if holder is None:
-                prefix, held = lane_prefix(self._addresses[lane.instance]), seen.names.held
-                self._locks.take_names(transaction, prefix, held, since=self._clock.utcnow())
-        if holder is None:
+            if seen.holder is None:
+                self._locks.take_names(transaction, prefix, seen.names.held, since=since)
+        if seen.holder is None:
+            self._locks.hold_names(prefix, seen.names.held, since=since)
             self._held[lane.instance, lane.key] = seen.names.held
-        return holder, seen.orphans
+        return seen.holder, seen.orphans
 
     def _look(self, lane: Lane) -> tuple[str | Holder | None, tuple[OrphanedRefresh, ...]]:
         with self._locks.view() as reader:

@@ -68,6 +68,48 @@ class Patience:
 
 NO_PATIENCE: Final = Patience(busy_s=0.0)
 
+_STOPPED_S: Final = 0.5
+
+
+class Retries:
+    """Repeats what another process or the network stands in the way of, with growing pauses.
+
+    `is_passing` says of an error whether it may pass. `now` measures how long attempts themselves take, in seconds.
+    """
+
+    def __init__(
+        self,
+        patience: Patience,
+        is_passing: Callable[[Exception], bool],
+        *,
+        pause_s: float,
+        longest_pause_s: float,
+        now: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._patience = patience
+        self._is_passing = is_passing
+        self._first_pause_s = pause_s
+        self._longest_pause_s = longest_pause_s
+        self._now = now
+        self._stopped_s = _STOPPED_S
+
+    def call(self, act: Callable[[], T], longest_s: float) -> T:
+        """Return what `act` returns; while its error may pass, call it again, for up to `longest_s` seconds."""
+        waited_s, pause_s, began_s = 0.0, self._first_pause_s, self._now()
+        while True:
+            try:
+                return act()
+            except Exception as error:
+                if not self._is_passing(error) or max(waited_s, self._now() - began_s) >= longest_s:
+                    raise
+                if self._patience.stopped():
+                    if self._stopped_s <= 0:
+                        raise
+                    self._stopped_s -= pause_s
+            self._patience.sleep(pause_s)
+            waited_s += pause_s
+            pause_s = min(self._longest_pause_s, 2 * pause_s)
+
 
 class Rows(Protocol):
     """What a statement returned."""

@@ -46,7 +46,7 @@ class LeasedProcess(ProcessRecord):
         self._url = url
         self._patience = patience
         self._clocks = clocks
-        self._main = self._open()
+        self._main = self._open(patience)
         super().__init__(self._main, token=secrets.token_hex(8), now=now)
         self._heart: PostgresDatabase | None = None
         self._opened: list[PostgresDatabase] = []
@@ -123,7 +123,7 @@ class LeasedProcess(ProcessRecord):
         Raises `JournalError` if the store cannot be used.
         """
         if self._heart is None:
-            self._heart = self._open()
+            self._heart = self._open(NO_PATIENCE)
         asked_s = self._clocks.uptime()
         with self._heart.write(shared=True) as transaction:
             moment = self._heart.moment()
@@ -152,14 +152,15 @@ class LeasedProcess(ProcessRecord):
             if database is not None:
                 database.close()
 
-    def _open(self) -> PostgresDatabase:
-        return PostgresDatabase.open(self._url, SHARED, self._patience, self._clocks)
+    def _open(self, patience: Patience) -> PostgresDatabase:
+        """Open a connection. What runs in a thread is tried again by its caller, and has no patience of its own."""
+        return PostgresDatabase.open(self._url, SHARED, patience, self._clocks)
 
     def _database(self) -> PostgresDatabase:
         """This thread's own connection."""
         database: PostgresDatabase | None = getattr(self._local, "database", None)
         if database is None:
-            database = self._local.database = self._open()
+            database = self._local.database = self._open(NO_PATIENCE)
             self._opened.append(database)
         return database
 

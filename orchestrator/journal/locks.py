@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final
 
-from orchestrator.journal.database import Reader, Row, Transaction
+from orchestrator.journal.database import Database, Reader, Row, Transaction
 from orchestrator.journal.processes import Holder, ProcessRecord
 
 _HOLDER: Final = (
@@ -53,10 +53,17 @@ def lane_prefix(address: str) -> str:
 
 
 class Locks:
-    """The locks that this process takes. None of the methods waits."""
+    """The locks that this process takes. None of the methods waits.
+
+    A store that fails over may lose a lock that was just taken; it is taken again with the next heartbeat. Until then each
+    key's window is closed, so that no process can use the lock.
+    """
 
     def __init__(self, owner: ProcessRecord) -> None:
         self._owner = owner
+        # changed by the thread of the run alone; the heartbeat's thread reads it
+        self._held: dict[str, datetime] = {}
+        owner.on_beat.append(self._restore)
 
     def take(self, name: str, *, since: datetime) -> Holder | None:
         """Take a lock; return None if it is ours now (or was before), else the process that holds it."""
@@ -67,6 +74,7 @@ class Locks:
 
     def give_back(self, name: str) -> None:
         """Release a lock."""
+        self._held.pop(name, None)
         with self._owner.database.write() as transaction:
             transaction.execute("DELETE FROM locks WHERE name = ? AND owner = ?", (name, self._owner.token))
 
@@ -86,6 +94,10 @@ class Locks:
         """Take the locks of all `names`, after `holder_of_names` found in the same transaction that they are free."""
         transaction.executemany(_TAKE, [(prefix + name, self._owner.token, since.isoformat()) for name in names])
 
+    def hold_names(self, prefix: str, names: Iterable[str], *, since: datetime) -> None:
+        """The transaction of `take_names` was committed: the locks are held."""
+        self._held |= {prefix + name: since for name in names}
+
     def holder_of_names(self, reader: Reader, prefix: str, meets: Meets) -> Holder | None:
         """Return which other process holds a lock that `meets` ours, dead or alive."""
         rows = reader.read(_OTHERS, (len(prefix), prefix, self._owner.token))
@@ -95,10 +107,32 @@ class Locks:
 
     def give_back_names(self, prefix: str, names: Iterable[str]) -> None:
         """Release the locks of all `names`."""
-        with self._owner.database.write(soon=True) as transaction:
+        released = [prefix + name for name in names]
+        for name in released:
+            self._held.pop(name, None)
+        self._release(self._owner.database, released)
+
+    def _release(self, database: Database, names: Iterable[str]) -> None:
+        with database.write(soon=True) as transaction:
             transaction.executemany(
-                "DELETE FROM locks WHERE name = ? AND owner = ?", [(prefix + name, self._owner.token) for name in names]
+                "DELETE FROM locks WHERE name = ? AND owner = ?", [(name, self._owner.token) for name in names]
             )
+
+    def _restore(self, database: Database) -> None:
+        """Take again what this process holds and the store has lost."""
+        held = self._held.copy()
+        with database.view() as reader:
+            found = {name for (name,) in reader.read("SELECT name FROM locks WHERE owner = ?", (self._owner.token,))}
+        lost = held.keys() - found
+        if not lost:
+            return
+        with database.write() as transaction:
+            transaction.executemany(
+                "INSERT INTO locks (name, owner, since) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
+                [(name, self._owner.token, held[name].isoformat()) for name in lost],
+            )
+        # what was released meanwhile had nothing to delete
+        self._release(database, [name for name in lost if name not in self._held])
 
     def holder(self, name: str) -> Holder | None:
         """Return which other process holds a lock now; the dead hold none."""
@@ -123,8 +157,10 @@ class Locks:
             row = connection.execute(_HOLDER, (name,)).fetchone()
             if row is None:
                 connection.execute(_TAKE, (name, self._owner.token, since.isoformat()))
-                return None
-        return None if row[4] == self._owner.token else _holder(row)
+        if row is not None and row[4] != self._owner.token:
+            return _holder(row)
+        self._held[name] = since
+        return None
 
 
 def _holder(row: Row) -> Holder:

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -23,15 +23,14 @@ from orchestrator.journal.database import (
     Layout,
     Patience,
     Reader,
+    Retries,
     Row,
     Statement,
-    T,
     Transaction,
     Values,
 )
 from orchestrator.journal.group_commit import GroupCommit
 
-_STOPPED_S: Final = 0.5
 _FIRST_PAUSE_S: Final = 0.001
 _LONGEST_PAUSE_S: Final = 0.025
 _SMALLEST_BYTES: Final = 512
@@ -74,7 +73,7 @@ class SqliteDatabase:
         self.path = path
         self._durable = self._waits = durable
         self._patience = patience
-        self._stopped_s = _STOPPED_S
+        self._retries = Retries(patience, _is_busy, pause_s=_FIRST_PAUSE_S, longest_pause_s=_LONGEST_PAUSE_S)
         self._is_blocked = False
         # another connection's lock is waited for here and not in SQLite, where no signal could end the wait
         self._connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0)
@@ -116,7 +115,7 @@ class SqliteDatabase:
     def read(self, sql: str, values: Values = ()) -> list[Row]:
         """Return the rows of a query."""
         with _explained(self.path):
-            return self._patiently(lambda: self._connection.execute(sql, values).fetchall(), self._patience.busy_s)
+            return self._retries.call(lambda: self._connection.execute(sql, values).fetchall(), self._patience.busy_s)
 
     @contextmanager
     def view(self) -> Iterator[Reader]:
@@ -188,7 +187,7 @@ class SqliteDatabase:
     def _begin_write(self, busy_s: float | None) -> None:
         usual_s = 0.0 if self._is_blocked else self._patience.busy_s
         try:
-            self._patiently(
+            self._retries.call(
                 lambda: self._connection.execute("BEGIN IMMEDIATE"), usual_s if busy_s is None else min(busy_s, usual_s)
             )
         except sqlite3.OperationalError:
@@ -196,26 +195,9 @@ class SqliteDatabase:
             raise
         self._is_blocked = False
 
-    def _patiently(self, act: Callable[[], T], busy_s: float) -> T:
-        """Return what `act` returns; while another process is in the way, call it again, for up to `busy_s` seconds."""
-        waited_s, pause_s = 0.0, _FIRST_PAUSE_S
-        while True:
-            try:
-                return act()
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error) or waited_s >= busy_s:
-                    raise
-                if self._patience.stopped():
-                    if self._stopped_s <= 0:
-                        raise
-                    self._stopped_s -= pause_s
-            self._patience.sleep(pause_s)
-            waited_s += pause_s
-            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
-
     def _begin(self, layout: Layout) -> None:
         connection = self._connection
-        self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall(), self._patience.busy_s)
+        self._retries.call(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall(), self._patience.busy_s)
         connection.execute(f"PRAGMA synchronous = {'FULL' if layout.durable else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys = ON")
         self._check(layout)
@@ -275,7 +257,9 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _is_busy(error: sqlite3.OperationalError) -> bool:
+def _is_busy(error: Exception) -> bool:
+    if not isinstance(error, sqlite3.OperationalError):
+        return False
     return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
 
 

@@ -108,6 +108,38 @@ def test_a_failover_closes_every_key_for_a_window(store: PostgresPlace) -> None:
     new.owner.leave()
 
 
+def test_a_store_that_was_restored_closes_every_key_for_a_window(store: PostgresPlace) -> None:
+    """The table's file is a new one: also a process that has lost nothing of its own must wait."""
+    clock = Moments()
+    one = process(store, clock)
+    store.sql("TRUNCATE slots")
+    assert not send(one, clock.now)
+    clock.now += SPAN_S
+    assert send(one, clock.now)
+    one.owner.leave()
+
+
+def test_a_lock_that_the_store_has_lost_is_taken_again(store: PostgresPlace) -> None:
+    """With the next heartbeat; one that was released stays free."""
+    clock = Moments()
+    one, two = process(store, clock), process(store, clock)
+    mine, yours = Locks(one.owner), Locks(two.owner)
+    for name in ("kept", "released"):
+        assert mine.take(name, since=AT) is None
+    mine.give_back("released")
+    store.sql("DELETE FROM locks")
+    assert beat(one)
+    assert yours.take("kept", since=AT) is not None
+    assert yours.take("released", since=AT) is None
+    # the other one has it now: it is not taken from it
+    store.sql("DELETE FROM locks")
+    assert yours.take("kept", since=AT) is None
+    assert beat(one)
+    assert mine.holder("kept") is not None
+    one.owner.leave()
+    two.owner.leave()
+
+
 def test_an_emptied_store_ends_those_at_work(store: PostgresPlace) -> None:
     """Nothing is sent beside a store that does not know the process."""
     clock = Moments()

@@ -1,0 +1,201 @@
+"""Whole runs over a PostgreSQL store that fails amid them: no model is refreshed twice, no call is one too many.
+
+A fault that passes costs time and nothing else. One that stays, or that took rows away, ends the run in order, with a report.
+"""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import pairwise
+
+import pytest
+
+from orchestrator import Report, load_manifest, run
+from orchestrator.engine.events import CallEnded, RunEvent
+from orchestrator.simulator.reading import make_scenario
+from orchestrator.simulator.server import Simulator
+from tests.cli.serving import serving
+from tests.journal.stores import HAS_POSTGRES, PostgresPlace
+from tests.journal.tcp_proxy import Proxy, proxy_to
+from tests.rehearsal import manifest_text, model, uuid
+
+if not HAS_POSTGRES:
+    # the list of stores says what runs here (`tests.journal.stores`)
+    __test__ = False
+
+MODELS, LIMIT, PER_S = 6, 12, 0.5
+ENVIRON = {"OMNI_BASE_URL": "http://127.0.0.1:1", "KEY_1": "api-key-1"}
+
+
+class World:
+    """A store behind a proxy, as a role that has no right too many sees it, and an instance."""
+
+    def __init__(self, place: PostgresPlace, proxy: Proxy, simulator: Simulator) -> None:
+        self.place = place
+        self.proxy = proxy
+        self.simulator = simulator
+        self.timers: list[threading.Timer] = []
+        database = place.url.rpartition("/")[2]
+        self.url = place.server.url(database, user="worker", port=proxy.port)
+
+    def later(self, seconds: float, act: Callable[[], object]) -> None:
+        """Do something after a while, whatever the run does."""
+        self.timers.append(threading.Timer(seconds, act))
+        self.timers[-1].start()
+
+    def run(self, faults: Mapping[int, Callable[["World"], object]], *, patience: str = "5m") -> Report:
+        """A run amid which faults occur, each when so many refresh calls were answered."""
+        answered = 0
+
+        def watch(event: RunEvent) -> None:
+            nonlocal answered
+            if isinstance(event, CallEnded) and event.purpose == "submit":
+                answered += 1
+                if answered in faults:
+                    faults[answered](self)
+
+        limits = {"rate_limit": {"requests": LIMIT, "per": f"{PER_S}s"}, "request_timeout": "3s"}
+        text = manifest_text(
+            *(model(n) for n in range(1, MODELS + 1)),
+            instance={"base_url": self.simulator.url, **limits},
+            defaults={"poll": {"min": "50ms", "max": "200ms"}, "timeout": "30s"},
+            workers=2,
+        )
+        manifest = load_manifest(text=text, environ=ENVIRON)
+        return asyncio.run(
+            run(manifest, state=self.url, state_patience=patience, grace="50ms", environ=ENVIRON, on_event=watch)
+        )
+
+    def check(self) -> None:
+        """No model twice, and no call that the limit did not allow."""
+        started = Counter(call.model_id for call in self.simulator.calls if call.accepted)
+        assert max(started.values()) == 1, started
+        assert not [call for call in self.simulator.calls if call.limited]
+
+
+@pytest.fixture(scope="module")
+def worker_place(postgres_place: PostgresPlace) -> PostgresPlace:
+    """The store, with a role that has the rights that `docs/how-to/several-machines.md` names."""
+    postgres_place.sql(
+        "CREATE ROLE worker LOGIN; GRANT USAGE ON SCHEMA omni_refresh TO worker;"
+        " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA omni_refresh TO worker"
+    )
+    return postgres_place
+
+
+@pytest.fixture
+def world(worker_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An empty store behind a proxy, and an instance."""
+    from orchestrator.journal import postgres
+
+    # a server that does not answer is given up soon
+    monkeypatch.setattr(postgres, "_STATEMENT_S", 0.3)
+    monkeypatch.setattr(postgres, "_LONGEST_PAUSE_S", 0.4)
+    worker_place.empty()
+    with ExitStack() as stack:
+        proxy = stack.enter_context(proxy_to(worker_place.server.port))
+        models = [{"id": uuid(n), "duration": 0.05} for n in range(1, MODELS + 1)]
+        limit = {"kind": "sliding", "requests": LIMIT, "per": PER_S, "count_refused": True}
+        simulator = stack.enter_context(serving(make_scenario(models=models, limit=limit)))
+        world = World(worker_place, proxy, simulator)
+        yield world
+        for timer in world.timers:
+            timer.join()
+
+
+def restart(world: World) -> None:
+    """The server crashes and comes back."""
+    world.place.server.stop("immediate")
+    world.place.server.start()
+
+
+def swallow_answers(world: World) -> None:
+    """Queries arrive, and what they change is committed; the answers are lost, for a while."""
+    world.proxy.swallows_answers = True
+
+    def end() -> None:
+        world.proxy.cut()
+        world.proxy.swallows_answers = False
+
+    world.later(0.6, end)
+
+
+def exhaust(world: World) -> None:
+    """No connection is free, for a while."""
+    world.place.sql("ALTER ROLE worker CONNECTION LIMIT 0")
+    world.place.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'worker'")
+    world.later(0.6, lambda: world.place.sql("ALTER ROLE worker CONNECTION LIMIT -1"))
+
+
+def slow(world: World) -> None:
+    """Each answer takes its time from now on."""
+    world.proxy.delay_s = 0.01
+
+
+@pytest.mark.parametrize("fault", [restart, swallow_answers, exhaust, slow])
+def test_a_fault_that_passes_costs_only_time(fault: Callable[[World], object], world: World) -> None:
+    """The run waits, and goes on where it was."""
+    report = world.run({3: fault})
+    world.check()
+    assert [outcome.status.value for outcome in report.outcomes] == ["succeeded"] * MODELS
+    assert report.exit_code == 0
+
+
+def test_a_replica_that_lagged_behind_costs_a_window(world: World) -> None:
+    """What was committed last is gone: slots, locks and steps of the run. The run knows them, and nothing is sent twice."""
+    tables = ("runs", "targets", "calls", "owners", "locks", "keys", "slots", "waiting")
+
+    def lag(world: World) -> None:
+        """The replica stops receiving."""
+        world.place.sql("; ".join(f"CREATE TABLE kept_{name} AS TABLE {name}" for name in tables))
+
+    def promote(world: World) -> None:
+        """The replica takes over."""
+        restore = "; ".join(f"TRUNCATE {name}; INSERT INTO {name} TABLE kept_{name}" for name in tables)
+        world.place.sql(f"LOCK TABLE meta; {restore}")
+        world.proxy.cut()
+
+    try:
+        report = world.run({2: lag, 4: promote})
+    finally:
+        world.place.sql("; ".join(f"DROP TABLE kept_{name}" for name in tables))
+    world.check()
+    assert [outcome.status.value for outcome in report.outcomes] == ["succeeded"] * MODELS
+    assert world.place.sql("SELECT count(*), count(DISTINCT job_id) FROM calls") == f"{MODELS}|{MODELS}"
+    # nothing left for a window after the rows were lost
+    posts = sorted(call.t_s for call in world.simulator.calls if call.method == "POST")
+    assert max(later - earlier for earlier, later in pairwise(posts)) >= PER_S
+
+
+def stay_away(world: World) -> None:
+    """The store does not come back."""
+    world.proxy.refuses = True
+    world.proxy.cut()
+
+
+def empty(world: World) -> None:
+    """All rows are gone."""
+    world.place.empty()
+
+
+def drop(world: World) -> None:
+    """All tables are gone."""
+    world.place.sql("ALTER SCHEMA omni_refresh RENAME TO elsewhere")
+
+
+@pytest.mark.parametrize("fault", [stay_away, empty, drop])
+def test_a_fault_that_stays_ends_the_run_in_order(fault: Callable[[World], object], world: World) -> None:
+    """Nothing is sent beside the store; what was sent is reported, and so is what was not."""
+    try:
+        report = world.run({3: fault}, patience="1s")
+    finally:
+        if fault is drop:
+            world.place.sql("ALTER SCHEMA elsewhere RENAME TO omni_refresh")
+    world.check()
+    counts = Counter(outcome.status.value for outcome in report.outcomes)
+    assert set(counts) <= {"succeeded", "interrupted", "not_started"}
+    assert counts["not_started"] >= 1
+    assert report.exit_code == 1
+    assert any("journal" in warning or "state" in warning for warning in report.run.warnings)

@@ -14,7 +14,7 @@ from orchestrator.omni.answers import WhoAmI
 from orchestrator.omni.errors import CallError
 from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.check_online import check_online
-from orchestrator.survey.finding import Finding, found_in_manifest, make_check_document
+from orchestrator.survey.finding import Finding, InstanceFacts, found_in_manifest, make_check_document
 from orchestrator.survey.survey import Survey
 
 
@@ -22,11 +22,12 @@ from orchestrator.survey.survey import Survey
 class CheckResult:
     """What is wrong with a manifest.
 
-    `calls` is how many calls that took; `key_refused` is True if keys were refused. `redact` takes secrets out of texts.
+    `instances` is what they said of themselves. `calls` is how many calls that took; `key_refused` is True if keys were refused. `redact` takes secrets out of texts.
     """
 
     manifest: Manifest
     findings: Sequence[Finding]
+    instances: Sequence[InstanceFacts] = ()
     calls: int = 0
     key_refused: bool = False
     redact: Callable[[str], str] = field(repr=False)
@@ -40,7 +41,9 @@ class CheckResult:
 
     def to_dict(self) -> Mapping[str, Any]:
         """Return the findings as JSON data, the same as `omni-refresh check --json`."""
-        return make_check_document(self.manifest, self.findings, calls=self.calls, redact=self.redact)
+        return make_check_document(
+            self.manifest, self.findings, calls=self.calls, redact=self.redact, instances=self.instances
+        )
 
 
 async def check(manifest: Manifest, context: Context, *, online: bool = False, state: str | None = None) -> CheckResult:
@@ -56,7 +59,8 @@ async def check(manifest: Manifest, context: Context, *, online: bool = False, s
             asked = await check_online(manifest, survey)
         return CheckResult(
             manifest=manifest,
-            findings=sorted((*findings, *asked), key=lambda finding: finding.place),
+            findings=sorted((*findings, *asked.findings), key=lambda finding: finding.place),
+            instances=asked.instances,
             calls=survey.stats.requests,
             key_refused=bool(survey.refused),
             redact=context.redactor.redact,

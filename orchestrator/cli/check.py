@@ -113,7 +113,7 @@ def _print(result: CheckResult) -> None:
     lines = _findings(findings, manifest, redact=result.redact)
     errors = sum(finding.severity == "error" for finding in findings)
     verdict = f"{errors} error{'s' if errors != 1 else ''}" if errors else "OK"
-    warnings = len(findings) - errors
+    warnings = sum(finding.severity == "warning" for finding in findings)
     more = f", {warnings} warning{'s' if warnings != 1 else ''}" if warnings else ""
     lines.append(f"{clean(manifest.path)}: {verdict}{more} ({_counts(manifest)}, {result.calls} calls)")
     print_result("\n".join(lines) + "\n")
@@ -141,11 +141,12 @@ def _findings(findings: Sequence[Finding], manifest: Manifest, *, redact: Callab
         line
         for finding in findings
         for line in render_finding(
-            f"{manifest.path}:{finding.place.line}:{finding.place.column}",
+            # a note is about the instance, and not about a line
+            "" if finding.severity == "note" else f"{manifest.path}:{finding.place.line}:{finding.place.column}",
             severity=finding.severity.value,
             code=finding.code,
             message=redact(f"{finding.entry}: {finding.message}" if finding.entry is not None else finding.message),
             hint=redact(finding.hint),
-            excerpt=make_excerpt(text, finding.place, secrets),
+            excerpt=None if finding.severity == "note" else make_excerpt(text, finding.place, secrets),
         )
     ]

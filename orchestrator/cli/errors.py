@@ -84,8 +84,8 @@ def render_finding(
     excerpt: Excerpt | None = None,
     color: bool = False,
 ) -> Iterator[str]:
-    """The lines of one error or warning. `where` is FILE:LINE:COLUMN, or empty."""
-    paint = _RED if severity == "error" else _YELLOW
+    """Yield the lines of one error, warning or note. `where` is FILE:LINE:COLUMN, or empty."""
+    paint = {"error": _RED, "note": _BLUE}.get(severity, _YELLOW)
     label = f"{severity}[{code}]" if code else severity
     place = f"{_paint(clean(where), _BOLD, color=color)}: " if where else ""
     first, *rest = clean(message, keep_newlines=True).split("\n")

@@ -73,7 +73,9 @@ class LookUp:
         self._target = target
         self.reads = 0
 
-    async def read(self, call: Callable[[Secret], Awaitable[T]], *, about: str | None = None) -> T:
+    async def read(
+        self, call: Callable[[Secret], Awaitable[T]], *, about: str | None = None, retries: int = READ_RETRIES
+    ) -> T:
         """Read once, with retries if they may help; `about` is the name or id that is read. Raises `CallError` or
         `LimiterClosed`.
         """
@@ -89,7 +91,7 @@ class LookUp:
                 attempt += not (isinstance(error, Unsent) and self._purpose is Purpose.LOOK_UP)
                 # a read that was cut off or answered 5xx has done no harm
                 again = error.is_retryable or isinstance(error, DeliveryUnknown)
-                if not again or attempt > READ_RETRIES:
+                if not again or attempt > retries:
                     raise
                 not_before = self._calls.clock.now() + retry_s(error.retry_after_s, max(1, attempt), self._rng)
 

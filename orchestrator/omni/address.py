@@ -86,6 +86,11 @@ def environments_target() -> str:
     return _target("connection-environments")
 
 
+def api_document_target() -> str:
+    """Path of the instance's own OpenAPI document."""
+    return "/openapi.json"
+
+
 def ping_target() -> str:
     """Path and query of the smallest read that every key may send."""
     return _target("models", pageSize="1")

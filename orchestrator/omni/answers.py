@@ -149,6 +149,16 @@ class ConnectionEnvironment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiDocument:
+    """What an instance's own OpenAPI document says of the calls that start a job: the query parameters of the refresh call, and
+    whether there is a dbt sync.
+    """
+
+    refresh_parameters: tuple[str, ...]
+    knows_dbt_sync: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """One view of a model. `table` is None where the model's YAML does not name it: then it is a query, or a table
     under the view's own name, which may be scoped (`schema__table`, `catalog_schema__table`).

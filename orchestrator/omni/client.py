@@ -12,6 +12,7 @@ from orchestrator.log import Redactor
 from orchestrator.manifest.manifest import Instance, Secret
 from orchestrator.omni.address import (
     UnsendableName,
+    api_document_target,
     connection_target,
     connections_target,
     environments_target,
@@ -23,6 +24,7 @@ from orchestrator.omni.address import (
     whoami_target,
 )
 from orchestrator.omni.answers import (
+    ApiDocument,
     ConnectionEnvironment,
     ConnectionRecord,
     JobAnswer,
@@ -36,6 +38,7 @@ from orchestrator.omni.answers import (
     View,
     WhoAmI,
 )
+from orchestrator.omni.api_document import read_api_document
 from orchestrator.omni.errors import CallErrorKind, KeyRefused, Refused
 from orchestrator.omni.fields import UnreadableAnswer
 from orchestrator.omni.job_answers import read_job, read_refresh
@@ -157,6 +160,17 @@ class OmniClient:
     async def environments(self, key: Secret) -> tuple[ConnectionEnvironment, ...]:
         """List the connection environments; for administrators only."""
         return await self._ask(environments_target, key, read_environments, max_bytes=LIST_ANSWER_BYTES)
+
+    async def api_document(self, key: Secret) -> ApiDocument:
+        """Read the instance's own OpenAPI document.
+
+        A refusal says nothing about the key: this page is not part of the API, and an instance may keep it from keys.
+        """
+        try:
+            return await self._ask(api_document_target, key, read_api_document, max_bytes=LIST_ANSWER_BYTES)
+        except KeyRefused as error:
+            refused = Refused(CallErrorKind.FORBIDDEN, error.message, http_status=error.http_status)
+        raise refused
 
     async def ping(self, key: Secret) -> None:
         """Make one small read, by which a circuit breaker checks that the instance answers. The content is ignored."""

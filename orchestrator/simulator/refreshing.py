@@ -11,7 +11,6 @@ from orchestrator.simulator.answer import (
 )
 from orchestrator.simulator.world import REFRESHABLE, LiveModel
 
-_PARAMETERS = frozenset({"branch_id", "hard_refresh", "schemas", "tables"})
 _NONE: frozenset[str] = frozenset()
 
 
@@ -21,7 +20,7 @@ def start_refresh(instance: SimulatedInstance, ask: SimulatedRequest, model_id: 
     instance.require_uuid("modelId", model_id)
     if branch_id is not None:
         instance.require_uuid("branch_id", branch_id)
-    require_known(ask.query, _PARAMETERS)
+    require_known(ask.query, frozenset(instance.answers.refresh_parameters))
     is_hard = require_flag(ask.query, "hard_refresh", default=True)
     schemas, tables = _listed(ask.query.get("schemas")), _listed(ask.query.get("tables"))
     if is_hard and (schemas or tables):

@@ -54,6 +54,8 @@ class Routes:
 
     def _dispatch(self, ask: SimulatedRequest) -> Answer:
         path = ask.path
+        if path == ("openapi.json",) and self._instance.answers.api_document:
+            return _chosen({"GET": _describe}, ask)(self._instance)
         if len(path) > 2 and path[:2] == ("api", "v1"):
             noun, *rest = path[2:]
             if len(rest) == 2 and rest[1] and (by_method := _WITH_ID.get((noun, rest[1]))):
@@ -70,3 +72,21 @@ def _chosen(by_method: dict[str, T], ask: SimulatedRequest) -> T:
     if chosen is None:
         raise ApiError(405, "Method Not Allowed", headers={"Allow": ", ".join(by_method)})
     return chosen
+
+
+def _describe(instance: SimulatedInstance) -> Answer:
+    """GET /openapi.json: the paths and methods of the API, and the query parameters of the refresh call."""
+    paths: dict[str, dict[str, object]] = {}
+    for (noun, verb), by_method in _WITH_ID.items():
+        path = f"/api/v1/{noun}/{{id}}" + (f"/{verb}" if verb else "")
+        paths[path] = {method.lower(): {"responses": {"200": {"description": "OK"}}} for method in by_method}
+    parameters = [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+        for name in instance.answers.refresh_parameters
+    ]
+    paths["/api/v1/models/{id}/refresh"]["post"] = {
+        "parameters": parameters,
+        "responses": {"200": {"description": "OK"}},
+    }
+    info = {"title": "Simulated Omni API", "version": "1"}
+    return Answer(status=200, body={"openapi": "3.1.0", "info": info, "paths": paths})

@@ -49,6 +49,10 @@ class Answers(ScenarioPart):
     """A model's schemas as a bare array, or as `{schemas}`."""
     issues: Literal["array", "object"] = "array"
     """A model's validation issues as a bare array, or as `{issues, valid}`."""
+    refresh_parameters: tuple[Text, ...] = ("branch_id", "hard_refresh", "schemas", "tables")
+    """The parameters that the refresh call takes; others are answered 400."""
+    api_document: bool = True
+    """Whether the instance shows its own OpenAPI document at `/openapi.json`; if not: 404."""
     names: Literal["exact", "contains"] = "exact"
     """How the `name` filter of the models' list matches, letter case aside."""
     clock_offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0

@@ -1,41 +1,45 @@
 """Is a manifest true? Asks its instances for what it names: reads only, and few of them.
 
 Calls for an instance: the models' look-ups, one for the connections, one for the key's roles (for 100 connections), one
-for each scoped connection and branch (its schemas), one for each connection (its schedules).
+for each scoped connection and branch (its schemas), one for each connection (its schedules), one for the API document.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
 from functools import partial
 
 from orchestrator.engine.calls import Calls
 from orchestrator.engine.look_up import LookUp, together
 from orchestrator.manifest.manifest import Entry, Manifest
-from orchestrator.omni.answers import ConnectionRecord, ModelsQuery, RefreshSchedule
+from orchestrator.omni.answers import ApiDocument, ConnectionRecord, ModelsQuery
 from orchestrator.omni.errors import CallError
 from orchestrator.planning.inventory import KINDS, Inventory, is_id
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.names import may_be, patterns_of_schemas, patterns_of_tables, split_name
 from orchestrator.planning.plan import Target
 from orchestrator.quota.rate_limiter import LimiterClosed
-from orchestrator.survey.finding import Finding, Severity, found_in
+from orchestrator.survey.finding import ConnectionSchedule, Finding, InstanceFacts, OnlineCheck, Severity, found_in
+from orchestrator.survey.native_schedules import describe, next_times
+from orchestrator.survey.plan_warnings import some
 from orchestrator.survey.preview import look_up
 from orchestrator.survey.survey import Survey
 
 _ROLES_A_CALL = 100
 _SCHEDULES_TOLD = 5
+_TIMES_SHOWN = 2
 _NO_BRANCH = "a run skips the entry; correct `branch` if a branch should match"
 _ENOUGH = "CONNECTION_ADMIN"
 _MAYBE_ENOUGH = "MODELER"
 
 
-async def check_online(manifest: Manifest, survey: Survey) -> tuple[Finding, ...]:
-    """Everything that is not as the manifest says, or may keep it from being refreshed, in the file's order. Disabled
-    entries are left out.
+async def check_online(manifest: Manifest, survey: Survey, *, zone: tzinfo | None = None) -> OnlineCheck:
+    """Return everything that is not as the manifest says, or may keep it from being refreshed. Disabled entries are left out.
+
+    Times are shown in `zone` (None: local time).
     """
     enabled = tuple(entry for entry in manifest.entries if entry.enabled)
     found = await look_up(survey, enabled, everything=True)
@@ -67,12 +71,16 @@ async def check_online(manifest: Manifest, survey: Survey) -> tuple[Finding, ...
             inventory,
             findings,
             patterns=patterns,
+            zone=zone,
         )
         for name, inventory in found.inventories.items()
         if name not in found.silent
     ]
     await together(*(check.run(survey) for check in checks))
-    return tuple(sorted(dict.fromkeys(findings), key=lambda f: (f.place, f.severity, f.message)))
+    return OnlineCheck(
+        findings=tuple(sorted(dict.fromkeys(findings), key=lambda f: (f.place, f.severity, f.message))),
+        instances=tuple(check.facts for check in checks),
+    )
 
 
 def _of_instance(entries: Iterable[Entry], name: str, severity: Severity, message: str, *, code: str) -> Finding:
@@ -93,12 +101,16 @@ class _Check:
         findings: list[Finding],
         *,
         patterns: Mapping[int, Entry],
+        zone: tzinfo | None,
     ) -> None:
         self._name = name
         self._entries = entries
         self._inventory = inventory
         self._findings = findings
         self._patterns = patterns
+        self._zone = zone
+        self._document: ApiDocument | None = None
+        self._schedules: list[ConnectionSchedule] = []
         self._targets = [t for t in targets if self._exists(t)]
         # by connection, as look-ups showed it; one target speaks for all of a connection
         self._roles_on: dict[str, str] = {}
@@ -113,7 +125,12 @@ class _Check:
         calls, reader = await survey.calls(self._name), await survey.look_up(self._name)
         self._branch_mode()
         try:
-            await together(self._connections(calls, reader), self._scopes(reader), self._permissions(calls, reader))
+            await together(
+                self._connections(calls, reader),
+                self._scopes(reader),
+                self._permissions(calls, reader, survey.utcnow()),
+                self._api(calls, reader),
+            )
         except LimiterClosed as closed:
             words = f"the instance {self._name} could not be asked for everything: {survey.why(closed)}"
             self._findings.append(
@@ -123,8 +140,14 @@ class _Check:
     def _say(self, entry: Entry, severity: Severity, message: str, hint: str = "", *, code: str) -> None:
         self._findings.append(found_in(self._patterns.get(entry.index, entry), severity, message, hint, code=code))
 
-    def _note(self, message: str, *, code: str) -> None:
-        self._findings.append(_of_instance(self._entries, self._name, Severity.WARNING, message, code=code))
+    def _note(self, message: str, *, code: str, severity: Severity = Severity.WARNING) -> None:
+        self._findings.append(_of_instance(self._entries, self._name, severity, message, code=code))
+
+    @property
+    def facts(self) -> InstanceFacts:
+        """What the instance said of itself."""
+        schedules = sorted(self._schedules, key=lambda one: (one.names, one.schedule.cron or ""))
+        return InstanceFacts(name=self._name, api_document=self._document, schedules=tuple(schedules))
 
     def _exists(self, target: Target) -> bool:
         """Return whether the model and the branch exist; report what does not."""
@@ -218,10 +241,41 @@ class _Check:
                     code="wrong-connection",
                 )
 
-    async def _permissions(self, calls: Calls, reader: LookUp) -> None:
+    async def _permissions(self, calls: Calls, reader: LookUp, now: datetime) -> None:
         """Roles first: only a connection's admin may read its schedules."""
         await self._roles(calls, reader)
-        await self._schedules(calls, reader)
+        await self._compare_schedules(calls, reader, now)
+
+    async def _api(self, calls: Calls, reader: LookUp) -> None:
+        """Compare what the instance's own API document says of the refresh call with what the manifest's entries send."""
+        try:
+            self._document = await reader.read(calls.client.api_document, retries=0)
+        except CallError as error:
+            self._note(
+                f"the instance {self._name} shows no API document ({error.message}): what its refresh call takes is not known",
+                code="api-document",
+                severity=Severity.NOTE,
+            )
+            return
+        known = self._document.refresh_parameters
+        self._note(
+            f"the refresh call of the instance {self._name} takes {', '.join(known) or 'no parameters'}",
+            code="api-parameters",
+            severity=Severity.NOTE,
+        )
+        used: dict[str, list[Entry]] = defaultdict(list)
+        for target in self._targets:
+            for name in _parameters(target):
+                used[name].append(target.entry)
+        for name, entries in used.items():
+            if name not in known:
+                more = f" and {len(entries) - 1} more" if len(entries) > 1 else ""
+                words = (
+                    f"the instance's API document has no `{name}` for the refresh call, which this entry{more} sends"
+                )
+                self._say(
+                    entries[0], Severity.WARNING, words, "the instance may refuse it or ignore it", code="api-unknown"
+                )
 
     async def _roles(self, calls: Calls, reader: LookUp) -> None:
         """Report keys whose role is likely not to suffice. The API names the role, not whether a refresh is allowed."""
@@ -303,31 +357,67 @@ class _Check:
                     code="unmatched-scope",
                 )
 
-    async def _schedules(self, calls: Calls, reader: LookUp) -> None:
+    async def _compare_schedules(self, calls: Calls, reader: LookUp, now: datetime) -> None:
         """Report native schedules: they refresh the same connections, and neither side waits for the other."""
         unread = 0
 
-        async def ask(connection: str, target: Target) -> None:
+        async def ask(connection: str, targets: Sequence[Target]) -> None:
             nonlocal unread
             try:
                 schedules = await reader.read(partial(calls.client.schedules, connection))
             except CallError:
                 unread += 1
                 return
-            for schedule in [s for s in schedules if not s.disabled][:_SCHEDULES_TOLD]:
-                kind = "" if schedule.hard is None else ", hard" if schedule.hard else ", soft"
-                words = f"Omni itself refreshes this connection {describe(schedule)}{kind}"
+            names = tuple(dict.fromkeys(self._patterns.get(t.entry.index, t.entry).name for t in targets))
+            found = [
+                ConnectionSchedule(
+                    connection_id=connection,
+                    schedule=one,
+                    next_at=next_times(one, now, _TIMES_SHOWN),
+                    names=names,
+                )
+                for one in schedules
+            ]
+            self._schedules += found
+            for one in [one for one in found if not one.schedule.disabled][:_SCHEDULES_TOLD]:
                 hint = "let this program run at another time, or switch the schedule off"
-                self._say(target.entry, Severity.WARNING, words, hint, code="native-schedule")
+                words = self._scheduled(one, targets)
+                self._say(targets[0].entry, Severity.WARNING, words, hint, code="native-schedule")
 
         admin = {c: targets for c, targets in self._on.items() if self._roles_on.get(c, _ENOUGH) == _ENOUGH}
-        await together(*(ask(connection, targets[0]) for connection, targets in admin.items()))
+        await together(*(ask(connection, targets) for connection, targets in admin.items()))
         unread += len(self._on) - len(admin)
         if unread:
             self._note(
                 f"the key may not read the native schedules of {unread} of {len(self._on)} connections",
                 code="schedules-unknown",
             )
+
+    def _scheduled(self, found: ConnectionSchedule, targets: Sequence[Target]) -> str:
+        """Return what a schedule refreshes and when, beside what the manifest refreshes on the same connection."""
+        schedule = found.schedule
+        kind = "" if schedule.hard is None else ", hard" if schedule.hard else ", soft"
+        words = f"Omni itself refreshes this connection {describe(schedule)}{kind}"
+        if found.next_at:
+            local = [moment.astimezone(self._zone) for moment in found.next_at]
+            words += f"; next {' and '.join(f'{one:%Y-%m-%d %H:%M} {one.isoformat()[-6:]}' for one in local)}"
+        modes = " and ".join(sorted({target.entry.mode.value for target in targets}))
+        return f"{words}; the manifest refreshes it {modes} for {some(found.names, at_most=3)}"
+
+
+def _parameters(target: Target) -> Iterator[str]:
+    """Yield the parameters that a target's refresh call sends."""
+    entry = target.entry
+    yield "hard_refresh"
+    yield from (
+        name
+        for name, value in (
+            ("branch_id", target.branch_id),
+            ("schemas", entry.schemas),
+            ("tables", entry.tables),
+        )
+        if value
+    )
 
 
 def _some_branches(branches: Sequence[tuple[str, str]]) -> str:
@@ -348,25 +438,3 @@ def _unmatched(entry: Entry, schemas: Sequence[str]) -> Iterator[tuple[str, str]
 def _known(name: str) -> tuple[str | None, str]:
     parts = split_name(name)
     return ".".join(parts[:-1]) or None, parts[-1]
-
-
-_NUMBER = re.compile(r"[0-9]{1,2}")
-_DAYS = re.compile(r"[A-Za-z0-9,#L-]{1,40}")
-
-
-def describe(schedule: RefreshSchedule) -> str:
-    """When a schedule runs, as far as its cron (minutes, hours, day of month, month, day of week, year: six fields as AWS
-    EventBridge has them) is one that can be told shortly; else the cron itself.
-    """
-    zone = schedule.timezone or "UTC"
-    fields = (schedule.cron or "").removeprefix("cron(").removesuffix(")").split()
-    if len(fields) == 6:
-        minute, hour, day, month, weekday, year = fields
-        is_daily = day in "*?" and month == "*" and year == "*"
-        days = "every day" if weekday in "*?" else f"on {weekday}" if _DAYS.fullmatch(weekday) else None
-        if is_daily and days is not None and _NUMBER.fullmatch(minute):
-            if _NUMBER.fullmatch(hour):
-                return f"{days} at {int(hour):02d}:{int(minute):02d} ({zone})"
-            if hour == "*" and days == "every day":
-                return f"every hour at minute {int(minute)}"
-    return f"at {' '.join(fields) or 'times that it does not tell'} ({zone})"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from orchestrator import __version__
 from orchestrator.manifest.manifest import Entry, Manifest, Place
+from orchestrator.omni.answers import ApiDocument, RefreshSchedule
+from orchestrator.values import format_stamp
 
 if TYPE_CHECKING:
     from orchestrator.manifest.diagnostics import ManifestError
@@ -18,10 +21,11 @@ SCHEMA_VERSION = 1
 
 
 class Severity(StrEnum):
-    """An error will keep a target from its refresh, or already says something that is not so; a warning may."""
+    """An error will keep a target from its refresh, or already says something that is not so; a warning may. A note only informs."""
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,33 @@ class Finding:
     message: str
     entry: str | None = None
     hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionSchedule:
+    """A native schedule of a connection, the next moments at which it runs, and the entries on the connection by name."""
+
+    connection_id: str
+    schedule: RefreshSchedule
+    next_at: tuple[datetime, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceFacts:
+    """What an instance says of itself. `api_document` is None if it could not be read."""
+
+    name: str
+    api_document: ApiDocument | None
+    schedules: tuple[ConnectionSchedule, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlineCheck:
+    """What a check against the instances found, in the file's order, and what they said of themselves."""
+
+    findings: tuple[Finding, ...]
+    instances: tuple[InstanceFacts, ...]
 
 
 def found_in(entry: Entry, severity: Severity, message: str, hint: str = "", *, code: str) -> Finding:
@@ -58,11 +89,17 @@ def found_by_reader(error: ManifestError) -> tuple[Finding, ...]:
 
 
 def make_check_document(
-    manifest: Manifest | str, findings: Sequence[Finding], *, calls: int, redact: Callable[[str], str]
+    manifest: Manifest | str,
+    findings: Sequence[Finding],
+    *,
+    calls: int,
+    redact: Callable[[str], str],
+    instances: Sequence[InstanceFacts] = (),
 ) -> Mapping[str, Any]:
     """What `check --json` prints. Its `schema_version` grows when a field changes or goes.
 
-    `manifest` is the path of one that could not be loaded; its checksum and counts are null.
+    `manifest` is the path of one that could not be loaded; its checksum and counts are null. `instances` is what they said of
+    themselves, with `--online`.
     """
     loaded = None if isinstance(manifest, str) else manifest
     return {
@@ -77,6 +114,7 @@ def make_check_document(
             "instances": loaded and len(loaded.instances),
             "errors": sum(f.severity is Severity.ERROR for f in findings),
             "warnings": sum(f.severity is Severity.WARNING for f in findings),
+            "notes": sum(f.severity is Severity.NOTE for f in findings),
             "calls": calls,
         },
         "findings": [
@@ -90,6 +128,28 @@ def make_check_document(
                 "hint": redact(f.hint),
             }
             for f in findings
+        ],
+        "instances": [_instance(facts, redact) for facts in instances],
+    }
+
+
+def _instance(facts: InstanceFacts, redact: Callable[[str], str]) -> dict[str, object]:
+    document = facts.api_document
+    return {
+        "name": facts.name,
+        "refresh_parameters": document and [redact(name) for name in document.refresh_parameters],
+        "knows_dbt_sync": document and document.knows_dbt_sync,
+        "schedules": [
+            {
+                "connection_id": redact(one.connection_id),
+                "schedule": one.schedule.cron and redact(one.schedule.cron),
+                "timezone": one.schedule.timezone and redact(one.schedule.timezone),
+                "hard": one.schedule.hard,
+                "disabled": one.schedule.disabled,
+                "next": [format_stamp(moment) for moment in one.next_at],
+                "names": list(one.names),
+            }
+            for one in facts.schedules
         ],
     }
 

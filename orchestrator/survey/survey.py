@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -70,6 +71,10 @@ class Survey:
                 background=self._background,
             )
         return self._calls[name]
+
+    def utcnow(self) -> datetime:
+        """Return the time of day."""
+        return self._access.clock.utcnow()
 
     @staticmethod
     def why(error: LimiterClosed) -> str:

@@ -32,11 +32,14 @@ def check(
 
 
 def test_a_true_manifest(tmp_path: Path, capfd: Any) -> None:
-    """Exit 0, one line on stdout with the counts and the calls that it took."""
+    """Exit 0; stdout has a note of what the instance knows, and a line with the counts and the calls that it took."""
     done = check(tmp_path, capfd, {"model": "Sales", "schemas": ["sales"]})
     assert done.code == 0, done.err
-    assert done.out.endswith("m.yaml: OK (1 model, 1 instance, 4 calls)\n")
-    assert len(done.out.splitlines()) == 1
+    assert done.out.endswith("m.yaml: OK (1 model, 1 instance, 5 calls)\n")
+    assert done.out.splitlines()[0].startswith(
+        "note[api-parameters]: the refresh call of the instance sim takes branch_id"
+    )
+    assert len(done.out.splitlines()) == 2
 
 
 def test_warnings_are_no_faults(tmp_path: Path, capfd: Any) -> None:
@@ -70,10 +73,14 @@ def test_json(tmp_path: Path, capfd: Any) -> None:
     done = check(tmp_path, capfd, {"model": "Slaes"}, words=("--json",))
     assert done.code == 1
     assert done.document["schema_version"] == 1
-    (finding,) = done.document["findings"]
+    (note, finding) = sorted(done.document["findings"], key=lambda one: one["severity"] == "error")
+    assert (note["severity"], note["code"]) == ("note", "api-parameters")
+    (instance,) = done.document["instances"]
+    assert instance["refresh_parameters"] == ["branch_id", "hard_refresh", "schemas", "tables"]
     assert (finding["severity"], finding["name"]) == ("error", "Slaes")
     assert finding["line"] == 1
-    assert done.document["summary"] == {"models": 1, "instances": 1, "errors": 1, "warnings": 0, "calls": 3}
+    summary = {"models": 1, "instances": 1, "errors": 1, "warnings": 0, "notes": 1, "calls": 4}
+    assert done.document["summary"] == summary
     offline = call(capfd, "check", write_manifest(tmp_path, {"id": uuid(1), "tables": ["a.b"]}), "--json")
     assert offline.code == 0
     assert offline.document["summary"]["warnings"] == 1

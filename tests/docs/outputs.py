@@ -78,7 +78,7 @@ def look_first(terminal: Terminal) -> Iterator[str]:
     )
     warehouse = {
         "name": "warehouse",
-        "schedules": [{"schedule": "0 15 2 * * ?"}],
+        "schedules": [{"schedule": "15 2 * * ? *"}],
         "schemas": {"sales": ["orders"], "finance": ["invoices"]},
     }
     url = terminal.serve(

@@ -226,6 +226,8 @@ def _default(field: FieldInfo) -> str:
         return f"`{str(value).lower()}`"
     if value in (None, "", (), {}):
         return "none"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(value)}]`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 

@@ -1,6 +1,7 @@
 """What a check finds on an instance, with which places, and how few calls it takes."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, timedelta, timezone
 
 import pytest
 
@@ -9,7 +10,8 @@ from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.staging import branch_id, connection_id, model_id
 from orchestrator.survey.check_online import check_online
-from orchestrator.survey.finding import Finding, Severity
+from orchestrator.survey.finding import Finding, OnlineCheck, Severity, make_check_document
+from orchestrator.survey.survey import Survey
 from tests.rehearsal import manifest_text, read_manifest, uuid
 from tests.survey.instance import survey
 
@@ -43,7 +45,8 @@ def scenario(**more: object) -> Scenario:
 def check(*models: Mapping[str, object], staged: Scenario | None = None) -> tuple[Sequence[Finding], Sequence[Call]]:
     """The findings, and the calls that it took."""
     loaded = read_manifest(manifest_text(*models))
-    return survey(loaded, staged or scenario(), lambda opened: check_online(loaded, opened))
+    found, calls = survey(loaded, staged or scenario(), lambda opened: check_online(loaded, opened, zone=UTC))
+    return found.findings, calls
 
 
 def said(findings: Sequence[Finding], severity: Severity) -> list[str]:
@@ -155,10 +158,74 @@ def test_schedules_are_told() -> None:
     """Native schedules that are on are told with their time, kind and connection; those that are off are not."""
     findings, _ = check({"model": "HR", "branch": "nightly"})
     told = [message for message in said(findings, Severity.WARNING) if "Omni itself" in message]
+    mine = "the manifest refreshes it hard for HR@nightly"
+    next_at, omni = (
+        "next 2026-01-01 {0} +00:00 and 2026-01-02 {0} +00:00".format,
+        "Omni itself refreshes this connection",
+    )
     assert told == [
-        "Omni itself refreshes this connection every day at 02:15 (UTC), hard",
-        "Omni itself refreshes this connection on MON-FRI at 06:00 (Europe/Berlin), soft",
+        f"{omni} every day at 02:15 (UTC), hard; {next_at('02:15')}; {mine}",
+        f"{omni} on MON-FRI at 06:00 (Europe/Berlin), soft; {next_at('05:00')}; {mine}",
     ]
+
+
+def test_schedules_are_facts_of_the_instance() -> None:
+    """The JSON document has every schedule, disabled ones too, with its next moments and the entries on its connection."""
+    loaded = read_manifest(manifest_text({"model": "HR", "branch": "nightly", "mode": "soft"}))
+    zone = timezone(timedelta(hours=5, minutes=30))
+    found, _ = survey(loaded, scenario(), lambda opened: check_online(loaded, opened, zone=zone))
+    told = [f.message for f in found.findings if f.code == "native-schedule"]
+    assert "07:45 +05:30" in told[0]
+    assert "refreshes it soft for" in told[0]
+    (facts,) = make_check_document(loaded, found.findings, calls=0, redact=str, instances=found.instances)["instances"]
+    assert (facts["name"], facts["knows_dbt_sync"]) == ("sim", False)
+    assert facts["refresh_parameters"] == ["branch_id", "hard_refresh", "schemas", "tables"]
+    by_cron = {one["schedule"]: one for one in facts["schedules"]}
+    assert [one["disabled"] for one in facts["schedules"]].count(True) == 1
+    assert by_cron["15 2 * * ? *"]["next"][0].endswith("T02:15:00.000Z")
+    assert by_cron["0 0 1 * ? *"]["next"] == []
+    assert {tuple(one["names"]) for one in facts["schedules"]} == {("HR@nightly",)}
+
+
+def test_what_the_instance_does_not_know_is_a_warning() -> None:
+    """The instance's own document decides: what the manifest sends and it does not list is a warning at the entry's line."""
+    old = scenario(answers={"refresh_parameters": ["branch_id"]})
+    findings, calls = check({"model": "Sales", "schemas": ["sales"]}, {"model": "HR", "branch": "nightly"}, staged=old)
+    told = [(f.entry, f.message) for f in findings if f.code == "api-unknown"]
+    assert told == [
+        (
+            "Sales",
+            "the instance's API document has no `hard_refresh` for the refresh call, which this entry and 1 more sends",
+        ),
+        ("Sales", "the instance's API document has no `schemas` for the refresh call, which this entry sends"),
+    ]
+    assert said(findings, Severity.NOTE) == ["the refresh call of the instance sim takes branch_id"]
+    assert [call.path for call in calls].count("/openapi.json") == 1
+
+
+@pytest.mark.parametrize(
+    "staged",
+    [
+        {"answers": {"api_document": False}},
+        {"faults": [{"path": "/openapi.json", "always": True, "status": 401}]},
+        {"faults": [{"path": "/openapi.json", "always": True, "status": 200, "body": "<html>"}]},
+        {"faults": [{"path": "/openapi.json", "always": True, "status": 500}]},
+    ],
+    ids=["absent", "refused", "a page", "broken"],
+)
+def test_without_the_document_nothing_is_wrong(staged: dict[str, object]) -> None:
+    """One call, one note, no error, and the key is still good."""
+    loaded = read_manifest(manifest_text({"model": "HR", "branch": "nightly"}))
+
+    async def work(opened: Survey) -> tuple[OnlineCheck, tuple[str, ...]]:
+        return await check_online(loaded, opened), opened.refused
+
+    (found, refused), calls = survey(loaded, scenario(**staged), work)
+    assert refused == ()
+    assert [f.severity for f in found.findings if f.code == "api-document"] == [Severity.NOTE]
+    assert said(found.findings, Severity.ERROR) == []
+    assert [call.path for call in calls].count("/openapi.json") == 1
+    assert found.instances[0].api_document is None
 
 
 def test_schedules_that_the_key_may_not_read_are_not_asked_for() -> None:
@@ -214,8 +281,8 @@ def test_two_instances_are_checked_side_by_side() -> None:
     entries = [{"model": "Sales", "instance": "one"}, {"model": "Slaes", "instance": "two"}]
     loaded = read_manifest(manifest_text(*entries, instances=instances))
     staged = {"one": scenario(keys=["another"]), "two": scenario()}
-    findings, _ = survey(loaded, staged, lambda opened: check_online(loaded, opened))
-    refused, unknown = said(findings, Severity.ERROR)
+    found, _ = survey(loaded, staged, lambda opened: check_online(loaded, opened))
+    refused, unknown = said(found.findings, Severity.ERROR)
     assert refused.startswith("the instance one could not be asked: it refused every key: KEY_1 at ")
     assert unknown == "no model is named 'Slaes'"
 

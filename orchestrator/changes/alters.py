@@ -152,9 +152,9 @@ class Clause(NamedTuple):
     cursor: Cursor
     table: tuple[NamePart, ...]
 
-    def columns(self) -> Columns | None:
-        """Return the columns of the table if the text created it."""
-        return self.reading.known.columns.get(self.reading.session.table(self.table))
+    def columns(self) -> Columns:
+        """Return the columns of the table, as far as the given SQL shows them."""
+        return self.reading.known.columns.get(self.reading.session.table(self.table)) or Columns("")
 
     def other(self) -> tuple[NamePart, ...] | None:
         """Take the name that comes next."""
@@ -208,8 +208,7 @@ def _composed(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...]
 
 
 def _clause(verb: str, clause: Clause) -> Found:
-    rule = _RULES.get(verb)
-    if rule is not None:
+    if rule := _RULES.get(verb):
         return rule(clause)
     if verb == "SEQUENCE":
         return Effect.DESTRUCTIVE, "turns a table into a sequence, or back"
@@ -230,9 +229,8 @@ def _add(clause: Clause) -> Found:
             return (Effect.ADDITIVE, "adds a key") if constraint in _KEYS else None
         if _names_no_column(clause):
             return None
-    columns, ahead = clause.columns(), Cursor(cursor.tokens, cursor.at)
-    if columns is not None and (column := read_name(ahead, clause.reading.dialect)):
-        columns.give(column[-1].text, written_type(ahead))
+    if column := clause.other():
+        clause.columns().give(column[-1].text, written_type(cursor))
     return Effect.ADDITIVE, "adds a column"
 
 
@@ -278,30 +276,23 @@ def _drop_columns(clause: Clause) -> None:
 
 def _rename(clause: Clause) -> Found:
     reading, cursor, table = clause
-    following = cursor.peek(1)
-    if cursor.word == "COLUMN" and following.kind is not TokenKind.END and following.upper != "TO":
-        cursor.next()
-        return _renamed_column(clause)
     if cursor.word in {"CONSTRAINT", "INDEX", "KEY", "PARTITION"} and cursor.find("TO") > 1:
         return None
-    if not cursor.take_any({"TO", "AS", "="}) and cursor.find("TO") >= 0:
-        return _renamed_column(clause)
+    if cursor.word not in {"TO", "AS", "="} and cursor.find("TO") >= 0:
+        if cursor.peek(1).upper != "TO":
+            cursor.take("COLUMN")
+        cursor.take("IF", "EXISTS")
+        old = clause.other()
+        reading.lose_column(table, old, _RENAMES_COLUMN[1])
+        if old and cursor.take("TO"):
+            clause.columns().rename(old[-1].text, cursor.next().text, reading.dialect)
+        return _RENAMES_COLUMN
+    cursor.take_any({"TO", "AS", "="})
     new = clause.other()
     if new is None:
         return Effect.DESTRUCTIVE, "renames it"
     renamed(reading, table, new)
     return None
-
-
-def _renamed_column(clause: Clause) -> Found:
-    cursor, columns = clause.cursor, clause.columns()
-    cursor.take("IF", "EXISTS")
-    column = read_name(Cursor(cursor.tokens, cursor.at), clause.reading.dialect)
-    clause.reading.lose_column(clause.table, column, _RENAMES_COLUMN[1])
-    if columns is not None:
-        old, _, new = cursor.next().text, cursor.take_any({"TO", "AS"}), cursor.next().text
-        columns.rename(old, new, clause.reading.dialect)
-    return _RENAMES_COLUMN
 
 
 def _swap(clause: Clause) -> Found:
@@ -370,9 +361,9 @@ def _modify(clause: Clause) -> Found:
     cursor.take("IF", "EXISTS")
     if cursor.word == "(":
         # Snowflake takes several columns in parentheses.
-        found = [_modify(clause._replace(cursor=Cursor(part))) for part in split_commas(cursor.skip_parens())]
-        seen = [each for each in found if each is not None]
-        return next((each for each in seen if each[0] is Effect.DESTRUCTIVE), seen[0] if seen else None)
+        parts = split_commas(cursor.skip_parens())
+        seen = [found for part in parts if (found := _modify(clause._replace(cursor=Cursor(part))))]
+        return min(seen, key=lambda found: found[0] is Effect.ADDITIVE, default=None)
     column = clause.other()
     if column is None:
         return Effect.DESTRUCTIVE, "alters a column"
@@ -396,10 +387,9 @@ def _action(clause: Clause, column: str) -> Found:
 
 
 def _type(clause: Clause, column: str) -> Found:
-    dialect, new, before = clause.reading.dialect, written_type(clause.cursor), ""
-    if (columns := clause.columns()) is not None:
-        before = columns.type_of(column, dialect)
-        columns.give(column, new)
+    dialect, new, columns = clause.reading.dialect, written_type(clause.cursor), clause.columns()
+    before = columns.type_of(column, dialect)
+    columns.give(column, new)
     match compare_types(before, new, dialect):
         case TypeChange.SAME:
             return None
@@ -425,9 +415,9 @@ def _change(clause: Clause) -> Found:
         return _type(clause, old)
     reason = "changes a column's name or type"
     clause.reading.lose_column(clause.table, column, reason)
-    if (columns := clause.columns()) is not None:
-        columns.rename(old, new, dialect)
-        columns.give(new, written_type(cursor))
+    columns = clause.columns()
+    columns.rename(old, new, dialect)
+    columns.give(new, written_type(cursor))
     return Effect.DESTRUCTIVE, reason
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from orchestrator.changes.cursor import Cursor, words
@@ -35,19 +36,14 @@ _PRAGMAS: Final = words("OPTION PRINT_STRICT_PARAMS VARIABLE_CONFLICT")
 
 def begins_routine(tokens: Sequence[Token]) -> bool:
     """Return whether the statement that begins with these tokens defines something with a body."""
-    for at, token in enumerate(tokens):
-        if token.upper in {"CREATE", "ALTER"} and (at == 0 or tokens[at - 1].upper in _CONTROL):
-            return _kind_is_routine(Cursor(tokens[at + 1 : at + 24]))
-    return False
-
-
-def _kind_is_routine(cursor: Cursor) -> bool:
-    while not cursor.done():
-        if cursor.word in ROUTINES:
+    before = (NOTHING, *tokens)
+    verbs = (at for at, token in enumerate(tokens) if token.upper in {"CREATE", "ALTER"})
+    begin = next((at for at in verbs if at == 0 or before[at].upper in _CONTROL), len(tokens))
+    for token, following in pairwise([*tokens[begin + 1 : begin + 24], NOTHING]):
+        if token.upper in ROUTINES:
             return True
-        if cursor.word in _HEAD_STOPS:
-            return cursor.take("TABLE", "FUNCTION")
-        cursor.next()
+        if token.upper in _HEAD_STOPS:
+            return (token.upper, following.upper) == ("TABLE", "FUNCTION")
     return False
 
 
@@ -123,7 +119,7 @@ def pass_control(cursor: Cursor, session: Session) -> bool:
             _declare(cursor, session)
             return False
         elif word in _UNTIL:
-            if not _pass_condition(cursor, word, batches=session.dialect.batches):
+            if not _pass_condition(cursor, word):
                 return False
         elif word in _ALONE:
             cursor.next()
@@ -140,10 +136,8 @@ def _declare(cursor: Cursor, session: Session) -> None:
     remember_all(session, cursor.rest())
 
 
-def _pass_condition(cursor: Cursor, word: str, *, batches: bool) -> bool:
+def _pass_condition(cursor: Cursor, word: str) -> bool:
     """Pass a condition: up to the word that ends it, outside parentheses and CASE ... END."""
-    if batches or (word == "IF" and cursor.peek(1).upper == "EXISTS" and cursor.peek(2).upper != "("):
-        return False
     depth = cases = 0
     for ahead, token in enumerate(cursor.rest()[1:], start=1):
         if depth <= 0 and cases <= 0 and token.upper in _UNTIL[word]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -137,6 +138,12 @@ def shorten(text: str) -> str:
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
+def join_few(items: Sequence[str], separator: str = "; ") -> str:
+    """Return the first `MAX_PLACES` of the items, and how many more there are."""
+    more = [f"and {len(items) - MAX_PLACES} more"] if len(items) > MAX_PLACES else []
+    return separator.join([*items[:MAX_PLACES], *more])
+
+
 class ReaderWarnings:
     """Collects the warnings of one reading: each kind once, with the places that it is about."""
 
@@ -154,6 +161,5 @@ class ReaderWarnings:
         """Return a line for each kind: what it is, then the first places, then how many more there are."""
         lines = []
         for what, places in self._places.items():
-            more = f"; and {len(places) - MAX_PLACES} more" if len(places) > MAX_PLACES else ""
-            lines.append(clean(what + (": " + "; ".join(places[:MAX_PLACES]) + more if places else "")))
+            lines.append(clean(f"{what}: {join_few(places)}" if places else what))
         return tuple(lines)

@@ -61,8 +61,12 @@ _SYNONYMS: Final = {
 _ALSO: Final = {name: sort for sort, names in _SYNONYMS.items() for name in names}
 _DOUBLES: Final = {("FLOAT", "postgres"), ("FLOAT", "tsql"), ("REAL", "mysql")}
 """Types that are DOUBLE in one dialect."""
-_BOUNDLESS: Final = 16_777_216
-"""Snowflake's longest text: so long is one without a length."""
+_WIDEST: Final = {
+    "bigquery": ".*",  # SET DATA TYPE allows only wider types
+    "databricks": "BIGINT|DOUBLE",  # Delta's type widening
+    "snowflake": r"(?:VARCHAR|TEXT)(?: 16777216| 134217728)?|DECIMAL 38(?: \d+)?",  # a text stays one, and gets no shorter
+}
+"""The types that hold all that the column did, whatever its type was before."""
 _MAX: Final = 2**31 - 1
 """What `varchar(max)` comes to."""
 _NO_LIMIT: Final = frozenset({"postgres", "snowflake", "duckdb", "databricks"})
@@ -136,11 +140,7 @@ def written_type(cursor: Cursor) -> str:
 
 
 def compare_types(before: str, after: str, dialect: Dialect) -> TypeChange:
-    """Return what the change does, as far as it is known; in doubt `OTHER`. An empty text is a type that is not known.
-
-    BigQuery's SET DATA TYPE allows only wider types. The same holds for the widest types of Databricks, because of Delta's type
-    widening, and of Snowflake, where a text stays a text and does not become shorter.
-    """
+    """Return what the change does, as far as it is known; in doubt `OTHER`. An empty text is a type that is not known."""
     new = _parse(after, dialect.name)
     if new is None:
         return TypeChange.OTHER
@@ -149,15 +149,8 @@ def compare_types(before: str, after: str, dialect: Dialect) -> TypeChange:
         if old == new:
             return TypeChange.SAME
         return TypeChange.WIDER if _wider(old, new, dialect.name) else TypeChange.OTHER
-    if dialect.name == "bigquery":
-        return TypeChange.WIDER
-    if dialect.name == "snowflake" and new.sort in _TEXTS:
-        is_widest = new.sort in {"VARCHAR", "TEXT"} and (not new.sizes or new.sizes[0] >= _BOUNDLESS)
-    elif dialect.name == "snowflake":
-        is_widest = new.sort == "DECIMAL" and new.sizes[:1] == (38,)
-    else:
-        is_widest = dialect.name == "databricks" and new.sort in {"BIGINT", "DOUBLE"}
-    return TypeChange.WIDER if is_widest else TypeChange.OTHER
+    key = " ".join([new.sort, *map(str, new.sizes)])
+    return TypeChange.WIDER if re.fullmatch(_WIDEST.get(dialect.name, "(?!)"), key) else TypeChange.OTHER
 
 
 def _parse(written: str, dialect: str) -> _Type | None:
@@ -173,6 +166,8 @@ def _parse(written: str, dialect: str) -> _Type | None:
     sizes = tuple(_MAX if size == "MAX" else int(size) for size in re.findall(r"\d+|MAX", inside))
     if sort in {*_INTEGERS, *_UNSIGNED, *_FLOATS}:
         sizes = ()  # a width for display
+    elif sort == "DECIMAL" and sizes:
+        sizes = (sizes[0], sizes[1] if len(sizes) > 1 else 0)
     return _Type(sort, sizes, frozenset(_VALUE.findall(written)))
 
 
@@ -182,8 +177,9 @@ def _wider(old: _Type, new: _Type, dialect: str) -> bool:
             return new.sort in ladder and ladder.index(new.sort) >= ladder.index(old.sort)
     if old.sort in _TEXTS and new.sort in _TEXTS:
         return _longer(old, new, dialect)
-    if old.sort == new.sort == "DECIMAL":
-        return _more_digits(old.sizes, new.sizes)
+    if old.sort == new.sort == "DECIMAL" and old.sizes and new.sizes:  # as many digits before the point, and after it
+        (digits, scale), (new_digits, new_scale) = old.sizes, new.sizes
+        return new_scale >= scale and new_digits - new_scale >= digits - scale
     return old.sort == new.sort and old.sort in _LISTS and old.values <= new.values
 
 
@@ -197,11 +193,3 @@ def _longer(old: _Type, new: _Type, dialect: str) -> bool:
         is_boundless = new.sort in {"TEXT", "LONGTEXT"}
         return is_boundless or (new.sort == old.sort and (not old.sizes or dialect in _NO_LIMIT))
     return bool(old.sizes) and new.sizes[0] >= old.sizes[0]
-
-
-def _more_digits(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
-    """Return whether there are as many digits before the point, and after it."""
-    if not old or not new:
-        return old == new
-    scale, wanted = (old[1] if len(old) > 1 else 0), (new[1] if len(new) > 1 else 0)
-    return wanted >= scale and new[0] - wanted >= old[0] - scale

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from orchestrator.changes.change_set import (
     Change,
-    ChangeSet,
     Effect,
     NotUnderstood,
     ObjectName,
@@ -29,8 +29,6 @@ MAX_DEPTH: Final = 12
 MAX_RUN: Final = 1_000_000
 """How much SQL in strings and routines is read for one file beyond three times its length, in characters."""
 
-Found = dict[ObjectName, tuple[Effect, list[str], list[str]]]
-"""What one statement touches: the strongest effect, the reasons, and the columns that are gone."""
 
 _REFERRED: Final = {"REFERENCES": "a foreign key refers to it", "HISTORY_TABLE": "creates the table of former rows"}
 """Words that come before the name of another table in a definition."""
@@ -156,7 +154,7 @@ class ParseContext:
         self.is_quoted = False
         """Whether the SQL being read is an argument of a function: a placeholder in it belongs to that function."""
         self.lexer = Lexer("", session.dialect, source=source)
-        self._found: Found = {}
+        self._found: dict[ObjectName, Change] = {}
 
     def run_text(self, text: str, first_line: int, *, in_body: bool = False) -> None:
         """Read SQL that runs at once; `in_body` says that it is a block of the procedural language."""
@@ -171,10 +169,16 @@ class ParseContext:
 
     def touch(self, name: ObjectName, effect: Effect, reason: str, columns: Sequence[str] = ()) -> None:
         """Record that the present statement touches `name`; several times means the strongest effect, all reasons, all columns."""
-        known, reasons, gone = self._found.get(name, (effect, [], []))
-        strongest = Effect.DESTRUCTIVE if Effect.DESTRUCTIVE in {effect, known} else Effect.ADDITIVE
-        all_reasons = reasons if reason in reasons else [*reasons, reason]
-        self._found[name] = (strongest, all_reasons, [*gone, *(column for column in columns if column not in gone)])
+        known = self._found.get(name)
+        reasons, gone = ([], ()) if known is None else (known.reason.split("; "), known.columns)
+        self._found[name] = Change(
+            name=name,
+            effect=known.effect if known and known.effect is Effect.DESTRUCTIVE else effect,
+            source=self.source,
+            line=self.line,
+            reason="; ".join(dict.fromkeys([*reasons, reason])),
+            columns=tuple(dict.fromkeys([*gone, *columns])),
+        )
 
     def touch_table(
         self, parts: tuple[NamePart, ...], effect: Effect, reason: str, columns: Sequence[str] = ()
@@ -259,28 +263,13 @@ class ParseContext:
         """Record a warning about the present statement."""
         self.notices.add(what, f"{self.source}:{self.line} ({shorten(self.text)})")
 
-    def begin(self, line: int, text: str) -> tuple[int, str, Found]:
-        """Begin a statement, maybe within another, and return what `finish` needs."""
+    @contextmanager
+    def statement(self, line: int, text: str) -> Iterator[None]:
+        """Collect what one statement touches, maybe within another, and list it at its end."""
         outer = (self.line, self.text, self._found)
         self.line, self.text, self._found = line, text, {}
-        return outer
-
-    def finish(self, outer: tuple[int, str, Found]) -> None:
-        """End a statement, and list what it touched."""
-        for name, (effect, reasons, gone) in self._found.items():
-            self.known.schemas.add((name.schema or "").lower())
-            self.known.tables.add((name.table or "").lower())
-            change = Change(
-                name=name,
-                effect=effect,
-                source=self.source,
-                line=self.line,
-                reason="; ".join(reasons),
-                columns=tuple(gone),
-            )
-            self.changes.append(change)
+        yield
+        self.known.schemas.update((name.schema or "").lower() for name in self._found)
+        self.known.tables.update((name.table or "").lower() for name in self._found)
+        self.changes += self._found.values()
         self.line, self.text, self._found = outer
-
-    def result(self) -> ChangeSet:
-        """Return all that was found."""
-        return ChangeSet(changes=tuple(self.changes), not_understood=tuple(self.not_understood.values()))

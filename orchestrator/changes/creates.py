@@ -19,21 +19,23 @@ _DATA: Final = words("INSERT UPDATE DELETE MERGE")
 """Behind WITH: their INTO names a table that exists."""
 _OF_THE_SESSION: Final = words("CURRENT_ROLE CURRENT_USER SESSION_USER USER")
 """Users whose name is known only when the statement runs."""
+_ARRIVALS: Final[dict[str, tuple[tuple[str, ...], frozenset[str], Effect, str]]] = {
+    # SQL Server also restores logs, keys and lists of files; the other three are of Databricks.
+    "RESTORE": ((), words("DATABASE TABLE"), Effect.DESTRUCTIVE, "restores an earlier version"),
+    "CONVERT": (("TO", "DELTA"), words(""), Effect.ADDITIVE, "converts it to Delta"),
+    "SYNC": ((), words("SCHEMA TABLE"), Effect.ADDITIVE, "takes over tables of another catalog"),
+    "REFRESH": (("FOREIGN",), words("TABLE SCHEMA CATALOG"), Effect.DESTRUCTIVE, "takes over what is there by now"),
+}
+"""What follows the verb, which kinds of things it names, and what happens to them."""
 _KINDS: Final = {"TABLE": Level.TABLE, "SCHEMA": Level.SCHEMA, "DATABASE": Level.CATALOG, "CATALOG": Level.CATALOG}
 
 
-def replace(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows REPLACE: Databricks has REPLACE TABLE, MySQL replaces rows."""
-    if reading.dialect.name != "mysql":
-        _make(reading, cursor, "replaces")
-
-
 def create(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows CREATE."""
-    _make(reading, cursor, skip_options(cursor))
-
-
-def _make(reading: ParseContext, cursor: Cursor, replaces: str) -> None:
+    """Read what follows CREATE, or REPLACE: Databricks has REPLACE TABLE, MySQL replaces rows."""
+    is_replace = cursor.tokens[cursor.at - 1].upper == "REPLACE"
+    if is_replace and reading.dialect.name == "mysql":
+        return
+    replaces = "replaces" if is_replace else skip_options(cursor)
     level, kind, adjectives = take_kind(cursor)
     if level is Level.NOTHING:
         return
@@ -111,23 +113,18 @@ def _schema(reading: ParseContext, cursor: Cursor, effect: Effect, reason: str) 
             raise UnknownFormError
     name = session.schema_name(reading.name(cursor))
     reading.touch(name, effect, reason)
-    _elements(reading, cursor, name)
-    if reading.dialect.batches:
-        session.around = (session.catalog, session.schema)
-    if reading.dialect.batches or reading.dialect.creation_is_use:
+    with session.apart():  # PostgreSQL: tables and views that the statement creates in the new schema
         session.move(name.catalog, name.schema)
-
-
-def _elements(reading: ParseContext, cursor: Cursor, schema: ObjectName) -> None:
-    """PostgreSQL: tables and views that the statement creates in the new schema."""
-    with reading.session.apart():
-        reading.session.move(schema.catalog, schema.schema)
         while cursor.take_to("CREATE"):
             skip_options(cursor)
             level = take_kind(cursor)[0]
             cursor.take("IF", "NOT", "EXISTS")
             if level is Level.TABLE and (parts := read_name(cursor, reading.dialect)):
-                reading.touch(reading.session.table(parts), Effect.ADDITIVE, "creates it in the new schema")
+                reading.touch(session.table(parts), Effect.ADDITIVE, "creates it in the new schema")
+    if reading.dialect.batches:
+        session.around = (session.catalog, session.schema)
+    if reading.dialect.batches or reading.dialect.creation_is_use:
+        session.move(name.catalog, name.schema)
 
 
 def undrop(reading: ParseContext, cursor: Cursor) -> None:
@@ -204,32 +201,15 @@ def load(reading: ParseContext, cursor: Cursor) -> None:
         _touch(reading, cursor, "TABLE", effect, "loads the table, and makes it if need be")
 
 
-def restore(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows RESTORE: an earlier version of a table, or a whole database, comes back."""
-    kind = cursor.take_any({"DATABASE", "TABLE"})
-    if kind or not reading.dialect.batches:  # SQL Server also restores logs, keys and lists of files
-        _touch(reading, cursor, kind or "TABLE", Effect.DESTRUCTIVE, "restores an earlier version")
-
-
-def convert(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows CONVERT: Databricks turns files, or a table of another format, into a Delta table."""
-    if not cursor.take("TO", "DELTA"):
+def take_over(reading: ParseContext, cursor: Cursor) -> None:
+    """Read what follows RESTORE, CONVERT, SYNC or REFRESH: something arrives that was elsewhere, or earlier."""
+    verb = cursor.tokens[cursor.at - 1].upper
+    sequence, kinds, effect, reason = _ARRIVALS[verb]
+    is_form, kind = cursor.take(*sequence), cursor.take_any(kinds)
+    if is_form and (kind or verb == "CONVERT" or (verb == "RESTORE" and not reading.dialect.batches)):
+        _touch(reading, cursor, kind or "TABLE", effect, reason)
+    elif verb in {"CONVERT", "SYNC"}:
         raise UnknownFormError
-    _touch(reading, cursor, "TABLE", Effect.ADDITIVE, "converts it to Delta")
-
-
-def sync(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows SYNC: Databricks makes tables of one catalog known in another."""
-    kind = cursor.take_any({"SCHEMA", "TABLE"})
-    if not kind:
-        raise UnknownFormError
-    _touch(reading, cursor, kind, Effect.ADDITIVE, "takes over tables of another catalog")
-
-
-def refresh(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows REFRESH: rows, but in Databricks also the tables of a foreign catalog."""
-    if cursor.take("FOREIGN") and (kind := cursor.take_any(_KINDS.keys())):
-        _touch(reading, cursor, kind, Effect.DESTRUCTIVE, "takes over what is there by now")
 
 
 def add_rows(reading: ParseContext, cursor: Cursor) -> None:

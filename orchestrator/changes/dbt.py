@@ -1,39 +1,43 @@
-"""What a dbt invocation built, and whether a column may be gone."""
+"""What a dbt invocation built, and whether a column may be gone: `run_results.json` and `manifest.json`, read leniently."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.changes.change_set import (
-    MAX_PLACES,
     Change,
     ChangeSet,
     Effect,
     NotRefreshed,
     NotUnderstood,
     ObjectName,
+    join_few,
     shorten,
-)
-from orchestrator.changes.dbt_artifacts import (
-    BUILDS,
-    KNOWN_VERSIONS,
-    DbtManifest,
-    Node,
-    Result,
-    RunResults,
-    load_manifest,
-    load_results,
 )
 from orchestrator.changes.dialects import Dialect, Folding, dialect_named
 from orchestrator.changes.errors import ChangesError, TemplatedError
+from orchestrator.changes.files import read_bytes
 from orchestrator.changes.names import fold, parse_name
 
+KNOWN_VERSIONS: Final = range(9, 13)
+"""The manifest's versions whose fields are known: dbt 1.5 to 1.10."""
+BUILDS: Final = frozenset({"run", "build", "seed", "snapshot", "retry", "clone"})
+"""The commands after which `run_results.json` says what was built."""
+_COMMANDS: Final = BUILDS | {"test", "compile", "docs", "run-operation", "source", "show", "list", "ls", "parse"}
+
+_LONGEST_INTEGER: Final = 100
+
+_REMARKS: Final = frozenset(
+    {"meta", "tags", "docs", "description", "grants", "persist_docs", "group", "access", "event_time", "freshness"}
+)
+"""Settings of a node that cannot change its columns."""
 COLUMNS_MAY_STAY: Final = "a column that dbt no longer builds may stay in its model; --dbt-state DIR, the artifacts of the run before, shows which nodes changed"
 _BUILT: Final = frozenset({"success", "partial success", "warn"})
 _QUIET: Final = frozenset({"no-op", "reused", "pass"})
@@ -42,6 +46,61 @@ _KINDS: Final = frozenset({"model", "seed", "snapshot"})
 _TEST_ENDED: Final = frozenset({"pass", "warn", "fail"})
 """Statuses of tests that ran to their end: one that stores its failures has then built a table for them."""
 _KEEP: Final = "run this step right after the build, or keep the build's artifacts with --target-path"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The result of one node."""
+
+    node: str
+    status: str
+    message: str
+    relation: str | None
+    """The table or view that dbt built, as dbt writes it; None if dbt does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResults:
+    """One invocation's results."""
+
+    command: str | None
+    """The command, such as `build`; None if the file does not say."""
+    invocation: str | None
+    full_refresh: bool
+    store_failures: bool
+    """Whether every test that does not say otherwise stores its failures."""
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One node, source or macro of a manifest: what is needed to name it and to see that it changed."""
+
+    kind: str
+    database: str | None
+    schema: str | None
+    table: str | None
+    relation: str | None
+    materialized: str
+    on_schema_change: str
+    full_refresh: bool | None
+    store_failures: bool | None
+    parents: tuple[str, ...]
+    fingerprint: bytes
+    is_known_by_path: bool
+    """Whether dbt's checksum is of the file's path and not of its content: a seed that is larger than 1 MiB."""
+    compiled: bytes | None
+    """A digest of the compiled code; None if this invocation did not compile the node."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DbtManifest:
+    """The nodes, sources and macros, by their unique ids."""
+
+    adapter: str
+    version: int | None
+    invocation: str | None
+    nodes: Mapping[str, Node]
 
 
 def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> ChangeSet:
@@ -69,11 +128,11 @@ def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> 
         node = manifest.nodes.get(result.node)
         if not _is_eligible(result, node, results):
             continue
-        if result.status not in _BUILT and not _stores_failures(result, node, results):
+        is_built = result.status in _BUILT or _stores_failures(result, node, results)
+        if not is_built or result.status == "partial success":
             failed.append(NotRefreshed(node=result.node, reason=_reason(result)))
+        if not is_built:
             continue
-        if result.status == "partial success":
-            failed.append(NotRefreshed(node=result.node, reason=_reason(result)))
         name = _name(node, manifest.adapter) if node is not None else None
         if node is None or name is None:
             reason = "manifest.json does not say which table this node is"
@@ -94,13 +153,17 @@ def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> 
     )
 
 
+def _refused(what: str, path: Path, line: int = 0) -> ChangesError:
+    return ChangesError(what, source=str(path), line=line, code="dbt-artifacts")
+
+
 def _check_command(results: RunResults, folder: Path) -> list[str]:
     path = folder / "run_results.json"
     if results.command is None:
         return [f"{path}: does not say which command left it; read as if dbt had built what it lists"]
     if results.command not in BUILDS:
         what = f"was left by dbt {results.command}, which builds nothing: dbt overwrites this file each time; {_KEEP}"
-        raise ChangesError(what, source=str(path), code="dbt-artifacts")
+        raise _refused(what, path)
     if results.command == "retry":
         return [f"{path}: dbt retry lists only what it ran again; what the run before it built is not in this file"]
     return []
@@ -108,18 +171,21 @@ def _check_command(results: RunResults, folder: Path) -> list[str]:
 
 def _check_invocation(results: RunResults, manifest: DbtManifest, folder: Path) -> None:
     """Raise `ChangesError` if the two files are of two invocations: names and settings would be those of another build."""
-    what = "so they are not of one invocation: another dbt command has overwritten one of them"
+    seen = ""
     if results.invocation and manifest.invocation and results.invocation != manifest.invocation:
-        ids = f"run_results.json is of invocation {results.invocation} and manifest.json of {manifest.invocation}"
-        raise ChangesError(f"{ids}, {what}; {_KEEP}", source=str(folder), code="dbt-artifacts")
-    for result in results.results:
+        seen = f"run_results.json is of invocation {results.invocation} and manifest.json of {manifest.invocation}"
+    dialect = _dialect(manifest.adapter)
+    for result in () if seen else results.results:
         node = manifest.nodes.get(result.node)
         if node is None or not node.relation or not result.relation:
             continue
-        dialect = _dialect(manifest.adapter)
         if _stored(result.relation, dialect) != _stored(node.relation, dialect):
-            names = f"run_results.json has {result.node} as {result.relation} and manifest.json as {node.relation}"
-            raise ChangesError(f"{shorten(names)}, {what}; {_KEEP}", source=str(folder), code="dbt-artifacts")
+            seen = shorten(
+                f"run_results.json has {result.node} as {result.relation} and manifest.json as {node.relation}"
+            )
+    if seen:
+        what = f"{seen}, so they are not of one invocation: another dbt command has overwritten one of them; {_KEEP}"
+        raise _refused(what, folder)
 
 
 def _load_state(
@@ -128,18 +194,15 @@ def _load_state(
     """Compare with the artifacts in the state folder. Raises `ChangesError` if it is the target folder."""
     if folder.is_dir() and folder.samefile(target):
         advice = "give the artifacts of the run before, copied to another folder"
-        raise ChangesError(
-            f"is the target folder itself, so no change can be seen; {advice}", source=str(folder), code="dbt-artifacts"
-        )
+        raise _refused(f"is the target folder itself, so no change can be seen; {advice}", folder)
     state = load_manifest(folder)
     warnings += _check_version(state, folder)
-    before = load_results(folder) if (folder / "run_results.json").is_file() else None
-    if before is None:
-        warnings.append(
-            f"{folder / 'run_results.json'}: is not there, so a node whose build failed in that run counts as built; keep both files"
-        )
-    built_before = None if before is None else _built(before)
-    return compare_with_state(manifest, state, built=_built(results), built_before=built_before)
+    path, built = folder / "run_results.json", _built(results)
+    if path.is_file():
+        return compare_with_state(manifest, state, built=built, built_before=_built(load_results(folder)))
+    what = "is not there, so a node whose build failed in that run counts as built; keep both files"
+    warnings.append(f"{path}: {what}")
+    return compare_with_state(manifest, state, built=built, built_before=built)
 
 
 def _built(results: RunResults) -> frozenset[str]:
@@ -148,13 +211,11 @@ def _built(results: RunResults) -> frozenset[str]:
 
 
 def _check_version(manifest: DbtManifest, folder: Path) -> list[str]:
-    path = folder / "manifest.json"
     if manifest.version in KNOWN_VERSIONS:
         return []
     what = "has no version" if manifest.version is None else f"is of version {manifest.version}"
-    return [
-        f"{path}: {what}; versions {KNOWN_VERSIONS[0]} to {KNOWN_VERSIONS[-1]} are known, so this one is read as far as it goes"
-    ]
+    known = f"versions {KNOWN_VERSIONS[0]} to {KNOWN_VERSIONS[-1]} are known, so this one is read as far as it goes"
+    return [f"{folder / 'manifest.json'}: {what}; {known}"]
 
 
 def _is_eligible(result: Result, node: Node | None, results: RunResults) -> bool:
@@ -234,14 +295,6 @@ def _effect(key: str, node: Node, state: StateComparison | None, *, full_refresh
     return Effect.ADDITIVE if grows or node.kind == "snapshot" else Effect.DESTRUCTIVE
 
 
-class Doubt(StrEnum):
-    """Why a state cannot prove that a node is what it was."""
-
-    KNOWN_BY_PATH = "dbt compares a seed that is larger than 1 MiB only by its path"
-    NOT_BUILT = "the invocation of the state did not build it"
-    COMPILED_OTHERWISE = "its compiled code differs, although its definition does not"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateComparison:
     """What changed since the state was made."""
@@ -250,44 +303,40 @@ class StateComparison:
     """The nodes whose own definition, or that of a node, source or macro upstream, changed, or may have changed."""
     certain: frozenset[str]
     """Those of them whose change the definitions show."""
-    doubts: Mapping[str, Doubt]
-    """The nodes that the state proves nothing about."""
+    doubts: Mapping[str, str]
+    """The nodes that the state proves nothing about, each with the reason."""
     children: Mapping[str, Sequence[str]]
 
     def doubts_about(self, destructive: Collection[str]) -> list[str]:
         """Return a warning for each doubt that alone makes any of these nodes destructive, with the nodes that it is about."""
         unsure = frozenset(destructive) - self.certain
-        named: dict[Doubt, list[str]] = {doubt: [] for doubt in Doubt}
+        named: dict[str, list[str]] = defaultdict(list)
         for key, doubt in self.doubts.items():
             if _reached([key], self.children) & unsure:
                 named[doubt].append(key)
-        warnings = []
-        for doubt, keys in named.items():
-            more = f" and {len(keys) - MAX_PLACES} more" if len(keys) > MAX_PLACES else ""
-            nodes = shorten(", ".join(keys[:MAX_PLACES])) + more
-            warnings += [f"{nodes}: not proven unchanged by the state, counts as changed: {doubt}"] if keys else []
-        return warnings
+        what = "not proven unchanged by the state, counts as changed"
+        return [f"{join_few([shorten(key) for key in keys], ', ')}: {what}: {doubt}" for doubt, keys in named.items()]
 
 
 def compare_with_state(
-    manifest: DbtManifest, state: DbtManifest, *, built: frozenset[str], built_before: frozenset[str] | None
+    manifest: DbtManifest, state: DbtManifest, *, built: frozenset[str], built_before: frozenset[str]
 ) -> StateComparison:
     """Compare a manifest with an earlier one.
 
     A node that is new since then has not changed, unless a node of another id had its table: nothing that it built before can be gone.
     The macros of dbt itself and of its adapter are not looked at: they change with each upgrade. `built` are the nodes that this
-    invocation built, `built_before` those that the state's built (None if that is not known).
+    invocation built, `built_before` those that the state's built.
     """
     children: dict[str, list[str]] = defaultdict(list)
     for key, node in manifest.nodes.items():
         for parent in node.parents:
             children[parent].append(key)
     own = [key for key, node in manifest.nodes.items() if _differs(key, node, state, manifest.adapter)]
-    doubts = {}
-    for key in sorted(built & state.nodes.keys() & manifest.nodes.keys()):
-        doubt = _doubt(manifest.nodes[key], state.nodes[key], was_built=built_before is None or key in built_before)
-        if doubt is not None:
-            doubts[key] = doubt
+    doubts = {
+        key: doubt
+        for key in sorted(built & state.nodes.keys() & manifest.nodes.keys())
+        if (doubt := _doubt(manifest.nodes[key], state.nodes[key], was_built=key in built_before))
+    }
     taken = {node.relation for node in state.nodes.values() if node.relation}
 
     def downstream(roots: Iterable[str]) -> frozenset[str]:
@@ -317,11 +366,132 @@ def _differs(key: str, node: Node, state: DbtManifest, adapter: str) -> bool:
     return before is None or before.fingerprint != node.fingerprint
 
 
-def _doubt(node: Node, before: Node, *, was_built: bool) -> Doubt | None:
+def _doubt(node: Node, before: Node, *, was_built: bool) -> str:
+    """Return why the state cannot prove that a node is what it was before; empty if it can."""
     if node.is_known_by_path or before.is_known_by_path:
-        return Doubt.KNOWN_BY_PATH
+        return "dbt compares a seed that is larger than 1 MiB only by its path"
     if not was_built and node.materialized != "ephemeral":
-        return Doubt.NOT_BUILT
-    if node.compiled is not None and before.compiled is not None and node.compiled != before.compiled:
-        return Doubt.COMPILED_OTHERWISE
-    return None
+        return "the invocation of the state did not build it"
+    is_other = node.compiled is not None and before.compiled is not None and node.compiled != before.compiled
+    return "its compiled code differs, although its definition does not" if is_other else ""
+
+
+def load_results(folder: Path) -> RunResults:
+    """Read `run_results.json` in that folder. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
+    document = _document(folder / "run_results.json", "results", list)
+    arguments = _mapping(document.get("args"))
+    return RunResults(
+        command=_command(arguments),
+        invocation=_text(_mapping(document.get("metadata")).get("invocation_id")),
+        full_refresh=arguments.get("full_refresh") is True,
+        store_failures=arguments.get("store_failures") is True,
+        results=tuple(
+            Result(
+                node=_text(each.get("unique_id")) or "",
+                status=(_text(each.get("status")) or "").lower(),
+                message=_text(each.get("message")) or "",
+                relation=_text(each.get("relation_name")),
+            )
+            for each in map(_mapping, document["results"])
+        ),
+    )
+
+
+def load_manifest(folder: Path) -> DbtManifest:
+    """Read `manifest.json` in that folder. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
+    document = _document(folder / "manifest.json", "nodes", dict)
+    metadata = _mapping(document.get("metadata"))
+    version = re.search(r"/manifest/v(\d+)", _text(metadata.get("dbt_schema_version")) or "")
+    sections = {section: _mapping(document.get(section)) for section in ("nodes", "sources", "macros")}
+    nodes = {key: _node(_mapping(value), name) for name, section in sections.items() for key, value in section.items()}
+    return DbtManifest(
+        adapter=(_text(metadata.get("adapter_type")) or "").lower(),
+        version=int(version[1]) if version else None,
+        invocation=_text(metadata.get("invocation_id")),
+        nodes=nodes,
+    )
+
+
+def _command(arguments: dict[str, Any]) -> str | None:
+    """Return the command that ran. After `dbt retry`, `which` holds the command that was retried; the typed words are right."""
+    typed = (_text(arguments.get("invocation_command")) or "").split()[1:]
+    command = next((word for word in typed if word in _COMMANDS), "")
+    return "retry" if command == "retry" else _text(arguments.get("which"))
+
+
+def _document(path: Path, key: str, kind: type) -> dict[str, Any]:
+    """Read an artifact, which has a list or a mapping under that key."""
+    if not path.is_file():
+        raise _refused("is not there; give the folder that dbt writes its artifacts to, for example target", path)
+    try:
+        # Python refuses an integer of thousands of digits
+        document = json.loads(
+            read_bytes(path), parse_int=lambda digits: int(digits) if len(digits) < _LONGEST_INTEGER else 0
+        )
+    except UnicodeDecodeError as wrong:
+        raise _refused("is no JSON: not UTF-8", path) from wrong
+    except json.JSONDecodeError as wrong:
+        what = f"is cut short or no JSON: {wrong.msg} in column {wrong.colno}"
+        raise _refused(what, path, wrong.lineno) from wrong
+    except RecursionError as wrong:
+        raise _refused("is no artifact of dbt: nested too deeply", path) from wrong
+    if not isinstance(document, dict):
+        raise _refused("is no artifact of dbt: not a JSON object", path)
+    if not isinstance(document.get(key), kind) or (key == "results" and "nodes" in document):
+        raise _refused(f"is not what dbt writes as {path.name}: it has no {key}", path)
+    return document
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _texts(value: object) -> Iterable[str]:
+    return (each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+
+
+def _node(value: dict[str, Any], section: str) -> Node:
+    config = _mapping(value.get("config"))
+    depends = _mapping(value.get("depends_on"))
+    full_refresh = config.get("full_refresh")
+    return Node(
+        kind={"sources": "source", "macros": "macro"}.get(section, _text(value.get("resource_type")) or ""),
+        database=_text(value.get("database")),
+        schema=_text(value.get("schema")),
+        table=_text(value.get("alias")) or _text(value.get("identifier")) or _text(value.get("name")),
+        relation=_text(value.get("relation_name")),
+        materialized=_text(config.get("materialized")) or "",
+        on_schema_change=_text(config.get("on_schema_change")) or "",
+        full_refresh=full_refresh if isinstance(full_refresh, bool) else None,
+        store_failures=_stores(config),
+        parents=(*_texts(depends.get("nodes")), *_texts(depends.get("macros"))),
+        fingerprint=_fingerprint(value, config),
+        is_known_by_path=_mapping(value.get("checksum")).get("name") == "path",
+        compiled=_digest(compiled) if (compiled := value.get("compiled_code") or value.get("compiled_sql")) else None,
+    )
+
+
+def _stores(config: dict[str, Any]) -> bool | None:
+    """Return whether a test stores its failures by its own settings; None if they do not say."""
+    stored_as, stores = config.get("store_failures_as"), config.get("store_failures")
+    if isinstance(stored_as, str):
+        return stored_as in {"table", "view"}
+    return stores if isinstance(stores, bool) else None
+
+
+def _fingerprint(value: dict[str, Any], config: dict[str, Any]) -> bytes:
+    """Return a digest of all that can change a node's columns."""
+    columns = {key: _mapping(column).get("data_type") for key, column in _mapping(value.get("columns")).items()}
+    code = value.get("raw_code") or value.get("raw_sql")
+    table = value.get("alias") or value.get("identifier")
+    settings = {key: each for key, each in config.items() if key not in _REMARKS}
+    checksum = _mapping(value.get("checksum")).get("checksum")
+    return _digest([checksum, code, value.get("macro_sql"), table, settings, columns])
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16).digest()

@@ -44,8 +44,8 @@ class Dialect:
     nested_comments: bool = False
     versioned_comments: bool = False
     """`/*!40101 ... */` is run."""
-    dashes_in_names: bool = False
-    """`my-project.dataset.table` needs no quotes."""
+    paths_in_backticks: bool = False
+    """One pair of backticks may hold all parts of a name."""
     batches: bool = False
     """Statements need no semicolon between them."""
     database_is_schema: bool = False
@@ -85,7 +85,7 @@ DIALECTS: Final[dict[str, Dialect]] = {
         _dialect(
             "bigquery",
             Folding.KEPT,
-            "backslash double_quoted_strings raw_strings triple_quotes hash_comments dashes_in_names",
+            "backslash double_quoted_strings raw_strings triple_quotes hash_comments paths_in_backticks",
         ),
         _dialect(
             "redshift", Folding.ALL_LOWER, "backslash escape_strings nested_comments select_into views_depend", "#"

@@ -8,16 +8,15 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
-from orchestrator.changes.change_set import Change, NotUnderstood
+from orchestrator.changes.change_set import Change, Effect, NotUnderstood
 from orchestrator.changes.context import ParseContext
 from orchestrator.changes.cursor import Cursor, split_commas, words
 from orchestrator.changes.errors import UnknownFormError
-from orchestrator.changes.keywords import GEOMETRY, is_kind
+from orchestrator.changes.keywords import is_kind
 from orchestrator.changes.lexer import NOTHING, Token, TokenKind
 from orchestrator.changes.literals import literal_sql, named_argument, remember_all
-from orchestrator.changes.names import read_name
+from orchestrator.changes.names import NamePart, parse_name, read_name
 from orchestrator.changes.placeholders import MARK
-from orchestrator.changes.procedures import geometry, system_procedure
 from orchestrator.changes.session import Routine
 
 _BODIES: Final = words("BEGIN CREATE ALTER DROP RENAME CALL EXEC IF")
@@ -46,6 +45,32 @@ _BUILT_IN: Final = words("""
     JSON_ARRAY PARSE_JSON OBJECT_CONSTRUCT ARRAY_CONSTRUCT STRUCT NAMED_STRUCT MAP
 """)
 """Functions, and words before a parenthesis, that run no text that they are given; `cron.schedule` runs it later."""
+_SYSTEM_PROCEDURES: Final = tuple(
+    words("""
+    sp_help sp_addrole sp_droprole sp_adduser sp_dropuser sp_addlogin sp_droplogin sp_grant sp_revoke sp_addextendedproperty
+    sp_updateextendedproperty sp_dropextendedproperty sp_configure sp_updatestats sp_createstats sp_autostats sp_recompile
+    sp_tableoption sp_who sp_spaceused sp_lock sp_getapplock sp_releaseapplock sp_addmessage sp_dropmessage sp_addlinkedserver
+    sp_dropserver sp_serveroption sp_addlinkedsrvlogin sp_droplinkedsrvlogin sp_set_session_context sp_columns sp_tables
+    sp_databases sp_depends sp_fulltext sp_settriggerorder sp_dboption sp_changedbowner sp_bind sp_unbind sp_cdc_ sp_query_store
+    sp_xml_ sp_oa sp_trace sp_cycle sp_add_job sp_update_job sp_delete_job sp_start_job sp_stop_job sp_add_schedule sp_attach
+    sp_delete_schedule sp_add_category sp_addsrvrolemember sp_dropsrvrolemember sp_change_users_login sp_describe sp_estimate
+    sp_indexoption sp_dbcmptlevel sp_control_plan sp_create_plan sp_reset sp_send_dbmail sp_addtype sp_droptype sp_defaultdb
+    sp_password sp_db_ sp_flush xp_ sp_execute_external_script sp_validname sp_sequence_get_range sp_testlinkedserver sp_monitor
+""")
+)
+"""How the names of system procedures begin that change no table."""
+_ARGUMENTS: Final = {
+    "@objname": 1,
+    "@dbname": 1,
+    "@viewname": 1,
+    "@name": 1,
+    "@newname": 2,
+    "@newowner": 2,
+    "@objtype": 3,
+}
+"""The numbers of their arguments, which may be given by name."""
+_GEOMETRY: Final = re.compile("(ADD|DROP|UPDATE)(?:TOPO)?(?:GEOMETRY|RASTER)(COLUMN|TABLE|SRID)")
+"""PostGIS' functions that alter or drop a table."""
 MAX_CALLS: Final = 200
 """How many calls of one statement are read."""
 
@@ -119,7 +144,7 @@ def procedure(reading: ParseContext, cursor: Cursor) -> None:
         if parts[-1].text.lower() == "sp_executesql":
             _run_expression(reading, named_argument(cursor.until(","))[1])
             return
-        if system_procedure(reading, parts, cursor):
+        if _system_procedure(reading, parts, cursor):
             return
     if not run_routine(reading, reading.session.stored(parts[-1]).lower(), split_commas(cursor.rest())):
         raise UnknownFormError
@@ -272,7 +297,8 @@ def calls_of(reading: ParseContext, tokens: Sequence[Token]) -> None:
         if following.upper != "(" or token.kind not in {TokenKind.WORD, TokenKind.QUOTED}:
             continue
         name = token.text.lower()
-        is_read = token.upper in GEOMETRY or (has_sql and token.upper not in _BUILT_IN)
+        geometry = _GEOMETRY.fullmatch(token.upper)
+        is_read = geometry is not None or (has_sql and token.upper not in _BUILT_IN)
         if not is_read and not reading.known.routines.get(name):
             continue
         calls += 1
@@ -280,8 +306,8 @@ def calls_of(reading: ParseContext, tokens: Sequence[Token]) -> None:
             reading.widen("calls more functions than are read in one statement")
             return
         arguments = split_commas(Cursor(tokens, at + 1).skip_parens())
-        if token.upper in GEOMETRY:
-            geometry(reading, token.upper, arguments)
+        if geometry:
+            _geometry(reading, geometry, arguments)
         else:
             run_routine(reading, name, arguments)
 
@@ -298,3 +324,95 @@ def query_sets(reading: ParseContext, tokens: Sequence[Token]) -> None:
         target = cursor.next()
         if target.kind is TokenKind.VARIABLE or (reading.session.in_body and target.kind is TokenKind.WORD):
             reading.session.variables[target.text.lower()] = literal_sql(value, reading.session)
+
+
+def _system_procedure(reading: ParseContext, parts: tuple[NamePart, ...], cursor: Cursor) -> bool:
+    """Read a call of one of SQL Server's system procedures; False if it is none that is known."""
+    name = parts[-1].text.lower()
+    given: dict[int, str] = {}
+    for number, argument in enumerate(split_commas(cursor.rest()), start=1):
+        key, value = named_argument(argument)
+        is_known = bool(value) and value[0].kind is not TokenKind.VARIABLE
+        given[_ARGUMENTS.get(key, number)] = value[0].text if is_known else ""
+    old, new, kind = given.get(1, ""), given.get(2, ""), given.get(3, "").upper()
+    match name:
+        case "sp_rename" if kind in {"INDEX", "USERDATATYPE", "STATISTICS"}:
+            return True
+        case "sp_rename" if kind != "DATABASE":
+            _sp_rename(reading, _parsed(reading, old), new, kind)
+        case "sp_rename" | "sp_renamedb":
+            for text in (old, new):
+                database = reading.session.catalog_name(_parsed(reading, text))
+                reading.touch(database, Effect.DESTRUCTIVE, "renames the database")
+        case "sp_changeobjectowner":
+            before = reading.session.table(_parsed(reading, old))
+            if not new:
+                raise UnknownFormError
+            reading.touch_renamed(before, before._replace(schema=new), what="moves it to")
+        case "sp_refreshview" | "sp_refreshsqlmodule":
+            view = _parsed(reading, old)
+            if reading.session.stored(view[-1]).lower() not in reading.known.routines:
+                reading.touch_table(view, Effect.DESTRUCTIVE, "reads the view's columns anew")
+        case _:
+            if len(parts) > 2 and parts[-3].text.lower() == "msdb":
+                return True  # jobs, mail and backups
+            own = len(parts) == 1 or parts[-2].text.lower() in {"sys", "dbo", "", "msdb"}
+            return own and name.startswith(_SYSTEM_PROCEDURES)
+    return True
+
+
+def _parsed(reading: ParseContext, text: str) -> tuple[NamePart, ...]:
+    """Return the name that an argument holds. Raises `UnknownFormError` if it holds none."""
+    parts = parse_name(text, reading.dialect)
+    if parts is None:
+        raise UnknownFormError
+    return parts
+
+
+def _sp_rename(reading: ParseContext, parts: tuple[NamePart, ...], new: str, kind: str) -> None:
+    if not new or (kind == "COLUMN" and len(parts) < 2):
+        raise UnknownFormError
+    if kind == "COLUMN" or (not kind and len(parts) > 1 and not _is_schema(reading, parts[-2])):
+        reason = "renames a column"
+        reading.touch_table(parts[:-1], Effect.DESTRUCTIVE, reason)
+        reading.lose_column(parts[:-1], parts[-1:], reason)
+        if not kind:
+            reading.warn(
+                "sp_rename without a type was read as renaming a column; if it renames a table of a schema, add its type"
+            )
+        return
+    before = reading.session.table(parts)
+    # The new name is taken letter by letter: dots and brackets in it become part of it.
+    reading.touch_renamed(before, before._replace(table=new))
+
+
+def _is_schema(reading: ParseContext, part: NamePart) -> bool:
+    """Return whether the text shows that this is a schema: `s.t` without a type is else a column of a table."""
+    session = reading.session
+    name = session.stored(part)
+    if name.lower() in {"", "dbo", (session.schema or "").lower(), *reading.known.schemas}:
+        return True
+    written = rf"\[?{re.escape(name)}\]?"
+    used = rf"\bSCHEMA\s+{written}(?!\w)|\b(?:TABLE|VIEW|FROM|JOIN|INTO|UPDATE|REFERENCES)\s+{written}\s*\."
+    return name.lower() not in reading.known.tables and re.search(used, reading.whole_text, re.IGNORECASE) is not None
+
+
+def _geometry(reading: ParseContext, function: re.Match[str], arguments: Sequence[Sequence[Token]]) -> None:
+    """Read a function of PostGIS that alters or drops a table: `(catalog, schema, table, column, ...)`, the first two optional."""
+    verb, what = function.groups()
+    effect = Effect.DESTRUCTIVE if verb == "DROP" else Effect.ADDITIVE
+    reason = f"{verb.lower()}s {'the table' if what == 'TABLE' else 'a column'}"
+    texts: list[str] = []
+    # A new column of topologies comes behind the topology, and before its type.
+    for argument in arguments[1:4] if function[0] == "ADDTOPOGEOMETRYCOLUMN" else arguments:
+        if len(argument) not in {1, 3} or argument[0].kind is not TokenKind.STRING:  # `'x'` or `'x'::name`
+            break
+        texts.append(argument[0].text)
+    place = texts if what == "TABLE" else texts[:-1]
+    table = tuple(NamePart(text, quoted=True) for text in place[-3:] if text)
+    if not table:
+        reading.widen(f"{reason} of a table that is not known")
+        return
+    reading.touch_table(table, effect, reason)
+    if reason == "drops a column":
+        reading.lose_column(table, (NamePart(texts[-1], quoted=True),), reason)

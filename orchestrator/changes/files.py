@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from orchestrator.changes.change_set import ChangeSet, ReaderWarnings, merge
+from orchestrator.changes.change_set import ChangeSet, ReaderWarnings, join_few, merge
 from orchestrator.changes.context import Known
 from orchestrator.changes.cursor import words
 from orchestrator.changes.dialects import dialect_named
@@ -24,8 +24,6 @@ from orchestrator.input_file import read_input
 STDIN: Final = "<stdin>"
 MAX_BYTES: Final = 512 * 1024 * 1024
 """The largest file that is read."""
-MAX_SHOWN: Final = 5
-"""How many of a list a message shows."""
 
 _SUFFIXES: Final = words(".sql .ddl .psql .pgsql .tsql .mysql .hql .bqsql")
 _FLYWAY_UNDO: Final = re.compile(r"U\d[\d._]*__.*", re.IGNORECASE | re.DOTALL)
@@ -67,8 +65,9 @@ def read_ddl(
     sets: list[ChangeSet] = []
     files = _sources(paths, lists, stdin, notices)
     versions = [version for file in files if file and (version := _version(file))]
+    are_in_order = versions == sorted(versions)
     for file in files:
-        if versions != sorted(versions):
+        if not are_in_order:
             known.columns.clear()  # a file that is read later may have run before, so types are known only within a file
         if file is None:
             sets.append(read(decode(stdin(), STDIN, notices), source=STDIN))
@@ -91,11 +90,9 @@ def _version(file: Path) -> tuple[int, ...]:
 
 def _refuse(found: ChangeSet) -> None:
     first, *others = found.not_understood
-    shown = [f"{each.source}:{each.line}: {each.text}" for each in others[: MAX_SHOWN - 1]]
-    also = f"; also {'; '.join(shown)}" if shown else ""
-    rest = f"; and {len(others) - len(shown)} more" if len(others) > len(shown) else ""
+    also = f"; also {join_few([f'{each.source}:{each.line}: {each.text}' for each in others])}" if others else ""
     advice = "say what it touches with --changed, or leave --strict out"
-    text = f"not understood ({first.reason}): {first.text}{also}{rest}; {advice}"
+    text = f"not understood ({first.reason}): {first.text}{also}; {advice}"
     raise ChangesError(text, source=first.source, line=first.line, code="not-understood")
 
 

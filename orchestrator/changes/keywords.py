@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final
 
-from orchestrator.changes.change_set import Effect
 from orchestrator.changes.cursor import Cursor, words
 from orchestrator.changes.errors import UnknownFormError
 
@@ -82,19 +81,6 @@ _AFTER: Final = {
     "TABLE": words("FUNCTION"),
 }
 """Words behind a kind that make another kind of it."""
-
-
-GEOMETRY: Final = {
-    **dict.fromkeys(
-        words("ADDGEOMETRYCOLUMN ADDRASTERCOLUMN ADDTOPOGEOMETRYCOLUMN"), (Effect.ADDITIVE, "adds a column", 1)
-    ),
-    **dict.fromkeys(
-        words("DROPGEOMETRYCOLUMN DROPRASTERCOLUMN DROPTOPOGEOMETRYCOLUMN"), (Effect.DESTRUCTIVE, "drops a column", 1)
-    ),
-    **dict.fromkeys(words("DROPGEOMETRYTABLE DROPRASTERTABLE"), (Effect.DESTRUCTIVE, "drops the table", 0)),
-    "UPDATEGEOMETRYSRID": (Effect.ADDITIVE, "changes a column's reference system", 1),
-}
-"""PostGIS: what each function does to its table, why, and how many texts come behind the table's name."""
 
 
 def is_kind(word: str) -> bool:

@@ -39,15 +39,19 @@ class Token(NamedTuple):
     start: int
     end: int
     quote: str = ""
-    """How a string or a quoted name begins, without its prefix: `'`, `"`, `` ` ``, `[`, `$`."""
+    """How a string or a quoted name begins, without its prefix: `'`, `"`, `` ` ``, `[`, `$tag$`."""
     body: int = 0
     """Where the content of a string begins."""
 
 
 NOTHING: Final = Token(TokenKind.END, "", "", -1, -1)
 
-_WORDS: Final = {"tsql": r"(?:[^\W\d]|\#)[\w$#@]*+", "redshift": r"\#?[^\W\d][\w$]*+"}
-"""What a word may hold, in dialects that allow more than the others; `#x` is a temporary table."""
+_WORDS: Final = {
+    "tsql": r"(?:[^\W\d]|\#)[\w$#@]*+",
+    "redshift": r"\#?[^\W\d][\w$]*+",
+    "bigquery": r"[^\W\d][\w$]*+(?:-\w++)*+",
+}
+"""What a word may hold, in dialects that allow more than the others: `#x` is a temporary table, `a-b` may be a project."""
 _BACKSLASHED: Final = r"(?:[^{q}\\]++|\\.|{q}{q})*+"
 _DOUBLED: Final = r"(?:[^{q}]++|{q}{q})*+"
 _STOPS: Final = "CREATE|ALTER|DROP|SELECT|EXEC|EXECUTE|USE|DECLARE|SET|GRANT|REVOKE|DENY|IF|BEGIN|DELIMITER"
@@ -62,17 +66,13 @@ _VERSIONED: Final = re.compile(r"/\*M?!(?!999999)\d*")
 """How a comment begins that the server runs; no server has the version 999999."""
 
 
-class _Patterns(NamedTuple):
-    """A dialect's patterns."""
-
-    token: re.Pattern[str]
-    """The next token, and the blanks and comments before it; the group says what it is."""
-    statement: re.Pattern[str]
-    """All that a statement may hold, up to what may end it or needs a closer look."""
-
-
 @cache
-def _patterns(dialect: Dialect) -> _Patterns:
+def _patterns(dialect: Dialect) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return two patterns of a dialect.
+
+    The first matches the next token, and the blanks and comments before it; its group says what it is. The second matches all that a
+    statement may hold, up to what may end it or needs a closer look.
+    """
     content = _BACKSLASHED if dialect.backslash else _DOUBLED
     comments = [r"--(?=\s|$)[^\n]*+|^[ \t]*+--[^\n]*+" if dialect.name == "mysql" else r"--[^\n]*+"]
     if dialect.hash_comments:
@@ -113,10 +113,8 @@ def _patterns(dialect: Dialect) -> _Patterns:
     ]
     blank = rf"(?:[\s\ufeff\u200b]++|{'|'.join(comments)})*+"
     flags = re.DOTALL | re.MULTILINE
-    return _Patterns(
-        re.compile(f"{blank}(?:{'|'.join(parts)})?", flags),
-        re.compile(_run(dialect, strings, comments), flags),
-    )
+    token = re.compile(f"{blank}(?:{'|'.join(parts)})?", flags)
+    return token, re.compile(_run(dialect, strings, comments), flags)
 
 
 def _run(dialect: Dialect, strings: list[str], comments: list[str]) -> str:
@@ -148,7 +146,7 @@ class Lexer:
         self.pos = 0
         self._first_line = first_line
         self._breaks: list[int] | None = None
-        self._patterns = _patterns(dialect)
+        self._token, self._run = _patterns(dialect)
         self._open_versions = 0
         self.delimiter = ";"
         """What ends a statement from here on; a client's command may change it."""
@@ -161,7 +159,7 @@ class Lexer:
 
     def next(self) -> Token:
         """Take the next token, or one of kind END. Raises `TemplatedError` at a placeholder."""
-        match_at = self._patterns.token.match
+        match_at = self._token.match
         while True:
             match = match_at(self.text, self.pos)
             group = match.lastgroup if match else None
@@ -205,7 +203,7 @@ class Lexer:
         if closing < 0:
             return self._broken(start) if text == "$$" else self._take_sign("$", start)
         self.pos = closing + len(text)
-        return Token(TokenKind.STRING, self.text[end:closing], "", start, self.pos, "$", end)
+        return Token(TokenKind.STRING, self.text[end:closing], "", start, self.pos, text, end)
 
     def _take_sign(self, sign: str, start: int) -> Token:
         self.pos = start + len(sign)
@@ -263,7 +261,7 @@ class Lexer:
         That is a semicolon, a BROKEN token or END; a line break, if the line behind it may end or begin a statement; in dialects
         without semicolons a word that may begin a statement, which is not passed.
         """
-        run, text = self._patterns.statement.match, self.text
+        run, text = self._run.match, self.text
         while True:
             if (match := run(text, self.pos)) is not None:
                 self.pos = match.end()
@@ -275,29 +273,21 @@ class Lexer:
                 return self._take_sign(sign, start)
             if sign == "\\":  # a command to the client, to be read next
                 return Token(TokenKind.SIGN, "\n", "\n", start, start)
-            token = self._closer(start)
+            if text.startswith("*/", start):
+                self._open_versions = max(0, self._open_versions - 1)
+                self.pos = start + 2
+                continue
+            token = self._comment(start) if text.startswith("/*", start) else self.next()
             if token is not None and token.kind in {TokenKind.BROKEN, TokenKind.WORD}:
                 self.pos = token.end if token.kind is TokenKind.BROKEN else token.start
                 return token
 
-    def _closer(self, start: int) -> Token | None:
-        """Take the one thing at `start` that cannot be passed in a run; None for a comment."""
-        if self.text.startswith("/*", start):
-            return self._comment(start)
-        if self.text.startswith("*/", start):
-            self._open_versions = max(0, self._open_versions - 1)
-            self.pos = start + 2
-            return None
-        return self.next()
 
-
-def tokens_of(text: str, dialect: Dialect, *, source: str = "", limit: int = 0) -> list[Token]:
-    """Return the text's tokens, up to its end or to something that never closes; at most `limit` of them if that is not 0."""
-    lexer, tokens = Lexer(text, dialect, source=source), list[Token]()
+def tokens_of(text: str, dialect: Dialect) -> list[Token]:
+    """Return the text's tokens, up to its end or to something that never closes."""
+    lexer, tokens = Lexer(text, dialect, source=""), list[Token]()
     while (token := lexer.next()).kind not in {TokenKind.END, TokenKind.BROKEN}:
         tokens.append(token)
-        if len(tokens) == limit:
-            break
     return tokens
 
 

@@ -53,19 +53,14 @@ def parse_listed(text: str, *, source: str = OPTION, line: int = 0) -> ObjectNam
     """Return one listed name. Raises `ChangesError` if it is none: empty parts, open quotes, more than three parts."""
     is_name = re.fullmatch(rf"(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))*", text)
     parts = [_bare(part) for part in _PART.findall(text)] if is_name else []
+    what = "would be everything; leave the option out for that" if parts == ["*"] else ""
     if not parts or len(parts) > 3 or not all(parts):
-        form = "write schema, schema.table or catalog.schema.table"
-        raise ChangesError(f"{text!r} is no name; {form}", source=source, line=line, code="invalid-name")
-    if parts == ["*"]:
-        raise ChangesError(
-            f"{text!r} would be everything; leave the option out for that",
-            source=source,
-            line=line,
-            code="invalid-name",
-        )
+        what = "is no name; write schema, schema.table or catalog.schema.table"
+    if what:
+        raise ChangesError(f"{text!r} {what}", source=source, line=line, code="invalid-name")
     if len(parts) == 1:
         return ObjectName(None, parts[0], None)
-    catalog, schema, table = (parts[0] if len(parts) == 3 else None, *parts[-2:])
+    catalog, schema, table = parts[0] if len(parts) == 3 else None, *parts[-2:]
     if table == "*":
         return ObjectName(catalog, None if schema == "*" and catalog else schema, None)
     return ObjectName(catalog, None if schema == "?" else schema, table)

@@ -51,16 +51,14 @@ def _any_of(values: Iterable[Sequence[Token]], session: Session, depth: int) -> 
 
 def _term(cursor: Cursor, session: Session, depth: int) -> tuple[str, ...]:
     if cursor.peek().kind is TokenKind.STRING:
-        text = ""
+        text = cursor.next().text
         while cursor.peek().kind is TokenKind.STRING:
             text += cursor.next().text
         return (text,)
     if cursor.word == "(":
         inside = Cursor(cursor.skip_parens())  # an expression, or a query for one value
-        is_query = inside.take("SELECT")
-        return literal_sql(
-            inside.until("FROM", "LIMIT", "WHERE", "INTO") if is_query else inside.rest(), session, depth + 1
-        )
+        inside.take("SELECT")
+        return literal_sql(inside.rest(), session, depth + 1)
     if cursor.word == "CASE":
         return _case(cursor, session, depth)
     cursor.take_any({":", "$"})

@@ -12,6 +12,8 @@ from orchestrator.changes.placeholders import MARK, PLACEHOLDER, SIGNS
 
 MAX_PARTS: Final = 4
 """Server, catalog, schema, object: nothing has more."""
+MAX_LENGTH: Final = 1000
+"""The longest text that is read as a name, in characters."""
 
 
 class NamePart(NamedTuple):
@@ -65,47 +67,26 @@ def _part(cursor: Cursor, dialect: Dialect, *, inner: bool) -> list[NamePart] | 
     token = cursor.peek()
     if _begins_placeholder(cursor):
         return [_placeholder(cursor, token.start)]
-    if token.kind is TokenKind.QUOTED or (token.kind is TokenKind.STRING and token.quote == '"'):
-        cursor.next()  # a server may be set to take double quotes for names
-        if held := PLACEHOLDER.search(token.text):
-            return [NamePart(token.text, quoted=True, placeholder=held[0], at=token.start)]
-        is_path = dialect.dashes_in_names and token.quote == "`"
-        parts = [NamePart(text, quoted=True) for text in (_divided(token.text) if is_path else [token.text])]
-    elif token.kind is TokenKind.WORD or (token.kind is TokenKind.NUMBER and (inner or not token.text.isdigit())):
-        text = _dashed(cursor) if dialect.dashes_in_names else cursor.next().text
-        held = re.search(r"\$[^\W\d]\w*\$", text)
-        parts = [NamePart(text, quoted=False, placeholder=held[0] if held else "", at=token.start)]
-    else:
+    # a server may be set to take double quotes for names
+    is_quoted = token.kind is TokenKind.QUOTED or (token.kind is TokenKind.STRING and token.quote == '"')
+    is_number = token.kind is TokenKind.NUMBER and (inner or not token.text.isdigit())
+    if not is_quoted and not is_number and token.kind is not TokenKind.WORD:
         return None
-    if cursor.peek().start == cursor.tokens[cursor.at - 1].end and _begins_placeholder(cursor):
+    cursor.next()
+    if held := PLACEHOLDER.search(token.text):
+        return [NamePart(token.text, quoted=is_quoted, placeholder=held[0], at=token.start)]
+    if cursor.peek().start == token.end and _begins_placeholder(cursor):
         return [_placeholder(cursor, token.start)]
-    return parts
-
-
-def _dashed(cursor: Cursor) -> str:
-    """Take a BigQuery project's name, which may hold dashes."""
-    token = cursor.next()
-    text, end = token.text, token.end
-    while cursor.word == "-" and cursor.peek().start == end:
-        following = cursor.peek(1)
-        if following.kind not in {TokenKind.WORD, TokenKind.NUMBER} or following.start != cursor.peek().end:
-            break
-        text, end = f"{text}-{following.text}", following.end
-        cursor.at += 2
-    return text
-
-
-def _divided(text: str) -> list[str]:
-    """Return the parts between one pair of BigQuery's backticks: `project.dataset.table`; a project may hold `domain.com:`."""
-    domain, colon, rest = text.rpartition(":")
-    first, *others = rest.split(".")
-    return [domain + colon + first, *others]
+    is_path = dialect.paths_in_backticks and token.quote == "`"
+    # a project may begin with a domain: `example.com:project.dataset.table`
+    texts = re.split(r"\.(?![^:]*:)", token.text) if is_path else [token.text]
+    return [NamePart(text, quoted=is_quoted) for text in texts]
 
 
 def _begins_placeholder(cursor: Cursor) -> bool:
     """Return whether what comes next is a tool's placeholder for a name: `:x`, `$x$`, `{x}`, `%(x)s`, `@x.`, `#{x}`."""
     token, following = cursor.peek(), cursor.peek(1)
-    if token.upper == MARK or (token.kind is TokenKind.STRING and token.quote == "$"):
+    if token.upper == MARK or token.quote.startswith("$"):
         return True
     if following is NOTHING or following.start != token.end:
         return False
@@ -134,22 +115,15 @@ def _placeholder(cursor: Cursor, begin: int) -> NamePart:
         else:
             break
         end = cursor.tokens[min(cursor.at, len(cursor.tokens)) - 1].end
-    shown = "".join("$...$" if each.quote == "$" else each.text for each in cursor.tokens[first : cursor.at])
+    shown = "".join(
+        each.quote if each.quote.startswith("$") else each.text for each in cursor.tokens[first : cursor.at]
+    )
     return NamePart(shown, quoted=True, placeholder=MARK if MARK in shown else shown, at=begin)
 
 
 def parse_name(text: str, dialect: Dialect) -> tuple[NamePart, ...] | None:
     """Return the name that `text` holds, all of it; None if it holds something else, or a placeholder."""
-    cursor = Cursor(tokens_of(text, dialect, limit=3 * MAX_PARTS))
+    cursor = Cursor(tokens_of(text, dialect) if len(text) <= MAX_LENGTH else ())
     parts = read_name(cursor, dialect)
     is_whole = parts is not None and cursor.done() and not any(part.placeholder for part in parts)
     return parts if is_whole else None
-
-
-def is_temporary(parts: tuple[NamePart, ...], dialect: Dialect) -> bool:
-    """Return whether the name itself says that the table ends with its session."""
-    if parts[-1].text.startswith(dialect.temporary_signs):
-        return True
-    within = parts[-2].text.lower() if len(parts) > 1 else ""
-    outer = parts[-3].text.lower() if len(parts) > 2 else ""
-    return outer == "tempdb" or re.fullmatch(r"pg_temp|_session|pg_temp_\d+", within) is not None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace as replace_fields
 from itertools import pairwise
 from typing import Final
 
@@ -24,7 +22,6 @@ from orchestrator.changes.placeholders import MARK, fill
 from orchestrator.changes.session import open_session
 from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement
 
-_TAG: Final = re.compile(r"\$\w*\$")
 _RUNS_FILES: Final = words("\\i \\ir \\include \\include_relative \\gexec \\. .read !source !load :r")
 """Commands to a client that run SQL which is not in this text."""
 
@@ -56,8 +53,11 @@ def read_sql(
         _run(reading, segment.text, segment.line, delimiter=segment.delimiter)
     for line in left_out:
         warnings.add("a part that takes a migration back was left out, from this line on", f"{source}:{line}")
-    found = reading.result()
-    return found if notices else replace_fields(found, warnings=warnings.render())
+    return ChangeSet(
+        changes=tuple(reading.changes),
+        not_understood=tuple(reading.not_understood.values()),
+        warnings=() if notices else warnings.render(),
+    )
 
 
 def _run(reading: ParseContext, text: str, first_line: int, *, in_body: bool = False, delimiter: str = ";") -> None:
@@ -89,19 +89,17 @@ def _run(reading: ParseContext, text: str, first_line: int, *, in_body: bool = F
 
 def _statement(reading: ParseContext, statement: Statement) -> None:
     lexer = reading.lexer
-    outer = reading.begin(lexer.line(statement.start), lexer.text[statement.start : statement.end])
-    if statement.client:
-        if statement.client.split()[0].rstrip(";") in _RUNS_FILES:
-            reading.widen("runs SQL that is not in this text", text=statement.client)
-    elif statement.several and not begins_routine(statement.tokens[:MAX_HEAD]):
-        _run(
-            reading, reading.text, reading.line, in_body=reading.session.in_body
-        )  # several, between two delimiters of the client's
-    else:
-        _one(reading, statement)
-    if statement.broken:
-        reading.widen(statement.broken)
-    reading.finish(outer)
+    with reading.statement(lexer.line(statement.start), lexer.text[statement.start : statement.end]):
+        if statement.client:
+            if statement.client.split()[0].rstrip(";") in _RUNS_FILES:
+                reading.widen("runs SQL that is not in this text", text=statement.client)
+        elif statement.several and not begins_routine(statement.tokens[:MAX_HEAD]):
+            # several, between two delimiters of the client's
+            _run(reading, reading.text, reading.line, in_body=reading.session.in_body)
+        else:
+            _one(reading, statement)
+        if statement.broken:
+            reading.widen(statement.broken)
 
 
 def _one(reading: ParseContext, statement: Statement) -> None:
@@ -122,8 +120,7 @@ def _one(reading: ParseContext, statement: Statement) -> None:
             reading.widen("a part of a name is not known before it runs")
         else:
             line = reading.lexer.line(unknown.at) if unknown.at >= 0 else reading.line
-            tag = _TAG.match(reading.lexer.text, max(unknown.at, 0)) if unknown.placeholder.startswith("$...") else None
-            raise TemplatedError(tag[0] if tag else unknown.placeholder, source=reading.source, line=line) from unknown
+            raise TemplatedError(unknown.placeholder, source=reading.source, line=line) from unknown
 
 
 def _read(reading: ParseContext, cursor: Cursor) -> None:
@@ -191,7 +188,7 @@ def _query(reading: ParseContext, cursor: Cursor) -> None:
 _RULES: Final[dict[str, Callable[[ParseContext, Cursor], None]]] = {
     "CREATE": creates.create,
     "ALTER": alter,
-    "REPLACE": creates.replace,
+    "REPLACE": creates.create,
     "DROP": drops.drop,
     "UNDROP": creates.undrop,
     "RENAME": drops.rename,
@@ -203,14 +200,14 @@ _RULES: Final[dict[str, Callable[[ParseContext, Cursor], None]]] = {
     "CALL": dynamic_sql.call,
     "PREPARE": dynamic_sql.prepare,
     "LOAD": creates.load,
-    "RESTORE": creates.restore,
+    "RESTORE": creates.take_over,
     "ATTACH": creates.attach,
     "COPY": creates.copy,
     "INSERT": creates.add_rows,
     "MERGE": creates.add_rows,
-    "REFRESH": creates.refresh,
-    "CONVERT": creates.convert,
-    "SYNC": creates.sync,
+    "REFRESH": creates.take_over,
+    "CONVERT": creates.take_over,
+    "SYNC": creates.take_over,
     "EXECUTE": dynamic_sql.execute,
     "EXEC": dynamic_sql.execute,
     "DO": dynamic_sql.do_block,

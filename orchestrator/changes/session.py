@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from orchestrator.changes.change_set import ObjectName
 from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.errors import ChangesError, UnknownNameError
-from orchestrator.changes.names import NamePart, fold, is_temporary, parse_name
+from orchestrator.changes.names import NamePart, fold, parse_name
 
 
 class Routine(NamedTuple):
@@ -66,18 +67,13 @@ class Session:
 
     def table(self, parts: tuple[NamePart, ...]) -> ObjectName:
         """Return the full name of a table or view that is written so."""
-        stored = [self.stored(part) for part in parts[-3:]]
-        if len(stored) == 1:
-            return ObjectName(self.catalog if self.schema is not None or self.catalog else None, self.schema, stored[0])
-        if len(stored) == 2:
-            if stored[0].lower() in self.attached:
-                return ObjectName(stored[0], "main", stored[1])
-            return ObjectName(self.catalog, stored[0] or self.schema, stored[1])
-        return ObjectName(stored[0] or self.catalog, stored[1] or self._middle(), stored[2])
-
-    def _middle(self) -> str | None:
-        """Return the schema of `db..t`."""
-        return {"snowflake": "PUBLIC", "tsql": "dbo"}.get(self.dialect.name, self.schema)
+        *outer, name = (self.stored(part) for part in parts[-3:])
+        if len(outer) == 2:
+            schema = {"snowflake": "PUBLIC", "tsql": "dbo"}.get(self.dialect.name, self.schema)  # of `db..t`
+            return ObjectName(outer[0] or self.catalog, outer[1] or schema, name)
+        if outer and outer[0].lower() in self.attached:
+            return ObjectName(outer[0], "main", name)
+        return ObjectName(self.catalog, "".join(outer) or self.schema, name)
 
     def schema_name(self, parts: tuple[NamePart, ...]) -> ObjectName:
         """Return the full name of a schema that is written so."""
@@ -108,10 +104,11 @@ class Session:
 
     def says_temporary(self, parts: tuple[NamePart, ...]) -> bool:
         """Return whether the name itself, as written, is one of a temporary table."""
-        if parts[-1].placeholder:
-            return False
-        inside = self.dialect.name == "duckdb" and len(parts) > 1 and parts[0].text.lower() == "temp"
-        return inside or is_temporary(parts, self.dialect)
+        *outer, last = (part.text.lower() for part in parts)
+        if outer and re.fullmatch(r"pg_temp|_session|pg_temp_\d+", outer[-1]):
+            return not parts[-1].placeholder
+        is_inside = outer[-2:-1] == ["tempdb"] or (self.dialect.name == "duckdb" and outer[:1] == ["temp"])
+        return not parts[-1].placeholder and (is_inside or last.startswith(self.dialect.temporary_signs))
 
     def is_temporary(self, parts: tuple[NamePart, ...]) -> bool:
         """Return whether the name means a table that ends with the connection."""

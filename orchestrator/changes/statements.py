@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from orchestrator.changes.blocks import BATCH_ROUTINES, ROUTINES, Body, begins_routine
-from orchestrator.changes.borders import LINE_VERBS, RIGHTS, Starters, begins_statement
 from orchestrator.changes.cursor import words
-from orchestrator.changes.keywords import CALLING, SKIPPED
+from orchestrator.changes.dialects import Dialect
+from orchestrator.changes.keywords import ADJECTIVES, CALLING, SKIPPED, is_kind
 from orchestrator.changes.lexer import Lexer, Token, TokenKind
+
+LINE_VERBS: Final = words("CREATE ALTER DROP RENAME UNDROP DO EXECUTE USE SET SELECT CALL")
+"""First words, in a line, that may begin a statement although the one before has no semicolon."""
+RIGHTS: Final = words("GRANT REVOKE DENY")
+_OPEN: Final = words("""
+    , ( . = + - / || := :: => : < > [ % AS THEN ELSE DO BEGIN LOOP REPEAT ROW ATOMIC INSTEAD ALSO OR FOR EXPLAIN ANALYZE VERBOSE
+    IMMEDIATE DECLARE TRY CATCH
+""")
+"""A statement that ends in one of these is not complete."""
+_STANDING: Final = words("""
+    TABLE VIEW MATERIALIZED SCHEMA DATABASE SEQUENCE FUNCTION PROCEDURE PROC EXTENSION DOMAIN TYPE TEMPORARY TEMP DYNAMIC EXTERNAL
+    CATALOG
+""")
+"""What ALTER and DROP may name behind an ALTER: the other kinds (a column, an index) are parts of what it alters."""
+_PLACES: Final = words("CREATE ALTER DROP")
+_ALWAYS: Final = words("""
+    INSERT UPDATE DELETE MERGE SELECT EXEC EXECUTE DECLARE PRINT GRANT REVOKE DENY TRUNCATE RETURN WHILE RAISERROR THROW COMMIT ROLLBACK
+    SAVE USE BACKUP RESTORE DBCC WAITFOR BEGIN REVERT SP_RENAME BULK GOTO END ELSE
+""")
+"""Words that begin a statement of T-SQL, except behind the words in `_PARTS`."""
+_PARTS: Final = {
+    **dict.fromkeys(("UPDATE", "DELETE"), words("ON FOR AFTER OF ,")),
+    **dict.fromkeys(("INSERT", "SELECT"), words("FOR AFTER OF ,")),
+    **dict.fromkeys(("EXEC", "EXECUTE"), words("WITH")),
+    "SP_RENAME": words("EXEC EXECUTE ="),
+    "USE": words("( ,"),
+}
+_HEAD: Final = 200
+"""How many tokens of a routine are searched for its body."""
 
 MAX_HEAD: Final = 60
 """What is created or dropped is named among a statement's first tokens: the definition behind them is passed."""
@@ -36,6 +66,88 @@ _DDL_AS_TEXT: Final = re.compile(
 _CALL: Final = re.compile(r"([^\W\d]\w*+)\"?\s*+\(")
 _CLIENTS: Final = {"tsql": ":", "duckdb": ".", "snowflake": "!"}
 """How a line begins that is for sqlcmd, DuckDB's shell or SnowSQL; psql's backslash is understood in every dialect."""
+
+
+def begins_statement(
+    tokens: Sequence[Token], token: Token, ahead: Sequence[Token], dialect: Dialect, *, routine: bool
+) -> bool:
+    """Return whether `token`, first in its line, begins a statement behind `tokens`, in which no parenthesis is open.
+
+    `routine` says that these define a routine, and `ahead` holds the four tokens behind the token.
+    """
+    following = ahead[0]
+    head, word = tokens[0].upper, token.upper
+    if tokens[-1].upper in _OPEN and head != "ANALYZE":
+        return False
+    if word == "CREATE" and head == "CREATE" and dialect.views_depend and tokens[1].upper == "SCHEMA":
+        return tokens[2].upper == "IF"  # else it is an element of the new schema
+    if word == "DO":
+        begins = following.kind is TokenKind.STRING
+    elif word == "EXECUTE":
+        begins = following.upper == "IMMEDIATE"
+    elif word == "RENAME":
+        begins = following.upper in {"TABLE", "TABLES", "OBJECT"}
+    elif word == "SET":
+        begins = following.upper in {"SEARCH_PATH", "SCHEMA"} and head in {"CREATE", "DROP"} and not routine
+    elif word in {"SELECT", "CALL"}:
+        begins = head not in {"EXPLAIN", "WITH"} and _calls(ahead)
+    elif word == "USE":
+        begins = following.kind in {TokenKind.WORD, TokenKind.QUOTED} and head in _PLACES and not routine
+    else:
+        begins = _names_kind(head, word, following)
+    if not begins or (head == "ALTER" and _is_bare(tokens)):
+        return False
+    return not routine or _is_whole(tokens, dialect)
+
+
+def _calls(ahead: Sequence[Token]) -> bool:
+    """Return whether a function or a procedure is called first, which may change tables: `f(`, `s.f(`."""
+    named = ahead[2:] if ahead[1].upper == "." else ahead
+    return named[0].kind in {TokenKind.WORD, TokenKind.QUOTED} and named[1].upper == "("
+
+
+def _names_kind(head: str, word: str, following: Token) -> bool:
+    """Return whether CREATE, ALTER or DROP begins a statement: a kind of thing follows, and it is no clause of an ALTER."""
+    if word == "CREATE" or head != "ALTER":
+        return following.upper == "OR" or is_kind(following.upper)
+    return following.upper in _STANDING
+
+
+def _is_bare(tokens: Sequence[Token]) -> bool:
+    """Return whether nothing stands behind the name of what is altered yet."""
+    if len(tokens) > 16:
+        return False
+    after = [each for each in tokens[1:] if each.upper not in ADJECTIVES | {"IF", "EXISTS", "ONLY", "*"}]
+    while after and is_kind(after[0].upper):
+        after = after[1:]
+    return all((each.upper == ".") is bool(number % 2) for number, each in enumerate(after))
+
+
+def _is_whole(tokens: Sequence[Token], dialect: Dialect) -> bool:
+    """Return whether a routine's definition has its body: a string, a block that has ended, or the function that it runs."""
+    if dialect.escape_strings or "END" in {each.upper for each in tokens[-2:]}:
+        return True
+    return any(each.kind is TokenKind.STRING and before.upper == "AS" for before, each in pairwise(tokens[:_HEAD]))
+
+
+def begins_in_batch(tokens: Sequence[Token], word: str, following: Callable[[], Token]) -> bool:
+    """Return whether a word of T-SQL begins a statement behind `tokens`, in which no parenthesis and no CASE is open."""
+    before = tokens[-1].upper
+    if tokens[0].upper in RIGHTS and not any(each.upper in {"TO", "FROM"} for each in tokens[:-1]):
+        return False
+    if word in _PLACES:
+        return not (word == "ALTER" and before == "OR") and _names_kind(tokens[0].upper, word, following())
+    if word in RIGHTS:
+        return following().upper != "OPTION"
+    if word in _ALWAYS:
+        return before not in _PARTS.get(word, ())
+    if word == "IF":
+        return not (is_kind(before) or before == "OR") or following().upper == "NOT"
+    if word == "SET":
+        option = following()
+        plain = option.kind in {TokenKind.VARIABLE, TokenKind.WORD} and option.upper not in {"NULL", "DEFAULT"}
+        return plain and before != "ON"
+    return False
 
 
 class Statement(NamedTuple):
@@ -64,18 +176,19 @@ class Splitter:
         self._body: Body | None = None
         self._several = False
         self._parens = 0
+        self._cases = 0
+        self._batches = lexer.dialect.batches
         name = lexer.dialect.name
-        self._routines = BATCH_ROUTINES if lexer.dialect.batches else ROUTINES
+        self._routines = BATCH_ROUTINES if self._batches else ROUTINES
         self._client = _CLIENTS.get(name, "\\")
         self._enders = words("GO / DELIMITER \\ ;") | {self._client}
-        self._starters = Starters() if lexer.dialect.batches else None
         self._may_matter = words("COPY LOAD MERGE INSERT" if name == "databricks" else "COPY LOAD")
         self.evolves = False
         """Databricks: data statements may add columns, as a setting of the session says."""
 
     def statements(self) -> Iterator[Statement]:
         """Return each statement that is not known to be harmless by its first word alone."""
-        lexer, starters = self._lexer, self._starters
+        lexer = self._lexer
         while (token := lexer.next()).kind is not TokenKind.END:
             if token.kind is TokenKind.BROKEN:
                 yield from self._finish(token.start, broken=f"{token.text[:2].strip()} is never closed")
@@ -85,25 +198,25 @@ class Splitter:
                 if ended is not None:
                     yield from ended
                     continue
-            if starters is None and token.upper in LINE_VERBS and self._tokens and self._is_border(token):
+            if self._tokens and (self._starts(token) if self._batches else self._is_border(token)):
                 yield from self._finish(token.start)
-            if starters is not None and self._body is None and starters.starts(self._tokens, token, self._following):
-                yield from self._finish(token.start)
-                starters.starts([], token, self._following)
             self._add(token)
             if len(self._tokens) == 1:
                 yield from self._skip(token)
-        is_open = self._body is not None and self._body.is_open() and not starters
+        is_open = self._body is not None and self._body.is_open() and not self._batches
         yield from self._finish(len(self._text), broken="its body never ends" if is_open else "")
 
-    def _following(self) -> Token:
-        return self._lexer.peek()[0]
+    def _starts(self, token: Token) -> bool:
+        """Return whether a word of T-SQL begins a statement, although nothing ended the one before."""
+        word = token.upper
+        if self._body is not None or token.kind is not TokenKind.WORD or self._parens or self._tokens[-1].upper == ".":
+            return False
+        if word == "CASE" or (self._cases and word in {"END", "ELSE"}):
+            self._cases += (word == "CASE") - (word == "END")
+            return False
+        return begins_in_batch(self._tokens, word, lambda: self._lexer.peek()[0])
 
-    def _end_of_line(self, start: int) -> int:
-        end = self._text.find("\n", start)
-        return end if end >= 0 else len(self._text)
-
-    def _ends(self, token: Token) -> Iterator[Statement] | None:
+    def _ends(self, token: Token) -> list[Statement] | None:
         """Return what the statement's end gives if `token` ends it; None if it does not."""
         word = token.upper
         if self._lexer.delimiter != ";" and self._text.startswith(self._lexer.delimiter, token.start):
@@ -113,22 +226,20 @@ class Splitter:
             if self._lexer.delimiter != ";":
                 self._several = True
                 return None
-            if self._body is not None and (self._starters or self._body.is_open()):
+            if self._body is not None and (self._batches or self._body.is_open()):
                 return None
             return self._finish(token.start)
         if word == "\\" and self._text.startswith(";", token.end):
             return self._finish(token.start)  # psql: the end of a statement that is sent with the next one
-        anywhere = word == "\\" or (word == "GO" and not self._tokens)
-        if word in self._enders and (anywhere or self._begins_line(token)):
-            return self._line(token)
-        return None
-
-    def _begins_line(self, token: Token) -> bool:
-        return not self._text[self._text.rfind("\n", 0, token.start) + 1 : token.start].strip()
+        before = self._text[self._text.rfind("\n", 0, token.start) + 1 : token.start]
+        is_alone = word == "\\" or (word == "GO" and not self._tokens) or not before.strip()
+        return self._line(token) if word in self._enders and is_alone else None
 
     def _is_border(self, token: Token) -> bool:
         """Return whether a statement begins here, at the beginning of a line, although nothing ended the one before."""
-        if self._parens > 0 or self._lexer.delimiter != ";" or (self._body is not None and self._body.is_open()):
+        if token.upper not in LINE_VERBS or self._parens or self._lexer.delimiter != ";":
+            return False
+        if self._body is not None and self._body.is_open():
             return False
         if self._text.find("\n", self._tokens[-1].end, token.start) < 0:
             return False
@@ -137,20 +248,21 @@ class Splitter:
     def _begins(self, tokens: Sequence[Token], token: Token, ahead: Sequence[Token]) -> bool:
         return begins_statement(tokens, token, ahead, self._lexer.dialect, routine=self._body is not None)
 
-    def _line(self, token: Token) -> Iterator[Statement] | None:
+    def _line(self, token: Token) -> list[Statement] | None:
         """Read a line that ends the statement before it by itself."""
         if token.upper == "DELIMITER":
             named = _DELIMITER.match(self._text, token.end)
             if named is None:
                 return None
             self._lexer.pos = named.end()
-            finished = list(self._finish(token.start))
+            finished = self._finish(token.start)
             self._lexer.delimiter = named[1]
-            return iter(finished)
+            return finished
         if token.upper in {"\\", self._client}:
-            self._lexer.pos = self._end_of_line(token.start)
+            end = self._text.find("\n", token.start)
+            self._lexer.pos = end if end >= 0 else len(self._text)
             line = self._text[token.start : self._lexer.pos]
-            return iter([*self._finish(token.start), Statement([token], token.start, self._lexer.pos, client=line)])
+            return [*self._finish(token.start), Statement([token], token.start, self._lexer.pos, client=line)]
         alone = _GO.match(self._text, token.end)
         if alone is None or (token.upper == "/" and alone[0].strip()):
             return None
@@ -159,7 +271,7 @@ class Splitter:
 
     def _add(self, token: Token) -> None:
         self._tokens.append(token)
-        self._parens += (token.upper == "(") - (token.upper == ")")
+        self._parens = max(0, self._parens + (token.upper == "(") - (token.upper == ")"))
         if self._body is not None:
             self._body.feed(token)
         elif token.upper in self._routines and len(self._tokens) <= MAX_HEAD and begins_routine(self._tokens):
@@ -167,25 +279,26 @@ class Splitter:
             for each in self._tokens:
                 self._body.feed(each)
 
-    def _skip(self, token: Token) -> Iterator[Statement]:
+    def _skip(self, token: Token) -> list[Statement]:
         """Pass the rest of a statement that its first word shows to be data, rights or a remark."""
         lexer, word = self._lexer, token.upper
         if lexer.delimiter != ";":
-            return
+            return []
         if word in _FILE_COMMANDS and lexer.dialect.name == "snowflake":
             paths = _FILE_ARGUMENTS.match(self._text, token.end)
             lexer.pos = paths.end() if paths else token.end
         if word not in SKIPPED or self._wants_a_look(token):
-            return
+            return []
         begin = lexer.pos
         while (ending := lexer.skip()).upper == "\n" and not self._ends_before_line(begin, ending):
             pass
         if word in CALLING and self._may_run_sql(begin, ending.start):
             lexer.pos = begin
         elif ending.kind is TokenKind.BROKEN:
-            yield from self._finish(ending.start, broken=f"{ending.text[:2].strip()} is never closed")
+            lexer.pos = ending.start
         elif ending.kind is not TokenKind.WORD:
-            yield from self._finish(ending.start)
+            return self._finish(ending.start)
+        return []
 
     def _may_run_sql(self, begin: int, end: int) -> bool:
         """Return whether data in that part of the text may call a routine of the given SQL, or a function that is given SQL."""
@@ -205,7 +318,7 @@ class Splitter:
 
     def _wants_a_look(self, token: Token) -> bool:
         """Return whether a statement that begins with a harmless word is to be read; data behind COPY is passed."""
-        if self._starters is not None and token.upper in RIGHTS:
+        if self._batches and token.upper in RIGHTS:
             return True
         if token.upper not in self._may_matter:
             return False
@@ -219,12 +332,9 @@ class Splitter:
         self._tokens.clear()
         return True
 
-    def _finish(self, end: int, *, broken: str = "") -> Iterator[Statement]:
+    def _finish(self, end: int, *, broken: str = "") -> list[Statement]:
         tokens, several = self._tokens, self._several
-        self._tokens, self._body, self._several, self._parens = [], None, False, 0
-        if self._starters is not None:
-            self._starters.begin()
-        if tokens and (broken or tokens[0].upper not in SKIPPED or len(tokens) > 1):
-            yield Statement(tokens, tokens[0].start, end, several, broken)
-        elif broken:
-            yield Statement([], end, end, broken=broken)
+        self._tokens, self._body, self._several, self._parens, self._cases = [], None, False, 0, 0
+        if broken or (tokens and (tokens[0].upper not in SKIPPED or len(tokens) > 1)):
+            return [Statement(tokens, tokens[0].start if tokens else end, end, several, broken)]
+        return []

@@ -23,6 +23,7 @@ from orchestrator.journal.locks import Locks, root_lock
 from orchestrator.journal.moments import boot_id
 from orchestrator.journal.processes import FILE as SHARED_FILE
 from orchestrator.journal.processes import Holder, LocalProcess, ProcessRecord, record_gap
+from orchestrator.journal.shared_window import prune_slots
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
 from orchestrator.manifest.manifest import Manifest, Secret
 
@@ -63,7 +64,8 @@ class State:
     option: StateOption = HERE
 
     def prune(self, *, keep_runs: int = KEPT_RUNS, keep_days: int | None = None) -> int:
-        """Delete old runs, but no active one; return how many. See `Journal.prune`."""
+        """Delete old runs, but no active one, and calls that count no more; return how many runs. See `Journal.prune`."""
+        prune_slots(self.owner)
         return self.journal.prune(keep_runs=keep_runs, keep_days=keep_days, at_work=self.locks.locked_roots)
 
     def is_at_work(self, root: str) -> Holder | None:

@@ -30,6 +30,8 @@ _STAND_BACK_S: Final = 0.1
 _REAP_EVERY_S: Final = 0.25
 _WAITING_FOR_S: Final = 0.5
 _LONGEST_MARK_S: Final = 60.0
+_LONGEST_WINDOW_S: Final = 7 * 86_400.0
+"""A slot without its own time counts for a window; only the manifest knows how long that is, and it is not longer."""
 
 # a short wait for another writer: the rate limiter tries again, and the loop must not stand still meanwhile
 _BUSY_S: Final = 0.05
@@ -559,3 +561,20 @@ class SharedWindow:
 
     def _worked(self) -> None:
         self._lost_since, self._retry_s, self._is_reported = None, _FIRST_RETRY_S, False
+
+
+def prune_slots(owner: ProcessRecord) -> None:
+    """Delete the slots of ended processes that are over for certain, also those of keys that no run uses any more.
+
+    A run deletes those of its own keys by itself.
+    """
+    rows = owner.database.read(
+        "SELECT id, coalesce(counts_s, ?), ended_s, ended_mark FROM slots WHERE owner IS NULL AND ended_s IS NOT NULL",
+        (_LONGEST_WINDOW_S,),
+    )
+    moment = owner.moment()
+    ages = [(slot, counts_s, moment.age_s(ended_s, mark)) for slot, counts_s, ended_s, mark in rows]
+    over = [(slot,) for slot, counts_s, age_s in ages if age_s is not None and age_s > counts_s]
+    if over:
+        with owner.database.write() as transaction:
+            transaction.executemany("DELETE FROM slots WHERE id = ? AND owner IS NULL", over)

@@ -5,8 +5,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _DEBIAN = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
@@ -39,7 +40,10 @@ def execute(command: list[str], *, check: bool = True) -> str:
     """Run a program; its output, or an error with what it said."""
     with tempfile.TemporaryFile("w+") as output:
         # a server that a program starts keeps its output open: no pipe
-        ran = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=60, check=False)
+        # the server's user may not enter the folder of the test
+        ran = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=60, check=False, cwd="/"
+        )
         output.seek(0)
         said = output.read()
     assert not check or ran.returncode == 0, said
@@ -113,3 +117,36 @@ def running_server(settings: dict[str, str] | None = None) -> Iterator[Server]:
             yield server
         finally:
             server.stop()
+
+
+@contextmanager
+def pooler_before(server: Server) -> Iterator[int]:
+    """PgBouncer in transaction mode, with fewer connections to the server than its clients have; its port."""
+    program, port, folder = find_program("pgbouncer"), free_port(), server.folder / "pooler"
+    assert program is not None
+    settings = {
+        "listen_addr": "127.0.0.1", "listen_port": port, "unix_socket_dir": "", "auth_type": "any", "pool_mode": "transaction",
+        "default_pool_size": 2, "max_client_conn": 50,
+    }  # fmt: skip
+    target = f"* = host=127.0.0.1 port={server.port} user=postgres"
+    folder.mkdir()
+    path = folder / "pgbouncer.ini"
+    lines = [f"{name} = {value}" for name, value in settings.items()]
+    path.write_text("\n".join(["[databases]", target, "[pgbouncer]", *lines, ""]))
+    with subprocess.Popen(
+        [*server.as_user, program, str(path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            until = time.monotonic() + 10
+            while True:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                assert process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.terminate()

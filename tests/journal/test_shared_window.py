@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.processes import FILE, LocalProcess, ProcessRecord, record_gap
-from orchestrator.journal.shared_window import OwnSlots, SharedWindow, key_name
+from orchestrator.journal.shared_window import OwnSlots, SharedWindow, key_name, prune_slots
 from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.key import KeyQuota
+from orchestrator.quota.limit_estimate import LimitEstimate
 from orchestrator.quota.window import LedgerLost
 from orchestrator.simulator import virtual
 from tests.journal.stores import Place, die
@@ -327,6 +328,50 @@ def test_a_hold_is_everybodys(tmp_path: Path) -> None:
     after = process(tmp_path, clock, boot="b2")
     assert not send(after, clock.now)
     assert after.window.held_until(clock.now) == 31.0
+    after.owner.leave()
+
+
+def test_a_hold_and_a_learned_limit_reach_another_process(place: Place) -> None:
+    """With its next look at the store: it pauses as long as the one that heard the 429, and continues with the limit seen."""
+    clock = Moments()
+    seen = LimitEstimate(configured=5, limit=3, burst=2)
+    with processes(place, clock, 2) as (one, two):
+        one.window.hold(clock.now + 30, clock.now)
+        one.window.teach(seen)
+        assert not send(two, clock.now)
+        assert two.window.held_until(clock.now) == pytest.approx(clock.now + 30)
+        assert two.window.taught() == seen
+        assert two.window.taught() is None
+        clock.now += 30.1
+        assert send(two, clock.now)
+
+
+def test_slots_that_are_over_are_pruned(place: Place) -> None:
+    """Also those of a key that no run uses any more; what may still count stays."""
+    clock = Moments()
+    ended, dead = process(place, clock, key="old"), process(place, clock, key="old")
+    assert send(ended, clock.now)
+    assert send(ended, clock.now)
+    assert send(dead, clock.now)
+    ended.window.give_back(ended.on_wire[0], clock.now)
+    ended.owner.leave()
+    die(dead.owner)
+    after = process(place, clock)
+
+    def slots() -> int:
+        prune_slots(after.owner)
+        ((count,),) = after.owner.database.read("SELECT count(*) FROM slots")
+        return int(count)
+
+    assert slots() == 3
+    clock.now += PER_S + 1
+    # the one that was answered; for the others only the manifest knows the window
+    assert slots() == 2
+    after.owner.reap_dead()
+    clock.now += 31
+    after.owner.reap_dead()
+    clock.now += 8 * 86_400
+    assert slots() == 0
     after.owner.leave()
 
 

@@ -5,18 +5,21 @@ A fault that passes costs time and nothing else. One that stays, or that took ro
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 
 import pytest
 
 from orchestrator import Report, load_manifest, run
 from orchestrator.engine.events import CallEnded, RunEvent
+from orchestrator.journal.database import Patience, StoreUnreachable
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.server import Simulator
 from tests.cli.serving import serving
+from tests.journal.postgres_server import find_program, pooler_before
 from tests.journal.stores import HAS_POSTGRES, PostgresPlace
 from tests.journal.tcp_proxy import Proxy, proxy_to
 from tests.rehearsal import manifest_text, model, uuid
@@ -129,18 +132,40 @@ def exhaust(world: World) -> None:
     world.later(0.6, lambda: world.place.sql("ALTER ROLE worker CONNECTION LIMIT -1"))
 
 
+def fill_disk(world: World) -> None:
+    """Nothing can be written, for a while."""
+    world.place.sql(
+        "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END$$;"
+        " CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON calls EXECUTE FUNCTION fill();"
+        " CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON slots EXECUTE FUNCTION fill()"
+    )
+    world.later(0.6, lambda: world.place.sql("LOCK TABLE meta; DROP FUNCTION fill CASCADE"))
+
+
 def slow(world: World) -> None:
     """Each answer takes its time from now on."""
     world.proxy.delay_s = 0.01
 
 
-@pytest.mark.parametrize("fault", [restart, swallow_answers, exhaust, slow])
+@pytest.mark.parametrize("fault", [restart, swallow_answers, exhaust, fill_disk, slow])
 def test_a_fault_that_passes_costs_only_time(fault: Callable[[World], object], world: World) -> None:
     """The run waits, and goes on where it was."""
     report = world.run({3: fault})
     world.check()
     assert [outcome.status.value for outcome in report.outcomes] == ["succeeded"] * MODELS
     assert report.exit_code == 0
+
+
+@pytest.mark.parametrize("program", [name for name in ["pgbouncer"] if find_program(name)])
+def test_a_run_behind_a_transaction_pooler(program: str, world: World) -> None:
+    """Each transaction may meet another connection of the server: nothing that the run needs outlives one."""
+    del program
+    with pooler_before(world.place.server) as port:
+        world.url = world.place.server.url(world.place.url.rpartition("/")[2], port=port)
+        report = world.run({})
+    world.check()
+    assert [outcome.status.value for outcome in report.outcomes] == ["succeeded"] * MODELS
 
 
 def test_a_replica_that_lagged_behind_costs_a_window(world: World) -> None:
@@ -199,3 +224,35 @@ def test_a_fault_that_stays_ends_the_run_in_order(fault: Callable[[World], objec
     assert counts["not_started"] >= 1
     assert report.exit_code == 1
     assert any("journal" in warning or "state" in warning for warning in report.run.warnings)
+
+
+def test_the_event_loop_waits_once_for_a_store_that_is_away(worker_place: PostgresPlace) -> None:
+    """Then its questions fail at once, until a thread has found that the store is back: timers and polls go on meanwhile."""
+    from orchestrator.journal.layout import JOURNAL
+    from orchestrator.journal.postgres import PostgresDatabase
+
+    slept: list[float] = []
+    patience = Patience(sleep=slept.append, busy_s=2.0)
+
+    async def main() -> None:
+        with proxy_to(worker_place.server.port) as proxy:
+            url = worker_place.server.url(worker_place.url.rpartition("/")[2], port=proxy.port)
+            database = PostgresDatabase.open(url, JOURNAL, patience)
+            proxy.refuses = True
+            proxy.cut()
+            for _ in range(3):
+                with pytest.raises(StoreUnreachable):
+                    database.read("SELECT 1")
+            assert 2.0 <= sum(slept) < 4.0
+            proxy.refuses = False
+            until = time.monotonic() + 20
+            while True:
+                with suppress(StoreUnreachable):
+                    assert database.read("SELECT 1") == [(1,)]
+                    break
+                assert time.monotonic() < until
+                await asyncio.sleep(0.05)
+            assert sum(slept) < 4.0
+            database.close()
+
+    asyncio.run(main())

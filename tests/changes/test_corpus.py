@@ -22,7 +22,7 @@ def entries() -> tuple[tuple[str, dict[str, Any]], ...]:
     return tuple(
         (file.stem, entry)
         for file in sorted(CORPUS.glob("*.yaml"))
-        for entry in yaml.safe_load(file.read_text(encoding="utf-8"))
+        for entry in yaml.load(file.read_bytes(), yaml.CSafeLoader)
     )
 
 

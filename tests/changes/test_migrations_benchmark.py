@@ -1,7 +1,6 @@
 """The comparison of `benchmarks.migrations`: a folder run for real, and what the reader said of it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,13 @@ from benchmarks import migrations
 from benchmarks.clients import split
 from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.reader import read_sql
-from tests.changes.engines import Mariadb, Postgres, mariadb, postgres
-
-ENGINES = {"postgres": postgres, "mariadb": mariadb}
+from tests.changes.engines import Mariadb, Postgres
 
 
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, Postgres | Mariadb]]:
-    """A server of the test's own."""
-    start: AbstractContextManager[Postgres | Mariadb | None] = ENGINES[request.param]()
-    with start as running:
-        if running is None:
-            pytest.skip(f"no server for {request.param}")
-        yield request.param, running
+@pytest.fixture(params=["postgres", "mariadb"])
+def engine(request: pytest.FixtureRequest, database: Callable[[str], Any]) -> tuple[str, Postgres | Mariadb]:
+    """A server; each measurement makes its own database there."""
+    return request.param, database(request.param)
 
 
 def measure(

@@ -107,7 +107,7 @@ PIECES = (
     ),
 )
 SQL = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=40).map(" ".join))
-QUICK = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def answer(sql: str, dialect: str) -> ChangeSet | ChangesError:

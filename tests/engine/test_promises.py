@@ -14,7 +14,7 @@ from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
 from tests.rehearsal import Rehearsal, manifest_text, model, rehearse, uuid
 
-BLOCKS, RUNS_EACH = 10, 30
+BLOCKS, RUNS_EACH = 10, 20
 BRANCHES = [f"00000000-0000-4000-9000-{n:012x}" for n in range(3)]
 
 POST_FAULTS: list[dict[str, Any]] = [

@@ -107,7 +107,7 @@ def test_a_kill_at_every_commit_loses_nothing(after: bool) -> None:
     assert ends[Status.SUCCEEDED] > 10 * ends[Status.UNKNOWN]
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(kills=st.lists(st.tuples(st.integers(2, 45), st.booleans()), min_size=1, max_size=4))
 def test_any_row_of_kills_loses_nothing(kills: list[tuple[int, bool]]) -> None:
     """A run that is killed, resumed, killed again ... and at last left alone: the same promise."""

@@ -53,7 +53,17 @@ def test_asyncio_is_in_debug_mode():
 def test_offenders_fail_even_when_they_swallow_the_error(tmp_path: Path) -> None:
     """Network, long sleeps, warnings and forgotten coroutines fail a test; loopback, short sleeps, a clean home do not."""
     (tmp_path / "test_offenders.py").write_text(_OFFENDERS, encoding="utf-8")
-    options = ["-q", "-p", "tests.conftest", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+    options = [
+        "-q",
+        "-p",
+        "tests.conftest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:schemathesis",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+    ]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--rootdir", str(tmp_path), str(tmp_path / "test_offenders.py")],
         cwd=ROOT,

@@ -93,7 +93,7 @@ def _in_scope(entry: Entry) -> set[tuple[str, str]]:
     }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(entry=entries(), changes=st.lists(CHANGES, max_size=4), unclear=st.sampled_from([0, 0, 0, 1]))
 def test_nobody_who_is_touched_is_left_out(entry: Entry, changes: list[Change], unclear: int) -> None:
     """An entry is skipped only where nothing that it reads was touched, refreshed softly only where nothing may be gone or

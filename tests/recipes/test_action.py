@@ -167,11 +167,14 @@ def test_lines_are_repeated_options(runner: Path, python: Path, workspace: Path)
         assert (ran.code, ran.outputs["total"], posts(server)) == (0, "1", 1), ran.printed
 
 
-@pytest.mark.parametrize("name", sorted(set(ACTION["inputs"]) - {"python", "command", "state-dir"}))
-def test_no_input_is_a_command(name: str, runner: Path, python: Path, workspace: Path) -> None:
-    """Whatever an input holds, the shell runs none of it, and the runner reads no command from it."""
+@pytest.mark.parametrize("manifest", ["my models.yaml", None], ids=["a manifest", "no manifest"])
+def test_no_input_is_a_command(manifest: str | None, runner: Path, python: Path, workspace: Path) -> None:
+    """Whatever the inputs hold, the shell runs none of it, and the runner reads no command from it."""
     hostile = "x\"; touch pwned; $(touch pwned) `touch pwned` ' \n::set-output name=a::b\n--help-me\n$'\\x3b'"
-    ran = run_action(runner, workspace, given={"manifest": "my models.yaml", "python": str(python), name: hostile})
+    given = dict.fromkeys(set(ACTION["inputs"]) - {"python", "command", "state-dir"}, hostile)
+    if manifest is not None:
+        given["manifest"] = manifest
+    ran = run_action(runner, workspace, given={**given, "python": str(python)})
     assert ran.code == 2, ran.printed
     assert not list(workspace.rglob("pwned"))
     assert not re.search(r"^::set-output", ran.printed, re.MULTILINE)

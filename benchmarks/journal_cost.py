@@ -57,7 +57,7 @@ class Ground:
             began_at=self.clock.utcnow(),
         )
         orders = StoredRequest(manifest=manifest, selected=tuple(e.index for e in entries))
-        steps = self.journal.begin(new, orders, [NewTarget(place=e.index, name=e.name) for e in entries])
+        steps = self.journal.begin(new, orders, [NewTarget(position=e.index, name=e.name) for e in entries])
         base_urls = {INSTANCE: manifest.instances[INSTANCE].base_url}
         return replace(
             context,

@@ -221,7 +221,7 @@ class Machine:
         )
 
     def wanted(self, root: str) -> frozenset[int]:
-        """The places of a run's targets that a retry would take."""
+        """The positions of a run's targets that a retry would take."""
         with closing(self._journal(Death(), "")) as journal:
             return wanted_by_retry(root, journal.chain(root))
 

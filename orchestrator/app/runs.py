@@ -450,7 +450,7 @@ def _with_keys(manifest: Manifest, context: Context) -> Manifest:
 
 
 def _take_chain(state: State, root: str) -> None:
-    """Be the only one at work on a run and on all that retry it: each of them relies on what the others did last."""
+    """Lock a run and every run that retries it: each of them relies on what the others did last."""
     for one in dict.fromkeys((state.journal.chain(root)[0].root, root)):
         take_root(state, one)
 
@@ -458,15 +458,15 @@ def _take_chain(state: State, root: str) -> None:
 def _wanted(
     record: RunRecord, chain: Sequence[RootRecord], manifest: Manifest, request: EarlierRunRequest
 ) -> frozenset[int]:
-    """The places of the targets to retry."""
-    places = wanted_by_retry(record.root, chain)
-    left = [t for one in chain if one.root == record.root for t in one.targets if t.place in places]
+    """Return the positions of the targets to retry."""
+    positions = wanted_by_retry(record.root, chain)
+    left = [t for one in chain if one.root == record.root for t in one.targets if t.position in positions]
     if not record.targets:
         raise NothingToDo("retry", f"run {record.id} had no targets")
     if not left:
         raise NothingToDo("retry", f"every target of run {record.id} is good")
     selected = {e.index for e in select(manifest, request.select, request.exclude)}
-    wanted = frozenset(t.place for t in left if t.place in selected)
+    wanted = frozenset(t.position for t in left if t.position in selected)
     if not wanted:
         names = ", ".join(t.name for t in left[:_NAMES_SHOWN])
         more = f" and {len(left) - _NAMES_SHOWN} more" if len(left) > _NAMES_SHOWN else ""
@@ -489,16 +489,16 @@ def _with_found_branches(
     found: dict[int, tuple[Entry, ...]] = {}
     rows: dict[int, tuple[StoredTarget, ...]] = {}
     for entry in (e for e in orders.manifest.entries if e.has_branch_pattern and e.index in orders.selected):
-        places = range(entry.index + 1, entry.index + 1 + entry.max_branches)
+        positions = range(entry.index + 1, entry.index + 1 + entry.max_branches)
         for other in chain:
-            if other.root != root and (mine := [row for row in other.targets if row.place in places]):
+            if other.root != root and (mine := [row for row in other.targets if row.position in positions]):
                 known = {e.index: e for e in journal.orders(other.root).manifest.entries}
                 rows[entry.index] = tuple(replace(row, outcome=None) for row in mine)
-                found[entry.index] = tuple(known[row.place] for row in mine)
+                found[entry.index] = tuple(known[row.position] for row in mine)
     if not found:
         return orders, chain
     joined = (
-        replace(one, targets=tuple(row for old in one.targets for row in rows.get(old.place, (old,))))
+        replace(one, targets=tuple(row for old in one.targets for row in rows.get(old.position, (old,))))
         if one.root == root
         else one
         for one in chain

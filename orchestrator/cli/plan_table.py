@@ -139,16 +139,16 @@ def _others(preview: Preview) -> Iterator[str]:
         yield f"and {len(plan.unresolved) - _OTHERS} more errors; --json has them all"
     for remark in plan.remarks:
         yield f"warning: {remark}"
-    for caution in preview.cautions[:_OTHERS]:
-        yield f"warning: {caution.message}: {some([entry.name for entry in caution.entries])}"
-    if len(preview.cautions) > _OTHERS:
-        yield f"and {len(preview.cautions) - _OTHERS} more warnings; --json has them all"
+    for warning in preview.warnings[:_OTHERS]:
+        yield f"warning: {warning.message}: {some([entry.name for entry in warning.entries])}"
+    if len(preview.warnings) > _OTHERS:
+        yield f"and {len(preview.warnings) - _OTHERS} more warnings; --json has them all"
     reasons: dict[str, list[str]] = {}
     for skip in plan.skips:
         reasons.setdefault(skip.reason, []).append(skip.entry.name)
     for reason, names in list(reasons.items())[:_OTHERS]:
         yield f"skipped: {some(names)}: {reason}"
-    if plan.expansions or plan.unresolved or plan.remarks or preview.cautions or reasons:
+    if plan.expansions or plan.unresolved or plan.remarks or preview.warnings or reasons:
         yield ""
 
 

@@ -106,14 +106,14 @@ def is_open(outcome: Outcome | None) -> bool:
 def wanted_by_retry(root: str, chain: Sequence[RootRecord]) -> frozenset[int]:
     """Return the indexes of a run's targets whose newest result in its chain of retries is not good."""
     mine = next(record for record in chain if record.root == root)
-    results = {row.place: _newest_result(chain, row.place) for row in mine.targets}
+    results = {row.position: _newest_result(chain, row.position) for row in mine.targets}
     return frozenset(index for index, result in results.items() if result is None or not result.status.is_good)
 
 
 def restore_for_resume(entries: Mapping[int, Entry], root: str, chain: Sequence[RootRecord]) -> Restored:
     """Return what `resume` continues from: outcomes that stand are kept, active refreshes are continued, the rest is open."""
     rows = next(record.targets for record in chain if record.root == root)
-    outcomes = {row.place: parse_row(row.outcome) for row in rows if row.outcome is not None}
+    outcomes = {row.position: parse_row(row.outcome) for row in rows if row.outcome is not None}
     kept = {index: outcome for index, outcome in outcomes.items() if not is_open(outcome)}
     return _restore(entries, rows, chain, kept, own=root)
 
@@ -123,7 +123,7 @@ def restore_for_retry(
 ) -> Restored:
     """Return what `retry` continues from: no outcome is kept, and jobs of `wanted` targets that may still run are checked first."""
     rows = next(record.targets for record in chain if record.root == root)
-    return _restore(entries, [row for row in rows if row.place in wanted], chain, {}, own=None)
+    return _restore(entries, [row for row in rows if row.position in wanted], chain, {}, own=None)
 
 
 def new_targets(entries: Iterable[Entry], prior: PriorState) -> tuple[NewTarget, ...]:
@@ -132,16 +132,16 @@ def new_targets(entries: Iterable[Entry], prior: PriorState) -> tuple[NewTarget,
     def one(entry: Entry) -> NewTarget:
         target, warnings = prior.targets.get(entry.index), prior.warnings.get(entry.index, ())
         if target is None:
-            return NewTarget(place=entry.index, name=entry.name)
+            return NewTarget(position=entry.index, name=entry.name)
         return NewTarget(
-            place=entry.index,
+            position=entry.index,
             name=entry.name,
             model_id=target.model_id,
             branch_id=target.branch_id,
             connection=target.connection,
             lane=target.lane,
             warnings=warnings,
-            narrowed=RestrictedEntry.of(target.entry) if target.entry != entry else None,
+            restricted=RestrictedEntry.of(target.entry) if target.entry != entry else None,
         )
 
     return tuple(map(one, entries))
@@ -154,7 +154,7 @@ def _newest_result(chain: Sequence[RootRecord], index: int, *, since: str | None
     """
     newest = None
     for record in reversed(chain):
-        row = next((row for row in record.targets if row.place == index), None)
+        row = next((row for row in record.targets if row.position == index), None)
         if row is not None and row.outcome is not None:
             outcome = parse_row(row.outcome)
             if not outcome.status.started_nothing:
@@ -197,15 +197,15 @@ def _restore(
     """
     rows = [_resolved(row, chain) for row in rows]
     targets = {
-        row.place: Target(
-            entry=entries[row.place] if row.narrowed is None else row.narrowed.applied_to(entries[row.place]),
+        row.position: Target(
+            entry=entries[row.position] if row.restricted is None else row.restricted.applied_to(entries[row.position]),
             model_id=row.model_id,
             branch_id=row.branch_id,
             connection=row.connection,
             lane=row.lane,
         )
         for row in rows
-        if row.lane is not None and row.model_id is not None and row.place in entries and row.place not in kept
+        if row.lane is not None and row.model_id is not None and row.position in entries and row.position not in kept
     }
     active: dict[int, tuple[list[StoredCall], list[int]]] = {}
     for index in targets:
@@ -219,7 +219,7 @@ def _restore(
         if one is not None:
             active_refreshes.append(one)
             numbers[one.refresh.sender.entry.index, one.part] = one.call
-    warnings = {row.place: row.warnings for row in rows}
+    warnings = {row.position: row.warnings for row in rows}
     prior = PriorState(outcomes=kept, targets=targets, warnings=warnings, active_refreshes=tuple(active_refreshes))
     return Restored(prior=prior, calls=numbers)
 
@@ -229,7 +229,7 @@ def _resolved(row: StoredTarget, chain: Sequence[RootRecord]) -> StoredTarget:
     if row.lane is not None:
         return row
     others = (other for record in reversed(chain) for other in record.targets)
-    found = next((other for other in others if other.place == row.place and other.lane is not None), row)
+    found = next((other for other in others if other.position == row.position and other.lane is not None), row)
     return replace(found, outcome=row.outcome)
 
 

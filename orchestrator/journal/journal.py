@@ -93,9 +93,9 @@ class Journal:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
-                        *(run.root, t.place, fit(t.name), t.model_id, t.branch_id, fit(t.connection), fit(t.lane)),
+                        *(run.root, t.position, fit(t.name), t.model_id, t.branch_id, fit(t.connection), fit(t.lane)),
                         json.dumps(t.warnings),
-                        None if t.narrowed is None else json.dumps(as_data(t.narrowed)),
+                        None if t.restricted is None else json.dumps(as_data(t.restricted)),
                     )
                     for t in targets
                 ],
@@ -333,15 +333,15 @@ def _record(row: Row) -> RunRecord:
 
 
 def _target(row: Row) -> StoredTarget:
-    place, name, model_id, branch_id, connection, lane, warnings, narrowed, outcome = row
+    position, name, model_id, branch_id, connection, lane, warnings, restricted, outcome = row
     return StoredTarget(
-        place=place,
+        position=position,
         name=name,
         model_id=model_id,
         branch_id=branch_id,
         connection=connection,
         lane=lane,
         warnings=tuple(json.loads(warnings)),
-        narrowed=None if narrowed is None else from_data(RestrictedEntry, json.loads(narrowed)),
+        restricted=None if restricted is None else from_data(RestrictedEntry, json.loads(restricted)),
         outcome=None if outcome is None else json.loads(outcome),
     )

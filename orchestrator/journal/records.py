@@ -34,7 +34,7 @@ class CallStatus(StrEnum):
 class StoredRequest:
     """What a run was told to do, enough to go on with it: everything but the keys, which are read again.
 
-    `selected` are the places of its entries in the manifest. `settings` are those of the command line, by their names.
+    `selected` are the positions of its entries in the manifest. `settings` are those of the command line, by their names.
     `stated` is what was stated beside the manifest (`orchestrator.app.requests.StatedRequest`).
     `reports` and `metrics` are absolute paths; `named` is whether the reports were asked for. `rate` is the share of each
     key's calls. `touched` is the change that it follows (`orchestrator.planning.followed_change`), None: it follows none.
@@ -121,16 +121,18 @@ class RestrictedEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTarget:
-    """A selected entry, and what it resolves to as far as that is known (`lane` None: nothing is planned for it)."""
+    """A selected entry, by its `position` in the manifest, and what is known of its model. `lane` is None if nothing is planned
+    for it. `restricted` is what a followed change left of the entry; None if the entry applies as it is.
+    """
 
-    place: int
+    position: int
     name: str
     model_id: str | None = None
     branch_id: str | None = None
     connection: str | None = None
     lane: str | None = None
     warnings: tuple[str, ...] = ()
-    narrowed: RestrictedEntry | None = None
+    restricted: RestrictedEntry | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +145,8 @@ class StoredTarget(NewTarget):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCall:
     """A refresh call. `scopes` are the schemas and tables of all calls of its refresh and `part` says which one this is;
-    `served` are the places of its targets, the sender's first. `age_s` is how long ago it was accepted, or left where it was not, never negative.
+    `served` are the positions of its targets, the sender's first. `age_s` is how long ago it was accepted, or left if it was
+    not accepted; never negative.
     """
 
     id: int

@@ -131,7 +131,7 @@ class Steps:
         )
 
     def settled(self, rows: Sequence[tuple[int, Mapping[str, Any]]], *, lost: Sequence[int] = ()) -> None:
-        """Store outcomes of targets, by their places, as rows of the report; the jobs of calls in `lost` are out of sight.
+        """Store outcomes of targets, by their positions, as rows of the report; the jobs of calls in `lost` are out of sight.
 
         Once a later run works on the same plan, the outcomes are that run's: a process that was suspended meanwhile and
         wakes does not replace them.
@@ -144,7 +144,10 @@ class Steps:
         lose = "UPDATE calls SET fate = ? WHERE id = ? AND fate = ?"
         self._database.post(
             [
-                (update, [(r["status"], json.dumps(r), self.run, self.root, place, self.run) for place, r in rows]),
+                (
+                    update,
+                    [(r["status"], json.dumps(r), self.run, self.root, position, self.run) for position, r in rows],
+                ),
                 (lose, [(CallStatus.LOST.value, call, CallStatus.ACCEPTED.value) for call in lost]),
             ]
         )
@@ -182,7 +185,7 @@ class Steps:
     ) -> tuple[OrphanedRefresh, ...]:
         """Return the refreshes that may still run on the connection of a lane whose names are `checked`, oldest first.
 
-        Not those of the lane itself: calls that this run made for senders at its places `own`, and `taken` calls.
+        Not those of the lane itself: calls that this run made for senders at its positions `own`, and `taken` calls.
         """
         left, _ = read_left(reader, self._ages)
         rows = [

@@ -59,8 +59,8 @@ def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Map
         "warnings": [
             *({"message": redact(remark), "names": []} for remark in plan.remarks),
             *(
-                {"message": redact(caution.message), "names": [entry.name for entry in caution.entries]}
-                for caution in preview.cautions
+                {"message": redact(warning.message), "names": [entry.name for entry in warning.entries]}
+                for warning in preview.warnings
             ),
         ],
         **({} if preview.followed is None else _change(preview, preview.followed)),

@@ -28,7 +28,7 @@ class Preview:
     plan: RefreshPlan
     steps: tuple[Step, ...]
     forecast: Forecast
-    cautions: tuple[PlanWarning, ...]
+    warnings: tuple[PlanWarning, ...]
     followed: FollowedChange | None = None
 
 
@@ -142,6 +142,6 @@ def make_preview(
         plan=plan,
         steps=steps,
         forecast=make_forecast(steps, instances=manifest.instances, look_ups=found.calls, durations=durations),
-        cautions=make_plan_warnings(plan, steps, found.inventories),
+        warnings=make_plan_warnings(plan, steps, found.inventories),
         followed=followed,
     )

@@ -50,7 +50,7 @@ def keep(state: State, courses: dict[str, str], *, took_s: float = 10.0, manifes
             lock="",
             began_at=began_at,
         )
-        targets = [NewTarget(place=place, name=name, model_id=f"id-{place}") for place, name in enumerate(courses)]
+        targets = [NewTarget(position=n, name=name, model_id=f"id-{n}") for n, name in enumerate(courses)]
         steps = state.journal.begin(new, None, targets)
         rows = []
         for place, (name, course) in enumerate(courses.items()):

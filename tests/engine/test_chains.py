@@ -122,8 +122,8 @@ class Chains:
     def left(self, root: str) -> set[str]:
         """The ids of the models that a retry of a run would take."""
         wanted, chain = self.machine.wanted(root), self.machine.chain(root)
-        ids = {t.place: t.model_id for one in chain for t in one.targets if t.model_id is not None}
-        return {ids.get(place, "not known yet") for place in wanted}
+        ids = {t.position: t.model_id for one in chain for t in one.targets if t.model_id is not None}
+        return {ids.get(position, "not known yet") for position in wanted}
 
     async def _retry(self, root: str, **end: Any) -> None:
         if self.machine.wanted(root):
@@ -186,9 +186,9 @@ class Sent:
 
 
 def calls_by_sender(machine: Machine, root: str) -> Mapping[int, Sequence[Sent]]:
-    """The calls of a whole chain of retries that may have started something, by the place of their sender."""
+    """The calls of a whole chain of retries that may have started something, by the position of their sender."""
     chain = machine.chain(root)
-    models = {t.place: str(t.model_id) for one in chain for t in one.targets if t.model_id is not None}
+    models = {t.position: str(t.model_id) for one in chain for t in one.targets if t.model_id is not None}
     found: dict[int, list[StoredCall]] = {}
     for call in sorted((c for one in chain for c in one.calls), key=lambda c: c.id):
         if call.fate is not CallStatus.REFUSED:

@@ -65,7 +65,7 @@ class Desk:
         )
         if root is not None:
             return self.journal.begin(new, since=since)
-        targets = [NewTarget(place=e.index, name=e.name) for e in MANIFEST.entries]
+        targets = [NewTarget(position=e.index, name=e.name) for e in MANIFEST.entries]
         return self.journal.begin(
             new, StoredRequest(manifest=MANIFEST, selected=(0, 1, 2), reports=("/r.json",)), targets, since=since
         )
@@ -403,7 +403,7 @@ def test_a_chain_of_retries_is_known_from_each_of_its_runs(desk: Desk) -> None:
     second = desk.journal.begin(
         NewRun(**{**new, "id": "r3", "root": "r3", "origin": "r2"}),
         desk.journal.orders("r1"),
-        [NewTarget(place=0, name="m1", model_id="x", lane="connection c", warnings=("w",))],
+        [NewTarget(position=0, name="m1", model_id="x", lane="connection c", warnings=("w",))],
         instead_of=["r1"],
     )
     intend(second)

@@ -69,7 +69,7 @@ class World:
             id=run, root=run, origin=None, trigger="run", manifest_path=run, manifest_file=run, manifest_identity=run,
             manifest_sha256="0", lock=run, began_at=START,
         )  # fmt: skip
-        targets = [NewTarget(place=e.index, name=e.name) for e in MANIFEST.entries]
+        targets = [NewTarget(position=e.index, name=e.name) for e in MANIFEST.entries]
         steps = journal.begin(new, StoredRequest(manifest=MANIFEST, selected=(0, 1, 2, 3)), targets)
         lanes = tuple(
             Lane(

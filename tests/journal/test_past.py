@@ -38,7 +38,9 @@ class Nights:
             lock="",
             began_at=FIRST + timedelta(days=self.count),
         )
-        targets = [NewTarget(place=place, name=name) for place, name in enumerate(names)] if root is None else []
+        targets = (
+            [NewTarget(position=position, name=name) for position, name in enumerate(names)] if root is None else []
+        )
         self.steps = self.journal.begin(new, None, targets)
         self.count += 1
         return run

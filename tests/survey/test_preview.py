@@ -21,8 +21,8 @@ def senders(made: Preview) -> list[str]:
 
 
 def messages(made: Preview) -> str:
-    """All cautions."""
-    return "\n".join(f"{c.message}: {[e.name for e in c.entries]}" for c in made.cautions)
+    """All warnings."""
+    return "\n".join(f"{c.message}: {[e.name for e in c.entries]}" for c in made.warnings)
 
 
 def test_nothing_is_asked_where_all_is_said() -> None:
@@ -126,7 +126,7 @@ def test_calls_are_counted_by_what_they_are_for() -> None:
     assert (alone.forecast.polls, alone.forecast.proofs) == (2, 0)
 
 
-def test_cautions() -> None:
+def test_warnings() -> None:
     """A hard refresh removes, a branch must be promoted, tables without schemas are slow, a soft one is served hard."""
     made, _ = preview(
         manifest_text(
@@ -143,7 +143,7 @@ def test_cautions() -> None:
     assert "the server scans every schema for them; add `schemas` with the tables' schemas: ['m4']" in told
     assert "was served by a hard one of the same connection: ['m2']" in told
     quiet, _ = preview(manifest_text(model(1, mode="soft")))
-    assert quiet.cautions == ()
+    assert quiet.warnings == ()
 
 
 def test_models_outside_the_manifest_are_named() -> None:

@@ -125,7 +125,11 @@ def earlier_durations(
     for entry in selected:
         if entry.model_id is not None:
             ask = RefreshRequest(
-                model_id=entry.model_id, hard=entry.mode == "hard", schemas=entry.schemas, tables=entry.tables
+                model_id=entry.model_id,
+                kind=entry.refresh,
+                hard=entry.mode == "hard",
+                schemas=entry.schemas,
+                tables=entry.tables,
             )
             wanted.setdefault((entry.instance, entry.model_id), set()).add(kind_of_refresh(ask))
     history: dict[str, dict[str, tuple[float, ...]]] = {}

@@ -13,7 +13,7 @@ from orchestrator.durations import render_duration
 from orchestrator.errors import UsageError
 from orchestrator.manifest.addresses import normalize_base_url
 from orchestrator.manifest.load import make_manifest
-from orchestrator.manifest.manifest import Entry, Instance, Manifest, Mode
+from orchestrator.manifest.manifest import Entry, Instance, Manifest, Mode, RefreshKind
 
 ONE_OFF: Final = "--model "
 """How the path of a manifest begins that is no file but the options of a command line."""
@@ -136,7 +136,7 @@ def _instances(manifest: Manifest, base_url: str | None) -> dict[str, Instance]:
 
 
 def _entry(entry: Entry, overrides: Overrides) -> Entry:
-    if overrides.mode is not None:
+    if overrides.mode is not None and entry.refresh is not RefreshKind.DBT_SYNC:
         entry = replace(entry, mode=Mode(overrides.mode), mode_pinned=True)
     return entry if overrides.timeout_s is None else replace(entry, timeout_s=overrides.timeout_s)
 

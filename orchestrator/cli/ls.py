@@ -66,7 +66,9 @@ _COLUMNS = ["TARGET", "INSTANCE", "MODEL", "BRANCH", "CONNECTION", "MODE", "SCOP
 
 
 def _cells(entry: Entry) -> list[str]:
-    mode = entry.mode.value if entry.enabled else "disabled"
+    from orchestrator.planning.plan import how_refreshed
+
+    mode = how_refreshed(entry) if entry.enabled else "disabled"
     scope = ", ".join((*entry.schemas, *entry.tables))
     texts = (entry.instance, entry.model_id or entry.model_name, entry.branch, entry.connection, mode, scope)
     return [entry.name, *(text or "-" for text in texts), ", ".join(entry.tags) or "-"]
@@ -87,4 +89,4 @@ def _facts(entry: Entry) -> dict[str, object]:
         "enabled",
     )
     facts: dict[str, object] = {name: getattr(entry, name) for name in names}
-    return {**facts, "mode": entry.mode.value, "line": entry.place.line}
+    return {**facts, "refresh": entry.refresh.value, "mode": entry.mode.value, "line": entry.place.line}

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from orchestrator.changes.change_set import Change
 from orchestrator.cli.changes_table import concern_lines, other_lines
 from orchestrator.cli.console import Console
+from orchestrator.manifest.manifest import RefreshKind
 from orchestrator.planning.inventory import is_id
-from orchestrator.planning.plan import RefreshPlan
+from orchestrator.planning.plan import RefreshPlan, how_refreshed
 from orchestrator.report.wording import text_console, took
 from orchestrator.survey.forecast import Forecast, Step
 from orchestrator.survey.plan_warnings import some
@@ -101,7 +102,8 @@ def _lane(step: Step, *, several: bool) -> str:
 
 def _call(step: Step) -> str:
     sender = step.refresh.sender
-    words = f"{sender.entry.mode.value} refresh of {clean(sender.entry.name)}"
+    how = how_refreshed(sender.entry)
+    words = f"{how if sender.entry.refresh is RefreshKind.DBT_SYNC else f'{how} refresh'} of {clean(sender.entry.name)}"
     if sender.entry.branch is not None and not sender.entry.name.endswith(f"@{sender.entry.branch}"):
         words += f", branch {clean(sender.entry.branch)}"
     calls = len(step.refresh.requests)
@@ -115,7 +117,8 @@ def _scope(step: Step) -> str:
         for what, names in (("schemas", entry.schemas), ("tables", entry.tables))
         if names
     ]
-    return ", ".join(parts) or "everything"
+    is_sync = entry.refresh is RefreshKind.DBT_SYNC
+    return ", ".join(parts) or ("metadata of dbt" if is_sync else "everything")
 
 
 def _serves(step: Step) -> str:

@@ -81,6 +81,11 @@ _REHEARSAL_HINTS: dict[str, str] = {
 JOB_LEFT: str = "the job may still run; `resume` checks this job and does not start another"
 """The hint if a run was stopped while it followed a job."""
 
+NO_DBT_SYNC: str = (
+    "check the model and the branch; if both exist, this instance may not know the dbt sync: write `refresh: schema`"
+)
+"""The hint if the call for a dbt sync is not found."""
+
 JOB_IN_THE_WAY: str = (
     "check the job in Omni; then retry after it has ended, wait for it with --on-overlap wait, or start the refresh"
     " anyway with --on-overlap proceed"

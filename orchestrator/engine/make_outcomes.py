@@ -170,6 +170,7 @@ def _outcome(entry: Entry, target: Target | None, status: Status, **facts: Unpac
         branch=entry.branch,
         branch_id=target.branch_id if target is not None else None,
         connection=target.connection if target is not None else entry.connection,
+        refresh=entry.refresh,
         mode=entry.mode,
         schemas=entry.schemas,
         tables=entry.tables,

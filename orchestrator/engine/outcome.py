@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from orchestrator.errors import UsageError
-from orchestrator.manifest.manifest import Mode
+from orchestrator.manifest.manifest import Mode, RefreshKind
 from orchestrator.values import DataError, Presence, as_data, from_data
 
 
@@ -208,6 +208,9 @@ class Outcome:
         datetime | None, Presence.LATER, "Start of the first run in the current streak of failures."
     ] = None
     usual_runs: Annotated[int, Presence.LATER, "How many earlier durations usual_s is the median of."] = 0
+    refresh: Annotated[RefreshKind, Presence.LATER, "What was refreshed: the schema, or only the metadata of dbt."] = (
+        RefreshKind.SCHEMA
+    )
     recent: Annotated[
         tuple[Status, ...], Presence.LATER, "The target's last ten results in earlier runs, oldest first."
     ] = ()

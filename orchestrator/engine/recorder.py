@@ -12,7 +12,7 @@ from orchestrator.engine.outcome import Failure, Outcome, make_row
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.records import CallStatus
 from orchestrator.journal.steps import Steps
-from orchestrator.manifest.manifest import Entry
+from orchestrator.manifest.manifest import Entry, RefreshKind
 from orchestrator.omni.answers import JobState, RefreshRequest
 from orchestrator.omni.job_answers import job_state
 from orchestrator.planning.plan import Refresh, RefreshPlan
@@ -178,7 +178,9 @@ class JournalRecorder(Recorder):
 
 
 def kind_of_refresh(request: RefreshRequest) -> str:
-    """Return what decides how long a refresh of a model takes: `hard`, `soft`, or `part` for a soft one with a scope."""
+    """Return what decides how long a job of a model takes: `hard`, `soft`, `part` (a soft refresh with a scope), `dbt_sync`."""
+    if request.kind is RefreshKind.DBT_SYNC:
+        return request.kind.value
     if request.hard:
         return "hard"
     return "part" if request.schemas or request.tables else "soft"

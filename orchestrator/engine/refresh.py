@@ -14,6 +14,7 @@ from orchestrator.engine.connection_lock import ConnectionBusy, ConnectionLock
 from orchestrator.engine.failure import (
     JOB_IN_THE_WAY,
     JOB_LEFT,
+    NO_DBT_SYNC,
     RunKind,
     closed_words,
     failure_of_call,
@@ -28,7 +29,7 @@ from orchestrator.engine.verification import Verification
 from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.records import CallStatus, OrphanedRefresh
 from orchestrator.manifest.credentials import name_of
-from orchestrator.manifest.manifest import OnAmbiguous
+from orchestrator.manifest.manifest import OnAmbiguous, RefreshKind
 from orchestrator.omni.address import request_bytes
 from orchestrator.omni.answers import JobState, RefreshRequest
 from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Refused, Throttled, Unsent
@@ -277,6 +278,9 @@ class RefreshWorker:
         if isinstance(error, Unsent):
             return RefreshResult(status=Status.ERROR, failure=failure)
         if isinstance(error, Refused):
+            is_sync = self.state.refresh.sender.entry.refresh is RefreshKind.DBT_SYNC
+            if is_sync and error.http_status in {404, 405}:
+                failure = replace(failure, hint=NO_DBT_SYNC)
             return RefreshResult(status=Status.REJECTED, failure=failure)
         return RefreshResult(status=Status.UNKNOWN, failure=failure, may_run=True)
 
@@ -297,6 +301,8 @@ class RefreshWorker:
         `accepted_at`. Never sends a refresh. `on_word` receives each answer's word instead of the recorder.
         """
         refresh, entry, clock = self.state.refresh, self.state.refresh.sender.entry, self._clock
+        # of a job that another run left it is not known what it refreshes
+        kinds = (entry.refresh,) if on_word is None else tuple(RefreshKind)
         if on_word is None:
             on_word = partial(self._recorder.polled, refresh, self.state.part)
         client, durations = self._calls.client, self._calls.limiter.durations
@@ -313,7 +319,7 @@ class RefreshWorker:
             try:
                 got = await self._calls.send(
                     CallRequest(purpose=Purpose.POLL, job=job, not_before=not_before),
-                    lambda key: client.job(job_id, key),
+                    lambda key: client.job(job_id, key, kinds),
                     target=refresh.sender.entry.name,
                     on_leave=self._poll_leaves,
                     on_refused=self._poll_turned_away,

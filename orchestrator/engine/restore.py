@@ -269,6 +269,7 @@ def _active_refresh(served: Sequence[Target], calls: Sequence[StoredCall], *, ag
             requests=tuple(
                 RefreshRequest(
                     model_id=sender.model_id,
+                    kind=entry.refresh,
                     hard=entry.mode is Mode.HARD,
                     branch_id=sender.branch_id,
                     schemas=schemas,

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from orchestrator.manifest.addresses import is_loopback
 from orchestrator.manifest.diagnostics import nearest, some
 from orchestrator.manifest.fields import NO_SETTINGS, FieldTable
-from orchestrator.manifest.manifest import Entry, Instance, Mode, OnAmbiguous, Place, PollBounds, Verify
+from orchestrator.manifest.manifest import Entry, Instance, Mode, OnAmbiguous, Place, PollBounds, RefreshKind, Verify
 from orchestrator.manifest.reading import ReadContext
 
 _T = TypeVar("_T")
@@ -41,7 +41,11 @@ class EntryReader:
         poll = self._poll(own, None if instance is None or self._instances is None else self._instances.get(instance))
         model_id, model_name, label = self._identity(own)
         schemas, tables = self._get(own, "schemas", tuple) or (), self._get(own, "tables", tuple) or ()
-        mode = self._mode(own, scoped=bool(schemas or tables))
+        refresh = self._get(own, "refresh", RefreshKind) or RefreshKind.SCHEMA
+        is_sync = refresh is RefreshKind.DBT_SYNC
+        if is_sync:
+            self._check_dbt_sync(own)
+        mode = Mode.SOFT if is_sync else self._mode(own, scoped=bool(schemas or tables))
         if label is None or instance is None:
             return None
         self._check_label(own, label)
@@ -63,6 +67,7 @@ class EntryReader:
             model_name=model_name,
             branch=self._get(own, "branch", str),
             max_branches=self._get(own, "max_branches", int) or _DEFAULT_MAX_BRANCHES,
+            refresh=refresh,
             mode=mode,
             mode_pinned="mode" in own,
             schemas=schemas,
@@ -125,6 +130,21 @@ class EntryReader:
             hint = "give one of them another name" if "name" in own else "give this one a `name`"
             message = f"the model on line {first.line} has the name {self._reading.show(label)} already"
             self._reading.error(place, message, code="duplicate-name", hint=hint)
+
+    def _check_dbt_sync(self, own: FieldTable) -> None:
+        """Check that an entry with `refresh: dbt_sync` has a branch, and nothing that only a schema refresh takes."""
+        place = self._place(own, "refresh")
+        if "branch" not in own and "branch" not in self._defaults:
+            hint = "add `branch:`: a dbt sync is for a branch"
+            self._reading.error(place, "`refresh: dbt_sync` has no `branch`", code="dbt-sync", hint=hint)
+        for key in ("mode", "schemas", "tables"):
+            if key in own or (key != "mode" and key in self._defaults):
+                origin = "" if key in own else " (from `defaults`)"
+                message = (
+                    f"`{key}`{origin} does not apply to `refresh: dbt_sync`, which reads the metadata of dbt alone"
+                )
+                hint = f"remove `{key}`, or write `refresh: schema`"
+                self._reading.error(self._place(own, key), message, code="dbt-sync", hint=hint)
 
     def _mode(self, own: FieldTable, *, scoped: bool) -> Mode:
         pinned = own.get("mode", Mode)

@@ -21,7 +21,7 @@ from orchestrator.manifest.fields import (
     Word,
     table,
 )
-from orchestrator.manifest.manifest import Mode, OnAmbiguous, Verify
+from orchestrator.manifest.manifest import Mode, OnAmbiguous, RefreshKind, Verify
 from orchestrator.manifest.notices import Notices
 from orchestrator.manifest.reading import ReadContext
 from orchestrator.manifest.yaml_nodes import Node
@@ -169,6 +169,13 @@ _TARGET_FIELDS: Final = (
         example=50,
     ),
     Field(
+        key="refresh",
+        kind=Word(RefreshKind),
+        default="schema",
+        meaning="`schema`, or `dbt_sync`: only reads the metadata of dbt (descriptions, tags) into a branch, not the warehouse.",
+        example="dbt_sync",
+    ),
+    Field(
         key="mode",
         kind=Word(Mode),
         default="hard, or soft with schemas or tables",
@@ -256,7 +263,8 @@ _TARGET_FIELDS: Final = (
 )
 
 _TARGET_ALIASES: Final = (
-    dict.fromkeys(("hard_refresh", "hard", "soft", "refresh_mode", "refresh", "full_refresh", "type"), "mode")
+    dict.fromkeys(("hard_refresh", "hard", "soft", "refresh_mode", "full_refresh", "type"), "mode")
+    | dict.fromkeys(("refresh_kind", "kind", "refresh_type", "dbt_sync"), "refresh")
     | dict.fromkeys(("branch_id", "branch_name", "git_branch", "branches", "branch_pattern"), "branch")
     | dict.fromkeys(("branch_limit", "max_branch", "branches_max"), "max_branches")
     | dict.fromkeys(("schema", "schema_name", "schema_names"), "schemas")

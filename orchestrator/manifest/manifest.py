@@ -21,6 +21,13 @@ class Mode(StrEnum):
     SOFT = "soft"
 
 
+class RefreshKind(StrEnum):
+    """What a refresh reads anew: the schema from the warehouse, or only the metadata of dbt, for a branch."""
+
+    SCHEMA = "schema"
+    DBT_SYNC = "dbt_sync"
+
+
 class OnAmbiguous(StrEnum):
     """What happens to a refresh call that may or may not have arrived."""
 
@@ -135,7 +142,7 @@ class Entry:
     `name` is the label, unique in the manifest. Exactly one of `model_id` and `model_name` decides which model is
     meant: `model_name` is looked up only where `model_id` is None. `model_id` is lower case.
     `mode_pinned` tells that the entry itself (not the defaults) said `mode:`. A `branch` with wildcards stands for at most
-    `max_branches` branches; that many numbers after its `index` belong to no other entry.
+    `max_branches` branches; that many numbers after its `index` belong to no other entry. A dbt sync is always soft.
     """
 
     index: int
@@ -145,6 +152,7 @@ class Entry:
     model_name: str | None = None
     branch: str | None = None
     max_branches: int = 20
+    refresh: RefreshKind = RefreshKind.SCHEMA
     mode: Mode = Mode.HARD
     mode_pinned: bool = False
     schemas: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
-from orchestrator.manifest.manifest import Instance
+from orchestrator.manifest.manifest import Instance, RefreshKind
 from orchestrator.omni.answers import ModelsQuery, RefreshRequest
 
 API = "/api/v1"
@@ -17,7 +17,9 @@ class UnsendableName(ValueError):
 
 
 def refresh_target(ask: RefreshRequest) -> str:
-    """Path and query of a refresh call. Raises UnsendableName."""
+    """Return path and query of a call that starts a job. Raises UnsendableName."""
+    if ask.kind is RefreshKind.DBT_SYNC:
+        return model_target(ask.model_id, "dbt-sync", branch_id=ask.branch_id)
     query = [("hard_refresh", "true" if ask.hard else "false")]
     if ask.branch_id is not None:
         query.append(("branch_id", _escape(ask.branch_id)))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from orchestrator.manifest.manifest import RefreshKind
+
 
 class JobState(StrEnum):
     """What a status word means. Unknown words mean that the job still runs (docs and spec disagree)."""
@@ -17,9 +19,13 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshRequest:
-    """One refresh call: `POST /v1/models/{model_id}/refresh` with its query. Names go out exactly as they stand."""
+    """One call that starts a job: `POST /v1/models/{model_id}/refresh`, or `.../dbt-sync`, with its query.
+
+    Names go out exactly as they stand. A dbt sync sends its branch and nothing else.
+    """
 
     model_id: str
+    kind: RefreshKind = RefreshKind.SCHEMA
     hard: bool
     branch_id: str | None = None
     schemas: tuple[str, ...] = ()

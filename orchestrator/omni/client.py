@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from orchestrator.log import Redactor
-from orchestrator.manifest.manifest import Instance, Secret
+from orchestrator.manifest.manifest import Instance, RefreshKind, Secret
 from orchestrator.omni.address import (
     UnsendableName,
     api_document_target,
@@ -111,9 +111,9 @@ class OmniClient:
             lambda: refresh_target(ask), key, read, method="POST", alone=True, of_job=True, if_accepted=ACCEPTED
         )
 
-    async def job(self, job_id: str, key: Secret) -> JobAnswer:
-        """Ask how a job is doing."""
-        read = partial(read_job, job_id=job_id, redact=self._redactor(key).without_known)
+    async def job(self, job_id: str, key: Secret, kinds: Collection[RefreshKind] = (RefreshKind.SCHEMA,)) -> JobAnswer:
+        """Ask how a job is doing. An answer about a job of another kind than `kinds` is unreadable."""
+        read = partial(read_job, job_id=job_id, kinds=kinds, redact=self._redactor(key).without_known)
         return await self._ask(lambda: job_target(job_id), key, read, of_job=True)
 
     async def models(self, query: ModelsQuery, key: Secret) -> ModelsPage:

@@ -8,9 +8,10 @@ answer that contradicts itself, or whose words are about something else, ends no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from orchestrator.manifest.manifest import RefreshKind
 from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer
 from orchestrator.omni.fields import UnreadableAnswer, read_object
 from orchestrator.text import clean
@@ -106,7 +107,10 @@ _DECISIVE = frozenset({*_STATUS_FIELDS, *_ABOUT_A_JOB})
 _FLAGS = ("success", "ok")
 _ERRORS = ("error", "errors")
 _CODES = ("status", "statuscode", "code")
-_JOB_TYPE = re.compile(r"refresh[ _-]?schema", re.IGNORECASE)
+_JOB_TYPES = {
+    RefreshKind.SCHEMA: re.compile(r"refresh[ _-]?schema", re.IGNORECASE),
+    RefreshKind.DBT_SYNC: re.compile(r"dbt[ _-]?sync", re.IGNORECASE),
+}
 
 
 def read_refresh(body: bytes, *, redact: Redact = str) -> RefreshAnswer:
@@ -134,13 +138,15 @@ def read_refresh(body: bytes, *, redact: Redact = str) -> RefreshAnswer:
     raise UnreadableAnswer("the answer has no job id, and no status that says that the refresh runs or how it ended")
 
 
-def read_job(body: bytes, *, job_id: str, redact: Redact = str) -> JobAnswer:
-    """Read a 2xx answer to a poll of `job_id`.
+def read_job(
+    body: bytes, *, job_id: str, kinds: Collection[RefreshKind] = (RefreshKind.SCHEMA,), redact: Redact = str
+) -> JobAnswer:
+    """Read a 2xx answer to a poll of `job_id`, which is a job of one of `kinds`.
 
     Raises UnreadableAnswer if the answer names another job, another type of job, or no status that is for sure the job's.
     """
     layers = list(_layers(read_object(body)))
-    _require_ours(layers, job_id, redact)
+    _require_ours(layers, job_id, kinds, redact)
     own, outer = _split(layers)
     words = own or [word for word in outer if says_running(word.text)]
     if not words:
@@ -308,8 +314,8 @@ def _id_text(value: object) -> str | None:
     return value.strip() if isinstance(value, str) else None
 
 
-def _require_ours(layers: Sequence[_Layer], job_id: str, redact: Redact) -> None:
-    """Raise UnreadableAnswer if the answer is about another job, or about a job of another type than a refresh.
+def _require_ours(layers: Sequence[_Layer], job_id: str, kinds: Collection[RefreshKind], redact: Redact) -> None:
+    """Raise UnreadableAnswer if the answer is about another job, or about a job of another type.
 
     If no job is named, an `id` beside a status counts as the job's.
     """
@@ -323,7 +329,8 @@ def _require_ours(layers: Sequence[_Layer], job_id: str, redact: Redact) -> None
             raise UnreadableAnswer(f"the answer is about another job, {_shown(redact(str(found)))}")
     for layer in layers:
         job_type = _given(layer.fields.get("jobtype"))
-        if job_type is not None and not (isinstance(job_type, str) and _JOB_TYPE.fullmatch(job_type.strip())):
+        text = job_type.strip() if isinstance(job_type, str) else ""
+        if job_type is not None and not any(_JOB_TYPES[kind].fullmatch(text) for kind in kinds):
             raise UnreadableAnswer(f"the answer is about a job of another type, {_shown(redact(str(job_type)))}")
 
 

@@ -6,6 +6,7 @@
 | only adds | a soft refresh, limited to the affected schemas and tables within its own scope |
 | removes something, or was not understood | a hard refresh without scope: a soft one keeps what was removed |
 
+An entry with `refresh: dbt_sync` keeps its dbt sync, with a warning: that reads no tables.
 An entry with `mode: soft` of its own stays soft, with a warning if something was removed; one with `mode: hard` stays hard.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.changes.change_set import Change, Effect, NotUnderstood
-from orchestrator.manifest.manifest import Entry, Mode
+from orchestrator.manifest.manifest import Entry, Mode, RefreshKind
 from orchestrator.planning.bookkeeping import is_bookkeeping
 from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.read_set import Index, ReadSet, is_destructive, new_schemas, reach_of, reads_everything
@@ -24,6 +25,7 @@ from orchestrator.planning.soft_scope import SoftScope, make_soft_scope
 NOTHING_TOUCHED = "not touched: the change touches nothing"
 SCHEMAS_UNKNOWN = "which schemas it reads could not be asked, so it counts as touched; `reads:` in the manifest says it"
 KEEPS_WHAT_IS_GONE = "stays soft, as its entry says, and so keeps what is gone"
+SEES_NO_TABLES = "a dbt sync reads no tables, so the model does not get this change"
 _SHOWN = 3
 
 
@@ -92,6 +94,10 @@ class _Judge:
         changes = self._found[reach]
         if not changes and not self._unclear:
             return Impact(entry=entry, why=_why_unaffected(entry, self._followed), is_skipped=True)
+        if entry.refresh is RefreshKind.DBT_SYNC:
+            because = _shown(changes, self._unclear)
+            warnings = (f"{SEES_NO_TABLES}: {because}",)
+            return Impact(entry=entry, why=f"dbt sync: {because}", changes=changes, warnings=warnings)
         if self._unclear or is_destructive(changes):
             return self._destructive(entry, changes, listed)
         if entry.mode is Mode.HARD and entry.mode_pinned:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from orchestrator.manifest.manifest import Manifest, Mode
+from orchestrator.manifest.manifest import Manifest, Mode, RefreshKind
 from orchestrator.omni.address import request_bytes
 from orchestrator.omni.answers import RefreshRequest
 from orchestrator.planning.plan import Refresh, Target
@@ -15,12 +15,13 @@ from orchestrator.planning.scope import URL_LIMIT, split_request
 def next_refresh(pending: Sequence[Target], manifest: Manifest, *, limit: int = URL_LIMIT) -> Refresh:
     """Return the next refresh of a lane's `pending` targets (not empty, in manifest order).
 
-    It is for the group of the first target: the targets of the same branch. The widest refresh of the group is sent: a hard
+    It is for the group of the first target: the targets of the same branch. A dbt sync is shared by targets of the same model and
+    branch alone, and never with a schema refresh. The widest refresh of the group is sent: a hard
     one serves the whole group, a soft one without scope the soft ones, and equal scopes share one. Of equals the first is sent.
     `limit` is how long a request target may be, in bytes.
     """
     first = pending[0]
-    group = [t for t in pending if t.branch_id == first.branch_id] if manifest.collapse else [first]
+    group = [t for t in pending if _group(t) == _group(first)] if manifest.collapse else [first]
     sender = min(group, key=lambda t: (_width(t), t.entry.index))
     return _refresh(sender, tuple(t for t in group if t is not sender and _serves(sender, t)), manifest, limit)
 
@@ -31,14 +32,14 @@ def refreshes(pending: Sequence[Target], manifest: Manifest) -> Iterator[Refresh
         yield from (_refresh(target, (), manifest) for target in pending)
         return
     narrowest = 2
-    widest: dict[str | None, int] = {}
+    widest: dict[object, int] = {}
     for target in pending:
-        widest[target.branch_id] = min(widest.get(target.branch_id, narrowest), _width(target))
+        widest[_group(target)] = min(widest.get(_group(target), narrowest), _width(target))
     # one refresh for a whole branch if any is wide enough for that, else one for each scope; in the order of the first
     shares: dict[tuple[object, object], list[Target]] = {}
     for target in pending:
-        scope = _scope(target) if widest[target.branch_id] == narrowest else None
-        shares.setdefault((target.branch_id, scope), []).append(target)
+        scope = _scope(target) if widest[_group(target)] == narrowest else None
+        shares.setdefault((_group(target), scope), []).append(target)
     for share in shares.values():
         sender = min(share, key=lambda t: (_width(t), t.entry.index))
         yield _refresh(sender, tuple(t for t in share if t is not sender), manifest)
@@ -48,6 +49,7 @@ def _refresh(sender: Target, covered: tuple[Target, ...], manifest: Manifest, li
     entry = sender.entry
     request = RefreshRequest(
         model_id=sender.model_id,
+        kind=entry.refresh,
         hard=entry.mode is Mode.HARD,
         branch_id=sender.branch_id,
         schemas=entry.schemas,
@@ -61,6 +63,11 @@ def _refresh(sender: Target, covered: tuple[Target, ...], manifest: Manifest, li
         timeout_s=max(t.entry.timeout_s for t in served),
         wait=any(t.entry.wait for t in served),
     )
+
+
+def _group(target: Target) -> tuple[str | None, str | None]:
+    """Return what targets that may share a refresh have in common: the branch, and of a dbt sync the model."""
+    return target.branch_id, target.model_id if target.entry.refresh is RefreshKind.DBT_SYNC else None
 
 
 def _width(target: Target) -> int:

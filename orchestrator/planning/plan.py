@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.manifest.manifest import Entry, Manifest
+from orchestrator.manifest.manifest import Entry, Manifest, RefreshKind
 from orchestrator.omni.answers import RefreshRequest
 from orchestrator.planning.impact import Impact
 
@@ -21,6 +21,11 @@ class Target:
     branch_id: str | None
     connection: str | None
     lane: str
+
+
+def how_refreshed(entry: Entry) -> str:
+    """Return in one or two words how an entry is refreshed: hard, soft, or by a dbt sync."""
+    return "dbt sync" if entry.refresh is RefreshKind.DBT_SYNC else entry.mode.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,7 +206,7 @@ def _facts(outcome: Outcome, today: date, *, with_calls: bool, is_full: bool) ->
     facts = [
         ("served by", outcome.covered_by),
         ("connection", outcome.connection),
-        ("mode", outcome.mode.value),
+        ("mode", "dbt sync" if outcome.refresh == "dbt_sync" else outcome.mode.value),
         ("branch", _joined(text for text in (outcome.branch, outcome.branch_id) if text)),
         ("schemas", _joined(outcome.schemas)),
         ("tables", _joined(outcome.tables)),

@@ -43,6 +43,26 @@ def start_refresh(instance: SimulatedInstance, ask: SimulatedRequest, model_id: 
     return Answer(status=200, body=body, model=model, job=job, job_status=status, tells_end=is_final, is_start=True)
 
 
+def start_dbt_sync(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str) -> Answer:
+    """POST /v1/models/{modelId}/dbt-sync: reads the metadata of dbt into a branch, and no tables."""
+    answers, branch_id = instance.answers, ask.query.get("branch_id", "")
+    if not answers.dbt_sync:
+        raise ApiError(404, "Not Found")
+    instance.require_uuid("modelId", model_id)
+    instance.require_uuid("branch_id", branch_id)
+    require_known(ask.query, frozenset({"branch_id"}))
+    model = instance.model(model_id, missing="Not Found: Model not found")
+    _require_permission(model)
+    branch_id = branch_id.lower()
+    _require_branch_of(instance, model, branch_id)
+    now_s = ask.now_s + ask.effect_delay_s
+    job = instance.stage.start_refresh(
+        model, branch_id, is_hard=False, schemas=(), tables=(), now_s=now_s, job_type="dbt_sync"
+    )
+    body = {"jobId": job.id, "modelId": model_id, "status": answers.refresh_status}
+    return Answer(status=200, body=body, model=model, job=job, job_status=answers.refresh_status, is_start=True)
+
+
 def tell_status(instance: SimulatedInstance, ask: SimulatedRequest, job_id: str) -> Answer:
     """GET /v1/jobs/{jobId}/status."""
     if not UUID.fullmatch(job_id):
@@ -55,7 +75,7 @@ def tell_status(instance: SimulatedInstance, ask: SimulatedRequest, job_id: str)
         raise ApiError(404, "Not Found: Job not found")
     has_ended = job.ends_s <= ask.now_s
     status = job.result if has_ended else answers.running
-    body = {"job_id": job.id, "job_type": answers.job_type, "status": status}
+    body = {"job_id": job.id, "job_type": job.job_type or answers.job_type, "status": status}
     model = instance.stage.models.get(job.model_id)
     return Answer(status=200, body=body, model=model, job=job, job_status=status, tells_end=has_ended)
 
@@ -83,6 +103,11 @@ def _require_branch(instance: SimulatedInstance, model: LiveModel, branch_id: st
             raise ApiError(400, message, model=model)
     elif branch_id is None:
         raise ApiError(400, "Bad Request: branch_id is required when branch schema refresh is enabled", model=model)
-    elif branch_id not in instance.stage.branch_ids(model):
+    else:
+        _require_branch_of(instance, model, branch_id)
+
+
+def _require_branch_of(instance: SimulatedInstance, model: LiveModel, branch_id: str) -> None:
+    if branch_id not in instance.stage.branch_ids(model):
         message = "Not Found: Branch not found or does not belong to the model's shared model"
         raise ApiError(404, message, model=model)

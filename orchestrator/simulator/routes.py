@@ -15,6 +15,7 @@ _NoId = Callable[[SimulatedInstance, SimulatedRequest], Answer]
 
 _WITH_ID: dict[tuple[str, str], dict[str, _OneId]] = {
     ("models", "refresh"): {"POST": refreshing.start_refresh},
+    ("models", "dbt-sync"): {"POST": refreshing.start_dbt_sync},
     ("jobs", "status"): {"GET": refreshing.tell_status},
     ("models", "schemas"): {"GET": model_views.list_schemas},
     ("models", "validate"): {"GET": model_views.validate},
@@ -88,5 +89,7 @@ def _describe(instance: SimulatedInstance) -> Answer:
         "parameters": parameters,
         "responses": {"200": {"description": "OK"}},
     }
+    if not instance.answers.dbt_sync:
+        del paths["/api/v1/models/{id}/dbt-sync"]
     info = {"title": "Simulated Omni API", "version": "1"}
     return Answer(status=200, body={"openapi": "3.1.0", "info": info, "paths": paths})

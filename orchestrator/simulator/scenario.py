@@ -51,6 +51,8 @@ class Answers(ScenarioPart):
     """A model's validation issues as a bare array, or as `{issues, valid}`."""
     refresh_parameters: tuple[Text, ...] = ("branch_id", "hard_refresh", "schemas", "tables")
     """The parameters that the refresh call takes; others are answered 400."""
+    dbt_sync: bool = True
+    """Whether the instance knows the dbt sync of a branch; if not: 404."""
     api_document: bool = True
     """Whether the instance shows its own OpenAPI document at `/openapi.json`; if not: 404."""
     names: Literal["exact", "contains"] = "exact"

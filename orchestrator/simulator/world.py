@@ -68,6 +68,7 @@ class SimulatedJob:
     started_s: float
     ends_s: float
     result: str
+    job_type: str | None = None
 
     @property
     def duration_s(self) -> float:
@@ -77,7 +78,7 @@ class SimulatedJob:
     @property
     def takes_effect(self) -> bool:
         """Whether the schema model changes when it ends."""
-        return self.result.upper() in GOOD_WORDS
+        return self.job_type is None and self.result.upper() in GOOD_WORDS
 
 
 @lru_cache(maxsize=4096)
@@ -191,8 +192,9 @@ class World:
         schemas: tuple[str, ...],
         tables: tuple[str, ...],
         now_s: float,
+        job_type: str | None = None,
     ) -> SimulatedJob:
-        """Start a refresh that was found to be in order."""
+        """Start a refresh that was found to be in order; with a `job_type`, a job that changes no schema."""
         number = self._refreshes[model.id] = self._refreshes.get(model.id, 0) + 1
         results = model.traits.result
         job = SimulatedJob(
@@ -206,6 +208,7 @@ class World:
             started_s=now_s,
             ends_s=now_s + self.duration_s(model, number),
             result=results if isinstance(results, str) else results[min(number, len(results)) - 1],
+            job_type=job_type,
         )
         self._jobs[job.id] = job
         self._running.setdefault(job.connection_id, []).append(job)

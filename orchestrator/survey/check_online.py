@@ -14,13 +14,13 @@ from functools import partial
 
 from orchestrator.engine.calls import Calls
 from orchestrator.engine.look_up import LookUp, together
-from orchestrator.manifest.manifest import Entry, Manifest
+from orchestrator.manifest.manifest import Entry, Manifest, RefreshKind
 from orchestrator.omni.answers import ApiDocument, ConnectionRecord, ModelsQuery
 from orchestrator.omni.errors import CallError
 from orchestrator.planning.inventory import KINDS, Inventory, is_id
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.names import may_be, patterns_of_schemas, patterns_of_tables, split_name
-from orchestrator.planning.plan import Target
+from orchestrator.planning.plan import Target, how_refreshed
 from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.finding import ConnectionSchedule, Finding, InstanceFacts, OnlineCheck, Severity, found_in
 from orchestrator.survey.native_schedules import describe, next_times
@@ -267,6 +267,13 @@ class _Check:
         for target in self._targets:
             for name in _parameters(target):
                 used[name].append(target.entry)
+        syncs = [t.entry for t in self._targets if t.entry.refresh is RefreshKind.DBT_SYNC]
+        if syncs and not self._document.knows_dbt_sync:
+            words, hint = (
+                "the instance's API document has no dbt sync",
+                "write `refresh: schema` if the instance refuses it",
+            )
+            self._say(syncs[0], Severity.WARNING, words, hint, code="api-unknown")
         for name, entries in used.items():
             if name not in known:
                 more = f" and {len(entries) - 1} more" if len(entries) > 1 else ""
@@ -401,13 +408,15 @@ class _Check:
         if found.next_at:
             local = [moment.astimezone(self._zone) for moment in found.next_at]
             words += f"; next {' and '.join(f'{one:%Y-%m-%d %H:%M} {one.isoformat()[-6:]}' for one in local)}"
-        modes = " and ".join(sorted({target.entry.mode.value for target in targets}))
-        return f"{words}; the manifest refreshes it {modes} for {some(found.names, at_most=3)}"
+        modes = " and ".join(sorted({how_refreshed(target.entry) for target in targets}))
+        return f"{words}; the manifest refreshes it ({modes}) for {some(found.names, at_most=3)}"
 
 
 def _parameters(target: Target) -> Iterator[str]:
     """Yield the parameters that a target's refresh call sends."""
     entry = target.entry
+    if entry.refresh is RefreshKind.DBT_SYNC:
+        return
     yield "hard_refresh"
     yield from (
         name

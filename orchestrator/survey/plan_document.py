@@ -100,6 +100,7 @@ def _refresh(step: Step) -> Mapping[str, Any]:
         "connection": sender.connection,
         "branch": entry.branch,
         "branch_id": sender.branch_id,
+        "refresh": entry.refresh.value,
         "mode": entry.mode.value,
         "schemas": list(entry.schemas),
         "tables": list(entry.tables),

@@ -72,3 +72,18 @@ def test_last_night_is_known_for_a_branch(tmp_path: Path, omni: Any, capfd: Any)
     (outcome,) = done.document["outcomes"]
     assert (outcome["name"], outcome["previous_status"]) == ("Sales@pr-1", "failed")
     assert len(outcome["recent"]) == 1
+
+
+def test_a_dbt_sync_is_shown_as_one(tmp_path: Path, capfd: Any) -> None:
+    """The plan, the list and the report show the kind; a rehearsal knows the call."""
+    manifest = write_manifest(tmp_path, {"model": "Sales", "branch": "docs", "refresh": "dbt_sync"})
+    table = call(capfd, "plan", manifest, "--simulate")
+    assert "dbt sync of Sales@docs" in table.out
+    assert "metadata of dbt" in table.out
+    (refresh,) = call(capfd, "plan", manifest, "--simulate", "--json").document["refreshes"]
+    assert refresh["refresh"] == "dbt_sync"
+    assert refresh["calls"][0]["target"].split("?")[0].endswith("/dbt-sync")
+    assert "dbt sync" in call(capfd, "ls", manifest, "--long").out
+    done = call(capfd, "run", manifest, "--simulate", "--json")
+    assert [(o["status"], o["refresh"]) for o in done.document["outcomes"]] == [("succeeded", "dbt_sync")]
+    assert call(capfd, "run", manifest, "--simulate", "--mode", "hard", "--json").code == 0

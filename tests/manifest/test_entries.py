@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.manifest.diagnostics import ManifestError
-from orchestrator.manifest.manifest import Entry, Mode, OnAmbiguous, Place, PollBounds, Verify
+from orchestrator.manifest.manifest import Entry, Mode, OnAmbiguous, Place, PollBounds, RefreshKind, Verify
 from tests.manifest.manifests import ID, MODEL, OTHER_ID, TOP, entry, faults, load
 
 
@@ -186,6 +186,21 @@ def test_scopes_make_a_refresh_soft(own: str, defaults: str, mode: Mode) -> None
     """A model with a scope and no mode of its own is soft, whatever the defaults say."""
     made = one(*([own] if own else []), defaults=defaults)
     assert (made.mode, made.mode_pinned) == (mode, own.startswith("mode"))
+
+
+def test_a_dbt_sync_has_a_branch_and_nothing_of_a_schema_refresh() -> None:
+    """A mode or a scope beside `refresh: dbt_sync` is an error, a missing branch too; a mode of the defaults does not matter."""
+    made = one("refresh: dbt_sync", "branch: b", defaults="{mode: hard}")
+    assert (made.refresh, made.mode, made.mode_pinned) == (RefreshKind.DBT_SYNC, Mode.SOFT, False)
+    assert [f.split()[1] for f in faults(entry("refresh: dbt_sync"))] == ["dbt-sync"]
+    assert [f.split()[1] for f in faults(entry("refresh: dbt_sync", "branch: b", "mode: soft", "schemas: [a]"))] == [
+        "dbt-sync",
+        "dbt-sync",
+    ]
+    assert [f.split()[1] for f in faults(entry("refresh: dbt_sync", "branch: b", defaults="{tables: [a.b]}"))] == [
+        "dbt-sync"
+    ]
+    assert [f.split()[1] for f in faults(entry("refresh: dbt"))] == ["invalid-choice"]
 
 
 def test_hard_with_a_scope_is_a_fault() -> None:

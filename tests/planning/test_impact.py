@@ -1,9 +1,11 @@
 """What a change means to one entry: nothing, a soft refresh of what was touched, or a hard one."""
 
+from dataclasses import replace
+
 import pytest
 
-from orchestrator.manifest.manifest import Entry, Mode
-from orchestrator.planning.impact import SCHEMAS_UNKNOWN, find_impacts, must_ask
+from orchestrator.manifest.manifest import Entry, Mode, RefreshKind
+from orchestrator.planning.impact import SCHEMAS_UNKNOWN, SEES_NO_TABLES, find_impacts, must_ask
 from tests.planning.changing import concern_of, reader, scope_of, touched
 
 SOFT, HARD = Mode.SOFT, Mode.HARD
@@ -243,3 +245,13 @@ def test_the_reason_names_the_changes() -> None:
     assert len(many.changes) == 5
     assert concern_of(reader("a", "b", "c", "d"), touched("+z.z")).why == "not touched: it reads a, b, c and 1 more"
     assert concern_of(reader(tables=["x.y"]), touched("+z.z")).why == "not touched: it reads x.y"
+
+
+@pytest.mark.parametrize("change", ["+finance.invoices", "-finance.invoices"])
+def test_a_dbt_sync_stays_a_sync(change: str) -> None:
+    """An affected entry gets its sync, whatever the change does, and a warning that it reads no tables."""
+    one = concern_of(replace(reader("finance"), refresh=RefreshKind.DBT_SYNC, mode=SOFT), touched(change))
+    assert (one.is_skipped, one.entry.refresh, one.entry.schemas) == (False, RefreshKind.DBT_SYNC, ())
+    assert one.why.startswith("dbt sync: finance.invoices")
+    assert one.warnings[0].startswith(SEES_NO_TABLES)
+    assert concern_of(replace(reader("sales"), refresh=RefreshKind.DBT_SYNC), touched(change)).is_skipped

@@ -112,6 +112,15 @@ ASKED: list[tuple[str, str, str, int]] = [
     ("post", "/v1/models/{modelId}/refresh", f"/v1/models/{model_id('hidden')}/refresh", 403),
     ("post", "/v1/models/{modelId}/refresh", f"/v1/models/{OTHER}/refresh", 404),
     ("post", "/v1/models/{modelId}/refresh", f"/v1/models/{model_id('extension')}/refresh", 409),
+    ("post", "/v1/models/{modelId}/dbt-sync", f"/v1/models/{FINANCE}/dbt-sync?branch_id={BRANCH}", 200),
+    ("post", "/v1/models/{modelId}/dbt-sync", f"/v1/models/{FINANCE}/dbt-sync", 400),
+    (
+        "post",
+        "/v1/models/{modelId}/dbt-sync",
+        f"/v1/models/{FINANCE}/dbt-sync?branch_id={BRANCH}&hard_refresh=true",
+        400,
+    ),
+    ("post", "/v1/models/{modelId}/dbt-sync", f"/v1/models/{OTHER}/dbt-sync?branch_id={BRANCH}", 404),
     ("get", "/v1/jobs/{jobId}/status", "/v1/jobs/{job}/status", 200),
     ("get", "/v1/jobs/{jobId}/status", "/v1/jobs/x/status", 400),
     ("get", "/v1/jobs/{jobId}/status", f"/v1/jobs/{OTHER}/status", 404),
@@ -179,6 +188,7 @@ def test_each_path_is_described() -> None:
     """The file has each path that the program calls."""
     called = {
         *("/v1/models", "/v1/models/{modelId}/refresh", "/v1/jobs/{jobId}/status", "/v1/connections"),
+        "/v1/models/{modelId}/dbt-sync",
         *("/v1/connections/{connectionId}", "/v1/connections/{connectionId}/schedules", "/v1/models/{modelId}/schemas"),
         *("/v1/models/{modelId}/validate", "/v1/models/{modelId}/yaml", "/v1/connection-environments", "/v1/whoami"),
     }
@@ -192,6 +202,6 @@ def test_the_file_is_openapi() -> None:
         for method in methods.values():
             for status in (int(status) for status in method["responses"]):
                 if status != 200:
-                    schema = _documented("post" if "refresh" in path else "get", path, status)
+                    schema = _documented("post" if path.endswith(("/refresh", "/dbt-sync")) else "get", path, status)
                     assert schema.is_valid({"detail": "x", "status": status})
                     assert not schema.is_valid({"words": "x"})

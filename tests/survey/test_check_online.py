@@ -158,7 +158,7 @@ def test_schedules_are_told() -> None:
     """Native schedules that are on are told with their time, kind and connection; those that are off are not."""
     findings, _ = check({"model": "HR", "branch": "nightly"})
     told = [message for message in said(findings, Severity.WARNING) if "Omni itself" in message]
-    mine = "the manifest refreshes it hard for HR@nightly"
+    mine = "the manifest refreshes it (hard) for HR@nightly"
     next_at, omni = (
         "next 2026-01-01 {0} +00:00 and 2026-01-02 {0} +00:00".format,
         "Omni itself refreshes this connection",
@@ -176,9 +176,9 @@ def test_schedules_are_facts_of_the_instance() -> None:
     found, _ = survey(loaded, scenario(), lambda opened: check_online(loaded, opened, zone=zone))
     told = [f.message for f in found.findings if f.code == "native-schedule"]
     assert "07:45 +05:30" in told[0]
-    assert "refreshes it soft for" in told[0]
+    assert "refreshes it (soft) for" in told[0]
     (facts,) = make_check_document(loaded, found.findings, calls=0, redact=str, instances=found.instances)["instances"]
-    assert (facts["name"], facts["knows_dbt_sync"]) == ("sim", False)
+    assert (facts["name"], facts["knows_dbt_sync"]) == ("sim", True)
     assert facts["refresh_parameters"] == ["branch_id", "hard_refresh", "schemas", "tables"]
     by_cron = {one["schedule"]: one for one in facts["schedules"]}
     assert [one["disabled"] for one in facts["schedules"]].count(True) == 1
@@ -330,3 +330,14 @@ def test_a_branch_pattern_is_one_entry() -> None:
     assert (empty.severity, empty.entry) == (Severity.WARNING, "HR@hotfix-*")
     assert empty.message == "no branch matches 'hotfix-*'; the model has 1 branch"
     assert taken.message == "every branch that matches '*' belongs to another entry"
+
+
+def test_a_dbt_sync_that_the_instance_does_not_know() -> None:
+    """It is a warning by the instance's own document; a sync sends none of the refresh call's parameters."""
+    entry = {"model": "HR", "branch": "nightly", "refresh": "dbt_sync"}
+    old = scenario(answers={"dbt_sync": False, "refresh_parameters": ["branch_id"]})
+    findings, _ = check(entry, staged=old)
+    assert [f.message for f in findings if f.code == "api-unknown"] == ["the instance's API document has no dbt sync"]
+    findings, _ = check(entry)
+    assert [f for f in findings if f.code == "api-unknown"] == []
+    assert any("refreshes it (dbt sync) for" in f.message for f in findings)

@@ -74,10 +74,10 @@ class MortalDatabase(SqliteDatabase):
     def write(self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False) -> Iterator[Transaction]:
         death = self.death
         if death.has_come:
-            raise JournalError("dead")
+            raise JournalError("dead", code="unusable-state")
         death.commits += 1
         if death.gives_way and death.commits >= death.at:
-            raise JournalError("the disk is full")
+            raise JournalError("the disk is full", code="unusable-state")
         is_due = death.commits == death.at
         if is_due and not death.after:
             self._die()
@@ -89,7 +89,7 @@ class MortalDatabase(SqliteDatabase):
     def _die(self) -> None:
         self.death.has_come = True
         self.death.come()
-        raise JournalError("dead")
+        raise JournalError("dead", code="unusable-state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

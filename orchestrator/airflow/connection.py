@@ -24,7 +24,7 @@ def connection_variables(
         if not isinstance(value, str):
             raise UsageError(
                 f"the connection's extra {name!r} is no text: extra holds variables of the manifest",
-                code="invalid-usage",
+                code="wrong-type",
             )
         variables[name] = value
     if host:

@@ -199,7 +199,7 @@ def init_state(context: Context) -> tuple[str, bool]:
     if place is None or not is_shared(place):
         raise UsageError(
             "a state folder needs no init",
-            code="invalid-usage",
+            code="missing-option",
             hint="name a database: --state postgresql://HOST/DATABASE",
         )
     postgres = _postgres()

@@ -19,7 +19,7 @@ from orchestrator.text import clean
 class ChangesError(UsageError):
     """What was given cannot be read; nothing was sent."""
 
-    def __init__(self, message: str, *, source: str = "", line: int = 0, code: str = "unreadable-change") -> None:
+    def __init__(self, message: str, *, source: str = "", line: int = 0, code: str) -> None:
         """The text becomes `SOURCE:LINE: message`; `line` counts from 1, and 0 leaves it out."""
         where = f"{source}:{line}: " if source and line else f"{source}: " if source else ""
         super().__init__(clean(where + message), code=code)

@@ -136,7 +136,11 @@ def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) ->
         file = Path(name)
         if not file.exists():
             line_number = 0 if is_nul else number
-            errors.append(ChangesError(f"no such file or folder: {name}", source=shown, line=line_number))
+            errors.append(
+                ChangesError(
+                    f"no such file or folder: {name}", source=shown, line=line_number, code="missing-migration"
+                )
+            )
             continue
         files += _opened(file, notices)
     if errors:
@@ -168,14 +172,14 @@ def _matching(path: str, notices: ReaderWarnings) -> list[Path]:
         return _opened(pattern, notices)
     plain = next((at for at, part in enumerate(pattern.parts) if any(sign in part for sign in "*?[")), None)
     if plain is None:
-        raise ChangesError("no such file or folder", source=path)
+        raise ChangesError("no such file or folder", source=path, code="missing-migration")
     root = Path(*pattern.parts[:plain])
     found = root.glob("/".join(pattern.parts[plain:]))
     seen = (each for each in found if not any(part.startswith(".") for part in each.relative_to(root).parts))
     # A pattern without a suffix means SQL; one with a suffix means what it says.
     matched = [each for each in seen if pattern.suffix or each.is_dir() or each.suffix.lower() in _SUFFIXES]
     if not matched:
-        raise ChangesError("no file matches this pattern", source=path)
+        raise ChangesError("no file matches this pattern", source=path, code="missing-migration")
     return [file for each in sorted(matched) for file in _opened(each, notices)]
 
 
@@ -222,8 +226,10 @@ def read_bytes(file: Path) -> bytes:
 def _unreadable(failed: OSError, source: str) -> ChangesError:
     if failed.errno == errno.EFBIG:
         largest = f"{MAX_BYTES // 1024 // 1024} MiB"
-        return ChangesError(f"larger than {largest}; give the migrations, not a dump", source=source)
-    return ChangesError(f"cannot be read: {failed.strerror or failed}", source=source)
+        return ChangesError(
+            f"larger than {largest}; give the migrations, not a dump", source=source, code="file-too-large"
+        )
+    return ChangesError(f"cannot be read: {failed.strerror or failed}", source=source, code="unreadable-file")
 
 
 def decode(data: bytes, source: str, notices: ReaderWarnings) -> str:
@@ -235,9 +241,11 @@ def decode(data: bytes, source: str, notices: ReaderWarnings) -> str:
         try:
             return data.decode("utf-16")
         except UnicodeDecodeError as wrong:
-            raise ChangesError(f"is damaged UTF-16: {wrong.reason}", source=source) from wrong
+            raise ChangesError(f"is damaged UTF-16: {wrong.reason}", source=source, code="not-utf8") from wrong
     if b"\0" in data[:4096]:
-        raise ChangesError("is UTF-16 without a byte order mark, or no text at all; save it as UTF-8", source=source)
+        raise ChangesError(
+            "is UTF-16 without a byte order mark, or no text at all; save it as UTF-8", source=source, code="not-utf8"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as wrong:

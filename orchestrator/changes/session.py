@@ -157,7 +157,10 @@ def open_session(dialect: Dialect, default_schema: str | None) -> Session:
         return session
     parts = parse_name(default_schema, dialect)
     if parts is None or len(parts) > 2:
-        raise ChangesError(f"{default_schema!r} is no schema; give its name, or catalog.schema, as you would in SQL")
+        raise ChangesError(
+            f"{default_schema!r} is no schema; give its name, or catalog.schema, as you would in SQL",
+            code="invalid-name",
+        )
     name = session.schema_name(parts)
     session.home = (name.catalog, name.schema)
     session.move(*session.home)

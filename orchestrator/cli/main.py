@@ -15,7 +15,7 @@ import click
 
 from orchestrator import __version__
 from orchestrator.cli.command_line import after_command, write_examples
-from orchestrator.cli.errors import print_error, say
+from orchestrator.cli.errors import CommandLineErrors, print_error, say
 from orchestrator.cli.options import log_options
 from orchestrator.cli.streams import opened_streams
 from orchestrator.errors import OmniRefreshError, UsageError
@@ -111,8 +111,8 @@ class _Commands(click.Group):
 
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            known = ", ".join(COMMANDS)
-            ctx.fail(f"no command {args[0]!r}" + (f" (did you mean {near[0]}?)" if near else f"; there is: {known}"))
+            hint = f"did you mean {near[0]}?" if near else f"there is: {', '.join(COMMANDS)}"
+            raise CommandLineErrors(ctx, [UsageError(f"no command {args[0]!r}", code="unknown-command", hint=hint)])
         return super().resolve_command(ctx, args)
 
 

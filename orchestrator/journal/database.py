@@ -28,12 +28,15 @@ STORE_PATIENCE_S: Final = 300.0
 class JournalError(UsageError):
     """The stored state cannot be used. Before a run: nothing was sent. In a run: nothing more is."""
 
-    def __init__(self, message: str, *, code: str = "unusable-state", hint: str = "") -> None:
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
         super().__init__(message, code=code, hint=hint)
 
 
 class StoreUnreachable(JournalError):
     """The store cannot be reached now, or is too busy; a retry may help."""
+
+    def __init__(self, message: str, *, code: str = "state-unreachable", hint: str = "") -> None:
+        super().__init__(message, code=code, hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

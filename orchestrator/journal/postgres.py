@@ -332,7 +332,9 @@ class PostgresDatabase:
                     del self._posted[: len(batch)]
         except StoreUnreachable:
             if longest_s >= self._patience.store_s:
-                self._failure = JournalError(f"{self.name} could not be used for {longest_s:g} s")
+                self._failure = JournalError(
+                    f"{self.name} could not be used for {longest_s:g} s", code="state-unreachable"
+                )
                 self._went_away()
             raise
         except JournalError as error:
@@ -371,14 +373,15 @@ class PostgresDatabase:
         if count is None or not 0 < count <= len(self._recent):
             raise JournalError(
                 f"{self.name} has lost this run, or too many of its steps (a failover, or a restored backup):"
-                " nothing more is sent"
+                " nothing more is sent",
+                code="stale-state",
             )
         return [post for posts in list(self._recent)[-count:] for post in posts]
 
     def _version(self) -> int:
         rows = self.read("SELECT value FROM meta WHERE name = ?", (_version_name(self._layout),))
         if not rows:
-            raise JournalError(f"{self.name} cannot be used: {NO_SCHEMA}")
+            raise JournalError(f"{self.name} cannot be used: {NO_SCHEMA}", code="uninitialized-state")
         return int(rows[0][0])
 
     def _patiently(self, link: Link, act: Callable[[], T], longest_s: float) -> T:
@@ -434,13 +437,14 @@ class PostgresDatabase:
                 link.close()
             raise StoreUnreachable(f"{self.name} cannot be used: {_words(error)}") from None
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            raise JournalError(f"{self.name} cannot be used: {NO_SCHEMA}") from None
+            raise JournalError(f"{self.name} cannot be used: {NO_SCHEMA}", code="uninitialized-state") from None
         except psycopg.errors.InsufficientPrivilege as error:
             raise JournalError(
-                f"{self.name} cannot be used: {_words(error)}; `omni-refresh state check` says which rights are missing"
+                f"{self.name} cannot be used: {_words(error)}; `omni-refresh state check` says which rights are missing",
+                code="state-permission",
             ) from None
         except psycopg.Error as error:
-            raise JournalError(f"{self.name} cannot be used: {_words(error)}") from None
+            raise JournalError(f"{self.name} cannot be used: {_words(error)}", code="unusable-state") from None
 
 
 def password_of(url: str, environ: Mapping[str, str]) -> str | None:
@@ -464,7 +468,8 @@ def _parts(url: str) -> Mapping[str, Any]:
         # libpq's words may quote the address, and with it a password
         del error
         raise JournalError(
-            "the state's address is not one that PostgreSQL understands: postgresql://HOST/DATABASE"
+            "the state's address is not one that PostgreSQL understands: postgresql://HOST/DATABASE",
+            code="invalid-state",
         ) from None
 
 

@@ -83,5 +83,5 @@ def missing_rights(url: str) -> list[str]:
         link.close()
         database.close()
     if not rights:
-        raise JournalError(f"{database.name} cannot be used: {NO_SCHEMA}")
+        raise JournalError(f"{database.name} cannot be used: {NO_SCHEMA}", code="uninitialized-state")
     return [*found, *(f"GRANT {right} ON {SCHEMA}.{name}" for name, right, has in rights if not has)]

@@ -88,6 +88,9 @@ class ReportError(OmniRefreshError):
 
     exit_code: ClassVar[int] = 5
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="unwritable-output")
+
 
 def check_writable(path: str | Path) -> None:
     """Check, before anything is sent, that a report can be written to `path`. Leaves no trace.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -144,6 +145,21 @@ class SectionedCommand(click.Command):
         """Write the examples and where to read on."""
         del ctx
         write_examples(formatter, self.examples)
+
+
+class CommandGroup(click.Group):
+    """A group of commands that suggests the one that was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name. Raises `CommandLineErrors` if there is none."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there is: {', '.join(known)}"
+            raise CommandLineErrors(ctx, [UsageError(f"no command {args[0]!r}", code="unknown-command", hint=hint)])
+        return super().resolve_command(ctx, args)
 
 
 def _is_about_a_value(error: click.UsageError | UsageError) -> bool:

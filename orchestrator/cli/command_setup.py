@@ -117,6 +117,7 @@ def find_errors(ctx: click.Context, *, beside: UsageError | None = None) -> list
     """
     from orchestrator.app.deliver import check_reports
     from orchestrator.app.read_change import read_change
+    from orchestrator.app.runs import report_paths
     from orchestrator.manifest.diagnostics import ManifestError
     from orchestrator.manifest.load import load_manifest
     from orchestrator.planning.selection import Selector, select_some
@@ -149,7 +150,7 @@ def find_errors(ctx: click.Context, *, beside: UsageError | None = None) -> list
             change = read_change_request(options)
             if "-" not in (*change.ddl, *change.ddl_list, *change.changed):
                 read_change(change, context)
-    for path in options.get("report") or ():
+    for path in report_paths(options.get("report") or (), default=""):
         with collected():
             check_reports([path], context.observe, named=True)
     for path in filter(None, (options.get("sarif"), options.get("metrics_file"))):

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 import click
 
 from orchestrator import __version__
-from orchestrator.cli.command_line import after_command, write_examples
-from orchestrator.cli.errors import CommandLineErrors, print_error, say
+from orchestrator.cli.command_line import CommandGroup, after_command, write_examples
+from orchestrator.cli.errors import print_error, say
 from orchestrator.cli.options import log_options
 from orchestrator.cli.streams import opened_streams
 from orchestrator.errors import OmniRefreshError, UsageError
@@ -63,7 +63,7 @@ EXAMPLES = (
 )
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     """A group that knows its commands by name and imports one when it is used, so that `--help` costs nothing."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -103,17 +103,6 @@ class _Commands(click.Group):
             return {word for param in (command.params if command else ()) for word in param.opts}
 
         return super().parse_args(ctx, after_command(args, global_options(), accepted))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        import difflib
-
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there is: {', '.join(COMMANDS)}"
-            raise CommandLineErrors(ctx, [UsageError(f"no command {args[0]!r}", code="unknown-command", hint=hint)])
-        return super().resolve_command(ctx, args)
 
 
 def global_options() -> Sequence[click.Parameter]:

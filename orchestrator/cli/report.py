@@ -23,6 +23,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
     """
     from orchestrator.app.choose_run import read_earlier_report
     from orchestrator.app.deliver import check_destinations, check_reports, report_files, write_reports
+    from orchestrator.app.runs import report_paths
     from orchestrator.app.state import open_state
     from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.run_command import print_report
@@ -30,7 +31,7 @@ def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: A
 
     setup = set_up(log)
     context = setup.context
-    paths = check_reports(report, context.observe, named=True)
+    paths = check_reports(report_paths(report, default=""), context.observe, named=True)
     with open_state(context) as state:
         check_destinations(report_files(paths), state=state.folder)
         earlier = read_earlier_report(state.journal, run, environ=context.environ)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.command_line import SectionedCommand
+from orchestrator.cli.command_line import CommandGroup, SectionedCommand
 from orchestrator.cli.errors import say
 from orchestrator.cli.options import log_options, option, state_options
 
@@ -17,7 +17,7 @@ Jobs that these runs left running are no longer known: look in Omni before you r
 The next run waits for one rate-limit window before its first call."""
 
 
-@click.group("state")
+@click.group("state", cls=CommandGroup)
 def command() -> None:
     """Manage the state: the journal of runs, their locks, and the budget that runs share.
 

@@ -30,7 +30,10 @@ FOLDER: Final = "owners"
 
 
 class OwnerLost(JournalError):
-    """The others count this process as dead: what it held is theirs, and it may send nothing any more."""
+    """The others count this process as dead: what it held is theirs, and it may send nothing any more. It never ends a command."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

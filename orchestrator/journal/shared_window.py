@@ -304,7 +304,7 @@ def read_key(transaction: Transaction, key: str, *, lock: bool = True) -> KeySta
     sql = "SELECT hold_s, held_s, held_mark, learned, taught FROM keys WHERE key = ?"
     row = transaction.execute(f"{sql} FOR UPDATE" if lock else sql, (key,)).fetchone()
     if row is None:
-        raise OwnerLost("the state store was emptied while it was in use", code="state-replaced")
+        raise OwnerLost("the state store was emptied while it was in use")
     hold_s, held_s, held_mark, learned, taught = row
     return KeyState(hold_s=hold_s, held_s=held_s, held_mark=held_mark, learned=learned, taught=taught)
 
@@ -455,9 +455,7 @@ class SharedWindow:
             own.hear(state)
             own.forget_unseen(rows)
         if alive is None:
-            raise OwnerLost(
-                "the other processes count this one as dead: it was not at work for too long", code="lease-lost"
-            )
+            raise OwnerLost("the other processes count this one as dead: it was not at work for too long")
         return look
 
     def _decide(

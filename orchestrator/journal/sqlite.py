@@ -314,7 +314,9 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise JournalError(f"{path} cannot be used: {_reason(error)}", code="unusable-state") from None
+        reason = _reason(error)
+        code = "damaged-state" if reason.startswith(_DAMAGED) else "unusable-state"
+        raise JournalError(f"{path} cannot be used: {reason}", code=code) from None
     except OSError as error:
         raise JournalError(f"{path} cannot be used: {error.strerror or error}", code="unusable-state") from None
 

@@ -293,6 +293,9 @@ def test_changes_are_read_without_a_manifest(tmp_path: Path) -> None:
         ("finance.*", "additive"),
     ]
     assert not read_changes().changes
+    with pytest.raises(UsageError) as refused:
+        read_changes(ddl=["-"])
+    assert refused.value.code == "no-stdin"
 
 
 def test_an_earlier_report_is_read_again(tmp_path: Path) -> None:

@@ -172,7 +172,8 @@ def test_a_manifests_name_is_its_identity(omni: Callable[..., Omni], tmp_path: P
         (tmp_path / folder / "m.yaml").write_text(json.dumps({**text, **names}), encoding="utf-8")
     with start("run", "a/m.yaml", cwd=tmp_path, stdout=-3, stderr=-3) as process:
         instance.wait_for(lambda o: len(o.posts) == 1)
-        assert call(capfd, "run", "b/m.yaml").code == 4
+        locked = call(capfd, "run", "b/m.yaml")
+        assert (locked.code, "error[run-locked]: " in locked.err) == (4, True)
         process.kill()
     (record,) = runs(capfd)
     assert (record["identity"], record["manifest"]) == ("nightly", "a/m.yaml")

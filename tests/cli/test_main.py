@@ -188,6 +188,7 @@ def test_an_internal_error_is_one_line(capfd: Any, monkeypatch: pytest.MonkeyPat
 def test_exit_codes_stand_on_the_errors() -> None:
     """Each error that ends a command knows its exit code."""
     assert (OmniRefreshError.exit_code, UsageError.exit_code, LockedError.exit_code) == (1, 2, 4)
+    assert (UsageError("x").code, LockedError("x").code) == ("invalid-usage", "run-locked")
 
 
 @pytest.mark.parametrize("what", ["manifest", "report", "scenario"])

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from pathlib import Path
 
 from orchestrator.cli.errors import CLICK_CODES, UNEXPECTED_ARGUMENT
 from tests.house.tree import ROOT
@@ -27,6 +28,22 @@ def _codes_in_source() -> set[str]:
 
 def _codes_on_page() -> list[str]:
     return re.findall(r"^\| `([^`]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def _words_of_tests() -> set[str]:
+    """Every word in a text of a test, hyphens included."""
+    found: set[str] = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        if path != Path(__file__):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found |= set(re.findall(r"(?<![\w-])[a-z0-9]+(?:-[a-z0-9]+)*(?![\w-])", node.value))
+    return found
+
+
+def test_every_code_is_raised_by_a_test() -> None:
+    """Each code on the page is named by a test, which compares it with what the program reports."""
+    assert set(_codes_on_page()) - _words_of_tests() == set()
 
 
 def test_every_code_is_documented_once() -> None:

@@ -214,8 +214,9 @@ def test_files_that_were_taken_away_are_an_error(suffix: str, tmp_path: Path) ->
     path = tmp_path / f"j.db{suffix}"
     path.rename(tmp_path / "away")
     path.write_bytes((tmp_path / "away").read_bytes())
-    with pytest.raises(JournalError, match="removed or replaced"), database.write():
+    with pytest.raises(JournalError, match="removed or replaced") as replaced, database.write():
         pass
+    assert replaced.value.code == "state-replaced"
     path.unlink()
     with pytest.raises(JournalError, match="removed or replaced"):
         virtual.run(syncing.wait())

@@ -77,8 +77,9 @@ def test_it_is_refused_while_a_process_is_at_work(tmp_path: Path) -> None:
     """Exit code 4, and nothing is moved."""
     owner = enter(tmp_path)
     before = sorted(p.name for p in tmp_path.iterdir())
-    with pytest.raises(LockedError, match="another process is at work"):
+    with pytest.raises(LockedError, match="another process is at work") as locked:
         reset(tmp_path)
+    assert locked.value.code == "state-in-use"
     other = enter(tmp_path)
     with pytest.raises(LockedError, match="2 other processes are"):
         reset(tmp_path)

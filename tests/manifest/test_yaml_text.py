@@ -110,6 +110,12 @@ def test_duplicate_keys_name_both_lines() -> None:
     ]
 
 
+def test_two_anchors_of_one_name() -> None:
+    """Which of them an alias means is not clear."""
+    (line,) = wrong("a: &x 1\nb: &x 2\n")
+    assert line == "2:4 duplicate-anchor"
+
+
 def test_keys_are_texts() -> None:
     """A list or mapping as a key is a fault, once for each."""
     lines = wrong("? [a]\n: 1\n? {b: c}\n: 2\nd: 3\n")

@@ -264,6 +264,7 @@ def test_what_is_no_report_is_told_apart(spoil: Any, told: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_document(document)
     assert told in str(caught.value)
+    assert caught.value.code == "unreadable-report"
 
 
 def test_a_row_is_an_outcome() -> None:

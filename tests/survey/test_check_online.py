@@ -54,6 +54,11 @@ def said(findings: Sequence[Finding], severity: Severity) -> list[str]:
     return [f.message for f in findings if f.severity is severity]
 
 
+def codes(findings: Sequence[Finding]) -> set[str]:
+    """The codes of the findings."""
+    return {finding.code for finding in findings}
+
+
 def test_a_true_manifest_is_found_true() -> None:
     """Models, branches and connections that are there, by name or id: no error, and reads alone, ten at most."""
     findings, calls = check(
@@ -68,25 +73,33 @@ def test_a_true_manifest_is_found_true() -> None:
 
 
 @pytest.mark.parametrize(
-    "entry, words",
+    "entry, words, code",
     [
-        ({"model": "Finanec"}, "no model is named 'Finanec'"),
-        ({"id": uuid(7), "name": "x"}, f"there is no model {uuid(7)}"),
-        ({"id": model_id("Trash"), "name": "x"}, "no model"),
-        ({"id": model_id("Book"), "name": "x"}, "of kind WORKBOOK"),
-        ({"model": "HR", "branch": "nigthly"}, "no branch named 'nigthly'"),
-        ({"model": "HR", "branch": uuid(8)}, f"no branch {uuid(8)}"),
-        ({"model": "HR", "connection": "eu"}, "the manifest says connection eu, the model is on us"),
-        ({"model": "HR", "connection": uuid(9)}, f"the manifest says connection {uuid(9)}, the model is on us"),
+        ({"model": "Finanec"}, "no model is named 'Finanec'", "unresolved-name"),
+        ({"id": uuid(7), "name": "x"}, f"there is no model {uuid(7)}", "unknown-model"),
+        ({"id": model_id("Trash"), "name": "x"}, "no model", "unknown-model"),
+        ({"id": model_id("Book"), "name": "x"}, "of kind WORKBOOK", "model-kind"),
+        ({"model": "HR", "branch": "nigthly"}, "no branch named 'nigthly'", "unresolved-name"),
+        ({"model": "HR", "branch": uuid(8)}, f"no branch {uuid(8)}", "unknown-branch"),
+        (
+            {"model": "HR", "connection": "eu"},
+            "the manifest says connection eu, the model is on us",
+            "wrong-connection",
+        ),
+        (
+            {"model": "HR", "connection": uuid(9)},
+            f"the manifest says connection {uuid(9)}, the model is on us",
+            "wrong-connection",
+        ),
     ],
 )
-def test_what_is_not_so_is_an_error(entry: Mapping[str, object], words: str) -> None:
-    """Each thing that a manifest names and the instance has not is one error, at the entry's line."""
+def test_what_is_not_so_is_an_error(entry: Mapping[str, object], words: str, code: str) -> None:
+    """Each thing that a manifest names and the instance does not have is one error with its code, at the entry's line."""
     findings, _ = check({"model": "HR", "name": "fine", "branch": "nightly"}, entry)
     (error,) = [f for f in findings if f.severity is Severity.ERROR]
     assert words in error.message
     assert error.place.column > 1
-    assert error.code
+    assert error.code == code
 
 
 def test_near_names_are_hints() -> None:
@@ -115,6 +128,7 @@ def test_scopes_are_held_against_the_schemas(scope: Mapping[str, object], bad: l
     findings, calls = check({"model": "Sales", **scope}, staged=scenario(answers={"schemas": form}))
     told = [message for message in said(findings, Severity.WARNING) if "no schema" in message]
     assert len(told) == len(bad)
+    assert ("unmatched-scope" in codes(findings)) is bool(bad)
     assert all(any(repr(name) in message for message in told) for name in bad)
     assert sum("/schemas" in call.path for call in calls) == 1
 
@@ -133,6 +147,7 @@ def test_roles_are_warned_of() -> None:
     findings, _ = check({"model": "Sales"}, {"model": "HR", "branch": "nightly"})
     roles = [message for message in said(findings, Severity.WARNING) if "role" in message]
     assert len(roles) == 1
+    assert "missing-role" in codes(findings)
     assert "MODELER" in roles[0]
     assert "2 shared models" in roles[0]
     alone = scenario(models=[MODELS[0], MODELS[2]])
@@ -163,6 +178,7 @@ def test_schedules_are_told() -> None:
         "next 2026-01-01 {0} +00:00 and 2026-01-02 {0} +00:00".format,
         "Omni itself refreshes this connection",
     )
+    assert "native-schedule" in codes(findings)
     assert told == [
         f"{omni} every day at 02:15 (UTC), hard; {next_at('02:15')}; {mine}",
         f"{omni} on MON-FRI at 06:00 (Europe/Berlin), soft; {next_at('05:00')}; {mine}",
@@ -232,6 +248,7 @@ def test_schedules_that_the_key_may_not_read_are_not_asked_for() -> None:
     """Without the admin's role no call is wasted on them, and it is said that nobody knows."""
     findings, calls = check({"model": "Sales"})
     assert any("may not read the native schedules of 1 of 1" in m for m in said(findings, Severity.WARNING))
+    assert "schedules-unknown" in codes(findings)
     assert not [call for call in calls if "schedules" in call.path]
 
 
@@ -240,6 +257,7 @@ def test_a_branch_on_a_connection_of_several_models_is_doubtful() -> None:
     models = [{"name": "A", "connection": "eu", "branches": ["b"]}, {"name": "B", "connection": "eu"}]
     findings, _ = check({"model": "A", "branch": "b"}, staged=scenario(models=models))
     assert any("branch-based refresh is most likely off" in m for m in said(findings, Severity.WARNING))
+    assert "branch-mode" in codes(findings)
 
 
 @pytest.mark.parametrize("path", ["/connections$", "/whoami$", "/schemas$", "/schedules$"])
@@ -249,6 +267,8 @@ def test_a_read_that_fails_is_no_error(path: str, status: int) -> None:
     staged = scenario(faults=[{"path": path, "always": True, "status": status}])
     findings, _ = check({"model": "HR", "branch": "nightly", "connection": "us", "schemas": ["hr"]}, staged=staged)
     assert said(findings, Severity.ERROR) == []
+    if path == "/whoami$":
+        assert "roles-unknown" in codes(findings)
 
 
 def test_models_that_could_not_be_looked_up_are_errors() -> None:
@@ -258,12 +278,14 @@ def test_models_that_could_not_be_looked_up_are_errors() -> None:
     errors = said(findings, Severity.ERROR)
     assert len(errors) == 2
     assert all("could not be looked up" in message for message in errors)
+    assert {"unresolved-name", "look-up-failed"} <= codes(findings)
 
 
 def test_a_refused_key_is_one_finding() -> None:
     """A key that the instance does not accept is one error, and the rest is not asked for."""
     findings, calls = check({"model": "Sales"}, {"model": "HR"}, staged=scenario(keys=["another"]))
     (message,) = said(findings, Severity.ERROR)
+    assert codes(findings) == {"instance-unreachable"}
     assert message.startswith("the instance sim could not be asked: it refused every key: KEY_1 at 127.0.0.1:")
     assert len(calls) == 1
 
@@ -294,6 +316,7 @@ def test_a_model_in_the_trash_is_told() -> None:
     staged = scenario(faults=[{"path": "/models$", "always": True, "status": 200, "body": body}])
     findings, _ = check({"id": uuid(7), "name": "old"}, staged=staged)
     assert said(findings, Severity.ERROR) == [f"the model {uuid(7)} is in the trash"]
+    assert "deleted-model" in codes(findings)
 
 
 def test_a_key_that_is_refused_half_way() -> None:

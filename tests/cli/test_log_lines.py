@@ -163,6 +163,19 @@ def test_quiet_says_what_the_summary_does_not() -> None:
     assert lines(events, level=logging.WARNING, without=DETAILS | SUMMARIZED) == alone[1:]
 
 
+def test_a_call_names_its_target() -> None:
+    """With `-v` each call has its purpose and its target, or the name that is looked up; a list and a probe have none."""
+    calls = [
+        e.CallEnded(instance="prod", purpose=purpose, end="2xx", took_s=0.2, target=target)
+        for purpose, target in (("submit", "Sales"), ("look_up", "x\x1b[31m"), ("look_up", None))
+    ]
+    assert lines(calls, level=logging.DEBUG, without=()) == [
+        "18:24:06 call   prod: submit Sales: 2xx in 0.2s",
+        "18:24:06 call   prod: look-up x\\x1b[31m: 2xx in 0.2s",
+        "18:24:06 call   prod: look-up: 2xx in 0.2s",
+    ]
+
+
 def test_every_event_has_words() -> None:
     """Each event is a line or belongs to one; hostile values break none of them and bring no escape."""
     told = lines(EVENTS, level=logging.DEBUG, without=())

@@ -102,7 +102,7 @@ package: .venv-package/.locked ## wheel, source distribution, bill of materials 
 	@cd dist && shasum -a 256 * >SHA256SUMS && cat SHA256SUMS
 
 # pip-audit says which packages its service did not answer for; the rest needs no network.
-audit: .venv-package/.locked ## workflows, pipelines and Kubernetes objects against their schemas; known vulnerabilities of the lock
+audit: $(READY) .venv-package/.locked ## workflows, pipelines and Kubernetes objects against their schemas; known vulnerabilities of the lock
 	@.venv-package/bin/zizmor --offline --quiet .github action.yml configs/github/*.yml
 	@.venv-package/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml configs/github/*.yml
 	@.venv-package/bin/check-jsonschema --builtin-schema vendor.github-actions action.yml
@@ -110,7 +110,9 @@ audit: .venv-package/.locked ## workflows, pipelines and Kubernetes objects agai
 	@.venv-package/bin/check-jsonschema --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci configs/gitlab/*.yml
 	@.venv-package/bin/check-jsonschema --builtin-schema vendor.azure-pipelines --data-transform azure-pipelines \
 		--regex-variant python configs/azure/*.yml
-	@.venv-package/bin/kubernetes-validate --strict --quiet configs/kubernetes/cronjob.yaml configs/kubernetes/state.yaml
+	@mkdir -p build
+	@for each in base shared-state; do $(BIN)/python -m tests.recipes.kustomize configs/kubernetes/$$each >build/kubernetes.yaml; \
+	.venv-package/bin/kubernetes-validate --strict --quiet build/kubernetes.yaml; done
 	@.venv-package/bin/pip-audit --disable-pip --require-hashes --requirement requirements/runtime.txt
 
 bench: $(READY) ## the benchmarks, in virtual time

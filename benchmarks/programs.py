@@ -62,8 +62,8 @@ Adapt = Callable[[RunContext, Manifest, tuple[Entry, ...]], RunContext]
 """Replaces parts of a run's context."""
 
 
-def make_run(setting: Setting, adapt: Adapt | None = None) -> Run:
-    """This program's run, not begun yet; to be called inside the virtual loop."""
+def make_run(setting: Setting, adapt: Adapt | None = None, *, models_each: int = 1) -> Run:
+    """This program's run, not begun yet, with so many models on each connection; to be called inside the virtual loop."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     workload = setting.workload
@@ -79,7 +79,7 @@ def make_run(setting: Setting, adapt: Adapt | None = None) -> Run:
             name=f"model {i}",
             instance=INSTANCE,
             model_id=model_id(i),
-            connection=f"connection {i}",
+            connection=f"connection {i // models_each}",
             poll=PollBounds(),
             timeout_s=3600.0,
         )

@@ -39,13 +39,13 @@ HOME: Final = "/home/ada/omni"
 
 
 class Terminal:
-    """Runs commands in `folder`, from the moment `start_at` on."""
+    """Runs commands in `folder`, from the moment `start_at` on. `code` is the last exit code of the program."""
 
     def __init__(self, folder: Path, *, start_at: datetime, environ: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.loop = VirtualLoop(start_at=start_at)
         self._rng = random.Random(7)
-        self._environ = {
+        self.environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "OMNI_REFRESH_STATE_DIR": str(folder.parent / "state"),
@@ -54,6 +54,7 @@ class Terminal:
         }
         self._replaced: dict[str, str] = {str(folder): HOME}
         self._simulators: list[Simulator] = []
+        self.code = 0
 
     def write(self, name: str, text: str) -> None:
         """Write a file in the folder."""
@@ -103,7 +104,7 @@ class Terminal:
         done = subprocess.run(
             words,
             cwd=self.folder,
-            env=self._environ,
+            env=self.environ,
             input=text,
             capture_output=True,
             text=True,
@@ -122,7 +123,7 @@ class Terminal:
         ):
             err = stack.enter_context((self.folder.parent / "errors").open("w+", encoding="utf-8"))
             with redirect_stdout(out), redirect_stderr(err):
-                run(words)
+                self.code = run(words)
             out.seek(0)
             err.seek(0)
             return out.read() or err.read()
@@ -134,7 +135,7 @@ class Terminal:
         folder = Path.cwd()
         clock = Clock(self.loop.time, self.loop.utcnow)
         with ExitStack() as stack:
-            stack.enter_context(patch.dict(os.environ, self._environ, clear=True))
+            stack.enter_context(patch.dict(os.environ, self.environ, clear=True))
             stack.enter_context(patch.object(asyncio, "run", self._run))
             stack.enter_context(patch.object(uuid, "uuid4", lambda: uuid.UUID(int=self._rng.getrandbits(128))))
             context = partial(Context, clock=clock, rng=random.Random(7))

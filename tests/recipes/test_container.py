@@ -1,5 +1,6 @@
 """The container, the CronJob and the systemd units: their steps and promises, without a container engine."""
 
+import json
 import os
 import re
 import shlex
@@ -20,12 +21,14 @@ from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.server import Simulator
 from tests.cli.serving import serving
 from tests.house.tree import ROOT
+from tests.recipes.kustomize import build
 from tests.setup.test_environment import base_python
 
 KEY = "a-secret-key-of-the-container"
 UID = 65532
 NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-KUBERNETES = ROOT / "configs" / "kubernetes"
+KUBERNETES = ROOT / "configs" / "kubernetes" / "base"
+SHARED = KUBERNETES.with_name("shared-state")
 SYSTEMD = ROOT / "configs" / "systemd"
 
 needs_index = pytest.mark.skipif(
@@ -151,6 +154,13 @@ def test_the_image_is_built_step_by_step(tmp_path: Path) -> None:
     run = [str(program), "run", manifest, "--simulate", "--quiet", "--report", report]
     assert subprocess.run(run, cwd=tmp_path, check=False, capture_output=True).returncode == 0
     assert not list(Path(folders["/opt/omni-refresh"]).glob("lib/*/site-packages/pip"))
+    bill = json.loads((Path(folders["/opt/omni-refresh"]) / "sbom.cdx.json").read_text(encoding="utf-8"))
+    names = {
+        path.name.split("-")[0].lower()
+        for path in Path(folders["/opt/omni-refresh"]).glob("lib/*/site-packages/*.dist-info")
+    }
+    listed = {each["name"].replace("-", "_").lower() for each in (bill["metadata"]["component"], *bill["components"])}
+    assert {name.replace(".", "_") for name in names} == {name.replace(".", "_") for name in listed}
 
 
 def test_the_image_keeps_to_its_rules() -> None:
@@ -227,6 +237,28 @@ def test_kustomize_finds_what_it_names() -> None:
     assert pod["containers"][0]["image"] == top["images"][0]["name"]
     manifest = (KUBERNETES / "nightly.yaml").read_text(encoding="utf-8")
     assert f"{pod['containers'][0]['volumeMounts'][1]['mountPath']}/key" in manifest
+
+
+def test_with_shared_state_nothing_depends_on_a_node() -> None:
+    """The overlay takes the claim away, reads the state's address and password from a secret, and waits for the lease of a
+    killed pod; all else is as in the base. Its patches fail if the base changes under them.
+    """
+    base, shared = ({each["kind"]: each for each in build(folder)} for folder in (KUBERNETES, SHARED))
+    assert set(base) - set(shared) == {"PersistentVolumeClaim"}
+    assert shared["ConfigMap"] == base["ConfigMap"]
+    pods = [each["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"] for each in (base, shared)]
+    (before,), (container,) = (pod.pop("containers") for pod in pods)
+    variables = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in container.pop("env")[1:]}
+    assert variables == {
+        name: {"name": "omni-refresh-state", "key": key}
+        for name, key in (("OMNI_REFRESH_STATE", "url"), ("PGPASSWORD", "password"))
+    }
+    assert container.pop("args") == [*before.pop("args"), "--on-overlap=wait"]
+    assert container.items() <= before.items()
+    volumes = [{each["name"]: each for each in pod.pop("volumes")} for pod in pods]
+    assert {name for name in volumes[0] if volumes[0][name] != volumes[1][name]} == {"state"}
+    assert "emptyDir" in volumes[1]["state"]
+    assert base["CronJob"] == shared["CronJob"]
 
 
 @needs_systemd

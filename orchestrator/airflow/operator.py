@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -30,6 +31,9 @@ Texts = str | Sequence[str] | None
 
 _LATER_S = 300.0
 """How long after the deadline Airflow itself gives a trigger up, in seconds."""
+_LEASE_PATIENCE_S = 60.0
+_LOOK_EVERY_S = 5.0
+"""A try that was killed keeps its locks on shared state until its lease has ended: the next one waits for that."""
 
 
 class OmniRefreshFailed(AirflowException):
@@ -121,13 +125,13 @@ class OmniRefreshOperator(BaseOperator):
         self.deferrable = deferrable
         self.on_failed = on_failed
         self._background: BackgroundRun[Report] | None = None
-        self._killed = False
+        self._killed = threading.Event()
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the manifest, or what is left of it since the task's last try."""
         from orchestrator import api
         from orchestrator.airflow.task_run import BackgroundRun, newest_outcomes, run_key
-        from orchestrator.errors import RunDetached
+        from orchestrator.errors import LockedError, RunDetached
 
         task = context["ti"]
         began_at = real_clock().utcnow().timestamp()
@@ -165,12 +169,21 @@ class OmniRefreshOperator(BaseOperator):
                 state=state,
                 environ=environ,
             )
-            run = BackgroundRun(lambda observe: start(on_event=observe))
-            try:
-                report, paths = self._follow(run, task)
-            except RunDetached as left:
-                self.defer(**self._deferral(left.run_id, began_at))
-                raise
+            waited_s = 0.0
+            while True:
+                run = BackgroundRun(lambda observe: start(on_event=observe))
+                try:
+                    report, paths = self._follow(run, task)
+                    break
+                except RunDetached as left:
+                    self.defer(**self._deferral(left.run_id, began_at))
+                    raise
+                except LockedError as locked:
+                    if self.state_conn_id is None or waited_s >= _LEASE_PATIENCE_S or self._killed.wait(_LOOK_EVERY_S):
+                        raise
+                    if not waited_s:
+                        self.log.info("%s: waiting, in case it is a try that was killed", locked.message)
+                    waited_s += _LOOK_EVERY_S
             return self._end(context, report, newest_outcomes((*earlier.reports, report)), paths)
 
     def _deferral(self, run_id: str, began_at: float) -> dict[str, Any]:
@@ -198,12 +211,17 @@ class OmniRefreshOperator(BaseOperator):
         }
 
     def execute_complete(self, context: Any, event: Any = None) -> dict[str, Any]:
-        """End the task after its trigger. How the run ended is read from the state, whatever the event says."""
+        """End the task after its trigger. How the run ended is read from the state, whatever the event says.
+
+        Airflow also calls this for a task that was cleared between its trigger's event and its end: it starts anew.
+        """
         from orchestrator import api
         from orchestrator.airflow.task_run import newest_outcomes
 
         with _errors_of_airflow():
             history = self._history(context["ti"], self._environ(), self._state())
+            if not history.runs:
+                return self.execute(context)
             if not history.has_ended:
                 error = event.get("error") if isinstance(event, dict) else None
                 raise AirflowException(f"the run has not ended: {error or 'its trigger ended first'}")
@@ -231,7 +249,7 @@ class OmniRefreshOperator(BaseOperator):
         run_id: str | None = None
         paths = []
         try:
-            if self._killed:
+            if self._killed.is_set():
                 run.stop()
             for event in run.events():
                 if isinstance(event, RunStarted | RunContinued) and run_id is None:
@@ -251,7 +269,7 @@ class OmniRefreshOperator(BaseOperator):
             for event in run.events():
                 log_event(self.log, event)
             raise
-        if self._killed:
+        if self._killed.is_set():
             raise OmniRefreshStopped(
                 "the task was stopped. Jobs that were started go on in Omni, which cannot cancel them;"
                 " the next try checks them and sends the rest"
@@ -262,7 +280,7 @@ class OmniRefreshOperator(BaseOperator):
         """Warn if a run starts in a try that is not the first one since the task was created or cleared."""
         if task.try_number > task.max_tries - (self.retries or 0) + 1:
             self.log.warning(
-                "this is try %s, and the state folder knows no run of an earlier try: if there was one, on another worker,"
+                "this is try %s, and the state knows no run of an earlier try: if there was one, on another worker,"
                 " this try sends its refreshes again",
                 task.try_number,
             )
@@ -290,7 +308,7 @@ class OmniRefreshOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Stop the run. Airflow calls this in its signal handler; the run then has 5 s until it is killed."""
-        self._killed = True
+        self._killed.set()
         if self._background is not None:
             self._background.stop()
 

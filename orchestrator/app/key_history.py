@@ -12,8 +12,9 @@ from orchestrator.report.report import Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyHistory:
-    """The reports of the runs under a key that ended, oldest first. `has_ended`: the latest of the runs is one of them."""
+    """The `runs` under a key, and the reports of those that ended, oldest first. `has_ended`: the latest is one of them."""
 
+    runs: int
     reports: tuple[Report, ...]
     has_ended: bool
 
@@ -24,6 +25,7 @@ def history_of_key(key: str, context: Context, state: str | None = None) -> KeyH
         journal = opened.journal
         documents = [journal.document(record.id) for record in reversed(journal.runs_with_key(key))]
     return KeyHistory(
+        runs=len(documents),
         reports=tuple(parse_document(document) for document in documents if document is not None),
         has_ended=bool(documents) and documents[-1] is not None,
     )

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from orchestrator.airflow.connection import state_url
-from orchestrator.errors import UsageError
+from orchestrator.errors import LockedError, UsageError
 from orchestrator.journal.postgres import password_of
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.server import Simulator
@@ -177,6 +177,15 @@ def test_a_trigger_that_is_stopped_leaves_the_jobs_to_the_next_one(operator: Any
         assert posts(server) == 2
 
 
+def test_a_task_that_was_cleared_after_its_trigger_starts_anew(operator: Any, tmp_path: Path) -> None:
+    """Airflow resumes a cleared task where the earlier one was: without a run of its own, it starts one."""
+    with instance(duration=0) as server:
+        task = make_task(operator, tmp_path)
+        task.execute(make_context(TaskInstance()))
+        result = task.execute_complete(make_context(TaskInstance(try_number=2, max_tries=3)), None)
+        assert (result["counts"], posts(server)) == ({"succeeded": 2}, 4)
+
+
 def test_the_next_try_continues_what_a_trigger_left(operator: Any, tmp_path: Path) -> None:
     """If no trigger ended the run, a retry of the task checks the jobs that were started and sends nothing twice."""
     with instance(duration=1.5) as server:
@@ -219,6 +228,33 @@ def test_a_task_whose_jobs_are_done_is_not_deferred(operator: Any, tmp_path: Pat
     with instance(duration=0):
         result = make_task(operator, tmp_path).execute(make_context(TaskInstance()))
     assert result["counts"] == {"succeeded": 2}
+
+
+def test_a_try_waits_for_the_lease_of_a_killed_one(
+    operator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On shared state a dead process keeps its locks for a while: the try waits, but not for ever, and a kill ends the wait."""
+    from orchestrator import api
+
+    real, locked = api.run, 3
+
+    async def run(*arguments: Any, **options: Any) -> Any:
+        nonlocal locked
+        locked -= 1
+        if locked >= 0:
+            raise LockedError("run r (pid 1) works on the same manifest and selection")
+        return await real(*arguments, **options)
+
+    monkeypatch.setattr(api, "run", run)
+    monkeypatch.setattr(operator, "_LOOK_EVERY_S", 0.01)
+    with instance(duration=0) as server:
+        assert make_task(operator, tmp_path).execute(make_context(TaskInstance()))["counts"] == {"succeeded": 2}
+        assert posts(server) == 2
+        monkeypatch.setattr(operator, "_LEASE_PATIENCE_S", 0.02)
+        locked = 100
+        with pytest.raises(AirflowException, match="works on the same manifest"):
+            make_task(operator, tmp_path).execute(make_context(TaskInstance(run_id="another")))
+        assert locked == 97
 
 
 def test_deferring_needs_a_shared_state(operator: Any) -> None:

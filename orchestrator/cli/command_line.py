@@ -172,15 +172,16 @@ def _without_option(args: Sequence[str], error: click.NoSuchOption | click.BadOp
     """
     name = error.option_name
     for position, word in enumerate(args):
-        is_long = word.partition("=")[0] == name
-        if not is_long and not (word.startswith("-") and not word.startswith("--") and name[-1] in word[1:]):
-            continue
-        before, after = list(args[:position]), list(args[position + 1 :])
-        if not is_long:
+        if word.partition("=")[0] == name:
+            before, after = args[:position], args[position + 1 :]
+            may_have_value = isinstance(error, click.NoSuchOption) and "=" not in word
+            is_value = may_have_value and after and not after[0].startswith("-") and not os.path.lexists(after[0])
+            return [*before, *(after[1:] if is_value else after)]
+    for position, word in enumerate(args):
+        # one of several flags in a word, such as -qx
+        if re.match(r"-[^-]", word) and name[-1] in word[1:]:
             left = word.replace(name[-1], "", 1)
-            return [*before, *([left] if left != "-" else []), *after]
-        is_value = isinstance(error, click.NoSuchOption) and "=" not in word and after and not after[0].startswith("-")
-        return [*before, *(after[1:] if is_value and not os.path.lexists(after[0]) else after)]
+            return [*args[:position], *([left] if left != "-" else []), *args[position + 1 :]]
     raise error
 
 

@@ -116,6 +116,7 @@ def test_the_faults_behind_the_first_one_are_reported_too(
         (["--frobnicate", "3", "m.yaml"], ["unknown-option"]),
         (["--frobnicate", "m.yaml"], ["unknown-option"]),
         (["m.yaml", "-qzy"], ["unknown-option", "unknown-option"]),
+        (["m.yaml", "-ooz.json", "-z"], ["unknown-option"]),
         (["m.yaml", "--quiet=yes", "--scenario", "s.yaml"], ["missing-value", "missing-option"]),
         (["m.yaml", "--timeout"], ["missing-value"]),
         (["m.yaml", "more", "--frobnicate"], ["unknown-option"]),

@@ -10,8 +10,7 @@ from orchestrator.app.context import Context
 from orchestrator.app.requests import ChangeRequest
 from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.dbt import read_dbt
-from orchestrator.changes.files import read_ddl
-from orchestrator.changes.listed import read_names
+from orchestrator.changes.files import read_ddl, read_names
 from orchestrator.errors import UsageError
 from orchestrator.planning.followed_change import FollowedChange, change_as_data, make_followed_change
 

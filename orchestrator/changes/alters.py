@@ -1,30 +1,30 @@
-"""ALTER, in every dialect: of what, and which clauses add columns, which may lose some, and which no model sees."""
+"""ALTER statements of every dialect: which clauses add columns, which may drop some, and which do not matter to a model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import product
 from typing import Final, NamedTuple
 
 from orchestrator.changes.change_set import Effect
-from orchestrator.changes.column_types import Columns, TypeChange, compare_types, written_type
+from orchestrator.changes.column_types import Columns, compare_types, written_type
 from orchestrator.changes.context import ParseContext
-from orchestrator.changes.creates import named, skip_options
-from orchestrator.changes.cursor import Cursor, split_commas, words
-from orchestrator.changes.drops import renamed, swapped
 from orchestrator.changes.dynamic_sql import calls_of
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.keywords import Level, take_kind
-from orchestrator.changes.lexer import TokenKind
-from orchestrator.changes.names import NamePart, read_name
+from orchestrator.changes.lexer import Cursor, TokenKind, split_commas, words
+from orchestrator.changes.objects import named, renamed, skip_options, swapped
 from orchestrator.changes.placeholders import MARK
+from orchestrator.changes.session import NamePart, read_name
 from orchestrator.changes.settings import alter_session
 
 Found = tuple[Effect, str] | None
-"""What a clause does to its table, and why; None if no model sees it, or if the rule has recorded it."""
+"""The effect of a clause on its table, and the reason. None if it has no effect, or if the rule has recorded it."""
 
 _DROPS_COLUMN: Final = (Effect.DESTRUCTIVE, "drops a column")
+_CONVERTS: Final = (Effect.ADDITIVE, "changes the character set of its columns")
 _RENAMES_COLUMN: Final = (Effect.DESTRUCTIVE, "renames a column")
 
 _SETTINGS: Final = words("""
@@ -35,21 +35,19 @@ _SETTINGS: Final = words("""
     UNIQUE ON USING AUTO AVG_ROW_LENGTH CHECKSUM CONNECTION DATA DELAY_KEY_WRITE INSERT_METHOD KEY_BLOCK_SIZE MAX_ROWS MIN_ROWS PACK_KEYS
     PAGE_CHECKSUM PASSWORD ROW_FORMAT STATS_AUTO_RECALC STATS_PERSISTENT STATS_SAMPLE_PAGES TABLE_CHECKSUM TRANSACTIONAL UNION
 """)
-"""First words of clauses about storage, rights, rows and the like: the columns stay as they are."""
+"""First words of clauses that leave the columns unchanged: storage, rights, rows and similar."""
+_OTHER_REASONS: Final = {"SEQUENCE": "turns a table into a sequence, or back", "REPLACE": "replaces the columns"}
 _KEYS: Final = words("PRIMARY UNIQUE FOREIGN")
-"""Constraints that say how tables are related."""
+"""Constraints that define relationships between tables."""
 _INHERITED: Final = words("ADD DROP RENAME ALTER MODIFY CHANGE")
-"""What changes the columns of a table's partitions as well."""
+"""Clauses that also change the columns of the table's partitions."""
 _DEFINES: Final = words("ADD MODIFY CHANGE SET")
-"""What may name other tables: those that foreign keys refer to, and the one of former rows."""
-_PAIRS: Final = frozenset(
-    {
-        *(("CHECK", "("), ("PERIOD", "FOR"), ("SEARCH", "OPTIMIZATION"), ("ROW", "ACCESS"), ("ROW", "FILTER")),
-        *(("DATA", "METRIC"), ("DATA", "PRIVACY"), ("SYSTEM", "VERSIONING"), ("JOIN", "POLICY"), ("CONTACT", "(")),
-        *(("AGGREGATION", "POLICY"), ("CLUSTERING", "KEY"), ("STORAGE", "LIFECYCLE")),
-    }
-)
-"""Pairs of words after ADD and DROP that name no column. One word alone would be one: `ADD period int`."""
+"""Clauses that may name other tables: the target of a foreign key, or a history table."""
+_PAIRS: Final = words("""
+    CHECK:( PERIOD:FOR SEARCH:OPTIMIZATION ROW:ACCESS ROW:FILTER DATA:METRIC DATA:PRIVACY SYSTEM:VERSIONING JOIN:POLICY CONTACT:(
+    AGGREGATION:POLICY CLUSTERING:KEY STORAGE:LIFECYCLE
+""")
+"""Pairs of words after ADD and DROP that do not name a column. The first word alone may be a column: `ADD period int`."""
 _ALSO_NOTHING: Final = {
     "mysql": words("INDEX KEY CHECK FULLTEXT SPATIAL PARTITION"),
     "postgres": words("EXCLUDE"),
@@ -58,14 +56,14 @@ _ALSO_NOTHING: Final = {
     "databricks": words("FEATURE SCHEDULE TRIGGER PARTITION"),
     "snowflake": words("FILES SCHEDULE PARTITION"),
 }
-"""Words that are kept for other things in one dialect, and are columns' names in another."""
+"""Words that are keywords in one dialect and may be column names in another."""
 _NO_COLUMN: Final = words("CONSTRAINT INDEX CHECK DISTSTYLE DISTKEY SORTKEY COMPOUND ENCODE SCHEDULE PARTITION")
-"""What may follow ALTER TABLE ... ALTER but a column."""
+"""Words after ALTER TABLE ... ALTER that are not the name of a column."""
 _HOLDS: Final = {
     *product(("SET", "DROP"), ("DEFAULT", "NOT", "NULL", "EXPRESSION", "GENERATED", "IDENTITY")),
     *(("ADD", "GENERATED"), ("ADD", "IDENTITY"), ("NOT", "NULL")),
 }
-"""Pairs of words that say what a column may hold, or what it holds by itself."""
+"""Pairs of words that set a default, nullability, or how a value is generated."""
 _REMARKS: Final = words("COMMENT RESET UNSET ADD DROP ENCODE SYNC RESTART OPTIONS VISIBLE INVISIBLE SET")
 _COLUMN: Final = words("COLUMN COLUMNS")
 _SCHEMA_SETTINGS: Final = words("""
@@ -78,11 +76,11 @@ _PAIRED: Final = (
     (("MODIFY", "NAME", "="), "renames it to"),
     (("SET", "ALIAS", "TO"), "renames it to"),
 )
-"""What is followed by the other name of a schema or a catalog."""
+"""Words that come before the other name of a schema or catalog, and what they do."""
 
 
 def alter(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows ALTER."""
+    """Read the rest of an ALTER statement."""
     if cursor.take("SESSION"):
         alter_session(reading, cursor)
         return
@@ -115,7 +113,7 @@ def alter(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def _known_table(reading: ParseContext, cursor: Cursor) -> tuple[NamePart, ...] | None:
-    """Take the name that comes next if the text created a table of that name, which is to be renamed."""
+    """Take the next name if it is renamed and a table of that name is known."""
     cursor.take("IF", "EXISTS")
     parts = read_name(cursor, reading.dialect)
     if parts is None or any(part.placeholder for part in parts) or cursor.word != "RENAME":
@@ -146,7 +144,7 @@ def _schema_or_catalog(reading: ParseContext, cursor: Cursor, level: Level, kind
 
 
 class Clause(NamedTuple):
-    """One clause, with all that a rule needs to read it; the cursor stands behind its first word."""
+    """One clause of ALTER TABLE. The cursor is after its first word."""
 
     reading: ParseContext
     cursor: Cursor
@@ -156,9 +154,9 @@ class Clause(NamedTuple):
         """Return the columns of the table, as far as the given SQL shows them."""
         return self.reading.known.columns.get(self.reading.session.table(self.table)) or Columns("")
 
-    def other(self) -> tuple[NamePart, ...] | None:
-        """Take the name that comes next."""
-        return read_name(self.cursor, self.reading.dialect)
+    def name(self) -> tuple[NamePart, ...]:
+        """Take the name that comes next. Raises `UnknownFormError` if there is none."""
+        return self.reading.name(self.cursor)
 
 
 def _alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...], *, only: bool = False) -> None:
@@ -200,7 +198,7 @@ def _alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart,
 
 
 def _composed(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...]) -> None:
-    """Read SQL that is put together when it runs: its head says which table it is about. It may give the table a new name."""
+    """Read SQL that is built at run time: its beginning names the table. Raises `UnknownFormError` if it may rename the table."""
     reading.touch_table(table, Effect.DESTRUCTIVE, "is altered by SQL that is put together when it runs")
     moves = cursor.holds("RENAME") and not cursor.holds("COLUMN")
     if moves or cursor.holds("SWAP") or cursor.holds("SCHEMA") or cursor.holds("EXCHANGE"):
@@ -208,16 +206,14 @@ def _composed(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...]
 
 
 def _clause(verb: str, clause: Clause) -> Found:
-    if rule := _RULES.get(verb):
-        return rule(clause)
-    if verb == "SEQUENCE":
-        return Effect.DESTRUCTIVE, "turns a table into a sequence, or back"
-    if verb in _SETTINGS or clause.cursor.word == "=":
-        return None
-    if verb == "REPLACE":
-        return Effect.DESTRUCTIVE, "replaces the columns"
+    """Read a clause. A clause that is not known or lacks a name is destructive."""
+    with suppress(UnknownFormError):
+        if rule := _RULES.get(verb):
+            return rule(clause)
+        if verb in _SETTINGS or (clause.cursor.word == "=" and verb not in _OTHER_REASONS):
+            return None
     shown = " ".join(token.text for token in clause.cursor.tokens[:4])
-    return Effect.DESTRUCTIVE, f"has a clause that is not known: {shown}"
+    return Effect.DESTRUCTIVE, _OTHER_REASONS.get(verb, f"has a clause that is not known: {shown}")
 
 
 def _add(clause: Clause) -> Found:
@@ -229,13 +225,13 @@ def _add(clause: Clause) -> Found:
             return (Effect.ADDITIVE, "adds a key") if constraint in _KEYS else None
         if _names_no_column(clause):
             return None
-    if column := clause.other():
+    if column := read_name(cursor, clause.reading.dialect):
         clause.columns().give(column[-1].text, written_type(cursor))
     return Effect.ADDITIVE, "adds a column"
 
 
 def _constraint(cursor: Cursor) -> str:
-    """Return which constraint is named next: PRIMARY, UNIQUE, FOREIGN, another word for one that is no key; empty for none."""
+    """Return the kind of constraint that comes next: PRIMARY, UNIQUE, FOREIGN, or another word if it is not a key; empty if none does."""
     word = cursor.word
     if word == "CONSTRAINT":
         after = cursor.peek(1).upper
@@ -247,7 +243,7 @@ def _constraint(cursor: Cursor) -> str:
 def _names_no_column(clause: Clause) -> bool:
     word = clause.cursor.word
     also = _ALSO_NOTHING.get(clause.reading.dialect.name, ())
-    return (word, clause.cursor.peek(1).upper) in _PAIRS or word in also
+    return f"{word}:{clause.cursor.peek(1).upper}" in _PAIRS or word in also
 
 
 def _drop(clause: Clause) -> Found:
@@ -266,7 +262,7 @@ def _drop(clause: Clause) -> Found:
 
 
 def _drop_columns(clause: Clause) -> None:
-    """Record the column that is named next, or those in parentheses."""
+    """Record the next column, or the columns in parentheses, as dropped."""
     cursor = clause.cursor
     cursor.take("IF", "EXISTS")
     for part in split_commas(cursor.skip_parens()) if cursor.word == "(" else [cursor.rest()]:
@@ -282,25 +278,19 @@ def _rename(clause: Clause) -> Found:
         if cursor.peek(1).upper != "TO":
             cursor.take("COLUMN")
         cursor.take("IF", "EXISTS")
-        old = clause.other()
+        old = clause.name()
         reading.lose_column(table, old, _RENAMES_COLUMN[1])
-        if old and cursor.take("TO"):
+        if cursor.take("TO"):
             clause.columns().rename(old[-1].text, cursor.next().text, reading.dialect)
         return _RENAMES_COLUMN
     cursor.take_any({"TO", "AS", "="})
-    new = clause.other()
-    if new is None:
-        return Effect.DESTRUCTIVE, "renames it"
-    renamed(reading, table, new)
+    renamed(reading, table, clause.name())
     return None
 
 
 def _swap(clause: Clause) -> Found:
     clause.cursor.take("WITH")
-    other = clause.other()
-    if other is None:
-        return Effect.DESTRUCTIVE, "is swapped"
-    swapped(clause.reading, clause.table, other)
+    swapped(clause.reading, clause.table, clause.name())
     return None
 
 
@@ -308,23 +298,15 @@ def _set(clause: Clause) -> Found:
     reading, cursor, table = clause
     if not cursor.take("SCHEMA") or reading.session.is_temporary(table):
         return None
-    new = clause.other()
-    if new is None:
-        return Effect.DESTRUCTIVE, "moves to another schema"
-    old = reading.session.table(table)
+    new, old = clause.name(), reading.session.table(table)
     reading.touch_renamed(old, old._replace(schema=reading.session.stored(new[-1])), what="moves it to")
     return None
-
-
-def _convert(clause: Clause) -> Found:
-    """MySQL: a text column may get a longer type with another character set."""
-    return (Effect.ADDITIVE, "changes the character set of its columns") if clause.cursor.word == "TO" else None
 
 
 def _partition(clause: Clause, *, effect: Effect, reason: str) -> Found:
     reading, cursor, table = clause
     cursor.take("PARTITION")
-    part = clause.other()
+    part = read_name(cursor, reading.dialect)
     if part and (child := reading.touch_table(part, effect, "becomes a partition, or was one")):
         parent = reading.session.table(table)
         if effect is Effect.ADDITIVE:
@@ -336,15 +318,14 @@ def _partition(clause: Clause, *, effect: Effect, reason: str) -> Found:
 
 def _inherit(clause: Clause) -> Found:
     """PostgreSQL: the table becomes a child of another one."""
-    if parent := clause.other():
-        session = clause.reading.session
-        clause.reading.known.heirs.add(session.table(parent), session.table(clause.table))
+    session = clause.reading.session
+    clause.reading.known.heirs.add(session.table(clause.name()), session.table(clause.table))
     return None
 
 
 def _exchange(clause: Clause) -> Found:
-    if clause.cursor.take_to("TABLE") and (other := clause.other()):
-        clause.reading.touch_table(other, Effect.DESTRUCTIVE, "exchanges its rows with a partition")
+    if clause.cursor.take_to("TABLE"):
+        clause.reading.touch_table(clause.name(), Effect.DESTRUCTIVE, "exchanges its rows with a partition")
     return Effect.DESTRUCTIVE, "exchanges a partition with a table"
 
 
@@ -364,14 +345,11 @@ def _modify(clause: Clause) -> Found:
         parts = split_commas(cursor.skip_parens())
         seen = [found for part in parts if (found := _modify(clause._replace(cursor=Cursor(part))))]
         return min(seen, key=lambda found: found[0] is Effect.ADDITIVE, default=None)
-    column = clause.other()
-    if column is None:
-        return Effect.DESTRUCTIVE, "alters a column"
-    return _action(clause, column[-1].text)
+    return _action(clause, clause.name()[-1].text)
 
 
 def _action(clause: Clause, column: str) -> Found:
-    """Read what ALTER says of a column."""
+    """Read the action of ALTER COLUMN."""
     cursor = clause.cursor
     if cursor.take("TYPE") or cursor.take("SET", "DATA", "TYPE") or cursor.take("SET", "TYPE"):
         return _type(clause, column)
@@ -390,13 +368,10 @@ def _type(clause: Clause, column: str) -> Found:
     dialect, new, columns = clause.reading.dialect, written_type(clause.cursor), clause.columns()
     before = columns.type_of(column, dialect)
     columns.give(column, new)
-    match compare_types(before, new, dialect):
-        case TypeChange.SAME:
-            return None
-        case TypeChange.WIDER:
-            return Effect.ADDITIVE, "widens a column"
-        case _:
-            return Effect.DESTRUCTIVE, "changes a column's type"
+    effect = compare_types(before, new, dialect)
+    if effect is None:
+        return None
+    return effect, "widens a column" if effect is Effect.ADDITIVE else "changes a column's type"
 
 
 def _change(clause: Clause) -> Found:
@@ -404,9 +379,7 @@ def _change(clause: Clause) -> Found:
     cursor, dialect = clause.cursor, clause.reading.dialect
     cursor.take("COLUMN")
     cursor.take("IF", "EXISTS")
-    column = clause.other()
-    if column is None:
-        return Effect.DESTRUCTIVE, "changes a column"
+    column = clause.name()
     old = column[-1].text
     if cursor.word in {"COMMENT", "SET", "DROP", "TYPE", "FIRST", "AFTER"} and dialect.name != "mysql":
         return _action(clause, old)
@@ -430,7 +403,8 @@ _RULES: Final[dict[str, Callable[[Clause], Found]]] = {
     "CHANGE": _change,
     "SWAP": _swap,
     "SET": _set,
-    "CONVERT": _convert,
+    # MySQL: a text column may get a longer type with another character set
+    "CONVERT": lambda clause: _CONVERTS if clause.cursor.word == "TO" else None,
     "ATTACH": partial(_partition, effect=Effect.ADDITIVE, reason="attaches a partition"),
     "DETACH": partial(_partition, effect=Effect.DESTRUCTIVE, reason="detaches a partition"),
     "EXCHANGE": _exchange,

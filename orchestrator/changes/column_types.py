@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import re
-from enum import Enum, auto
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from orchestrator.changes.cursor import Cursor, split_commas, words
+from orchestrator.changes.change_set import Effect
 from orchestrator.changes.dialects import Dialect
-from orchestrator.changes.lexer import NOTHING, TokenKind, tokens_of
+from orchestrator.changes.lexer import NOTHING, Cursor, TokenKind, split_commas, tokens_of, words
 
 MAX_DEFINITION: Final = 200_000
 """Longer definitions of tables are not read for their columns' types, in characters."""
-
-
-class TypeChange(Enum):
-    """What a change of type does to what the column holds."""
-
-    SAME = auto()
-    WIDER = auto()
-    """Nothing that the column held can be lost, and it stays of its sort."""
-    OTHER = auto()
 
 
 class _Type(NamedTuple):
@@ -139,18 +129,22 @@ def written_type(cursor: Cursor) -> str:
     return " ".join(written)
 
 
-def compare_types(before: str, after: str, dialect: Dialect) -> TypeChange:
-    """Return what the change does, as far as it is known; in doubt `OTHER`. An empty text is a type that is not known."""
+def compare_types(before: str, after: str, dialect: Dialect) -> Effect | None:
+    """Return what a change of type does to a column, as far as that is known; None if the type stays the same.
+
+    It is additive if nothing that the column held can be lost and the column stays of its sort. An empty text is a type that is not
+    known.
+    """
     new = _parse(after, dialect.name)
     if new is None:
-        return TypeChange.OTHER
+        return Effect.DESTRUCTIVE
     old = _parse(before, dialect.name)
     if old is not None:
         if old == new:
-            return TypeChange.SAME
-        return TypeChange.WIDER if _wider(old, new, dialect.name) else TypeChange.OTHER
+            return None
+        return Effect.ADDITIVE if _wider(old, new, dialect.name) else Effect.DESTRUCTIVE
     key = " ".join([new.sort, *map(str, new.sizes)])
-    return TypeChange.WIDER if re.fullmatch(_WIDEST.get(dialect.name, "(?!)"), key) else TypeChange.OTHER
+    return Effect.ADDITIVE if re.fullmatch(_WIDEST.get(dialect.name, "(?!)"), key) else Effect.DESTRUCTIVE
 
 
 def _parse(written: str, dialect: str) -> _Type | None:

@@ -1,4 +1,4 @@
-"""What is known while SQL is read: what one text touched so far, and what the given files show of the database."""
+"""The state of reading: what one text has touched, and what the given files show of the database."""
 
 from __future__ import annotations
 
@@ -7,27 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from orchestrator.changes.change_set import (
-    Change,
-    Effect,
-    NotUnderstood,
-    ObjectName,
-    ReaderWarnings,
-    shorten,
-)
+from orchestrator.changes.change_set import Change, Effect, NotUnderstood, ObjectName, ReaderWarnings, shorten
 from orchestrator.changes.column_types import Columns
-from orchestrator.changes.cursor import Cursor
 from orchestrator.changes.errors import UnknownFormError
-from orchestrator.changes.lexer import Lexer, Token, TokenKind
-from orchestrator.changes.names import NamePart, read_name
+from orchestrator.changes.lexer import Cursor, Lexer, Token, TokenKind
 from orchestrator.changes.placeholders import MARK
-from orchestrator.changes.session import Routine, Session
+from orchestrator.changes.session import NamePart, Routine, Session, read_name
 
 MAX_DEPTH: Final = 12
-"""SQL in a string in SQL in a string: deeper than this it counts as not understood."""
+"""The deepest nesting of SQL in strings that is read."""
 
 MAX_RUN: Final = 1_000_000
-"""How much SQL in strings and routines is read for one file beyond three times its length, in characters."""
+"""Characters of SQL in strings and routines that are read for one file, in addition to three times its length."""
 
 
 _REFERRED: Final = {"REFERENCES": "a foreign key refers to it", "HISTORY_TABLE": "creates the table of former rows"}
@@ -35,39 +26,36 @@ _REFERRED: Final = {"REFERENCES": "a foreign key refers to it", "HISTORY_TABLE":
 
 
 class Links:
-    """Which names depend on which: the partitions and children of a table, or the views that read it."""
+    """Dependencies between names: a table and its partitions and children, or a table and the views that read it."""
 
     def __init__(self) -> None:
         """Nothing is known."""
         self._to: defaultdict[ObjectName, dict[ObjectName, bool]] = defaultdict(dict)
-        self._from: defaultdict[ObjectName, set[ObjectName]] = defaultdict(set)
+        self.parents: defaultdict[ObjectName, set[ObjectName]] = defaultdict(set)
+        """The names that each name depends on."""
 
     def add(self, one: ObjectName, dependent: ObjectName, *, is_partition: bool = False) -> None:
         """Record that `dependent` depends on `one`."""
         self._to[one][dependent] = is_partition
-        self._from[dependent].add(one)
+        self.parents[dependent].add(one)
 
     def remove(self, one: ObjectName, dependent: ObjectName) -> None:
         """Record that `dependent` no longer depends on `one`."""
         self._to[one].pop(dependent, None)
-        self._from[dependent].discard(one)
+        self.parents[dependent].discard(one)
 
     def forget(self, name: ObjectName) -> None:
-        """Remove a name that depended on others: a later one that is written the same is another thing."""
-        for one in self._from.pop(name, ()):
+        """Remove a dropped name from the names that it depended on."""
+        for one in self.parents.pop(name, ()):
             self._to[one].pop(name, None)
 
     def rename(self, old: ObjectName, new: ObjectName) -> None:
         """Record that what was called `old` is called `new`."""
         for dependent, is_partition in self._to.pop(old, {}).items():
             self.add(new, dependent, is_partition=is_partition)
-        for one in tuple(self._from[old]):
+        for one in tuple(self.parents[old]):
             self.add(one, new, is_partition=self._to[one].get(old, False))
         self.forget(old)
-
-    def names(self) -> set[ObjectName]:
-        """Return all names that are known."""
-        return {*self._to, *self._from}
 
     def reached(self, start: ObjectName, *, partitions_only: bool = False) -> list[ObjectName]:
         """Return all that depends on a name, directly or not."""
@@ -94,18 +82,17 @@ class Known:
         """PostgreSQL's tables that have partitions."""
         self.columns: dict[ObjectName, Columns] = {}
         """The columns of the tables that the given SQL created."""
-        self.schemas: set[str] = set()
-        self.tables: set[str] = set()
-        """The schemas and the tables that were named so far, in lower case."""
+        self.touched: set[ObjectName] = set()
+        """What was touched so far."""
         self.routines: dict[str, Routine | None] = {}
         """The routines that some file defines, by their names without schemas, in lower case; None if the body is not SQL."""
 
     def drop(self, *dropped: ObjectName) -> None:
-        """Forget tables and views, and all that is in schemas and catalogs. Later ones of the same names are other things."""
+        """Forget dropped tables and views, and everything in dropped schemas and catalogs."""
         names = set(dropped)
         for outer in dropped:
             if outer.table is None:
-                seen = {*self.heirs.names(), *self.readers.names(), *self.columns}
+                seen = {*self.heirs.parents, *self.readers.parents, *self.columns, *self.partitioned}
                 names |= {
                     each for each in seen if each.catalog == outer.catalog and outer.schema in {None, each.schema}
                 }
@@ -120,10 +107,9 @@ class Known:
         self.heirs.rename(old, new)
         self.readers.rename(old, new)
         if old in self.partitioned:
-            self.partitioned.add(new)
+            self.partitioned = self.partitioned - {old} | {new}
         if (columns := self.columns.pop(old, None)) is not None:
             self.columns[new] = columns
-        self.partitioned.discard(old)
 
 
 class ParseContext:
@@ -168,7 +154,7 @@ class ParseContext:
         return parts
 
     def touch(self, name: ObjectName, effect: Effect, reason: str, columns: Sequence[str] = ()) -> None:
-        """Record that the present statement touches `name`; several times means the strongest effect, all reasons, all columns."""
+        """Record that the current statement touches `name`. Repeated calls keep the strongest effect, all reasons and all columns."""
         known = self._found.get(name)
         reasons, gone = ([], ()) if known is None else (known.reason.split("; "), known.columns)
         self._found[name] = Change(
@@ -183,7 +169,7 @@ class ParseContext:
     def touch_table(
         self, parts: tuple[NamePart, ...], effect: Effect, reason: str, columns: Sequence[str] = ()
     ) -> ObjectName | None:
-        """Record a table that is written so, if it is not a temporary one, and return its full name."""
+        """Record a table and return its full name; None if it is temporary."""
         if self.session.is_temporary(parts):
             return None
         name = self.session.table(parts)
@@ -191,13 +177,13 @@ class ParseContext:
         return name
 
     def lose_column(self, table: tuple[NamePart, ...], column: tuple[NamePart, ...] | None, reason: str) -> None:
-        """Record that a table has no column of this name any more. A name that is not known in full is not recorded."""
+        """Record that a table lost a column. A name with an unknown part is not recorded."""
         if column and not any(part.placeholder for part in column):
             name = ".".join(self.session.stored(part) for part in column)
             self.touch_table(table, Effect.DESTRUCTIVE, reason, [name])
 
     def touch_renamed(self, old: ObjectName, *new: ObjectName, what: str = "renames it to") -> None:
-        """Record both names of something that is renamed, moved or swapped; of several new names, any may be meant."""
+        """Record both names of an object that is renamed, moved or swapped. If there are several new names, any may be right."""
         is_swap = "swapped" in what
         self.touch(old, Effect.DESTRUCTIVE, f"{what} {' or '.join(map(str, new))}")
         for name in new:
@@ -208,7 +194,7 @@ class ParseContext:
             self.known.rename(old, new[0])
 
     def touch_referred(self, tokens: Sequence[Token]) -> None:
-        """Record the other tables that a definition names: relationships to them come or go, or they are created."""
+        """Record the other tables that a definition names: targets of foreign keys, and history tables."""
         for at, token in enumerate(tokens):
             if reason := _REFERRED.get(token.upper):
                 cursor = Cursor(tokens, at + 1)
@@ -217,7 +203,7 @@ class ParseContext:
                     self.touch_table(parts, Effect.ADDITIVE, reason)
 
     def add_view(self, view: ObjectName, query: Cursor) -> None:
-        """Record a view, and everything in its query that may be the name of a table."""
+        """Record that a view reads every name in its query that may be a table."""
         while not query.done():
             is_name = query.peek().kind in {TokenKind.WORD, TokenKind.QUOTED}
             parts = read_name(query, self.dialect) if is_name else None
@@ -231,7 +217,7 @@ class ParseContext:
     def touch_heirs(
         self, name: ObjectName, effect: Effect, reason: str, *, partitions_only: bool = False
     ) -> list[ObjectName]:
-        """Record what happens to a table's partitions, and to the tables that inherit from it, and return those that are known."""
+        """Record an effect on the known partitions and children of a table, and return these."""
         heirs = self.known.heirs.reached(name, partitions_only=partitions_only)
         for heir in heirs:
             self.touch(heir, effect, f"is a part of {name}: {reason}")
@@ -242,7 +228,7 @@ class ParseContext:
         return heirs
 
     def touch_dependents(self, dropped: ObjectName) -> None:
-        """Record what CASCADE takes along: the views that are known to read what is dropped. Others may go as well."""
+        """Record the known views that CASCADE drops, and warn that there may be others."""
         if not self.dialect.views_depend:
             return
         for view in self.known.readers.reached(dropped):
@@ -254,22 +240,21 @@ class ParseContext:
         )
 
     def widen(self, reason: str, *, text: str = "", line: int = 0) -> None:
-        """Record that the present statement may touch anything."""
+        """Record that the current statement may touch anything."""
         shown = shorten((text or self.text).replace(MARK, "..."))
         lost = NotUnderstood(source=self.source, line=line or self.line, text=shown, reason=reason)
         self.not_understood.setdefault((lost.line, lost.text), lost)
 
     def warn(self, what: str) -> None:
-        """Record a warning about the present statement."""
+        """Record a warning about the current statement."""
         self.notices.add(what, f"{self.source}:{self.line} ({shorten(self.text)})")
 
     @contextmanager
     def statement(self, line: int, text: str) -> Iterator[None]:
-        """Collect what one statement touches, maybe within another, and list it at its end."""
+        """Collect what one statement touches, and list it at the end. Statements may be nested."""
         outer = (self.line, self.text, self._found)
         self.line, self.text, self._found = line, text, {}
         yield
-        self.known.schemas.update((name.schema or "").lower() for name in self._found)
-        self.known.tables.update((name.table or "").lower() for name in self._found)
+        self.known.touched.update(self._found)
         self.changes += self._found.values()
         self.line, self.text, self._found = outer

@@ -24,7 +24,7 @@ from orchestrator.changes.change_set import (
 from orchestrator.changes.dialects import Dialect, Folding, dialect_named
 from orchestrator.changes.errors import ChangesError, TemplatedError
 from orchestrator.changes.files import read_bytes
-from orchestrator.changes.names import fold, parse_name
+from orchestrator.changes.session import fold, parse_name
 
 KNOWN_VERSIONS: Final = range(9, 13)
 """The manifest's versions whose fields are known: dbt 1.5 to 1.10."""
@@ -126,9 +126,10 @@ def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> 
     destructive: list[str] = []
     for result in results.results:
         node = manifest.nodes.get(result.node)
-        if not _is_eligible(result, node, results):
+        is_test = _stores_failures(result, node, results)
+        if not is_test and not _is_eligible(result, node):
             continue
-        is_built = result.status in _BUILT or _stores_failures(result, node, results)
+        is_built = is_test or result.status in _BUILT
         if not is_built or result.status == "partial success":
             failed.append(NotRefreshed(node=result.node, reason=_reason(result)))
         if not is_built:
@@ -218,10 +219,8 @@ def _check_version(manifest: DbtManifest, folder: Path) -> list[str]:
     return [f"{folder / 'manifest.json'}: {what}; {known}"]
 
 
-def _is_eligible(result: Result, node: Node | None, results: RunResults) -> bool:
+def _is_eligible(result: Result, node: Node | None) -> bool:
     """Return whether the result is of a node that is a table or view of its own."""
-    if _stores_failures(result, node, results):
-        return True
     kind = node.kind if node is not None and node.kind else result.node.partition(".")[0]
     ephemeral = node is not None and node.materialized == "ephemeral"
     return kind in _KINDS and not ephemeral and result.status not in _QUIET

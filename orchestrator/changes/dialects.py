@@ -67,54 +67,37 @@ class Dialect:
     """
 
 
-def _dialect(name: str, folding: Folding, flags: str, *temporary_signs: str) -> Dialect:
-    """Return the dialect in which the `flags`, names of its fields, are true."""
-    values: dict[str, Any] = dict.fromkeys(flags.split(), True)
-    return replace(Dialect(name=name, folding=folding, temporary_signs=temporary_signs), **values)
-
-
-DIALECTS: Final[dict[str, Dialect]] = {
-    each.name: each
-    for each in (
-        _dialect(
-            "snowflake",
-            Folding.UPPER,
-            "backslash slash_comments declare_section creation_is_use temporary_in_schema renames_into_session",
-        ),
-        _dialect("postgres", Folding.LOWER, "escape_strings nested_comments select_into views_depend"),
-        _dialect(
-            "bigquery",
-            Folding.KEPT,
-            "backslash double_quoted_strings raw_strings triple_quotes hash_comments paths_in_backticks",
-        ),
-        _dialect(
-            "redshift", Folding.ALL_LOWER, "backslash escape_strings nested_comments select_into views_depend", "#"
-        ),
-        _dialect(
-            "databricks",
-            Folding.ALL_LOWER,
-            "backslash double_quoted_strings raw_strings nested_comments database_is_schema",
-        ),
-        _dialect(
-            "mysql",
-            Folding.KEPT,
-            "backslash double_quoted_strings hash_comments versioned_comments database_is_schema temporary_in_schema "
-            "renames_into_session",
-        ),
-        _dialect("tsql", Folding.KEPT, "brackets nested_comments batches select_into", "#", "@"),
-        _dialect("duckdb", Folding.KEPT, "escape_strings nested_comments"),
-    )
+_TRAITS: Final = {
+    "snowflake": "upper backslash slash_comments declare_section creation_is_use temporary_in_schema renames_into_session",
+    "postgres": "lower escape_strings nested_comments select_into views_depend",
+    "bigquery": "kept backslash double_quoted_strings raw_strings triple_quotes hash_comments paths_in_backticks",
+    "redshift": "all_lower backslash escape_strings nested_comments select_into views_depend",
+    "databricks": "all_lower backslash double_quoted_strings raw_strings nested_comments database_is_schema",
+    "mysql": "kept backslash double_quoted_strings hash_comments versioned_comments database_is_schema temporary_in_schema "
+    "renames_into_session",
+    "tsql": "kept brackets nested_comments batches select_into",
+    "duckdb": "kept escape_strings nested_comments",
 }
+"""How a warehouse stores names, and which fields of `Dialect` are true for it."""
+_TEMPORARY_SIGNS: Final = {"redshift": ("#",), "tsql": ("#", "@")}
+
+
+def _dialect(name: str, folding: str, *traits: str) -> Dialect:
+    flags: dict[str, Any] = dict.fromkeys(traits, True)
+    signs = _TEMPORARY_SIGNS.get(name, ())
+    return replace(Dialect(name=name, folding=Folding(folding), temporary_signs=signs), **flags)
+
+
+DIALECTS: Final[dict[str, Dialect]] = {name: _dialect(name, *traits.split()) for name, traits in _TRAITS.items()}
 """The dialects that `--dialect` takes, by name."""
 
-_SYNONYMS: Final = {
-    "postgres": ("postgresql", "pg"),
-    "mysql": ("mariadb",),
-    "tsql": ("mssql", "sqlserver", "synapse", "fabric"),
-    "databricks": ("spark",),
-    "bigquery": ("bq",),
+_ALSO: Final = {
+    **dict.fromkeys(("postgresql", "pg"), "postgres"),
+    **dict.fromkeys(("mssql", "sqlserver", "synapse", "fabric"), "tsql"),
+    "mariadb": "mysql",
+    "spark": "databricks",
+    "bq": "bigquery",
 }
-_ALSO: Final = {also: name for name, others in _SYNONYMS.items() for also in others}
 
 
 def dialect_named(name: str) -> Dialect:

@@ -1,4 +1,4 @@
-"""SQL in strings and routines that runs at once: DO, EXECUTE, EXEC, PREPARE, CALL, and functions that a query calls."""
+"""SQL in strings and routines that runs immediately: DO, EXECUTE, EXEC, PREPARE, CALL, and functions in queries."""
 
 from __future__ import annotations
 
@@ -8,23 +8,19 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
-from orchestrator.changes.change_set import Change, Effect, NotUnderstood
+from orchestrator.changes.change_set import Effect, ObjectName
 from orchestrator.changes.context import ParseContext
-from orchestrator.changes.cursor import Cursor, split_commas, words
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.keywords import is_kind
-from orchestrator.changes.lexer import NOTHING, Token, TokenKind
+from orchestrator.changes.lexer import NOTHING, Cursor, Token, TokenKind, split_commas, words
 from orchestrator.changes.literals import literal_sql, named_argument, remember_all
-from orchestrator.changes.names import NamePart, parse_name, read_name
 from orchestrator.changes.placeholders import MARK
-from orchestrator.changes.session import Routine
+from orchestrator.changes.session import NamePart, Routine, parse_name, read_name
 
 _BODIES: Final = words("BEGIN CREATE ALTER DROP RENAME CALL EXEC IF")
-_MODES: Final = words("IN OUT INOUT VARIADIC")
-_CALLED: Final = words("PROCEDURE PROC FUNCTION")
 _NOT_SQL: Final = words("TASK ALERT AS SERVICE JOB NOTEBOOK STREAMLIT PROJECT")
 _VENDORS: Final = words("bq sys mysql system information_schema aws_commons snowflake")
-"""Schemas of the vendors' own procedures: they change no table of ours."""
+"""Schemas of built-in procedures, which change no user table."""
 _CHANGE_NOTHING: Final = words("""
     refresh_continuous_aggregate run_job compress_chunk decompress_chunk recompress_chunk move_chunk convert_to_columnstore
     convert_to_rowstore add_columnstore_policy remove_columnstore_policy
@@ -34,7 +30,7 @@ COMPOSED: Final = "runs SQL that is put together when it runs"
 _DDL: Final = re.compile(
     r"\s*+(?:CREATE|ALTER|DROP|RENAME|UNDROP|EXCHANGE)\s++(?:OR\s++\w++\s++)?(\w++)\s++\S", re.IGNORECASE
 )
-"""How SQL begins that a function may be given as text; the group is what is created, changed or dropped."""
+"""The beginning of a DDL statement in a string argument. The group is the kind of object."""
 _BUILT_IN: Final = words("""
     IN VALUES ANY ALL SOME EXISTS AND OR NOT ON WHEN THEN ELSE AS BY WHERE SELECT FROM JOIN HAVING LIMIT OVER FILTER INTERVAL ARRAY ROW
     CAST CONCAT CONCAT_WS FORMAT COALESCE NULLIF IF IFNULL IIF NVL ISNULL DECODE LOWER UPPER INITCAP LENGTH CHAR_LENGTH LEN REPLACE
@@ -44,7 +40,7 @@ _BUILT_IN: Final = words("""
     SPLIT_PART STRING_TO_ARRAY UNNEST CONVERT TRANSLATE REVERSE REPEAT LPAD RPAD NVL2 MAX MIN COUNT SCHEDULE RAISE_APPLICATION_ERROR VALUE
     JSON_ARRAY PARSE_JSON OBJECT_CONSTRUCT ARRAY_CONSTRUCT STRUCT NAMED_STRUCT MAP
 """)
-"""Functions, and words before a parenthesis, that run no text that they are given; `cron.schedule` runs it later."""
+"""Functions, and keywords before a parenthesis, that do not run their arguments as SQL. `cron.schedule` runs them later."""
 _SYSTEM_PROCEDURES: Final = tuple(
     words("""
     sp_help sp_addrole sp_droprole sp_adduser sp_dropuser sp_addlogin sp_droplogin sp_grant sp_revoke sp_addextendedproperty
@@ -58,7 +54,7 @@ _SYSTEM_PROCEDURES: Final = tuple(
     sp_password sp_db_ sp_flush xp_ sp_execute_external_script sp_validname sp_sequence_get_range sp_testlinkedserver sp_monitor
 """)
 )
-"""How the names of system procedures begin that change no table."""
+"""Prefixes of system procedures that change no table."""
 _ARGUMENTS: Final = {
     "@objname": 1,
     "@dbname": 1,
@@ -68,15 +64,15 @@ _ARGUMENTS: Final = {
     "@newowner": 2,
     "@objtype": 3,
 }
-"""The numbers of their arguments, which may be given by name."""
+"""The positions of their named arguments, from 1."""
 _GEOMETRY: Final = re.compile("(ADD|DROP|UPDATE)(?:TOPO)?(?:GEOMETRY|RASTER)(COLUMN|TABLE|SRID)")
-"""PostGIS' functions that alter or drop a table."""
+"""PostGIS functions that alter or drop a table."""
 MAX_CALLS: Final = 200
-"""How many calls of one statement are read."""
+"""The largest number of calls that are read in one statement."""
 
 
 def do_block(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows DO: a block of PostgreSQL, or an expression of MySQL."""
+    """Read the rest of a DO statement: a block of PostgreSQL, or an expression of MySQL."""
     if cursor.peek().kind is TokenKind.STRING or cursor.word == "LANGUAGE":
         run_block(reading, cursor)
     elif not reading.session.in_body and reading.dialect.name != "mysql":
@@ -84,7 +80,7 @@ def do_block(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def run_block(reading: ParseContext, cursor: Cursor) -> None:
-    """Read a block in a string that runs at once, as DO and Snowflake's `WITH p AS PROCEDURE ... CALL p()` take it."""
+    """Read a block in a string that runs immediately, as in DO and Snowflake's `WITH p AS PROCEDURE ... CALL p()`"""
     for before, token in pairwise([NOTHING, *cursor.rest()]):
         if token.kind is TokenKind.STRING and before.upper != "LANGUAGE" and _is_sql(cursor):
             reading.run_text(token.text, reading.lexer.line(token.body), in_body=True)
@@ -93,13 +89,20 @@ def run_block(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def execute(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows EXECUTE or EXEC."""
+    """Read the rest of an EXECUTE or EXEC statement."""
     if cursor.word in _NOT_SQL and cursor.peek(1).kind is not TokenKind.END:
         return
     if cursor.take("IMMEDIATE") or (reading.session.in_body and reading.dialect.name not in {"mysql", "tsql"}):
         _run_expression(reading, cursor.until("USING", "INTO", "LOOP"))
+    elif reading.dialect.batches and cursor.word == "(":
+        # With QUOTED_IDENTIFIER off a string may stand in double quotes; a name cannot stand here.
+        strings = [each._replace(kind=TokenKind.STRING) if each.quote == '"' else each for each in cursor.skip_parens()]
+        with reading.session.apart():
+            _run_expression(reading, strings)
     elif reading.dialect.batches:
-        _exec(reading, cursor)
+        if cursor.peek().kind is TokenKind.VARIABLE and cursor.peek(1).upper == "=":
+            cursor.at += 2  # `@result =`
+        procedure(reading, cursor)
     else:
         ways = reading.session.prepared.get(cursor.next().text.lower(), () if reading.dialect.select_into else None)
         if ways is None:
@@ -114,7 +117,7 @@ def _run_expression(reading: ParseContext, tokens: Sequence[Token]) -> None:
 
 
 def _run_ways(reading: ParseContext, ways: tuple[str, ...], line: int) -> None:
-    """Read each text that may run. What is not known in one is a mark, and a statement is read as far as the mark allows."""
+    """Read each text that may run. An unknown piece is `MARK`; a statement is read as far as its known beginning allows."""
     for way in ways:
         if not way.replace(MARK, "").strip():
             reading.widen(COMPOSED)
@@ -122,21 +125,8 @@ def _run_ways(reading: ParseContext, ways: tuple[str, ...], line: int) -> None:
             reading.run_text(way, line)
 
 
-def _exec(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows EXEC in T-SQL: a string in parentheses, or a procedure."""
-    if cursor.word == "(":
-        # With QUOTED_IDENTIFIER off a string may stand in double quotes; a name cannot stand here.
-        strings = [each._replace(kind=TokenKind.STRING) if each.quote == '"' else each for each in cursor.skip_parens()]
-        with reading.session.apart():
-            _run_expression(reading, strings)
-        return
-    if cursor.peek().kind is TokenKind.VARIABLE and cursor.peek(1).upper == "=":
-        cursor.at += 2  # `@result =`
-    procedure(reading, cursor)
-
-
 def procedure(reading: ParseContext, cursor: Cursor) -> None:
-    """Read a procedure's name and arguments: the known ones of the system, and those that this text defines."""
+    """Read a procedure call of T-SQL: a system procedure, or one that the given SQL defines."""
     parts = reading.name(cursor)
     with reading.session.apart():
         if len(parts) > 2 and parts[-3].text:  # another database's: it works there
@@ -151,24 +141,25 @@ def procedure(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def remember_routine(reading: ParseContext, cursor: Cursor, kind: str) -> None:
-    """Record a routine's body, because it may be called further down in the same text."""
+    """Record a routine's body: the given SQL may call it later."""
     parts = read_name(cursor, reading.dialect)
     if parts is None or parts[-1].placeholder:
         return
     name = reading.session.stored(parts[-1]).lower()
-    if kind in _CALLED:
+    if kind in {"PROCEDURE", "PROC", "FUNCTION"}:
         reading.known.routines[name] = _routine(reading, cursor) or reading.known.routines.get(name)
 
 
 def _routine(reading: ParseContext, cursor: Cursor) -> Routine | None:
-    """Return a routine's parameters and body; None if it has none that can be read."""
+    """Return a routine's parameters and body; None if the body cannot be read."""
     listed: Sequence[Token] = ()
     if cursor.word == "(":
         listed = cursor.skip_parens()
     elif cursor.peek().kind is TokenKind.VARIABLE and cursor.find("AS", "RETURNS", "BEGIN") > 0:
         listed = cursor.until("AS", "RETURNS", "BEGIN")  # T-SQL
     parameters = tuple(
-        next((one.text.lower() for one in each if one.upper not in _MODES), "") for each in split_commas(listed)
+        next((one.text.lower() for one in each if one.upper not in words("IN OUT INOUT VARIADIC")), "")
+        for each in split_commas(listed)
     )
     body = _body(cursor.rest())
     if not body or not _is_sql(cursor):
@@ -179,15 +170,13 @@ def _routine(reading: ParseContext, cursor: Cursor) -> Routine | None:
 
 
 def _is_sql(cursor: Cursor) -> bool:
-    """Return whether the routine is written in a language that can be read here."""
-    for one, other in pairwise(cursor.rest()):
-        if one.upper == "LANGUAGE":
-            return other.text.upper() in {"SQL", "PLPGSQL"}
-    return True
+    """Return whether the language of the routine is SQL or PL/pgSQL."""
+    languages = {other.text.upper() for one, other in pairwise(cursor.rest()) if one.upper == "LANGUAGE"}
+    return languages <= {"SQL", "PLPGSQL"}
 
 
 def _body(tokens: Sequence[Token]) -> Sequence[Token]:
-    """Return the part of a routine's definition that runs when it is called: one string, or all from its first statement on."""
+    """Return the body of a routine: a string, or the tokens from its first statement on."""
     before = NOTHING
     for at, token in enumerate(tokens):
         if token.upper in _BODIES:
@@ -212,10 +201,20 @@ def run_routine(reading: ParseContext, name: str, arguments: Sequence[Sequence[T
         return _run_arguments(reading, arguments)
     if name in session.running:
         return True
-    bound = _bound(reading, routine.parameters, arguments)
+    bound: dict[str, tuple[str, ...]] = {}  # by each parameter's name and number
+    for number, argument in enumerate(arguments):
+        given, value = named_argument(argument)
+        parameter = given or "".join(routine.parameters[number : number + 1])
+        bound[parameter] = bound[f"${number + 1}"] = literal_sql(value, session)
     key = (routine, session.catalog, session.schema, *sorted(bound.items()))
     if key not in reading.ran:
-        reading.ran[key] = _run_body(reading, name, routine, bound)
+        outside = (reading.changes, reading.not_understood, session.variables)
+        reading.changes, reading.not_understood, session.variables = [], {}, session.variables | bound
+        session.running.add(name)
+        reading.run_text(routine.text, routine.line, in_body=True)
+        session.running.discard(name)
+        reading.ran[key] = reading.changes, list(reading.not_understood.values())
+        reading.changes, reading.not_understood, session.variables = outside
     changes, lost = reading.ran[key]
     reading.budget -= 50 * len(changes)
     reading.changes += dict.fromkeys(replace(change, line=reading.line) for change in changes)
@@ -225,34 +224,8 @@ def run_routine(reading: ParseContext, name: str, arguments: Sequence[Sequence[T
     return True
 
 
-def _run_body(
-    reading: ParseContext, name: str, routine: Routine, bound: dict[str, tuple[str, ...]]
-) -> tuple[list[Change], list[NotUnderstood]]:
-    """Read a routine's body, and return what it touches and what is not understood in it."""
-    session, outside = reading.session, (reading.changes, reading.not_understood, reading.session.variables)
-    reading.changes, reading.not_understood, session.variables = [], {}, session.variables | bound
-    session.running.add(name)
-    reading.run_text(routine.text, routine.line, in_body=True)
-    session.running.discard(name)
-    found = reading.changes, list(reading.not_understood.values())
-    reading.changes, reading.not_understood, session.variables = outside
-    return found
-
-
-def _bound(
-    reading: ParseContext, parameters: tuple[str, ...], arguments: Sequence[Sequence[Token]]
-) -> dict[str, tuple[str, ...]]:
-    """Return what each parameter may hold, by its name and by its number."""
-    bound: dict[str, tuple[str, ...]] = {}
-    for number, argument in enumerate(arguments):
-        name, value = named_argument(argument)
-        name = name or (parameters[number] if number < len(parameters) else "")
-        bound[name] = bound[f"${number + 1}"] = literal_sql(value, reading.session)
-    return bound
-
-
 def _run_arguments(reading: ParseContext, arguments: Sequence[Sequence[Token]]) -> bool:
-    """Read SQL that a function is given as text; False if there is none."""
+    """Read the SQL in string arguments. Return False if there is none."""
     ran = False
     for argument in arguments:
         value = named_argument(argument)[1]
@@ -268,7 +241,7 @@ def _run_arguments(reading: ParseContext, arguments: Sequence[Sequence[Token]]) 
 
 
 def call(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows CALL."""
+    """Read the rest of a CALL statement."""
     if reading.dialect.name == "duckdb":  # table functions of its own
         return
     parts = reading.name(cursor)
@@ -280,7 +253,7 @@ def call(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def prepare(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows PREPARE: MySQL takes any SQL from a string, the others only queries and data."""
+    """Read the rest of a PREPARE statement: MySQL takes any SQL from a string, the others only queries and data."""
     name = cursor.next().text.lower()
     if cursor.take("FROM"):
         reading.session.prepared[name] = literal_sql(cursor.rest(), reading.session)
@@ -290,7 +263,7 @@ def prepare(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def calls_of(reading: ParseContext, tokens: Sequence[Token]) -> None:
-    """Read what the functions run that a statement calls: those that this text defines, and those that are given SQL as text."""
+    """Read what the called functions run: routines of the given SQL, and SQL in string arguments of other functions."""
     calls = 0
     has_sql = any(token.kind is TokenKind.STRING and _DDL.match(token.text) for token in tokens)
     for at, (token, following) in enumerate(pairwise(tokens)):
@@ -313,7 +286,7 @@ def calls_of(reading: ParseContext, tokens: Sequence[Token]) -> None:
 
 
 def query_sets(reading: ParseContext, tokens: Sequence[Token]) -> None:
-    """Record what a query puts into variables: `SELECT @a = '...'`, `SELECT '...' INTO @a`, `SELECT @a := '...'`."""
+    """Record the variables that a query sets: `SELECT @a = '...'`, `SELECT '...' INTO @a`, `SELECT @a := '...'`."""
     cursor = Cursor(tokens)
     if cursor.peek().kind is TokenKind.VARIABLE and cursor.peek(1).upper in {"=", ":=", "+="}:
         remember_all(reading.session, tokens)
@@ -327,7 +300,7 @@ def query_sets(reading: ParseContext, tokens: Sequence[Token]) -> None:
 
 
 def _system_procedure(reading: ParseContext, parts: tuple[NamePart, ...], cursor: Cursor) -> bool:
-    """Read a call of one of SQL Server's system procedures; False if it is none that is known."""
+    """Read a call of a system procedure of SQL Server. Return False if it is not a known one."""
     name = parts[-1].text.lower()
     given: dict[int, str] = {}
     for number, argument in enumerate(split_commas(cursor.rest()), start=1):
@@ -342,7 +315,7 @@ def _system_procedure(reading: ParseContext, parts: tuple[NamePart, ...], cursor
             _sp_rename(reading, _parsed(reading, old), new, kind)
         case "sp_rename" | "sp_renamedb":
             for text in (old, new):
-                database = reading.session.catalog_name(_parsed(reading, text))
+                database = ObjectName(reading.session.stored(_parsed(reading, text)[-1]), None, None)
                 reading.touch(database, Effect.DESTRUCTIVE, "renames the database")
         case "sp_changeobjectowner":
             before = reading.session.table(_parsed(reading, old))
@@ -362,7 +335,7 @@ def _system_procedure(reading: ParseContext, parts: tuple[NamePart, ...], cursor
 
 
 def _parsed(reading: ParseContext, text: str) -> tuple[NamePart, ...]:
-    """Return the name that an argument holds. Raises `UnknownFormError` if it holds none."""
+    """Parse an argument as a name. Raises `UnknownFormError` if it is not one."""
     parts = parse_name(text, reading.dialect)
     if parts is None:
         raise UnknownFormError
@@ -382,19 +355,21 @@ def _sp_rename(reading: ParseContext, parts: tuple[NamePart, ...], new: str, kin
             )
         return
     before = reading.session.table(parts)
-    # The new name is taken letter by letter: dots and brackets in it become part of it.
+    # SQL Server takes the new name literally, dots and brackets included.
     reading.touch_renamed(before, before._replace(table=new))
 
 
 def _is_schema(reading: ParseContext, part: NamePart) -> bool:
-    """Return whether the text shows that this is a schema: `s.t` without a type is else a column of a table."""
+    """Return whether the text uses this name as a schema. Otherwise `s.t` without a type is a column of a table."""
     session = reading.session
     name = session.stored(part)
-    if name.lower() in {"", "dbo", (session.schema or "").lower(), *reading.known.schemas}:
+    schemas = {each.schema.lower() for each in reading.known.touched if each.schema}
+    if name.lower() in {"", "dbo", (session.schema or "").lower(), *schemas}:
         return True
     written = rf"\[?{re.escape(name)}\]?"
     used = rf"\bSCHEMA\s+{written}(?!\w)|\b(?:TABLE|VIEW|FROM|JOIN|INTO|UPDATE|REFERENCES)\s+{written}\s*\."
-    return name.lower() not in reading.known.tables and re.search(used, reading.whole_text, re.IGNORECASE) is not None
+    is_table = any((each.table or "").lower() == name.lower() for each in reading.known.touched)
+    return not is_table and re.search(used, reading.whole_text, re.IGNORECASE) is not None
 
 
 def _geometry(reading: ParseContext, function: re.Match[str], arguments: Sequence[Sequence[Token]]) -> None:
@@ -403,7 +378,7 @@ def _geometry(reading: ParseContext, function: re.Match[str], arguments: Sequenc
     effect = Effect.DESTRUCTIVE if verb == "DROP" else Effect.ADDITIVE
     reason = f"{verb.lower()}s {'the table' if what == 'TABLE' else 'a column'}"
     texts: list[str] = []
-    # A new column of topologies comes behind the topology, and before its type.
+    # AddTopoGeometryColumn has the topology before the schema, and the type after the column.
     for argument in arguments[1:4] if function[0] == "ADDTOPOGEOMETRYCOLUMN" else arguments:
         if len(argument) not in {1, 3} or argument[0].kind is not TokenKind.STRING:  # `'x'` or `'x'::name`
             break

@@ -1,21 +1,21 @@
-"""Files, folders, globs and standard input to SQL text, and what all of it touches."""
+"""What `--ddl` and `--changed` name: SQL in files, folders, globs and standard input, and listed tables."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from orchestrator.changes.change_set import ChangeSet, ReaderWarnings, join_few, merge
+from orchestrator.changes.change_set import Change, ChangeSet, Effect, ObjectName, ReaderWarnings, join_few, merge
 from orchestrator.changes.context import Known
-from orchestrator.changes.cursor import words
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import ChangesError
+from orchestrator.changes.lexer import words
 from orchestrator.changes.reader import read_sql
 from orchestrator.changes.session import open_session
 from orchestrator.errors import UsageError, together
@@ -25,6 +25,12 @@ STDIN: Final = "<stdin>"
 MAX_BYTES: Final = 512 * 1024 * 1024
 """The largest file that is read."""
 
+OPTION: Final = "--changed"
+ADDITIVE_ONLY: Final = (
+    "a list of names does not say what is gone, so a soft refresh is meant: a dropped table or column stays; "
+    "give the migration with --ddl if something was dropped or renamed"
+)
+_PART: Final = re.compile(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[(?:[^\]]|\]\])*\]|[^."`\[\]]+')
 _SUFFIXES: Final = words(".sql .ddl .psql .pgsql .tsql .mysql .hql .bqsql")
 _FLYWAY_UNDO: Final = re.compile(r"U\d[\d._]*__.*", re.IGNORECASE | re.DOTALL)
 _OTHER_UNDO: Final = re.compile(
@@ -52,8 +58,8 @@ def read_ddl(
 ) -> ChangeSet:
     """Return what the migrations at `paths` touch: files, folders (all SQL below them), globs, `@LIST`, or `-` for standard input.
 
-    `lists` are files, or `-`, that name files, one a line or each ended by a NUL. Each file is a session of its own, and no content
-    of two files is ever put together. Undo migrations are left out, with a warning. `values` fill placeholders. With `strict`, what
+    `lists` are files, or `-`, that name files, one a line or each ended by a NUL. Each file is a separate session; the contents of files are
+    never concatenated. Undo migrations are left out, with a warning. `values` fill placeholders. With `strict`, what
     is not understood raises. Raises `ChangesError` for a path that is not there, cannot be read or holds no text, and what
     `read_sql` raises.
     """
@@ -64,8 +70,9 @@ def read_ddl(
     )
     sets: list[ChangeSet] = []
     files = _sources(paths, lists, stdin, notices)
-    versions = [version for file in files if file and (version := _version(file))]
-    are_in_order = versions == sorted(versions)
+    # the numbers in the files' paths say in what order migrations run
+    numbers = [[int(each[-18:]) for each in re.findall("[0-9]+", str(file))] for file in files if file]
+    are_in_order = (versions := [each for each in numbers if each]) == sorted(versions)
     for file in files:
         if not are_in_order:
             known.columns.clear()  # a file that is read later may have run before, so types are known only within a file
@@ -81,11 +88,6 @@ def read_ddl(
     if strict and found.not_understood:
         _refuse(found)
     return found
-
-
-def _version(file: Path) -> tuple[int, ...]:
-    """Return the numbers in the file's path, which say in what order migrations run."""
-    return tuple(int(number[-18:]) for number in re.findall(r"[0-9]+", str(file)))
 
 
 def _refuse(found: ChangeSet) -> None:
@@ -135,12 +137,8 @@ def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) ->
             continue
         file = Path(name)
         if not file.exists():
-            line_number = 0 if is_nul else number
-            errors.append(
-                ChangesError(
-                    f"no such file or folder: {name}", source=shown, line=line_number, code="missing-migration"
-                )
-            )
+            what, at = f"no such file or folder: {name}", 0 if is_nul else number
+            errors.append(ChangesError(what, source=shown, line=at, code="missing-migration"))
             continue
         files += _opened(file, notices)
     if errors:
@@ -151,7 +149,7 @@ def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) ->
 
 
 def _is_undo(file: Path) -> bool:
-    """Return whether the file takes a migration back: its name says so, and the forward migration lies beside it."""
+    """Return whether the file reverts a migration: its name says so, and the forward migration is in the same folder."""
     if _FLYWAY_UNDO.fullmatch(file.name):
         return True
     found = _OTHER_UNDO.fullmatch(file.name)
@@ -193,7 +191,10 @@ def _folder(folder: Path, notices: ReaderWarnings) -> list[Path]:
     others: list[str] = []
     for file in sorted(folder.rglob("*")):
         inner = file.relative_to(folder).parts
-        if any(part.startswith(".") for part in inner) or not file.is_file() or _is_sqitch_check(folder, inner):
+        sqitch = (
+            folder.joinpath(*inner[:at], "deploy") for at, part in enumerate(inner) if part in {"revert", "verify"}
+        )
+        if any(part.startswith(".") for part in inner) or not file.is_file() or any(each.is_dir() for each in sqitch):
             continue
         if file.suffix.lower() in _SUFFIXES:
             files.append(file)
@@ -208,13 +209,6 @@ def _folder(folder: Path, notices: ReaderWarnings) -> list[Path]:
     return files
 
 
-def _is_sqitch_check(folder: Path, inner: tuple[str, ...]) -> bool:
-    for at, part in enumerate(inner[:-1]):
-        if part in {"revert", "verify"} and (folder.joinpath(*inner[:at]) / "deploy").is_dir():
-            return True
-    return False
-
-
 def read_bytes(file: Path) -> bytes:
     """Return the file's bytes. Raises `ChangesError` if it cannot be read or is too large."""
     try:
@@ -225,10 +219,8 @@ def read_bytes(file: Path) -> bytes:
 
 def _unreadable(failed: OSError, source: str) -> ChangesError:
     if failed.errno == errno.EFBIG:
-        largest = f"{MAX_BYTES // 1024 // 1024} MiB"
-        return ChangesError(
-            f"larger than {largest}; give the migrations, not a dump", source=source, code="file-too-large"
-        )
+        what = f"larger than {MAX_BYTES // 1024 // 1024} MiB; give the migrations, not a dump"
+        return ChangesError(what, source=source, code="file-too-large")
     return ChangesError(f"cannot be read: {failed.strerror or failed}", source=source, code="unreadable-file")
 
 
@@ -243,9 +235,8 @@ def decode(data: bytes, source: str, notices: ReaderWarnings) -> str:
         except UnicodeDecodeError as wrong:
             raise ChangesError(f"is damaged UTF-16: {wrong.reason}", source=source, code="not-utf8") from wrong
     if b"\0" in data[:4096]:
-        raise ChangesError(
-            "is UTF-16 without a byte order mark, or no text at all; save it as UTF-8", source=source, code="not-utf8"
-        )
+        what = "is UTF-16 without a byte order mark, or no text at all; save it as UTF-8"
+        raise ChangesError(what, source=source, code="not-utf8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as wrong:
@@ -253,3 +244,56 @@ def decode(data: bytes, source: str, notices: ReaderWarnings) -> str:
         what = "not UTF-8; read as Windows-1252, so names with other letters than English ones may be wrong"
         notices.add(what, f"{source}:{line}")
         return data.decode("cp1252", errors="replace")
+
+
+def read_names(names: Sequence[str], *, stdin: Callable[[], bytes]) -> ChangeSet:
+    """Return the listed schemas and tables as changes: `schema`, `schema.table`, `catalog.schema.table`, with `*` for all of a schema.
+
+    `@FILE` and `-` (standard input) hold one name a line; empty lines and lines that begin with `#` are ignored. Names are taken as
+    written, without the quotes around a part. The effect is additive, and a warning says so. Raises `ChangesError`.
+    """
+    notices = ReaderWarnings()
+    changes: dict[ObjectName, Change] = {}
+    for source, line, text in _lines(names, stdin, notices):
+        name = parse_listed(text, source=source, line=line)
+        change = Change(name=name, effect=Effect.ADDITIVE, source=source, line=line, reason="is listed")
+        changes.setdefault(name, change)  # what is listed twice is one change
+    if changes:
+        notices.add(ADDITIVE_ONLY)
+    return ChangeSet(changes=tuple(changes.values()), warnings=notices.render())
+
+
+def _lines(names: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarnings) -> Iterator[tuple[str, int, str]]:
+    """Return each name with its source and its line there."""
+    for given in names:
+        if given != "-" and not given.startswith("@"):
+            yield OPTION, 0, given.strip()
+            continue
+        source = STDIN if given == "-" else str(Path(given[1:]))
+        data = stdin() if given == "-" else read_bytes(Path(given[1:]))
+        for number, line in enumerate(decode(data, source, notices).splitlines(), start=1):
+            if line.strip() and not line.lstrip().startswith("#"):
+                yield source, number, line.strip()
+
+
+def parse_listed(text: str, *, source: str = OPTION, line: int = 0) -> ObjectName:
+    """Return one listed name. Raises `ChangesError` if it is none: empty parts, open quotes, more than three parts."""
+    is_name = re.fullmatch(rf"(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))*", text)
+    parts = [_bare(part) for part in _PART.findall(text)] if is_name else []
+    what = "would be everything; leave the option out for that" if parts == ["*"] else ""
+    if not parts or len(parts) > 3 or not all(parts):
+        what = "is no name; write schema, schema.table or catalog.schema.table"
+    if what:
+        raise ChangesError(f"{text!r} {what}", source=source, line=line, code="invalid-name")
+    if len(parts) == 1:
+        return ObjectName(None, parts[0], None)
+    catalog, schema, table = parts[0] if len(parts) == 3 else None, *parts[-2:]
+    if table == "*":
+        return ObjectName(catalog, None if schema == "*" and catalog else schema, None)
+    return ObjectName(catalog, None if schema == "?" else schema, table)
+
+
+def _bare(part: str) -> str:
+    if part[0] in '"`[':
+        return part[1:-1].replace(part[-1] * 2, part[-1])
+    return part.strip()

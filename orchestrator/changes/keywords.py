@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final
 
-from orchestrator.changes.cursor import Cursor, words
 from orchestrator.changes.errors import UnknownFormError
+from orchestrator.changes.lexer import Cursor, words
 
 SKIPPED: Final = words("""
     INSERT UPDATE DELETE MERGE COPY UNLOAD LOAD PUT GET VALUES TRUNCATE GRANT REVOKE COMMENT ANALYZE ANALYSE VACUUM SHOW DESCRIBE

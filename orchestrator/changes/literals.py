@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from itertools import product
 from typing import Final
 
-from orchestrator.changes.cursor import Cursor, split_commas, words
-from orchestrator.changes.lexer import Token, TokenKind
+from orchestrator.changes.lexer import Cursor, Token, TokenKind, split_commas, tokens_of, words
 from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import Session
 
@@ -30,9 +30,8 @@ def literal_sql(tokens: Sequence[Token], session: Session, depth: int = 0) -> tu
     cursor = Cursor(tokens)
     ways: tuple[str, ...] = ("",)
     while not cursor.done():
-        ways = _joined(ways, _term(cursor, session, depth))
-        if len(ways) > MAX_WAYS or len(ways[0]) > MAX_LENGTH:
-            return _UNKNOWN
+        if (ways := _joined(ways, _term(cursor, session, depth))) is _UNKNOWN:
+            return ways
         if cursor.done() or cursor.word in _ENDS:
             return ways
         if not cursor.take_any(_JOINS):
@@ -41,7 +40,9 @@ def literal_sql(tokens: Sequence[Token], session: Session, depth: int = 0) -> tu
 
 
 def _joined(before: Iterable[str], behind: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one + other for one, other in product(before, behind)))
+    """Return every text of `before` with every one of `behind`; too many of them, or too long ones, count as not known."""
+    ways = tuple(dict.fromkeys(one + other for one, other in product(before, behind)))
+    return ways if len(ways) <= MAX_WAYS and len(ways[0]) <= MAX_LENGTH else _UNKNOWN
 
 
 def _any_of(values: Iterable[Sequence[Token]], session: Session, depth: int) -> tuple[str, ...]:
@@ -90,12 +91,7 @@ def _call(name: str, arguments: list[Sequence[Token]], session: Session, depth: 
     if not arguments[0]:
         return ("",) if name == "CONCAT" else _UNKNOWN
     if name == "CONCAT":
-        joined: tuple[str, ...] = ("",)
-        for argument in arguments:
-            joined = _joined(joined, literal_sql(argument, session, depth + 1))
-            if len(joined) > MAX_WAYS:
-                return _UNKNOWN
-        return joined
+        return reduce(_joined, (literal_sql(each, session, depth + 1) for each in arguments), ("",))
     if name in {"IF", "IIF"} and len(arguments) == 3:
         return _any_of(arguments[1:], session, depth)
     if name in {"COALESCE", "IFNULL", "ISNULL", "NVL"}:
@@ -146,39 +142,36 @@ def named_argument(argument: Sequence[Token]) -> tuple[str, Sequence[Token]]:
 
 
 def with_identifiers(tokens: Sequence[Token], session: Session) -> Sequence[Token]:
-    """Return the tokens with each `IDENTIFIER(...)` filled whose value is known: a variable's text, or several joined."""
+    """Return the tokens with each `IDENTIFIER(...)` replaced by the name that it stands for, if that is known."""
     if not any(token.upper == "IDENTIFIER" for token in tokens):
         return tokens
     cursor, put = Cursor(tokens), list[Token]()
     while not cursor.done():
-        put.append(cursor.next())
-        if put[-1].upper == "IDENTIFIER" and cursor.word == "(":
-            opening, inside = cursor.peek(), cursor.skip_parens()
-            ways = literal_sql(inside, session) if len(inside) > 1 else _UNKNOWN
-            if len(ways) == 1 and MARK not in ways[0]:
-                inside = [inside[0]._replace(kind=TokenKind.STRING, text=ways[0], upper="")]
-            put += [opening, *inside, tokens[cursor.at - 1]]
+        token, ahead = cursor.next(), Cursor(tokens, cursor.at)
+        is_call = token.upper == "IDENTIFIER" and ahead.word == "("
+        ways = literal_sql(ahead.skip_parens(), session) if is_call else _UNKNOWN
+        if len(ways) == 1 and MARK not in ways[0]:
+            put += (each._replace(start=token.start, end=token.end) for each in tokens_of(ways[0], session.dialect))
+            cursor = ahead
+        else:
+            put.append(token)
     return put
 
 
-def remember_each(session: Session, cursor: Cursor) -> None:
-    """Record several variables that are set at once: `(a, b) = ('...', '...')`."""
-    names = split_commas(cursor.skip_parens())
-    if cursor.take("="):
-        for name, value in zip(names, split_commas(cursor.skip_parens()), strict=False):
-            if name:
-                session.variables[name[-1].text.lower()] = literal_sql(value, session)
-
-
 def remember_all(session: Session, tokens: Sequence[Token]) -> None:
-    """Record what variables are set to, because they may hold SQL that runs later: `@a = '...', @b = '...'`, `x := '...'`."""
+    """Record what variables are set to, because they may hold SQL that runs later.
+
+    Read are `@a = '...', @b = '...'`, `x := '...'` and `(a, b) = ('...', '...')`.
+    """
     for part in split_commas(tokens):
         cursor = Cursor(part)
-        name = cursor.next()
-        if name.kind is TokenKind.END or not cursor.take_to("=", ":=", "+=", "DEFAULT"):
+        names = split_commas(cursor.skip_parens()) if cursor.word == "(" else [[cursor.next()]]
+        if not cursor.take_to("=", ":=", "+=", "DEFAULT"):
             continue
-        known = name.text.lower()
-        value = literal_sql(cursor.rest(), session)
-        if cursor.tokens[cursor.at - 1].upper == "+=":
-            value = _joined(session.variables.get(known, _UNKNOWN), value)[:MAX_WAYS]
-        session.variables[known] = value
+        is_added = cursor.tokens[cursor.at - 1].upper == "+="
+        values = split_commas(cursor.skip_parens()) if len(names) > 1 else [cursor.rest()]
+        for name, value in zip(names, values, strict=False):
+            known = name[-1].text.lower() if name else ""
+            ways = literal_sql(value, session)
+            before = session.variables.get(known, _UNKNOWN) if is_added else ("",)
+            session.variables[known] = _joined(before, ways)

@@ -83,7 +83,11 @@ def divide(text: str, source: str) -> tuple[list[Segment], list[int]]:
         if kind in {"undo", "down", "revert", "do", "up"}:
             is_undo = kind not in {"do", "up"}
         elif kind == "changeset":
-            delimiter = _delimiter(mark)
+            named = _END_DELIMITER.search(mark)
+            delimiter = named[1] if named else ";"
+            # a slash and GO in lines of their own always end a statement
+            if delimiter.upper().removeprefix("\\N") in {"/", "GO"} or "\\" in delimiter:
+                delimiter = ";"
     return segments, left_out
 
 
@@ -115,11 +119,3 @@ def _atlas(text: str) -> str:
     if delimiter.startswith("--"):
         return before + after.replace(delimiter, ";")
     return f"{before}DELIMITER {delimiter}{after}"
-
-
-def _delimiter(changeset: str) -> str:
-    """Return what ends the statements of one Liquibase change set; a slash and GO in lines of their own always do."""
-    named = _END_DELIMITER.search(changeset)
-    if named is None or named[1].upper().removeprefix("\\N") in {"/", "GO", ";"} or "\\" in named[1]:
-        return ";"
-    return named[1]

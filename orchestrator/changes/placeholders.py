@@ -49,33 +49,26 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         if not re.fullmatch(r"\w[\w.\-]*", name):  # the placeholder as it is written, signs included
             text = text.replace(name, value)
+    may_set = "\\set" in text or "!define" in text or ":setvar" in text.lower()
     known = dict(values)
     kept: list[str] = []
     here = 0
-    for line in _SETS.finditer(text) if _may_set(text) else ():
+    for line in _SETS.finditer(text) if may_set else ():
         kept.append(_filled(text[here : line.start()], known))
         here = line.end()
         name = line["setvar"] or line["psql"] or line["define"]
-        value = line["value"] or line["words"] or line["defined"] or ""
-        set_value = _psql_value(_filled(value, known)) if line["psql"] else _filled(value, known).strip('"')
-        if name not in values and set_value is not None:
+        value = _filled(line["value"] or line["words"] or line["defined"] or "", known)
+        if line["psql"]:  # the words joined, without their quotes
+            pieces = re.findall(r"'((?:[^'\\]|\\.|'')*)'|(\S+)", value)
+            set_value = "".join(quoted.replace("''", "'") or bare for quoted, bare in pieces)
+        else:
+            set_value = value.strip('"')
+        if name not in values and not (line["psql"] and "`" in value):  # a program's output is not known
             known[name] = set_value
             if line["setvar"]:
                 known[name.lower()] = set_value
     kept.append(_filled(text[here:], known))
     return "".join(kept)
-
-
-def _may_set(text: str) -> bool:
-    return "\\set" in text or "!define" in text or ":setvar" in text.lower()
-
-
-def _psql_value(words: str) -> str | None:
-    """Return what `\\set name words` sets: the words joined, without their quotes; None if a program's output is part of it."""
-    if "`" in words:
-        return None
-    pieces = re.findall(r"'((?:[^'\\]|\\.|'')*)'|(\S+)", words)
-    return "".join(quoted.replace("''", "'") or bare for quoted, bare in pieces)
 
 
 def _filled(text: str, known: Mapping[str, str]) -> str:

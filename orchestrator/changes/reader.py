@@ -6,21 +6,19 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Final
 
-from orchestrator.changes import creates, drops, dynamic_sql, settings
+from orchestrator.changes import dynamic_sql, objects, settings
 from orchestrator.changes.alters import alter
-from orchestrator.changes.blocks import begins_routine, pass_control
 from orchestrator.changes.change_set import ChangeSet, ReaderWarnings
 from orchestrator.changes.context import MAX_DEPTH, Known, ParseContext
-from orchestrator.changes.cursor import Cursor, words
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import TemplatedError, UnknownFormError, UnknownNameError
 from orchestrator.changes.keywords import CALLING, HARMLESS
-from orchestrator.changes.lexer import Lexer, TokenKind
+from orchestrator.changes.lexer import Cursor, Lexer, TokenKind, words
 from orchestrator.changes.literals import remember_all, with_identifiers
 from orchestrator.changes.migration_markers import divide
 from orchestrator.changes.placeholders import MARK, fill
 from orchestrator.changes.session import open_session
-from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement
+from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement, begins_routine, pass_control
 
 _RUNS_FILES: Final = words("\\i \\ir \\include \\include_relative \\gexec \\. .read !source !load :r")
 """Commands to a client that run SQL which is not in this text."""
@@ -81,25 +79,20 @@ def _run(reading: ParseContext, text: str, first_line: int, *, in_body: bool = F
             session.move(*session.around)
             session.around = None
         end = statement.end
-        _statement(reading, statement)
+        with reading.statement(reading.lexer.line(statement.start), text[statement.start : end]):
+            if statement.client:
+                if statement.client.split()[0].rstrip(";") in _RUNS_FILES:
+                    reading.widen("runs SQL that is not in this text", text=statement.client)
+            elif statement.several and not begins_routine(statement.tokens[:MAX_HEAD]):
+                # several, between two delimiters of the client's
+                _run(reading, reading.text, reading.line, in_body=in_body)
+            else:
+                _one(reading, statement)
+            if statement.broken:
+                reading.widen(statement.broken)
         splitter.evolves = session.evolves
     reading.lexer, session.declaring, session.in_body = outer
     reading.depth -= 1
-
-
-def _statement(reading: ParseContext, statement: Statement) -> None:
-    lexer = reading.lexer
-    with reading.statement(lexer.line(statement.start), lexer.text[statement.start : statement.end]):
-        if statement.client:
-            if statement.client.split()[0].rstrip(";") in _RUNS_FILES:
-                reading.widen("runs SQL that is not in this text", text=statement.client)
-        elif statement.several and not begins_routine(statement.tokens[:MAX_HEAD]):
-            # several, between two delimiters of the client's
-            _run(reading, reading.text, reading.line, in_body=reading.session.in_body)
-        else:
-            _one(reading, statement)
-        if statement.broken:
-            reading.widen(statement.broken)
 
 
 def _one(reading: ParseContext, statement: Statement) -> None:
@@ -141,8 +134,9 @@ def _read(reading: ParseContext, cursor: Cursor) -> None:
         dynamic_sql.procedure(reading, cursor)
     elif verb in {"SELECT", "WITH", "FROM", "(", "PERFORM"}:
         _query(reading, cursor)
-    elif verb in {"COMMIT", "ROLLBACK", "ABORT"}:
-        settings.end_transaction(reading)
+    elif verb in {"COMMIT", "ROLLBACK", "ABORT"} and reading.session.outside is not None:
+        reading.session.move(*reading.session.outside)  # SET LOCAL ends with its transaction
+        reading.session.outside = None
     elif (
         verb not in HARMLESS
         and token.kind not in {TokenKind.NUMBER, TokenKind.STRING}
@@ -161,11 +155,11 @@ def _assigns(cursor: Cursor) -> bool:
 
 
 def _explain(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows EXPLAIN: with ANALYZE the statement behind it is run."""
-    options = list(cursor.skip_parens())
-    while cursor.word in {"ANALYZE", "ANALYSE", "VERBOSE"}:
-        options.append(cursor.next())
-    if any(token.upper in {"ANALYZE", "ANALYSE"} for token in options):
+    """Read the rest of an EXPLAIN statement: with ANALYZE the statement behind it is run."""
+    options = {token.upper for token in cursor.skip_parens()}
+    while word := cursor.take_any({"ANALYZE", "ANALYSE", "VERBOSE"}):
+        options.add(word)
+    if options & {"ANALYZE", "ANALYSE"}:
         _read(reading, cursor)
 
 
@@ -182,34 +176,28 @@ def _query(reading: ParseContext, cursor: Cursor) -> None:
             )
     dynamic_sql.query_sets(reading, tokens)
     if reading.dialect.select_into and (reading.dialect.batches or not reading.session.in_body):
-        creates.select_into(reading, cursor)
+        objects.select_into(reading, cursor)
 
 
 _RULES: Final[dict[str, Callable[[ParseContext, Cursor], None]]] = {
-    "CREATE": creates.create,
+    **dict.fromkeys(("CREATE", "REPLACE"), objects.create),
     "ALTER": alter,
-    "REPLACE": creates.create,
-    "DROP": drops.drop,
-    "UNDROP": creates.undrop,
-    "RENAME": drops.rename,
-    "EXCHANGE": drops.exchange,
-    "IMPORT": creates.import_schema,
+    "DROP": objects.drop,
+    "UNDROP": objects.undrop,
+    "RENAME": objects.rename,
+    "EXCHANGE": objects.exchange,
+    "IMPORT": objects.import_schema,
+    **dict.fromkeys(("RESTORE", "REFRESH", "CONVERT", "SYNC"), objects.take_over),
+    **dict.fromkeys(("INSERT", "MERGE"), objects.add_rows),
+    "LOAD": objects.load,
+    "COPY": objects.copy,
+    "ATTACH": objects.attach,
     "USE": settings.use,
     "SET": settings.set_value,
     "RESET": settings.reset,
     "CALL": dynamic_sql.call,
     "PREPARE": dynamic_sql.prepare,
-    "LOAD": creates.load,
-    "RESTORE": creates.take_over,
-    "ATTACH": creates.attach,
-    "COPY": creates.copy,
-    "INSERT": creates.add_rows,
-    "MERGE": creates.add_rows,
-    "REFRESH": creates.take_over,
-    "CONVERT": creates.take_over,
-    "SYNC": creates.take_over,
-    "EXECUTE": dynamic_sql.execute,
-    "EXEC": dynamic_sql.execute,
+    **dict.fromkeys(("EXECUTE", "EXEC"), dynamic_sql.execute),
     "DO": dynamic_sql.do_block,
     "EXPLAIN": _explain,
 }

@@ -6,18 +6,17 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from orchestrator.changes.context import ParseContext
-from orchestrator.changes.cursor import Cursor, split_commas, words
-from orchestrator.changes.lexer import NOTHING, Token, TokenKind
-from orchestrator.changes.literals import remember_all, remember_each
-from orchestrator.changes.names import NamePart, read_name
+from orchestrator.changes.lexer import NOTHING, Cursor, Token, TokenKind, split_commas, words
+from orchestrator.changes.literals import remember_all
+from orchestrator.changes.session import NamePart, read_name
 
 _NO_PLACE: Final = words("WAREHOUSE ROLE SECONDARY BRANCH")
 _DEFAULTS: Final = {"snowflake": "PUBLIC", "duckdb": "main", "databricks": "default"}
-"""The schema in which a session is after USE of a catalog."""
+"""The schema of a session after USE of a catalog."""
 
 
 def use(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows USE."""
+    """Read the rest of an USE statement."""
     session = reading.session
     following = cursor.peek(1)
     if cursor.word in _NO_PLACE and following.kind is not TokenKind.END:
@@ -26,32 +25,23 @@ def use(reading: ParseContext, cursor: Cursor) -> None:
     kind = cursor.take_any(words("DATABASE SCHEMA CATALOG NAMESPACE")) if has_kind else ""
     parts = _name_or_text(reading, cursor)
     stored = [session.stored(part) for part in (parts or ())[-2:]]
+    is_catalog = kind == "CATALOG" or (kind != "SCHEMA" and not reading.dialect.database_is_schema)
+    if reading.dialect.name == "duckdb":
+        is_catalog = "".join(stored).lower() in session.attached
     if len(stored) != 1:  # a variable gives no name
         session.move(*stored or (None, None))
-    elif _is_catalog(reading, kind, stored[0]):
+    elif is_catalog:
         session.move(stored[0], _DEFAULTS.get(reading.dialect.name))
     else:
         session.move(session.catalog, stored[0])
 
 
-def _is_catalog(reading: ParseContext, kind: str, name: str) -> bool:
-    """Return whether USE with that word in that dialect means a catalog."""
-    if reading.dialect.database_is_schema:
-        return kind == "CATALOG"
-    if reading.dialect.name == "duckdb":
-        return name.lower() in reading.session.attached
-    return kind != "SCHEMA"
-
-
 def set_value(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows SET."""
+    """Read the rest of a SET statement."""
     session = reading.session
     local = False
     while word := cursor.take_any(words("LOCAL SESSION GLOBAL VAR VARIABLE")):
         local = word == "LOCAL"
-    if cursor.word == "(":
-        remember_each(session, cursor)
-        return
     assignment = cursor.rest()
     token = cursor.next()
     sign = cursor.take_any({"TO", "=", "+=", ":="})
@@ -72,19 +62,19 @@ def set_value(reading: ParseContext, cursor: Cursor) -> None:
                 session.move(session.stored(parts[-1]), _DEFAULTS["databricks"])
         case "ENABLE_CASE_SENSITIVE_IDENTIFIER":
             session.keep_quoted_case = any(each.text.lower() in {"true", "on"} for each in cursor.rest())
-        case _ if token.kind is TokenKind.VARIABLE or sign not in {"", "TO"}:
+        case _ if token.kind is TokenKind.VARIABLE or token.upper == "(" or sign not in {"", "TO"}:
             remember_all(session, assignment)
 
 
 def _name_or_text(reading: ParseContext, cursor: Cursor) -> tuple[NamePart, ...] | None:
-    """Take a name, which may stand in a string."""
+    """Take a name, which may be in a string."""
     token = cursor.peek()
     is_text = token.kind is TokenKind.STRING
     return (NamePart(token.text, quoted=True),) if is_text else read_name(cursor, reading.dialect)
 
 
 def _path(reading: ParseContext, tokens: Sequence[Token]) -> None:
-    """Move to the first schema of a search path that all users have: what is created lands in it."""
+    """Move to the first schema of a search path that does not depend on the user. New objects are created in it."""
     session = reading.session
     if tokens and tokens[0].upper == "DEFAULT":
         session.move(*session.home)
@@ -106,7 +96,7 @@ def _schemas(reading: ParseContext, tokens: Sequence[Token]) -> Iterator[NamePar
 
 
 def reset(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows RESET."""
+    """Read the rest of a RESET statement."""
     session = reading.session
     if cursor.word in {"SEARCH_PATH", "ALL"}:
         session.move(session.catalog, session.home[1])
@@ -117,16 +107,9 @@ def reset(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def alter_session(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows ALTER SESSION."""
+    """Read the rest of an ALTER SESSION statement."""
     session = reading.session
     if cursor.take("SET", "CURRENT_SCHEMA", "=") and (parts := read_name(cursor, reading.dialect)):
         session.move(session.catalog, session.stored(parts[-1]))
     elif cursor.take_to("QUOTED_IDENTIFIERS_IGNORE_CASE") and cursor.take("="):
         session.ignore_quotes = cursor.peek().text.upper() == "TRUE"
-
-
-def end_transaction(reading: ParseContext) -> None:
-    """End what SET LOCAL began, as COMMIT and ROLLBACK do."""
-    if reading.session.outside is not None:
-        reading.session.move(*reading.session.outside)
-        reading.session.outside = None

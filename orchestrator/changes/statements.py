@@ -1,4 +1,4 @@
-"""SQL text to statements: where each begins and ends, whatever quotes, comments, blocks, delimiters and batches hold."""
+"""Split SQL text into statements: quotes, comments, blocks, delimiters, batches and control words."""
 
 from __future__ import annotations
 
@@ -7,25 +7,46 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from orchestrator.changes.blocks import BATCH_ROUTINES, ROUTINES, Body, begins_routine
-from orchestrator.changes.cursor import words
 from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.keywords import ADJECTIVES, CALLING, SKIPPED, is_kind
-from orchestrator.changes.lexer import Lexer, Token, TokenKind
+from orchestrator.changes.lexer import NOTHING, Cursor, Lexer, Token, TokenKind, words
+from orchestrator.changes.literals import remember_all
+from orchestrator.changes.session import Session
 
+ROUTINES: Final = words("FUNCTION PROCEDURE PROC TRIGGER EVENT PACKAGE TASK ALERT RULE")
+"""Objects whose definition contains statements that run later."""
+BATCH_ROUTINES: Final = words("FUNCTION PROCEDURE PROC TRIGGER")
+"""Objects whose definition ends with its batch, in dialects with batches."""
+
+_COMPOUND: Final = words("IF WHILE LOOP REPEAT FOR")
+_BEFORE_STATEMENT: Final = words("; BEGIN THEN ELSE DO LOOP ROW REPEAT : AS >>")
+_HEAD_STOPS: Final = words("( AS SELECT TABLE VIEW SCHEMA INDEX TYPE PARTITION")
+_CONTROL: Final = words("BEGIN THEN ELSE DO LOOP")
+_UNTIL: Final = {
+    **dict.fromkeys(("IF", "ELSEIF", "ELSIF", "WHEN", "EXCEPTION", "CASE"), words("THEN")),
+    **dict.fromkeys(("WHILE", "FOR"), words("DO LOOP")),
+    "FOREACH": words("LOOP"),
+}
+"""Words that begin a condition, each with the words that end it."""
+_TRANSACTION: Final = words("""
+    TRANSACTION TRAN WORK ISOLATION READ DEFERRABLE IMMEDIATE EXCLUSIVE CONCURRENT DISTRIBUTED
+""")
+_ALONE: Final = words("LOOP REPEAT ELSE THEN")
+_PRAGMAS: Final = words("OPTION PRINT_STRICT_PARAMS VARIABLE_CONFLICT")
+"""Compiler options of PL/pgSQL, each with a value, at the beginning of a body."""
 LINE_VERBS: Final = words("CREATE ALTER DROP RENAME UNDROP DO EXECUTE USE SET SELECT CALL")
-"""First words, in a line, that may begin a statement although the one before has no semicolon."""
+"""Words that may begin a statement at the start of a line, even if the statement before has no semicolon."""
 RIGHTS: Final = words("GRANT REVOKE DENY")
 _OPEN: Final = words("""
     , ( . = + - / || := :: => : < > [ % AS THEN ELSE DO BEGIN LOOP REPEAT ROW ATOMIC INSTEAD ALSO OR FOR EXPLAIN ANALYZE VERBOSE
     IMMEDIATE DECLARE TRY CATCH
 """)
-"""A statement that ends in one of these is not complete."""
+"""A statement is incomplete if it ends in one of these."""
 _STANDING: Final = words("""
     TABLE VIEW MATERIALIZED SCHEMA DATABASE SEQUENCE FUNCTION PROCEDURE PROC EXTENSION DOMAIN TYPE TEMPORARY TEMP DYNAMIC EXTERNAL
     CATALOG
 """)
-"""What ALTER and DROP may name behind an ALTER: the other kinds (a column, an index) are parts of what it alters."""
+"""Kinds of objects after which ALTER or DROP begins a statement behind an ALTER. Other kinds (column, index) are clauses of it."""
 _PLACES: Final = words("CREATE ALTER DROP")
 _ALWAYS: Final = words("""
     INSERT UPDATE DELETE MERGE SELECT EXEC EXECUTE DECLARE PRINT GRANT REVOKE DENY TRUNCATE RETURN WHILE RAISERROR THROW COMMIT ROLLBACK
@@ -39,18 +60,15 @@ _PARTS: Final = {
     "SP_RENAME": words("EXEC EXECUTE ="),
     "USE": words("( ,"),
 }
-_HEAD: Final = 200
-"""How many tokens of a routine are searched for its body."""
-
 MAX_HEAD: Final = 60
-"""What is created or dropped is named among a statement's first tokens: the definition behind them is passed."""
+"""A routine is recognized by the first tokens of its definition."""
 
 _GO: Final = re.compile(r"[ \t]*\d*[ \t]*;?[ \t]*(?:--[^\n]*)?$", re.MULTILINE)
 _DELIMITER: Final = re.compile(r"[ \t]+(\S+)[^\n]*")
 _GIVEN: Final = re.compile(r"\b(?:TO|FROM)\b", re.IGNORECASE)
 _FILE_COMMANDS: Final = words("PUT GET LIST LS REMOVE RM")
 _FILE_ARGUMENTS: Final = re.compile(r"(?:\s+(?:'(?:[^'\\]|\\.)*'|(?:file:|@|snow:)[^\s;]*))+", re.IGNORECASE)
-"""Paths behind SnowSQL's PUT and the like: what looks like a comment in one is a part of it."""
+"""Paths after PUT and similar commands of SnowSQL, which may contain `/*`."""
 _MAY_ADD_COLUMNS: Final = re.compile(
     r"(?:merge|insert)\s+(?:overwrite\s+)?with\s+schema\s+evolution\b|copy\s+from\s+database\b|load\s+data\b"
     r"|copy\s+into\s[^;]*?(?:mergeSchema|match_by_column_name)",
@@ -62,10 +80,10 @@ _COPIED_END: Final = re.compile(r"^\\\.[ \t]*$", re.MULTILINE)
 _DDL_AS_TEXT: Final = re.compile(
     r"['\"$](?=[CARUDEcarude\s\\])(?:\s|\\[nrt])*+(?:CREATE|ALTER|DROP|RENAME|UNDROP|EXCHANGE)\s", re.IGNORECASE
 )
-"""A string in data that may be SQL for a function to run."""
+"""A string in a data statement that may be SQL for a function to run."""
 _CALL: Final = re.compile(r"([^\W\d]\w*+)\"?\s*+\(")
 _CLIENTS: Final = {"tsql": ":", "duckdb": ".", "snowflake": "!"}
-"""How a line begins that is for sqlcmd, DuckDB's shell or SnowSQL; psql's backslash is understood in every dialect."""
+"""The first sign of a command line of sqlcmd, DuckDB's shell or SnowSQL. A backslash (psql) is read in every dialect."""
 
 
 def begins_statement(
@@ -101,20 +119,20 @@ def begins_statement(
 
 
 def _calls(ahead: Sequence[Token]) -> bool:
-    """Return whether a function or a procedure is called first, which may change tables: `f(`, `s.f(`."""
+    """Return whether the call of a function or procedure comes next: `f(`, `s.f(`."""
     named = ahead[2:] if ahead[1].upper == "." else ahead
     return named[0].kind in {TokenKind.WORD, TokenKind.QUOTED} and named[1].upper == "("
 
 
 def _names_kind(head: str, word: str, following: Token) -> bool:
-    """Return whether CREATE, ALTER or DROP begins a statement: a kind of thing follows, and it is no clause of an ALTER."""
+    """Return whether CREATE, ALTER or DROP begins a statement: a kind of object follows, and it is not a clause of an ALTER."""
     if word == "CREATE" or head != "ALTER":
         return following.upper == "OR" or is_kind(following.upper)
     return following.upper in _STANDING
 
 
 def _is_bare(tokens: Sequence[Token]) -> bool:
-    """Return whether nothing stands behind the name of what is altered yet."""
+    """Return whether the statement so far ends with the name of the altered object."""
     if len(tokens) > 16:
         return False
     after = [each for each in tokens[1:] if each.upper not in ADJECTIVES | {"IF", "EXISTS", "ONLY", "*"}]
@@ -124,10 +142,10 @@ def _is_bare(tokens: Sequence[Token]) -> bool:
 
 
 def _is_whole(tokens: Sequence[Token], dialect: Dialect) -> bool:
-    """Return whether a routine's definition has its body: a string, a block that has ended, or the function that it runs."""
+    """Return whether a routine's definition is complete: it has a body in a string, an ended block, or a function to run."""
     if dialect.escape_strings or "END" in {each.upper for each in tokens[-2:]}:
         return True
-    return any(each.kind is TokenKind.STRING and before.upper == "AS" for before, each in pairwise(tokens[:_HEAD]))
+    return any(each.kind is TokenKind.STRING and before.upper == "AS" for before, each in pairwise(tokens[:200]))
 
 
 def begins_in_batch(tokens: Sequence[Token], word: str, following: Callable[[], Token]) -> bool:
@@ -150,22 +168,86 @@ def begins_in_batch(tokens: Sequence[Token], word: str, following: Callable[[], 
     return False
 
 
+def begins_routine(tokens: Sequence[Token]) -> bool:
+    """Return whether the statement that begins with these tokens defines a routine."""
+    before = (NOTHING, *tokens)
+    verbs = (at for at, token in enumerate(tokens) if token.upper in {"CREATE", "ALTER"})
+    begin = next((at for at in verbs if at == 0 or before[at].upper in _CONTROL), len(tokens))
+    for token, following in pairwise([*tokens[begin + 1 : begin + 24], NOTHING]):
+        if token.upper in ROUTINES:
+            return True
+        if token.upper in _HEAD_STOPS:
+            return (token.upper, following.upper) == ("TABLE", "FUNCTION")
+    return False
+
+
+class Body:
+    """Tracks the open blocks of a routine's definition, token by token."""
+
+    def __init__(self) -> None:
+        """Nothing is open."""
+        self._before = NOTHING
+        self._depth = 0
+        self._declaring = False
+        self._parens = 0
+        self._compound = False
+        """Whether the token before began a compound statement."""
+        self._calls: list[int] = []
+        """The open parentheses around each `IF (` that may be a function call."""
+
+    def feed(self, token: Token) -> None:
+        """Process the next token, semicolons included."""
+        before, word = self._before.upper, token.upper
+        if before == "END":
+            self._depth = max(0, self._depth - 1)
+        elif before == "BEGIN" and word not in {"TRANSACTION", "TRAN", "WORK", ";"}:
+            self._depth += 1
+            self._declaring = False
+        if token.kind is TokenKind.SIGN and word in {"(", ")", ","}:
+            self._sign(word, before)
+        if before != "END":
+            self._compound = word in _COMPOUND and before in _BEFORE_STATEMENT
+            if word == "CASE" or self._compound:
+                self._depth += 1
+            elif word == "DECLARE" and not self._depth:
+                self._declaring = True
+        self._before = token
+
+    def _sign(self, sign: str, before: str) -> None:
+        if sign == "(":
+            if before in _COMPOUND and self._compound:
+                self._calls.append(self._parens)
+            self._parens += 1
+        elif sign == ")":
+            self._parens = max(0, self._parens - 1)
+            if self._calls and self._calls[-1] >= self._parens:
+                self._calls.pop()
+        elif self._calls and self._calls[-1] == self._parens - 1:
+            self._calls.pop()  # `IF (a, b, c)` is a function, and opens nothing
+            self._depth = max(0, self._depth - 1)
+
+    def is_open(self) -> bool:
+        """Return whether a semicolon that comes now belongs to the body."""
+        ends = self._before.upper == "END"
+        return self._depth - ends > 0 or self._declaring or self._parens > 0
+
+
 class Statement(NamedTuple):
-    """One statement's tokens, its final sign left out."""
+    """The tokens of one statement, without the sign that ends it."""
 
     tokens: list[Token]
     start: int
     end: int
     several: bool = False
-    """It holds semicolons, because a client's command made something else end a statement."""
+    """Whether it contains semicolons, because a client command changed the delimiter."""
     broken: str = ""
-    """What is wrong with its end: a quote, a comment or a body that never closes."""
+    """What is wrong with its end: a quote, comment or body that is never closed."""
     client: str = ""
     """The line, if it is a command to the client program and not SQL."""
 
 
 class Splitter:
-    """Reads one text, statement by statement; only what can matter is looked at word by word."""
+    """Splits one text into statements. Data statements are skipped without reading their words."""
 
     def __init__(self, lexer: Lexer, routines: Mapping[str, object]) -> None:
         """`lexer` stands at the beginning of the text. `routines` holds the routines that are known, by their names in lower case."""
@@ -187,7 +269,7 @@ class Splitter:
         """Databricks: data statements may add columns, as a setting of the session says."""
 
     def statements(self) -> Iterator[Statement]:
-        """Return each statement that is not known to be harmless by its first word alone."""
+        """Yield each statement, except those that are harmless by their first word."""
         lexer = self._lexer
         while (token := lexer.next()).kind is not TokenKind.END:
             if token.kind is TokenKind.BROKEN:
@@ -217,7 +299,7 @@ class Splitter:
         return begins_in_batch(self._tokens, word, lambda: self._lexer.peek()[0])
 
     def _ends(self, token: Token) -> list[Statement] | None:
-        """Return what the statement's end gives if `token` ends it; None if it does not."""
+        """Return the finished statements if `token` ends one; None otherwise."""
         word = token.upper
         if self._lexer.delimiter != ";" and self._text.startswith(self._lexer.delimiter, token.start):
             self._lexer.pos = token.start + len(self._lexer.delimiter)
@@ -243,13 +325,11 @@ class Splitter:
             return False
         if self._text.find("\n", self._tokens[-1].end, token.start) < 0:
             return False
-        return self._begins(self._tokens, token, self._lexer.peek(4))
-
-    def _begins(self, tokens: Sequence[Token], token: Token, ahead: Sequence[Token]) -> bool:
-        return begins_statement(tokens, token, ahead, self._lexer.dialect, routine=self._body is not None)
+        ahead, dialect = self._lexer.peek(4), self._lexer.dialect
+        return begins_statement(self._tokens, token, ahead, dialect, routine=self._body is not None)
 
     def _line(self, token: Token) -> list[Statement] | None:
-        """Read a line that ends the statement before it by itself."""
+        """Read a line that ends the statement before it."""
         if token.upper == "DELIMITER":
             named = _DELIMITER.match(self._text, token.end)
             if named is None:
@@ -280,7 +360,7 @@ class Splitter:
                 self._body.feed(each)
 
     def _skip(self, token: Token) -> list[Statement]:
-        """Pass the rest of a statement that its first word shows to be data, rights or a remark."""
+        """Skip the rest of a statement if its first word is one of data, rights or remarks."""
         lexer, word = self._lexer, token.upper
         if lexer.delimiter != ";":
             return []
@@ -301,23 +381,23 @@ class Splitter:
         return []
 
     def _may_run_sql(self, begin: int, end: int) -> bool:
-        """Return whether data in that part of the text may call a routine of the given SQL, or a function that is given SQL."""
+        """Return whether a part of the text may call a known routine, or a function with SQL in an argument."""
         if _DDL_AS_TEXT.search(self._text, begin, end):
             return True
         calls = _CALL.finditer(self._text, begin, end) if self._known else ()
         return any(self._known.get(call[1].lower()) for call in calls)
 
     def _ends_before_line(self, begin: int, ending: Token) -> bool:
-        """Return whether a statement that is passed ends before the line that comes next."""
+        """Return whether a skipped statement ends before the next line."""
         token, *ahead = self._lexer.peek(5)
         if token.upper not in LINE_VERBS:
             return True
         if self._tokens[0].upper in RIGHTS and not _GIVEN.search(self._text, begin, ending.start):
             return False  # a right that is called CREATE TABLE
-        return self._begins(self._tokens[:3], token, ahead)
+        return begins_statement(self._tokens[:3], token, ahead, self._lexer.dialect, routine=False)
 
     def _wants_a_look(self, token: Token) -> bool:
-        """Return whether a statement that begins with a harmless word is to be read; data behind COPY is passed."""
+        """Return whether a statement must be read although its first word is harmless. Skips the data after COPY."""
         if self._batches and token.upper in RIGHTS:
             return True
         if token.upper not in self._may_matter:
@@ -338,3 +418,66 @@ class Splitter:
         if broken or (tokens and (tokens[0].upper not in SKIPPED or len(tokens) > 1)):
             return [Statement(tokens, tokens[0].start if tokens else end, end, several, broken)]
         return []
+
+
+def pass_control(cursor: Cursor, session: Session) -> bool:
+    """Skip control words, labels and conditions. Return False if no statement is left to read."""
+    while not cursor.done():
+        word = cursor.word
+        if session.declaring and word != "BEGIN":
+            remember_all(session, cursor.rest())
+            return False
+        if word == "BEGIN":
+            session.declaring = False
+            cursor.next()
+            if cursor.word in _TRANSACTION or (cursor.word == "NAME" and cursor.peek(2).kind is TokenKind.END):
+                return False
+            cursor.take("NOT", "ATOMIC")
+            cursor.take_any({"ATOMIC", "TRY", "CATCH"})
+        elif word == "DECLARE" and cursor.peek(2).upper == "HANDLER":
+            ahead = cursor.find("BEGIN", "CREATE", "ALTER", "DROP", "RENAME", "EXECUTE")
+            cursor.at = len(cursor.tokens) if ahead < 0 else cursor.at + ahead
+        elif word == "DECLARE":
+            _declare(cursor, session)
+            return False
+        elif word in _UNTIL:
+            if not _pass_condition(cursor, word):
+                return False
+        elif word in _ALONE:
+            cursor.next()
+        elif word == "END" or not _pass_label(cursor):
+            return word != "END"
+    return False
+
+
+def _declare(cursor: Cursor, session: Session) -> None:
+    cursor.next()
+    session.declaring = session.dialect.declare_section or (session.in_body and session.dialect.escape_strings)
+    cursor.take("OR", "REPLACE")
+    cursor.take_any({"VARIABLE", "VAR"})
+    remember_all(session, cursor.rest())
+
+
+def _pass_condition(cursor: Cursor, word: str) -> bool:
+    """Skip a condition, up to the word that ends it outside parentheses and CASE ... END."""
+    depth = cases = 0
+    for ahead, token in enumerate(cursor.rest()[1:], start=1):
+        if depth <= 0 and cases <= 0 and token.upper in _UNTIL[word]:
+            cursor.at += ahead + 1
+            return True
+        depth += (token.upper == "(") - (token.upper == ")")
+        cases += (token.upper == "CASE") - (token.upper == "END")
+    return False
+
+
+def _pass_label(cursor: Cursor) -> bool:
+    """Skip `<<label>>`, `label:` and the compiler options of PL/pgSQL."""
+    is_pragma = cursor.word == "#" and cursor.peek(1).upper in _PRAGMAS
+    if is_pragma or (cursor.word == "<<" and cursor.peek(2).upper == ">>"):
+        cursor.at += 3
+        return True
+    is_label = cursor.peek().kind is TokenKind.WORD and cursor.peek(1).upper == ":"
+    if is_label and cursor.peek(2).kind in {TokenKind.WORD, TokenKind.END}:
+        cursor.at += 2
+        return True
+    return False

@@ -24,7 +24,7 @@ from tests.changes.reading import read, told, touched, unclear
     ],
 )
 def test_a_border_ends_a_statement(dialect: str, border: str) -> None:
-    """A tool's border, and a DDL verb that begins a line, end a statement that has no semicolon."""
+    """A tool's marker, or a DDL verb at the start of a line, ends a statement that has no semicolon."""
     sql = f"CREATE TABLE S.A (x int)\n{border}ALTER TABLE S.B DROP COLUMN y\n{border}DROP VIEW S.C\n"
     assert [name.upper() for name in touched(sql, dialect)] == ["+S.A", "-S.B", "-S.C"]
 
@@ -55,8 +55,8 @@ def test_a_border_ends_a_statement(dialect: str, border: str) -> None:
         ),
     ],
 )
-def test_a_statement_may_begin_where_one_could_end(sql: str, dialect: str, expected: list[str]) -> None:
-    """What follows a complete statement on a line of its own is read, whatever the first one is."""
+def test_a_line_may_begin_a_statement_without_a_semicolon(sql: str, dialect: str, expected: list[str]) -> None:
+    """A statement on a new line is read if the statement before it is complete."""
     assert touched(sql, dialect) == expected
 
 
@@ -74,13 +74,13 @@ def test_a_statement_may_begin_where_one_could_end(sql: str, dialect: str, expec
         ("EXPLAIN\nCREATE TABLE ghost AS SELECT 1", "postgres", []),
     ],
 )
-def test_a_verb_within_a_statement_begins_none(sql: str, dialect: str, expected: list[str]) -> None:
-    """A DDL verb at the beginning of a line that continues a statement does not divide it."""
+def test_a_verb_inside_a_statement_does_not_split_it(sql: str, dialect: str, expected: list[str]) -> None:
+    """A DDL verb at the start of a line does not split the statement that it belongs to."""
     assert touched(sql, dialect) == expected
 
 
-def test_a_heading_hides_nothing() -> None:
-    """Prose and headings that look like a tool's mark leave nothing out; a tool's own marks do, with the line in a warning."""
+def test_a_heading_is_not_a_marker() -> None:
+    """Comments that resemble a tool's marker leave nothing out. A real marker does, with a warning that gives its line."""
     prose = "CREATE TABLE s.a (x int);\n-- Down migration of the old prices is done by the nightly job\nDROP TABLE s.b;"
     assert touched(prose) == ["+s.a", "-s.b"]
     assert touched("-- up\nCREATE TABLE s.a (x int);\n-- down\nDROP TABLE s.b;") == ["+s.a", "-s.b"]
@@ -91,8 +91,8 @@ def test_a_heading_hides_nothing() -> None:
     assert found.warnings == ("a part that takes a migration back was left out, from this line on: x.sql:3",)
 
 
-def test_one_warning_for_each_kind(tmp_path: Path) -> None:
-    """Many files with the same trait give one warning, with the first places and how many more there are."""
+def test_warnings_are_grouped_by_kind(tmp_path: Path) -> None:
+    """Equal warnings of many files become one, with the first places and the number of the others."""
     for number in range(20):
         (tmp_path / f"V{number:02}.sql").write_text("-- migrate:up\nSELECT 1;\n-- migrate:down\nDROP TABLE x;")
     (warning,) = read_ddl([str(tmp_path)], dialect="postgres", stdin=bytes).warnings
@@ -143,12 +143,12 @@ def test_one_warning_for_each_kind(tmp_path: Path) -> None:
     ],
 )
 def test_functions_that_run_text(sql: str, expected: list[str]) -> None:
-    """SQL that a function is given as text is read, unless the function is built in or the text is no statement."""
+    """SQL in a string argument is read, unless the function is built in or the text is not a statement."""
     assert touched(sql) == expected
 
 
 def test_a_routine_is_read_wherever_it_is_called() -> None:
-    """A routine of this text is read in a condition and an assignment too, and not if a definition or a remark names it."""
+    """A known routine is read where a statement calls it, and not where a definition or a comment names it."""
     routine = "CREATE FUNCTION f(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN DROP TABLE s.t; RETURN 1; END $$;\n"
     assert touched(routine + "DO $$ DECLARE x int; BEGIN x := f(1); END $$;") == ["-s.t"]
     assert touched(routine + "DO $$ BEGIN IF f(1) > 0 THEN NULL; END IF; END $$;") == ["-s.t"]
@@ -166,7 +166,7 @@ def test_a_routine_is_read_wherever_it_is_called() -> None:
 
 
 def test_text_for_a_function_of_tsql() -> None:
-    """EXEC of a procedure that nobody knows is understood if an argument is SQL."""
+    """EXEC of an unknown procedure is understood if an argument is SQL."""
     assert touched("EXEC dbo.RunDdl @note = 'x', @sql = N'DROP TABLE dbo.t'", "tsql") == ["-dbo.t"]
     assert unclear("EXEC dbo.RunDdl 'x'", "tsql")
 
@@ -191,8 +191,8 @@ def test_functions_of_postgis(sql: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     "verb", ["PUT file:///a/*.csv @loads", "PUT 'file:///a/*.csv' @~/x/*", "GET @loads/a/* file:///b/", "LIST @s/*"]
 )
-def test_a_path_opens_no_comment(verb: str) -> None:
-    """What looks like a comment in a path of SnowSQL's file commands hides nothing."""
+def test_a_path_does_not_open_a_comment(verb: str) -> None:
+    """`/*` in a path of a SnowSQL file command does not begin a comment."""
     assert touched(f"{verb};\nDROP TABLE s.a;\n/* note */\nDROP TABLE s.b;", "snowflake") == ["-S.A", "-S.B"]
 
 
@@ -213,13 +213,13 @@ def test_a_path_opens_no_comment(verb: str) -> None:
         ("EXEC sp_rename 't.i', 'j', 'INDEX'", []),
     ],
 )
-def test_what_is_renamed_without_a_type(sql: str, expected: list[str]) -> None:
-    """sp_rename finds columns by itself: a name in two parts is a column, unless the text shows that the first is a schema."""
+def test_sp_rename_without_a_type(sql: str, expected: list[str]) -> None:
+    """A name in two parts is a column, unless the text shows that the first part is a schema."""
     assert touched(sql, "tsql", default_schema="dbo") == expected
 
 
-def test_cascade_names_what_the_text_shows() -> None:
-    """CASCADE takes the views along that the given SQL creates over what is dropped, in any file, and a warning says that there may be more."""
+def test_cascade_lists_known_views() -> None:
+    """CASCADE drops the known views over the dropped object, and a warning says that there may be more."""
     views = "CREATE VIEW s.v AS SELECT * FROM s.t JOIN s.u ON true; CREATE MATERIALIZED VIEW s.w AS SELECT a FROM s.v;"
     for dropped in (
         "DROP TABLE s.t CASCADE",
@@ -238,15 +238,15 @@ def test_cascade_names_what_the_text_shows() -> None:
     assert read("ALTER TABLE s.t ADD FOREIGN KEY (a) REFERENCES s.u ON DELETE CASCADE").warnings == ()
 
 
-def test_cascade_reaches_over_files(tmp_path: Path) -> None:
-    """A view that one file creates goes with what another file drops."""
+def test_cascade_lists_views_of_other_files(tmp_path: Path) -> None:
+    """CASCADE in one file drops a view that another file creates."""
     (tmp_path / "V1.sql").write_text("CREATE VIEW s.v AS SELECT * FROM s.t;")
     (tmp_path / "V2.sql").write_text("DROP TABLE s.t CASCADE;")
     assert told(read_ddl([str(tmp_path)], dialect="postgres", stdin=bytes)) == ["+s.v", "-s.t", "-s.v"]
 
 
-def test_partitions_that_may_be_there_are_warned_of() -> None:
-    """A partitioned table may have partitions that no given statement makes; a change of its columns warns of them."""
+def test_unknown_partitions_give_a_warning() -> None:
+    """A change of a partitioned table warns that it may have unknown partitions."""
     made = "CREATE TABLE s.p (a int) PARTITION BY RANGE (a);"
     for statement in ("ALTER TABLE s.p DROP COLUMN a", "DROP TABLE s.p"):
         warnings = read(f"{made}\n{statement}").warnings
@@ -255,7 +255,7 @@ def test_partitions_that_may_be_there_are_warned_of() -> None:
 
 
 def test_a_routine_of_an_earlier_file_is_read_where_it_is_called(tmp_path: Path) -> None:
-    """What a routine does that another file defines belongs to the call, at the line of the call."""
+    """The changes of a routine from another file have the line of the call."""
     body = "CREATE FUNCTION s.widen(n text) RETURNS void LANGUAGE plpgsql AS $$\nBEGIN EXECUTE 'ALTER TABLE ' || n || ' ADD a int'; END $$;"
     (tmp_path / "V1.sql").write_text(body + "CREATE FUNCTION s.clean() RETURNS void LANGUAGE sql AS 'DELETE FROM s.t';")
     (tmp_path / "V2.sql").write_text("SELECT s.clean();\n\n\nSELECT s.widen('s.t');\nSELECT s.widen(x) FROM s.list;")
@@ -274,7 +274,7 @@ def test_a_routine_of_an_earlier_file_is_read_where_it_is_called(tmp_path: Path)
     ],
 )
 def test_partitions_and_heirs_share_the_effect(child: str) -> None:
-    """What happens to a table's columns happens to its partitions and to the tables that inherit from it, unless it says ONLY."""
+    """A change of columns also affects partitions and child tables, except with ONLY."""
     assert told(read(f"{child}; ALTER TABLE s.p RENAME COLUMN a TO b"))[-2:] == ["-s.p", "-s.c"]
     assert told(read(f"{child}; ALTER TABLE s.p ADD a int"))[-2:] == ["+s.p", "+s.c"]
     assert told(read(f"{child}; ALTER TABLE ONLY s.p ADD a int"))[-1] == "+s.p"
@@ -300,8 +300,8 @@ def test_partitions_and_heirs_share_the_effect(child: str) -> None:
         ("EXECUTE IMMEDIATE 'CREATE TEMP TABLE ' || x || ' (a int)'", "snowflake", []),
     ],
 )
-def test_the_known_head_decides(sql: str, dialect: str, expected: list[str]) -> None:
-    """SQL that is put together when it runs touches the table that its head names, and nothing if it makes no table."""
+def test_the_literal_beginning_of_dynamic_sql_decides(sql: str, dialect: str, expected: list[str]) -> None:
+    """SQL built at run time touches the table that its literal beginning names, or nothing if it changes no table."""
     assert touched(sql, dialect) == expected
 
 
@@ -316,13 +316,13 @@ def test_the_known_head_decides(sql: str, dialect: str, expected: list[str]) -> 
         ("DO $$ BEGIN EXECUTE 'SELECT 1; ' || x; END $$", "postgres"),
     ],
 )
-def test_an_unknown_head_widens(sql: str, dialect: str) -> None:
-    """SQL whose verb, kind or name is put together when it runs is not understood."""
+def test_dynamic_sql_with_an_unknown_beginning_is_not_understood(sql: str, dialect: str) -> None:
+    """SQL is not understood if its verb, kind or name is built at run time."""
     assert unclear(sql, dialect)
 
 
-def test_literal_arguments_are_put_in() -> None:
-    """A routine's parameters hold what the call gives them; a call that cannot be read is named once, where it stands."""
+def test_literal_arguments_replace_parameters() -> None:
+    """Parameters have the values of the call. A call that cannot be read is listed once, at its own line."""
     routine = (
         "DELIMITER //\nCREATE PROCEDURE add_note(IN tab varchar(64))\nBEGIN\n"
         "  SET @q = CONCAT('ALTER TABLE ', tab, ' ADD COLUMN note int');\n  PREPARE s FROM @q; EXECUTE s;\n"
@@ -390,8 +390,8 @@ def test_literal_arguments_are_put_in() -> None:
         ("ALTER TABLE s.t ALTER a SET DEFAULT 1, ALTER a SET NOT NULL, ALTER b DROP NOT NULL", "postgres", []),
     ],
 )
-def test_nothing_is_refreshed_in_vain(sql: str, dialect: str, expected: list[str]) -> None:
-    """What changes no table is understood, and hides nothing behind it."""
+def test_harmless_statements_are_understood(sql: str, dialect: str, expected: list[str]) -> None:
+    """Statements that change no table are understood, and the statements after them are read."""
     assert touched(sql, dialect) == expected
 
 
@@ -439,7 +439,7 @@ def test_keys_are_additive(sql: str, dialect: str, expected: list[str]) -> None:
         ),
     ],
 )
-def test_data_that_adds_columns(sql: str, dialect: str, expected: list[str]) -> None:
+def test_data_statements_that_add_columns(sql: str, dialect: str, expected: list[str]) -> None:
     """Data statements that may add columns to their table are additive; the others are no changes."""
     assert touched(sql, dialect) == expected
 
@@ -460,12 +460,12 @@ def test_data_that_adds_columns(sql: str, dialect: str, expected: list[str]) -> 
     ],
 )
 def test_a_call_that_begins_a_line_begins_a_statement(sql: str, dialect: str, expected: list[str]) -> None:
-    """SELECT and CALL of a function are read although the statement before has no semicolon."""
+    """SELECT and CALL of a function are read even if the statement before has no semicolon."""
     assert touched(sql, dialect) == expected
 
 
-def test_what_is_dropped_is_forgotten() -> None:
-    """A table of a dropped one's name has no partitions and no views: each statement names only what it drops itself."""
+def test_dropped_objects_are_forgotten() -> None:
+    """A table with the name of a dropped one has none of its partitions and views."""
     made = "CREATE TABLE s.t (a int) PARTITION BY LIST (a); CREATE TABLE s.p PARTITION OF s.t DEFAULT;"
     viewed = "CREATE VIEW s.v AS SELECT * FROM s.t;"
     again = "CREATE TABLE s.t (a int); DROP TABLE s.t CASCADE;"
@@ -478,22 +478,22 @@ def test_what_is_dropped_is_forgotten() -> None:
 
 
 def test_a_renamed_table_keeps_its_partitions() -> None:
-    """The partitions of a table that got its name later are warned of, also if one of that name was dropped before."""
+    """A renamed table keeps its partitions, even if another table of its new name was dropped before."""
     made = "CREATE TABLE s.n (a int) PARTITION BY LIST (a); CREATE TABLE s.p PARTITION OF s.n DEFAULT; DROP TABLE s.t;"
     found = read(made + "ALTER TABLE s.n RENAME TO t; ALTER TABLE s.t ADD b int;")
     assert told(found)[-2:] == ["+s.t", "+s.p"]
     assert any("partitioned" in each for each in found.warnings)
 
 
-def test_a_table_is_renamed_by_the_words_for_an_index() -> None:
-    """PostgreSQL takes ALTER INDEX ... RENAME for a table as well."""
+def test_alter_index_renames_a_table() -> None:
+    """PostgreSQL accepts ALTER INDEX ... RENAME for a table."""
     assert touched("CREATE TABLE s.t (a int); ALTER INDEX s.t RENAME TO u;") == ["+s.t", "-s.t", "-s.u"]
     assert touched("CREATE TABLE s.t (a int); ALTER INDEX s.i RENAME TO u; ALTER SEQUENCE s.t CYCLE;") == ["+s.t"]
 
 
 @pytest.mark.parametrize("name", ["{{a,bc},{def,hijk}}", "{{1,2}}", "{1}", "{{a, b}}"])
-def test_an_array_is_no_placeholder(name: str) -> None:
-    """Braces around a list are an array's text, also if they are part of a name in quotes."""
+def test_an_array_is_not_a_placeholder(name: str) -> None:
+    """Braces around a list are the text of an array, even inside a quoted name."""
     assert touched(f'SELECT x AS "{name}"; DROP TABLE s.t;') == ["-s.t"]
 
 
@@ -508,8 +508,8 @@ def test_an_array_is_no_placeholder(name: str) -> None:
         ("CREATE PROCEDURE p AS\nSET @s = ''\n" + "SET @s = @s + 'DROP TABLE s.t'\nEXEC(@s)\n" * 300, "tsql"),
     ],
 )
-def test_sql_that_grows_is_read_to_a_limit(sql: str, dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A text that is run again and again while it grows costs no more than the limit; the rest is not understood."""
+def test_growing_sql_is_read_up_to_a_limit(sql: str, dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that grows with each run is read up to the limit; the rest is not understood."""
     monkeypatch.setattr("orchestrator.changes.context.MAX_RUN", 1000)
     end = {"mysql": " END; CALL p();", "tsql": "GO\nEXEC p"}[dialect]
     found = read(sql + end, dialect)
@@ -518,7 +518,7 @@ def test_sql_that_grows_is_read_to_a_limit(sql: str, dialect: str, monkeypatch: 
 
 
 def test_a_routine_is_read_once_for_the_same_arguments() -> None:
-    """Many calls of a long routine cost one reading, and another argument makes another one."""
+    """A routine is read once for each combination of arguments."""
     body = "EXECUTE format('DROP TABLE s.%s', a);" + "v := 1;" * 10_000
     define = f"CREATE FUNCTION f(a text) RETURNS void AS $$ BEGIN {body} END $$ LANGUAGE plpgsql;"
     found = read(define + "\nSELECT f('t');" * 500 + "\nSELECT f('u');")

@@ -32,14 +32,14 @@ def read(dialect: str, entry: dict[str, Any]) -> ChangeSet:
 
 
 def test_the_corpus_is_large_and_covers_every_dialect() -> None:
-    """There are at least 300 labelled statements, and no dialect is left out."""
+    """The corpus has at least 300 labelled statements, and all dialects."""
     assert len(entries()) >= 300
     assert {dialect for dialect, _ in entries()} == set(DIALECTS)
 
 
 @pytest.mark.parametrize("number", range(len(entries())), ids=lambda n: f"{entries()[n][0]}-{n}")
 def test_each_statement_touches_what_its_label_says(number: int) -> None:
-    """Exactly the labelled names are found, each with its effect; what cannot be known is said to be so, and nothing else is."""
+    """The changes are exactly the labelled ones, and only statements labelled `unclear` are not understood."""
     dialect, entry = entries()[number]
     found = read(dialect, entry)
     told = [(str(change.name), change.effect) for change in found.changes]

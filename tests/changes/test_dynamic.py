@@ -51,8 +51,8 @@ from tests.changes.reading import read, told, touched, unclear
         ("DECLARE OR REPLACE VARIABLE q STRING DEFAULT 'DROP TABLE s.t'; EXECUTE IMMEDIATE q", "databricks", ["-s.t"]),
     ],
 )
-def test_literals_and_variables_are_put_together(sql: str, dialect: str, expected: list[str]) -> None:
-    """SQL that its literals say in full is read, through variables, concatenation, and both branches of a condition."""
+def test_literals_and_variables_are_concatenated(sql: str, dialect: str, expected: list[str]) -> None:
+    """SQL is read through variables, concatenation, and all branches of a condition."""
     assert touched(sql, dialect) == expected
 
 
@@ -90,8 +90,8 @@ def test_literals_and_variables_are_put_together(sql: str, dialect: str, expecte
         ("CALL s.p()", "redshift"),
     ],
 )
-def test_what_cannot_be_known_widens(sql: str, dialect: str) -> None:
-    """SQL that is put together when it runs, or that stands elsewhere, is named as not understood and never passed over."""
+def test_sql_built_at_run_time_is_not_understood(sql: str, dialect: str) -> None:
+    """SQL that is built at run time or is not in the text is listed as not understood."""
     assert unclear(sql, dialect)
 
 
@@ -112,20 +112,20 @@ def test_what_cannot_be_known_widens(sql: str, dialect: str) -> None:
         ("CALL BQ.JOBS.CANCEL('x')", "bigquery"),
     ],
 )
-def test_what_changes_nothing_however_it_ends_does_not_widen(sql: str, dialect: str) -> None:
-    """Rights, indexes, queries and the system's own procedures touch nothing, even where a part of them is not known."""
+def test_harmless_dynamic_sql_is_understood(sql: str, dialect: str) -> None:
+    """Rights, indexes, queries and system procedures touch nothing, even if a part of them is unknown."""
     assert touched(sql, dialect) == []
 
 
-def test_system_procedures_that_change() -> None:
-    """sp_changeobjectowner moves, sp_refreshview reads a view's columns anew, sp_rename with DATABASE renames one."""
+def test_system_procedures_that_change_tables() -> None:
+    """sp_changeobjectowner moves a table, sp_refreshview updates a view's columns, sp_rename can rename a database."""
     assert touched("EXEC sp_changeobjectowner 'dbo.t', 'joe'", "tsql") == ["-dbo.t", "-joe.t"]
     assert touched("EXEC sp_refreshview N'dbo.v'", "tsql") == ["-dbo.v"]
     assert touched("EXEC sp_rename 'a', 'b', 'DATABASE'", "tsql") == ["-a.*.*", "-b.*.*"]
 
 
 def test_routines_run_where_they_are_called() -> None:
-    """A body counts when its routine is called, wherever the call stands, also if it calls itself."""
+    """A body is read when its routine is called, recursion included."""
     sql = "CREATE PROCEDURE p() BEGIN DROP TABLE d.t; CALL p(); END; CREATE PROCEDURE q() CALL p(); CALL q();"
     assert touched(sql, "mysql") == ["-d.t"]
     assert touched("CREATE FUNCTION f() RETURNS void AS 'DROP TABLE s.t' LANGUAGE sql; SELECT 1, f()") == ["-s.t"]
@@ -135,8 +135,8 @@ def test_routines_run_where_they_are_called() -> None:
     assert touched("CREATE FUNCTION f() RETURNS int RETURN 1; SELECT f()") == []
 
 
-def test_nesting_has_an_end() -> None:
-    """SQL within SQL is read only so deep; beyond, it widens instead of going on for ever."""
+def test_nesting_is_limited() -> None:
+    """Nested SQL is read up to a depth; deeper SQL is not understood."""
     sql = "DROP TABLE s.t"
     for _ in range(20):
         sql = "EXECUTE IMMEDIATE '" + sql.replace("\\", "\\\\").replace("'", "\\'") + "'"
@@ -150,8 +150,8 @@ def test_nesting_has_an_end() -> None:
     assert "too deep" in read(sql).not_understood[0].reason
 
 
-def test_expressions_that_explode_are_given_up() -> None:
-    """An expression with too many possible texts, or too deep a nest, counts as not known."""
+def test_expressions_with_too_many_values_are_unknown() -> None:
+    """An expression with too many possible values, or nested too deeply, is unknown."""
     many = " || ".join("CASE WHEN 1 THEN 'a' ELSE 'b' END" for _ in range(6))
     assert unclear(f"EXECUTE IMMEDIATE {many}", "snowflake")
     many = ", ".join("IF(1, 'a', 'b')" for _ in range(6))

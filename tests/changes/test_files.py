@@ -25,7 +25,7 @@ def ddl(*paths: str | Path, dialect: str = "postgres", stdin: bytes = b"", stric
 
 
 def test_folders_files_globs_and_stdin_are_read_once(tmp_path: Path) -> None:
-    """A file that several arguments mean is read once; each change names the file as it was given."""
+    """A file that matches several arguments is read once; each change has the file name as it was given."""
     write(tmp_path, V1__a="DROP TABLE s.a", sub_in_V2__b="DROP TABLE s.b", _dot_hidden_in_V3__c="DROP TABLE ghost")
     (tmp_path / "notes.txt").write_text("DROP TABLE ghost")
     found = ddl(tmp_path, tmp_path / "V1__a.sql", tmp_path / "**" / "*.sql", "-", "-", stdin=b"DROP TABLE s.z")
@@ -40,7 +40,7 @@ def test_folders_files_globs_and_stdin_are_read_once(tmp_path: Path) -> None:
 
 
 def test_a_session_ends_with_its_file(tmp_path: Path) -> None:
-    """USE, temporary tables and variables of one file mean nothing in the next."""
+    """USE, temporary tables and variables of one file do not affect the next."""
     write(tmp_path, V1__a="USE s; CREATE TEMPORARY TABLE t (a int);", V2__b="DROP TABLE t;")
     assert told(ddl(tmp_path, dialect="mysql")) == ["-?.t"]
 
@@ -62,7 +62,7 @@ def test_a_session_ends_with_its_file(tmp_path: Path) -> None:
     ],
 )
 def test_undo_migrations_are_left_out(tmp_path: Path, name: str) -> None:
-    """Flyway's U files, `.down.sql` and their kin, beside their forward migration, are left out with a warning."""
+    """Flyway's U files, `.down.sql` and similar files next to their forward migration are left out with a warning."""
     write(tmp_path, V1__a="DROP TABLE s.a")
     (tmp_path / f"{name}.sql").write_text("DROP TABLE s.ghost")
     forward = name.replace("U", "V").replace("down", "up").replace("rollback", "up").replace("undo.x", "do.x")
@@ -74,8 +74,8 @@ def test_undo_migrations_are_left_out(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["5533460_spread_limits_top_down", "shut-down", "down", "undo"])
-def test_a_name_that_ends_in_down_takes_nothing_back_by_itself(tmp_path: Path, name: str) -> None:
-    """Without its forward migration beside it, a file whose name ends in `_down.sql` is a forward one."""
+def test_a_down_file_without_a_forward_migration_is_read(tmp_path: Path, name: str) -> None:
+    """A file whose name ends in `_down.sql` is read if its folder has no forward migration for it."""
     (tmp_path / f"{name}.sql").write_text("DROP TABLE s.a")
     (tmp_path / "other.sql").touch()
     found = ddl(tmp_path)
@@ -84,7 +84,7 @@ def test_a_name_that_ends_in_down_takes_nothing_back_by_itself(tmp_path: Path, n
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\0"], ids=["lf", "crlf", "nul"])
 def test_lists_name_files(tmp_path: Path, end: str) -> None:
-    """`--ddl-list FILE`, `--ddl-list -` and `--ddl @FILE` read the files that a list names, in its order, each by itself."""
+    """`--ddl-list FILE`, `--ddl-list -` and `--ddl @FILE` read the listed files separately, in the order of the list."""
     write(tmp_path, V10__b="DROP TABLE s.b", V2__a="CREATE TABLE s.a (x int)")
     names = [str(tmp_path / "V2__a.sql"), str(tmp_path / "V10__b.sql"), str(tmp_path / "V2__a.sql")]
     text = end.join([*names, ""]).encode()
@@ -99,7 +99,7 @@ def test_lists_name_files(tmp_path: Path, end: str) -> None:
 
 
 def test_a_list_is_checked(tmp_path: Path) -> None:
-    """A name that is not there is an error with its line; a list without names is said to be empty."""
+    """A missing file is an error with its line in the list; an empty list gives a warning."""
     listed = tmp_path / "list.txt"
     listed.write_text("\nnowhere.sql\n")
     with pytest.raises(ChangesError, match=r"list\.txt:2: no such file or folder: nowhere\.sql"):
@@ -120,14 +120,14 @@ def test_other_migrations_are_read(tmp_path: Path, name: str) -> None:
 
 
 def test_sqitch_deploys_alone_are_read(tmp_path: Path) -> None:
-    """Beside a deploy folder, revert and verify are left out."""
+    """The folders revert and verify next to a deploy folder are left out."""
     write(tmp_path, deploy_in_a="DROP TABLE s.a", revert_in_a="DROP TABLE ghost", verify_in_a="DROP TABLE ghost")
     write(tmp_path, other_in_verify_in_b="DROP TABLE s.b")
     assert told(ddl(tmp_path)) == ["-s.a", "-s.b"]
 
 
-def test_migrations_that_are_no_sql_are_named(tmp_path: Path) -> None:
-    """Java and Python migrations and changelogs cannot be read: a warning names them, and an empty folder says that it is empty."""
+def test_migrations_in_other_languages_give_a_warning(tmp_path: Path) -> None:
+    """Java and Python migrations, changelogs and empty folders give a warning."""
     for name in ("V1__x.java", "V2__y.py", "db.changelog-1.xml", "a.yaml", "V3__z.sql.conf"):
         (tmp_path / name).write_text("x")
     warnings = ddl(tmp_path).warnings
@@ -136,20 +136,20 @@ def test_migrations_that_are_no_sql_are_named(tmp_path: Path) -> None:
     assert "no SQL files" in warnings[1]
 
 
-def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """A missing path, a glob that matches nothing and a folder in a file's place end in one line that says so."""
+def test_a_missing_path_is_an_error(tmp_path: Path) -> None:
+    """A missing path or a glob without a match is an error of one line."""
     with pytest.raises(ChangesError, match="no such file"):
         ddl(tmp_path / "nowhere.sql")
     with pytest.raises(ChangesError, match="no file matches"):
         ddl(tmp_path / "*.sql")
     with pytest.raises(ChangesError, match=r"no dialect is called 'oracle'.*snowflake"):
         ddl("-", dialect="oracle")
-    with pytest.raises(ChangesError, match="no schema"):
+    with pytest.raises(ChangesError, match="not a schema"):
         read_ddl(["-"], dialect="postgres", default_schema="a.b.c", stdin=bytes)
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file too large, or one that the system refuses, ends in one line with its name."""
+    """A file that is too large or not readable is an error of one line with its name."""
     file = tmp_path / "x.sql"
     file.write_text("DROP TABLE s.a")
     monkeypatch.setattr("orchestrator.changes.files.MAX_BYTES", 5)
@@ -174,22 +174,22 @@ def test_a_byte_order_mark_names_the_encoding(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("data", ["DROP TABLE a".encode("utf-16-le"), b"\xff\xfea", "DROP TABLE a".encode("utf-32")])
-def test_what_is_no_text_is_refused(data: bytes) -> None:
+def test_binary_data_is_refused(data: bytes) -> None:
     """UTF-16 without a byte order mark, or cut short, and other encodings with zeros are refused."""
     with pytest.raises(ChangesError, match="UTF-16"):
         ddl("-", stdin=data)
 
 
 def test_other_encodings_are_read_with_a_warning() -> None:
-    """What is not UTF-8 is read as Windows-1252, and the warning names the first line that is not."""
+    """A file that is not UTF-8 is read as Windows-1252, with a warning that names the first such line."""
     found = ddl("-", stdin="-- Größe\nDROP TABLE s.ä".encode("cp1252"))
     assert told(found) == ["-s.ä"]
     assert found.warnings[0].startswith("not UTF-8")
     assert "<stdin>:1" in found.warnings[0]
 
 
-def test_strict_refuses_what_is_not_understood() -> None:
-    """With `strict`, the first statement that is not understood is named with its line, and the others after it."""
+def test_strict_refuses_unknown_statements() -> None:
+    """With `strict`, the error lists the statements that are not understood, with their lines."""
     sql = "DROP TABLE s.a;\nFROBNICATE x;\n" + "\\i a.sql\n" * 8
     with pytest.raises(
         ChangesError, match=r"^<stdin>:2: not understood.*FROBNICATE x.*<stdin>:3.*and 3 more"
@@ -220,8 +220,8 @@ def test_strict_refuses_what_is_not_understood() -> None:
     ],
 )
 @pytest.mark.parametrize("dialect", ["mysql", "snowflake"])
-def test_what_takes_a_migration_back_is_left_out(up: str, down: str, dialect: str) -> None:
-    """The down part of a file touches nothing, and what follows it keeps its line."""
+def test_the_down_part_of_a_file_is_left_out(up: str, down: str, dialect: str) -> None:
+    """The down part of a file is left out, and the statements after it keep their lines."""
     sql = f"{up}\nCREATE TABLE S.A (x int);\n{down}\nDROP TABLE S.GHOST;\n"
     found = read_sql(sql, source="migrations/001-a.sql", dialect=dialect)
     assert (told(found), found.not_understood) == (["+S.A"], ())
@@ -239,13 +239,13 @@ def test_up_may_follow_down() -> None:
 
 
 def test_goose_statements_hold_bodies() -> None:
-    """StatementBegin and StatementEnd hold a body together."""
+    """StatementBegin and StatementEnd enclose a body."""
     sql = "-- +goose Up\n-- +goose StatementBegin\nCREATE FUNCTION f() RETURNS int AS $$ BEGIN DROP TABLE ghost; END; $$ LANGUAGE plpgsql;\n-- +goose StatementEnd\nDROP TABLE s.a;"
     assert touched(sql) == ["-s.a"]
 
 
 def test_liquibase_formatted_sql() -> None:
-    """Rollbacks are left out, in lines and in blocks; each change set may have a delimiter of its own."""
+    """Rollbacks are left out, in lines and in blocks; each change set may have its own delimiter."""
     sql = """--liquibase formatted sql
 --changeset ann:1 labels:x context:y
 --preconditions onFail:MARK_RAN
@@ -284,7 +284,7 @@ def test_atlas_delimiters() -> None:
 
 
 def test_column_types_are_known_from_earlier_files(tmp_path: Path) -> None:
-    """A file knows the types that earlier files of the list gave; if the numbers in the names contradict the order, it does not."""
+    """Types carry over from earlier files of a list, unless the numbers in the file names contradict its order."""
     write(
         tmp_path,
         V1="CREATE TABLE s.t (D int, e varchar(5))",
@@ -301,7 +301,7 @@ def test_column_types_are_known_from_earlier_files(tmp_path: Path) -> None:
 
 
 def test_the_first_definition_of_a_table_counts(tmp_path: Path) -> None:
-    """CREATE TABLE IF NOT EXISTS leaves the known columns as they are; a table that was dropped or swapped has no known ones."""
+    """CREATE TABLE IF NOT EXISTS keeps the known columns; a dropped table has none."""
     write(
         tmp_path,
         V1="CREATE TABLE s.t (a bigint); CREATE TABLE s.x (a int); DROP TABLE s.x; CREATE TABLE s.y (a int)",

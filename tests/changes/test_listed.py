@@ -16,8 +16,8 @@ from orchestrator.changes.change_set import (
 )
 from orchestrator.changes.dialects import DIALECTS, dialect_named
 from orchestrator.changes.errors import ChangesError
-from orchestrator.changes.listed import ADDITIVE_ONLY, parse_listed, read_names
-from orchestrator.changes.names import fold, parse_name
+from orchestrator.changes.files import ADDITIVE_ONLY, parse_listed, read_names
+from orchestrator.changes.session import fold, parse_name
 
 
 def nothing() -> bytes:
@@ -43,20 +43,20 @@ def nothing() -> bytes:
     ],
 )
 def test_listed_names_are_taken_as_written(text: str, name: ObjectName, shown: str) -> None:
-    """A schema, a table, a table with its catalog: parts without their quotes, no letter changed, and shown so that nothing is ambiguous."""
+    """Listed names keep their letter case, lose their quotes, and are shown unambiguously."""
     assert parse_listed(text) == name
     assert str(name) == shown
 
 
 @pytest.mark.parametrize("text", ["", ".", "a.", ".a", "a..b", "a.b.c.d", '"open', '"a"b', "*", 'a."', "a b].c", " . "])
-def test_what_is_no_name_is_an_error(text: str) -> None:
-    """Empty parts, open quotes, too many parts, and a star alone say what to write instead."""
+def test_an_invalid_name_is_an_error(text: str) -> None:
+    """Empty parts, open quotes, too many parts and a single star are errors that say what to write."""
     with pytest.raises(ChangesError):
         parse_listed(text)
 
 
 def test_names_come_from_the_line_files_and_stdin(tmp_path: Path) -> None:
-    """`@FILE` and `-` hold a name a line; remarks and empty lines are passed; each change knows its line."""
+    """`@FILE` and `-` hold one name per line; comments and empty lines are skipped; each change has its line."""
     file = tmp_path / "names.txt"
     file.write_text("# what the job wrote\n\nsales.orders\r\n  finance \n")
     found = read_names(["a.b", f"@{file}", "-"], stdin=lambda: b"x.y\n")
@@ -72,7 +72,7 @@ def test_names_come_from_the_line_files_and_stdin(tmp_path: Path) -> None:
 
 
 def test_a_wrong_line_is_named(tmp_path: Path) -> None:
-    """A file that is missing, or a line in it that is no name, is told with its place."""
+    """A missing file, or an invalid line in a file, is an error with its place."""
     file = tmp_path / "names.txt"
     file.write_text("a.b\na..b\n")
     with pytest.raises(ChangesError, match=r"names\.txt:2: 'a\.\.b' is no name"):
@@ -120,7 +120,7 @@ def test_the_document_has_the_promised_shape() -> None:
     ],
 )
 def test_names_are_folded_as_the_warehouse_stores_them(dialect: str, text: str, stored: list[str]) -> None:
-    """Case and quotes go as each warehouse has it."""
+    """Names are folded and unquoted by the rules of each warehouse."""
     parts = parse_name(text, DIALECTS[dialect])
     assert parts is not None
     assert [fold(part, DIALECTS[dialect]) for part in parts] == stored
@@ -129,19 +129,19 @@ def test_names_are_folded_as_the_warehouse_stores_them(dialect: str, text: str, 
 @pytest.mark.parametrize(
     "text", ["", "a b", "a.", "'x'", "5 +", "a.b.c.d.e.f", "$x", "IDENTIFIER(x)", "IDENTIFIER('a b')"]
 )
-def test_other_text_is_no_name(text: str) -> None:
-    """What is not a name, all of it, is none."""
+def test_other_text_is_not_a_name(text: str) -> None:
+    """Text that is not a complete name is not a name."""
     assert parse_name(text, DIALECTS["snowflake"]) is None
 
 
 def test_dialects_have_other_names() -> None:
-    """The names that people know a warehouse's SQL by lead to it."""
+    """Common names of a dialect are accepted."""
     assert dialect_named(" PostgreSQL ").name == "postgres"
     assert dialect_named("mssql").name == "tsql"
 
 
 def test_a_name_that_is_listed_twice_is_one_change(tmp_path: Path) -> None:
-    """Repeats in one list, or in several, are merged; the first place is kept."""
+    """Repeated names are merged; the first place is kept."""
     (tmp_path / "names").write_text("a.b\nc.d\na.b\n")
     found = read_names(["a.b", f"@{tmp_path / 'names'}", "e"], stdin=bytes)
     assert [change.name for change in found.changes] == [

@@ -125,7 +125,7 @@ def answer(sql: str, dialect: str) -> ChangeSet | ChangesError:
 @example(sql="ALTER TABLE a ALTER (", dialect="snowflake")
 @example(sql="EXEC (", dialect="tsql")
 def test_any_text_gives_a_change_set_or_a_clear_error(sql: str, dialect: str) -> None:
-    """Nothing that can stand in a file makes the reader fail otherwise, and what it finds can be shown."""
+    """Any text gives a change set that can be shown, or a `ChangesError`."""
     found = answer(sql, dialect)
     if isinstance(found, ChangesError):
         assert "\n" not in str(found)
@@ -145,7 +145,7 @@ def decoded(data: bytes) -> str | ChangesError:
 @QUICK
 @given(data=st.binary(max_size=100))
 def test_any_bytes_are_text_or_refused(data: bytes) -> None:
-    """Bytes in no encoding are read as well as can be, or refused."""
+    """Bytes in an unknown encoding are decoded or refused."""
     found = decoded(data)
     if isinstance(found, ChangesError):
         assert "UTF-16" in str(found)
@@ -180,5 +180,5 @@ def test_any_bytes_are_text_or_refused(data: bytes) -> None:
 )
 @pytest.mark.timeout(10)
 def test_large_and_deep_texts_end(sql: str, dialect: str) -> None:
-    """Deep nesting, endless repetition and long lines are read in time that grows with their length."""
+    """Deep nesting, repetition and long lines are read in linear time."""
     assert len(str(answer(sql, dialect))) < 2_000_000

@@ -2,7 +2,8 @@
 
 import pytest
 
-from orchestrator.changes.column_types import Columns, TypeChange, compare_types
+from orchestrator.changes.change_set import Effect
+from orchestrator.changes.column_types import Columns, compare_types
 from orchestrator.changes.dialects import DIALECTS
 from tests.changes.reading import read, touched, unclear
 
@@ -72,8 +73,8 @@ from tests.changes.reading import read, touched, unclear
         ),
     ],
 )
-def test_what_is_cut_short_or_unknown_is_not_understood(sql: str, dialect: str) -> None:
-    """Never dropped, never guessed: a statement that is not known is named with its line."""
+def test_incomplete_and_unknown_statements_are_not_understood(sql: str, dialect: str) -> None:
+    """A statement that is not known is listed with its line."""
     assert unclear("SELECT 1;\n" + sql, dialect) == [(2, sql)]
 
 
@@ -96,8 +97,8 @@ def test_what_is_cut_short_or_unknown_is_not_understood(sql: str, dialect: str) 
         ("ALTER TABLE s.t ALTER COLUMN a NOT NULL", "snowflake", []),
     ],
 )
-def test_a_table_that_is_named_is_touched_whatever_is_said_of_it(sql: str, dialect: str, expected: list[str]) -> None:
-    """An ALTER TABLE whose clause is unknown or cut short counts as destructive for its table."""
+def test_an_unknown_clause_of_alter_table_is_destructive(sql: str, dialect: str, expected: list[str]) -> None:
+    """An ALTER TABLE with an unknown or incomplete clause is destructive for its table."""
     assert touched(sql, dialect) == expected
 
 
@@ -179,7 +180,7 @@ def test_a_table_that_is_named_is_touched_whatever_is_said_of_it(sql: str, diale
     ],
 )
 def test_rare_forms(sql: str, dialect: str, expected: list[str]) -> None:
-    """Forms that few people write are read as well."""
+    """Rare forms of statements are read."""
     assert touched(sql, dialect) == expected
 
 
@@ -218,8 +219,8 @@ def test_rare_forms(sql: str, dialect: str, expected: list[str]) -> None:
         ("CREATE DATABASE d; CREATE TABLE t (a int)", "snowflake", ["+D.*.*", "+D.PUBLIC.T"]),
     ],
 )
-def test_sessions_move(sql: str, dialect: str, expected: list[str]) -> None:
-    """An unqualified name is in the schema where the session is by then."""
+def test_statements_change_the_current_schema(sql: str, dialect: str, expected: list[str]) -> None:
+    """An unqualified name is in the current schema of the session."""
     found = [name.replace("5", "") for name in touched(sql, dialect, default_schema="home")]
     assert found == [name.replace("?.T", "?.T") for name in expected]
 
@@ -257,12 +258,12 @@ def test_sessions_move(sql: str, dialect: str, expected: list[str]) -> None:
     ],
 )
 def test_widening(old: str, new: str, *, wider: bool) -> None:
-    """A type is wider if it holds all that the old one did, and is of the same sort; in doubt it is not."""
-    assert (compare_types(old, new, DIALECTS["postgres"]) is not TypeChange.OTHER) is wider
+    """A type is wider if it holds every value of the old one and is of the same kind."""
+    assert (compare_types(old, new, DIALECTS["postgres"]) is not Effect.DESTRUCTIVE) is wider
 
 
-def test_types_come_from_the_same_file() -> None:
-    """The type before is the one that the column was given last; a column that has another's name, or none, has no known one."""
+def test_the_type_before_is_the_last_known_one() -> None:
+    """The type before is the last one that the column got; a renamed or unknown column has none."""
     sql = "CREATE TABLE s.t (a INT, b INT); ALTER TABLE s.t ALTER COLUMN A TYPE BIGINT;"
     assert touched(f"{sql} ALTER TABLE s.t ALTER COLUMN a TYPE INT") == ["+s.t", "+s.t", "-s.t"]
     assert touched(f"{sql} ALTER TABLE s.t ALTER b TYPE BIGINT") == ["+s.t", "+s.t", "+s.t"]
@@ -277,8 +278,8 @@ def test_types_come_from_the_same_file() -> None:
     assert Columns("CREATE TABLE s.t (a").type_of("a", DIALECTS["postgres"]) == ""
 
 
-def test_views_that_a_function_takes_along_are_warned_of() -> None:
-    """DROP FUNCTION ... CASCADE may take views along: it is no change, but it is said."""
+def test_dropping_a_function_with_cascade_gives_a_warning() -> None:
+    """DROP FUNCTION ... CASCADE may drop views: it is no change, but gives a warning."""
     found = read("DROP FUNCTION s.f() CASCADE;\nDROP TRIGGER t ON s.x CASCADE")
     assert (found.changes, found.not_understood) == ((), ())
     assert len(found.warnings) == 1

@@ -24,8 +24,8 @@ def test_line_ends_and_marks_change_nothing(dialect: str, end: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", sorted(set(DIALECTS) - {"tsql"}))
-def test_one_file_of_every_trap(dialect: str) -> None:
-    """Comments, strings, dollar bodies, DELIMITER, GO and temporary tables hide nothing and make nothing up."""
+def test_comments_strings_and_bodies_are_skipped(dialect: str) -> None:
+    """Comments, strings, dollar-quoted bodies, DELIMITER, GO and temporary tables neither hide nor add changes."""
     sql = """-- drop table ghost1; later
 /* create table ghost2 (a int); */
 select 'drop table ghost3;';
@@ -45,14 +45,14 @@ GO
     assert [name.lower() for name in touched(sql, dialect)] == ["+s.real"]
 
 
-def test_the_same_traps_in_batches() -> None:
-    """T-SQL: a procedure reaches to GO, and what follows is read."""
+def test_a_procedure_in_a_batch_is_skipped() -> None:
+    """A procedure of T-SQL ends at GO, and the next batch is read."""
     sql = "CREATE PROCEDURE p AS BEGIN CREATE TABLE ghost (a int); END\nGO\nCREATE TABLE s.real (a int)\nGO\n"
     assert touched(sql, "tsql") == ["+s.real"]
 
 
 def test_statements_need_no_semicolon_in_tsql() -> None:
-    """In T-SQL the words themselves tell where the next statement begins."""
+    """In T-SQL, keywords begin the next statement."""
     sql = (
         "create table a (x int)\nalter table a add constraint fk foreign key (x) references b (x) on delete set null\n"
         "alter table a alter column x bigint\nif exists (select 1) drop table if exists q\n"
@@ -71,14 +71,14 @@ def test_statements_need_no_semicolon_in_tsql() -> None:
 
 
 @pytest.mark.parametrize("trigger", ["FOR INSERT, UPDATE", "AFTER DELETE", "INSTEAD OF INSERT"])
-def test_words_in_a_trigger_are_its_own(trigger: str) -> None:
-    """The events and the body of a trigger begin no statements."""
+def test_words_in_a_trigger_do_not_begin_statements(trigger: str) -> None:
+    """The events and the body of a trigger do not begin statements."""
     assert touched(f"CREATE TRIGGER t ON dbo.x {trigger} AS DROP TABLE ghost\nGO 2\nDROP VIEW dbo.v", "tsql") == [
         "-dbo.v"
     ]
 
 
-def test_merge_and_grant_are_one_piece() -> None:
+def test_merge_and_grant_are_not_split() -> None:
     """The clauses of MERGE and the rights of GRANT, DENY and REVOKE touch nothing."""
     sql = (
         "MERGE t USING s ON t.a = s.a WHEN MATCHED THEN UPDATE SET a = 1 WHEN NOT MATCHED THEN INSERT (a) VALUES (1);\n"
@@ -102,34 +102,34 @@ def test_merge_and_grant_are_one_piece() -> None:
         ("SELECT 1; /* a /* b */ DROP TABLE s.c;", "duckdb"),
     ],
 )
-def test_what_never_closes_is_not_understood(sql: str, dialect: str) -> None:
-    """A quote, a comment or a body without an end may hide anything: it widens, and is never passed over."""
+def test_an_unclosed_quote_or_body_is_not_understood(sql: str, dialect: str) -> None:
+    """A quote, comment or body without an end is not understood, because it may hide changes."""
     assert unclear(sql, dialect)
 
 
 @pytest.mark.parametrize("dialect", ["postgres", "tsql", "mysql", "bigquery"])
-def test_data_is_passed_over(dialect: str) -> None:
-    """Long INSERTs with every kind of quote, semicolons and comments end where they end."""
+def test_data_is_skipped(dialect: str) -> None:
+    """The end of a long INSERT is found after quotes, semicolons and comments."""
     rows = ",\n".join(f"({n}, 'it''s; drop table ghost', 'a -- b', '/* c')" for n in range(50))
     sql = f"INSERT INTO s.t VALUES {rows};\nCREATE TABLE s.a (x int);\nUPDATE s.t SET a = ';' /* ; */ WHERE b = 1;\nDROP TABLE s.b;"
     found = read(sql, dialect)
     assert [(str(each.name), each.line) for each in found.changes] == [("s.a", 51), ("s.b", 53)]
 
 
-def test_lines_inside_blocks_are_those_of_the_file() -> None:
-    """A statement in a DO block, in a string or in a called function is shown on the line where it stands."""
+def test_changes_inside_blocks_have_lines_of_the_file() -> None:
+    """A statement in a DO block or a string has its line in the file."""
     sql = "SELECT 1;\nDO $$\nBEGIN\n  EXECUTE 'CREATE TABLE s.a (x int);\n   DROP TABLE s.b';\n  DROP TABLE s.c;\nEND $$;\nDROP TABLE s.d"
     assert [each.line for each in read(sql).changes] == [4, 5, 6, 8]
 
 
-def test_copied_rows_are_no_sql() -> None:
-    """What follows COPY ... FROM stdin, up to its end mark or the file's end, is data."""
+def test_copied_rows_are_skipped() -> None:
+    """The text after COPY ... FROM stdin is data, up to its end mark or the end of the file."""
     assert touched("COPY s.t FROM stdin;\nit's; drop table ghost;\n\\.\nDROP TABLE s.a;") == ["-s.a"]
     assert touched("COPY s.t FROM STDIN WITH (FORMAT csv);\ndrop table ghost;\n") == []
 
 
 def test_client_commands_end_statements() -> None:
-    """psql's, sqlcmd's, SnowSQL's and DuckDB's own commands are no SQL; those that run other files are not understood."""
+    """Commands of psql, sqlcmd, SnowSQL and DuckDB are not SQL; those that run other files are not understood."""
     assert touched(
         "CREATE TABLE s.a (x int)\n\\g\nINSERT INTO x VALUES (1)\n\\echo drop table ghost\nDROP VIEW s.v;"
     ) == ["+s.a", "-s.v"]
@@ -139,20 +139,20 @@ def test_client_commands_end_statements() -> None:
 
 
 def test_a_slash_alone_ends_a_statement() -> None:
-    """A slash in a line of its own, and GO in every dialect, end what stands before them; a division does not."""
+    """A slash or GO alone on a line ends a statement; a division does not."""
     assert touched("CREATE TABLE s.a (x int)\n/\nDROP TABLE s.b\nGO\nSELECT 4\n/ 2;") == ["+s.a", "-s.b"]
     assert touched("INSERT INTO x VALUES (1)\n/\nDROP TABLE s.b") == ["-s.b"]
 
 
-def test_delimiters_of_every_sort() -> None:
-    """What ends a statement may be changed and changed back, also to dollar signs; semicolons inside are then just text."""
+def test_any_delimiter_is_understood() -> None:
+    """DELIMITER changes the sign that ends a statement, also to dollar signs."""
     for mark in ("//", "$$", ";;", "|", "@@"):
         sql = f"DELIMITER {mark}\nCREATE PROCEDURE p() BEGIN DROP TABLE ghost; END{mark}\nDROP TABLE s.a; DROP TABLE s.b {mark}\nDELIMITER ;\nDROP TABLE s.c;"
         assert touched(sql, "mysql") == ["-s.a", "-s.b", "-s.c"]
 
 
-def test_conditional_comments_are_code() -> None:
-    """MySQL runs what stands in a comment with a version, and MariaDB in its own form of it; others are comments."""
+def test_versioned_comments_are_read() -> None:
+    """Comments with a version are SQL in MySQL and MariaDB."""
     assert touched(
         "/*!50001 DROP TABLE s.a */; /*M!100100 DROP TABLE s.b */; /* DROP TABLE ghost */ /*+ hint */ INSERT INTO x /*! IGNORE */ VALUES (1);",
         "mysql",
@@ -160,8 +160,8 @@ def test_conditional_comments_are_code() -> None:
     assert touched("/*!50001 DROP TABLE ghost */;", "duckdb") == []
 
 
-def test_bodies_end_where_they_end() -> None:
-    """BEGIN, CASE, IF, loops and their ENDs are counted, in each dialect's own words."""
+def test_the_end_of_a_body_is_found() -> None:
+    """BEGIN, CASE, IF and loops are matched with their ENDs in every dialect."""
     body = (
         "BEGIN DECLARE x INT; CASE x WHEN 1 THEN SELECT 1; ELSE SELECT 2; END CASE; "
         "lbl: WHILE x < 3 DO SET x = x + 1; END WHILE; REPEAT SET x = 1; UNTIL x END REPEAT; "
@@ -177,8 +177,8 @@ def test_bodies_end_where_they_end() -> None:
     ) == ["-S.A"]
 
 
-def test_tokens_keep_their_place() -> None:
-    """Each token knows where it begins and ends in the text, and a string what it holds."""
+def test_tokens_know_their_position() -> None:
+    """Each token has its start and end in the text, and a string has its value."""
     lexer = Lexer("SELECT 'a''b' , \"c\" FROM x", DIALECTS["postgres"], source="x")
     tokens = []
     while (token := lexer.next()).kind is not TokenKind.END:

@@ -29,7 +29,7 @@ from tests.changes.reading import read, told, touched
     ],
 )
 def test_templates_are_refused_with_advice(sql: str, dialect: str, shown: str, advice: str) -> None:
-    """The message names the placeholder, its line, and what to give instead; no table is ever called by a placeholder."""
+    """The message names the placeholder and its line, and says what to do."""
     with pytest.raises(TemplatedError) as refused:
         read(sql, dialect)
     assert shown in str(refused.value)
@@ -54,8 +54,8 @@ def test_templates_are_refused_with_advice(sql: str, dialect: str, shown: str, a
         ("SELECT {fn NOW()}, {d '2026-01-01'}", "tsql"),
     ],
 )
-def test_braces_in_strings_comments_and_literals_are_no_template(sql: str, dialect: str) -> None:
-    """Braces and dollars where SQL itself has them are read as SQL."""
+def test_braces_in_strings_comments_and_literals_are_not_templates(sql: str, dialect: str) -> None:
+    """Braces and dollar signs that are part of SQL are read as SQL."""
     assert touched(sql, dialect) == []
 
 
@@ -76,7 +76,7 @@ def test_braces_in_strings_comments_and_literals_are_no_template(sql: str, diale
     ],
 )
 def test_placeholders_are_filled_or_refused(area: str, dialect: str) -> None:
-    """A placeholder of any tool is filled from a value that is given, and refused without one; it is never part of a name."""
+    """A placeholder of any tool is filled from a given value, and refused without one."""
     for sql in (f"CREATE TABLE {area}.t (a int)", f"SELECT 1;\nDROP VIEW {area}.t", f"ALTER TABLE {area}.t ADD a int"):
         (change,) = read_sql(sql, source="x.sql", dialect=dialect, values={"area": "plant"}).changes
         assert str(change.name).lower() == "plant.t"
@@ -95,15 +95,15 @@ def test_placeholders_are_filled_or_refused(area: str, dialect: str) -> None:
         ("CREATE TABLE ${A}.${B} (a int)", "postgres", {"A": "q", "B": "x"}, "+q.x"),
     ],
 )
-def test_values_stand_anywhere_in_a_name(sql: str, dialect: str, values: dict[str, str], expected: str) -> None:
-    """A value may be a part of a name, a session's schema, or stand for a placeholder that is given as it is written."""
+def test_values_fill_any_part_of_a_name(sql: str, dialect: str, values: dict[str, str], expected: str) -> None:
+    """A value may be a part of a name, the schema of a session, or replace a placeholder without a name."""
     assert told(read_sql(sql, source="x.sql", dialect=dialect, values=values)) == [expected]
     with pytest.raises(TemplatedError):
         read(sql, dialect)
 
 
-def test_the_text_itself_sets_variables() -> None:
-    """psql's and sqlcmd's variables are those that the text sets, from that line on; a given value wins."""
+def test_client_commands_in_the_text_set_variables() -> None:
+    """Variables of psql, sqlcmd and SnowSQL are set from their line on; a given value takes precedence."""
     psql = "\\set area plant\nCREATE TABLE :area.t (a int);\n\\set area 'other'\nDROP TABLE :\"area\".t;"
     assert touched(psql) == ["+plant.t", "-other.t"]
     assert told(read_sql(psql, source="x", dialect="postgres", values={"area": "q"})) == ["+q.t", "-q.t"]
@@ -122,8 +122,8 @@ def test_the_text_itself_sets_variables() -> None:
         ("CREATE TABLE s.t (a int DEFAULT :x, {c} text)", "postgres"),
     ],
 )
-def test_placeholders_elsewhere_do_no_harm(sql: str, dialect: str) -> None:
-    """A placeholder that is no part of a table's name need not be filled."""
+def test_placeholders_outside_of_changed_names_are_allowed(sql: str, dialect: str) -> None:
+    """A placeholder outside of the name of a changed table needs no value."""
     assert touched(sql, dialect) == ["+s.t"]
     assert touched("CREATE INDEX i ON {s}.t (a); INSERT INTO {s}.t VALUES (1); TRUNCATE :t") == []
     assert touched("INSERT INTO `${p}.ds.t` VALUES (1); CREATE VIEW s.v AS SELECT 1 FROM `{{ x }}.t`", "bigquery") == [

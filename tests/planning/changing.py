@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotUnderstood
-from orchestrator.changes.listed import parse_listed
+from orchestrator.changes.files import parse_listed
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.impact import Impact, find_impacts

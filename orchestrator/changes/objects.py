@@ -1,4 +1,4 @@
-"""CREATE, UNDROP and loads: which tables they create, and which they may replace."""
+"""CREATE, DROP, RENAME and loads: statements that create, drop or rename tables, views and schemas."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 from orchestrator.changes.change_set import Effect, ObjectName
 from orchestrator.changes.column_types import Columns
 from orchestrator.changes.context import ParseContext
-from orchestrator.changes.cursor import Cursor, split_commas, words
 from orchestrator.changes.dynamic_sql import calls_of, remember_routine
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.keywords import TEMPORARY, Level, take_kind
-from orchestrator.changes.lexer import TokenKind
-from orchestrator.changes.names import NamePart, read_name
+from orchestrator.changes.lexer import Cursor, TokenKind, split_commas, words
+from orchestrator.changes.placeholders import MARK
+from orchestrator.changes.session import NamePart, read_name
 
 _DATA: Final = words("INSERT UPDATE DELETE MERGE")
-"""Behind WITH: their INTO names a table that exists."""
+"""Data statements after WITH: their INTO names an existing table."""
 _OF_THE_SESSION: Final = words("CURRENT_ROLE CURRENT_USER SESSION_USER USER")
-"""Users whose name is known only when the statement runs."""
+"""Users whose name is known only at run time."""
 _ARRIVALS: Final[dict[str, tuple[tuple[str, ...], frozenset[str], Effect, str]]] = {
     # SQL Server also restores logs, keys and lists of files; the other three are of Databricks.
     "RESTORE": ((), words("DATABASE TABLE"), Effect.DESTRUCTIVE, "restores an earlier version"),
@@ -26,12 +26,14 @@ _ARRIVALS: Final[dict[str, tuple[tuple[str, ...], frozenset[str], Effect, str]]]
     "SYNC": ((), words("SCHEMA TABLE"), Effect.ADDITIVE, "takes over tables of another catalog"),
     "REFRESH": (("FOREIGN",), words("TABLE SCHEMA CATALOG"), Effect.DESTRUCTIVE, "takes over what is there by now"),
 }
-"""What follows the verb, which kinds of things it names, and what happens to them."""
+"""The words after the verb, the kinds of objects it may name, the effect, and the reason."""
+_TAKES_ALONG: Final = words("TYPE DOMAIN EXTENSION SERVER DATA")
+"""Objects on which columns, views and foreign tables depend: DROP ... CASCADE drops these too, without naming them."""
 _KINDS: Final = {"TABLE": Level.TABLE, "SCHEMA": Level.SCHEMA, "DATABASE": Level.CATALOG, "CATALOG": Level.CATALOG}
 
 
 def create(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows CREATE, or REPLACE: Databricks has REPLACE TABLE, MySQL replaces rows."""
+    """Read the rest of a statement with CREATE, or REPLACE: Databricks has REPLACE TABLE, MySQL replaces rows."""
     is_replace = cursor.tokens[cursor.at - 1].upper == "REPLACE"
     if is_replace and reading.dialect.name == "mysql":
         return
@@ -72,7 +74,7 @@ def create(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def _ancestors(reading: ParseContext, cursor: Cursor, made: ObjectName) -> None:
-    """PostgreSQL: the table that the new one is a partition of, or those that it inherits from; whether it has partitions."""
+    """Record the parents of a new table (PARTITION OF, INHERITS), and whether it is partitioned. PostgreSQL only."""
     for at, (one, other) in enumerate(pairwise(cursor.rest())):
         if (one.upper, other.upper) == ("PARTITION", "BY"):
             reading.known.partitioned.add(made)
@@ -85,7 +87,7 @@ def _ancestors(reading: ParseContext, cursor: Cursor, made: ObjectName) -> None:
 
 
 def skip_options(cursor: Cursor) -> str:
-    """Pass OR REPLACE and MySQL's options, and return what happens to a thing that exists; empty for nothing."""
+    """Skip OR REPLACE and MySQL's options. Return what happens to an existing object; empty for nothing."""
     replaces = ""
     while True:
         if cursor.take("OR", "REPLACE"):
@@ -128,7 +130,7 @@ def _schema(reading: ParseContext, cursor: Cursor, effect: Effect, reason: str) 
 
 
 def undrop(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows UNDROP."""
+    """Read the rest of an UNDROP statement."""
     level, kind, _ = take_kind(cursor)
     if level in {Level.NOTHING, Level.ROUTINE}:
         return
@@ -143,15 +145,15 @@ def undrop(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def named(reading: ParseContext, level: Level, kind: str, parts: tuple[NamePart, ...]) -> ObjectName:
-    """Return the full name of a thing of that level, which the statement calls a `kind`."""
+    """Return the full name of an object of that level; `kind` is its keyword in the statement."""
     session = reading.session
     if level is Level.SCHEMA or (kind == "DATABASE" and reading.dialect.database_is_schema):
         return session.schema_name(parts)
-    return session.catalog_name(parts) if level is Level.CATALOG else session.table(parts)
+    return ObjectName(session.stored(parts[-1]), None, None) if level is Level.CATALOG else session.table(parts)
 
 
 def import_schema(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows IMPORT: a foreign schema's tables arrive in one of ours."""
+    """Read the rest of an IMPORT statement: a foreign schema's tables arrive in one of ours."""
     if not cursor.take("FOREIGN", "SCHEMA"):
         raise UnknownFormError
     limited = Cursor(cursor.until("INTO"))
@@ -166,7 +168,7 @@ def import_schema(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def select_into(reading: ParseContext, cursor: Cursor) -> None:
-    """Read a query for the table that it creates, in dialects whose SELECT INTO creates one."""
+    """Record the table that SELECT INTO creates."""
     if not cursor.take_to("INTO", *_DATA) or cursor.tokens[cursor.at - 1].upper in _DATA:
         return
     temporary = False
@@ -191,7 +193,7 @@ def _touch(reading: ParseContext, cursor: Cursor, kind: str, effect: Effect, rea
 
 
 def load(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows LOAD: BigQuery's LOAD DATA creates the table that it fills, or replaces it."""
+    """Read the rest of a LOAD statement: BigQuery's LOAD DATA creates the table that it fills, or replaces it."""
     if reading.dialect.name != "bigquery" or not cursor.take("DATA"):
         return
     effect = Effect.DESTRUCTIVE if cursor.take("OVERWRITE") else Effect.ADDITIVE
@@ -202,7 +204,7 @@ def load(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def take_over(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows RESTORE, CONVERT, SYNC or REFRESH: something arrives that was elsewhere, or earlier."""
+    """Read the rest of a statement with RESTORE, CONVERT, SYNC or REFRESH: something arrives that was elsewhere, or earlier."""
     verb = cursor.tokens[cursor.at - 1].upper
     sequence, kinds, effect, reason = _ARRIVALS[verb]
     is_form, kind = cursor.take(*sequence), cursor.take_any(kinds)
@@ -213,7 +215,7 @@ def take_over(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def add_rows(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows INSERT or MERGE: data, but with Databricks' schema evolution also the columns that are missing."""
+    """Read the rest of a statement with INSERT or MERGE: data, but with Databricks' schema evolution also the columns that are missing."""
     if cursor.take("WITH", "SCHEMA", "EVOLUTION") or reading.session.evolves:
         cursor.take_any({"INTO", "OVERWRITE"})
         cursor.take("TABLE")
@@ -221,7 +223,7 @@ def add_rows(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def copy(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows COPY: data, but also loads that add columns, and DuckDB's COPY FROM DATABASE a TO b."""
+    """Read the rest of a COPY statement: data, but also loads that add columns, and DuckDB's COPY FROM DATABASE a TO b."""
     if cursor.take("INTO"):
         text = reading.text.replace(" ", "").replace("'", "").lower()
         by_name = "match_by_column_name=" in text and "match_by_column_name=none" not in text
@@ -235,6 +237,102 @@ def copy(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def attach(reading: ParseContext, cursor: Cursor) -> None:
-    """Read what follows ATTACH: a name for a database file, which USE may mean later."""
+    """Read the rest of an ATTACH statement: a name for a database file, which USE may mean later."""
     if cursor.take_to("AS") and (parts := read_name(cursor, reading.dialect)):
         reading.session.attached.add(parts[-1].text.lower())
+
+
+def drop(reading: ParseContext, cursor: Cursor) -> None:
+    """Read the rest of a DROP statement."""
+    level, kind, adjectives = take_kind(cursor)
+    cascade = cursor.holds("CASCADE")
+    cursor.take("IF", "EXISTS")
+    if level in {Level.NOTHING, Level.ROUTINE}:
+        if kind == "OWNED":
+            reading.widen("drops what a role owns, and does not name it")
+        elif kind in _TAKES_ALONG and cascade:
+            _take_columns(reading, cursor, kind)
+        elif level is Level.ROUTINE and kind != "TRIGGER" and cascade:
+            reading.warn(
+                "CASCADE also drops the views that use a function and the columns made by it; they are not named"
+            )
+        return
+    reason = f"drops the {kind.lower().removesuffix('s')}"
+    for item in split_commas(cursor.rest()):
+        inner = Cursor(item)
+        parts = reading.name(inner)
+        if level is Level.TABLE and (adjectives & TEMPORARY or reading.session.is_temporary(parts)):
+            reading.session.drop_temporary(parts)
+            continue
+        if inner.word == MARK:
+            raise UnknownFormError  # more may be dropped: the list is put together when it runs
+        name = named(reading, level, kind, parts)
+        reading.touch(name, Effect.DESTRUCTIVE, reason)
+        for heir in reading.touch_heirs(name, Effect.DESTRUCTIVE, reason, partitions_only=not cascade):
+            reading.known.drop(heir)
+        if cascade and level is not Level.CATALOG:
+            reading.touch_dependents(name)
+        reading.known.drop(name)
+
+
+def _take_columns(reading: ParseContext, cursor: Cursor, kind: str) -> None:
+    """Record the known tables with columns of a type that is dropped with CASCADE, and warn that there may be more."""
+    what, parts = kind.lower(), read_name(cursor, reading.dialect)
+    if parts is not None and kind in {"TYPE", "DOMAIN"}:
+        for table, columns in reading.known.columns.items():
+            if columns.mentions(parts[-1].text):
+                reason = f"its columns of the {what} {parts[-1].text} go with it"
+                reading.touch(table, Effect.DESTRUCTIVE, reason)
+    reading.warn(
+        f"CASCADE also drops what depends on the {what} (columns, tables, views); of this, only tables that the given SQL creates "
+        "are known"
+    )
+
+
+def rename(reading: ParseContext, cursor: Cursor) -> None:
+    """Read the rest of a RENAME statement: tables get new names, in pairs."""
+    if cursor.take_any({"USER", "ROLE", "INDEX", "LOGIN"}):
+        return
+    if not cursor.take_any({"TABLE", "TABLES", "OBJECT", "VIEW"}):
+        raise UnknownFormError
+    cursor.take("::")
+    cursor.take("IF", "EXISTS")
+    for item in split_commas(cursor.rest()):
+        inner = Cursor(item)
+        old = reading.name(inner)
+        while inner.word in {"WAIT", "NOWAIT"} or inner.peek().text.isdigit():
+            inner.next()
+        inner.take("TO")
+        renamed(reading, old, reading.name(inner))
+
+
+def renamed(reading: ParseContext, old: tuple[NamePart, ...], new: tuple[NamePart, ...]) -> None:
+    """Record both names of a renamed or moved table."""
+    session = reading.session
+    if session.is_temporary(old):
+        session.drop_temporary(old)
+        session.make_temporary(new)
+        return
+    before = session.table(old)
+    after = session.new_names(before, new)
+    reading.touch_renamed(before, *after)
+
+
+def exchange(reading: ParseContext, cursor: Cursor) -> None:
+    """Read the rest of an EXCHANGE statement: two tables swap their names."""
+    if not cursor.take_any({"TABLE", "TABLES"}):
+        raise UnknownFormError
+    one = reading.name(cursor)
+    if not cursor.take_any({"AND", "WITH"}):
+        raise UnknownFormError
+    swapped(reading, one, reading.name(cursor))
+
+
+def swapped(reading: ParseContext, one: tuple[NamePart, ...], other: tuple[NamePart, ...]) -> None:
+    """Record that two tables swap their names."""
+    if reading.session.is_temporary(one) or reading.session.is_temporary(other):
+        reading.touch_table(one, Effect.DESTRUCTIVE, "is swapped")
+        reading.touch_table(other, Effect.DESTRUCTIVE, "is swapped")
+        return
+    first = reading.session.table(one)
+    reading.touch_renamed(first, *reading.session.new_names(first, other), what="is swapped with")

@@ -151,8 +151,11 @@ class Deployment:
         return {name: sent[IDS[name]] for name in names}
 
     def task_process(self, run_id: str, model: str) -> int:
-        """The process of the run's task, once it has sent the model's refresh."""
-        wait(lambda: self.posts(model)[model] == 1, f"the refresh of {model}")
+        """The process of the run's task, once it follows the model's job."""
+        wait(
+            lambda: any(call.method == "GET" and call.model_id == IDS[model] for call in self.server.calls),
+            f"a poll of {model}",
+        )
         ((pid,),) = self.query("SELECT pid FROM task_instance WHERE run_id = ?", run_id)
         assert b"airflow worker -- " in Path(f"/proc/{pid}/cmdline").read_bytes()
         return int(pid)
@@ -180,9 +183,9 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Whether the API server answers: a task whose worker cannot reach it fails without a trace."""
+    """Whether the API for workers answers in time. Its first answer is slow, and a task that waits for it in vain fails."""
     with suppress(OSError), closing(HTTPConnection("127.0.0.1", port, timeout=5)) as server:
-        server.request("GET", "/api/v2/version")
+        server.request("GET", "/execution/health")
         return server.getresponse().status == 200
     return False
 

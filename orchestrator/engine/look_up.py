@@ -109,7 +109,25 @@ class LookUp:
         # a look-up of everything is also used for near names, and for models that share a connection
         await search.run(few=0 if everything else FEW_NAMES)
         await search.read_branches(entries, by_id=everything)
-        return search.inventory()
+        found = search.inventory()
+        if not _has_several_connections(entries, found):
+            return found
+        return replace(found, environments=await self.environments())
+
+    async def environments(self) -> tuple[tuple[str, str], ...]:
+        """Return the connection environments, as ids of the base and of the connection that stands in for it.
+
+        The list is for administrators. Without it each connection counts as one of its own. Raises `LimiterClosed`.
+        """
+        try:
+            found = await self.read(self._calls.client.environments, about="connection environments")
+        except CallError:
+            return ()
+        return tuple(
+            (one.base_connection_id, one.connection_id)
+            for one in found
+            if one.base_connection_id is not None and one.connection_id is not None
+        )
 
     async def schemas(self, model_id: str, branch_id: str | None) -> tuple[str, ...]:
         """Read a model's schemas, as the instance names them. Raises `CallError` or `LimiterClosed`.
@@ -353,6 +371,20 @@ class Search:
             for r in await self._all_pages(query)
             if r.base_model_id == model_id and r.kind == "BRANCH" and not r.deleted
         ]
+
+
+def _has_several_connections(entries: Iterable[Entry], found: Inventory) -> bool:
+    """Return whether the entries' models are on several connections, so that one of them may be an environment of another."""
+    connections: set[str] = set()
+    for entry in entries:
+        if entry.model_id is None:
+            records = found.named(entry.model_name or entry.name)
+        else:
+            records = tuple(filter(None, [found.records.get(entry.model_id)]))
+        connections.update(record.connection_id for record in records if record.connection_id is not None)
+        if len(connections) > 1:
+            return True
+    return False
 
 
 def _known_parameters(sent: tuple[str, ...], error: CallError) -> tuple[str, ...]:

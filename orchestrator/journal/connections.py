@@ -59,6 +59,10 @@ def names_of(targets: Iterable[Target]) -> LaneNames:
     models, ids, labels = set(), set(), set()
     for target in targets:
         models.add(model_name(target.model_id))
+        kind, _, root = target.lane.partition(" ")
+        if kind == "connection" and is_id(root):
+            # the base of a connection environment: a refresh may work on either
+            ids.add(connection_name(root))
         for text in (target.connection, target.entry.connection):
             name = None if text is None else connection_name(text)
             if name is not None and name.startswith(_LABEL):

@@ -82,6 +82,8 @@ class Inventory:
     the models whose branches were read to the end. `whole` holds the kinds of which every model was read, `searched` the
     names that were looked up one by one, to the end.
 
+    `environments` holds (base, environment) pairs of connection ids: the environment stands in for the base.
+
     `failure` says why the instance could not be read, or is empty; `refused`, by a model's id or name, why this one
     could not.
     """
@@ -93,6 +95,7 @@ class Inventory:
     failure: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
     asked: bool = False
+    environments: tuple[tuple[str, str], ...] = ()
 
     def named(self, name: str) -> tuple[ModelRecord, ...]:
         """Return the models of this name, of the first kind that has any."""

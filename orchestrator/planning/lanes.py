@@ -15,7 +15,7 @@ from orchestrator.planning.scope import URL_LIMIT, split_request
 def next_refresh(pending: Sequence[Target], manifest: Manifest, *, limit: int = URL_LIMIT) -> Refresh:
     """Return the next refresh of a lane's `pending` targets (not empty, in manifest order).
 
-    It is for the group of the first target: the targets of the same branch. A dbt sync is shared by targets of the same model and
+    It is for the group of the first target: the targets of the same connection and branch. A dbt sync is shared by targets of the same model and
     branch alone, and never with a schema refresh. The widest refresh of the group is sent: a hard
     one serves the whole group, a soft one without scope the soft ones, and equal scopes share one. Of equals the first is sent.
     `limit` is how long a request target may be, in bytes.
@@ -65,9 +65,13 @@ def _refresh(sender: Target, covered: tuple[Target, ...], manifest: Manifest, li
     )
 
 
-def _group(target: Target) -> tuple[str | None, str | None]:
-    """Return what targets that may share a refresh have in common: the branch, and of a dbt sync the model."""
-    return target.branch_id, target.model_id if target.entry.refresh is RefreshKind.DBT_SYNC else None
+def _group(target: Target) -> tuple[str | None, str | None, str | None]:
+    """Return what targets that may share a refresh have in common: connection and branch, and of a dbt sync the model.
+
+    A lane has several connections if one is an environment of another: each has a schema of its own.
+    """
+    is_sync = target.entry.refresh is RefreshKind.DBT_SYNC
+    return target.connection, target.branch_id, target.model_id if is_sync else None
 
 
 def _width(target: Target) -> int:

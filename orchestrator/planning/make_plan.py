@@ -67,7 +67,7 @@ def make_plan(
             warnings[entry.index].append(_UNKNOWN_CONNECTION)
         elif label is not None and is_id(label) and candidates and label.lower() not in candidates:
             warnings[entry.index].append(f"the manifest says connection {label}, the instance says {connection}")
-        lane = f"connection {connection}" if connection is not None else f"model {model_id}"
+        lane = f"connection {places.root(entry, connection)}" if connection is not None else f"model {model_id}"
         target = Target(entry=entry, model_id=model_id, branch_id=branch_id, connection=connection, lane=lane)
         lanes.setdefault((entry.instance, lane), []).append(target)
     return RefreshPlan(
@@ -93,6 +93,9 @@ class _Places:
         self._shown: dict[tuple[str, str], str] = {}
         self._seen_on: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._same: dict[_Node, _Node] = {}
+        self._roots: dict[tuple[str, str], str] = {}
+        for instance, known in inventories.items():
+            self._add_environments(instance, known.environments)
         for entry, model_id, _ in found:
             inventory = inventories.get(entry.instance)
             record = inventory.records.get(model_id) if inventory is not None else None
@@ -117,6 +120,21 @@ class _Places:
             return shown
         _, kind, name = self._first((entry.instance, _MODEL, model_id))
         return None if kind == _MODEL else name
+
+    def root(self, entry: Entry, connection: str) -> str:
+        """Return what names the lane of a connection: that of its base if it is a connection environment.
+
+        Which of them a refresh of the base's models works on depends on the user attributes of the key's user.
+        """
+        return self._roots.get((entry.instance, connection), connection)
+
+    def _add_environments(self, instance: str, pairs: Sequence[tuple[str, str]]) -> None:
+        for base, environment in pairs:
+            root = self._roots.get((instance, base), base)
+            other = self._roots.get((instance, environment), environment)
+            # a connection may be an environment of several bases, and a base of others
+            self._roots.update((key, root) for key, name in self._roots.items() if key[0] == instance and name == other)
+            self._roots[instance, environment] = self._roots[instance, base] = root
 
     def _first(self, node: _Node) -> _Node:
         while (before := self._same.get(node)) is not None:

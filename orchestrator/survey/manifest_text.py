@@ -24,7 +24,7 @@ _BRANCHES = 20
 def render_manifest(listing: ModelListing, instance: Instance, *, at: datetime) -> str:
     """Return a manifest's text, which ends in a newline. The listing must not be empty.
 
-    It names every model by its id, with its connection, so that a run needs no look-ups. Branches are comments.
+    It names every model by its id, with its connection, so that a run needs no look-ups. Branches and connection environments are comments.
     """
     return "\n".join([*_head(listing, instance, at), *_models(listing)]) + "\n"
 
@@ -99,6 +99,20 @@ def _models(listing: ModelListing) -> Iterator[str]:
                 yield f"    # branch: {_comment(quote(branch))}"
             if len(branches) > _BRANCHES:
                 yield f"    # and {len(branches) - _BRANCHES} more branches"
+        yield from _environments(listing, connection_id)
+
+
+def _environments(listing: ModelListing, base: str | None) -> Iterator[str]:
+    """Yield, as comments, entries that refresh the schemas of a connection's environments.
+
+    They have no `connection`, so that it is looked up: only then it is known that it shares a lane with its base.
+    """
+    for environment, schema in listing.environments.get(base or "", ()):
+        yield f"  # An environment of this connection, with a schema of its own: {_connection(listing, environment)}"
+        yield f"  # - id: {schema.id}"
+        called = listing.connection_name(environment) or environment
+        if _is_fit(called):
+            yield f"  #   name: {_comment(quote(f'environment {called}'))}"
 
 
 def _connection(listing: ModelListing, connection_id: str | None) -> str:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import fnmatch
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from orchestrator import __version__
+from orchestrator.engine.calls import Calls
+from orchestrator.engine.look_up import LookUp
 from orchestrator.errors import OmniRefreshError
 from orchestrator.manifest.manifest import Entry, Manifest
-from orchestrator.omni.answers import ConnectionRecord, ModelRecord
+from orchestrator.omni.answers import ConnectionRecord, ModelRecord, ModelsQuery
 from orchestrator.omni.errors import CallError
 from orchestrator.planning.inventory import Inventory, Needs, by_name, same_named
 from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.survey import Survey
+
+_MOST_ENVIRONMENTS = 50
 
 
 class CannotTell(OmniRefreshError):
@@ -41,11 +47,14 @@ class ModelFilter:
 class ModelListing:
     """What an instance has: `models` that are wanted, sorted by connection and name; all that was read; the connections by
     id, as far as the key may list them.
+
+    `environments` holds, by a base connection's id, the connections that stand in for it, each with its schema model.
     """
 
     models: tuple[ModelRecord, ...]
     inventory: Inventory
     connections: Mapping[str, ConnectionRecord] = field(default_factory=dict)
+    environments: Mapping[str, Sequence[tuple[str, ModelRecord]]] = field(default_factory=dict)
 
     def connection_name(self, connection_id: str | None) -> str | None:
         """Return a connection's name if it is known and unique."""
@@ -76,6 +85,7 @@ async def list_models(survey: Survey, instance: str, wanted: ModelFilter) -> Mod
         except CallError:
             # the list is for administrators; the models are known without it
             connections = {}
+        environments = await _environments(reader, calls)
     except LimiterClosed as closed:
         raise CannotTell(
             f"the instance {instance} could not be asked: {survey.why(closed)}", refused=bool(survey.refused)
@@ -91,7 +101,27 @@ async def list_models(survey: Survey, instance: str, wanted: ModelFilter) -> Mod
         called = connection.name if connection is not None and connection.name else model.connection_id or ""
         return called, model.connection_id or "", model.name or "", model.id
 
-    return ModelListing(models=tuple(sorted(models, key=order)), inventory=inventory, connections=connections)
+    return ModelListing(
+        models=tuple(sorted(models, key=order)),
+        inventory=inventory,
+        connections=connections,
+        environments=environments,
+    )
+
+
+async def _environments(reader: LookUp, calls: Calls) -> dict[str, list[tuple[str, ModelRecord]]]:
+    """Return the environments of connections with their schema models: one call for the list, one for each environment."""
+    found: dict[str, list[tuple[str, ModelRecord]]] = defaultdict(list)
+    for base, environment in (await reader.environments())[:_MOST_ENVIRONMENTS]:
+        query = ModelsQuery(kind="SCHEMA", connection_id=environment)
+        with suppress(CallError):
+            page = await reader.read(partial(calls.client.models, query), about=environment)
+            found[base] += [
+                (environment, record)
+                for record in page.records
+                if record.connection_id == environment and record.kind == "SCHEMA" and not record.deleted
+            ]
+    return found
 
 
 def _is_wanted(model: ModelRecord, wanted: ModelFilter, connections: Mapping[str, ConnectionRecord]) -> bool:

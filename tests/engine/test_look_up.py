@@ -50,8 +50,11 @@ def test_pages_or_single_calls_whichever_is_fewer(listed_count: int, wanted: int
         manifest_text(*models, instance={"rate_limit": {"requests": 2000, "per": "60s"}}),
         make_scenario(generate=generate, limit={"kind": "none"}),
     )
-    assert len(run.reads) == calls
-    assert {c.query.get("pageSize") for c in run.reads} == {"100"}
+    pages = [c for c in run.reads if c.path.endswith("/models")]
+    assert len(pages) == calls
+    assert {c.query.get("pageSize") for c in pages} == {"100"}
+    # one call tells whether one of the connections is an environment of another
+    assert len(run.reads) == calls + 1
     assert all(o.connection for o in run.outcomes)
 
 

@@ -60,10 +60,10 @@ def written(of: ModelListing, instance: Instance = INSTANCE) -> Manifest:
 
 
 def test_shared_models_by_connection() -> None:
-    """Shared models alone, sorted by connection and name; one page and one call for the connections."""
+    """Shared models alone, sorted by connection and name; one page, one call for the connections, one for their environments."""
     found, calls = stock()
     assert [m.name for m in found.models] == ["Finance", "Sales"]
-    assert [call.path.rpartition("/")[2] for call in calls] == ["models", "connections"]
+    assert [call.path.rpartition("/")[2] for call in calls] == ["models", "connections", "connection-environments"]
     entries = written(found).entries
     assert [(e.name, e.model_id, e.connection, e.mode) for e in entries] == [
         ("Finance", model_id("Finance"), "eu", Mode.SOFT),
@@ -113,7 +113,7 @@ def test_workbooks_are_never_read() -> None:
     )
     found, calls = stock(staged=staged)
     assert len(found.models) == 250
-    assert len(calls) == 4
+    assert len(calls) == 5
     assert written(found).instances["prod"].base_url == INSTANCE.base_url
 
 
@@ -241,7 +241,7 @@ def test_no_difference() -> None:
         {"id": model_id("Ext"), "name": "e"},
     )
     assert not found
-    assert len(calls) <= 6
+    assert len(calls) <= 7
 
 
 def test_filters_narrow_what_is_new() -> None:
@@ -261,3 +261,35 @@ def test_a_model_that_could_not_be_looked_up_is_not_gone() -> None:
 
     with pytest.raises(CannotTell, match="could not be looked up"):
         survey(loaded, STAGED.model_copy(update={"faults": faults}), work)
+
+
+def test_connection_environments_are_comments() -> None:
+    """An environment's schema model is a commented entry, which runs in the lane of its base; without the right to list them: nothing."""
+    staged = make_scenario(
+        connections=[{"name": "eu"}, {"name": "staging"}],
+        environments=[{"base": "eu", "connection": "staging", "values": ["stg"]}],
+        models=[
+            {"name": "Sales", "connection": "eu"},
+            {"name": "Layer", "connection": "staging", "kind": "SCHEMA"},
+        ],
+    )
+    listing, _ = stock(staged=staged)
+    text = render_manifest(listing, INSTANCE, at=AT)
+    assert "An environment of this connection, with a schema of its own: staging" in text
+    assert len(written(listing).entries) == 1
+    uncommented = text.replace("  # - id", "  - id").replace("  #   ", "    ")
+    loaded = make_manifest(uncommented, path="m.yaml", environ=ENVIRON)
+    assert [(e.model_id, e.connection) for e in loaded.entries] == [
+        (model_id("Sales"), "eu"),
+        (model_id("Layer"), None),
+    ]
+    # the base's label is looked up as well, and then the environments
+    run = rehearse(replace(loaded, instances={"prod": replace(INSTANCE, keys=BARE.instances["sim"].keys)}), staged)
+    assert [o.covered_by for o in run.outcomes] == [None, None]
+    assert run.posts[1].t_s - run.posts[0].t_s >= 8
+    forbidden = staged.model_copy(
+        update={"faults": make_scenario(faults=[{"path": "environments", "always": True, "status": 403}]).faults}
+    )
+    listing, _ = stock(staged=forbidden)
+    assert listing.environments == {}
+    assert [m.name for m in listing.models] == ["Sales"]

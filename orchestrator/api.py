@@ -22,6 +22,7 @@ from orchestrator.app.choose_run import read_earlier_report
 from orchestrator.app.context import Context
 from orchestrator.app.discover import Discovery, environment_manifest
 from orchestrator.app.discover import discover as discover_models
+from orchestrator.app.doctor import examine, make_doctor_document
 from orchestrator.app.history import make_history
 from orchestrator.app.overrides import Overrides, override
 from orchestrator.app.plan import Plan, plan_run
@@ -29,14 +30,16 @@ from orchestrator.app.read_change import read_change
 from orchestrator.app.requests import ChangeRequest, EarlierRunRequest, RunOptions, RunRequest
 from orchestrator.app.runs import NothingToDo, RunEnd, resume_run, retry_run, start_run
 from orchestrator.app.state import open_state
+from orchestrator.app.target_list import make_target_list
 from orchestrator.changes.change_set import ChangeSet
 from orchestrator.durations import parse_duration
-from orchestrator.engine.events import Observer, RunEvent
+from orchestrator.engine.events import Observer
 from orchestrator.errors import UsageError
 from orchestrator.log.redaction import Redactor
 from orchestrator.manifest import load as manifests
 from orchestrator.manifest.addresses import proxy_secrets
 from orchestrator.manifest.manifest import Manifest
+from orchestrator.planning.selection import Selector, select_some
 from orchestrator.report.files import format_of, render
 from orchestrator.report.files import write_report as write_file
 from orchestrator.report.report import Report
@@ -176,7 +179,7 @@ async def run(
         key=key,
         simulate=simulate,
         scenario=None if scenario is None else os.fspath(scenario),
-        state=_place(state),
+        state=_path(state),
     )
     return await _finish(start_run(request, context), context)
 
@@ -220,7 +223,7 @@ async def resume(
         metrics_file=metrics_file,
         detach=detach,
     )
-    request = EarlierRunRequest(run=_name(run), options=options, state=_place(state))
+    request = EarlierRunRequest(run=_path(run), options=options, state=_path(state))
     return await _finish_if_any(resume_run(request, context), context)
 
 
@@ -264,12 +267,12 @@ async def retry(
         metrics_file=metrics_file,
     )
     request = EarlierRunRequest(
-        run=_name(run),
+        run=_path(run),
         select=tuple(select),
         exclude=tuple(exclude),
         allow_empty=allow_empty,
         options=options,
-        state=_place(state),
+        state=_path(state),
     )
     return await _finish_if_any(retry_run(request, context), context)
 
@@ -320,7 +323,7 @@ async def plan(
         options=RunOptions(rate=rate),
         simulate=simulate,
         scenario=None if scenario is None else os.fspath(scenario),
-        state=_place(state),
+        state=_path(state),
     )
     return await plan_run(request, context)
 
@@ -339,7 +342,28 @@ async def check(
     """
     context = _context(environ, on_event)
     loaded = _load(manifest, context, with_keys=online)
-    return await check_manifest(loaded, context, online=online, state=_place(state))
+    return await check_manifest(loaded, context, online=online, state=_path(state))
+
+
+def ls(
+    manifest: Manifest | PathLike, *, select: Sequence[str] = (), exclude: Sequence[str] = (), allow_empty: bool = False
+) -> dict[str, object]:
+    """Return the targets that a selection holds, the document of `ls --json`. Needs no key. Raises `UsageError`."""
+    loaded = _load(manifest, _context(None, None), with_keys=False)
+    return make_target_list(select_some(loaded, Selector(loaded, select, exclude), allow_empty=allow_empty))
+
+
+async def doctor(
+    manifest: Manifest | PathLike | None = None,
+    *,
+    state: PathLike | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, object]:
+    """Examine address, key, role, clock and state; return the document of `doctor --json`. One read for each instance."""
+    context = _context(environ, None)
+    loaded = environment_manifest(context) if manifest is None else _load(manifest, context, with_keys=True)
+    examined = await examine(loaded, context, with_models=manifest is not None, state=_path(state))
+    return make_doctor_document(examined, redact=context.redactor.redact)
 
 
 async def discover(
@@ -363,7 +387,7 @@ async def discover(
     loaded = environment_manifest(context, base_url) if manifest is None else _load(manifest, context, with_keys=True)
     wanted = ModelFilter(kinds=tuple(kind), connections=tuple(connection), names=tuple(name))
     compare = manifest is not None
-    return await discover_models(loaded, wanted, context, instance=instance, compare=compare, state=_place(state))
+    return await discover_models(loaded, wanted, context, instance=instance, compare=compare, state=_path(state))
 
 
 def read_changes(
@@ -409,7 +433,7 @@ def history(
     `manifest` is a path or a manifest's name. `since` is the earliest start of a run, with a time zone.
     """
     context = _context(environ, None)
-    with open_state(context, _place(state)) as opened:
+    with open_state(context, _path(state)) as opened:
         return make_history(
             opened,
             model=model,
@@ -433,8 +457,8 @@ def load_report(
     working directory. Raises `UsageError` if there is none.
     """
     context = _context(environ, None)
-    with open_state(context, _place(state)) as opened:
-        return read_earlier_report(opened.journal, _name(run), environ=context.environ)
+    with open_state(context, _path(state)) as opened:
+        return read_earlier_report(opened.journal, _path(run), environ=context.environ)
 
 
 def write_report(report: Report, path: PathLike) -> None:
@@ -461,7 +485,7 @@ def _context(
     variables = os.environ if environ is None else environ
     patience_s = _seconds("state_patience", state_patience)
     context = Context(
-        observe=_ignore if on_event is None else on_event,
+        observe=(lambda _: None) if on_event is None else on_event,
         environ=variables,
         redactor=Redactor(proxy_secrets(variables)),
     )
@@ -493,22 +517,14 @@ def _change(
     )
 
 
-def _ignore(event: RunEvent) -> None:
-    del event
-
-
 def _load(manifest: Manifest | PathLike, context: Context, *, with_keys: bool) -> Manifest:
     if isinstance(manifest, Manifest):
         return manifest
     return manifests.load_manifest(os.fspath(manifest), environ=context.environ, with_keys=with_keys)
 
 
-def _place(state: PathLike | None) -> str | None:
-    return None if state is None else os.fspath(state)
-
-
-def _name(run: str | PathLike | None) -> str | None:
-    return None if run is None else os.fspath(run)
+def _path(given: PathLike | None) -> str | None:
+    return None if given is None else os.fspath(given)
 
 
 def _options(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
@@ -155,6 +155,17 @@ def _of(instance: Instance, what: str, health: Health, words: str, fix: str = ""
 def _key_name(instance: Instance, number: int) -> str:
     source = instance.keys[number].source
     return source.text or str(source.file)
+
+
+def make_doctor_document(examined: Sequence[Examined], *, redact: Callable[[str], str]) -> dict[str, object]:
+    """Return what was examined as JSON data: what `doctor --json` prints."""
+    names = ("what", "instance", "health", "words", "fix")
+
+    def shown(value: str | None) -> str | None:
+        return None if value is None else redact(value)
+
+    rows = [{name: shown(getattr(each, name)) for name in names} for each in examined]
+    return {"examined": rows, "exit_code": exit_code_of(examined)}
 
 
 def exit_code_of(examined: Sequence[Examined]) -> int:

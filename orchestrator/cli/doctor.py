@@ -6,12 +6,13 @@ import os
 from typing import Any
 
 from orchestrator.cli.command_line import argument, program_command
-from orchestrator.cli.options import PATH, log_options, option
+from orchestrator.cli.options import PATH, log_options, option, state_options
 
 
 @program_command("doctor", "omni-refresh doctor", "omni-refresh doctor nightly.yaml")
 @argument("manifest", metavar="[MANIFEST]", type=PATH, required=False)
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@state_options
 @log_options
 def command(*, manifest: str | None, as_json: bool, **log: Any) -> int:
     """Examine what a run needs: the address, the key, its role, the clock, and the state folder, one line each with the remedy.
@@ -23,7 +24,7 @@ def command(*, manifest: str | None, as_json: bool, **log: Any) -> int:
     import asyncio
 
     from orchestrator.app.discover import environment_manifest
-    from orchestrator.app.doctor import Health, examine, exit_code_of
+    from orchestrator.app.doctor import Health, examine, exit_code_of, make_doctor_document
     from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.console import print_json, print_result
     from orchestrator.manifest.load import load_manifest
@@ -34,8 +35,7 @@ def command(*, manifest: str | None, as_json: bool, **log: Any) -> int:
     examined = asyncio.run(examine(loaded, setup.context, with_models=manifest is not None))
     redact = setup.context.redactor.redact
     if as_json:
-        names = ("what", "instance", "health", "words", "fix")
-        print_json({"examined": [{name: redact(getattr(each, name)) for name in names} for each in examined]})
+        print_json(make_doctor_document(examined, redact=redact))
         return exit_code_of(examined)
     words = {Health.OK: "ok", Health.WARNING: "warn", Health.ERROR: "FAIL"}
     lines = []

@@ -37,6 +37,7 @@ def command(
 
     Sends nothing and needs no key. Exit code 2 if nothing is selected, unless --allow-empty is given.
     """
+    from orchestrator.app.target_list import make_target_list
     from orchestrator.cli.command_setup import set_up
     from orchestrator.cli.console import print_json, print_result
     from orchestrator.manifest.load import load_manifest
@@ -47,7 +48,7 @@ def command(
     loaded = load_manifest(manifest, environ=os.environ, with_keys=False)
     entries = select_some(loaded, Selector(loaded, select, exclude), allow_empty=allow_empty)
     if as_json:
-        print_json({"targets": [_facts(entry) for entry in entries]})
+        print_json(make_target_list(entries))
         return 0
     if not long:
         print_result("".join(f"{clean(entry.name)}\n" for entry in entries))
@@ -72,21 +73,3 @@ def _cells(entry: Entry) -> list[str]:
     scope = ", ".join((*entry.schemas, *entry.tables))
     texts = (entry.instance, entry.model_id or entry.model_name, entry.branch, entry.connection, mode, scope)
     return [entry.name, *(text or "-" for text in texts), ", ".join(entry.tags) or "-"]
-
-
-def _facts(entry: Entry) -> dict[str, object]:
-    names = (
-        "name",
-        "instance",
-        "model_id",
-        "model_name",
-        "branch",
-        "max_branches",
-        "connection",
-        "schemas",
-        "tables",
-        "tags",
-        "enabled",
-    )
-    facts: dict[str, object] = {name: getattr(entry, name) for name in names}
-    return {**facts, "refresh": entry.refresh.value, "mode": entry.mode.value, "line": entry.place.line}

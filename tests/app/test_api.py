@@ -283,6 +283,26 @@ def test_a_manifest_is_checked_and_discovered() -> None:
     asyncio.run(main())
 
 
+def test_targets_are_listed_and_a_set_up_examined(tmp_path: Path) -> None:
+    """`ls` and `doctor` give the documents of their commands; neither prints, and `ls` needs no key."""
+    text = manifest_text(model(1, tags=["a"]), model(2))
+    targets = orchestrator.ls(load_manifest(text=text, environ=ENVIRON, with_keys=False), select=["tag:a"])["targets"]
+    assert isinstance(targets, list)
+    assert [(each["name"], each["mode"]) for each in targets] == [("m1", "hard")]
+    with pytest.raises(UsageError):
+        orchestrator.ls(load_manifest(text=text, environ=ENVIRON), select=["nothing"])
+
+    async def main() -> None:
+        async with serving({1: {"name": "One"}}) as simulator:
+            manifest = load_manifest(text=make_text(simulator, 1), environ=ENVIRON)
+            found = await orchestrator.doctor(manifest, state=tmp_path / "state")
+            assert found["exit_code"] == 0
+            assert isinstance(found["examined"], list)
+            assert [each["what"] for each in found["examined"]] == ["address", "key", "role", "clock", "state"]
+
+    asyncio.run(main())
+
+
 def test_changes_are_read_without_a_manifest(tmp_path: Path) -> None:
     """`read_changes` gives the document of `changes --json`."""
     migration = tmp_path / "V1__x.sql"

@@ -178,6 +178,19 @@ def test_doctor_finds_a_good_set_up(instance: str, capfd: Any, monkeypatch: pyte
     assert examined(call(capfd, "doctor", "m.yaml"))["role"] == ("ok", "CONNECTION_ADMIN on the models of the manifest")
 
 
+def test_doctor_examines_the_named_state(
+    instance: str, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--state` takes precedence over the environment and the manifest, as it does for a run."""
+    monkeypatch.setenv("OMNI_BASE_URL", instance)
+    done = call(capfd, "doctor", "--state", str(tmp_path / "mine"), "--json")
+    assert (done.code, done.document["exit_code"]) == (0, 0)
+    (state,) = [each for each in done.document["examined"] if each["what"] == "state"]
+    assert state["words"].startswith(str(tmp_path / "mine"))
+    (tmp_path / "file").write_text("not a folder")
+    assert call(capfd, "doctor", "--state", str(tmp_path / "file")).code == 1
+
+
 def test_doctor_sends_nothing_beside_a_shared_state(instance: str, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A manifest whose shared state cannot be used: one line with the remedy, exit code 1, and no call to the instance."""
     instances = {"sim": {"base_url": instance, "api_keys": ["${OMNI_API_TOKEN}"]}}

@@ -25,7 +25,9 @@ schema, (database, "*", "*") a database.
 _PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 
 
-_INTEGERS = ("smallint", "integer", "bigint")
+_DISPLAYED = re.compile(r"^((?:tiny|small|medium|big)?int)\(\d+\)")
+"""MySQL shows an integer's width, which limits nothing."""
+_INTEGERS = ("tinyint", "smallint", "mediumint", "int", "integer", "bigint")
 
 
 _DIGITS = re.compile(r"(?:numeric|decimal)\((\d+),(\d+)\)")
@@ -66,6 +68,7 @@ def differences(before: Catalog, after: Catalog) -> dict[Place, str]:
 
 def _holds(new: str, old: str) -> bool:
     """Whether a type is the one that was or takes all of its values: a wider one, or a record that has got more fields."""
+    new, old = (_DISPLAYED.sub(r"\1", each) for each in (new, old))
     if new in _INTEGERS and old in _INTEGERS:
         return _INTEGERS.index(new) >= _INTEGERS.index(old)
     if new in {"text", "character varying"} and re.fullmatch(r"character(?: varying)?\(\d+\)", old):
@@ -74,6 +77,8 @@ def _holds(new: str, old: str) -> bool:
     if digits and wider:
         return int(wider[2]) >= int(digits[2]) and int(wider[1]) - int(wider[2]) >= int(digits[1]) - int(digits[2])
     grown, limited = _LIMITED.fullmatch(new), _LIMITED.fullmatch(old)
+    if grown and limited and limited[1] in {"char", "character"} and grown[1] in {"varchar", "character varying"}:
+        return int(grown[2]) >= int(limited[2])
     if limited and "char" in limited[1] and (new == limited[1] or (grown and grown[1] == limited[1])):
         return not grown or int(grown[2]) >= int(limited[2])
     return new == old or (old.startswith("STRUCT(") and new.startswith(old.removesuffix(")") + ","))

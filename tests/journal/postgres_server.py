@@ -150,3 +150,20 @@ def pooler_before(server: Server) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
+
+
+@contextmanager
+def replica_of(primary: Server) -> Iterator[Server]:
+    """A copy of a server that receives what is committed there, as long as the block lasts."""
+    folder = primary.folder / "replica"
+    folder.mkdir()
+    replica = Server(folder, free_port())
+    if primary.as_user:
+        shutil.chown(folder, "postgres", "postgres")
+    source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
+    primary.run("pg_basebackup", *source, "-D", str(replica.data), "-R", "-c", "fast", "--no-sync", "--no-manifest")
+    replica.start()
+    try:
+        yield replica
+    finally:
+        replica.stop()

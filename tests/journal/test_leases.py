@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.journal.database import StoreUnreachable
 from orchestrator.journal.locks import Locks
 from orchestrator.quota.window import LedgerLost
 from tests.journal.stores import HAS_POSTGRES, PostgresPlace, die
@@ -183,3 +184,31 @@ def test_a_clock_that_is_set_frees_nothing(shift_s: float, store: PostgresPlace)
     assert beat(one)
     one.owner.leave()
     two.owner.leave()
+
+
+def test_a_slot_whose_commit_was_not_answered_counts(store: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call did not leave, but nobody can know that: the slot counts for a window, and the next look finds it."""
+    from orchestrator.journal.postgres import Link
+
+    clock = Moments()
+    one = process(store, clock)
+    commit = Link.commit
+    commits = 0
+
+    def commit_and_hang_up(link: Link) -> None:
+        nonlocal commits
+        commits += 1
+        commit(link)
+        # the first is that of the look without a lock
+        if commits == 2:
+            raise StoreUnreachable("connection lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Link, "commit", commit_and_hang_up)
+        assert not send(one, clock.now)
+    assert store.sql("SELECT count(*) FROM slots") == "1"
+    clock.now += 1
+    assert [send(one, clock.now) for _ in range(LIMIT)] == [True] * (LIMIT - 1) + [False]
+    clock.now += SPAN_S
+    assert send(one, clock.now)
+    one.owner.leave()

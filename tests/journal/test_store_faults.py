@@ -19,7 +19,7 @@ from orchestrator.journal.database import Patience, StoreUnreachable
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.server import Simulator
 from tests.cli.serving import serving
-from tests.journal.postgres_server import find_program, pooler_before
+from tests.journal.postgres_server import find_program, pooler_before, replica_of
 from tests.journal.stores import HAS_POSTGRES, PostgresPlace
 from tests.journal.tcp_proxy import Proxy, proxy_to
 from tests.rehearsal import manifest_text, model, uuid
@@ -157,6 +157,24 @@ def test_a_fault_that_passes_costs_only_time(fault: Callable[[World], object], w
     assert report.exit_code == 0
 
 
+def test_what_a_run_costs_the_store(world: World) -> None:
+    """The figures of `docs/how-to/several-machines.md`: connections of a process, and transactions of an API call."""
+    database = world.place.url.rpartition("/")[2]
+    committed = f"SELECT xact_commit FROM pg_stat_database WHERE datname = '{database}'"
+    connections: list[int] = []
+
+    def count(world: World) -> None:
+        connections.append(int(world.place.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'worker'")))
+
+    before = int(world.place.server.sql(committed))
+    world.run({MODELS: count})
+    world.check()
+    calls = len(world.simulator.calls)
+    transactions = int(world.place.server.sql(committed)) - before
+    assert connections[0] <= 8
+    assert transactions <= 6 * calls + 40
+
+
 @pytest.mark.parametrize("program", [name for name in ["pgbouncer"] if find_program(name)])
 def test_a_run_behind_a_transaction_pooler(program: str, world: World) -> None:
     """Each transaction may meet another connection of the server: nothing that the run needs outlives one."""
@@ -170,25 +188,34 @@ def test_a_run_behind_a_transaction_pooler(program: str, world: World) -> None:
 
 def test_a_replica_that_lagged_behind_costs_a_window(world: World) -> None:
     """What was committed last is gone: slots, locks and steps of the run. The run knows them, and nothing is sent twice."""
-    tables = ("runs", "targets", "calls", "owners", "locks", "keys", "slots", "waiting")
+    primary = world.place.server
+    with replica_of(primary) as replica:
+        database = world.place.url.rpartition("/")[2]
+        world.url = f"postgresql://worker@127.0.0.1:{primary.port},127.0.0.1:{replica.port}/{database}"
 
-    def lag(world: World) -> None:
-        """The replica stops receiving."""
-        world.place.sql("; ".join(f"CREATE TABLE kept_{name} AS TABLE {name}" for name in tables))
+        counts: list[int] = []
+        count = "SELECT sum(steps) FROM omni_refresh.runs"
 
-    def promote(world: World) -> None:
-        """The replica takes over."""
-        restore = "; ".join(f"TRUNCATE {name}; INSERT INTO {name} TABLE kept_{name}" for name in tables)
-        world.place.sql(f"LOCK TABLE meta; {restore}")
-        world.proxy.cut()
+        def lag(world: World) -> None:
+            """The replica receives nothing more."""
+            replica.sql("ALTER SYSTEM SET primary_conninfo = ''")
+            replica.sql("SELECT pg_reload_conf()")
 
-    try:
-        report = world.run({2: lag, 4: promote})
-    finally:
-        world.place.sql("; ".join(f"DROP TABLE kept_{name}" for name in tables))
+        def promote(world: World) -> None:
+            """The replica takes over."""
+            counts.extend(int(server.sql(count, database)) for server in (primary, replica))
+            primary.stop()
+            replica.run("pg_ctl", "-D", str(replica.data), "promote")
+
+        try:
+            report = world.run({2: lag, 4: promote})
+        finally:
+            primary.start()
+        calls = replica.sql("SELECT count(*), count(DISTINCT job_id) FROM omni_refresh.calls", database)
     world.check()
+    assert counts[1] < counts[0]
     assert [outcome.status.value for outcome in report.outcomes] == ["succeeded"] * MODELS
-    assert world.place.sql("SELECT count(*), count(DISTINCT job_id) FROM calls") == f"{MODELS}|{MODELS}"
+    assert calls == f"{MODELS}|{MODELS}"
     # nothing left for a window after the rows were lost
     posts = sorted(call.t_s for call in world.simulator.calls if call.method == "POST")
     assert max(later - earlier for earlier, later in pairwise(posts)) >= PER_S

@@ -180,7 +180,8 @@ class ConnectionBusy(Exception):
 class ConnectionLock:
     """The lock of one lane in this run.
 
-    `submits_ended` is set when nothing more is submitted. `report_wait` is called once for each reason to wait: the holder
+    `submits_ended` is set when nothing more is submitted; `is_closed` returns whether the rate limiter permits no submit any
+    more. `report_wait` is called once for each reason to wait: the holder
     or the job, and for how many seconds at most (None: until the other run is done).
     """
 
@@ -191,12 +192,14 @@ class ConnectionLock:
         lane: Lane,
         overlap: Overlap,
         submits_ended: asyncio.Event,
+        is_closed: Callable[[], bool],
         report_wait: Callable[[str, float | None], None],
     ) -> None:
         self._locks = locks
         self._lane = lane
         self._overlap = overlap
         self._submits_ended = submits_ended
+        self._is_closed = is_closed
         self._report_wait = report_wait
         self._is_held = False
         self._reported: set[str] = set()
@@ -206,10 +209,12 @@ class ConnectionLock:
     async def wait(self) -> tuple[OrphanedRefresh, ...]:
         """Wait until no other run has the lock and nothing that cannot be checked may run, or until submits have ended.
 
+        They have also ended if the rate limiter is closed: the state may stay away, and then it cannot be known who has the lock.
+
         Returns the jobs that must be checked first; the lock is held meanwhile.
         """
         look_s = _FIRST_LOOK_S
-        while not self._submits_ended.is_set():
+        while not self._submits_ended.is_set() and not self._is_closed():
             holder, found = self._locks.look(self._lane)
             orphans = self._waited_for(found)
             if holder is not None:

@@ -25,7 +25,7 @@ from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.records import CallStatus
 from orchestrator.planning.lanes import next_refresh, refreshes
 from orchestrator.planning.plan import Lane, RefreshPlan, Target
-from orchestrator.quota.choice import SUBMITTING
+from orchestrator.quota.choice import SUBMITTING, Purpose
 from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.quota.time_left import LaneLeft
 
@@ -190,14 +190,15 @@ class Pool:
         def report_wait(holder: str, at_most_s: float | None) -> None:
             self._observe(LaneWaiting(instance=lane.instance, lane=lane.key, holder=holder, at_most_s=at_most_s))
 
+        calls, rng = self._calls[lane.instance], self._context.rng
         lock = ConnectionLock(
             self._context.locks,
             lane=lane,
             overlap=self._settings.overlap,
             submits_ended=self._submits_ended,
+            is_closed=lambda: calls.limiter.is_closed(Purpose.SUBMIT),
             report_wait=report_wait,
         )
-        calls, rng = self._calls[lane.instance], self._context.rng
         indexes = {target.entry.index for target in lane.targets}
         return _LaneWork(
             lane=lane,

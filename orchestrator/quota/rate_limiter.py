@@ -232,9 +232,13 @@ class RateLimiter:
         """Whether calls are held back because the instance does not answer."""
         return bool(self._paused)
 
+    def is_closed(self, purpose: Purpose) -> bool:
+        """Return whether nothing may be sent for `purpose` any more."""
+        return purpose in self._closed
+
     def check(self, purpose: Purpose) -> None:
         """Raise `LimiterClosed` if nothing may be sent for `purpose` any more."""
-        if purpose in self._closed:
+        if self.is_closed(purpose):
             raise self._closing(purpose)
 
     def close(

@@ -52,24 +52,31 @@ class Proxy:
 
     async def _end(self) -> None:
         self._listener.close()
+        # a connection that was just accepted has a task that has not begun
+        await asyncio.sleep(0.01)
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # connections are closed in the turns that follow
+        await asyncio.sleep(0.01)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refuses:
+        self._open.add(writer)
+        try:
+            if not self.refuses:
+                there, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
+                self._open.add(to_server)
+                try:
+                    await asyncio.gather(self._pass(reader, to_server), self._pass(there, writer, is_answer=True))
+                finally:
+                    self._open.discard(to_server)
+                    to_server.close()
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            self._open.discard(writer)
             writer.close()
-            return
-        with suppress(OSError, asyncio.CancelledError):
-            there, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
-            self._open |= {writer, to_server}
-            try:
-                await asyncio.gather(self._pass(reader, to_server), self._pass(there, writer, is_answer=True))
-            finally:
-                self._open -= {writer, to_server}
-                writer.close()
-                to_server.close()
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool = False

@@ -14,8 +14,11 @@ from itertools import pairwise
 import pytest
 
 from orchestrator import Report, load_manifest, run
+from orchestrator.engine.connection_lock import StoredConnectionLocks
 from orchestrator.engine.events import CallEnded, RunEvent
 from orchestrator.journal.database import Patience, StoreUnreachable
+from orchestrator.journal.records import OrphanedRefresh
+from orchestrator.planning.plan import Lane
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.server import Simulator
 from tests.cli.serving import serving
@@ -235,6 +238,21 @@ def empty(world: World) -> None:
 def drop(world: World) -> None:
     """All tables are gone."""
     world.place.sql("ALTER SCHEMA omni_refresh RENAME TO elsewhere")
+
+
+def test_lanes_that_wait_for_a_lock_end_with_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state is away while a lane looks who has its connection's lock: it waits no longer than the run does."""
+    look = StoredConnectionLocks.look
+
+    def look_in_vain(locks: StoredConnectionLocks, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
+        # this lane has not got so far when the state goes away, however fast the machine is
+        return ("the state is away", ()) if lane.targets[0].entry.name == f"m{MODELS}" else look(locks, lane)
+
+    monkeypatch.setattr(StoredConnectionLocks, "look", look_in_vain)
+    report = world.run({3: stay_away}, patience="1s")
+    world.check()
+    assert report.outcomes[-1].status.value == "not_started"
+    assert report.exit_code == 1
 
 
 @pytest.mark.parametrize("fault", [stay_away, empty, drop])

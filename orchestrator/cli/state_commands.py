@@ -63,7 +63,7 @@ def check(**options: Any) -> int:
 @log_options
 def prune(*, keep_days: int, keep_runs: int, **options: Any) -> int:
     """Delete runs that are older than --keep-days or beyond --keep-runs. Active runs stay, and so do those of which a refresh
-    may still run.
+    may still run. Calls of ended processes that no longer count against a rate limit are deleted, too.
     """
     from orchestrator.app.state import open_state
     from orchestrator.cli.command_setup import set_up

@@ -8,20 +8,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.console import Console
-from orchestrator.engine.outcome import Status, known_status
+from orchestrator.engine.outcome import known_status
 from orchestrator.report.causes import short
-from orchestrator.report.wording import text_console, took
+from orchestrator.report.wording import STATUS_STYLES, text_console, took
 from orchestrator.text import clean
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_STYLES: Final[Mapping[Status | None, str]] = {
-    Status.SUCCEEDED: "green",
-    Status.ACCEPTED: "cyan",
-    Status.SKIPPED: "dim",
-}
 _STACKED_BELOW: Final = 100
 _FEW_COLUMNS_BELOW: Final = 72
 _TREND_STEPS: Final = 10
@@ -145,7 +140,7 @@ def _course(row: Mapping[str, Any], width: int, *, drawn: bool) -> Text:
         text.append(_status(step["status"]) + Text(" " * (_STATUS_WIDTH - len(_word(step["status"])) + 2)))
         cells = 0 if not spent or not longest else max(1, round(room * spent / longest))
         bar = ("█" if drawn else "#") * cells
-        text.append(bar, style=_STYLES.get(known_status(step["status"]), "red"))
+        text.append(bar, style=_style(step["status"]))
         text.append(f"{' ' * (room - cells)}  {_took(spent):>6}")
         why = f"by the refresh of {step['covered_by']}" if step["covered_by"] else (step["message"] or "")
         if why and left >= _MESSAGE_FROM:
@@ -164,7 +159,12 @@ def _spark(durations: Sequence[float]) -> str:
 def _status(status: str | None) -> Text:
     from rich.text import Text
 
-    return Text(_word(status), style=_STYLES.get(known_status(status), "red"))
+    return Text(_word(status), style=_style(status))
+
+
+def _style(status: str | None) -> str:
+    known = known_status(status)
+    return "red" if known is None else STATUS_STYLES[known]
 
 
 def _word(status: str | None) -> str:

@@ -10,7 +10,7 @@ from orchestrator.cli.log_lines import plural, say_left
 from orchestrator.engine.events import ActiveLane
 from orchestrator.engine.outcome import Status
 from orchestrator.quota.rate_limiter import StopReason
-from orchestrator.report.wording import took
+from orchestrator.report.wording import STATUS_STYLES, took
 from orchestrator.text import clean
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ _GOOD: Final = "green"
 _BAD: Final = "red"
 _RUNNING: Final = "cyan"
 _QUIET: Final = "dim"
-_STYLES: Final = {Status.ACCEPTED: "cyan", Status.SUCCEEDED: "green", Status.SKIPPED: "dim"}
 _LANES_SHOWN: Final = 5
 _BUDGETS_SHOWN: Final = 4
 _NAME_MOST: Final = 40
@@ -190,7 +189,7 @@ def _counts(moment: Progress, width: int) -> list[Text]:
     if not moment.total:
         return []
     words = [
-        (f"{moment.settled[status]:,} {status.value.replace('_', ' ')}", _STYLES.get(status, _BAD))
+        (f"{moment.settled[status]:,} {status.value.replace('_', ' ')}", STATUS_STYLES[status])
         for status in Status
         if moment.settled.get(status)
     ]

@@ -194,7 +194,6 @@ class Search:
             searched=frozenset(self._searched),
             failure=self.failure,
             refused=self._refused,
-            asked=True,
         )
 
     def _missing_ids(self) -> list[str]:

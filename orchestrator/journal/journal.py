@@ -159,11 +159,6 @@ class Journal:
         ((number,),) = self._database.read("SELECT coalesce(max(number), 0) FROM runs")
         return int(number)
 
-    def latest_of(self, root: str) -> RunRecord:
-        """Return the latest run that worked on a root's plan."""
-        rows = self._database.read("SELECT * FROM run_records WHERE root = ? ORDER BY number DESC LIMIT 1", (root,))
-        return _record(rows[0])
-
     def chain(self, root: str) -> tuple[RootRecord, ...]:
         """What is known of a run and of all runs that retried it or that it retried, in whatever order: oldest first."""
         rows = self._database.read(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from orchestrator.manifest.manifest import RefreshKind
@@ -66,7 +65,7 @@ class ModelsQuery:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRecord:
     """One model as the list shows it; ids are lower case. A branch is a model of kind BRANCH; its id is a
-    model id. `branches` holds (id, name) pairs where they were asked for and shown, else None.
+    model id. `branches` holds (id, name) pairs; None if the request did not ask for them or the answer has none.
     """
 
     id: str
@@ -75,7 +74,6 @@ class ModelRecord:
     connection_id: str | None
     base_model_id: str | None
     deleted: bool
-    updated_at: datetime | None = None
     branches: tuple[tuple[str, str], ...] | None = None
 
 
@@ -137,17 +135,16 @@ class ModelRole:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhoAmI:
-    """Who a key acts as; `roles` holds the models asked for, cut short by the server where `truncated`."""
+    """Who a key acts as. `roles` holds the models that the request named; the server may leave some out."""
 
     key_scope: str | None
     org_role: str | None
     roles: tuple[ModelRole, ...]
-    truncated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionEnvironment:
-    """One connection environment: `connection_id` stands in for `base_connection_id`, with a schema of its own."""
+    """One connection environment: `connection_id` replaces `base_connection_id`, and has a schema of its own."""
 
     id: str
     base_connection_id: str | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import json
-from datetime import UTC, datetime
 
 _INTEGER_DIGITS = 20
 
@@ -101,14 +100,3 @@ def as_flag(value: object) -> bool | None:
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.strip().lower())
     return value if isinstance(value, bool) else None
-
-
-def as_moment(value: object) -> datetime | None:
-    """A moment in ISO 8601, aware UTC."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value.strip())
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None

@@ -20,7 +20,6 @@ from orchestrator.omni.fields import (
     as_count,
     as_flag,
     as_id,
-    as_moment,
     as_object,
     as_text,
     objects,
@@ -58,7 +57,6 @@ def _model(item: dict[str, object]) -> ModelRecord | None:
         connection_id=as_id(item.get("connectionId")),
         base_model_id=as_id(item.get("baseModelId")),
         deleted=item.get("deletedAt") is not None,
-        updated_at=as_moment(item.get("updatedAt")),
         branches=None
         if item.get("branches") is None
         else tuple((branch_id, name) for branch_id, name in branches if branch_id and name),
@@ -138,7 +136,6 @@ def read_whoami(body: bytes) -> WhoAmI:
             )
             for model_id, role in as_object(item.get("rolesByModel")).items()
         ),
-        truncated=as_flag(item.get("rolesByModelTruncated")) is True,
     )
 
 

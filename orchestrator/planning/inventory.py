@@ -94,7 +94,6 @@ class Inventory:
     searched: frozenset[str] = frozenset()
     failure: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
-    asked: bool = False
     environments: tuple[tuple[str, str], ...] = ()
 
     def named(self, name: str) -> tuple[ModelRecord, ...]:

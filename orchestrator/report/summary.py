@@ -23,7 +23,7 @@ from orchestrator.report.findings import (
 )
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import budget_words
-from orchestrator.report.wording import text_console, took
+from orchestrator.report.wording import STATUS_STYLES, text_console, took
 from orchestrator.text import clean
 
 if TYPE_CHECKING:
@@ -31,20 +31,6 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_STYLES: Final = {
-    Status.UNKNOWN: "bold magenta",
-    Status.FAILED: "bold red",
-    Status.NO_EFFECT: "bold red",
-    Status.TIMED_OUT: "bold yellow",
-    Status.REJECTED: "bold red",
-    Status.ERROR: "bold red",
-    Status.THROTTLED: "bold yellow",
-    Status.INTERRUPTED: "bold yellow",
-    Status.NOT_STARTED: "bold yellow",
-    Status.ACCEPTED: "cyan",
-    Status.SUCCEEDED: "green",
-    Status.SKIPPED: "dim",
-}
 _NAMES_SHOWN: Final = 6
 _BAD_ROWS: Final = 50
 _GOOD_ROWS: Final = 12
@@ -147,7 +133,7 @@ class _Row:
     def label(self) -> Text:
         from rich.text import Text
 
-        return Text(_word(self.status), style=_STYLES[self.status]) if self.status else Text()
+        return Text(_word(self.status), style=STATUS_STYLES[self.status]) if self.status else Text()
 
     def stacked(self) -> Group:
         from rich.console import Group
@@ -199,7 +185,7 @@ def _numbers(report: Report) -> Text:
     run, outcomes = report.run, report.outcomes
     text = Text(f"{len(outcomes)} {_targets(len(outcomes))}: " if outcomes else "No targets")
     counted = [(status, count) for status, count in count_statuses(outcomes).items() if count]
-    text += Text(", ").join(Text(f"{count} {_word(status)}", style=_STYLES[status]) for status, count in counted)
+    text += Text(", ").join(Text(f"{count} {_word(status)}", style=STATUS_STYLES[status]) for status, count in counted)
     against = against_before(outcomes)
     if against is not None:
         text.append(f"\nAgainst the run before: {against.words}")

@@ -1,11 +1,29 @@
-"""Text for people: durations in two units at most, and the console that draws tables."""
+"""Text for people: durations in two units at most, the colour of each status, and the console that draws tables."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
+
+from orchestrator.engine.outcome import Status
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+STATUS_STYLES: Final = {
+    Status.UNKNOWN: "bold magenta",
+    Status.FAILED: "bold red",
+    Status.NO_EFFECT: "bold red",
+    Status.TIMED_OUT: "bold yellow",
+    Status.REJECTED: "bold red",
+    Status.ERROR: "bold red",
+    Status.THROTTLED: "bold yellow",
+    Status.INTERRUPTED: "bold yellow",
+    Status.NOT_STARTED: "bold yellow",
+    Status.ACCEPTED: "cyan",
+    Status.SUCCEEDED: "green",
+    Status.SKIPPED: "dim",
+}
+"""How a terminal shows each status: the summary, the history and the live display."""
 
 
 def took(duration_s: float) -> str:

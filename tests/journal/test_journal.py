@@ -173,7 +173,6 @@ def test_the_end_of_a_run(desk: Desk) -> None:
     desk.begin("r1")
     desk.finish("r1", unfinished=True)
     desk.begin("r2", root="r1")
-    assert desk.journal.latest_of("r1").id == "r2"
     assert desk.journal.document("r2") is None
     desk.finish("r2")
     assert [(r.id, r.unfinished, r.exit_code) for r in desk.journal.runs()] == [("r2", False, 1), ("r1", False, 1)]

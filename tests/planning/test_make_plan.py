@@ -27,7 +27,6 @@ def plan(
         branches=branches or {},
         whole=frozenset(() if failure else KINDS),
         failure=failure,
-        asked=True,
     )
     return make_plan(manifest(*entries), entries, {"sim": inventory})
 

@@ -154,7 +154,7 @@ class Episode:
         chain.faults.append(f"no end after {ROUNDS} rounds: {chain.statuses}; {chain.course}")
 
     def _next(self, chain: Chain, rng: Random) -> Sequence[str] | None:
-        """What to do after the last command of the chain; None where there is nothing left to do."""
+        """What to do after the last command of the chain; None if nothing is left."""
         history = self._history()
         runs = [r for r in history["runs"] if Path(r["manifest"]).name == chain.manifest]
         if not runs:

@@ -67,7 +67,7 @@ def main() -> None:
     """Print one row for each way to name models."""
     print(f"{TARGETS:,} targets of {MODELS:,} models on {CONNECTIONS:,} connections\n\n{_HEAD}")
     records = {record.id: record for record in map(_record, range(MODELS))}
-    shown = {"bench": Inventory(records=records, asked=True)}
+    shown = {"bench": Inventory(records=records)}
     cases: Sequence[tuple[str, Callable[[int], Entry], dict[str, Inventory]]] = (
         ("names, looked up", by_name, shown),
         ("ids, looked up", by_id, shown),

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.migrations FOLDER... --engine postgres|mariadb`: migrations run for real, and the reader held against it.
+"""`python -m benchmarks.migrations FOLDER... --engine postgres|mariadb`: compare the reader with migrations that a real database runs.
 
 Each folder runs in an empty database of a server of its own, statement by statement, files in the order of their numbers. The
 engine's catalog before and after each statement is the judge of what the reader said of that statement:

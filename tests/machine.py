@@ -193,7 +193,7 @@ class Machine:
         boot: str = "",
         act: Act | None = None,
     ) -> Night:
-        """Go on with a run; killed at a `death`."""
+        """Resume a run; it is killed at a `death`."""
         journal = self._journal(Death(), boot)
         orders = journal.orders(root)
         journal.close()
@@ -204,7 +204,7 @@ class Machine:
     async def retry(
         self, root: str, *, death: Death | None = None, settings: RunSettings | None = None, act: Act | None = None
     ) -> Night:
-        """Try again what did not succeed."""
+        """Retry what did not succeed."""
         journal = self._journal(Death(), "")
         orders, chain = journal.orders(root), journal.chain(root)
         wanted = wanted_by_retry(root, chain)

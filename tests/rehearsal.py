@@ -63,7 +63,7 @@ class Witness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """What became of a run: its result, the calls that each simulated instance saw, and what the watcher was told."""
+    """How a run ended: its result, the calls that each simulated instance saw, and the events of its observer."""
 
     result: RunResult
     calls_of: Mapping[str, Sequence[Call]]

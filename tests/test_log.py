@@ -108,7 +108,7 @@ def test_bound_values_follow_tasks() -> None:
 
 
 @pytest.mark.parametrize("render", FORMATS)
-def test_nobody_is_steered(render: Render) -> None:
+def test_text_steers_no_terminal(render: Render) -> None:
     """Whatever a value holds: one line, no control character, no workflow command, no secret."""
     stream = _set_up(render)
     get_logger().error(Event.JOURNAL_BROKE, error=HOSTILE, deep={"x": [HOSTILE]}, why=ValueError(HOSTILE))
@@ -203,7 +203,7 @@ def test_a_stream_that_cannot_say_it() -> None:
 
 
 def test_a_broken_stream_is_no_error() -> None:
-    """A closed stream, a closed pipe and a full disk stop nobody."""
+    """A closed stream, a closed pipe and a full disk stop no program."""
 
     class Broken(io.StringIO):
         def write(self, _: str) -> int:
@@ -218,7 +218,7 @@ def test_a_broken_stream_is_no_error() -> None:
 
 
 def test_a_closed_pipe_in_earnest() -> None:
-    """A program whose stderr is a pipe that nobody reads any more goes on to its end, and says so with exit code 0."""
+    """A program whose stderr is a pipe without a reader completes with exit code 0."""
     code = (
         "import os, sys; from datetime import UTC, datetime; from orchestrator.log import *\n"
         "r, w = os.pipe(); os.dup2(w, 2); os.close(r); os.close(w)\n"

@@ -40,7 +40,7 @@ _ENDED: Final = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetUse:
     """What an instance's keys have used of their windows: `used` of `calls` in `per_s` seconds. `held_s` is how long all
-    of its keys still pause after a 429; None where one may send. `queued` calls wait for a free one. `is_silent`: the
+    of its keys still pause after a 429; None if one may send. `queued` calls wait for a free one. `is_silent`: the
     instance does not answer, and calls are held back.
     """
 

@@ -1,7 +1,7 @@
 """The names under which a connection is known, and what runs learned about which names mean the same connection.
 
 A lane has a name for each of its models, its connection's id and its labels. Two lanes meet if one of their names is the
-same, or if the journal knows that two of them mean the same connection. What was learned decides only who waits for whom,
+same, or if the journal knows that two of them mean the same connection. What was learned decides only which refresh waits for which,
 never what is refreshed: a fact that is out of date costs time and nothing else.
 """
 
@@ -27,7 +27,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneNames:
-    """The names that a lane holds while its refresh runs, and those that nobody else may hold then (these and more)."""
+    """The names that a lane holds while its refresh runs, and those that no other lane may hold then (these and more)."""
 
     held: frozenset[str]
     checked: frozenset[str]

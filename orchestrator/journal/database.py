@@ -164,7 +164,7 @@ class Database(Reader, Protocol):
     def reader_in(self, transaction: Reader) -> Reader:
         """Return what reads this part of the state inside a transaction or view of any part.
 
-        In one database that is the transaction itself: what it locks, nobody else changes meanwhile. Call `flush` first, so
+        In one database that is the transaction itself: no other transaction changes what it locks. Call `flush` first, so
         that it sees what this process posted.
         """
 

@@ -181,7 +181,7 @@ class Journal:
         return read_orders(self._database, root)
 
     def document(self, run: str) -> Mapping[str, Any] | None:
-        """The report's document of a run; None where it never ended."""
+        """Return the report's document of a run; None if it never ended."""
         rows = self._database.read("SELECT document FROM runs WHERE id = ?", (run,))
         if not rows or rows[0][0] is None:
             return None
@@ -236,7 +236,7 @@ class Journal:
         return read_recent(self._database, manifest_identity, before=before, names=names, count=count)
 
     def past_targets(self, root: str, *, only: str | None = None) -> tuple[PastTarget, ...]:
-        """What became of a run's targets, in manifest order; with `only`, of those of that name or model id."""
+        """Return the outcomes of a run's targets, in manifest order; with `only`, those of that name or model id."""
         return read_past_targets(self._database, root, only=only)
 
     def durations(self, base_url: str) -> dict[str, dict[str, tuple[float, ...]]]:

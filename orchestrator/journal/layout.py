@@ -14,7 +14,7 @@ CLOSING_WEIGHT: Final = 1_000_000_000
 """The weight of a slot that stands for more calls than any limit: while it counts, no call may leave."""
 
 _FIRST: Final = """
--- one row for each start of the program; runs that go on with another share its root, which has the plan and the steps
+-- one row for each start of the program; runs that continue another share its root, which has the plan and the steps
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,

@@ -98,7 +98,7 @@ def read_recent(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastTarget:
-    """A target in an earlier run: its outcome as a report's row, None where it has none yet."""
+    """A target in an earlier run: its outcome as a report's row, None if it has none yet."""
 
     name: str
     model_id: str | None

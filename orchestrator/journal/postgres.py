@@ -271,7 +271,7 @@ class PostgresDatabase:
 
     @contextmanager
     def write(self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False) -> Iterator[Transaction]:
-        """Run a transaction; see `Database.write`. What it does is not retried if the connection is lost amid it."""
+        """Run a transaction; see `Database.write`. What it does is not retried if the connection is lost during it."""
         longest_s = self._patience.busy_s if busy_s is None else min(busy_s, self._patience.busy_s)
         self._write_posted(longest_s)
         link = self._link

@@ -1,4 +1,4 @@
-"""Who is at work: a row for each process, and a way to know for certain that one is dead.
+"""The running processes: a row for each, and a way to know for certain that one is dead.
 
 On one machine that is a locked file for each process: the operating system unlocks it, however the process ends. Processes
 on several machines have leases (`orchestrator.journal.leases`).
@@ -116,7 +116,7 @@ class ProcessRecord(ABC):
         """Remove what a dead process left outside the database."""
 
     def others(self) -> int:
-        """How many other processes are at work, as far as is known."""
+        """How many other processes run, as far as is known."""
         ((count,),) = self.database.read("SELECT count(*) FROM owners WHERE token != ?", (self.token,))
         return int(count)
 
@@ -231,7 +231,7 @@ class LocalProcess(ProcessRecord):
 
 
 def live_owners(folder: Path) -> tuple[str, ...]:
-    """Return the tokens of the processes that are at work on a state folder, without its database."""
+    """Return the tokens of the processes that use a state folder, without its database."""
     return tuple(path.stem for path in sorted((folder / FOLDER).glob("*.lock")) if _is_locked(path))
 
 
@@ -294,7 +294,7 @@ def _new_token(owners: Path) -> tuple[str, FileLock]:
         try:
             lock.acquire()
         except Timeout:
-            # somebody looked whether it is a dead one's before it was locked
+            # another process checked whether its owner is dead before it was locked
             continue
         return token, lock
 

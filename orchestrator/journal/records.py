@@ -32,7 +32,7 @@ class CallStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRequest:
-    """What a run was told to do, enough to go on with it: everything but the keys, which are read again.
+    """The request of a run, enough to continue it: everything except the keys, which are read again.
 
     `selected` are the positions of its entries in the manifest. `settings` are those of the command line, by their names.
     `stated` is what was stated beside the manifest (`orchestrator.app.requests.StatedRequest`).
@@ -56,7 +56,7 @@ class StoredRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
-    """A run that begins. `root` is the run whose plan it works on: its own id, or the first run's that it goes on with.
+    """A run that begins. `root` is the run whose plan it works on: its own id, or that of the first run that it continues.
 
     `origin` is the run that it resumes or retries. `lock` is the name under which no other process may run the same.
     `manifest_path` is as it was given, `manifest_file` absolute, `manifest_identity` what tells the manifest from others.
@@ -80,8 +80,8 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord(NewRun):
-    """A run as it is told of. `ended_at` None: it is at work, or was cut off. `unfinished` tells that something is left
-    that `resume` goes on with. `counts` are its outcomes by status.
+    """A run as it is listed. `ended_at` is None while it runs, and if it was killed. `unfinished` means that something is left
+    for `resume`. `counts` are its outcomes by status.
     """
 
     ended_at: datetime | None
@@ -93,8 +93,8 @@ class RunRecord(NewRun):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """What became of a target in a manifest's earlier runs: the last `status` that says anything, and when the first run
-    began of the unbroken row in which it did not succeed; None where it did in the last one.
+    """A target's results in a manifest's earlier runs: the last `status` that is a result, and the start of the first run in the
+    current streak of failures; None if the target succeeded in the last one.
     """
 
     status: str
@@ -111,11 +111,11 @@ class RestrictedEntry:
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
-        """How an entry is to be refreshed."""
+        """Return how an entry is to be refreshed."""
         return cls(mode=entry.mode, schemas=entry.schemas, tables=entry.tables)
 
     def applied_to(self, entry: Entry) -> Entry:
-        """The entry as it is to be refreshed."""
+        """Return the entry as it is to be refreshed."""
         return replace(entry, mode=self.mode, schemas=self.schemas, tables=self.tables)
 
 

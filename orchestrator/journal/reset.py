@@ -18,15 +18,15 @@ def reset_state(folder: Path, *, at: datetime, now: float, boot: str) -> Path | 
     """Move all state in `folder` into a new folder inside it; return that folder, or None if there is no state.
 
     What was sent so far is forgotten, so each key pauses for one window from `now` on (the monotonic clock of `boot`).
-    Raises `LockedError` while another process is at work, and `JournalError` if the files cannot be moved.
+    Raises `LockedError` while another process runs, and `JournalError` if the files cannot be moved.
     """
     found = [path for pattern in _PATTERNS for path in sorted(folder.glob(pattern))]
     if not found:
         return None
     count = len(live_owners(folder))
     if count:
-        others = "another process is" if count == 1 else f"{count} other processes are"
-        raise LockedError(f"{others} at work with the state in {folder}; nothing was moved", code="state-in-use")
+        others = "another process uses" if count == 1 else f"{count} other processes use"
+        raise LockedError(f"{others} the state in {folder}; nothing was moved", code="state-in-use")
     try:
         aside = _new_folder(folder, f"reset-{at:%Y%m%dT%H%M%S}")
         for path in found:

@@ -440,7 +440,7 @@ class SharedWindow:
                 ).fetchone()
                 missing = own.expected(news) - {row.id for row in rows}
                 if missing and (alive is not None or not self._owner.was_away()):
-                    # the store has forgotten calls: nobody knows how many of other processes
+                    # the store has forgotten calls: how many of other processes is not known
                     close_keys(transaction, own.key, self._owner.moment(), counts_s=own.closed_s)
                 look = _Look(look_at=now + _LOOK_AGAIN_S, full=True)
                 if alive is not None and not missing:

@@ -124,7 +124,7 @@ class Steps:
         )
 
     def polled(self, call: int, *, word: str, fate: CallStatus) -> None:
-        """Its job was asked after."""
+        """Its job was polled."""
         self._post(
             "UPDATE calls SET fate = ?, may_run = ?, word = ?, polled_at = ? WHERE id = ?",
             (fate.value, int(fate.may_run), fit(word), self._clock.utcnow().isoformat(), call),

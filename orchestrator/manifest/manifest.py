@@ -203,8 +203,8 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Somebody to be told of a run. `source` is the address as the manifest writes it, with its `${VAR}`, so that it can
-    be read again; `url` is None where variables were not asked for (`check` offline, a simulation).
+    """A notification about a run. `source` is the address as the manifest writes it, with its `${VAR}`, so that it can
+    be read again; `url` is None if variables were not read (`check` offline, a simulation).
     """
 
     channel: Channel

@@ -82,7 +82,7 @@ Node: TypeAlias = Scalar | Sequence | Mapping
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One YAML file. `root` is None where it holds nothing but comments.
+    """One YAML file. `root` is None if it holds only comments.
 
     `commented` are the lines, by their numbers, in which a comment stands so close to a text that it may be meant as a part.
     """

@@ -33,7 +33,7 @@ class RefreshRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshAnswer:
-    """A 2xx answer to a refresh call. `job_id` is None where the server gave none; `state` may be final already."""
+    """A 2xx answer to a refresh call. `job_id` is None if the server gave none; `state` may be final already."""
 
     job_id: str | None
     state: JobState
@@ -163,7 +163,7 @@ class ApiDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One view of a model. `table` is None where the model's YAML does not name it: then it is a query, or a table
+    """One view of a model. `table` is None if the model's YAML does not name it: then it is a query, or a table
     under the view's own name, which may be scoped (`schema__table`, `catalog_schema__table`).
     """
 

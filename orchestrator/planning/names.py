@@ -41,7 +41,7 @@ def split_name(text: str) -> tuple[str, ...]:
 
 
 def _quote_ends(text: str, at: int, closing: str) -> int | None:
-    """Behind the quote that closes the part which begins at `at`; None where none does."""
+    """Return the position after the quote that closes the part that begins at `at`; None if no quote does."""
     here = at + 1
     while (here := text.find(closing, here)) >= 0:
         if text[here + 1 : here + 2] == closing:

@@ -90,7 +90,7 @@ class Resolver:
         return same_named(self._by_name, name)
 
     def near(self, name: str, known: Iterable[str]) -> str:
-        """Which of the known names may be meant, as a question; empty where none is near."""
+        """Return the similar known names, as a question; empty if none is similar."""
         self._searches += 1
         if self._searches > MOST_SEARCHES or len(name) > _LONGEST_NAME:
             return ""

@@ -38,7 +38,7 @@ def split_refused(
     requests: Sequence[RefreshRequest], part: int, length: Callable[[RefreshRequest], int]
 ) -> tuple[RefreshRequest, ...] | None:
     """The calls of a refresh after the server refused `requests[part]` as too long (414): those before it as they are, it
-    and those after it divided anew, each of at most half its bytes. None where it cannot be divided any more.
+    and those after it divided anew, each of at most half its bytes. None if it cannot be divided any more.
     """
     limit = length(requests[part]) // 2
     rest = tuple(piece for request in requests[part:] for piece in split_request(request, length, limit))

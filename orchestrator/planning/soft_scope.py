@@ -111,7 +111,7 @@ class _Speller:
         return None if name.table is None else self._qualified(name)
 
     def _qualified(self, name: ObjectName) -> tuple[str, ...] | None:
-        """`schema.table`, for each schema that may be meant; None where that could be read as another table, or cannot be sent."""
+        """Return `schema.table` for each schema that may be meant; None if that could be read as another table, or cannot be sent."""
         owners = [split_name(schema)[-1:] for schema in self._schemas_of(name) or ()] if name.schema is not None else []
         parts = [(*owner, name.table or "") for owner in owners or [()]]
         if not all(_can_be_sent(part) and "." not in part for each in parts for part in each):

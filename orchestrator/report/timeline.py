@@ -128,7 +128,7 @@ class _Span:
 
 
 def make_timeline(report: Report) -> Timeline | None:
-    """The run's refreshes by lane; None where nothing was sent. Targets served by another's refresh are not drawn again."""
+    """Return the run's refreshes by lane; None if nothing was sent. Targets that another refresh covers are not drawn again."""
     spans, earlier = _spans(report)
     if not spans:
         return None

@@ -35,7 +35,7 @@ class Call:
     """The length of the body that was announced."""
     user_agent: str
     status: int | None
-    """The answer's status; None where the connection was dropped without one."""
+    """The answer's status; None if the connection was dropped without one."""
     limited: bool = False
     """Refused by the limit (429)."""
     retry_after: str | None = None

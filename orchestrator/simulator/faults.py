@@ -62,7 +62,7 @@ class InjectedFault(ScenarioPart):
     )
     """Further headers, such as Retry-After or Location."""
     drop: Literal["reset", "close", "headers", "body"] | None = None
-    """The connection is reset, or closed, without an answer; or closed amid the answer's headers, or amid its body."""
+    """The connection is reset, or closed, without an answer; or closed within the answer's headers, or within its body."""
     effect: Literal["none", "before", "after"] | None = None
     """Whether a refresh starts: never; before the fault; or after it, once `delay` is over. Left out: `none` where the
     answer is replaced or dropped, else `before`."""

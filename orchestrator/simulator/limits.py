@@ -38,7 +38,7 @@ class Limit(ScenarioPart):
     count_refused: bool = False
     """Whether a call that was answered 429 counts as well."""
     others_every: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Somebody else uses the same key: one call each so many seconds."""
+    """Another program uses the same key: one call each so many seconds."""
     retry_after: Literal["none", "seconds", "date"] = "none"
     """The Retry-After header of a 429: none, whole seconds, or an HTTP date."""
     body: Literal["json", "html"] = "json"
@@ -113,7 +113,7 @@ class _Bucket:
 
 
 class _Shared:
-    """A counter that somebody else's calls count on as well, one each `every_s`."""
+    """A counter that another program's calls use as well, one each `every_s`."""
 
     def __init__(self, counter: _Counter, every_s: float) -> None:
         self._counter, self._every_s, self._next_s = counter, every_s, 0.0

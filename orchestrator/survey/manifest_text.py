@@ -134,7 +134,7 @@ class _Labels:
         self._used: set[str] = set()
 
     def of(self, model: ModelRecord, connection: str | None) -> str | None:
-        """A label that no other entry has; None where the id is the label."""
+        """Return a label that no other entry has; None if the id is the label."""
         self._used.add(model.id)
         for label in (model.name, f"{model.name} ({connection})", f"{model.name} ({model.id[:8]})"):
             if model.name and label is not None and _is_fit(label) and label not in self._used:

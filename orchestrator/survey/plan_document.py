@@ -111,7 +111,7 @@ def _refresh(step: Step) -> Mapping[str, Any]:
 
 
 def _target(ask: RefreshRequest) -> str | None:
-    """The call's path and query; None where a name cannot be sent at all."""
+    """Return the call's path and query; None if a name cannot be sent at all."""
     try:
         return refresh_target(ask)
     except UnsendableName:

@@ -289,7 +289,7 @@ def test_a_connection_sets_variables_for_the_manifest_alone(
 
 
 def test_the_connection_is_tested_by_one_call(operator: Any) -> None:
-    """The form's test button asks the instance whom the key belongs to, once, and says what is wrong."""
+    """The form's test button asks the instance once which user the key belongs to, and reports what is wrong."""
     from orchestrator.airflow.hook import OmniHook
 
     with serving(make_scenario(models=models(duration=0), keys=[KEY])) as server:

@@ -246,7 +246,7 @@ def test_what_has_the_focus_is_seen(page: Page, reports: dict[str, Path]) -> Non
 @pytest.mark.parametrize("name", ["3", "300", "5000", "evil"])
 @pytest.mark.parametrize("width", [375, 320, 1280])
 def test_nothing_is_wider_than_the_window(page: Page, reports: dict[str, Path], name: str, width: int) -> None:
-    """On a phone nobody has to scroll sideways to read."""
+    """On a phone the page needs no sideways scrolling."""
     page.window(width)
     page.open(reports[name])
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -254,7 +254,7 @@ def test_nothing_is_wider_than_the_window(page: Page, reports: dict[str, Path], 
 
 
 def test_it_is_dark_in_the_dark(page: Page, reports: dict[str, Path]) -> None:
-    """Whoever likes it dark gets a dark page with light text."""
+    """With a dark colour scheme the page is dark with light text."""
     lightness = "(e => getComputedStyle(document.body)[e].match(/[\\d.]+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0) / 765)"
     for dark in (False, True):
         page.window(1280, dark=dark)
@@ -278,7 +278,7 @@ def test_it_prints(page: Page, reports: dict[str, Path], name: str) -> None:
 
 
 def test_it_is_read_without_scripts(page: Page, reports: dict[str, Path]) -> None:
-    """Where scripts do not run everything is there to read, and details open all the same."""
+    """Without scripts everything can be read, and details open."""
     page.scripts(allowed=False)
     try:
         page.open(reports["3"])

@@ -167,7 +167,7 @@ def _postgres_folders() -> list[str]:
 
 @contextmanager
 def postgres() -> Iterator[Postgres | None]:
-    """A PostgreSQL server as long as the block lasts, or None where it is not installed."""
+    """Run a PostgreSQL server in the block; None if it is not installed."""
     program = shutil.which("initdb", path=os.pathsep.join([*_postgres_folders(), os.environ["PATH"]]))
     if program is None:
         yield None
@@ -286,7 +286,7 @@ class Mariadb:
 
 @contextmanager
 def mariadb() -> Iterator[Mariadb | None]:
-    """A MariaDB server as long as the block lasts, or None where it is not installed."""
+    """Run a MariaDB server in the block; None if it is not installed."""
     install, server = shutil.which("mariadb-install-db"), shutil.which("mariadbd")
     if install is None or server is None:
         yield None

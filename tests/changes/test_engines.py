@@ -1,4 +1,4 @@
-"""The corpus's labels, held against what real engines do: a label that an engine belies would teach the reader a mistake.
+"""The corpus's labels, compared with what real engines do: a wrong label would teach the reader a mistake.
 
 An entry may say more for this than its SQL and its label: `given` is what the database holds before, `refused` why the engine
 takes no such statement, `traceless` which labelled names the engine shows no change of (a guess that is made to be safe), `aside`
@@ -43,7 +43,7 @@ def judge(engine: Engine, entry: dict[str, Any]) -> list[str]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("dialect", ["postgres", "mysql", "duckdb"])
-def test_an_engine_bears_the_labels_out(dialect: str, database: Callable[[str], Engine]) -> None:
+def test_an_engine_confirms_the_labels(dialect: str, database: Callable[[str], Engine]) -> None:
     """Whatever a statement changes in a real database is in its label, no effect is too weak, and no name is made up."""
     engine = database(dialect)
     wrong = [
@@ -65,7 +65,7 @@ def test_an_engine_bears_the_labels_out(dialect: str, database: Callable[[str], 
     ],
     ids=["missed", "too weak", "made up", "elsewhere"],
 )
-def test_a_wrong_label_is_told(label: list[str], found: dict[Place, str]) -> None:
+def test_a_wrong_label_is_found(label: list[str], found: dict[Place, str]) -> None:
     """The judge of the labels sees a name that is missing, one too many, and an effect that is too weak."""
     assert list(faults({"is": label}, found))
 

@@ -126,7 +126,7 @@ def test_metrics_that_cannot_be_written(
     assert "3 succeeded" in done.out
 
 
-def test_whoever_wants_to_know_is_told(
+def test_notifications_are_sent(
     here: Here, hook: Hook, instance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that fails reaches the webhook with its summary; one that is refused is a warning; the code stays 1."""
@@ -144,7 +144,7 @@ def test_whoever_wants_to_know_is_told(
     assert CANARY not in (tmp_path / "omni-refresh-report.json").read_text(encoding="utf-8")
 
 
-def test_a_change_is_told_once(here: Here, hook: Hook, instance: str, tmp_path: Path) -> None:
+def test_a_change_is_reported_once(here: Here, hook: Hook, instance: str, tmp_path: Path) -> None:
     """`on: change` is told of the first failure and not of the same one again; `retry` reads the address anew."""
     manifest = manifest_of(tmp_path, instance, [{"webhook": f"{hook.url}/x", "on": "change"}])
     assert here("run", manifest).code == 1
@@ -153,7 +153,7 @@ def test_a_change_is_told_once(here: Here, hook: Hook, instance: str, tmp_path: 
     assert len(hook.received) == 1
 
 
-def test_retry_tells_the_same_people(
+def test_retry_sends_the_same_notifications(
     here: Here, hook: Hook, instance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A retry reads the address again from its variable; where that is gone it says so and goes on."""
@@ -169,8 +169,8 @@ def test_retry_tells_the_same_people(
     assert len(hook.received) == 2
 
 
-def test_a_simulation_tells_nobody(here: Here, hook: Hook, tmp_path: Path) -> None:
-    """With --simulate nobody is told, and none of the variables is needed."""
+def test_a_simulation_sends_no_notification(here: Here, hook: Hook, tmp_path: Path) -> None:
+    """With --simulate no notification is sent, and none of the variables is needed."""
     assert "HOOK" not in os.environ
     manifest = write_manifest(tmp_path, notify=[{"webhook": f"{hook.url}/x", "on": "always"}, {"webhook": "${HOOK}"}])
     assert here("run", manifest, "--simulate").code == 0

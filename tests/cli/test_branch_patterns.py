@@ -25,7 +25,7 @@ def test_a_rehearsal_has_branches(tmp_path: Path, capfd: Any) -> None:
 
 
 def test_the_list_shows_the_pattern(tmp_path: Path, capfd: Any) -> None:
-    """`ls` asks nobody, so it lists the entry; a selected branch selects its entry."""
+    """`ls` sends no call, so it lists the entry; a selected branch selects its entry."""
     manifest = write_manifest(tmp_path, PATTERN, {"model": "Finance"})
     assert call(capfd, "ls", manifest, "--select", "branch:pr-7").out == "Sales@pr-*\n"
     (one,) = call(capfd, "ls", manifest, "--select", "tag:prs", "--json").document["targets"]

@@ -83,7 +83,7 @@ def test_lists_and_values(here: Here, tmp_path: Path, migration: str, monkeypatc
     assert "--set schema=VALUE" in refused.err
 
 
-def test_nothing_touched_is_no_error(here: Here, tmp_path: Path) -> None:
+def test_nothing_affected_is_no_error(here: Here, tmp_path: Path) -> None:
     """Migrations that change nothing give an empty answer and exit code 0."""
     (tmp_path / "x.sql").write_text("GRANT SELECT ON t TO r", encoding="utf-8")
     done = here("changes", "--ddl", "x.sql", "--dialect", "postgres")
@@ -97,8 +97,8 @@ def test_strict_ends_with_what_is_not_understood(here: Here, migration: str) -> 
     assert "V3__x.sql:4" in done.err
 
 
-def test_a_dialect_left_out_is_told(here: Here, migration: str) -> None:
-    """Without --dialect the SQL is read as PostgreSQL's, with a warning; one that nobody knows is exit code 2."""
+def test_a_dialect_left_out_is_reported(here: Here, migration: str) -> None:
+    """Without --dialect the SQL is read as PostgreSQL's, with a warning; an unknown dialect is exit code 2."""
     done = here("changes", "--ddl", migration)
     assert done.code == 0
     assert "no --dialect is given" in done.err

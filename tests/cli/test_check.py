@@ -10,7 +10,7 @@ from tests.cli.commands import call, write_manifest
 from tests.rehearsal import uuid
 
 
-def test_a_right_manifest_is_told_to_be_right(tmp_path: Path, capfd: Any) -> None:
+def test_a_right_manifest_is_ok(tmp_path: Path, capfd: Any) -> None:
     """Exit 0, one line on stdout with the counts; none of the keys' variables is needed."""
     off = {"id": uuid(2), "name": "b", "enabled": False}
     done = call(capfd, "check", write_manifest(tmp_path, {"id": uuid(1), "name": "a"}, off))

@@ -87,9 +87,7 @@ def test_json(tmp_path: Path, capfd: Any) -> None:
     assert offline.document["summary"]["calls"] == 0
 
 
-def test_a_wrong_manifest_is_exit_2_and_asks_nobody(
-    tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_manifest_is_exit_2_without_a_call(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Faults come before any call; online the key's variable is needed."""
     with serving(STAGED) as simulator:
         instances = {"sim": {"base_url": simulator.url, "api_keys": ["${OMNI_API_TOKEN}"]}}

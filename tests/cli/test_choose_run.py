@@ -93,7 +93,7 @@ def test_what_was_retried_from_elsewhere_is_not_sent_again(
     assert len(instance.posts) == posts
 
 
-def test_a_retry_after_a_narrowed_retry_takes_what_is_left(
+def test_a_retry_after_a_restricted_retry_takes_what_is_left(
     omni: Callable[..., Omni], tmp_path: Path, capfd: Any
 ) -> None:
     """After `retry --select A`, a retry without a run id takes B, which failed in the run before, and no other target."""

@@ -41,7 +41,7 @@ def test_what_is_written_checks_and_runs(instance: Simulator, tmp_path: Path, ca
     path.write_text(done.out, encoding="utf-8")
     assert call(capfd, "check", str(path)).code == 0
     assert call(capfd, "check", str(path), "--online").code == 0
-    # a simulated instance's jobs are quick, so that they may be asked after often
+    # a simulated instance's jobs are quick, so that they may be polled often
     path.write_text(done.out.replace("  mode: soft", "  poll: {min: 20ms, max: 100ms}\n  mode: soft"), encoding="utf-8")
     assert call(capfd, "run", str(path)).code == 0
 

@@ -55,7 +55,7 @@ def test_reports_of_earlier_runs(omni: Callable[..., Omni], tmp_path: Path, capf
     assert call(capfd, "report", run, "--report", "no/where.md").code == 2
 
 
-def test_history_tells_runs_and_models(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
+def test_history_lists_runs_and_models(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
     """Tables for people, JSON for programs, one model's course, and forgetting."""
     instance = omni(default_model={"duration": 0.05}, faults=[{"path": uuid(2), "nth": [2], "status": 400}])
     manifest = manifest_for(instance, tmp_path, models=2)
@@ -76,7 +76,7 @@ def test_history_tells_runs_and_models(omni: Callable[..., Omni], tmp_path: Path
     assert [o["status"] for o in document["runs"][0]["outcomes"]] == ["rejected"]
     assert [step["status"] for step in document["models"][0]["course"]] == ["rejected"]
     assert call(capfd, "history", "--model", "m2").out.startswith("m2: 2 runs; usually ")
-    assert call(capfd, "history", "--model", "nobody").out == "No run has had a target 'nobody'.\n"
+    assert call(capfd, "history", "--model", "no such").out == "No run has had a target 'no such'.\n"
     assert call(capfd, "history", "--flaky").out == "No target's outcome alternated in the last 2 runs.\n"
     assert call(capfd, "history", "--flaky", "--json").document["models"] == []
     done = call(capfd, "history", "--prune", "--keep-runs", "1")

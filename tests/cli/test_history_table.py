@@ -89,7 +89,7 @@ def told(
 
 
 def test_a_models_course_is_a_chart(state: State) -> None:
-    """The latest run first: when, what became of it, a bar as long as it took, and why it failed; the usual above."""
+    """The latest run first: its start, its status, a bar of its duration, and why it failed; the usual duration above."""
     keep(state, {"sales": "..x"}, took_s=9)
     assert told(state, model="sales") == told(state, model="id-0")
     head, *lines = told(state, 140, model="sales").splitlines()
@@ -131,7 +131,7 @@ def test_only_a_manifests_runs_or_the_latest(state: State) -> None:
     assert make_history(state, model=None, limit=50, manifest="/another.yaml")["runs"] == []
 
 
-def test_who_was_served_by_whom_is_told(state: State) -> None:
+def test_covered_targets_name_their_refresh(state: State) -> None:
     """A target that another's refresh served says so, and its duration is not its own."""
     keep(state, {"sales": "."})
     outcome = Outcome(

@@ -1,4 +1,4 @@
-"""The command line itself: help, version, what is said of a wrong word, and the exit code of each end."""
+"""The command line itself: help, version, errors of wrong words, and the exit code of each end."""
 
 import json
 import os
@@ -153,7 +153,7 @@ def test_main_exits_with_the_code() -> None:
     assert ended.value.code == 2
 
 
-def test_a_signal_amid_the_end_of_the_process_changes_nothing() -> None:
+def test_a_signal_at_the_end_of_the_process_changes_nothing() -> None:
     """The result is out when the interpreter ends: its exit code stays, whatever signal comes then."""
     program = (
         "import os, signal\n"

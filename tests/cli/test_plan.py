@@ -109,7 +109,7 @@ def test_selections(words: list[str], code: int, said: str, tmp_path: Path, capf
     assert said in done.err
 
 
-def test_history_tells_the_time(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_history_gives_the_time(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a run its durations are known, and the time is no guess any more."""
     monkeypatch.setenv("OMNI_API_TOKEN", KEY)
     staged = make_scenario(default_model={"duration": 0.05}, limit={"requests": 1000, "per": 1})

@@ -35,7 +35,7 @@ def test_a_lane_is_called_what_people_call_it() -> None:
     assert shown(alone)[1].split()[1:3] == ["model", uuid(1)[:8]]
 
 
-def test_instances_are_told_apart() -> None:
+def test_instances_are_distinguished() -> None:
     """Where a plan is of several instances, a lane says which it is on."""
     instances = {
         name: {"base_url": "http://127.0.0.1:1", "api_keys": [f"${{KEY_{n}}}"]} for n, name in enumerate("ab", 1)
@@ -47,7 +47,7 @@ def test_instances_are_told_apart() -> None:
 
 
 def test_waiting_branches_and_scopes() -> None:
-    """A row says after which other one it goes, its branch, its scope, and whom it serves as well."""
+    """A row shows the row that it follows, its branch, its scope, and the targets that it covers."""
     lines = shown(
         made(
             model(1, connection="wh", branch=uuid(7)),
@@ -81,7 +81,7 @@ def test_nothing_to_do() -> None:
 
 
 def test_many_warnings_are_cut() -> None:
-    """Each warning once, with those whom it concerns; of very many some."""
+    """Each warning once, with the targets that it concerns; of very many, some."""
     lanes = [model(n, connection=f"wh{n}") for n in range(1, 31)]
     outside = [{"name": f"out {n}", "connection": f"c{n}"} for n in range(30)]
     inside = [{"id": uuid(n), "name": f"in {n}", "connection": f"c{n - 1}"} for n in range(1, 31)]

@@ -272,7 +272,7 @@ def test_a_small_alphabet_spells_out() -> None:
     assert raw.getvalue() == b"\\xdcn\\xef"
 
 
-def test_a_size_that_nobody_knows() -> None:
+def test_an_unknown_size() -> None:
     """Where there is no terminal, or it does not know its size, 80 by 24 is assumed."""
     reading, writing = os.pipe()
     assert terminal_size(reading) == (80, 24)
@@ -372,7 +372,7 @@ def test_a_run_on_a_terminal(manifest: str, columns: int) -> None:
     ],
 )
 def test_who_gets_it(manifest: str, args: tuple[str, ...], environ: dict[str, str], live: bool) -> None:
-    """A terminal gets it, unless somebody wants quiet, JSON or none, or it is dumb, or a CI system's; `on` overrules."""
+    """A terminal shows it, except with -q, a JSON log or `off`, on a dumb terminal, and in CI; `on` overrules."""
     text, _ = watch(manifest, *args, environ=environ)
     assert ("\x1b[J" in text) is live
     screen = Screen(80)

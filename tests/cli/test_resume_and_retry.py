@@ -1,4 +1,4 @@
-"""Runs that were cut off, as people meet them: killed, stopped, held up and gone on with, in processes of their own."""
+"""Interrupted runs: killed, stopped, waiting and resumed, in processes of their own."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.rehearsal import uuid
 
 
 def test_a_killed_run_is_resumed(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
-    """SIGKILL amid a run: resume polls what was submitted, submits the rest, writes the report where the run would have;
+    """SIGKILL during a run: resume polls what was submitted, submits the rest, writes the report where the run would have;
     nothing is started twice; a second resume has nothing to do.
     """
     instance = omni(**SLOW)
@@ -51,7 +51,7 @@ def test_a_killed_run_is_resumed(omni: Callable[..., Omni], tmp_path: Path, capf
 @pytest.mark.parametrize(
     "number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["INT", "TERM", "HUP"]
 )
-def test_a_stopped_run_says_how_it_goes_on(
+def test_a_stopped_run_says_how_to_continue(
     number: int, code: int, omni: Callable[..., Omni], tmp_path: Path, capfd: Any
 ) -> None:
     """The exit code of the signal, a whole report, the command that resumes, and no complaint of any library."""
@@ -71,7 +71,7 @@ def test_a_stopped_run_says_how_it_goes_on(
 
 
 def test_a_second_signal_ends_a_run_at_once(omni: Callable[..., Omni], tmp_path: Path) -> None:
-    """Long before the grace is over; the report is written all the same."""
+    """The run ends long before the grace is over, and the report is written."""
     instance = omni(default_model={"duration": 60})
     manifest = manifest_for(instance, tmp_path)
     with start(
@@ -104,8 +104,8 @@ def test_an_ignored_signal_stays_ignored(omni: Callable[..., Omni], tmp_path: Pa
     assert set(statuses(tmp_path / "r.json").values()) == {"succeeded"}
 
 
-def test_run_with_resume_goes_on_or_starts(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
-    """`run --resume` is what a scheduler calls: it goes on with what was cut off, and else is a run like any other."""
+def test_run_with_resume_continues_or_starts(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
+    """`run --resume` is what a scheduler calls: it continues an interrupted run, and starts a new run if there is none."""
     instance = omni(**SLOW)
     manifest = manifest_for(instance, tmp_path, models=4, per_s=3)
     run_until(instance, manifest, tmp_path, lambda o: len(o.posts) >= 2, signal.SIGTERM)
@@ -121,7 +121,7 @@ def test_run_with_resume_goes_on_or_starts(omni: Callable[..., Omni], tmp_path: 
     assert (done.document["run"]["trigger"], len(instance.posts)) == ("run", posts + 4)
 
 
-def test_a_run_at_work_keeps_others_out(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
+def test_an_active_run_keeps_others_out(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
     """The same manifest and selection: exit code 4 at once, naming the holder; resuming it is refused too; `wait` waits."""
     instance = omni(default_model={"duration": 2.0})
     manifest = manifest_for(instance, tmp_path, models=2)

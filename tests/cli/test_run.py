@@ -66,7 +66,7 @@ def test_a_report_that_cannot_be_written_is_found_first(path: str, tmp_path: Pat
 
 
 def test_the_default_report_only_warns(tmp_path: Path, capfd: Any) -> None:
-    """Where the default report cannot be written, the run is done all the same and its result is on stdout."""
+    """If the default report cannot be written, the run still completes and its result is on stdout."""
     (tmp_path / DEFAULT).mkdir()
     done = call(capfd, "run", write_manifest(tmp_path), "--simulate", "--json")
     assert done.code == 0

@@ -13,8 +13,8 @@ def send() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_a_signal_before_amid_and_after_a_run() -> None:
-    """One that comes early stops the run at its start, one amid it in the loop, and one after it ends nothing any more:
+def test_a_signal_before_during_and_after_a_run() -> None:
+    """An early one stops the run at its start, one during the run stops the loop, and one after it ends nothing any more:
     the command has its result, and ends with its own exit code.
     """
     before, stops = signal.getsignal(signal.SIGTERM), list[int]()

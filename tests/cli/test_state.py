@@ -67,7 +67,7 @@ def test_damaged_state_is_moved_aside(omni: Callable[..., Omni], tmp_path: Path,
 
 
 def test_state_is_not_moved_from_under_a_run(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
-    """Exit code 4 while a run is at work, whose journal nobody prunes either; afterwards it can be moved."""
+    """Exit code 4 while a run is active, and its journal is not pruned; afterwards the state can be moved."""
     instance = omni(default_model={"duration": 30})
     with start(
         "run", manifest_for(instance, tmp_path), "--grace", "100ms", cwd=tmp_path, stderr=subprocess.PIPE

@@ -18,7 +18,7 @@ from tests.cli.live import simulated
 from tests.rehearsal import uuid
 
 
-def test_nobody_reads_stdout(tmp_path: Path) -> None:
+def test_stdout_without_a_reader(tmp_path: Path) -> None:
     """A pipe whose reader has left, and a stdout that was never open: the run is done, its code kept, and no traceback."""
     manifest = write_manifest(tmp_path)
     for args in (["run", manifest, "--simulate", "-q"], ["check", manifest], ["--help"]):

@@ -44,7 +44,7 @@ def manifest(tmp_path: Path) -> str:
     return path
 
 
-def test_run_refreshes_what_the_migration_touched(here: Here, manifest: str) -> None:
+def test_run_refreshes_what_the_migration_changed(here: Here, manifest: str) -> None:
     """The report says `change`, each target what it got, and the run exits 0; what was not touched says what it reads."""
     done = here("run", manifest, "--simulate", "--ddl", "V3__x.sql", "--dialect", "postgres", "--json")
     assert done.code == 0
@@ -58,8 +58,8 @@ def test_run_refreshes_what_the_migration_touched(here: Here, manifest: str) -> 
     assert done.document["summary"]["requests"] - done.document["summary"]["polls"] == 2
 
 
-def test_nothing_touched_is_exit_0_without_a_call(here: Here, manifest: str) -> None:
-    """A change that nobody reads, and one that changes nothing, are good news."""
+def test_nothing_affected_is_exit_0_without_a_call(here: Here, manifest: str) -> None:
+    """A change that no model reads, and one that changes nothing, end with exit code 0."""
     done = here("run", manifest, "--simulate", "--changed", "marketing.leads", "--exclude", "all", "--json")
     assert (done.code, done.document["summary"]["requests"]) == (0, 0)
     assert done.document["summary"]["skipped"] == 2
@@ -83,7 +83,7 @@ def test_a_change_that_cannot_be_read(here: Here, manifest: str) -> None:
     assert here("plan", "m.yaml", "--ddl", "u.sql", "--dialect", "postgres", "--strict").code == 2
 
 
-def test_what_was_not_understood_is_told_everywhere(here: Here, manifest: str) -> None:
+def test_what_was_not_understood_is_reported_everywhere(here: Here, manifest: str) -> None:
     """It refreshes all, and stands in the report, on the terminal and in the log, with file and line."""
     Path("u.sql").write_text("SELECT 1;\nFROBNICATE x;", encoding="utf-8")
     done = here("run", manifest, "--simulate", "--ddl", "u.sql", "--dialect", "postgres", "--report", "r.json")
@@ -95,7 +95,7 @@ def test_what_was_not_understood_is_told_everywhere(here: Here, manifest: str) -
     assert "warn   " in done.err
 
 
-def test_plan_shows_each_change_and_whom_it_concerns(here: Here, manifest: str) -> None:
+def test_plan_shows_each_change_and_its_targets(here: Here, manifest: str) -> None:
     """Each change with its line and its models, what each of them gets and why, and who gets nothing."""
     Path("V3__x.sql").write_text(SQL + "DROP TABLE hr.people;", encoding="utf-8")
     done = here("plan", manifest, "--simulate", "--ddl", "V3__x.sql", "--dialect", "postgres", "--changed", "marts")

@@ -65,7 +65,7 @@ def test_a_full_disk_behind_stdout(args: list[str], tmp_path: Path, own_state: N
 
 @pytest.mark.parametrize("stderr", ["closed", "full"])
 def test_a_broken_stderr(stderr: str, tmp_path: Path) -> None:
-    """The exit code is the command's own, whatever has become of stderr."""
+    """The exit code is the command's own even if stderr is closed or full."""
     manifest = write_manifest(tmp_path)
     for args, code in ((["check", "nowhere.yaml"], 2), (["run", manifest, "--simulate", "-v"], 0)):
         if stderr == "full":
@@ -78,8 +78,8 @@ def test_a_broken_stderr(stderr: str, tmp_path: Path) -> None:
         os.close(written)
 
 
-def test_a_log_that_nobody_reads_does_not_hold_the_run(tmp_path: Path) -> None:
-    """A run whose stderr is a pipe that nobody reads goes on to its end."""
+def test_an_unread_log_does_not_hold_the_run(tmp_path: Path) -> None:
+    """A run whose stderr is an unread pipe completes."""
     manifest = write_manifest(tmp_path)
     read, written = os.pipe()
     fcntl.fcntl(written, fcntl.F_SETPIPE_SZ, 4096)
@@ -92,7 +92,7 @@ def test_a_log_that_nobody_reads_does_not_hold_the_run(tmp_path: Path) -> None:
     assert b"3 succeeded" in out
 
 
-def test_a_signal_ends_a_run_whose_log_nobody_reads(tmp_path: Path, own_state: None) -> None:
+def test_a_signal_ends_a_run_with_an_unread_log(tmp_path: Path, own_state: None) -> None:
     """Two signals end a run whose stderr is stuck; the report is written."""
     with simulated(default_model={"duration": 60}) as omni:
         manifest = manifest_for(omni, tmp_path, models=3)
@@ -110,7 +110,7 @@ def test_a_signal_ends_a_run_whose_log_nobody_reads(tmp_path: Path, own_state: N
     assert json.loads((tmp_path / "omni-refresh-report.json").read_text())["summary"]["interrupted"] == 3
 
 
-def test_a_signal_ends_a_result_that_nobody_reads(tmp_path: Path) -> None:
+def test_a_signal_ends_an_unread_result(tmp_path: Path) -> None:
     """A command that waits for a reader of its stdout is ended by a signal."""
     manifest = write_manifest(tmp_path)
     write_scenario(tmp_path)

@@ -29,7 +29,7 @@ from tests.house.tree import ROOT, modules
 from tests.report.reports import make_outcome
 
 
-def test_every_command_and_option_is_told() -> None:
+def test_every_command_and_option_is_documented() -> None:
     """The page about the command line says what the commands say of themselves: same words, nothing more or less."""
     _, told, _ = split_page(PAGE.read_text(encoding="utf-8"))
     assert told.strip() == render_commands(program()).strip(), "run: python -m tests.docs.cli_reference"
@@ -77,13 +77,13 @@ def test_every_variable_that_is_mentioned_exists() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_status_is_told() -> None:
+def test_every_status_is_documented() -> None:
     """The table of statuses holds each of them once, worst first, and tells the good ones."""
     told = rows("docs/reference/statuses-and-errors.md", "Statuses")
     assert [(words(row[0])[0], row[1] == "yes") for row in told] == [(s.value, s.is_good) for s in Status]
 
 
-def test_every_error_kind_is_told() -> None:
+def test_every_error_kind_is_documented() -> None:
     """Each kind of error has its row, with a meaning, something to do, and the statuses that it comes with."""
     page = "docs/reference/statuses-and-errors.md"
     for heading, kinds in (("Errors of a call", CallErrorKind), ("Errors of a run", RunKind)):
@@ -95,7 +95,7 @@ def test_every_error_kind_is_told() -> None:
             assert set(words(row[3])) <= {status.value for status in Status}, row
 
 
-def test_every_exit_code_is_told() -> None:
+def test_every_exit_code_is_documented() -> None:
     """The table of exit codes holds those that a run ends with, those of errors, and those of the signals it catches."""
     of_runs = {findings.OK, findings.SOME_FAILED, findings.KEY_REFUSED, findings.REPORT_FAILED}
     of_errors = {
@@ -163,7 +163,7 @@ def test_every_event_has_an_example() -> None:
     assert {type(event) for event in EVENTS} == set(get_args(e.RunEvent))
 
 
-def test_every_log_event_is_told() -> None:
+def test_every_log_event_is_documented() -> None:
     """The table of log events holds each of them once, with the values that the program logs."""
     told = [(words(row[0])[0], row) for row in rows("docs/reference/log-events.md", "Events")]
     assert sorted(name for name, _ in told) == sorted(event.value for event in Event)

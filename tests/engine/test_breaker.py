@@ -30,7 +30,7 @@ DOWN = [
 
 @pytest.mark.parametrize("fault", DOWN)
 def test_after_five_silent_calls_nothing_more_is_submitted(fault: dict[str, object]) -> None:
-    """Five calls in a row without an answer or with 5xx: at most those under way still go, then only probes."""
+    """Five calls in a row without an answer or with 5xx: at most the active ones still go, then only probes."""
     rehearsal = run({"always": True, **fault})
     assert len(rehearsal.posts) <= 5 + 1
     assert len(rehearsal.witness.moments(InstanceSilent)) == 1
@@ -61,7 +61,7 @@ def test_what_was_not_sent_ends_as_instance_down() -> None:
 
 
 @pytest.mark.parametrize("until_s", [20.0, 60.0, 118.0])
-def test_when_it_answers_again_the_run_goes_on(until_s: float) -> None:
+def test_when_it_answers_again_the_run_continues(until_s: float) -> None:
     """An instance that is back within two minutes gets all that waited."""
     rehearsal = run({"until": until_s, "status": 500})
     lost = [o for o in rehearsal.outcomes if o.status is Status.UNKNOWN]
@@ -71,7 +71,7 @@ def test_when_it_answers_again_the_run_goes_on(until_s: float) -> None:
 
 
 def test_a_port_that_refuses_counts_as_well() -> None:
-    """A port where nobody listens for a minute costs no target: nothing left, all is sent afterwards."""
+    """A port that is closed for a minute costs no target: no call left, and all are sent afterwards."""
     rehearsal = run(outages=[{"from": 3, "until": 60}], count=100, workers=1)
     assert set(rehearsal.statuses.values()) == {Status.SUCCEEDED}
     assert len(rehearsal.posts) == 100

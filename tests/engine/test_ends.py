@@ -1,4 +1,4 @@
-"""How a run ends early, and what is said of those that it did not reach."""
+"""How a run ends early, and the outcomes of the targets that it did not reach."""
 
 import asyncio
 from datetime import UTC
@@ -55,7 +55,7 @@ def test_a_deadline_ends_everything() -> None:
     assert max(call.t_s for call in run.posts) < 50
 
 
-def test_a_deadline_amid_a_call() -> None:
+def test_a_deadline_during_a_call() -> None:
     """A refresh call that the deadline cuts off is `unknown`: it may have arrived."""
     staged = make_scenario(default_model={}, faults=[{"method": "POST", "always": True, "delay": 29}])
     run = rehearse(manifest_text(model(1)), staged, settings=RunSettings(deadline_s=10))
@@ -66,8 +66,8 @@ def test_a_deadline_amid_a_call() -> None:
     assert run.result.duration_s == pytest.approx(10, abs=1)
 
 
-def test_a_deadline_amid_look_ups() -> None:
-    """A deadline that comes while names are looked up ends all targets `not_started`, on time, even with a call under way."""
+def test_a_deadline_during_look_ups() -> None:
+    """A deadline that comes while names are looked up ends all targets `not_started`, on time, even with an active call."""
     staged = make_scenario(default_model={}, faults=[{"method": "GET", "always": True, "delay": 29}])
     text = manifest_text(model(1, connection=None), model(2), {"name": "by name"})
     run = rehearse(text, staged, settings=RunSettings(deadline_s=10))
@@ -110,7 +110,7 @@ def test_an_unresolved_name_counts_as_a_failure() -> None:
 
 
 def test_no_wait_submits_and_leaves() -> None:
-    """`--no-wait`: one call a model, all `accepted` with their ids, and nobody is asked after."""
+    """`--no-wait`: one call a model, all `accepted` with their ids, and no poll."""
     run = many(30, RunSettings(wait=False), default_model={"duration": 600})
     assert set(run.statuses.values()) == {Status.ACCEPTED}
     assert all(o.job_ids for o in run.outcomes)
@@ -167,7 +167,7 @@ def test_a_second_stop_does_not_wait() -> None:
 
 
 @pytest.mark.parametrize("act", [stop_after_10_s, stop_twice])
-def test_a_stop_amid_look_ups(act: object) -> None:
+def test_a_stop_during_look_ups(act: object) -> None:
     """A run that is stopped while it looks names up ends within its grace, with every target `not_started`."""
     staged = make_scenario(default_model={}, faults=[{"method": "GET", "always": True, "delay": 29}])
     text = manifest_text(model(1, connection=None), model(2), {"name": "by name"})

@@ -66,7 +66,7 @@ def test_a_poll_that_went_wrong_is_kept() -> None:
 
 
 def test_a_call_that_was_cut_off_has_no_end() -> None:
-    """A run that is stopped at once while a refresh call is under way keeps it as cut off."""
+    """A run that is stopped at once during a refresh call records the call as cut off."""
 
     async def stop(run: Run) -> None:
         await asyncio.sleep(1)

@@ -104,7 +104,7 @@ OUTAGES = [
 
 
 @pytest.mark.parametrize("fault", OUTAGES)
-def test_a_poll_that_goes_wrong_harms_nobody(fault: dict[str, object]) -> None:
+def test_a_poll_that_goes_wrong_harms_no_other_job(fault: dict[str, object]) -> None:
     """Whatever goes wrong with polls, for however long within the timeout: tried again, never a second refresh."""
     run = one(scenario({"from": 0, "until": 120, **fault}))
     assert (run.outcome.status, len(run.posts)) == (Status.SUCCEEDED, 1)
@@ -128,7 +128,7 @@ def test_a_mixed_outage_costs_a_job_little() -> None:
 
 
 def test_a_poll_waits_for_the_servers_retry_after() -> None:
-    """503 with Retry-After on a poll: the job is asked after again when that wait is over, not before."""
+    """503 with Retry-After on a poll: the job is polled again when that wait is over, not before."""
     run = one(scenario({"nth": [1], "status": 503, "headers": {"Retry-After": "40"}}))
     first, second = run.polls[:2]
     assert 40 <= second.t_s - first.t_s < 41
@@ -185,7 +185,7 @@ def test_a_models_own_timeout_beats_the_default() -> None:
 
 @pytest.mark.parametrize("least_s, most_s", [(2.0, 60.0), (1.0, 3.0), (5.0, 5.0), (10.0, 30.0)])
 def test_polls_keep_their_bounds(least_s: float, most_s: float) -> None:
-    """No job is asked after sooner than `poll.min` after the last time, nor later than `poll.max` while there is budget."""
+    """No job is polled sooner than `poll.min` after the last poll, or later than `poll.max` while there is budget."""
     models = [model(n, poll={"min": f"{least_s}s", "max": f"{most_s}s"}) for n in (1, 2)]
     run = rehearse(manifest_text(*models), scenario(duration=180))
     for post in run.posts:

@@ -68,7 +68,7 @@ def test_another_403_is_its_targets_own() -> None:
     assert (run.result.refused_instances, code(run)) == ((), 1)
 
 
-def test_another_key_goes_on() -> None:
+def test_another_key_continues() -> None:
     """With two keys, one of which is refused: every target succeeds with the other, and one warning was given."""
     staged = make_scenario(default_model={"duration": 2}, keys=[*REFUSED, "good"])
     run = rehearse(manifest_text(*(model(n) for n in range(1, 21))), staged)

@@ -117,7 +117,7 @@ def test_branches_of_one_connection_follow_one_another() -> None:
 
 
 def test_after_a_rejection_the_next_of_the_group_sends() -> None:
-    """`rejected` and `error` started nothing: the next one sends its own, and who is covered says by whom."""
+    """`rejected` and `error` started nothing: the next one sends its own, and a covered target names its sender."""
     run = rehearse(manifest_text(wh(1), wh(2), wh(3)), scenario(1, 2, 3, m1={"forbidden": True}))
     assert sent(run) == ["m1", "m2"]
     assert [o.status for o in run.outcomes] == [Status.REJECTED, Status.SUCCEEDED, Status.SUCCEEDED]
@@ -125,7 +125,7 @@ def test_after_a_rejection_the_next_of_the_group_sends() -> None:
 
 
 def test_a_failure_is_shared() -> None:
-    """A job that failed, or whose fate is unknown, is the group's: nobody sends another one behind its back."""
+    """A job that failed, or whose result is unknown, counts for its group: no other target of the group sends one."""
     failed = rehearse(manifest_text(wh(1), wh(2)), scenario(1, 2, m1={"result": "FAILED"}))
     assert (sent(failed), set(failed.statuses.values())) == (["m1"], {Status.FAILED})
     cut = rehearse(
@@ -177,7 +177,7 @@ def test_what_may_still_run_closes_its_lane(
 def test_a_closed_lane_opens_after_its_timeout(
     first: dict[str, object], faults: tuple[dict[str, object], ...], keys: dict[str, object], status: Status
 ) -> None:
-    """While another lane is at work, a closed one waits for its timeout, and then goes on."""
+    """While another lane is active, a closed one waits for its timeout, and then continues."""
     keys = {"timeout": 60, **keys}
     models = [wh(1, schemas=["a"], **keys), wh(2, schemas=["b"]), model(9)]
     staged = scenario(1, 2, m1=first, faults=faults).model_copy(
@@ -207,7 +207,7 @@ def test_a_closed_lane_opens_when_its_job_has_ended() -> None:
     assert run.of("m1").polls < len([c for c in run.polls if c.job_id in run.of("m1").job_ids])
 
 
-def test_no_wait_follows_only_what_somebody_waits_for() -> None:
+def test_no_wait_follows_only_awaited_jobs() -> None:
     """With `--no-wait` jobs are left to themselves, but for those before another refresh of the same connection."""
     models = [wh(1, schemas=["a"]), wh(2, schemas=["b"]), model(9)]
     staged = scenario(1, 2).model_copy(

@@ -56,7 +56,7 @@ def test_a_414_in_the_middle_keeps_what_was_sent() -> None:
 
 
 def test_a_lane_that_stays_closed_in_the_middle_of_a_scope() -> None:
-    """Where the first of several calls times out, its job is asked after until the lane opens, and the journal's part is its own."""
+    """If the first of several calls times out, its job is polled until the lane opens, and the journal stores its part."""
     tables = [f"s.table_with_a_long_name_{n:04d}" for n in range(900)]
     recorder = Parts()
     staged = make_scenario(default_model={"duration": 40}, connections=[{"name": "wh"}])
@@ -70,7 +70,7 @@ def test_a_lane_that_stays_closed_in_the_middle_of_a_scope() -> None:
 
 
 class Parts(Recorder):
-    """Keeps which call of which refresh was asked after."""
+    """Keeps which call of which refresh was polled."""
 
     def __init__(self) -> None:
         self.polled_parts: set[tuple[str, int]] = set()

@@ -198,7 +198,7 @@ def test_branches_of_a_model_that_cannot_be_found() -> None:
 
 
 def test_a_model_given_by_id_is_never_refused_by_a_look_up() -> None:
-    """An id that no list shows is sent all the same, in a lane of its own and with one warning; the server decides."""
+    """An id that no list shows is still sent, in a lane of its own and with one warning; the server decides."""
     run = rehearse(
         manifest_text(model(1, connection=None), model(2, connection=None)),
         make_scenario(default_model={"duration": 3}),
@@ -214,7 +214,7 @@ def test_a_model_given_by_id_is_never_refused_by_a_look_up() -> None:
     "fault", [{"status": 403}, {"status": 500}, {"drop": "reset"}, {"status": 200, "raw": "<html>"}]
 )
 def test_a_look_up_that_fails_ends_only_what_needs_it(fault: dict[str, object]) -> None:
-    """Names that cannot be looked up are `rejected` and say why; models by id are sent all the same."""
+    """Names that cannot be looked up are `rejected` and say why; models by id are still sent."""
     staged = make_scenario(default_model={"duration": 3}, faults=[{"path": "/models$", "always": True, **fault}])
     run = rehearse(manifest_text(named("Sales"), model(1, connection=None), model(2)), staged)
     assert run.of("Sales").status is Status.REJECTED

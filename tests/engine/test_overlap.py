@@ -55,7 +55,7 @@ def test_two_runs_take_turns_on_shared_connections(seed: int) -> None:
         virtual.run(main(folder))
 
 
-def test_a_job_that_was_left_is_asked_after_before_its_lane_opens() -> None:
+def test_an_orphaned_job_is_polled_before_its_lane_opens() -> None:
     """`--no-wait` leaves a job behind; the next run polls it to its end before it sends its own."""
 
     async def main(folder: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_job_that_was_left_is_asked_after_before_its_lane_opens() -> None:
         virtual.run(main(folder))
 
 
-def test_a_job_of_a_killed_run_is_asked_after_too() -> None:
+def test_a_job_of_a_killed_run_is_polled_too() -> None:
     """A new run instead of a resume: the killed run's job is known from the journal, and its lane opens when it ended."""
 
     async def main(folder: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_job_of_a_killed_run_is_asked_after_too() -> None:
             night = await machine.run()
             assert night.of("m1").status is Status.SUCCEEDED
             assert overlaps(machine.calls, {uuid(1): "c1"}) == 0
-            # it is known to have ended: a third run asks nobody
+            # it is known to have ended: a third run sends no poll for it
             calls = len(machine.calls)
             await machine.run()
             assert machine.calls[calls].method == "POST"
@@ -91,8 +91,8 @@ def test_a_job_of_a_killed_run_is_asked_after_too() -> None:
         virtual.run(main(folder))
 
 
-def test_a_job_of_more_than_a_day_ago_holds_nobody_up() -> None:
-    """Whatever became of it: after a day its lane is open."""
+def test_a_job_of_more_than_a_day_ago_holds_no_lane() -> None:
+    """After a day the lane is open, whatever happened to the job."""
 
     async def main(folder: Path) -> None:
         async with Machine(folder, manifest_text(model(1)), make_scenario(default_model={"duration": 5})) as machine:
@@ -107,7 +107,7 @@ def test_a_job_of_more_than_a_day_ago_holds_nobody_up() -> None:
 
 
 def test_a_left_job_that_is_lost_from_sight_closes_its_lane_for_its_timeout() -> None:
-    """404 three times: nobody knows whether it runs, so the lane opens when its timeout is over."""
+    """404 three times: whether it runs is unknown, so the lane opens when its timeout is over."""
 
     async def main(folder: Path) -> None:
         staged = make_scenario(default_model={"duration": 300}, faults=[LOST])
@@ -177,7 +177,7 @@ def test_an_intent_of_a_killed_run_closes_its_connection() -> None:
 
 
 def test_proceed_does_not_wait_for_what_cannot_be_checked() -> None:
-    """`--on-overlap proceed`: whoever looked in Omni need not wait for a refresh without a job."""
+    """`--on-overlap proceed`: a person who looked in Omni need not wait for a refresh without a job."""
 
     async def main(folder: Path) -> None:
         staged = make_scenario(default_model={"duration": 5}, faults=[{"method": "POST", "nth": [1], "drop": "reset"}])
@@ -361,7 +361,7 @@ def test_a_stopped_run_does_not_wait_for_another_run_s_lane() -> None:
         virtual.run(main(folder))
 
 
-def test_a_call_that_left_nobody_waiting_holds_no_turn() -> None:
+def test_a_call_without_a_waiting_run_holds_no_lane() -> None:
     """While one lane waits for another run, the other lanes use the whole budget."""
 
     async def main(folder: Path) -> None:

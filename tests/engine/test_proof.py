@@ -52,7 +52,7 @@ def test_schemas_are_on_the_list_or_missing(name: str, schemas: list[str], sight
 
 
 def test_a_schema_is_seen_by_its_views_as_well() -> None:
-    """A view of a schema proves it without the list; without list and views nobody can tell."""
+    """A view of a schema proves it without the list; without list and views the result is unknown."""
     assert find_schema("finance", read("finance.a", schemas=None)) is THERE
     assert find_schema("w.finance", read("w.finance.a", schemas=None)) is THERE
     assert find_schema("l.finance", read("w.finance.a", schemas=None)) is UNCLEAR
@@ -104,7 +104,7 @@ def test_tables_are_seen_by_their_views(name: str, schemas: list[str], views: li
     ],
 )
 def test_names_of_views_tell_what_they_can(name: str, schemas: list[str], seen: str, sight: ReadBackResult) -> None:
-    """A view without a file is known by its name alone: with its schema it proves, without it nobody can tell."""
+    """A view without a file is known by its name alone: with its schema it proves, without it the result is unknown."""
     only = ReadBack(schemas=("finance", "sales"), views=(view(seen, None), view("finance.z"), view("sales.z")))
     assert find_table(name, schemas, only) is sight
 
@@ -119,7 +119,7 @@ def test_a_file_without_a_table_is_on_the_table_of_its_name() -> None:
     assert find_table("b", [], ReadBack(schemas=("finance",), views=(bare,))) is THERE
 
 
-def test_without_a_read_nobody_can_tell() -> None:
+def test_without_a_read_the_result_is_unknown() -> None:
     """What was not read proves neither presence nor absence."""
     assert find_table("finance.a", [], ReadBack()) is UNCLEAR
     assert find_table("finance.a", [], ReadBack(views=(view("finance.b"),))) is UNCLEAR
@@ -139,7 +139,7 @@ def test_schemas_without_a_view_are_asked_for_by_name() -> None:
 
 
 def test_a_scope_is_judged_name_by_name() -> None:
-    """Everything that was asked for must be there; what is missing and what nobody can tell are told apart."""
+    """Everything that was requested must exist; what is missing and what is unknown are different results."""
     scoped = entry(0, schemas=("finance", "salse"), tables=("a", "nope", "hidden"))
     shown = ReadBack(schemas=("finance",), views=(view("finance.a"), view("x__hidden", None)))
     found = judge_scope(scoped, shown)
@@ -174,7 +174,7 @@ def test_the_same_message_elsewhere_is_another_issue() -> None:
     assert compare_issues([here], [here, here]).new == ("orders.total: no such column",)
 
 
-def test_a_warning_is_told_from_an_error() -> None:
+def test_a_warning_is_distinguished_from_an_error() -> None:
     """Errors come first, a warning's line says so, and an error cannot pass for one by its words."""
     error = ValidationIssue(message="warning: not really", is_warning=False)
     found = compare_issues([], [ValidationIssue(message="unused", is_warning=True), error])

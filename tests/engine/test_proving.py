@@ -83,8 +83,8 @@ def test_what_is_missing_is_no_effect(scope: dict[str, object], missing: str) ->
     assert not outcome.status.is_good
 
 
-def test_near_names_are_told() -> None:
-    """Whoever mistyped a name is told the near ones."""
+def test_similar_names_are_shown() -> None:
+    """The error for a mistyped name shows similar names."""
     outcome = one(warehouse(), verify="scope", schemas=["finnance"]).outcome
     assert outcome.error is not None
     assert outcome.error.hint == "did you mean 'finance'?"
@@ -117,7 +117,7 @@ def test_an_offloaded_schema_is_asked_for_by_name() -> None:
         ({"status": 200, "body": {"files": 7}}, "could not be read back"),
     ],
 )
-def test_a_read_that_fails_proves_nothing(fault: dict[str, object], words: str) -> None:
+def test_a_read_that_fails_verifies_nothing(fault: dict[str, object], words: str) -> None:
     """A refresh that succeeded stays so: `verified` is null, and a warning says why."""
     rule = {"method": "GET", "path": "/(yaml|schemas)$", "always": True, **fault}
     outcome = one(warehouse(rule), verify="scope", schemas=["finance"], tables=["nope"]).outcome
@@ -132,7 +132,7 @@ def test_a_read_that_fails_once_is_tried_again() -> None:
     assert outcome.verified is True
 
 
-def test_what_nobody_can_tell_proves_nothing() -> None:
+def test_an_unknown_result_verifies_nothing() -> None:
     """A view that is known by its name alone may be the table's or another's: null, and a warning names the table."""
     body = {"files": {"model": "x"}, "viewNames": ["invoices"]}
     rule = {"method": "GET", "path": "/yaml$", "always": True, "status": 200, "body": body}
@@ -228,7 +228,7 @@ def test_the_schemas_of_a_branch_are_read_under_either_name(words: str, sent: li
         ("Schema models do not have branches",),
     ],
 )
-def test_a_branch_that_cannot_be_read_proves_nothing(words: tuple[str, ...]) -> None:
+def test_a_branch_that_cannot_be_read_verifies_nothing(words: tuple[str, ...]) -> None:
     """If the schemas of the branch cannot be read, those of the shared model are not taken for them."""
     run = schemas_on_branch(*words)
     assert len(parameters(run)) == len(words)
@@ -294,7 +294,7 @@ def test_without_a_baseline_nothing_is_new() -> None:
     assert "could not be read back" in late.outcome.warnings[0]
 
 
-def test_proof_comes_last() -> None:
+def test_verification_comes_last() -> None:
     """With the budget spent on many refreshes, reads of the first wait for the submits of the last; all are proven."""
     models = [model(n, schemas=["finance"], verify="scope") for n in range(1, 101)]
     spec = {"schemas": {"finance": ["invoices"]}, "schemas_before": {}}
@@ -339,7 +339,7 @@ def test_a_secret_in_an_issue_is_taken_out() -> None:
     assert run.outcome.validation == Validation(new=("*** here",), fixed=("*** gone",))
 
 
-def test_the_lane_does_not_wait_for_a_proof() -> None:
+def test_the_lane_does_not_wait_for_verification() -> None:
     """The next refresh of a connection goes while the one before it is read back."""
     slow = {"method": "GET", "path": "/schemas$", "always": True, "delay": 20}
     text = manifest_text(
@@ -365,7 +365,7 @@ def test_a_run_that_is_stopped_keeps_what_succeeded(verify: str) -> None:
     assert run.outcome.warnings == ("the run was stopped before the model was read back",)
 
 
-def test_a_key_that_is_refused_meanwhile_proves_nothing() -> None:
+def test_a_key_that_is_refused_meanwhile_verifies_nothing() -> None:
     """A key that is refused while models are read back leaves what succeeded."""
     staged = warehouse().model_copy(update={"keys": make_scenario(keys=[{"key": "k", "refused_from": 13}]).keys})
     slow = {"method": "GET", "path": "/schemas$", "nth": [1], "delay": 8, "status": 500}
@@ -375,7 +375,7 @@ def test_a_key_that_is_refused_meanwhile_proves_nothing() -> None:
     assert any("refused every key" in warning for warning in run.outcome.warnings)
 
 
-def test_proofs_are_counted_as_what_they_are() -> None:
+def test_verification_reads_are_counted_as_such() -> None:
     """Reads for a proof are requests, and no polls."""
     run = one(warehouse(), verify="scope", schemas=["finance"])
     purposes = {purpose for purpose, _ in run.result.stats.calls}

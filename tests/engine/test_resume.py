@@ -95,7 +95,7 @@ def test_a_kill_at_every_commit_loses_nothing(after: bool) -> None:
             check_ends(again.statuses)
             ends.update(again.statuses.values())
             unknown = [o for o in again.outcomes if o.status is Status.UNKNOWN]
-            # one intent is without an answer for each call that was under way
+            # one intent is without an answer for each active call
             assert len({o.covered_by or o.name for o in unknown}) <= 4
             assert all(o.error is not None and o.error.kind == "cut_off" and o.error.hint for o in unknown)
 

@@ -73,7 +73,7 @@ def test_a_job_is_timed_out_only_by_an_answer_after_its_time() -> None:
 
 
 def test_a_stepped_clock_times_no_job_out() -> None:
-    """Within one start of the machine the clock that nobody sets decides; the wall clock may be set by a year."""
+    """Within one boot of the machine the monotonic clock decides; the wall clock may be wrong by a year."""
     staged = make_scenario(default_model={"duration": 40})
     for step_s in (-3e7, 3e7):
         machine, night = one(staged, at=ACCEPTED, after=True, step_s=step_s, timeout="1m", boot="b")
@@ -104,7 +104,7 @@ def test_a_job_that_the_server_forgot_is_unknown() -> None:
 
 @pytest.mark.parametrize("policy, started, status", [("report", 0, Status.UNKNOWN), ("resend", 1, Status.SUCCEEDED)])
 def test_an_intent_without_an_answer(policy: str, started: int, status: Status) -> None:
-    """Nobody knows whether the call arrived: it is sent again only where the manifest says so."""
+    """It is unknown whether the call arrived: it is sent again only if the manifest says so."""
     machine, night = one(make_scenario(default_model={"duration": 5}), at=3, after=True, on_ambiguous=policy)
     assert (night.of("m1").status, len(machine.started)) == (status, started)
 
@@ -141,7 +141,7 @@ def test_an_end_that_was_seen_but_not_settled(result: str, status: Status) -> No
 
 
 def test_a_group_stays_a_group() -> None:
-    """Who was served by whom is kept: one job, and each covered target takes its end."""
+    """Which refresh covers which target is kept: one job, and each covered target gets its result."""
 
     async def main(folder: Path) -> None:
         text = manifest_text(model(1, connection="c"), model(2, connection="c"), model(3, connection="c", mode="soft"))
@@ -160,7 +160,7 @@ LATER = {"method": "POST", "path": "/refresh$", "nth": [2], "status": 503, "head
 
 
 @pytest.mark.parametrize("faults", [[], [LATER]], ids=["smooth", "the second is refused for now"])
-def test_a_scope_of_several_calls_goes_on_with_the_next(faults: list[dict[str, Any]]) -> None:
+def test_a_scope_of_several_calls_continues_with_the_next(faults: list[dict[str, Any]]) -> None:
     """Parts that have succeeded are not sent again; the outcome has the jobs of all."""
 
     async def main(folder: Path, at: int) -> None:
@@ -183,8 +183,8 @@ def test_a_scope_of_several_calls_goes_on_with_the_next(faults: list[dict[str, A
 
 
 @pytest.mark.parametrize("at", [2, 3, 4, 5, 6])
-def test_a_journal_that_gives_way_amid_a_run(at: int) -> None:
-    """From then on nothing is sent; what is under way is followed to its end, and every target has its outcome."""
+def test_a_journal_that_fails_during_a_run(at: int) -> None:
+    """From then on nothing is sent; active jobs are followed to their end, and every target has its outcome."""
 
     async def main(folder: Path) -> None:
         death = Death(at=at, gives_way=True)
@@ -216,7 +216,7 @@ def stopped(reason: str) -> tuple[RunSettings, Any]:
 
 
 @pytest.mark.parametrize("reason, goes_on", [("signal", True), ("deadline", True), ("fail_fast", False)])
-def test_what_a_resumed_run_goes_on_with(reason: str, goes_on: bool) -> None:
+def test_what_a_resumed_run_continues_with(reason: str, goes_on: bool) -> None:
     """A signal or a deadline cuts a run off; what it decided not to send itself is for `retry`."""
 
     async def main(folder: Path) -> None:
@@ -268,7 +268,7 @@ def stop_at_once(after_s: float) -> Act:
     return act
 
 
-def test_a_stop_amid_the_look_ups_ends_at_once() -> None:
+def test_a_stop_during_the_look_ups_ends_at_once() -> None:
     """Two signals before there is a plan: nothing is waited for, every target is `not_started`, and resume sends all."""
 
     async def main(folder: Path) -> None:
@@ -287,8 +287,8 @@ def test_a_stop_amid_the_look_ups_ends_at_once() -> None:
         virtual.run(main(folder))
 
 
-def test_a_stop_amid_the_look_ups_keeps_the_jobs_that_are_known() -> None:
-    """What was under way is `interrupted` with its job's id, and not forgotten because something else was looked up."""
+def test_a_stop_during_the_look_ups_keeps_the_known_jobs() -> None:
+    """An active job is `interrupted` with its id, and not forgotten because something else was looked up."""
 
     async def main(folder: Path) -> None:
         text = manifest_text(model(1, timeout="10s"), {"model": "No such"})

@@ -33,7 +33,7 @@ def test_only_what_did_not_succeed_is_sent_again() -> None:
 
 
 def test_a_job_that_ended_meanwhile_is_not_sent_again() -> None:
-    """A timed-out job is asked after first; it has succeeded, and its whole group with it."""
+    """A timed-out job is checked first; it has succeeded, and its whole group with it."""
 
     async def main(folder: Path) -> None:
         text = manifest_text(
@@ -68,7 +68,7 @@ def test_a_job_that_still_runs_gets_its_whole_time_anew() -> None:
 
 
 def test_a_job_that_failed_meanwhile_is_sent_again() -> None:
-    """Asked after first, and since it did not succeed its refresh is sent once more."""
+    """The job is checked first, and because it did not succeed its refresh is sent once more."""
 
     async def main(folder: Path) -> None:
         text = manifest_text(model(1, timeout="10s"))
@@ -87,7 +87,7 @@ def test_a_job_that_failed_meanwhile_is_sent_again() -> None:
 
 
 def test_a_job_that_the_server_forgot_is_sent_again() -> None:
-    """Three 404: nobody will ever know, and whoever retries wants it refreshed."""
+    """Three 404: the result stays unknown, and a retry sends the refresh."""
 
     async def main(folder: Path) -> None:
         text = manifest_text(model(1, timeout="10s"))

@@ -1,4 +1,4 @@
-"""The refresh call: what was refused, what never left, what nobody knows, and what is sent again."""
+"""The refresh call: refused, never sent, unknown, and what is sent again."""
 
 import pytest
 
@@ -104,7 +104,7 @@ AMBIGUOUS = [
 
 @pytest.mark.parametrize("fault, kind", AMBIGUOUS)
 def test_what_may_have_arrived_is_not_sent_again(fault: dict[str, object], kind: str) -> None:
-    """A refresh call whose fate nobody knows is one call and `unknown`, with a hint to look."""
+    """A refresh call whose result is not known is one call and `unknown`, with a hint to look."""
     run = one(scenario({"effect": "before", "nth": [1], **fault}))
     outcome = run.outcome
     assert outcome.error is not None
@@ -162,7 +162,7 @@ def test_what_never_left_is_sent_again() -> None:
 
 
 def test_a_host_without_a_name_is_an_error() -> None:
-    """A port where nobody listens ends the target `error` after its retries, with nothing on the wire."""
+    """A closed port ends the target `error` after its retries, with nothing on the wire."""
     run = one(scenario(outages=[{"from": 0, "until": 900}]), retries=1)
     outcome = run.outcome
     assert outcome.error is not None

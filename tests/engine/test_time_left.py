@@ -51,8 +51,8 @@ def test_refreshes_that_follow_one_another_are_counted() -> None:
     assert 240 <= middle <= 400
 
 
-def test_before_there_is_a_plan_nobody_knows() -> None:
-    """While look-ups are under way there is no estimate."""
+def test_before_there_is_a_plan_there_is_no_estimate() -> None:
+    """During look-ups there is no estimate."""
     asking = Asking(0.5)
     staged = make_scenario(default_model={"duration": 1}, latency=1.0)
     rehearse(manifest_text(model(1, connection=None)), staged, act=asking)

@@ -79,7 +79,7 @@ def test_destructive_changes_are_hard() -> None:
     assert "without its scope" in run.of("m1").warnings[0]
 
 
-def test_nothing_touched_is_no_call() -> None:
+def test_nothing_affected_is_no_call() -> None:
     """An empty change, or one that no model reads, sends nothing at all, not even a look-up; every target is skipped."""
     text = manifest_text(model(1, connection=None), {"model": "Sales", "name": "sales"}, model(3))
     empty = rehearse(text, migrated(), touched=ddl("GRANT SELECT ON a TO b; COMMENT ON TABLE a IS 'x'"))
@@ -112,7 +112,7 @@ def test_entries_of_one_model_are_asked_once() -> None:
     assert set(run.statuses.values()) == {Status.SUCCEEDED}
 
 
-def test_who_cannot_be_asked_counts_as_touched() -> None:
+def test_an_unread_model_counts_as_affected() -> None:
     """Where the question fails the model is refreshed, with a warning; a doubt leaves no model stale."""
     rule = {"method": "GET", "path": "/schemas$", "always": True, "status": 403}
     text = manifest_text(model(1, connection="wh"), model(3, connection="lake"))
@@ -122,7 +122,7 @@ def test_who_cannot_be_asked_counts_as_touched() -> None:
 
 
 def test_what_was_not_understood_refreshes_all() -> None:
-    """A statement that nobody understood makes every refresh hard, asks nothing, and is told with its line."""
+    """A statement that was not understood makes every refresh hard, needs no look-up, and is reported with its line."""
     text = manifest_text(model(1, connection="wh", reads=["hr"]), model(3, connection="lake", mode="soft"))
     run = rehearse(text, migrated(), touched=ddl("CREATE TABLE finance.paid (x int);\nFROBNICATE THE WAREHOUSE"))
     assert asked(run) == []
@@ -150,7 +150,7 @@ def test_a_model_that_does_not_resolve_stays_so() -> None:
 
 
 @pytest.mark.parametrize("at", [2, 3, 4, 5, 6, 7])
-def test_a_run_that_was_killed_goes_on_with_the_same_change(tmp_path: Path, at: int) -> None:
+def test_a_killed_run_continues_with_the_same_change(tmp_path: Path, at: int) -> None:
     """Killed at any commit, resumed: the same models are refreshed, as narrowly, and those that were not touched are skipped."""
     text = manifest_text(
         model(1, connection="wh", reads=["finance"]),
@@ -172,7 +172,7 @@ def test_a_run_that_was_killed_goes_on_with_the_same_change(tmp_path: Path, at: 
 
 
 def test_a_retry_follows_the_same_change(tmp_path: Path) -> None:
-    """What failed is tried again as narrowly as before, and nobody who was skipped joins in."""
+    """What failed is retried with the same scope, and no skipped target is added."""
     text = manifest_text(model(1, connection="wh", reads=["finance"]), model(3, connection="lake", reads=["hr"]))
     staged = migrated()
     failing = staged.models[0].model_copy(update={"result": ("FAILED", "COMPLETED")})

@@ -28,7 +28,7 @@ def refused(until_s: float, models: list[dict[str, object]]) -> Rehearsal:
 
 
 @pytest.mark.parametrize("models", [BY_ID, BY_NAME, BY_NAME[:1]], ids=["by id", "by name", "one name"])
-def test_a_port_where_nobody_listens(models: list[dict[str, object]]) -> None:
+def test_a_closed_port(models: list[dict[str, object]]) -> None:
     """After 15 s every target ends `error` with the cause, the address and the manifest's line; exit 1."""
     run = refused(1000, models)
     assert set(run.statuses.values()) == {Status.ERROR}

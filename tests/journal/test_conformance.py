@@ -1,4 +1,4 @@
-"""What every `CallWindow` must do, wherever it counts: the suite for whoever implements the seam."""
+"""What every `CallWindow` must do, wherever it counts: the suite for each implementation."""
 
 import heapq
 import math
@@ -62,7 +62,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 @contextmanager
 def opened(make: Make, limit: int = LIMIT, per_s: float = PER_S) -> Iterator[tuple[CallWindow, Moments]]:
-    """A window that nobody else uses, and its clock."""
+    """A window that no other process uses, and its clock."""
     clock = Moments()
     with ExitStack() as stack:
         yield make(stack, clock, limit, per_s), clock

@@ -77,7 +77,7 @@ def test_what_is_no_database_is_refused(content: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 def test_a_file_that_was_cut_is_refused(part: float, tmp_path: Path) -> None:
-    """Half a file is an error when it is opened, not when somebody misses a run."""
+    """Half a file is an error when it is opened, and not only when a run is missing."""
     path = made(tmp_path / "j.db")
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * part)])
@@ -141,7 +141,7 @@ def test_a_folder_in_the_files_place_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_transaction_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
-    """An error amid a transaction leaves nothing of it, and the database usable."""
+    """An error within a transaction undoes it, and the database stays usable."""
     database = Database.open(tmp_path / "j.db", ONE)
 
     def break_amid() -> None:

@@ -169,7 +169,7 @@ def test_a_process_that_wakes_does_not_undo_what_a_later_one_did(desk: Desk) -> 
 
 
 def test_the_end_of_a_run(desk: Desk) -> None:
-    """Its document, code and counts; and with a finished run nothing of its root is left to go on with."""
+    """Its document, code and counts; and with a finished run nothing of its root is left to continue."""
     desk.begin("r1")
     desk.finish("r1", unfinished=True)
     desk.begin("r2", root="r1")
@@ -217,7 +217,7 @@ def test_the_steps_of_a_call(desk: Desk) -> None:
     assert third > second > first
 
 
-def test_ages_follow_the_clock_that_nobody_sets(desk: Desk) -> None:
+def test_ages_follow_the_monotonic_clock(desk: Desk) -> None:
     """The monotonic clock within one start of the machine, the wall clock after it; never negative."""
     steps = desk.begin("r1")
     call = intend(steps)
@@ -291,7 +291,7 @@ def test_after_a_restart_the_wall_clock_is_not_taken_at_its_word(
     other.close()
 
 
-def test_a_job_out_of_sight_is_not_asked_after_again(desk: Desk) -> None:
+def test_a_job_out_of_sight_is_not_polled_again(desk: Desk) -> None:
     """What was lost is over for other runs; what had ended stays ended."""
     steps = desk.begin("r1")
     open_call, ended = intend(steps), intend(steps, 1)
@@ -312,7 +312,7 @@ def test_durations_are_the_last_few_of_each_kind(desk: Desk) -> None:
     durations = desk.journal.durations(URL)
     assert durations["a"]["soft"] == (7.0,)
     assert durations["a"]["hard"] == (*map(float, range(5, KEPT_DURATIONS + 5)), 99.0)
-    assert desk.journal.durations("http://nobody") == {}
+    assert desk.journal.durations("http://unknown") == {}
 
 
 def test_pruning_forgets_whole_runs(desk: Desk) -> None:
@@ -338,7 +338,7 @@ def test_pruning_forgets_whole_runs(desk: Desk) -> None:
     assert desk.journal.prune() == 0
 
 
-def test_a_run_at_work_is_never_forgotten(desk: Desk) -> None:
+def test_an_active_run_is_never_forgotten(desk: Desk) -> None:
     """Neither by age nor by count, whatever was asked for."""
     desk.begin("old")
     desk.begin("r1")
@@ -393,7 +393,7 @@ def test_what_cannot_be_read_back_is_an_error(desk: Desk) -> None:
 
 
 def test_a_chain_of_retries_is_known_from_each_of_its_runs(desk: Desk) -> None:
-    """Calls stay with the run that made them; the others' plans are not gone on with any more."""
+    """Calls stay with the run that made them; the plans of the others can no longer be continued."""
     first = desk.begin("r1")
     call = intend(first)
     first.answered(call, job_id="j1", word=None, fate=CallStatus.ACCEPTED)

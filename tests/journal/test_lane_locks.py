@@ -103,7 +103,7 @@ def world(place: Place) -> Iterator[World]:
 
 
 def test_a_lock_comes_with_what_is_left_on_its_connection(world: World) -> None:
-    """Whoever gets a dead process's lane learns in the same step of the job that may still run on it."""
+    """The run that gets a dead process's lane learns in the same step of the job that may still run on it."""
     dead, alive = world.worker("r1"), world.worker("r2")
     assert dead.locks.take(dead.lanes[1]) == (None, ())
     dead.send(1, "job-1")

@@ -78,7 +78,7 @@ def test_a_worker_that_was_suspended_sends_nothing_when_it_wakes(store: Postgres
 
 
 def test_a_store_that_forgot_a_call_closes_the_key_for_a_window(store: PostgresPlace) -> None:
-    """One slot of its own is missing: nobody knows how many of the others'."""
+    """One slot of its own is missing: how many of the others' is not known."""
     clock = Moments()
     one, two = process(store, clock), process(store, clock)
     assert send(one, clock.now)
@@ -141,7 +141,7 @@ def test_a_lock_that_the_store_has_lost_is_taken_again(store: PostgresPlace) -> 
     two.owner.leave()
 
 
-def test_an_emptied_store_ends_those_at_work(store: PostgresPlace) -> None:
+def test_an_emptied_store_ends_active_processes(store: PostgresPlace) -> None:
     """Nothing is sent beside a store that does not know the process."""
     clock = Moments()
     one = process(store, clock)

@@ -18,7 +18,7 @@ STOPPED = Failure(kind="stopped", message='"kind": "key_refused"', hint="resume"
 
 
 class Nights:
-    """A journal with a run a night of the same manifest, whatever became of the targets in each."""
+    """A journal with one run a night of the same manifest, with any outcomes."""
 
     def __init__(self, place: Place) -> None:
         self.journal = open_journal(place, Clock(lambda: 0.0, lambda: FIRST), "")
@@ -125,7 +125,7 @@ def test_a_refused_key_is_a_failure_of_each_night(nights: Nights) -> None:
 
 
 def test_later_runs_and_resumed_ones(nights: Nights) -> None:
-    """A run that is gone on with compares with what was before its first run, and counts as one with it."""
+    """A resumed run compares with what was before its first run, and counts as one run with it."""
     nights.night(Status.FAILED)
     nights.begin(("t0",))
     nights.settle(0, Status.INTERRUPTED)

@@ -1,4 +1,4 @@
-"""Who is at work: locks name their holder, and whatever a process held falls to others when it dies, however it dies."""
+"""Running processes: locks name their holder, and what a process held becomes free when it dies, however it dies."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def test_a_lock_names_its_holder(place: Place) -> None:
     two.leave()
 
 
-def test_nobody_gives_back_what_another_holds(place: Place) -> None:
+def test_no_process_gives_back_what_another_holds(place: Place) -> None:
     """A lock is let go of by its holder alone."""
     one, two = enter(place, "run-1"), enter(place, "run-2")
     assert Locks(one).take("x", since=AT) is None
@@ -114,7 +114,7 @@ def test_the_dead_are_looked_for_now_and_then(tmp_path: Path) -> None:
 
 
 def test_an_owner_whose_file_is_gone_is_dead(tmp_path: Path) -> None:
-    """Somebody tidied the folder up: what has no locked file holds nothing."""
+    """Files in the folder were deleted: a process without its locked file holds nothing."""
     one, two = enter(tmp_path, "run-1"), enter(tmp_path, "run-2")
     assert Locks(one).take("x", since=AT) is None
     (tmp_path / "owners" / f"{one.token}.lock").unlink()
@@ -130,7 +130,7 @@ def test_owners_that_cannot_be_kept_are_an_error(tmp_path: Path) -> None:
         enter(tmp_path, "run-1")
 
 
-def test_the_roots_at_work(tmp_path: Path) -> None:
+def test_the_active_roots(tmp_path: Path) -> None:
     """Those whose plans a live process works on: not those of the dead, and no other lock."""
     one, two = enter(tmp_path, "run-1"), enter(tmp_path, "run-2")
     assert Locks(one).take(root_lock("r1"), since=AT) is None

@@ -73,15 +73,15 @@ def test_the_next_run_waits_for_a_window(tmp_path: Path) -> None:
     owner.leave()
 
 
-def test_it_is_refused_while_a_process_is_at_work(tmp_path: Path) -> None:
+def test_it_is_refused_while_a_process_runs(tmp_path: Path) -> None:
     """Exit code 4, and nothing is moved."""
     owner = enter(tmp_path)
     before = sorted(p.name for p in tmp_path.iterdir())
-    with pytest.raises(LockedError, match="another process is at work") as locked:
+    with pytest.raises(LockedError, match="another process uses") as locked:
         reset(tmp_path)
     assert locked.value.code == "state-in-use"
     other = enter(tmp_path)
-    with pytest.raises(LockedError, match="2 other processes are"):
+    with pytest.raises(LockedError, match="2 other processes use"):
         reset(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == before
     other.leave()

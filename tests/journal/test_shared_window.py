@@ -99,7 +99,7 @@ def test_what_never_left_does_not_count(place: Place) -> None:
 
 
 def test_only_own_answers_can_make_room(place: Place) -> None:
-    """Where nobody else has anything on the wire there is no moment to wait for; else there is one, soon."""
+    """If no other process has a call on the wire there is no moment to wait for; else there is one, soon."""
     clock = Moments()
     with processes(place, clock, 2) as (one, two):
         assert all(send(one, clock.now) for _ in range(LIMIT))
@@ -156,7 +156,7 @@ def test_what_a_run_that_ended_had_sent_stays_too(place: Place) -> None:
 
 
 def test_another_start_of_the_machine_begins_a_window_anew(tmp_path: Path) -> None:
-    """The monotonic clock began again, and nobody knows how long ago the calls were: they count from now."""
+    """The monotonic clock began again, and the age of the calls is unknown: they count from now."""
     clock = Moments()
     one = process(tmp_path, clock)
     assert all(send(one, clock.now) for _ in range(LIMIT))
@@ -193,7 +193,7 @@ def test_a_share_is_ones_own_and_the_limit_everybodys(place: Place) -> None:
     part.owner.leave()
 
 
-def test_nobody_takes_more_than_a_part_while_others_wait(place: Place) -> None:
+def test_no_process_takes_more_than_a_part_while_others_wait(place: Place) -> None:
     """Two that always want more get about half each, though one of them began with the whole window."""
     clock, limit = Moments(), 6
     with processes(place, clock, 2, limit=limit) as mine:
@@ -211,7 +211,7 @@ def test_nobody_takes_more_than_a_part_while_others_wait(place: Place) -> None:
         assert min(sent) >= 0.4 * sum(sent)
 
 
-def test_a_share_that_nobody_takes_is_not_wasted(place: Place) -> None:
+def test_an_unused_share_is_not_wasted(place: Place) -> None:
     """Room that the one who waits does not take goes to the other a moment later."""
     clock = Moments()
     with processes(place, clock, 2) as (one, two):

@@ -66,7 +66,7 @@ def test_the_salt_is_made_once(tmp_path: Path) -> None:
         read_salt(tmp_path / "nowhere")
 
 
-def test_a_machine_that_does_not_tell_its_start_has_none(tmp_path: Path) -> None:
+def test_a_machine_without_a_boot_time_has_none(tmp_path: Path) -> None:
     """The start's id where there is one, else an empty text: then the wall clock is used."""
     (tmp_path / "id").write_text("b1\n")
     assert boot_id(tmp_path / "id") == "b1"

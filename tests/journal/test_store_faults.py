@@ -1,4 +1,4 @@
-"""Whole runs over a PostgreSQL store that fails amid them: no model is refreshed twice, no call is one too many.
+"""Whole runs over a PostgreSQL store that fails during them: no model is refreshed twice, no call is one too many.
 
 A fault that passes costs time and nothing else. One that stays, or that took rows away, ends the run in order, with a report.
 """
@@ -52,7 +52,7 @@ class World:
         self.timers[-1].start()
 
     def run(self, faults: Mapping[int, Callable[["World"], object]], *, patience: str = "5m") -> Report:
-        """A run amid which faults occur, each when so many refresh calls were answered."""
+        """A run with faults; each occurs after this many refresh calls were answered."""
         answered = 0
 
         def watch(event: RunEvent) -> None:

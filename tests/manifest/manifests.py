@@ -1,4 +1,4 @@
-"""Manifests for tests: the lines that every one needs, and what becomes of a text."""
+"""Manifests for tests: the lines that each one needs, and what a text is read as."""
 
 from collections.abc import Mapping
 from pathlib import Path

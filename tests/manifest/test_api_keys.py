@@ -282,7 +282,7 @@ def test_a_key_in_quotes(quote: str) -> None:
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "folder", "large"])
 def test_a_key_file_is_a_small_regular_file(tmp_path: Path, kind: str) -> None:
-    """A pipe that nobody writes to, a device, a folder or a large file is refused at once."""
+    """A pipe without a writer, a device, a folder or a large file is refused at once."""
     path = tmp_path / "key"
     if kind == "fifo":
         os.mkfifo(path)

@@ -240,7 +240,7 @@ def test_labels(lines: str, label: str, model_name: str | None) -> None:
 
 
 def test_labels_are_data() -> None:
-    """A label may hold any character that a text can: whoever shows it takes care."""
+    """A label may hold any character that a text can: outputs escape it."""
     for name in ("ok |\n\n## Injected\n<img src=x>", "a\x1b[2J", "x\x00y", "\u202egnp.exe"):
         text = "".join(f"\\U{ord(char):08x}" for char in name)
         (made,) = load(f'{TOP}models:\n  - {{id: {ID}, name: "{text}"}}\n').entries
@@ -319,7 +319,7 @@ def test_booleans_of_yaml(text: str) -> None:
     ],
 )
 def test_poll_bounds(own: str, defaults: str, bounds: tuple[float, float]) -> None:
-    """A bound that is left out comes from the defaults, or gives way to the other."""
+    """A bound that is left out comes from the defaults, or is adapted to the other."""
     poll = one(f"poll: {own}", defaults=defaults).poll
     assert (poll.min_s, poll.max_s) == bounds
 

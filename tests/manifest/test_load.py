@@ -34,7 +34,7 @@ def test_a_file(tmp_path: Path) -> None:
     assert load(text, files={"key": KEY.encode()}).sha256 == manifest.sha256
 
 
-def test_what_tells_a_manifest_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_identity_of_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its `name:` if it has one, else its path as given, made absolute without following links."""
     (tmp_path / "real.yaml").write_text(TOP + MODEL)
     (tmp_path / "link.yaml").symlink_to("real.yaml")

@@ -1,4 +1,4 @@
-"""Notifications in the manifest: whom they reach, when, and that no output shows an address's secrets."""
+"""Notifications in the manifest: their addresses, their conditions, and that no output shows an address's secrets."""
 
 import os
 
@@ -42,7 +42,7 @@ def test_webhooks_and_services_are_read() -> None:
 
 
 def test_one_notification_needs_no_list() -> None:
-    """A mapping alone is a list of one; a manifest without the key notifies nobody."""
+    """A mapping alone is a list of one; without the key no notification is sent."""
     (notice,) = load(TOP + 'notify: {webhook: "${HOOK}"}\n' + MODEL, environ=WITH).notify
     assert notice.url == Secret(HOOK)
     assert load(TOP + MODEL).notify == ()
@@ -58,7 +58,7 @@ def test_what_variables_hold_is_a_secret() -> None:
 
 
 def test_check_needs_no_variables() -> None:
-    """Without keys no variable is read, but what is written out is checked all the same."""
+    """Without keys no variable is read, but what is written out is still checked."""
     unset, plain = load(text('{apprise: "${NOT_SET}"}', "{webhook: https://a.b/c}"), with_keys=False).notify
     assert (unset.source, unset.url) == ("${NOT_SET}", None)
     assert plain.url == Secret("https://a.b/c")

@@ -255,7 +255,7 @@ def test_syntax_errors_say_what_to_do(text: str, says: str) -> None:
     assert wrong(text) == [says]
 
 
-def test_both_parsers_tell_tabs() -> None:
+def test_both_parsers_report_tabs() -> None:
     """Without libyaml a tab is told as well, also where libyaml allows it."""
     assert wrong("a:\n\tb: c\n", use_libyaml=False) == ["2:1 tab"]
     assert wrong("a:\tb\n", use_libyaml=False) == ["1:3 tab"]

@@ -40,7 +40,7 @@ RECOVERED = report_of((Status.SUCCEEDED, Status.TIMED_OUT), exit_code=0)
         (report_of(Status.REJECTED), set(NotifyOn)),
     ],
 )
-def test_who_is_told(report: Report, due: set[NotifyOn]) -> None:
+def test_which_conditions_are_due(report: Report, due: set[NotifyOn]) -> None:
     """`always` of each run, `failure` of an exit code that is not 0, `change` of what newly fails or has recovered."""
     assert {on for on in NotifyOn if is_due(on, report)} == due
 
@@ -135,7 +135,7 @@ def test_a_long_text_is_cut_before_its_end() -> None:
     assert text.body.endswith("\nNext: omni-refresh retry x")
 
 
-def test_more_causes_than_are_told() -> None:
+def test_more_causes_than_are_shown() -> None:
     """What is left out of a text is counted."""
     outcomes = [
         replace(make_outcome(n, Status.REJECTED), error=Failure(kind=f"k{n}", message="", hint="")) for n in range(9)
@@ -143,7 +143,7 @@ def test_more_causes_than_are_told() -> None:
     assert "\nand 3 more\n" in make_text(Report(run=make_facts(), outcomes=tuple(outcomes), exit_code=1)).body
 
 
-def test_foreign_text_mentions_nobody() -> None:
+def test_foreign_text_mentions_no_person() -> None:
     """A server's words cannot call a channel, hide a link, open a code block or begin a line of their own."""
     evil = ("<!channel> @everyone <@U1>", "[click](http://e)", "```x```", "**b** __u__", "a\n@here\x1b[2J", *EVIL)
     text = make_text(make_evil_report(evil))
@@ -172,7 +172,7 @@ def test_a_rehearsal_is_marked() -> None:
     assert "SIMULATED" not in make_text(STILL_BAD).title
 
 
-def test_a_command_is_told_whole_or_not_at_all() -> None:
+def test_a_command_is_shown_whole_or_not_at_all() -> None:
     """A text never holds half a command."""
     command = "omni-refresh run m.yaml" + " --select x" * 50
     assert "Next:" not in make_text(STILL_BAD, next_command=command).body

@@ -85,7 +85,7 @@ def send(report: Report, *notices: tuple[str, NotifyOn]) -> tuple[int, Receiver,
     return virtual.run(main(), debug=True)
 
 
-def test_those_who_are_due_are_told(log: StringIO) -> None:
+def test_due_notifications_are_sent(log: StringIO) -> None:
     """Each notification whose moment it is arrives once; the others are not sent."""
     always, failure = NotifyOn.ALWAYS, NotifyOn.FAILURE
     told, receiver, _ = send(GOOD, ("/a", always), ("/b", failure))
@@ -97,7 +97,7 @@ def test_those_who_are_due_are_told(log: StringIO) -> None:
 
 
 def test_a_failing_one_is_a_warning(log: StringIO) -> None:
-    """One that is refused and one that never answers cost ten seconds at most, and the third arrives all the same."""
+    """One that is refused and one that never answers cost ten seconds at most, and the third still arrives."""
     on = NotifyOn.FAILURE
     told, receiver, took_s = send(NEWLY_BAD, ("/broken", on), ("/slow", on), ("/fine", on))
     assert told == 1
@@ -121,7 +121,7 @@ def test_nothing_secret_is_sent(log: StringIO) -> None:
     assert b"[redacted]" in body
 
 
-def test_an_address_without_its_variable_is_told(log: StringIO) -> None:
+def test_an_address_without_its_variable_is_reported(log: StringIO) -> None:
     """An address that was never read (its variables were not asked for) is a warning and no crash."""
     notice = Notice(channel=Channel.WEBHOOK, source="${HOOK}")
     assert virtual.run(send_notices([notice], NEWLY_BAD, observe=LogObserver(), redactor=Redactor(())), debug=True) == 0

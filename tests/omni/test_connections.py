@@ -29,7 +29,7 @@ def _with(behave: Behaviour, use: Callable[[OmniClient, RawServer], Awaitable[T]
     return virtual.run(main(), debug=True)
 
 
-def test_a_dead_kept_alive_connection_is_told_and_not_hidden() -> None:
+def test_a_dead_kept_alive_connection_is_reported_and_not_hidden() -> None:
     """A read on a connection that dies under it is sent once; the library's own second sending is off."""
 
     async def behave(exchange: Exchange) -> None:
@@ -56,7 +56,7 @@ WRONG = whole(200, b'{"job_id": "other", "status": "COMPLETED"}')
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("when", ["with the answer", "while idle", "just before", "in two parts"])
-def test_an_answer_that_nobody_asked_for(scheme: str, when: str, tmp_path: Path) -> None:
+def test_an_unrequested_answer(scheme: str, when: str, tmp_path: Path) -> None:
     """An answer too many on a kept-alive connection is never the next request's, whenever it arrives."""
 
     async def behave(exchange: Exchange) -> None:
@@ -179,7 +179,7 @@ def test_refreshes_at_a_server_that_closes_each_connection() -> None:
     assert _with(behave, main) == 30
 
 
-def test_nobody_listens() -> None:
+def test_a_closed_port() -> None:
     """A refused connection was never a request."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -195,7 +195,7 @@ def test_nobody_listens() -> None:
     assert caught.value.is_retryable
 
 
-def test_a_name_that_nobody_knows() -> None:
+def test_an_unknown_name() -> None:
     """A host name without an address was never a request."""
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""What an instance and its models hold, over real HTTP: both shapes of each answer, and shapes that nobody promised."""
+"""What an instance and its models hold, over real HTTP: both shapes of each answer, and undocumented shapes."""
 
 import json
 from collections.abc import Awaitable, Callable

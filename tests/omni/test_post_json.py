@@ -112,15 +112,15 @@ def test_a_connection_that_breaks() -> None:
 @pytest.mark.parametrize(
     "address", ["http://127.0.0.1:1/canary", "http://canary.invalid/", "https://", "http://[canary/"]
 )
-def test_nobody_there(address: str) -> None:
-    """A port where nobody listens, a name that is unknown, an address that is none: nothing was sent."""
+def test_no_server(address: str) -> None:
+    """A closed port, an unknown name, an invalid address: nothing was sent."""
     with pytest.raises(Unsent) as caught:
         virtual.run(post_json(address, DOCUMENT, timeout_s=5), debug=True)
     assert "/canary" not in str(caught.value)
 
 
 def test_certificates_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that nobody vouches for is refused; SSL_CERT_FILE makes its authority trusted."""
+    """A certificate of an unknown authority is refused; SSL_CERT_FILE makes the authority trusted."""
 
     async def accept(exchange: Exchange) -> None:
         await _body(exchange)

@@ -84,7 +84,7 @@ def test_which_hosts_need_no_proxy(entries: str, base_url: str, is_straight: boo
 
 
 def test_an_entry_of_no_proxy_that_is_not_understood() -> None:
-    """What `NO_PROXY` says in a form that nobody knows is told, without what may be a password, and only if it matters."""
+    """An entry of `NO_PROXY` in an unknown form is reported, without what may be a password, and only if it matters."""
     entries = "10.0.0.*,https://me:pw@x,a.example,<local>,10.0.0.0/99"
     route = route_to(OMNI, {"HTTPS_PROXY": "http://p:1", "NO_PROXY": entries})
     assert route.not_understood == ("10.0.0.*", "x", "<local>", "10.0.0.0/99")

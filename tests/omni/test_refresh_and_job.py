@@ -58,7 +58,7 @@ def test_accepted_with_an_id(body: bytes, job_id: str) -> None:
 
 @pytest.mark.parametrize("status", [None, 3, {}, []])
 def test_an_odd_status_is_no_status(status: object) -> None:
-    """A refresh whose status is no text was accepted all the same."""
+    """A refresh whose status is no text was still accepted."""
     body = b'{"jobId": "J", "status": %s}' % str(status).replace("None", "null").encode()
     assert _ask(200, body) == RefreshAnswer(job_id="J", state=JobState.RUNNING, word=None)
 

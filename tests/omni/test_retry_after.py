@@ -62,7 +62,7 @@ def test_a_date_is_measured_against_the_servers_clock(skew: timedelta) -> None:
 
 
 def test_a_broken_date_header_falls_back_to_our_clock() -> None:
-    """A `Date` that nobody can read does not spoil the wait."""
+    """A `Date` that cannot be read does not change the wait."""
     assert retry_after_s({"Date": "yesterday", "Retry-After": _imf(NOW + timedelta(seconds=9))}, NOW) == 9.0
 
 

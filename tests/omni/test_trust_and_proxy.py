@@ -114,7 +114,7 @@ def test_a_ca_file_that_cannot_be_used(content: str | None, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 def test_a_variable_that_names_nothing(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that names no file or folder is an error of the settings: OpenSSL would trust nobody, silently."""
+    """A variable that names no file or folder is an error of the settings: OpenSSL would silently trust no authority."""
     monkeypatch.setenv(variable, str(tmp_path / "missing"))
 
     async def main() -> None:
@@ -203,7 +203,7 @@ def test_a_tunnel_carries_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that nobody listens at is named, without its credentials."""
+    """A closed proxy is named, without its credentials."""
     monkeypatch.setenv("https_proxy", "http://me:pw@127.0.0.1:9")
 
     async def main() -> None:
@@ -258,7 +258,7 @@ def test_a_stand_in_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_netrc_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry for the host in `.netrc` neither replaces the key nor joins it."""
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login somebody password else\n", encoding="ascii")
+    netrc.write_text("machine 127.0.0.1 login ada password else\n", encoding="ascii")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     heads: list[bytes] = []

@@ -33,7 +33,7 @@ def test_failure_in_any_spelling(word: str) -> None:
     "word", ["RUNNING", "IN_PROGRESS", "queued", "Pending", "CANCELLING", "COMPLETING", "WARMING_UP", "", "完成", "0"]
 )
 def test_anything_else_still_runs(word: str) -> None:
-    """A word that nobody knows never ends a job."""
+    """An unknown word never ends a job."""
     assert job_state(word) is JobState.RUNNING
 
 

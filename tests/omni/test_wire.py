@@ -298,7 +298,7 @@ def test_long_headers_are_read(headers: list[str]) -> None:
     assert _with(behave, _refresh).job_id == "j"
 
 
-def test_a_header_line_that_is_too_long_is_told() -> None:
+def test_a_header_line_that_is_too_long_is_reported() -> None:
     """An answer that is lost for a header line says that it is the line's length."""
     with pytest.raises(DeliveryUnknown, match="a header line of the answer is longer than 65536 bytes"):
         _with(_long_header, _refresh)

@@ -19,7 +19,7 @@ def change(text: str, line: int = 1) -> Change:
 
 
 def touched(*changes: str, unclear: int = 0, new: Sequence[str] = ()) -> FollowedChange:
-    """What these changes touch, one a line, and so many statements that nobody understood; `new` schemas may have been made."""
+    """What these changes affect, one a line, and this many statements that were not understood; `new` schemas may have been created."""
     lost = tuple(NotUnderstood(source="V2__y.sql", line=n + 1, text="FROBNICATE") for n in range(unclear))
     found = tuple(change(text, line) for line, text in enumerate(changes, 1))
     return FollowedChange(changes=ChangeSet(changes=found, not_understood=lost), may_be_new=frozenset(new))

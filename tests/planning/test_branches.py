@@ -1,4 +1,4 @@
-"""Branch patterns: which branches an entry stands for, under which names, and what becomes of an entry without any."""
+"""Branch patterns: which branches an entry stands for, under which names, and the outcome of an entry without any."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +34,6 @@ def plan(
         records={uuid(0): record(uuid(0), CONNECTIONS[0], name="Sales")},
         branches={} if known is None else {uuid(0): tuple(known)},
         whole=frozenset(KINDS),
-        asked=True,
     )
     whole = manifest(*entries)
     selector = Selector(whole, include, exclude)

@@ -112,7 +112,7 @@ def test_scopes_are_what_an_entry_reads_by_default(
         (reader("finance"), ['+finance."a,b"'], ("soft", ["finance"], [])),
         (reader("finance"), ['+finance."a.b"'], ("soft", ["finance"], [])),
         (reader("*"), ['+"a,b".t'], ("soft", [], [])),
-        # a schema that nobody knows
+        # an unknown schema
         (reader("finance"), ["+?.a"], ("soft", [], ["a"])),
         (reader("finance"), ["+?.a", "+finance.b"], ("soft", [], ["a", "finance.b"])),
         (reader("finance"), ["+?.a", "+finance"], ("soft", [], [])),
@@ -158,7 +158,7 @@ def test_an_entry_gets_no_more_than_it_needs(
 
 
 def test_what_was_not_understood_touches_everything() -> None:
-    """One statement that nobody understood makes every entry's refresh hard, scopes and all; a pinned soft one stays whole."""
+    """One statement that was not understood makes every entry's refresh hard, scopes and all; a pinned soft one stays whole."""
     what = touched("+finance.a", unclear=1)
     assert scope_of(concern_of(reader("sales"), what)) == ("hard", [], [])
     assert scope_of(concern_of(reader(schemas=["sales"]), what)) == ("hard", [], [])
@@ -198,7 +198,7 @@ def test_the_instance_says_what_a_plain_entry_reads() -> None:
     assert "schema of its connection" in skipped.why
 
 
-def test_an_entry_that_could_not_be_asked_counts_as_touched() -> None:
+def test_an_unread_entry_counts_as_affected() -> None:
     """Where the instance does not say which schemas there are, or has none yet, everything touches; a failure is told."""
     one = concern_of(reader(), touched("+sales.b"), failed=True)
     assert scope_of(one) == ("soft", ["sales"], ["sales.b"])
@@ -219,7 +219,7 @@ def test_only_what_must_be_asked_is_asked() -> None:
     assert must_ask(reader(), touched("+?.a", "+finance.a"))
 
 
-def test_a_new_schema_touches_whoever_reads_all_of_a_connection() -> None:
+def test_a_new_schema_affects_models_that_read_all_of_a_connection() -> None:
     """A schema that the change may have made is on no list yet: it touches every such entry, unless one list has it."""
     first, second, narrow = reader(index=1), reader(index=2), reader("sales", index=3)
     what = touched("+fresh", "+fresh.a", new=["fresh"])
@@ -230,7 +230,7 @@ def test_a_new_schema_touches_whoever_reads_all_of_a_connection() -> None:
     assert find_impacts([first], touched("+fresh.a"), schemas=lists)[0].is_skipped
 
 
-def test_nothing_touched_concerns_nobody() -> None:
+def test_no_change_affects_no_entry() -> None:
     """An empty change skips every entry and says so; a disabled entry has no impact."""
     entries = [reader(), reader("finance", index=1, mode=HARD), reader(index=2, enabled=False)]
     found = find_impacts(entries, touched(), schemas={})

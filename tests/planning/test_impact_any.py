@@ -1,4 +1,4 @@
-"""Whatever changes and whatever a manifest says: nobody who is touched is left out, and nothing that was added is missed.
+"""Whatever changes and whatever a manifest says: no affected entry is left out, and nothing that was added is missed.
 
 What a scope finds is not this program's own idea: the simulated instance reads its warehouse with it.
 """
@@ -95,7 +95,7 @@ def _in_scope(entry: Entry) -> set[tuple[str, str]]:
 
 @settings(max_examples=150, deadline=None)
 @given(entry=entries(), changes=st.lists(CHANGES, max_size=4), unclear=st.sampled_from([0, 0, 0, 1]))
-def test_nobody_who_is_touched_is_left_out(entry: Entry, changes: list[Change], unclear: int) -> None:
+def test_no_affected_entry_is_left_out(entry: Entry, changes: list[Change], unclear: int) -> None:
     """An entry is skipped only where nothing that it reads was touched, refreshed softly only where nothing may be gone or
     it says so itself, and then everything that was added is found by its scope, which is never wider than its own.
     """
@@ -126,7 +126,7 @@ def test_nobody_who_is_touched_is_left_out(entry: Entry, changes: list[Change], 
 
 
 @given(changes=st.lists(CHANGES, max_size=4), unclear=st.integers(0, 2))
-def test_what_was_touched_survives_being_kept(changes: list[Change], unclear: int) -> None:
+def test_what_was_affected_survives_storage(changes: list[Change], unclear: int) -> None:
     """What a run follows can be kept as JSON data and read back."""
     lost = (NotUnderstood(source="V2.sql", line=1, text="X", reason="why"),) * unclear
     what = FollowedChange(changes=ChangeSet(changes=tuple(changes), not_understood=lost), may_be_new=frozenset({"fin"}))

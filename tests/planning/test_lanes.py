@@ -1,4 +1,4 @@
-"""What is sent in a lane, in which order, and whom each refresh serves."""
+"""What is sent in a lane, in which order, and the targets that each refresh covers."""
 
 from collections.abc import Sequence
 

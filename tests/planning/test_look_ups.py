@@ -47,7 +47,7 @@ def test_a_mistyped_name_is_helped_by_those_that_there_are() -> None:
     assert len(run.reads) <= 4
 
 
-def test_a_label_is_looked_up_only_beside_a_connection_that_nobody_says() -> None:
+def test_a_label_is_looked_up_only_beside_an_unlabelled_connection() -> None:
     """Labels alone need nothing; where one entry leaves its connection out, one model of each other label is asked for."""
     said = [entry(0, connection="eu"), entry(1, connection="eu"), entry(2, connection="us")]
     assert make_needs(said) == Needs()
@@ -59,7 +59,7 @@ def test_a_label_is_looked_up_only_beside_a_connection_that_nobody_says() -> Non
     assert make_needs([*said, named]) == Needs(names=("Sales",))
 
 
-def test_everything_is_asked_after_where_that_is_wanted() -> None:
+def test_everything_is_looked_up_if_requested() -> None:
     """For a check each model is needed, and branches wherever one is named, by its id as well."""
     entries = [entry(0, connection="eu"), entry(1, connection="eu", branch=uuid(9))]
     assert make_needs(entries, everything=True) == Needs(ids=(uuid(0), uuid(1)), branches=True)
@@ -82,7 +82,7 @@ def test_a_label_and_a_connection_that_was_looked_up_are_one_lane(label: str) ->
     assert len(run.reads) == 1
 
 
-def test_a_connection_that_the_instance_denies_is_told() -> None:
+def test_a_connection_that_the_instance_denies_is_reported() -> None:
     """Where the manifest names another connection's id than the instance, the instance is right, and that is said."""
     staged = make_scenario(models=[{"name": "A", "connection": "wh"}])
     run = rehearse(manifest_text({"model": "A", "connection": CONNECTIONS[0]}), staged)

@@ -202,7 +202,7 @@ def test_a_branch_is_exactly_one_branch(branch: str, found: str | None, words: s
 
 
 def test_branches_that_could_not_be_read() -> None:
-    """A branch by name whose model's branches nobody read is refused, with the reason and the way out."""
+    """A branch by name is refused if its model's branches were not read, with the reason and what to do."""
     (refused,) = plan(entry(0, connection="wh", branch="nightly"), failure="no answer").unresolved
     assert refused.message.endswith("could not be read: no answer")
     assert "id" in refused.hint
@@ -236,7 +236,7 @@ def test_every_entry_has_one_place(entries: list[tuple[int, str | None, bool, bo
     assert len({lane.key for lane in made.lanes}) == len(made.lanes)
 
 
-def test_who_is_told_of_a_hard_refresh() -> None:
+def test_which_hard_refreshes_are_reported() -> None:
     """Only a target that says `mode: soft` itself and was served by a hard refresh."""
     pinned = entry(0, mode=Mode.SOFT)
     pinned = type(pinned)(index=0, name="x", instance="sim", mode=Mode.SOFT, mode_pinned=True)

@@ -59,13 +59,13 @@ def test_names_that_may_mean_the_same(one: str | None, other: str | None, meet: 
 
 @given(pattern=st.text("ab*?", max_size=8), name=st.text("ab", max_size=8))
 def test_a_pattern_meets_the_names_that_it_matches(pattern: str, name: str) -> None:
-    """Held against the standard library's matching."""
+    """Compared with the standard library's matching."""
     assert may_be(pattern, name) is fnmatchcase(name, pattern)
 
 
 @given(one=st.text("ab*?", max_size=5), other=st.text("ab*?", max_size=5))
 def test_two_patterns_meet_where_a_name_matches_both(one: str, other: str) -> None:
-    """Held against all short names: where one matches both patterns, they meet."""
+    """Compared with all short names: if one matches both patterns, they meet."""
     found = any(re.fullmatch(_expression(one), name) and re.fullmatch(_expression(other), name) for name in _NAMES)
     assert may_be(one, other) or not found
 

@@ -1,4 +1,4 @@
-"""A plan that follows a change: skips with reasons, narrowed targets, and what is said of the change as a whole."""
+"""A plan that follows a change: skips with reasons, restricted targets, and remarks about the change as a whole."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def plan_for(*entries: Entry, what: FollowedChange) -> RefreshPlan:
     return restrict_plan(plan, find_impacts(entries, what, schemas={}), what)
 
 
-def test_targets_are_narrowed_and_others_skipped() -> None:
+def test_targets_are_restricted_and_others_skipped() -> None:
     """A touched target stays in its lane with what it gets; an untouched one and a disabled one are skips, in order."""
     entries = [
         reader("sales", index=0, connection="wh"),
@@ -49,14 +49,14 @@ def test_targets_that_the_change_was_not_asked_about_stay() -> None:
     assert restrict_plan(plan, [], touched()) == plan
 
 
-def test_who_is_surely_not_touched_costs_no_look_up() -> None:
+def test_an_unaffected_entry_costs_no_look_up() -> None:
     """Entries that say what they read are set apart before anything is asked; all of them where nothing was touched."""
     entries = [reader("sales"), reader("finance", index=1), reader(index=2), reader(index=3, enabled=False)]
     assert [c.entry.index for c in find_unaffected(entries, touched("+finance.a"))] == [0]
     assert [c.entry.index for c in find_unaffected(entries, touched())] == [0, 1, 2]
 
 
-def test_a_change_on_several_connections_is_told() -> None:
+def test_a_change_on_several_connections_is_reported() -> None:
     """One warning names a change that fits models on two connections and the selection that narrows it."""
     entries = [
         reader("finance", index=0, connection="warehouse-eu"),
@@ -77,7 +77,7 @@ def test_a_change_on_several_connections_is_told() -> None:
     assert plan_for(*entries, what=one).remarks == ()
 
 
-def test_connections_without_a_label_are_told_how_to_get_one() -> None:
+def test_connections_without_a_label_get_a_hint() -> None:
     """Where no entry says its connection there is nothing to select by: the advice is to write it. Unknown ones do not count."""
     what = touched("+finance.a")
     entries = [reader("finance", index=0), reader("finance", index=1)]
@@ -99,7 +99,7 @@ def test_connections_without_a_label_are_told_how_to_get_one() -> None:
     )
 
 
-def test_what_was_not_understood_or_not_built_is_told() -> None:
+def test_what_was_not_understood_or_not_built_is_reported() -> None:
     """Statements that were not understood are named with their lines, dbt's failures by node, the reader's warnings as they are."""
     what = touched(unclear=5)
     entries = [reader("a", index=0, connection="x"), reader("b", index=1, connection="y")]

@@ -22,8 +22,8 @@ def run(
 
 @pytest.mark.parametrize("retry_after", ["none", "seconds", "date"])
 @pytest.mark.parametrize("latency", [0.05, 0.2])
-def test_nobody_goes_during_a_hold(retry_after: str, latency: float) -> None:
-    """One 429 amid twenty workers: silence until it is over, then at most three calls in a second, and no second wave."""
+def test_no_call_leaves_during_a_hold(retry_after: str, latency: float) -> None:
+    """One 429 with twenty workers: silence until it is over, then at most three calls in a second, and no second wave."""
     rehearsal = run(
         40, latency=latency, limit={"spells": [{"from": latency, "until": 5.3}], "retry_after": retry_after}
     )
@@ -74,8 +74,8 @@ def test_a_date_is_measured_against_the_servers_date(offset_s: float) -> None:
 
 
 @pytest.mark.parametrize("body", ["json", "html"])
-def test_a_429_is_told_by_its_status(body: str) -> None:
-    """A 429 with a proxy's page and no Retry-After is a 429: waits grow with jitter, and nothing is said of JSON."""
+def test_a_429_is_known_by_its_status(body: str) -> None:
+    """A 429 with a proxy's page and no Retry-After is a 429: waits grow with jitter, and no message mentions JSON."""
     rehearsal = run(limit={"spells": [{"from": 0, "until": 9}], "body": body})
     waits = [b.t_s - a.t_s for a, b in pairwise(rehearsal.posts)]
     assert rehearsal.outcome.status is Status.SUCCEEDED

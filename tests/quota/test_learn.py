@@ -16,7 +16,7 @@ events = st.lists(
 
 
 @given(told=st.integers(1, 600), happened=events)
-def test_belief_stays_within_what_was_told(told: int, happened: list[object]) -> None:
+def test_the_estimate_stays_within_the_configured_limit(told: int, happened: list[object]) -> None:
     """Whatever happens, at least one call a window is tried, and never more than the manifest says."""
     now = LimitEstimate.from_configured(told)
     assert not now.is_lower
@@ -70,7 +70,7 @@ def test_a_burst_that_was_refused_says_nothing_of_the_limit() -> None:
 
 
 def test_before_a_whole_window_the_limit_is_a_guess() -> None:
-    """A guess is cut, grows fast, and gives way to what several holds in a row show."""
+    """A guess is cut, grows fast, and is replaced by what several holds in a row show."""
     now = after_throttle(LimitEstimate.from_configured(100), accepted=10, spread=True, whole_window=False, apart=True)
     assert (now.limit, now.measured) == (70, False)
     assert after_clean_window(now).limit == 87

@@ -62,7 +62,7 @@ async def limiter(
 
 
 def test_a_cancelled_waiter_gives_its_permit_back() -> None:
-    """Who is cancelled before, or in the very moment of, getting a turn costs nobody a call or a place on the wire."""
+    """A request that is cancelled before it gets its permit, or at that moment, costs no call and no place on the wire."""
 
     async def main() -> None:
         async with limiter(2) as (opened, _):
@@ -95,7 +95,7 @@ def test_a_cancelled_waiter_gives_its_permit_back() -> None:
 
 
 def test_a_permit_ends_once() -> None:
-    """Whatever is said of a call after its end changes nothing: one place, one call, one hold."""
+    """A second report about a call changes nothing: one place, one call, one hold."""
 
     async def main() -> None:
         async with limiter(5) as (opened, witness):
@@ -113,7 +113,7 @@ def test_a_permit_ends_once() -> None:
 
 
 @pytest.mark.parametrize("reason", list(StopReason))
-def test_closing_tells_all(reason: StopReason) -> None:
+def test_closing_fails_all_requests(reason: StopReason) -> None:
     """Who waits is told at once why there is no turn; who comes later as well; other purposes go on; the first reason stays."""
 
     async def main() -> None:
@@ -137,7 +137,7 @@ def test_closing_tells_all(reason: StopReason) -> None:
 
 
 def test_a_refused_key_is_set_aside() -> None:
-    """Calls go on with the other key; the last one to be refused closes the rate limiter; each is told once."""
+    """Calls continue with the other key; the last refused key closes the rate limiter; each is reported once."""
 
     async def main() -> None:
         async with limiter(3, 3) as (opened, witness):
@@ -166,7 +166,7 @@ def test_a_refused_key_is_set_aside() -> None:
 
 
 def test_the_concurrency_limit_is_shared_by_all_rate_limiters() -> None:
-    """`workers` bounds the calls under way over all instances, and a place that comes free is given to whoever waits."""
+    """`workers` bounds the active calls over all instances, and a place that becomes free goes to a request that waits."""
 
     async def main() -> None:
         concurrency_limit = ConcurrencyLimit(3)

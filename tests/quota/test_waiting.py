@@ -78,7 +78,7 @@ def asks(draw: st.DrawFn) -> CallRequest:
 def test_the_choice_is_the_plain_one(
     queue: list[CallRequest], steps: list[tuple[float, float]], paused: bool, data: st.DataObject
 ) -> None:
-    """However asks come, leave and wait, and however the spacing_s moves: who goes is one whom a scan over all would choose."""
+    """However requests come, leave and wait, and however the spacing changes: the choice is one that a scan over all would make."""
 
     def may(purpose: Purpose) -> bool:
         return not (paused and purpose in (Purpose.SUBMIT, Purpose.LOOK_UP))
@@ -110,8 +110,8 @@ def test_the_choice_is_the_plain_one(
 
 
 @given(queue=st.lists(asks(), min_size=1, max_size=12), now=st.floats(0, 400))
-def test_next_at_misses_nobody(queue: list[CallRequest], now: float) -> None:
-    """Where nobody goes now, nobody is worth a call before the moment that `next_at` names."""
+def test_next_at_misses_no_request(queue: list[CallRequest], now: float) -> None:
+    """If no request goes now, none is worth a call before the moment that `next_at` names."""
     waiting = RequestQueue(expect)
     for ask in queue:
         waiting.add(ask)
@@ -139,7 +139,7 @@ def test_a_poll_keeps_its_bounds(ask: CallRequest, spacing_s: float) -> None:
 
 
 def test_a_job_past_its_timeout_goes_first() -> None:
-    """Among polls the job that is overdue longest is asked after first, however long its queue has stood."""
+    """Among polls the job that is overdue longest goes first, however long its request has waited."""
     job = FollowedJob(model="new", accepted_at=0, unfinished_at=0, polled_at=0, min_s=2, max_s=60, timeout_at=1800)
     waiting = RequestQueue(expect)
     others = [waiting.add(CallRequest(purpose=Purpose.POLL, job=job)) for _ in range(5)]
@@ -169,7 +169,7 @@ def test_polls_that_were_due_wait_again_if_calls_are_scarcer() -> None:
 
 
 def test_everybody_gets_a_turn() -> None:
-    """Polls that are asked again and again starve nobody: with one call a second, twenty jobs are all asked after."""
+    """Repeated polls starve no job: with one call a second, twenty jobs are all polled."""
     waiting, asked = RequestQueue(expect), dict.fromkeys(range(20), 0)
 
     def job(at: float) -> FollowedJob:

@@ -65,7 +65,7 @@ def test_nearly_all_is_used(delay_s: float) -> None:
 
 
 def test_a_call_without_an_answer_counts_for_ever() -> None:
-    """While a call is on the wire nobody knows when the server counts it, so that it keeps its place."""
+    """While a call is on the wire it is unknown when the server counts it, so it keeps its place."""
     window = MemoryWindow(10.0)
     call = at_once(window.take(0.0, 1))
     assert call is not None

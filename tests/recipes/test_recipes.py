@@ -160,7 +160,7 @@ def test_a_part_of_a_dbt_project_is_only_that_part() -> None:
     assert told(dbt("second")) == ["+warehouse.shop_marts.orders", "+warehouse.shop_marts.daily_orders"]
 
 
-def test_dbt_state_tells_what_lost_a_column() -> None:
+def test_dbt_state_shows_what_lost_a_column() -> None:
     """A column was dropped from a table: against the artifacts before, that node is destructive and the incremental one is not."""
     assert told(dbt("second", state="first")) == ["-warehouse.shop_marts.orders", "+warehouse.shop_marts.daily_orders"]
     with pytest.raises(ChangesError, match="is the target folder itself"):

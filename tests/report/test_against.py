@@ -39,7 +39,7 @@ def against(*outcomes: Outcome) -> Against:
     return compared
 
 
-def test_targets_are_told_apart_by_what_changed() -> None:
+def test_targets_are_grouped_by_what_changed() -> None:
     """Newly failing, still failing (the longest first) and recovered; the counts and the oldest failure in words."""
     compared = against(*REPORT.outcomes)
     assert (compared.new, compared.still, compared.recovered) == ((NEW,), (OLDEST, OLD), (BACK,))
@@ -56,7 +56,7 @@ def test_without_a_run_before_there_is_nothing_to_compare() -> None:
     assert against_before((make_outcome(1, Status.FAILED), make_outcome(2))) is None
 
 
-def test_since_when_is_told_of_what_failed_before() -> None:
+def test_failures_show_since_when() -> None:
     """A new failure has no such day, though its row begins with this run."""
     assert [still_since(o) for o in (NEW, OLD, make_outcome(9))] == [None, "2026-11-23", None]
 
@@ -88,7 +88,7 @@ def test_what_lost_most_time_comes_first() -> None:
     assert slow_outcomes((little, make_outcome(2), SLOW)) == (SLOW, little)
 
 
-def test_every_format_tells_it() -> None:
+def test_every_format_shows_it() -> None:
     """Changes, the day since when a target fails and the usual duration stand in each format."""
     summary = render_summary(REPORT, width=200, color=False)
     words = "1 newly failing, 2 still failing (the oldest since 2026-11-20), 1 recovered"

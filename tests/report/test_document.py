@@ -105,14 +105,14 @@ def test_times_are_utc_whatever_zone_they_come_in() -> None:
 
 
 def test_an_error_message_is_cut() -> None:
-    """The server's words end at 2,000 characters, whoever made the outcome."""
+    """The server's words end at 2,000 characters, whatever made the outcome."""
     failure = Failure(kind="bad_request", message="x" * 100_000, hint="")
     row = make_row(replace(make_outcome(1), error=failure))
     assert row["error"]["message"] == "x" * 2000
 
 
 def test_a_signal_makes_a_run_interrupted() -> None:
-    """`interrupted` is true where a signal stopped the run, and the signal's number comes back from the exit code."""
+    """`interrupted` is true if a signal stopped the run, and the signal's number comes back from the exit code."""
     report = Report(run=replace(make_facts(), signal=15), outcomes=(), exit_code=143)
     document = make_document(report)
     assert document["run"]["interrupted"] is True
@@ -257,7 +257,7 @@ def _without_outcomes(document: dict[str, Any]) -> None:
         (lambda d: d["outcomes"].append(3), "outcomes[3] must be an object"),
     ],
 )
-def test_what_is_no_report_is_told_apart(spoil: Any, told: str) -> None:
+def test_what_is_no_report_is_recognised(spoil: Any, told: str) -> None:
     """A document that is none is refused with the place and what should stand there."""
     document = make_document(make_report(3))
     spoil(document)

@@ -118,7 +118,7 @@ def test_hostile_texts_are_shown_as_text() -> None:
     assert len(render_html(report).encode()) < 0.2 * MIB
 
 
-def test_a_page_tells_the_run() -> None:
+def test_a_page_shows_the_run() -> None:
     """The headline, each cause once with its hint and links to its targets, warnings, changes and the run's facts."""
     outcomes = (
         *(replace(make_outcome(n, Status.FAILED), warnings=(f"model_{n:04d} waits",)) for n in range(15)),
@@ -216,7 +216,7 @@ def test_many_causes_and_warnings_are_bounded() -> None:
     assert len(text) < 3 * MIB
 
 
-def test_a_hint_is_told_once() -> None:
+def test_a_hint_is_shown_once() -> None:
     """In the table a target's hint is a link to its cause, where the words stand; the first of a cause has them itself."""
     text = render_html(
         Report(run=make_facts(), outcomes=tuple(make_outcome(n, Status.FAILED) for n in range(50)), exit_code=1)
@@ -225,7 +225,7 @@ def test_a_hint_is_told_once() -> None:
     assert text.count('<a href="#c1">what to do</a>') == 49
 
 
-def test_a_day_is_told_where_it_matters() -> None:
+def test_a_day_is_shown_if_it_matters() -> None:
     """Moments of the run's own day are times, those of another day carry it."""
     late = replace(make_outcome(1), finished_at=START + timedelta(days=1))
     text = render_html(Report(run=make_facts(), outcomes=(late,), exit_code=0))
@@ -307,13 +307,13 @@ def test_the_next_commands_are_on_top() -> None:
 
 
 def test_a_few_lanes_of_one_refresh_need_no_heading() -> None:
-    """Where no connection had two refreshes, each is a row by its target's name and nothing stands between them."""
+    """If no connection had two refreshes, each is a row by its target's name without headings."""
     text = render_html(Report(run=make_facts(), outcomes=(make_outcome(1), make_outcome(2)), exit_code=0))
     assert 'class="group"' not in text
     assert text.count('class="lane"') == 2
 
 
-def test_calls_are_told_in_the_details() -> None:
+def test_calls_are_shown_in_the_details() -> None:
     """Each kept call is a line: when it left, what for, how it ended and after how long, and the wait for the next."""
     at = START + timedelta(seconds=1)
     calls = (
@@ -332,7 +332,7 @@ def test_calls_are_told_in_the_details() -> None:
         assert told in text
 
 
-def test_a_single_call_is_not_told_among_thousands() -> None:
+def test_a_single_call_is_not_shown_among_thousands() -> None:
     """On a page of more than a thousand targets only those tell their calls that had more than one."""
     one = CallMade(number=1, what=CallKind.REFRESH, left_at=START, end="answered", took_s=0.05)
     outcomes = [replace(make_outcome(n), calls=(one,)) for n in range(1001)]

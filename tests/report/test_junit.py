@@ -73,7 +73,7 @@ def test_a_connection_is_a_suite() -> None:
     ],
 )
 def test_a_status_is_failure_error_or_skipped(status: Status, tag: str) -> None:
-    """What was tried and not done is a failure, what nobody knows or could try is an error."""
+    """A refresh that was tried and failed is a failure; one that is unknown or could not be tried is an error."""
     (case,) = read(Report(run=make_facts(), outcomes=(make_outcome(1, status),), exit_code=1)).iter("testcase")
     element = case.find(tag)
     assert element is not None

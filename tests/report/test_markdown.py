@@ -173,8 +173,8 @@ def test_a_stopped_run_says_so() -> None:
     assert "⏹️ omni-refresh: stopped; 1 of 1 target did not succeed" in render_markdown(report)
 
 
-def test_changes_and_warnings_are_told() -> None:
-    """What newly fails and what recovered against the run before, who was served by whom, and each warning once."""
+def test_changes_and_warnings_are_reported() -> None:
+    """What newly fails and what recovered against the run before, which refresh covered which target, and each warning once."""
     warned = [
         replace(
             make_outcome(number),

@@ -96,7 +96,7 @@ def test_what_a_run_says() -> None:
     assert {name for name, _ in series} == set(METRICS) - {"omni_refresh_new_failures", "omni_refresh_recovered"}
 
 
-def test_changes_are_told_where_there_was_a_run_before() -> None:
+def test_changes_are_shown_after_an_earlier_run() -> None:
     """New failures and recovered targets are counted once there is something to compare with."""
     outcomes = (
         replace(make_outcome(0, Status.FAILED), previous_status=Status.SUCCEEDED),

@@ -96,7 +96,7 @@ def test_the_headline_counts_are_the_reports() -> None:
     assert "940 calls: 612 polls, 3 throttled" in text
 
 
-def test_a_good_run_is_told_in_one_line() -> None:
+def test_a_good_run_is_one_line() -> None:
     """All good: the headline says so; few targets are listed, many are only counted."""
     assert plain(of(Status.SUCCEEDED)).startswith("1 model refreshed\n")
     few = plain(of(Status.SUCCEEDED, Status.SKIPPED, Status.ACCEPTED))
@@ -130,7 +130,7 @@ def test_a_stopped_run_says_so() -> None:
     assert plain(report).startswith("Stopped by a signal: 1 of 1 target did not succeed\n")
 
 
-def test_who_was_served_by_whom_is_told() -> None:
+def test_covered_targets_name_their_refresh() -> None:
     """A target that another's refresh served names it."""
     report = replace(of(), outcomes=(replace(make_outcome(1), covered_by="sales"),))
     assert "by the refresh of sales" in plain(report)
@@ -147,7 +147,7 @@ def test_thousands_of_bad_targets_stay_readable() -> None:
     assert len(text.splitlines()) < 250
 
 
-def test_warnings_are_told_once() -> None:
+def test_warnings_are_reported_once() -> None:
     """Equal warnings are told once with their count, those of the run first, and their number is bounded."""
     outcomes = tuple(replace(make_outcome(n), warnings=(f"model_{n:04d} waits", f"odd {n}")) for n in range(20))
     run = replace(make_facts(), warnings=("everything is slow", "everything is slow"))
@@ -158,7 +158,7 @@ def test_warnings_are_told_once() -> None:
     assert text.index("everything is slow") < text.index("waits")
 
 
-def test_changes_against_the_run_before_are_told() -> None:
+def test_changes_against_the_run_before_are_reported() -> None:
     """Newly failing and recovered targets are counted where there was a run before."""
     outcomes = (
         replace(make_outcome(1), previous_status=Status.FAILED),

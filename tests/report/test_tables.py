@@ -67,7 +67,7 @@ def test_formulas_are_disarmed_and_readable() -> None:
     ]
 
 
-def test_csv_tells_all_that_an_outcome_knows() -> None:
+def test_csv_has_all_that_an_outcome_has() -> None:
     """Lists are joined by commas, flags are words, unknown values are empty, and an error has its columns."""
     outcome = replace(
         make_outcome(3, Status.TIMED_OUT),
@@ -160,7 +160,7 @@ def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path, small_files: int
     assert names == [outcome.name for outcome in make_report(100).outcomes[: len(names)]]
 
 
-def test_a_file_that_cannot_be_opened_again_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_opened_again_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the file can be made but not opened for growing, or not synced at the end, it is a report error."""
     path = tmp_path / "r.jsonl"
     lines = JsonLines(path)

@@ -102,7 +102,7 @@ def test_served_and_unsent_targets_are_not_drawn() -> None:
 
 
 def test_a_refresh_without_an_end_runs_to_the_end() -> None:
-    """A refresh whose end nobody saw is drawn until the run's end."""
+    """A refresh whose end was not seen is drawn until the run's end."""
     (lane,) = timeline_of(sent(1, 40, None)).lanes
     assert (lane.bars[0].x, lane.bars[0].width) == (400.0, 598.5)
 

@@ -209,7 +209,7 @@ def test_the_step_summary_stays_under_its_limit(tmp_path: Path, there: int) -> N
     assert added or there > STEP_SUMMARY_LIMIT - 60
 
 
-def test_a_step_summary_that_fails_is_told(tmp_path: Path) -> None:
+def test_a_step_summary_that_fails_is_reported(tmp_path: Path) -> None:
     """A job summary that cannot be written is a report that could not be written, with the reason."""
     with pytest.raises(ReportError, match=r"summary\.md was not written: No such file or directory"):
         append_step_summary(tmp_path / "no" / "summary.md", "text")

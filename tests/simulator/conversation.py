@@ -37,7 +37,7 @@ class Counter:
         self.now_s = 0.0
 
     def fate(self, method: str, target: str, *, key: str | None = KEY) -> ResponsePlan:
-        """What becomes of one call."""
+        """The result of one call."""
         incoming = Incoming(method=method, target=target, key=key, user_agent="test", body_bytes=0)
         return self.desk.decide(incoming, self.now_s, 0.0)
 

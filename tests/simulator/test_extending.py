@@ -33,7 +33,7 @@ def staged(manifest: Manifest, **sections: object) -> Scenario:
 
 
 def statuses(*models: dict[str, object], **sections: object) -> dict[str, Status]:
-    """What becomes of each target of a manifest in a rehearsal."""
+    """The outcome of each target of a manifest in a rehearsal."""
     manifest = read_manifest(manifest_text(*models))
     return dict(rehearse(manifest, staged(manifest, **sections)).statuses)
 
@@ -57,7 +57,7 @@ def test_every_model_of_the_manifest_exists(sections: dict[str, Any]) -> None:
 
 
 def test_what_the_scenario_says_wins() -> None:
-    """A model is found by its id, its name, or its entry's label; only what is said of it differs."""
+    """A model is found by its id, its name, or its entry's label; only its settings differ."""
     models = [
         {"name": "Sales", "result": "FAILED"},
         {"name": "stock", "forbidden": True},
@@ -96,7 +96,7 @@ def test_the_limit_is_the_manifests_where_it_is_left_out() -> None:
 
 
 def test_connections_are_one_by_name_or_id() -> None:
-    """A connection that the scenario lists keeps what is said of it, and gets what the manifest needs of it beside."""
+    """A connection that the scenario lists keeps its settings, and also gets what the manifest needs."""
     manifest = read_manifest(
         manifest_text(
             {"model": "A", "connection": "wh", "schemas": ["a"], "branch": "b"},

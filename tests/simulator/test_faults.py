@@ -56,7 +56,7 @@ def test_moments_do_not_shift_the_dice() -> None:
 
 
 def test_the_first_rule_in_force_decides_and_all_that_fit_count() -> None:
-    """Of two rules the first wins; the second has counted the call all the same."""
+    """Of two rules the first wins; the second still counts the call."""
     rules = _rules({"nth": [1], "name": "first"}, {"nth": [1, 2]})
     picked = [rules.pick("GET", "/", 0), rules.pick("GET", "/", 0), rules.pick("GET", "/", 0)]
     assert [None if hit is None else hit[0] for hit in picked] == ["first", "2", None]

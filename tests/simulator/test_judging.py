@@ -100,14 +100,14 @@ def test_posts_are_counted_by_model() -> None:
     assert posts_per_model(calls) == {"ab": 2, "cd": 1}
 
 
-def test_an_end_is_known_from_the_first_answer_that_told_it() -> None:
+def test_an_end_is_known_from_the_first_answer_with_it() -> None:
     """Of several polls of a job the first that told its end counts."""
     running = _call(1.0, job_id="j", job_status="RUNNING")
     told, again = _call(9.0, job_id="j", tells_end=True), _call(10.0, job_id="j", tells_end=True)
     assert known_at([running, told, again, _call(11.0)]) == {"j": told}
 
 
-def test_a_label_stands_for_a_key_and_tells_nothing() -> None:
+def test_a_label_identifies_a_key_and_reveals_nothing() -> None:
     """The same key has the same label, another has another; no key has a dash; odd bytes are no trouble."""
     labels = KeyLabels()
     assert labels.label("secret-key") == labels.label("secret-key") != labels.label("secret-kez")

@@ -35,7 +35,7 @@ def test_a_sliding_window_never_holds_more_than_its_limit(steps: list[float], co
 
 
 @given(steps=STEPS)
-def test_a_fixed_window_starts_anew_at_each_multiple(steps: list[float]) -> None:
+def test_a_fixed_window_restarts_at_each_multiple(steps: list[float]) -> None:
     """Each window of a minute, counted from the start, admits its first 5 calls and no other."""
     moments = _moments(steps)
     admitted = _admitted(_gate(kind="fixed", requests=5), moments)
@@ -57,7 +57,7 @@ def test_a_bucket_admits_its_burst_and_what_dripped_since(steps: list[float]) ->
 @pytest.mark.parametrize(
     "limit", [{"kind": "sliding"}, {"kind": "fixed"}, {"kind": "bucket"}, {"kind": "bucket", "burst": 2}], ids=str
 )
-def test_a_refused_call_is_told_when_it_would_be_admitted(limit: dict[str, object]) -> None:
+def test_a_refused_call_learns_when_it_would_be_admitted(limit: dict[str, object]) -> None:
     """A call after exactly the told wait is admitted; one a millisecond sooner is not."""
     gate = _gate(requests=4, **limit)
     now = 7.3
@@ -88,8 +88,8 @@ def test_a_spell_refuses_everything_until_it_ends() -> None:
     assert [gate.wait_s("k", now) for now in (9.9, 10.0, 14.0, 15.0)] == [0.0, 5.0, 1.0, 0.0]
 
 
-def test_somebody_else_uses_the_same_key() -> None:
-    """A client that keeps to the limit is refused now and then where somebody else takes a part of it."""
+def test_another_program_uses_the_same_key() -> None:
+    """A client that keeps to the limit is sometimes refused if another program uses a part of it."""
     moments = [6.0 * number for number in range(100)]
     assert _admitted(_gate(requests=10), moments) == moments
     shared = _admitted(_gate(requests=10, others_every=20), moments)

@@ -89,7 +89,7 @@ def test_a_soft_refresh_adds_and_keeps_what_is_gone() -> None:
     ],
 )
 def test_a_scope_adds_what_it_names_and_nothing_else(scope: str, added: list[str]) -> None:
-    """Schemas and tables limit a soft refresh; a misspelt name finds nothing, and the job completes all the same."""
+    """Schemas and tables limit a soft refresh; a misspelt name finds nothing, and the job still completes."""
     counter = _counter()
     before = _views(counter)
     _refresh(counter, f"?hard_refresh=false&{scope}")

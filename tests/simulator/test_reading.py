@@ -61,7 +61,7 @@ def test_an_empty_file_is_an_instance_without_models() -> None:
     assert load_scenario("# nothing\n") == make_scenario() == Scenario()
 
 
-def test_every_fault_is_told_at_once_with_its_place(tmp_path: Path) -> None:
+def test_every_fault_is_reported_at_once_with_its_place(tmp_path: Path) -> None:
     """Each fault has file, line, column and key; a misspelt key is told what was meant, and it is a usage error."""
     path = tmp_path / "bad.yaml"
     path.write_text(
@@ -83,13 +83,13 @@ def test_every_fault_is_told_at_once_with_its_place(tmp_path: Path) -> None:
     ]
 
 
-def test_an_unknown_key_that_is_like_none_is_told_what_there_is() -> None:
+def test_an_unlike_unknown_key_gets_the_list_of_keys() -> None:
     """Where no key is near, the known ones are listed."""
     with pytest.raises(ScenarioError, match=r"limit\.spells\[0\]\.zzz: unknown key; known: from, until"):
         make_scenario(limit={"spells": [{"from": 1, "until": 2, "zzz": 1}]})
 
 
-def test_what_is_no_yaml_is_told_with_its_place() -> None:
+def test_what_is_no_yaml_is_reported_with_its_place() -> None:
     """Broken YAML, and duplicate keys, are faults of the same kind."""
     with pytest.raises(ScenarioError, match=r"<scenario>:\d+:\d+: "):
         load_scenario("models: [\n")
@@ -237,7 +237,7 @@ def _rows(heading: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
-def test_the_page_tells_every_key_and_its_default(heading: str) -> None:
+def test_the_page_documents_every_key_and_its_default(heading: str) -> None:
     """Each part of a scenario has a table of exactly its keys, in their order, with their defaults."""
     part = SECTIONS[heading]
     inherited = Traits.model_fields if part is not Traits and issubclass(part, Traits) else {}
@@ -252,7 +252,7 @@ def test_every_part_has_its_table() -> None:
     assert parts <= {part.__name__ for part in SECTIONS.values()}
 
 
-def test_the_page_tells_every_key_of_the_call_log() -> None:
+def test_the_page_documents_every_key_of_the_call_log() -> None:
     """The table of the call log has each field of a call."""
     table = PAGE.partition("## The call log")[2]
     told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}

@@ -158,7 +158,7 @@ def test_a_branch_of_the_shared_model_serves_what_builds_on_it() -> None:
     ],
 )
 def test_who_may_refresh(role: str, others: int, status: int) -> None:
-    """A connection admin may, a modeler only where the connection has one shared model, nobody else."""
+    """A connection admin may, a modeler only if the connection has one shared model; no other role may."""
     models = [*_sales(connection="wh"), *({"name": f"other {n}", "connection": "wh"} for n in range(others))]
     counter = Counter(connections=[{"name": "wh", "role": role}], models=models)
     assert counter.refresh(SALES)[0] == status
@@ -200,7 +200,7 @@ def test_the_words_of_the_vendors_cli() -> None:
 
 
 def test_an_answer_without_a_job_id() -> None:
-    """With `job_id: false` a refresh is accepted, and nobody is told its job; the log knows it."""
+    """With `job_id: false` a refresh is accepted without its job's id; the log has it."""
     counter = Counter(answers={"job_id": False}, models=_sales())
     assert counter.refresh(SALES) == (200, {"modelId": SALES, "status": "running"})
     assert counter.calls[0].job_id is not None

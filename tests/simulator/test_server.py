@@ -95,7 +95,7 @@ def test_keys_are_checked_and_limited_over_http() -> None:
     talk_to(talk, keys=keys, limit={"requests": 2, "per": 10, "retry_after": "seconds"})
 
 
-def test_a_wrong_key_may_be_told_by_403() -> None:
+def test_a_wrong_key_may_be_a_403() -> None:
     """With `bad_key: invalid_token` a wrong key is 403 in the words that people saw; none at all stays 401."""
 
     async def talk(_: Simulator, caller: Caller) -> None:
@@ -275,7 +275,7 @@ def test_serving_until_cancelled_in_real_time() -> None:
 
 
 def test_a_second_cancel_leaves_nothing_open() -> None:
-    """Who cancels again while the simulator stops gets it stopped all the same, with port and connections closed."""
+    """A second cancel while the simulator stops still stops it, with port and connections closed."""
 
     async def main() -> None:
         address: asyncio.Future[str] = asyncio.get_running_loop().create_future()

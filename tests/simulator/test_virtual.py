@@ -77,7 +77,7 @@ def test_a_sleep_moves_the_clock_by_what_was_asked() -> None:
     assert time.process_time() - real < 2
 
 
-def test_the_clock_starts_where_it_is_told() -> None:
+def test_the_clock_starts_at_the_given_moment() -> None:
     """Each loop starts at the same reading, and its stamps at `start_at`, aware."""
 
     async def main() -> tuple[float, datetime]:
@@ -182,7 +182,7 @@ def test_the_clock_waits_for_a_full_send_buffer() -> None:
     assert took_s < 0.001
 
 
-def test_a_writer_that_nobody_reads_does_not_stop_time() -> None:
+def test_an_unread_writer_does_not_stop_time() -> None:
     """A full connection whose reader never reads still reaches its timeout."""
 
     async def main() -> str:

@@ -42,7 +42,7 @@ def test_a_connection_is_dropped_before_or_after_the_effect(
 
 
 def test_a_job_that_starts_late_is_unknown_until_then() -> None:
-    """After a gateway's 504 the refresh starts all the same, later; its job is 404 before."""
+    """After a gateway's 504 the refresh still starts, later; its job is 404 before."""
 
     async def talk(simulator: Simulator, caller: Caller) -> None:
         late = asyncio.create_task(caller.refresh(SALES))
@@ -89,7 +89,7 @@ def test_a_fault_answers_what_it_says(fault: dict[str, Any], status: int, conten
     talk_to(talk, faults=[{"name": "odd", "always": True, **fault}])
 
 
-def test_a_spoilt_poll_tells_nothing_and_the_log_knows_its_job() -> None:
+def test_a_spoilt_poll_says_nothing_and_the_log_has_its_job() -> None:
     """A poll that is answered 500 is recorded with its job, and not as having told its status."""
 
     async def talk(simulator: Simulator, caller: Caller) -> None:
@@ -135,7 +135,7 @@ def test_idle_connections_are_closed_unannounced(sections: dict[str, Any]) -> No
 
 
 def test_an_outage_refuses_connections_and_resets_those_that_are_open() -> None:
-    """During an outage nobody connects, a call that was under way is cut; after it all is well, jobs included."""
+    """During an outage no client can connect and active calls are cut; after it everything works, jobs included."""
 
     async def talk(simulator: Simulator, caller: Caller) -> None:
         job = (await caller.refresh(SALES)).data["jobId"]
@@ -152,7 +152,7 @@ def test_an_outage_refuses_connections_and_resets_those_that_are_open() -> None:
 
 
 def test_an_outage_under_way_ends_with_the_simulator() -> None:
-    """A simulator that is stopped during an outage stops at once, as it does with calls under way."""
+    """A simulator that is stopped during an outage stops at once, as it does with active calls."""
 
     async def main() -> float:
         async with talking(outages=[{"from": 1, "until": 1e6}], faults=[{"always": True, "delay": 1e6}]) as (
@@ -171,7 +171,7 @@ def test_an_outage_under_way_ends_with_the_simulator() -> None:
     assert virtual.run(main(), debug=True) < 60
 
 
-def test_a_client_that_left_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_left_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
     """A client that gives up while its answer is late leaves a whole record and no noise."""
 
     async def talk(simulator: Simulator, caller: Caller) -> None:

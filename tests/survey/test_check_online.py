@@ -169,7 +169,7 @@ def test_shared_models_are_counted_where_they_were_not_read() -> None:
     assert len(calls) <= 5
 
 
-def test_schedules_are_told() -> None:
+def test_schedules_are_reported() -> None:
     """Native schedules that are on are told with their time, kind and connection; those that are off are not."""
     findings, _ = check({"model": "HR", "branch": "nightly"})
     told = [message for message in said(findings, Severity.WARNING) if "Omni itself" in message]
@@ -245,7 +245,7 @@ def test_without_the_document_nothing_is_wrong(staged: dict[str, object]) -> Non
 
 
 def test_schedules_that_the_key_may_not_read_are_not_asked_for() -> None:
-    """Without the admin's role no call is wasted on them, and it is said that nobody knows."""
+    """Without the admin's role no call is spent on them, and the finding says that the answer is unknown."""
     findings, calls = check({"model": "Sales"})
     assert any("may not read the native schedules of 1 of 1" in m for m in said(findings, Severity.WARNING))
     assert "schedules-unknown" in codes(findings)
@@ -291,7 +291,7 @@ def test_a_refused_key_is_one_finding() -> None:
 
 
 def test_findings_stand_in_the_files_order() -> None:
-    """Sorted by line and column, whoever answered first."""
+    """Sorted by line and column, whichever instance answered first."""
     findings, _ = check({"model": "Finanec"}, {"model": "Sales", "schemas": ["x"]}, {"model": "Slaes"})
     assert [f.place for f in findings] == sorted(f.place for f in findings)
     assert len(findings) >= 3
@@ -309,8 +309,8 @@ def test_two_instances_are_checked_side_by_side() -> None:
     assert unknown == "no model is named 'Slaes'"
 
 
-def test_a_model_in_the_trash_is_told() -> None:
-    """Where the list shows a deleted model all the same, it is no model to refresh."""
+def test_a_model_in_the_trash_is_reported() -> None:
+    """If the list still shows a deleted model, it is no model to refresh."""
     record = {"id": uuid(7), "name": "Old", "modelKind": "SHARED", "connectionId": uuid(1), "deletedAt": "2026-01-01"}
     body = {"records": [record], "pageInfo": {"hasNextPage": False, "nextCursor": None, "totalRecords": 1}}
     staged = scenario(faults=[{"path": "/models$", "always": True, "status": 200, "body": body}])
@@ -329,7 +329,7 @@ def test_a_key_that_is_refused_half_way() -> None:
 
 
 def test_shared_models_that_could_not_be_counted() -> None:
-    """A modeler is not warned of where nobody can say how many models share the connection."""
+    """A modeler gets no warning if it is unknown how many models share the connection."""
     many = [{"name": f"M{n}", "connection": "us"} for n in range(450)]
     faults = [{"path": "/models$", "nth": [3], "status": 403}]
     findings, _ = check(

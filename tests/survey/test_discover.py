@@ -72,7 +72,7 @@ def test_shared_models_by_connection() -> None:
     assert make_needs(entries).count == 0
 
 
-def test_comments_tell_the_rest() -> None:
+def test_comments_say_the_rest() -> None:
     """Connections with their dialect and id, models that share one, branches ready to be used, and how to go on."""
     text = render_manifest(stock(ModelFilter(kinds=("SHARED", "SHARED_EXTENSION")))[0], INSTANCE, at=AT)
     assert "2026-11-25: 3 models on 2 connections." in text
@@ -136,7 +136,7 @@ def test_a_key_that_may_not_list_connections() -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_told(change: dict[str, object], words: str, refused: bool) -> None:
+def test_what_cannot_be_known(change: dict[str, object], words: str, refused: bool) -> None:
     """Half of an instance is no manifest: a list that could not be read to its end is an error that says why."""
     with pytest.raises(CannotTell, match=words) as caught:
         stock(staged=make_scenario(**change))

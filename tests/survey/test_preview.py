@@ -1,4 +1,4 @@
-"""What a plan shows before anything is sent, held against what a run then does."""
+"""What a plan shows before anything is sent, compared with what a run then does."""
 
 import pytest
 from hypothesis import given, settings
@@ -37,7 +37,7 @@ def test_nothing_is_asked_where_all_is_said() -> None:
 
 
 def test_the_plan_is_what_a_run_does() -> None:
-    """Same look-ups, same refresh calls, whoever is served by whom: the plan's document says what the server then sees."""
+    """Same look-ups, same refresh calls, same covered targets: the plan's document says what the server then sees."""
     staged = make_scenario(
         models=[
             {"name": name, "connection": "wh" if n < 3 else f"c{n}", "duration": 5, "branches": ["b"]}

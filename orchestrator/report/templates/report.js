@@ -16,7 +16,7 @@
   let sorted = "";
   let showAll = false;
 
-  // Rows are looked at when somebody first searches or sorts: until then the style sheet shows the first page.
+  // Rows are read at the first search or sort: until then the style sheet shows the first page.
   const allRows = () => (order ??= [...body.rows].map(
     (element, rank) => ({ element, rank, text: null, status: element.cells[0].textContent,
       changes: (element.dataset.c ?? "").split("|") })));

@@ -44,24 +44,32 @@ class FieldType(Protocol):
         """The same as JSON Schema, for editors: never stricter than `read`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Field:
-    """One key: its type, and for people its default, its meaning and an example."""
+    """One key: its type, and for people its meaning, its default and an example. Without an example the default is one."""
 
     key: str
     kind: FieldType
-    default: str
-    meaning: str
-    example: object
-    required: bool = False
+    meaning: str = field(kw_only=True)
+    default: str = field(default="", kw_only=True)
+    example: object = field(default=None, kw_only=True)
+    required: bool = field(default=False, kw_only=True)
+
+    @property
+    def sample(self) -> object:
+        """A value to show: the example, or the default."""
+        return self._default if self.example is None else self.example
+
+    @property
+    def _default(self) -> object:
+        is_json = self.default in {"true", "false"} or self.default.isdecimal()
+        return json.loads(self.default) if is_json else self.default
 
     def schema(self) -> JsonSchema:
         """The key as JSON Schema. The description gives a default that is no single value."""
-        schema = {**self.kind.schema(), "description": self.meaning, "examples": [self.example]}
-        if self.default in {"true", "false"} or self.default.isdecimal():
-            schema["default"] = json.loads(self.default)
-        elif self.default and " " not in self.default:
-            schema["default"] = self.default
+        schema = {**self.kind.schema(), "description": self.meaning, "examples": [self.sample]}
+        if self.default and " " not in self.default:
+            schema["default"] = self._default
         elif self.default:
             schema["description"] = f"{self.meaning} Default: {self.default}."
         return schema
@@ -134,7 +142,7 @@ def read_settings(reading: ReadContext, node: Node, known: Table) -> FieldTable 
     if isinstance(node, Mapping):
         return read_mapping(reading, node, known)
     first = next(iter(known.fields.values()))
-    hint = f"write its keys under it, for example `{first.key}: {first.example}`"
+    hint = f"write its keys under it, for example `{first.key}: {first.sample}`"
     if isinstance(node, Scalar) and node.is_null:
         reading.error(node.place, f"{known.what} is empty", code="empty-value", hint=hint)
     else:

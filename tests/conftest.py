@@ -3,6 +3,7 @@
 Tests in subprocesses inherit the environment that is made here; the guards themselves hold in this process only.
 """
 
+import gc
 import ipaddress
 import os
 import socket
@@ -108,6 +109,12 @@ def _is_loopback(host: object) -> bool:
 _guard = _Guard()
 # An audit hook sees every way to the network, from C as well; it cannot be taken back, which suits a test process.
 sys.addaudithook(_guard.audit)
+
+
+def pytest_collection_finish() -> None:
+    """Take what the collection made out of the garbage collector's sight: it lives to the end, and is large."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

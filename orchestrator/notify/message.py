@@ -10,7 +10,7 @@ from typing import Any, Final
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.manifest.manifest import NotifyOn
 from orchestrator.report.causes import causes_of, short
-from orchestrator.report.document import make_document
+from orchestrator.report.document import make_head
 from orchestrator.report.findings import (
     SIMULATED,
     bad_outcomes,
@@ -63,7 +63,7 @@ def make_message(
     """What a webhook is sent: the report's `run` and `summary`, the failed targets (the first 50), the recovered ones, a
     text for people, where the reports are, and the commands that come next.
     """
-    document = make_document(report)
+    document = make_head(report)
     bad = bad_outcomes(report.outcomes)
     recovered = [outcome.name[:_WORDS] for outcome in report.outcomes if is_recovered(outcome)]
     text = make_text(report, report_paths=report_paths, next_command=next_command)

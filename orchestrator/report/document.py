@@ -29,12 +29,16 @@ _NAMES: Final = {Status: "status", Outcome: "outcome", Failure: "error", CallMad
 
 def make_document(report: Report) -> dict[str, Any]:
     """Return the report as JSON data (docs/reference/report.md): durations in seconds to the millisecond, times in UTC."""
+    return {**make_head(report), "outcomes": [make_row(outcome) for outcome in report.outcomes]}
+
+
+def make_head(report: Report) -> dict[str, Any]:
+    """Return the report as JSON data without its outcomes."""
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "omni-refresh", "version": __version__},
         "run": _make_run(report.run),
         "summary": _make_summary(report),
-        "outcomes": [make_row(outcome) for outcome in report.outcomes],
     }
 
 

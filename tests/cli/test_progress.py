@@ -379,7 +379,7 @@ def test_who_gets_it(manifest: str, args: tuple[str, ...], environ: dict[str, st
     screen.feed(text)
     if "NO_COLOR" in environ or "--no-color" in args or environ.get("TERM") == "dumb":
         assert not screen.styled
-    assert ("submit 2xx in" in "".join(screen.rows)) is ("-v" in args)
+    assert ("sim: submit m2: 400 in" in "".join(screen.rows)) is ("-v" in args)
 
 
 def test_a_terminal_of_small_letters_and_a_longer_run(manifest: str, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_state_is_not_moved_from_under_a_run(omni: Callable[..., Omni], tmp_path
     ) as process:
         instance.wait_for(lambda o: len(o.posts) >= 1)
         done = call(capfd, "state", "reset")
-        assert (done.code, "at work" in done.err) == (4, True)
+        assert (done.code, "state-in-use" in done.err) == (4, True)
         assert call(capfd, "history", "--prune", "--keep-days", "0", "--keep-runs", "0").code == 0
         assert len(runs(capfd)) == 1
         process.send_signal(signal.SIGTERM)

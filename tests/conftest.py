@@ -53,6 +53,24 @@ os.environ["PYTHONASYNCIODEBUG"] = "1"
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+_MEMORY = Path("/dev/shm")
+_MEMORY_NEEDED = 2 << 30
+
+
+def _is_fit(folder: Path) -> bool:
+    """Return whether the tests' folders may lie there: programs can be run in it, and it has room."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    is_open = os.access(folder, os.W_OK | os.X_OK) and not found.f_flag & os.ST_NOEXEC
+    return is_open and found.f_bavail * found.f_frsize >= _MEMORY_NEEDED
+
+
+# Most tests of the state wait for the disk: in memory they do not.
+if _is_fit(_MEMORY):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
 # The suite tries the same examples each time, so that it fails only for a change; `long` looks for new ones.
 settings.register_profile(
     "default",

@@ -81,8 +81,8 @@ def test_process_1_stops_in_order_in_a_read_only_root(jobs: Simulator, tmp_path:
     home.mkdir()
     ready = tmp_path / "is-read-only"
     script = (
-        f"set -e; mount --make-rprivate /; mount --bind '{volume}' '{volume}';"
-        f" mount -o remount,bind,ro /; cd '{volume}'; ! touch '{ready}' 2>/dev/null;"
+        f"set -e; mount --make-rprivate /; mount --bind '{volume}' '{volume}'; mount --rbind '{tmp_path}' '{tmp_path}';"
+        f" mount -o remount,bind,ro '{tmp_path}'; mount -o remount,bind,ro /; cd '{volume}'; ! touch '{ready}' 2>/dev/null;"
         f" exec '{sys.executable}' -B -m orchestrator run '{tmp_path}/m.yaml' --grace 100ms --report '{volume}/r.json'"
     )
     environ = environment(jobs) | {"OMNI_REFRESH_STATE_DIR": f"{volume}/state", "PYTHONPATH": str(ROOT)}

@@ -76,8 +76,8 @@ ARCHAIC = tuple(
         *("whoever", "whosoever", "nobody", "whom", "in which case", "all the same"),
         *("(?:gives?|gave|given|giving) way", "(?:asks?|asked|asking) after", "(?:asks?|asked|asking) again"),
         *("(?:go|goes|going|went|gone) on with", "(?:become|becomes|became) of", "(?:is|are|was|were|still) at work"),
-        *("under way", "(?:is|are) said of", "stands? (?:there|beside|between|below|above) (?:it|them)", "amid"),
-        *("somebody", "held against", "(?:None|True|False|empty|infinite) where"),
+        *("under way", "(?:is|are) said of", "stands? (?:there|beside|between|below|above) (?:it|them)"),
+        *("held against", "(?:None|True|False|empty|infinite) where"),
     )
 )
 """Phrases that plain technical English does not need. A line break or a comment sign may stand for each blank."""

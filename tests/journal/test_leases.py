@@ -187,7 +187,7 @@ def test_a_clock_that_is_set_frees_nothing(shift_s: float, store: PostgresPlace)
 
 
 def test_a_slot_whose_commit_was_not_answered_counts(store: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The call did not leave, but nobody can know that: the slot counts for a window, and the next look finds it."""
+    """The call did not leave, but that is not known: the slot counts for a window, and the next look finds it."""
     from orchestrator.journal.postgres import Link
 
     clock = Moments()

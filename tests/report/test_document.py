@@ -60,6 +60,7 @@ def test_a_document_is_what_the_contract_says() -> None:
                 "branch": None,
                 "branch_id": None,
                 "connection": "warehouse-1",
+                "refresh": "schema",
                 "mode": "hard",
                 "schemas": [],
                 "tables": [],

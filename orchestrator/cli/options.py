@@ -322,7 +322,7 @@ def going_on_options(command: F) -> F:
         option(
             "--fail-on-new-issues",
             is_flag=True,
-            help="Exit 1 if a refresh introduced new validation errors (models with `verify: validate`). New warnings are only "
+            help="Exit 1 if a refresh introduced new errors (models with `verify: validate` or `content`). New warnings are only "
             "listed.",
         ),
         option(

@@ -136,6 +136,8 @@ class Calls:
         self.url_limit = URL_LIMIT
         # the name of the branch parameter in the list of schemas: the vendor's documents differ; a 400 shows which one is right
         self.branch_parameters: tuple[str, ...] = ("branchId", "branch_id")
+        # whether the content validator takes the parameter that leaves out documents without issues; a 400 shows that it does not
+        self.filters_content = True
         self._stats = stats
         self._observe = observer
         self._spawn = spawn

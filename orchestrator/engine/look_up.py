@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from orchestrator.engine.calls import Calls, retry_s
 from orchestrator.manifest.manifest import Entry, Secret
-from orchestrator.omni.answers import ModelRecord, ModelsPage, ModelsQuery
+from orchestrator.omni.answers import ContentDocument, ModelRecord, ModelsPage, ModelsQuery, ValidationIssue
 from orchestrator.omni.errors import CallError, DeliveryUnknown, Unsent
 from orchestrator.planning.inventory import (
     KINDS,
@@ -145,6 +145,26 @@ class LookUp:
                 if not left:
                     raise
                 self._calls.branch_parameters = left
+
+    async def issues(self, model_id: str, branch_id: str | None) -> tuple[ValidationIssue, ...]:
+        """Read what the validation of a model finds. Raises `CallError` or `LimiterClosed`."""
+        return await self.read(partial(self._calls.client.validate, model_id, branch_id=branch_id))
+
+    async def broken_content(self, model_id: str, branch_id: str | None) -> tuple[ContentDocument, ...]:
+        """Read the documents that use a model and have issues. Raises `CallError` or `LimiterClosed`.
+
+        A server that does not know the parameter for that lists all documents.
+        """
+        while True:
+            mode = "WITH_ISSUES" if self._calls.filters_content else None
+            try:
+                return await self.read(
+                    partial(self._calls.client.content, model_id, branch_id=branch_id, filter_mode=mode)
+                )
+            except CallError as error:
+                if mode is None or error.http_status != 400 or not _UNKNOWN_PARAMETER.search(error.message):
+                    raise
+                self._calls.filters_content = False
 
     async def all_models(self, kinds: Sequence[str]) -> Inventory:
         """Return every model of these kinds, with its branches. Raises `LimiterClosed`."""

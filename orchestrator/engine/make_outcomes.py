@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 
 from orchestrator.clock import Clock
 from orchestrator.engine.failure import CLOSED_WORDS, JOB_LEFT, RunKind, make_failure
-from orchestrator.engine.outcome import CallMade, Failure, Outcome, Status, Validation
+from orchestrator.engine.outcome import CallMade, DocumentIssues, Failure, Outcome, Status, Validation
 from orchestrator.engine.refresh_state import Phase, RefreshResult, RefreshState
 from orchestrator.engine.restore import EarlierResults
 from orchestrator.manifest.manifest import Entry
@@ -128,9 +128,15 @@ def redacted(outcome: Outcome, redact: Callable[[str], str]) -> Outcome:
             hint=redact(error.hint),
             last_status=error.last_status and redact(error.last_status),
         )
-    found = outcome.validation
+    found, content = outcome.validation, outcome.content
     if found is not None:
         found = Validation(new=tuple(map(redact, found.new)), fixed=tuple(map(redact, found.fixed)))
+    if content is not None:
+        new, fixed = (
+            tuple(_redacted_document(document, redact) for document in documents)
+            for documents in (content.new, content.fixed)
+        )
+        content = replace(content, new=new, fixed=fixed)
     return replace(
         outcome,
         model_id=outcome.model_id and redact(outcome.model_id),
@@ -140,8 +146,18 @@ def redacted(outcome: Outcome, redact: Callable[[str], str]) -> Outcome:
         job_status=outcome.job_status and redact(outcome.job_status),
         warnings=tuple(map(redact, outcome.warnings)),
         validation=found,
+        content=content,
         error=error,
         calls=tuple(replace(call, word=call.word and redact(call.word)) for call in outcome.calls),
+    )
+
+
+def _redacted_document(document: DocumentIssues, redact: Callable[[str], str]) -> DocumentIssues:
+    return DocumentIssues(
+        name=redact(document.name),
+        identifier=document.identifier and redact(document.identifier),
+        folder=document.folder and redact(document.folder),
+        issues=tuple(map(redact, document.issues)),
     )
 
 

@@ -128,10 +128,30 @@ class Validation:
     new: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentIssues:
+    """A document with the issues that a refresh introduced in it, or that it fixed."""
+
+    name: Annotated[str, "The document's name; its identifier if it has none."]
+    identifier: Annotated[str | None, "What identifies it in its address: `/w/IDENTIFIER` on the instance."] = None
+    folder: Annotated[str | None, "The path of its folder."] = None
+    issues: Annotated[tuple[str, ...], "One line each: the query or filter, and what is wrong."] = ()
+
     @property
-    def has_new_errors(self) -> bool:
-        """Whether the refresh introduced an issue that is more than a warning."""
-        return any(not line.startswith(WARNING) for line in self.new)
+    def lines(self) -> tuple[str, ...]:
+        """The issues, each with the document's name."""
+        return tuple(f"{self.name}: {issue}" for issue in self.issues)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentChanges:
+    """The documents that a refresh broke and those that it repaired. The counts include documents that are not listed."""
+
+    new: tuple[DocumentIssues, ...] = ()
+    fixed: tuple[DocumentIssues, ...] = ()
+    new_documents: Annotated[int, "How many documents have new issues."] = 0
+    fixed_documents: Annotated[int, "How many documents have fixed issues."] = 0
 
 
 ANSWERED: Final = "answered"
@@ -214,6 +234,30 @@ class Outcome:
     recent: Annotated[
         tuple[Status, ...], Presence.LATER, "The target's last ten results in earlier runs, oldest first."
     ] = ()
+    content: Annotated[
+        ContentChanges | None,
+        Presence.LATER,
+        "The documents that the refresh broke and repaired; null if they were not read, or are not known.",
+    ] = None
+
+    @property
+    def new_issues(self) -> tuple[str, ...]:
+        """The issues that the refresh introduced, one line each, whatever was verified."""
+        found = self.validation.new if self.validation is not None else ()
+        return (*found, *(line for document in self.content.new for line in document.lines)) if self.content else found
+
+    @property
+    def fixed_issues(self) -> tuple[str, ...]:
+        """The issues that the refresh fixed, one line each, whatever was verified."""
+        found = self.validation.fixed if self.validation is not None else ()
+        return (
+            (*found, *(line for document in self.content.fixed for line in document.lines)) if self.content else found
+        )
+
+    @property
+    def has_new_errors(self) -> bool:
+        """Whether the refresh introduced an issue that is more than a warning."""
+        return any(not line.startswith(WARNING) for line in self.new_issues)
 
 
 def make_row(outcome: Outcome) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Judges what was read back after a refresh: is the scope there, and which validation issues are new? Pure.
+"""Judges what was read back after a refresh: is the scope there, and which issues of the model and its documents are new? Pure.
 
 COMPLETED does not prove that a scope matched anything (docs/explanation/proof.md: a misspelt name matches nothing and is no error). Only a complete
 read that shows an absence proves it. If the name may be hidden, the question stays open.
@@ -8,23 +8,33 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.engine.outcome import WARNING, Validation
-from orchestrator.manifest.manifest import Entry
-from orchestrator.omni.answers import ValidationIssue, View
+from orchestrator.engine.outcome import WARNING, ContentChanges, DocumentIssues, Validation
+from orchestrator.manifest.manifest import Entry, Verify
+from orchestrator.omni.answers import ContentDocument, ContentIssue, ValidationIssue, View
 from orchestrator.planning.names import Pattern, may_be, patterns_of_schemas, patterns_of_tables, split_name
 from orchestrator.text import clean
 
 ModelBranch = tuple[str, str | None]
 """The ids of a model and its branch."""
 
-Issues = dict[ModelBranch, tuple[ValidationIssue, ...]]
-"""The validation issues of models."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRead:
+    """A read that failed."""
+
+    why: str
+
+
+IssuesBefore = dict[tuple[Verify, ModelBranch], tuple[ValidationIssue, ...] | tuple[ContentDocument, ...] | NotRead]
+"""The issues before a refresh, by what is verified, and by the ids of a model and its branch."""
 
 MOST_ISSUES = 200
+MOST_DOCUMENTS = 100
+MOST_ISSUES_OF_ONE = 20
 MOST_CHARACTERS = 500
 
 
@@ -212,4 +222,68 @@ def _line(issue: ValidationIssue) -> str:
         text = WARNING + text
     elif text.startswith(WARNING):
         text = f"error: {text}"
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
+
+
+def compare_content(before: Iterable[ContentDocument], after: Iterable[ContentDocument]) -> ContentChanges:
+    """Return the documents with new issues and those with fixed ones, at most `MOST_DOCUMENTS` of each.
+
+    An issue is known by its document, its query and its message, and counted: a document, a query or a folder may get another
+    name meanwhile. A document that was broken before is listed with its new issues alone.
+    """
+    old, new = _issues_of(before), _issues_of(after)
+    broke, repaired = _documents(new, old), _documents(old, new)
+    return ContentChanges(
+        new=broke[:MOST_DOCUMENTS],
+        fixed=repaired[:MOST_DOCUMENTS],
+        new_documents=len(broke),
+        fixed_documents=len(repaired),
+    )
+
+
+_IssueOfDocument = tuple[str, str | None, str | None, str]
+"""A document's id and kind, a query's id, a message."""
+
+
+def _issues_of(
+    documents: Iterable[ContentDocument],
+) -> dict[_IssueOfDocument, list[tuple[ContentDocument, ContentIssue]]]:
+    found: dict[_IssueOfDocument, list[tuple[ContentDocument, ContentIssue]]] = {}
+    for document in documents:
+        for issue in document.issues:
+            key = (document.id, document.kind, issue.query_id, issue.message)
+            found.setdefault(key, []).append((document, issue))
+    return found
+
+
+def _documents(
+    issues: Mapping[_IssueOfDocument, Sequence[tuple[ContentDocument, ContentIssue]]],
+    others: Mapping[_IssueOfDocument, Sequence[object]],
+) -> tuple[DocumentIssues, ...]:
+    """Return the documents with issues that are not among the others, by name."""
+    found: dict[tuple[str, str | None], tuple[ContentDocument, list[str]]] = {}
+    for key, held in issues.items():
+        for document, issue in held[len(others.get(key, ())) :]:
+            text = f"{issue.query}: {issue.message}" if issue.query else issue.message
+            found.setdefault(key[:2], (document, []))[1].append(_cut(clean(text)))
+    made = (_document(document, lines) for document, lines in found.values())
+    return tuple(sorted(made, key=lambda document: document.name.lower()))
+
+
+def _document(document: ContentDocument, lines: Sequence[str]) -> DocumentIssues:
+    name = _cut(clean(document.name or document.identifier or document.id))
+    if document.kind is not None and document.kind.lower() == "draft":
+        name = f"{name} (draft)"
+    if name.startswith(WARNING):
+        name = f"document {name}"
+    more = len(lines) - MOST_ISSUES_OF_ONE
+    return DocumentIssues(
+        name=name,
+        identifier=document.identifier and clean(document.identifier)[:MOST_CHARACTERS],
+        folder=document.folder and _cut(clean(document.folder)),
+        issues=(*lines[:MOST_ISSUES_OF_ONE], *([f"and {more} more"] if more > 0 else [])),
+    )

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from orchestrator.clock import Clock
 from orchestrator.engine.outcome import ANSWERED, CallKind, CallMade, Failure, Status
-from orchestrator.engine.read_back import Issues
+from orchestrator.engine.read_back import IssuesBefore
 from orchestrator.engine.restore import ActiveRefresh
 from orchestrator.journal.records import CallStatus
 from orchestrator.omni.answers import JobState, RefreshRequest
@@ -99,8 +99,8 @@ class RefreshState:
     `part` is the number of its latest call. `left_at` is when its first call left, `accepted_at` when its running job was
     accepted, `unfinished_at` when that job was last known to run, `ended_at` when its end was seen. `continued` is what
     another run had begun of it; `submitted_at` and `queued_s` are then those of that run's first call. `ambiguous`: a call
-    may have started a refresh that no job id is known of. `issues_before` is what validation found before the first call,
-    by model and branch (None: it was not read). `earlier_jobs` are jobs of earlier runs that did not succeed.
+    may have started a refresh that no job id is known of. `issues_before` are the issues before the first call
+    (None: they were not read). `earlier_jobs` are jobs of earlier runs that did not succeed.
     `attempts` and `polls` count calls that were not answered 429, `throttled` those that were.
     """
 
@@ -124,7 +124,7 @@ class RefreshState:
     submitted_at: datetime | None = None
     queued_s: float | None = None
     ambiguous: bool = False
-    issues_before: Issues | None = None
+    issues_before: IssuesBefore | None = None
     log: AttemptLog = field(default_factory=AttemptLog)
 
     @classmethod
@@ -146,7 +146,7 @@ class RefreshState:
 
     @property
     def needs_issues(self) -> bool:
-        """Whether validation is to be read before the first call: once, and only if the refresh is followed to its end."""
+        """Whether issues are to be read before the first call: once, and only if the refresh is followed to its end."""
         return self.is_followed and self.left_at is None and self.issues_before is None
 
     def waiting(self) -> Self:

@@ -44,9 +44,9 @@ class RunSettings:
 
     `wait` False submits only. `max_failures` stops submitting after so many targets that did not succeed. `deadline_s`
     limits the whole run; `grace_s` is how long jobs are still followed after a stop was requested. Both are in seconds.
-    `fail_on_new_issues` counts a validation error that a refresh introduced as a failure, in the exit code alone.
-    `overlap` decides how long a lane waits for a job that an earlier run left. `detach` leaves the jobs to `resume` if the run
-    is stopped, or also as soon as every refresh was sent.
+    `fail_on_new_issues` counts an error that a refresh introduced (`verify: validate` or `content`) as a failure, in the exit
+    code alone. `overlap` decides how long a lane waits for a job that an earlier run left. `detach` leaves the jobs to `resume`
+    if the run is stopped, or also as soon as every refresh was sent.
     """
 
     wait: bool = True

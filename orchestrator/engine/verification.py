@@ -1,30 +1,31 @@
-"""Reads models back: validation issues before and after a refresh, and whether its scope is there after it."""
+"""Reads models back: issues before and after a refresh, and whether its scope is there after it."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
-from typing import TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from orchestrator.engine.calls import Calls
 from orchestrator.engine.failure import RunKind, closed_words, make_failure
 from orchestrator.engine.look_up import LookUp
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.engine.read_back import (
-    Issues,
+    IssuesBefore,
     ModelBranch,
+    NotRead,
     ReadBack,
     ScopeJudgement,
+    compare_content,
     compare_issues,
     hidden_schemas,
     judge_scope,
 )
-from orchestrator.manifest.manifest import Entry, Secret, Verify
-from orchestrator.omni.answers import ValidationIssue, View
-from orchestrator.omni.client import OmniClient
+from orchestrator.manifest.manifest import Entry, Verify
+from orchestrator.omni.answers import ContentDocument, ValidationIssue, View
 from orchestrator.omni.errors import CallError
 from orchestrator.planning.plan import Refresh, Target
 from orchestrator.quota.choice import Purpose
@@ -42,14 +43,45 @@ MOST_HIDDEN = 20
 MOST_NEAR = 2000
 
 NOT_READ_BACK = "the run was stopped before the model was read back"
-NO_BASELINE = "the validation issues before the refresh could not be read, so new ones cannot be told apart"
+RESUMED = "the refresh call had left before this run began"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _IssueCheck(Generic[T]):
+    """A kind of issues that is read before a refresh and after its job. `compare` returns the outcome with what has changed."""
+
+    noun: str
+    read: Callable[[LookUp, ModelBranch], Awaitable[tuple[T, ...]]]
+    compare: Callable[[Outcome, tuple[T, ...], tuple[T, ...]], Outcome]
+
+
+def _compare_validation(
+    outcome: Outcome, before: tuple[ValidationIssue, ...], after: tuple[ValidationIssue, ...]
+) -> Outcome:
+    return replace(outcome, validation=compare_issues(before, after))
+
+
+def _compare_content(
+    outcome: Outcome, before: tuple[ContentDocument, ...], after: tuple[ContentDocument, ...]
+) -> Outcome:
+    return replace(outcome, content=compare_content(before, after))
+
+
+_CHECKS: Final[dict[Verify, _IssueCheck[Any]]] = {
+    Verify.VALIDATE: _IssueCheck(
+        noun="validation issues", read=lambda look_up, model: look_up.issues(*model), compare=_compare_validation
+    ),
+    Verify.CONTENT: _IssueCheck(
+        noun="broken documents", read=lambda look_up, model: look_up.broken_content(*model), compare=_compare_content
+    ),
+}
 
 
 def is_verified(entry: Entry) -> bool:
     """Return whether anything is read back after an entry's job."""
     if entry.verify is Verify.SCOPE:
         return bool(entry.schemas or entry.tables)
-    return entry.verify is Verify.VALIDATE
+    return entry.verify.compares_issues
 
 
 def unverified(outcome: Outcome, why: str) -> Outcome:
@@ -64,25 +96,27 @@ class Verification:
         self._calls = calls
         self._rng = rng
 
-    async def read_issues(self, refresh: Refresh, rank: tuple[float, ...]) -> Issues:
-        """Return the validation issues before the first call of a refresh, by model and branch, as far as they can be read.
+    async def read_issues(self, refresh: Refresh, rank: tuple[float, ...]) -> IssuesBefore:
+        """Return the issues before the first call of a refresh, as far as they can be read.
 
         The reads have their submit's `rank`, so that they are sent just before it and delay no other submit.
         """
         look_up = LookUp(self._calls, self._rng, purpose=Purpose.SUBMIT, rank=rank, target=refresh.sender.entry.name)
-        validated = [t for t in refresh.served if t.entry.verify is Verify.VALIDATE]
-        issues: Issues = {}
-        for model in dict.fromkeys((t.model_id, t.branch_id) for t in validated):
+        checked = [(t.entry.verify, (t.model_id, t.branch_id)) for t in refresh.served]
+        issues: IssuesBefore = {}
+        for verify, model in dict.fromkeys(checked):
+            if verify not in _CHECKS:
+                continue
             try:
-                issues[model] = await look_up.read(_validation(self._calls.client, model))
+                issues[verify, model] = await _CHECKS[verify].read(look_up, model)
             except LimiterClosed:
                 # the submit will fail in the same way, and say why
                 break
-            except CallError:
-                continue
+            except CallError as error:
+                issues[verify, model] = NotRead(why=_words(error))
         return issues
 
-    async def verify(self, settled: Settled, before: Issues) -> Settled:
+    async def verify(self, settled: Settled, before: IssuesBefore) -> Settled:
         """Return the outcomes of a refresh that succeeded, each with what reading its own scope back showed."""
         reader = _Reader(self._calls, self._rng, target=settled[0][1].entry.name if settled else None)
         return tuple([(await reader.verify(outcome, target, before), target) for outcome, target in settled])
@@ -98,17 +132,17 @@ class _Reader:
     def __init__(self, calls: Calls, rng: Random, *, target: str | None) -> None:
         self._client = calls.client
         self._look_up = LookUp(calls, rng, purpose=Purpose.PROOF, target=target)
-        self._issues: dict[ModelBranch, tuple[ValidationIssue, ...] | _CannotVerify] = {}
+        self._issues: dict[tuple[Verify, ModelBranch], tuple[Any, ...] | _CannotVerify] = {}
         self._schemas: dict[ModelBranch, tuple[str, ...] | _CannotVerify] = {}
         self._views: dict[tuple[ModelBranch, str | None], tuple[View, ...] | _CannotVerify] = {}
 
-    async def verify(self, outcome: Outcome, target: Target, before: Issues) -> Outcome:
+    async def verify(self, outcome: Outcome, target: Target, before: IssuesBefore) -> Outcome:
         entry, model = target.entry, (target.model_id, target.branch_id)
         if not is_verified(entry):
             return outcome
+        if entry.verify in _CHECKS:
+            return await self._compare_issues(outcome, entry.verify, model, before)
         try:
-            if entry.verify is Verify.VALIDATE:
-                return await self._validate(outcome, model, before)
             found = await self._read_back(entry, model)
         except _CannotVerify as error:
             return unverified(
@@ -116,12 +150,20 @@ class _Reader:
             )
         return _judged(outcome, judge_scope(entry, found), found)
 
-    async def _validate(self, outcome: Outcome, model: ModelBranch, before: Issues) -> Outcome:
-        if model not in before:
-            return unverified(outcome, NO_BASELINE)
-        read = partial(self._look_up.read, _validation(self._client, model))
-        after = await self._read(self._issues, model, read)
-        return replace(outcome, validation=compare_issues(before[model], after))
+    async def _compare_issues(
+        self, outcome: Outcome, verify: Verify, model: ModelBranch, before: IssuesBefore
+    ) -> Outcome:
+        check, known = _CHECKS[verify], before.get((verify, model), NotRead(why=RESUMED))
+        if isinstance(known, NotRead):
+            why = (
+                f"the {check.noun} before the refresh could not be read, so new ones cannot be told apart: {known.why}"
+            )
+            return unverified(outcome, why)
+        try:
+            after = await self._read(self._issues, (verify, model), partial(check.read, self._look_up, model))
+        except _CannotVerify as error:
+            return unverified(outcome, f"the {check.noun} could not be read back after the refresh: {error}")
+        return check.compare(outcome, known, after)
 
     async def _read_back(self, entry: Entry, model: ModelBranch) -> ReadBack:
         """Read as much as is needed: the views if the scope has tables, the list of schemas if they do not decide, then the
@@ -153,7 +195,7 @@ class _Reader:
             try:
                 kept[what] = await read()
             except CallError as error:
-                kept[what] = _CannotVerify(error.message or error.kind.value)
+                kept[what] = _CannotVerify(_words(error))
             except LimiterClosed as closed:
                 kept[what] = _CannotVerify(closed_words(closed)[1])
         answer = kept[what]
@@ -162,9 +204,10 @@ class _Reader:
         return answer
 
 
-def _validation(client: OmniClient, model: ModelBranch) -> Callable[[Secret], Awaitable[tuple[ValidationIssue, ...]]]:
-    model_id, branch_id = model
-    return lambda key: client.validate(model_id, key, branch_id)
+def _words(error: CallError) -> str:
+    """Return why a read failed: the HTTP status, and the server's words or the kind of the error."""
+    status = f"{error.http_status} " if error.http_status is not None and error.http_status >= 400 else ""
+    return status + (error.message or error.kind.value)
 
 
 def _judged(outcome: Outcome, judgement: ScopeJudgement, found: ReadBack) -> Outcome:

@@ -216,7 +216,7 @@ _TARGET_FIELDS: Final = (
         Word(Verify),
         default="none",
         example="scope",
-        meaning="Verification after the job: `none`, `scope` (does the model have the requested scope?) or `validate` (did the refresh add validation issues?).",
+        meaning="Verification after the job: `none`, `scope` (does the model have the requested scope?), `validate` (did the refresh add validation issues?) or `content` (did the refresh break documents?).",
     ),
     Field("enabled", Flag(), default="true", meaning="`false` keeps a model in the manifest and skips it."),
 )

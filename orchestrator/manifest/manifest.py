@@ -36,11 +36,20 @@ class OnAmbiguous(StrEnum):
 
 
 class Verify(StrEnum):
-    """What is read back after a job: nothing, whether the scope is there, or which validation issues are new."""
+    """What is read back after a job: nothing, whether the scope is there, or which issues the refresh brought.
+
+    `validate` reads the issues of the model itself, `content` those of the documents that use it.
+    """
 
     NONE = "none"
     SCOPE = "scope"
     VALIDATE = "validate"
+    CONTENT = "content"
+
+    @property
+    def compares_issues(self) -> bool:
+        """Whether issues are read before the refresh and after its job, so that new ones are known."""
+        return self in (Verify.VALIDATE, Verify.CONTENT)
 
 
 class Secret:

@@ -19,6 +19,8 @@ from orchestrator.report.findings import (
     is_recovered,
     issue_outcomes,
 )
+from orchestrator.report.issues import brought, issues_of
+from orchestrator.report.links import document_link
 from orchestrator.report.report import Report
 from orchestrator.report.wording import took
 from orchestrator.values import format_stamp
@@ -76,7 +78,7 @@ def make_message(
         "summary": document["summary"],
         "failures": [_failure(outcome) for outcome in bad[:FAILURES_SENT]],
         "failures_not_listed": max(0, len(bad) - FAILURES_SENT),
-        "new_issues": [_issues(outcome) for outcome in issue_outcomes(report)[:FAILURES_SENT]],
+        "new_issues": [_issues(outcome, report) for outcome in issue_outcomes(report)[:FAILURES_SENT]],
         "recovered": recovered[:FAILURES_SENT],
         "reports": list(report_paths),
         "next": next_command,
@@ -99,13 +101,18 @@ def _failure(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _issues(outcome: Outcome) -> dict[str, Any]:
-    new = outcome.validation.new if outcome.validation else ()
+def _issues(outcome: Outcome, report: Report) -> dict[str, Any]:
+    new, content = outcome.new_issues, outcome.content
+    address = report.run.instances.get(outcome.instance)
     return {
         "name": outcome.name[:_WORDS],
         "instance": outcome.instance,
         "count": len(new),
         "issues": [text[:_MESSAGE] for text in new[:_CAUSES_TOLD]],
+        "documents": [
+            {"name": document.name[:_WORDS], "link": document_link(address, document.identifier) or None}
+            for document in (content.new[:_CAUSES_TOLD] if content is not None else ())
+        ],
     }
 
 
@@ -121,6 +128,11 @@ def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command:
     more = sum(len(cause.outcomes) for cause in causes[_CAUSES_TOLD:])
     if more:
         lines.append(f"and {more} more")
+    counted_as_failed = set(map(id, issue_outcomes(report)))
+    for model in issues_of(report)[:_CAUSES_TOLD]:
+        if model.new and id(model.outcome) not in counted_as_failed:
+            named = ", ".join(_plain(entry.name, _NAME) for entry in model.new[:_NAMES_TOLD] if entry.name)
+            lines.append(f"{_plain(model.outcome.name, _NAME)}: {model.words}{f': {named}' if named else ''}")
     recovered = [outcome for outcome in outcomes if is_recovered(outcome)]
     if recovered:
         lines.append(f"Recovered: {_names(recovered)}")
@@ -135,14 +147,14 @@ def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command:
 def _headline(report: Report, bad: int) -> str:
     total = len(report.outcomes)
     manifest = _plain(report.run.manifest_path.rpartition("/")[2], _NAME)
-    issues = len(issue_outcomes(report))
+    issues = issue_outcomes(report)
     new = sum(map(is_new_failure, report.outcomes))
     recovered = sum(map(is_recovered, report.outcomes))
     changes = [f"{new} newly"] * bool(new and new != bad) + [f"{recovered} recovered"] * bool(recovered)
     if bad:
-        words = f"{bad} of {total} failed" + (f", {issues} brought new validation issues" if issues else "")
+        words = f"{bad} of {total} failed" + (f", {len(issues)} {brought(issues)}" if issues else "")
     elif issues:
-        words = f"{issues} of {total} brought new validation issues"
+        words = f"{len(issues)} of {total} {brought(issues)}"
     elif report.exit_code:
         words = f"exit code {report.exit_code}, though no target failed"
     elif all(outcome.status is Status.SKIPPED for outcome in report.outcomes):

@@ -114,6 +114,32 @@ class ValidationIssue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContentIssue:
+    """One finding of the content validator about a document. `query` is the name of the query or filter that has it, `query_id` what
+    identifies that; both are None if the whole document has it.
+    """
+
+    message: str
+    query: str | None = None
+    query_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentDocument:
+    """A document as the content validator shows it. `identifier` is the part of its address that identifies it, `kind` the word
+    that tells a draft from what is published. `queries` are the names of its queries.
+    """
+
+    id: str
+    name: str | None = None
+    identifier: str | None = None
+    kind: str | None = None
+    folder: str | None = None
+    queries: tuple[str, ...] = ()
+    issues: tuple[ContentIssue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshSchedule:
     """One native refresh schedule of a connection: six-field EventBridge cron and an IANA time zone."""
 

@@ -27,6 +27,7 @@ from orchestrator.omni.answers import (
     ApiDocument,
     ConnectionEnvironment,
     ConnectionRecord,
+    ContentDocument,
     JobAnswer,
     JobState,
     ModelsPage,
@@ -45,6 +46,7 @@ from orchestrator.omni.job_answers import read_job, read_refresh
 from orchestrator.omni.read_answers import (
     read_connection,
     read_connections,
+    read_content,
     read_environments,
     read_issues,
     read_models,
@@ -148,6 +150,32 @@ class OmniClient:
         """List what the validation of a model finds."""
         target = partial(model_target, model_id, "validate", branchId=branch_id)
         return await self._ask(target, key, read_issues, max_bytes=LIST_ANSWER_BYTES)
+
+    async def content(
+        self,
+        model_id: str,
+        key: Secret,
+        branch_id: str | None = None,
+        *,
+        filter_mode: str | None = None,
+        find: str | None = None,
+        find_type: str | None = None,
+    ) -> tuple[ContentDocument, ...]:
+        """List what the content validator shows of the documents that use a model, without those in personal folders.
+
+        `filter_mode` is `WITH_ISSUES` for those with issues alone. `find` limits the list to documents that use one thing of the
+        model; `find_type` says what that is: `VIEW`, `TOPIC`, or `FIELD` (`view.field`).
+        """
+        target = partial(
+            model_target,
+            model_id,
+            "content-validator",
+            branch_id=branch_id,
+            content_filter_mode=filter_mode,
+            find=find,
+            find_type=find_type,
+        )
+        return await self._ask(target, key, partial(read_content, branch_id=branch_id), max_bytes=LIST_ANSWER_BYTES)
 
     async def schedules(self, connection_id: str, key: Secret) -> tuple[RefreshSchedule, ...]:
         """List a connection's native refresh schedules."""

@@ -7,6 +7,8 @@ import re
 from orchestrator.omni.answers import (
     ConnectionEnvironment,
     ConnectionRecord,
+    ContentDocument,
+    ContentIssue,
     ModelRecord,
     ModelRole,
     ModelsPage,
@@ -186,6 +188,97 @@ def _issue(item: object) -> ValidationIssue:
         view=_name(item.get("view")),
         field=_name(item.get("field")),
     )
+
+
+def read_content(body: bytes, *, branch_id: str | None) -> tuple[ContentDocument, ...]:
+    """Read the documents that the content validator shows: a bare list, or `{model_id, branch, content}`. Raises UnreadableAnswer.
+
+    The list must be whole and about the branch that was asked for: an issue that is not in it counts as fixed.
+    """
+    answer, items = read_list(body, "content", "documents", "records", "data")
+    page = as_object(answer.get("pageInfo"))
+    if any(answer.get(name) for name in _NOT_WHOLE) or page.get("hasNextPage") or page.get("nextCursor"):
+        raise UnreadableAnswer("the answer does not hold all documents")
+    if branch_id is not None and "branch" in answer:
+        branch = answer["branch"]
+        if as_id(branch.get("id") if isinstance(branch, dict) else branch) != branch_id.lower():
+            raise UnreadableAnswer("the answer is not about the branch that was asked for")
+    return tuple(map(_document, items))
+
+
+_NOT_WHOLE = ("error", "errors", "nextCursor", "next_cursor", "hasNextPage", "has_next_page", "truncated")
+_QUERIES = ("queries_and_issues", "queriesAndIssues")
+_FILTERS = ("dashboard_filter_issues", "dashboardFilterIssues")
+# The vendor's specification mentions errors of a document and does not name their field.
+_OWN = ("document_errors", "documentErrors", "document_error", "documentError", "errors", "error", "issues")
+
+
+def _document(item: object) -> ContentDocument:
+    if not isinstance(item, dict):
+        raise UnreadableAnswer("the answer holds a document that cannot be read")
+    identifier = _key(item.get("identifier"))
+    document_id = _key(item.get("document_id", item.get("documentId"))) or _key(item.get("id")) or identifier
+    if document_id is None or not any(name in item for name in (*_QUERIES, *_FILTERS, *_OWN)):
+        raise UnreadableAnswer("the answer holds a document that cannot be read")
+    queries: list[str] = []
+    issues: list[ContentIssue] = []
+    for query in _items(item, *_QUERIES):
+        if not isinstance(query, dict):
+            raise UnreadableAnswer("the answer holds a query that cannot be read")
+        name = as_text(query.get("query_name", query.get("queryName")))
+        query_id = _key(query.get("query_presentation_id")) or _key(query.get("query_id_map_key")) or name
+        queries += [name] if name else []
+        for found in _items(query, "issues"):
+            issues += (ContentIssue(message=text, query=name, query_id=query_id) for _, text in _messages(found))
+    for found in _items(item, *_FILTERS):
+        issues += (
+            ContentIssue(message=text, query=name or "dashboard filter", query_id=f"filter {name or ''}")
+            for name, text in _messages(found)
+        )
+    for found in _items(item, *_OWN):
+        issues += (ContentIssue(message=text) for _, text in _messages(found))
+    folder = item.get("folder")
+    return ContentDocument(
+        id=document_id,
+        name=as_text(item.get("name")),
+        identifier=identifier,
+        kind=as_text(item.get("type")),
+        folder=as_text(folder.get("path")) or as_text(folder.get("name"))
+        if isinstance(folder, dict)
+        else as_text(folder),
+        queries=tuple(queries),
+        issues=tuple(issues),
+    )
+
+
+def _key(value: object) -> str | None:
+    """An id whose letter case matters. A number is an id as well."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else as_text(value)
+
+
+def _items(item: dict[str, object], *names: str) -> list[object]:
+    """The elements of the fields with these names; a text is its own only element. Raises UnreadableAnswer for anything else."""
+    found: list[object] = []
+    for value in map(item.get, names):
+        if isinstance(value, list):
+            found += value
+        elif isinstance(value, str | dict):
+            found.append(value)
+        elif value is not None:
+            raise UnreadableAnswer("the answer holds issues that cannot be read")
+    return found
+
+
+def _messages(issue: object) -> list[tuple[str | None, str]]:
+    """What an issue says, each with the name of what it is about: a text, or an object with one text or several."""
+    if isinstance(issue, str):
+        return [(None, issue)]
+    if isinstance(issue, dict):
+        name = as_text(issue.get("filter_name", issue.get("filterName"))) or _name(issue.get("field"))
+        texts = _items(issue, "message", "issues")
+        if texts and all(isinstance(text, str) for text in texts):
+            return [(name, str(text)) for text in texts]
+    raise UnreadableAnswer("the answer holds an issue that cannot be read")
 
 
 def _name(value: object) -> str | None:

@@ -19,6 +19,7 @@ _INSTEAD: Final[dict[str, tuple[str, ...]]] = {
     "calls": (),
     "usual_runs": (),
     "recent": (),
+    "content": ("broken_documents",),
 }
 """Columns in the place of a field: it has parts, stands elsewhere, or is of no use in a spreadsheet."""
 
@@ -34,32 +35,34 @@ _LIST_LIMIT: Final = 30_000
 
 
 def render_csv(outcomes: Iterable[Outcome], *, simulated: bool = False, new_issues_fail: bool = False) -> str:
-    """Return a header and one row for each outcome. Lists are joined by commas, warnings by ` | `; unknown values are empty.
+    """Return a header and one row for each outcome. Lists are joined by commas, warnings and documents by ` | `; unknown values are
+    empty.
 
     The column `counts_as_failed` is true for a target that makes the run's exit code 1: with `new_issues_fail` also one with
-    new validation issues.
+    new issues.
     """
     out = io.StringIO()
     rows = csv.writer(out)
     rows.writerow(COLUMNS)
     for outcome in outcomes:
-        has_new = outcome.validation is not None and bool(outcome.validation.new)
         cells = _cells(outcome)
         cells["simulated"] = SIMULATED if simulated else None
-        cells["counts_as_failed"] = not outcome.status.is_good or (new_issues_fail and has_new)
+        cells["counts_as_failed"] = not outcome.status.is_good or (new_issues_fail and outcome.has_new_errors)
         rows.writerow([_cell(cells[column]) for column in COLUMNS])
     return out.getvalue()
 
 
 def _cells(outcome: Outcome) -> dict[str, Any]:
     row = make_row(outcome)
-    error, issues = row["error"] or {}, row["validation"]
+    error = row["error"] or {}
+    is_compared = outcome.validation is not None or outcome.content is not None
     return {
         **{name: ",".join(value) if _is_list(value) else value for name, value in row.items()},
         **{name: error.get(name) for name in ("http_status", "message", "hint")},
         "error_kind": error.get("kind"),
-        "new_issues": issues and len(issues["new"]),
-        "fixed_issues": issues and len(issues["fixed"]),
+        "new_issues": len(outcome.new_issues) if is_compared else None,
+        "fixed_issues": len(outcome.fixed_issues) if is_compared else None,
+        "broken_documents": " | ".join(document.name for document in outcome.content.new) if outcome.content else None,
         "warnings": " | ".join(row["warnings"]),
     }
 

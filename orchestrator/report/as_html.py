@@ -14,10 +14,9 @@ from datetime import UTC, date, datetime
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from orchestrator import __version__
-from orchestrator.engine.outcome import ANSWERED, MESSAGE_LIMIT, CallMade, Failure, Outcome, Status, Validation
+from orchestrator.engine.outcome import ANSWERED, MESSAGE_LIMIT, CallMade, Failure, Outcome, Status
 from orchestrator.report.causes import cards_of, group_warnings, short
 from orchestrator.report.findings import (
     SIMULATED,
@@ -33,6 +32,8 @@ from orchestrator.report.findings import (
     slow_outcomes,
     still_since,
 )
+from orchestrator.report.issues import issues_of
+from orchestrator.report.links import instance_link, model_link
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import budget_words, make_budget_chart, make_timeline
 from orchestrator.report.wording import took
@@ -159,22 +160,6 @@ def text_of(text: str) -> str:
     return short(text, MESSAGE_LIMIT)
 
 
-def model_link(address: str | None, model_id: str | None) -> str:
-    """Return the address of the model's page in Omni, its IDE; empty if the instance's address or the model is not known.
-
-    Omni's documentation shows this address where it says how to find a model's id. It shows none of a connection's page.
-    """
-    root = instance_link(address)
-    return f"{root}/models/{quote(model_id, safe='', errors='backslashreplace')}/ide" if root and model_id else ""
-
-
-def instance_link(address: str | None) -> str:
-    """Return the address of an instance's pages without the API's path; empty if it is not known."""
-    if not address or not address.startswith(("https://", "http://")):
-        return ""
-    return address.rstrip("/").removesuffix("/api").rstrip("/")
-
-
 def _strip(recent: Sequence[Status], *, is_full: bool) -> tuple[tuple[str, str], ...]:
     """Return results as signs: a class, and as many signs as equal results follow each other.
 
@@ -201,7 +186,6 @@ def _strip_words(recent: Sequence[Status]) -> str:
 
 def _facts(outcome: Outcome, today: date, *, with_calls: bool, is_full: bool) -> tuple[str, ...]:
     """What is known about a target beside its row, a line each; one element, for there may be thousands."""
-    issues = outcome.validation or Validation()
     calls = f"refresh {outcome.attempts}, polls {outcome.polls}"
     facts = [
         ("served by", outcome.covered_by),
@@ -223,8 +207,8 @@ def _facts(outcome: Outcome, today: date, *, with_calls: bool, is_full: bool) ->
         ("failing since", _moment(outcome.failing_since, today) if still_since(outcome) and is_full else None),
         ("verified", {True: "yes", False: "no", None: None}[outcome.verified]),
         ("promotion", "pending: promote the branch" if outcome.promotion_pending else None),
-        *(("new issue", text) for text in issues.new[:_LIST_LIMIT]),
-        *(("fixed issue", text) for text in issues.fixed[:_LIST_LIMIT]),
+        *(("new issue", text) for text in outcome.new_issues[:_LIST_LIMIT]),
+        *(("fixed issue", text) for text in outcome.fixed_issues[:_LIST_LIMIT]),
         *(("warning", text) for text in outcome.warnings[:_LIST_LIMIT]),
     ]
     return tuple(f"{label}: {text_of(text)}" for label, text in facts if text)
@@ -266,7 +250,7 @@ def render_html(report: Report) -> str:
     run, outcomes = report.run, report.outcomes
     timeline = make_timeline(report)
     length_s = timeline.length_s if timeline else run.duration_s
-    cards, remarks = cards_of(report), group_warnings(run.warnings, outcomes)
+    cards, remarks, issues = cards_of(report), group_warnings(run.warnings, outcomes), issues_of(report)
     numbers = {id(outcome): number for number, outcome in enumerate(outcomes)}
     told = {
         id(outcome): number
@@ -298,6 +282,10 @@ def render_html(report: Report) -> str:
         instances=[(name, instance_link(run.instances.get(name))) for name in used],
         remarks=remarks[:_WARNINGS_SHOWN],
         remarks_hidden=len(remarks[_WARNINGS_SHOWN:]),
+        issues=issues[:_CARDS_SHOWN],
+        issues_hidden=len(issues[_CARDS_SHOWN:]),
+        documents_shown=_LIST_LIMIT,
+        lines_shown=_CAUSES_SHOWN,
         names_shown=_NAMES_SHOWN,
         number_of=lambda outcome: numbers[id(outcome)],
         timeline=timeline,

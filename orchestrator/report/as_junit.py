@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 from orchestrator.engine.outcome import MESSAGE_LIMIT, Failure, Outcome, Status
 from orchestrator.report.causes import issue_failure, short, skip_reason
 from orchestrator.report.findings import SIMULATED_NOTE, against_before, issue_outcomes
+from orchestrator.report.issues import issue_lines
 from orchestrator.report.report import Report
 from orchestrator.text import clean
 from orchestrator.values import format_stamp
@@ -49,7 +50,8 @@ def render_junit(report: Report) -> str:
         suite = ET.SubElement(root, "testsuite", {"name": name, **numbers, "timestamp": stamp})
         _add_properties(suite, report)
         for outcome in outcomes:
-            _add_case(suite, outcome, elements[id(outcome)], _unique(outcome.name, taken))
+            address = report.run.instances.get(outcome.instance)
+            _add_case(suite, outcome, elements[id(outcome)], _unique(outcome.name, taken), address)
         if report.run.warnings and not number:
             ET.SubElement(suite, "system-err").text = _lines(report.run.warnings)
     ET.indent(root)
@@ -124,21 +126,19 @@ def _fill(properties: ET.Element, facts: dict[str, str]) -> None:
         ET.SubElement(properties, "property", {"name": name, "value": clean(value)})
 
 
-def _add_case(suite: ET.Element, outcome: Outcome, element: str | None, name: str) -> None:
+def _add_case(suite: ET.Element, outcome: Outcome, element: str | None, name: str, address: str | None) -> None:
     attributes = {"name": name, "classname": _cut(outcome.instance)}
     attributes["time"] = f"{outcome.duration_s or 0:.3f}"
     case = ET.SubElement(suite, "testcase", attributes)
     _add_case_properties(case, outcome)
-    new = outcome.validation.new if outcome.validation else ()
     if element == "skipped":
         ET.SubElement(case, element, {"message": short(skip_reason(outcome) or "skipped", _TEXT_LIMIT)})
     elif element is not None:
-        counts = outcome.status.is_good and new
-        _add_failure(case, element, outcome.status, issue_failure(new) if counts else outcome.error)
+        _add_failure(case, element, outcome.status, issue_failure(outcome) if outcome.status.is_good else outcome.error)
     facts = [f"status: {outcome.status}", *(f"job: {job}" for job in outcome.job_ids)]
     if outcome.covered_by is not None:
         facts.append(f"covered by: {outcome.covered_by}")
-    facts += [f"new validation issue: {text}" for text in new[:_WARNINGS_SHOWN]]
+    facts += issue_lines(outcome, address)[:_WARNINGS_SHOWN]
     if outcome.warnings:
         facts += [f"warning: {text}" for text in outcome.warnings[:_WARNINGS_SHOWN]]
     ET.SubElement(case, "system-out").text = _lines(facts)

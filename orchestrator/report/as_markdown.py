@@ -26,6 +26,7 @@ from orchestrator.report.findings import (
     slow_outcomes,
     still_since,
 )
+from orchestrator.report.issues import issues_of
 from orchestrator.report.report import Report
 from orchestrator.report.wording import took
 
@@ -36,6 +37,8 @@ _CAUSES_SHOWN: Final = 20
 _NAMES_SHOWN: Final = 10
 _ROWS_SHOWN: Final = 100
 _WARNINGS_SHOWN: Final = 10
+_DOCUMENTS_SHOWN: Final = 10
+_ISSUES_SHOWN: Final = 3
 _NAME_LIMIT: Final = 80
 _TEXT_LIMIT: Final = 500
 
@@ -76,6 +79,7 @@ def _blocks(report: Report) -> Iterator[str]:
     if len(causes) > _CAUSES_SHOWN:
         yield f"- … and {len(causes) - _CAUSES_SHOWN} more causes.\n"
     yield from _slow(outcomes)
+    yield from _issues(report)
     yield from _warnings(report)
     yield from _table(outcomes)
 
@@ -122,6 +126,25 @@ def _slow(outcomes: tuple[Outcome, ...]) -> Iterator[str]:
         )
         more = f" and {len(slow) - _NAMES_SHOWN} more" if len(slow) > _NAMES_SHOWN else ""
         yield f"Took more than twice as long as usual: {told}{more}.\n"
+
+
+def _issues(report: Report) -> Iterator[str]:
+    """Yield what the refreshes broke, by model, with links into Omni."""
+    found = issues_of(report)
+    for model in found[:_CAUSES_SHOWN]:
+        yield f"{code(model.outcome.name, _NAME_LIMIT)}: {model.words}\n" + ("" if model.new else "\n")
+        for entry in model.new[:_DOCUMENTS_SHOWN]:
+            name = code(entry.name, _NAME_LIMIT) if entry.name else ""
+            name = f"[{name}]({entry.link})" if entry.link else name
+            more = f" and {len(entry.lines) - _ISSUES_SHOWN} more" if len(entry.lines) > _ISSUES_SHOWN else ""
+            lines = ", ".join(code(line, _TEXT_LIMIT) for line in entry.lines[:_ISSUES_SHOWN]) + more
+            yield f"- {name}: {lines}" if name else f"- {lines}"
+        if len(model.new) > _DOCUMENTS_SHOWN:
+            yield f"- … and {len(model.new) - _DOCUMENTS_SHOWN} more"
+        if model.new:
+            yield ""
+    if len(found) > _CAUSES_SHOWN:
+        yield f"… and {len(found) - _CAUSES_SHOWN} more models.\n"
 
 
 def _warnings(report: Report) -> Iterator[str]:

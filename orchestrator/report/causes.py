@@ -13,7 +13,7 @@ from orchestrator.report.report import Report
 from orchestrator.text import clean
 
 NEW_ISSUES: Final = "new_issues"
-"""The kind of failure for new validation issues, if they count (`--fail-on-new-issues`)."""
+"""The kind of failure for new issues, if they count (`--fail-on-new-issues`)."""
 
 _ISSUES_HINT: Final = (
     "the refresh itself succeeded; fix what refers to the fields that are gone, or run without --fail-on-new-issues"
@@ -69,15 +69,15 @@ class Remark:
 
 
 def causes_of(report: Report) -> tuple[Cause, ...]:
-    """Return the causes of what did not succeed, then the new validation issues that count."""
+    """Return the causes of what did not succeed, then the new issues that count."""
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in issue_outcomes(report):
-        groups.setdefault(outcome.validation.new if outcome.validation else (), []).append(outcome)
+        groups.setdefault(outcome.new_issues, []).append(outcome)
     return (
         *group_causes(report.outcomes),
         *(
-            Cause(status=group[0].status, failure=issue_failure(issues), outcomes=tuple(group))
-            for issues, group in groups.items()
+            Cause(status=group[0].status, failure=issue_failure(group[0]), outcomes=tuple(group))
+            for group in groups.values()
         ),
     )
 
@@ -91,10 +91,11 @@ def cards_of(report: Report) -> tuple[Card, ...]:
     return tuple(sorted(cards, key=lambda card: not any(map(is_new_failure, card.outcomes))))
 
 
-def issue_failure(issues: Sequence[str]) -> Failure:
-    """Return a failure that describes these new validation issues."""
+def issue_failure(outcome: Outcome) -> Failure:
+    """Return a failure that describes the new issues of a target."""
+    issues, what = outcome.new_issues, "broken document" if outcome.content is not None else "new validation issue"
     more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
-    return Failure(kind=NEW_ISSUES, message=f"new validation issue: {issues[0]}{more}", hint=_ISSUES_HINT)
+    return Failure(kind=NEW_ISSUES, message=f"{what}: {issues[0]}{more}", hint=_ISSUES_HINT)
 
 
 def group_causes(outcomes: Sequence[Outcome]) -> tuple[Cause, ...]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from orchestrator.engine.outcome import Outcome, Status
+from orchestrator.report.issues import brought
 from orchestrator.report.report import Report
 
 
@@ -26,10 +27,10 @@ def bad_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
 
 
 def issue_outcomes(report: Report) -> tuple[Outcome, ...]:
-    """Return the good outcomes whose new validation issues make the exit code 1 (`--fail-on-new-issues`)."""
+    """Return the good outcomes whose new issues make the exit code 1 (`--fail-on-new-issues`)."""
     if not report.run.new_issues_fail:
         return ()
-    return tuple(o for o in report.outcomes if o.status.is_good and o.validation is not None and o.validation.new)
+    return tuple(o for o in report.outcomes if o.status.is_good and o.has_new_errors)
 
 
 def has_run_before(outcomes: Sequence[Outcome]) -> bool:
@@ -63,12 +64,12 @@ def headline(report: Report) -> str:
     bad = sum(count for status, count in counts.items() if not status.is_good)
     if not total:
         return "nothing to do: nothing was selected"
-    issues = len(issue_outcomes(report))
+    issues = issue_outcomes(report)
     if bad:
-        also = f", {issues:,} brought new validation issues" if issues else ""
+        also = f", {len(issues):,} {brought(issues)}" if issues else ""
         return f"{bad:,} of {total:,} {targets} did not succeed{also}"
     if issues:
-        return f"{issues:,} of {total:,} {targets} brought new validation issues"
+        return f"{len(issues):,} of {total:,} {targets} {brought(issues)}"
     if counts[Status.SKIPPED] == total:
         return "nothing to do: " + ("the target was skipped" if total == 1 else f"all {total:,} targets were skipped")
     return _good(counts[Status.SUCCEEDED], counts[Status.ACCEPTED], counts[Status.SKIPPED])
@@ -85,7 +86,7 @@ def _good(refreshed: int, accepted: int, skipped: int) -> str:
 
 
 def is_bad(report: Report) -> bool:
-    """Return whether a target did not succeed, or brought validation issues that count."""
+    """Return whether a target did not succeed, or brought issues that count."""
     return bool(issue_outcomes(report)) or not all(outcome.status.is_good for outcome in report.outcomes)
 
 
@@ -190,17 +191,13 @@ def exit_code(
 ) -> int:
     """The exit code of a run that came to its end (docs/reference/exit-codes.md); if several apply: signal, 3, 1, 5, 0.
 
-    `signal` is the number of the signal that stopped the run. `new_issues_fail` counts a validation error that a refresh
-    brought as a target that did not succeed (`--fail-on-new-issues`). 2 and 4 belong to runs that never began.
+    `signal` is the number of the signal that stopped the run. `new_issues_fail` counts an error that a refresh
+    brought (`verify: validate` or `content`) as a target that did not succeed (`--fail-on-new-issues`). 2 and 4 belong to runs that never began.
     """
     if signal is not None:
         return SIGNAL_BASE + signal
     if refused_instances:
         return KEY_REFUSED
-    if any(not outcome.status.is_good or (new_issues_fail and _has_new_issues(outcome)) for outcome in outcomes):
+    if any(not outcome.status.is_good or (new_issues_fail and outcome.has_new_errors) for outcome in outcomes):
         return SOME_FAILED
     return REPORT_FAILED if report_failed else OK
-
-
-def _has_new_issues(outcome: Outcome) -> bool:
-    return outcome.validation is not None and outcome.validation.has_new_errors

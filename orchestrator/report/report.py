@@ -47,7 +47,7 @@ class RunFacts:
     new_issues_fail: Annotated[
         bool,
         Presence.SPARSE,
-        "Whether new validation issues made the exit code 1 (`--fail-on-new-issues`); absent if not.",
+        "Whether new issues made the exit code 1 (`--fail-on-new-issues`); absent if not.",
     ] = False
     requests: int = 0
     polls: int = 0

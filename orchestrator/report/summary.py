@@ -21,6 +21,7 @@ from orchestrator.report.findings import (
     slow_outcomes,
     still_since,
 )
+from orchestrator.report.issues import issues_of
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import budget_words
 from orchestrator.report.wording import STATUS_STYLES, text_console, took
@@ -35,6 +36,9 @@ _NAMES_SHOWN: Final = 6
 _BAD_ROWS: Final = 50
 _GOOD_ROWS: Final = 12
 _WARNINGS_SHOWN: Final = 8
+_MODELS_SHOWN: Final = 8
+_DOCUMENTS_SHOWN: Final = 5
+_ISSUES_SHOWN: Final = 2
 _NAME_LIMIT: Final = 60
 _TEXT_LIMIT: Final = 400
 _STACKED_BELOW: Final = 72
@@ -53,7 +57,13 @@ def render_summary(report: Report, *, width: int, color: bool, report_paths: Seq
     """
     out = io.StringIO()
     console = text_console(out, width=max(width, 20), color=color)
-    for block in (_headline(report), _rows(report, console.width), _warnings(report), _numbers(report)):
+    for block in (
+        _headline(report),
+        _rows(report, console.width),
+        _issues(report),
+        _warnings(report),
+        _numbers(report),
+    ):
         if block is not None:
             console.print(block)
             console.print()
@@ -163,6 +173,35 @@ def _table(rows: Sequence[_Row], width: int) -> Table:
     for row in rows:
         table.add_row(row.label(), Text("\n".join(row.names)), row.what())
     return table
+
+
+def _issues(report: Report) -> Text | None:
+    """Return what the refreshes broke and repaired, by model."""
+    from rich.text import Text
+
+    found = issues_of(report)
+    text = Text()
+    for model in found[:_MODELS_SHOWN]:
+        text.append(
+            f"{short(model.outcome.name, _NAME_LIMIT)}: {model.words}\n", style="yellow" if model.new else "green"
+        )
+        for entry in model.new[:_DOCUMENTS_SHOWN]:
+            if entry.name:
+                text.append(f"  {short(entry.name, _NAME_LIMIT)}{'  ' * bool(entry.link)}{clean(entry.link)}\n")
+            for line in entry.lines[:_ISSUES_SHOWN]:
+                text.append(f"    {short(line, _TEXT_LIMIT)}\n", style="dim")
+            if len(entry.lines) > _ISSUES_SHOWN:
+                text.append(f"    and {len(entry.lines) - _ISSUES_SHOWN} more\n", style="dim")
+        if len(model.new) > _DOCUMENTS_SHOWN:
+            text.append(f"  and {len(model.new) - _DOCUMENTS_SHOWN} more documents\n")
+        if model.fixed and model.fixed[0].name:
+            text.append(
+                f"  repaired: {_listed(short(entry.name, _NAME_LIMIT) for entry in model.fixed)}\n", style="green"
+            )
+    if len(found) > _MODELS_SHOWN:
+        text.append(f"and {len(found) - _MODELS_SHOWN} more models with issues; the report has them all\n")
+    text.rstrip()
+    return text if found else None
 
 
 def _warnings(report: Report) -> Text | None:

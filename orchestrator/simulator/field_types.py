@@ -95,6 +95,8 @@ def draw_s(spread: float | tuple[float, float] | Lognormal | Literal["never"], d
 _NAMESPACE = UUID("6a1b8f0e-3c52-4b55-9f0a-5d3f0b7c2e11")
 
 
-def derive_id(kind: Literal["model", "connection", "branch", "schedule", "environment", "user"], name: str) -> str:
+def derive_id(
+    kind: Literal["model", "connection", "branch", "schedule", "environment", "user", "document"], name: str
+) -> str:
     """The uuid of a thing that a scenario gives only a name; a branch's name is `model id/branch name`."""
     return str(uuid5(_NAMESPACE, f"{kind}:{name}"))

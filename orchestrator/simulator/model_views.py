@@ -29,7 +29,7 @@ def list_schemas(instance: SimulatedInstance, ask: SimulatedRequest, model_id: s
     """GET /v1/models/{modelId}/schemas: names, sorted, those that are offloaded too; the branch under either name."""
     require_known(ask.query, frozenset({"branchId", "branch_id"}))
     parameter = "branch_id" if "branch_id" in ask.query else "branchId"
-    model, branch_id = _model_and_branch(instance, ask, model_id, parameter)
+    model, branch_id = model_and_branch(instance, ask, model_id, parameter)
     names = sorted({*instance.stage.layer(model, branch_id, ask.now_s), *model.connection.spec.offloaded})
     body: object = {"schemas": names} if instance.answers.schemas == "object" else names
     return Answer(status=200, body=body, model=model)
@@ -39,7 +39,7 @@ def validate(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str) 
     """GET /v1/models/{modelId}/validate. The branch is called `branchId` here, unlike in a refresh."""
     require_known(ask.query, frozenset({"branchId", "limit"}))
     limit = require_count(ask.query, "limit", sys.maxsize)
-    model, branch_id = _model_and_branch(instance, ask, model_id, "branchId")
+    model, branch_id = model_and_branch(instance, ask, model_id, "branchId")
     found = instance.stage.issues(model, branch_id, ask.now_s)
     body: object = [_issue(issue) for issue in found[:limit]]
     if instance.answers.issues == "object":
@@ -51,10 +51,10 @@ def validate(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str) 
 def list_views(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str) -> Answer:
     """GET /v1/models/{modelId}/view: every view, with no fields; those of offloaded schemas are left out."""
     require_known(ask.query, frozenset({"branch_id"}))
-    model, branch_id = _model_and_branch(instance, ask, model_id, "branch_id")
+    model, branch_id = model_and_branch(instance, ask, model_id, "branch_id")
     views: list[dict[str, object]] = [
         {"name": view, "label": table, "hidden": False, "fields": []}
-        for view, _, table in _views(instance, ask, model, branch_id, None)
+        for view, _, table in shown_views(instance, ask, model, branch_id, None)
     ]
     return Answer(status=200, body={"success": True, "views": views}, model=model)
 
@@ -69,10 +69,10 @@ def show_files(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str
     mode = require_choice(query, "mode", _YAML_MODES, "combined")
     with_checksums = require_flag(query, "includeChecksums")
     require_flag(query, "fullyResolved")
-    model, branch_id = _model_and_branch(instance, ask, model_id, "branchId")
+    model, branch_id = model_and_branch(instance, ask, model_id, "branchId")
     files, names = {"model": f"label: {json.dumps(model.name)}\n"}, {}
     if mode in _YAML_MODES_WITH_VIEWS:
-        for view, schema, table in _views(instance, ask, model, branch_id, query.get("includeSchemas")):
+        for view, schema, table in shown_views(instance, ask, model, branch_id, query.get("includeSchemas")):
             file = f"{schema}/{view}.view"
             files[file] = f"schema: {json.dumps(schema)}\ntable_name: {json.dumps(table)}\n"
             names[file] = view
@@ -109,7 +109,7 @@ def _issue_with_severity(issue: ScenarioIssue) -> dict[str, object]:
     return {"severity": severity, **issue.model_dump(include={"message", "view", "field"}, exclude_none=True)}
 
 
-def _views(
+def shown_views(
     instance: SimulatedInstance, ask: SimulatedRequest, model: LiveModel, branch_id: str | None, only: str | None
 ) -> Iterator[tuple[str, str, str]]:
     """Each view's name, schema and table; of one schema, where `only` names it."""
@@ -128,7 +128,7 @@ def _is_named(file: str, wanted: str) -> bool:
     return file == wanted or re.search(pattern, file, re.DOTALL) is not None
 
 
-def _model_and_branch(
+def model_and_branch(
     instance: SimulatedInstance, ask: SimulatedRequest, model_id: str, parameter: str
 ) -> tuple[LiveModel, str | None]:
     """The model, and the branch that the parameter names. Raises ApiError 400, 403 or 404."""

@@ -36,6 +36,34 @@ class ScenarioIssue(ScenarioPart):
     """The field that it is about; told where issues are an object."""
 
 
+class ScenarioQuery(ScenarioPart):
+    """A query of a document."""
+
+    name: Text
+    """Its name."""
+    fields: tuple[Text, ...] = ()
+    """The fields that it uses, each `view.field`."""
+
+
+class ScenarioDocument(ScenarioPart):
+    """A document that uses a model."""
+
+    name: Text
+    """Its name."""
+    identifier: Text | None = None
+    """What identifies it in its address; left out: derived from the model's id and the name."""
+    folder: Text | None = None
+    """The path of its folder."""
+    draft: bool = False
+    """Whether it is a draft."""
+    personal: bool = False
+    """Whether it is in a personal folder: listed only where those are asked for."""
+    queries: tuple[ScenarioQuery, ...] = ()
+    """Its queries."""
+    filters: tuple[Text, ...] = ()
+    """The fields of its dashboard's filters, each `view.field`."""
+
+
 class ScenarioSchedule(ScenarioPart):
     """A native refresh schedule of a connection."""
 
@@ -70,6 +98,10 @@ class Connection(ScenarioPart):
     """What the warehouse holds: each schema with its tables. This is what a refresh reads."""
     schemas_before: Schemas | None = None
     """What the schema model shows until a refresh; left out: the same as `schemas`."""
+    columns: Schemas = Field(default_factory=dict)
+    """The columns of tables, by `schema.table`. A table that is left out has every column that a document uses."""
+    columns_before: Schemas | None = None
+    """The columns that the schema model shows until a refresh; left out: the same as `columns`."""
     offloaded: tuple[Text, ...] = ()
     """Schemas that are listed, but whose views are shown only where they are asked for by name."""
     scope_view_names: bool = False
@@ -107,6 +139,8 @@ class Traits(ScenarioPart):
     """Validation issues after a refresh."""
     issues_before: tuple[ScenarioIssue, ...] | None = None
     """Validation issues until a refresh; left out: the same as `issues`."""
+    documents: tuple[ScenarioDocument, ...] = ()
+    """The documents that use it. One that uses a view or a field that the schema model does not show has issues."""
 
 
 class Model(Traits):

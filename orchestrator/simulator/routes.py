@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from orchestrator.simulator import connections, model_views, refreshing
+from orchestrator.simulator import connections, content, model_views, refreshing
 from orchestrator.simulator.answer import Answer, ApiError, SimulatedInstance, SimulatedRequest, error_body
 from orchestrator.simulator.model_lists import ModelLists
 
@@ -19,6 +19,7 @@ _WITH_ID: dict[tuple[str, str], dict[str, _OneId]] = {
     ("jobs", "status"): {"GET": refreshing.tell_status},
     ("models", "schemas"): {"GET": model_views.list_schemas},
     ("models", "validate"): {"GET": model_views.validate},
+    ("models", "content-validator"): {"GET": content.validate_content},
     ("models", "view"): {"GET": model_views.list_views},
     ("models", "yaml"): {"GET": model_views.show_files},
     ("connections", ""): {"GET": connections.show_connection},

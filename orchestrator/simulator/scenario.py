@@ -55,6 +55,8 @@ class Answers(ScenarioPart):
     """Whether the instance knows the dbt sync of a branch; if not: 404."""
     api_document: bool = True
     """Whether the instance shows its own OpenAPI document at `/openapi.json`; if not: 404."""
+    content_filter: bool = True
+    """Whether the content validator takes `content_filter_mode`, which the vendor's CLI sends and the reference pages do not name."""
     names: Literal["exact", "contains"] = "exact"
     """How the `name` filter of the models' list matches, letter case aside."""
     clock_offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0

@@ -23,17 +23,20 @@ GOOD_WORDS = frozenset({"COMPLETED", "COMPLETE", "SUCCESS", "SUCCEEDED"})
 """Final words of a job that took effect."""
 
 Layer = dict[str, tuple[str, ...]]
-"""What a schema model shows: each schema with its tables."""
+"""What a schema model shows: each schema with its tables, or each `schema.table` with its columns."""
 
 
 @dataclass(slots=True, kw_only=True)
 class LiveConnection:
-    """A connection while the simulator runs: its schema model (key None) and those of its branches that differ."""
+    """A connection while the simulator runs: its schema model (key None) and those of its branches that differ, as tables and as
+    columns.
+    """
 
     id: str
     name: str
     spec: Connection
     layers: dict[str | None, Layer]
+    columns: dict[str | None, Layer]
     order: int
     shared_models: int = 0
     refreshed_s: float | None = None
@@ -139,8 +142,14 @@ class World:
     def add_connection(self, connection_id: str, name: str, spec: Connection) -> LiveConnection:
         """A new connection whose schema model shows what it did before any refresh."""
         before: Schemas = spec.schemas if spec.schemas_before is None else spec.schemas_before
+        columns = spec.columns if spec.columns_before is None else spec.columns_before
         live = LiveConnection(
-            id=connection_id, name=name, spec=spec, layers={None: dict(before)}, order=len(self.connections)
+            id=connection_id,
+            name=name,
+            spec=spec,
+            layers={None: dict(before)},
+            columns={None: dict(columns)},
+            order=len(self.connections),
         )
         self.connections[connection_id] = live
         return live
@@ -231,6 +240,12 @@ class World:
         layers = model.connection.layers
         return layers.get(branch_id, layers[None])
 
+    def columns(self, model: LiveModel, branch_id: str | None, now_s: float) -> Layer:
+        """The columns that the schema model under `model` shows at `now_s`, by `schema.table`, as far as the scenario lists them."""
+        self.settle(now_s)
+        columns = model.connection.columns
+        return columns.get(branch_id, columns[None])
+
     def issues(self, model: LiveModel, branch_id: str | None, now_s: float) -> tuple[ScenarioIssue, ...]:
         """The model's validation issues at `now_s`."""
         self.settle(now_s)
@@ -250,6 +265,9 @@ class World:
         found = read_warehouse(connection.spec, job.schemas, job.tables)
         layers = connection.layers
         layers[job.branch_id] = found if job.is_hard else merge(layers.get(job.branch_id, layers[None]), found)
+        tables = {f"{schema}.{table}" for schema, held in found.items() for table in held}
+        columns, read = connection.columns, {t: c for t, c in connection.spec.columns.items() if t in tables}
+        columns[job.branch_id] = read if job.is_hard else merge(columns.get(job.branch_id, columns[None]), read)
         self._issues_are_new.add((job.connection_id, job.branch_id))
         connection.refreshed_s = job.ends_s
         self.version += 1

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.engine.verification import is_verified
-from orchestrator.manifest.manifest import Instance, Verify
+from orchestrator.manifest.manifest import Instance
 from orchestrator.planning.lanes import refreshes
 from orchestrator.planning.plan import Lane, Refresh, RefreshPlan
 from orchestrator.quota.duration_model import DurationModel
@@ -110,14 +110,14 @@ def _budget(instance: Instance, used: int) -> Budget:
 
 
 def _proofs(refresh: Refresh) -> int:
-    """How many reads prove the targets of a refresh, which share what they can: a model's validation before and after, its
-    views, or its schemas where no tables are asked for.
+    """How many reads verify the targets of a refresh, which share what they can: a model's issues before and after, its views,
+    or its schemas if the scope has no tables.
     """
     reads = set()
     for target in refresh.served:
         entry, place = target.entry, (target.model_id, target.branch_id)
-        if entry.verify is Verify.VALIDATE:
-            reads |= {(place, "before"), (place, "after")}
+        if entry.verify.compares_issues:
+            reads |= {(place, f"{entry.verify} before"), (place, f"{entry.verify} after")}
         elif is_verified(entry):
             reads.add((place, "views" if entry.tables else "schemas"))
     return len(reads)

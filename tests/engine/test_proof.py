@@ -1,20 +1,27 @@
 """What a read-back shows: there, missing, or not to be told. Values only."""
 
+from dataclasses import replace
+
 import pytest
 
+from orchestrator.engine.outcome import ContentChanges, Validation
 from orchestrator.engine.read_back import (
     MOST_CHARACTERS,
+    MOST_DOCUMENTS,
     MOST_ISSUES,
+    MOST_ISSUES_OF_ONE,
     ReadBack,
     ReadBackResult,
+    compare_content,
     compare_issues,
     find_schema,
     find_table,
     hidden_schemas,
     judge_scope,
 )
-from orchestrator.omni.answers import ValidationIssue, View
+from orchestrator.omni.answers import ContentDocument, ContentIssue, ValidationIssue, View
 from tests.planning.targets import entry
+from tests.report.reports import make_outcome
 
 THERE, MISSING, UNCLEAR = ReadBackResult.THERE, ReadBackResult.MISSING, ReadBackResult.UNCLEAR
 
@@ -179,10 +186,64 @@ def test_a_warning_is_distinguished_from_an_error() -> None:
     error = ValidationIssue(message="warning: not really", is_warning=False)
     found = compare_issues([], [ValidationIssue(message="unused", is_warning=True), error])
     assert found.new == ("error: warning: not really", "warning: unused")
-    assert found.has_new_errors
+    assert has_new_errors(found)
     many = [ValidationIssue(message=f"{n}", is_warning=True) for n in range(MOST_ISSUES + 7)]
-    assert not compare_issues([], many).has_new_errors
-    assert compare_issues([], [*many, error]).has_new_errors
+    assert not has_new_errors(compare_issues([], many))
+    assert has_new_errors(compare_issues([], [*many, error]))
+
+
+def has_new_errors(found: Validation) -> bool:
+    """Whether an outcome with these issues makes the exit code 1."""
+    return replace(make_outcome(1), validation=found).has_new_errors
+
+
+def document(name: str, *issues: str, key: str = "", kind: str = "Published", query: str = "q") -> ContentDocument:
+    """A document with issues of one query."""
+    return ContentDocument(
+        id=key or name,
+        name=name,
+        identifier=f"slug-{key or name}",
+        kind=kind,
+        folder="/F",
+        issues=tuple(ContentIssue(message=text, query=query, query_id="1") for text in issues),
+    )
+
+
+def test_broken_and_repaired_documents_are_listed() -> None:
+    """Old breakage is no news; a document that was broken before is listed with its new issues alone."""
+    found = compare_content(
+        [document("Old", "a"), document("Worse", "a"), document("Better", "a", "b")],
+        [document("Old", "a"), document("Worse", "a", "b\nc"), document("Better", "b"), document("broken", "x", "y")],
+    )
+    assert [(d.name, d.identifier, d.folder, d.issues) for d in found.new] == [
+        ("broken", "slug-broken", "/F", ("q: x", "q: y")),
+        ("Worse", "slug-Worse", "/F", ("q: b c",)),
+    ]
+    assert [(d.name, d.issues) for d in found.fixed] == [("Better", ("q: a",))]
+    assert (found.new_documents, found.fixed_documents) == (2, 1)
+
+
+def test_a_document_is_known_by_its_id() -> None:
+    """Another name, folder or name of a query is no change; a draft and what is published are two; equal issues are counted."""
+    before = document("Before", "a", key="7")
+    after = replace(document("After", "a", key="7", query="renamed"), folder="/G")
+    assert compare_content([before], [after]) == ContentChanges()
+    drafted = compare_content([before], [before, document("After", "a", key="7", kind="Draft")])
+    assert [each.name for each in drafted.new] == ["After (draft)"]
+    assert [each.issues for each in compare_content([before], [document("After", "a", "a", key="7")]).new] == [
+        ("q: a",)
+    ]
+
+
+def test_content_is_bounded() -> None:
+    """Thousands of broken documents, and thousands of issues of one, do not fill the report; the counts are whole."""
+    found = compare_content([], [document(f"d{n:04}", "x" * 9999) for n in range(MOST_DOCUMENTS + 7)])
+    assert (len(found.new), found.new_documents) == (MOST_DOCUMENTS, MOST_DOCUMENTS + 7)
+    assert len(found.new[0].issues[0]) == MOST_CHARACTERS
+    (one,) = compare_content([], [document("d", *(f"{n}" for n in range(MOST_ISSUES_OF_ONE + 3)))]).new
+    assert one.issues[-1] == "and 3 more"
+    (odd,) = compare_content([], [document("warning: not really", "x")]).new
+    assert replace(make_outcome(1), content=ContentChanges(new=(odd,))).has_new_errors
 
 
 def test_issues_are_bounded() -> None:

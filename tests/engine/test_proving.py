@@ -1,11 +1,11 @@
 """Proof in whole runs over the real stack: reads that come last, what they show, and what they can never spoil."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from orchestrator.engine.outcome import Status, Validation
+from orchestrator.engine.outcome import DocumentIssues, Status, Validation
 from orchestrator.engine.run import Run
 from orchestrator.engine.run_context import RunSettings
 from orchestrator.quota.choice import Purpose
@@ -292,6 +292,127 @@ def test_without_a_baseline_nothing_is_new() -> None:
     late = one(warehouse(after), verify="validate", mode="hard")
     assert (late.outcome.status, late.outcome.validation) == (Status.SUCCEEDED, None)
     assert "could not be read back" in late.outcome.warnings[0]
+
+
+DOCUMENTS = [
+    {"name": "Weekly", "identifier": "weekly", "queries": [{"name": "Total", "fields": ["orders.total", "orders.id"]}]},
+    {"name": "Old", "queries": [{"name": "q", "fields": ["legacy.id"]}]},
+    {"name": "New", "queries": [{"name": "q", "fields": ["returns.id"]}]},
+]
+
+
+def content_scenario(
+    *faults: Mapping[str, object],
+    documents: Sequence[Mapping[str, object]] | None = None,
+    branches: Sequence[str] = (),
+    branch_based: bool = False,
+) -> Scenario:
+    """A hard refresh takes away `orders.total`, which Weekly uses, and brings `returns`, which New uses; Old stays broken."""
+    return warehouse(
+        *faults,
+        traits={"documents": list(DOCUMENTS if documents is None else documents), "branches": list(branches)},
+        schemas={"sales": ["orders", "returns"]},
+        schemas_before={"sales": ["orders"]},
+        columns={"sales.orders": ["id"]},
+        columns_before={"sales.orders": ["id", "total"]},
+        branch_based=branch_based,
+    )
+
+
+def contents(run: Rehearsal) -> list[Call]:
+    """The calls of the content validator."""
+    return [call for call in proofs(run) if call.path.endswith("/content-validator")]
+
+
+BROKEN = DocumentIssues(name="Weekly", identifier="weekly", issues=("Total: Field 'orders.total' not found in model",))
+
+
+def test_broken_and_repaired_documents_are_listed() -> None:
+    """Content just before the submit and after the job: what broke and what was repaired is listed; old breakage is no news."""
+    run = one(content_scenario(), verify="content", mode="hard")
+    content = run.outcome.content
+    assert (run.outcome.status, run.outcome.validation, run.outcome.verified) == (Status.SUCCEEDED, None, None)
+    assert content is not None
+    assert (content.new, content.new_documents, content.fixed_documents) == ((BROKEN,), 1, 1)
+    assert [document.name for document in content.fixed] == ["New"]
+    assert run.outcome.new_issues == ("Weekly: Total: Field 'orders.total' not found in model",)
+    first, last = contents(run)
+    assert first.t_s <= run.posts[0].t_s < run.polls[-1].t_s <= last.t_s
+    assert {tuple(sorted(call.query)) for call in (first, last)} == {("content_filter_mode",)}
+    purposes = [purpose for purpose, _ in run.result.stats.calls]
+    assert purposes.count(Purpose.PROOF) == 1
+    codes = [
+        exit_code(run.outcomes, signal=None, refused_instances=(), report_failed=False, new_issues_fail=fails)
+        for fails in (False, True)
+    ]
+    assert codes == [0, 1]
+
+
+def test_content_of_a_branch_is_read_as_the_branch() -> None:
+    """Both reads name the branch under the name that this call gives it."""
+    staged = content_scenario(branch_based=True, branches=[BRANCH])
+    run = one(staged, verify="content", mode="hard", branch=BRANCH)
+    assert [call.query.get("branch_id") for call in contents(run)] == [BRANCH, BRANCH]
+    assert run.outcome.content is not None
+    assert run.outcome.content.new == (BROKEN,)
+
+
+def test_an_instance_that_does_not_know_the_filter_is_asked_without() -> None:
+    """The vendor's documents disagree on `content_filter_mode`: if a server refuses it, all documents are read instead."""
+    staged = content_scenario().model_copy(update={"answers": make_scenario(answers={"content_filter": False}).answers})
+    run = one(staged, verify="content", mode="hard")
+    assert ["content_filter_mode" in call.query for call in contents(run)] == [True, False, False]
+    assert run.outcome.content is not None
+    assert run.outcome.content.new == (BROKEN,)
+
+
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        ({"status": 403, "message": "Permission denied"}, "403 Permission denied"),
+        ({"status": 404, "message": "Not Found"}, "404 Not Found"),
+        ({"status": 200, "body": {"content": "soon"}}, "the answer holds no list"),
+        ({"status": 200, "body": {"content": [], "error": "timeout"}}, "the answer does not hold all documents"),
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_content_that_cannot_be_read_leaves_the_status(fault: dict[str, object], words: str, when: str) -> None:
+    """Refused, unreadable or not whole, before or after: `content` is null, a warning has the reason, nothing is called fixed."""
+    first = 1 if when == "before" else 2
+    rule = {"path": "/content-validator$", "nth": [*range(first, first + 4)], **fault}
+    run = one(content_scenario(rule), verify="content", mode="hard")
+    assert (run.outcome.status, run.outcome.content) == (Status.SUCCEEDED, None)
+    (warning,) = run.outcome.warnings
+    assert f"the broken documents {'before' if when == 'before' else 'could not be read back after'}" in warning
+    assert words in warning
+    # what cannot be read is read again, what is refused is not
+    assert len(contents(run)) == first + 3 * (fault["status"] == 200)
+
+
+def test_targets_of_one_model_share_their_reads() -> None:
+    """Two targets of one model and one refresh cost two reads, and two kinds of verification four."""
+    text = manifest_text(
+        *(
+            {"id": uuid(1), "name": name, "connection": "wh", "mode": "hard", "verify": verify}
+            for name, verify in (("a", "content"), ("b", "content"), ("c", "validate"))
+        )
+    )
+    run = rehearse(text, content_scenario())
+    assert len(proofs(run)) == 4
+    assert [o.content is not None for o in run.outcomes] == [True, True, False]
+    assert run.of("c").validation == Validation()
+
+
+def test_a_secret_in_a_document_is_taken_out() -> None:
+    """Names and issues of documents go through the redaction like everything that a server says."""
+    document = {"name": "KEY", "folder": "/KEY", "queries": [{"name": "KEY", "fields": ["orders.total"]}]}
+    text = manifest_text(model(1, connection="wh", mode="hard", verify="content"))
+    staged = content_scenario(documents=[document])
+    run = rehearse(text, staged, redact=lambda said: said.replace("KEY", "***"))
+    content = run.outcome.content
+    assert content is not None
+    ((name, folder, issue),) = ((d.name, d.folder, d.issues[0]) for d in content.new)
+    assert (name, folder, issue) == ("***", "/***", "***: Field 'orders.total' not found in model")
 
 
 def test_verification_comes_last() -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from orchestrator.omni.answers import (
     ConnectionEnvironment,
     ConnectionRecord,
+    ContentDocument,
+    ContentIssue,
     ModelRecord,
     ModelRole,
     ModelsPage,
@@ -28,6 +30,7 @@ from orchestrator.omni.job_answers import read_job, read_refresh
 from orchestrator.omni.read_answers import (
     read_connection,
     read_connections,
+    read_content,
     read_environments,
     read_issues,
     read_models,
@@ -179,6 +182,96 @@ def test_issues_that_cannot_be_read(value: object) -> None:
         read_issues(json.dumps(value).encode())
 
 
+DOCUMENT = {
+    "document_id": "abc123",
+    "identifier": "dashboard-1",
+    "name": "Sales Dashboard",
+    "type": "Published",
+    "folder": {"name": "Reports", "path": "/Reports"},
+    "owner": {"email": "ada@example.com", "name": "Ada"},
+    "queries_and_issues": [
+        {
+            "query_name": "Total Revenue",
+            "query_presentation_id": "qp-123",
+            "query_id_map_key": "1",
+            "issues": ["Field 'orders.old_field' not found in model"],
+        },
+        {"query_name": "Orders", "query_presentation_id": "qp-124", "issues": []},
+    ],
+    "dashboard_filter_issues": ["Filter uses 'legacy.id'"],
+}
+READ_DOCUMENT = ContentDocument(
+    id="abc123",
+    name="Sales Dashboard",
+    identifier="dashboard-1",
+    kind="Published",
+    folder="/Reports",
+    queries=("Total Revenue", "Orders"),
+    issues=(
+        ContentIssue(message="Field 'orders.old_field' not found in model", query="Total Revenue", query_id="qp-123"),
+        ContentIssue(message="Filter uses 'legacy.id'", query="dashboard filter", query_id="filter "),
+    ),
+)
+
+
+def test_content() -> None:
+    """Documents come in the vendor's object or as a bare list, each with its queries and issues; nothing else is sent."""
+    for value in ({"model_id": "m", "branch": None, "content": [DOCUMENT]}, [DOCUMENT], {"data": [DOCUMENT]}):
+        target, answer = _ask(value, lambda omni: omni.content("m", KEY))
+        assert (target, answer) == ("/api/v1/models/m/content-validator", (READ_DOCUMENT,))
+    empty = {"model_id": "m", "branch": {"id": "BR", "name": "b"}, "content": []}
+    target, answer = _ask(empty, lambda omni: omni.content("m", KEY, "br", filter_mode="WITH_ISSUES"))
+    assert target == "/api/v1/models/m/content-validator?branch_id=br&content_filter_mode=WITH_ISSUES"
+    target, _ = _ask([], lambda omni: omni.content("m", KEY, find="orders.total", find_type="FIELD"))
+    assert target == "/api/v1/models/m/content-validator?find=orders.total&find_type=FIELD"
+
+
+def test_content_in_odd_shapes() -> None:
+    """Issues may be objects, a document may have errors of its own, and what is left out is None."""
+    item = {
+        "identifier": 7,
+        "folder": "/Reports",
+        "queries_and_issues": [
+            {"query_id_map_key": "1", "issues": [{"message": "a"}, {"field": "x.y", "issues": ["b", "c"]}]}
+        ],
+        "dashboard_filter_issues": [{"filter_name": "Region", "message": "d"}],
+        "document_errors": "e",
+        "error": None,
+    }
+    (document,) = read_content(json.dumps([item]).encode(), branch_id="b")
+    assert (document.id, document.identifier, document.name, document.folder) == ("7", "7", None, "/Reports")
+    assert [(issue.query, issue.query_id, issue.message) for issue in document.issues] == [
+        *((None, "1", text) for text in "abc"),
+        ("Region", "filter Region", "d"),
+        (None, None, "e"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"model_id": "m"},
+        {"content": None},
+        {"content": [DOCUMENT], "error": "timed out"},
+        {"content": [DOCUMENT], "next_cursor": "x"},
+        {"content": [DOCUMENT], "pageInfo": {"hasNextPage": True}},
+        {"content": [DOCUMENT], "branch": None},
+        {"content": [DOCUMENT], "branch": {"id": "another"}},
+        {"content": [DOCUMENT, "text"]},
+        {"content": [{"name": "without an id", "queries_and_issues": []}]},
+        {"content": [{"document_id": "without issues"}]},
+        {"content": [{**DOCUMENT, "queries_and_issues": 7}]},
+        {"content": [{**DOCUMENT, "queries_and_issues": ["text"]}]},
+        {"content": [{**DOCUMENT, "dashboard_filter_issues": [7]}]},
+        {"content": [{**DOCUMENT, "dashboard_filter_issues": [{"severity": "error"}]}]},
+    ],
+)
+def test_content_that_cannot_be_read(value: object) -> None:
+    """An answer that is not whole, or about another branch, does not show that an issue is gone."""
+    with pytest.raises(UnreadableAnswer):
+        read_content(json.dumps(value).encode(), branch_id="br")
+
+
 def test_views() -> None:
     """Each view's file names its table, quoted or not; a view without a file is known by its name alone."""
     files = {
@@ -278,6 +371,7 @@ NAMES = [
     *("records", "pageInfo", "id", "name", "branches", "connections", "connection", "schemas", "issues", "message"),
     *("files", "viewNames", "a.view", "schedules", "rolesByModel", "m", "hasNextPage", "nextCursor", "status", "job"),
     *("jobId", "deletedAt", "updatedAt", "is_warning", "data", "totalRecords", "keyScope"),
+    *("content", "document_id", "queries_and_issues", "dashboard_filter_issues", "query_name", "branch"),
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(NAMES),
@@ -293,6 +387,7 @@ READERS = (
         read_connection,
         read_schemas,
         read_issues,
+        lambda body: read_content(body, branch_id="b"),
         read_views,
     ),
     *(read_schedules, read_environments, read_whoami),

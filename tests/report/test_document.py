@@ -93,6 +93,7 @@ def test_a_document_is_what_the_contract_says() -> None:
                 "failing_since": None,
                 "usual_runs": 0,
                 "recent": [],
+                "content": None,
             }
         ],
     }
@@ -210,10 +211,10 @@ def test_one_definition_makes_row_schema_and_csv() -> None:
     assert list(make_row(make_outcome(1))) == names
     schema = report_json_schema()["$defs"]["outcome"]
     assert list(schema["properties"]) == names
-    assert set(names) - set(COLUMNS) == {"validation", "error", "calls", "usual_runs", "recent"}
+    assert set(names) - set(COLUMNS) == {"validation", "error", "calls", "usual_runs", "recent", "content"}
     assert set(COLUMNS) - set(names) == {
         *("new_issues", "fixed_issues", "error_kind", "http_status", "message", "hint"),
-        *("simulated", "counts_as_failed"),
+        *("simulated", "counts_as_failed", "broken_documents"),
     }
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 
 from orchestrator.engine.outcome import CallKind, CallMade, Failure, Status, Validation
-from orchestrator.report.as_html import model_link, render_html
+from orchestrator.report.as_html import render_html
+from orchestrator.report.links import model_link
 from orchestrator.report.report import Report, Trigger
 from tests.report.reports import (
     ANY_REPORT,

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from orchestrator.engine.outcome import Status, Validation
+from orchestrator.engine.outcome import ContentChanges, DocumentIssues, Outcome, Status, Validation
 from orchestrator.notify.message import make_message
 from orchestrator.report.document import make_document, parse_document
 from orchestrator.report.files import Format, render
@@ -106,3 +106,97 @@ def test_junit_names_fit_into_ci_servers() -> None:
     assert max(len(str(case.get("classname"))) for case in cases) == 255
     (case,) = ET.fromstring(render(alone, Format.JUNIT).split("\n", 1)[1]).findall(".//testcase")
     assert case.get("name") == shown[2]
+
+
+BROKEN = DocumentIssues(
+    name="Weekly Revenue",
+    identifier="we ek",
+    folder="/Reports",
+    issues=tuple(f"Total: Field 'orders.{name}' not found in model" for name in ("total", "tax", "fee", "net")),
+)
+REPAIRED = DocumentIssues(name="Old Report", identifier="old", issues=("q: View 'legacy' not found in model",))
+CONTENT = ContentChanges(new=(BROKEN,), fixed=(REPAIRED,), new_documents=1, fixed_documents=1)
+LINK = "https://a.example/w/we%20ek"
+
+
+def with_content(*, fails: bool, content: ContentChanges = CONTENT, outcome: Outcome | None = None) -> Report:
+    """Two targets, the second with content that broke, on an instance whose address is known."""
+    second = replace(outcome or make_outcome(1), content=content)
+    run = replace(make_facts(), new_issues_fail=fails, instances={second.instance: "https://a.example/api"})
+    return Report(run=run, outcomes=(make_outcome(0), second), exit_code=int(fails))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_broken_documents_are_named_and_linked(fails: bool) -> None:
+    """Each format names the broken document, its issue and its page in Omni, whether it counts as a failure or not."""
+    report = with_content(fails=fails)
+    for name, text in shown(report).items():
+        assert "Weekly Revenue" in text, name
+        assert LINK in text or (name == "message" and not fails), name
+        assert "orders.total" in text or (name == "message" and not fails), name
+        if name not in (".xml", "message"):
+            assert "1 document broke, 1 repaired" in text, name
+            assert ("1 of 2 targets broke content" in text) is fails, name
+    for text in (render(report, Format.HTML), render_summary(report, width=120, color=False)):
+        assert "Old Report" in text
+
+
+def test_a_webhook_gets_the_pages() -> None:
+    """If broken documents count, the webhook's data names them with their links; else the text for people names them."""
+    (issues,) = make_message(with_content(fails=True))["new_issues"]
+    assert issues["documents"] == [{"name": "Weekly Revenue", "link": LINK}]
+    told = make_message(with_content(fails=False))
+    assert told["new_issues"] == []
+    assert "model_0001: 1 document broke, 1 repaired: Weekly Revenue" in told["text"]
+
+
+def test_csv_names_broken_documents() -> None:
+    """A row counts the issues of documents, and names the documents that broke."""
+    rows = list(csv.DictReader(io.StringIO(render(with_content(fails=True), Format.CSV))))
+    assert [row["broken_documents"] for row in rows] == ["", "Weekly Revenue"]
+    assert [row["new_issues"] for row in rows] == ["", "4"]
+    assert [row["counts_as_failed"] for row in rows] == ["false", "true"]
+
+
+def test_targets_of_one_model_say_it_once() -> None:
+    """Two targets of one model and branch name the broken documents once; those of two branches are two."""
+    report = with_content(fails=False)
+    again = replace(report.outcomes[1], name="again")
+    text = render_summary(replace(report, outcomes=(*report.outcomes, again)), width=120, color=False)
+    assert text.count("Weekly Revenue") == 1
+    other = replace(again, branch_id="b")
+    text = render_summary(replace(report, outcomes=(*report.outcomes, other)), width=120, color=False)
+    assert text.count("Weekly Revenue") == 2
+
+
+def test_what_a_document_is_called_is_only_text() -> None:
+    """Names, folders and issues of documents are escaped in every format, and no address is made of them but a path."""
+    hostile = DocumentIssues(
+        name="<script>alert(1)</script>[x](http://evil)",
+        identifier='../"><script>',
+        folder="<b>",
+        issues=("</p><script>\x1b[31m",),
+    )
+    report = with_content(fails=True, content=ContentChanges(new=(hostile,), new_documents=1))
+    texts = shown(report)
+    assert "<script>alert" not in texts[".html"] + texts[".md"] + texts[".xml"]
+    assert "/w/..%2F%22%3E%3Cscript%3E" in texts[".html"]
+    assert all("\x1b" not in text for text in texts.values())
+
+
+def test_content_is_read_back() -> None:
+    """A report that is rendered again names the same documents; one of an earlier version has none."""
+    report = with_content(fails=True)
+    document = json.loads(json.dumps(make_document(report)))
+    assert [each.content for each in parse_document(document).outcomes] == [None, CONTENT]
+    for row in document["outcomes"]:
+        del row["content"]
+    assert parse_document(document).outcomes[1].content is None
+
+
+def test_new_warnings_are_no_failure() -> None:
+    """A new issue that is only a warning counts in no format, as in the exit code."""
+    warned = replace(make_outcome(1), validation=Validation(new=("warning: x",)))
+    report = replace(make(), outcomes=(warned,), exit_code=0)
+    assert 'failures="0"' in render(report, Format.JUNIT)
+    assert "1 model refreshed" in render_summary(report, width=120, color=False)

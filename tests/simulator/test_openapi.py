@@ -40,6 +40,14 @@ SECTIONS: dict[str, Any] = {
             "name": "sales",
             "connection": "wh",
             "issues": [{"message": "m", "yaml_path": "p"}, {"message": "w", "is_warning": True}],
+            "documents": [
+                {
+                    "name": "d",
+                    "folder": "/R",
+                    "queries": [{"name": "q", "fields": ["a__x.id"]}],
+                    "filters": ["gone.id"],
+                },
+            ],
         },
         {"name": "schema", "connection": "wh", "kind": "SCHEMA"},
         {"name": "extension", "connection": "wh", "kind": "SHARED_EXTENSION", "base": "sales"},
@@ -105,6 +113,7 @@ def _documented(method: str, path: str, status: int) -> jsonschema.Draft202012Va
 
 SALES, FINANCE, OTHER = model_id("sales"), model_id("finance"), "7d0c5ad1-7d0d-4f2c-9a57-0c1f6e1f9a10"
 BRANCH = branch_id(FINANCE, "nightly")
+CONTENT = "/v1/models/{modelId}/content-validator"
 ASKED: list[tuple[str, str, str, int]] = [
     ("post", "/v1/models/{modelId}/refresh", f"/v1/models/{SALES}/refresh?hard_refresh=false&schemas=a", 200),
     ("post", "/v1/models/{modelId}/refresh", f"/v1/models/{FINANCE}/refresh?branch_id={BRANCH}", 200),
@@ -136,6 +145,12 @@ ASKED: list[tuple[str, str, str, int]] = [
     ("get", "/v1/models/{modelId}/validate", f"/v1/models/{SALES}/validate?branch_id={BRANCH}", 400),
     ("get", "/v1/models/{modelId}/validate", f"/v1/models/{SALES}/validate?branchId={OTHER}", 404),
     ("get", "/v1/models/{modelId}/validate", f"/v1/models/{SALES}/validate?limit=1", 200),
+    ("get", CONTENT, f"/v1/models/{SALES}/content-validator?content_filter_mode=WITH_ISSUES", 200),
+    ("get", CONTENT, f"/v1/models/{SALES}/content-validator?find=a__x.id&find_type=FIELD", 200),
+    ("get", CONTENT, f"/v1/models/{FINANCE}/content-validator?branch_id={BRANCH}", 200),
+    ("get", CONTENT, f"/v1/models/{SALES}/content-validator?find=id&find_type=FIELD", 400),
+    ("get", CONTENT, f"/v1/models/{model_id('hidden')}/content-validator", 403),
+    ("get", CONTENT, f"/v1/models/{model_id('schema')}/content-validator", 404),
     ("get", "/v1/models/{modelId}/yaml", f"/v1/models/{SALES}/yaml?mode=merged&includeChecksums=true", 200),
     ("get", "/v1/models/{modelId}/yaml", f"/v1/models/{SALES}/yaml?mode=x", 400),
     ("get", "/v1/models/{modelId}/yaml", f"/v1/models/{model_id('hidden')}/yaml", 403),
@@ -191,6 +206,7 @@ def test_each_path_is_described() -> None:
         "/v1/models/{modelId}/dbt-sync",
         *("/v1/connections/{connectionId}", "/v1/connections/{connectionId}/schedules", "/v1/models/{modelId}/schemas"),
         *("/v1/models/{modelId}/validate", "/v1/models/{modelId}/yaml", "/v1/connection-environments", "/v1/whoami"),
+        CONTENT,
     }
     assert set(DOCUMENT["paths"]) == called
 

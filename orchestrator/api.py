@@ -292,6 +292,7 @@ async def plan(
     dbt_target: str | None = None,
     dbt_state: str | None = None,
     changed: Sequence[str] = (),
+    online: bool = False,
     rate: int | None = None,
     simulate: bool = False,
     scenario: PathLike | None = None,
@@ -300,6 +301,8 @@ async def plan(
     on_event: Observer | None = None,
 ) -> Plan:
     """Return what `run` would do with the same arguments. Sends no refresh, only the look-ups that `run` would make.
+
+    With `online` the plan also reads which fields and documents use the tables and columns that the change drops or renames.
 
     Raises `ManifestError` or `UsageError` if something is wrong.
     """
@@ -325,7 +328,7 @@ async def plan(
         scenario=None if scenario is None else os.fspath(scenario),
         state=_path(state),
     )
-    return await plan_run(request, context)
+    return await plan_run(request, context, online=online)
 
 
 async def check(

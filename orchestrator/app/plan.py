@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from orchestrator.app.context import Context
@@ -13,6 +14,7 @@ from orchestrator.app.overrides import check_modes, override
 from orchestrator.app.read_change import read_change
 from orchestrator.app.requests import RunRequest
 from orchestrator.app.simulation import enter_simulation
+from orchestrator.errors import UsageError
 from orchestrator.planning.selection import Selector, select_some
 from orchestrator.survey.plan_document import make_plan_document
 from orchestrator.survey.preview import (
@@ -24,6 +26,7 @@ from orchestrator.survey.preview import (
     needs_look_ups,
 )
 from orchestrator.survey.survey import Survey
+from orchestrator.survey.usage import find_usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,19 +53,26 @@ class Plan:
         return make_plan_document(self.preview, redact=self.redact)
 
 
-async def plan_run(request: RunRequest, context: Context) -> Plan:
+async def plan_run(request: RunRequest, context: Context, *, online: bool = False) -> Plan:
     """Plan what `start_run` would do with the same request: the same look-ups, and no refresh.
 
-    A manifest that says every id and connection needs no look-up, no key and no network. Raises `UsageError`.
+    A manifest that says every id and connection needs no look-up, no key and no network. With `online` the plan also reads what
+    uses the things that the change takes away. Raises `UsageError`.
     """
     manifest = override(request.manifest, request.overrides)
     for secret in manifest.secrets:
         context.redactor.add(secret)
     followed = read_change(request.change, context)
+    if online and followed is None:
+        raise UsageError(
+            "--online reads what uses the things that a change takes away, and no change is given",
+            code="missing-option",
+            hint="use --ddl FILE, --dbt-target DIR or --changed NAME",
+        )
     selector = Selector(manifest, request.select, request.exclude)
     selected = select_some(manifest, selector, allow_empty=request.allow_empty)
     check_modes(selected)
-    found, key_refused, reached = NOTHING_ASKED, False, manifest
+    key_refused, reached = False, manifest
     rate = request.options.rate
     with ExitStack() as states:
         state = (
@@ -70,32 +80,38 @@ async def plan_run(request: RunRequest, context: Context) -> Plan:
             if request.simulate
             else states.enter_context(state_for_reading(context, request.state, manifest=manifest))
         )
+        history = {} if state is None else earlier_durations(state.journal, manifest, selected)
+        preview_of = partial(
+            make_preview,
+            with_rate(manifest, rate),
+            selected,
+            followed=followed,
+            picks=selector.picks_branch,
+            history=history,
+        )
         async with AsyncExitStack() as stack:
-            if needs_look_ups(selected, followed):
+            if not online and not needs_look_ups(selected, followed):
+                preview = preview_of(NOTHING_ASKED)
+            else:
                 if request.simulate:
                     reached = await enter_simulation(stack, request.scenario, manifest, context.clock)
                 access = make_access(context, reached.instances, state, direct=request.simulate)
                 survey = await stack.enter_async_context(Survey(with_rate(reached, rate).instances, access))
                 if followed is None:
-                    found = await look_up(survey, selected)
+                    preview = preview_of(await look_up(survey, selected))
                 else:
                     found = await look_up_affected(survey, manifest, selected, followed, selector.picks_branch)
+                    preview = preview_of(found)
+                if online:
+                    preview = replace(preview, usage=await find_usage(survey, preview.plan))
                 key_refused = bool(survey.refused)
-        preview = make_preview(
-            with_rate(manifest, rate),
-            selected,
-            found,
-            followed=followed,
-            picks=selector.picks_branch,
-            history={} if state is None else earlier_durations(state.journal, manifest, selected),
-        )
     return Plan(preview=preview, key_refused=key_refused, redact=context.redactor.redact)
 
 
-def needs_keys(request: RunRequest, context: Context) -> bool:
+def needs_keys(request: RunRequest, context: Context, *, online: bool = False) -> bool:
     """Return whether planning a request needs calls, so that its manifest must be loaded with its keys."""
-    if request.simulate:
-        return False
+    if request.simulate or online:
+        return not request.simulate
     selector = Selector(request.manifest, request.select, request.exclude)
     selected = select_some(request.manifest, selector, allow_empty=request.allow_empty)
     return needs_look_ups(selected, read_change(request.change, context))

@@ -15,10 +15,14 @@ _SIGNS = {Effect.ADDITIVE: "+", Effect.DESTRUCTIVE: "-"}
 
 def change_lines(changes: Sequence[Change]) -> Iterator[str]:
     """Each change on a line: `+` for what was added, `-` for what may be gone, its name, where it is written, and why."""
-    rows = [(f"{_SIGNS[c.effect]} {clean(str(c.name))}", clean(source_of(c)), clean(c.reason)) for c in changes]
+    rows = [(f"{_SIGNS[c.effect]} {clean(str(c.name))}", clean(source_of(c)), clean(_reason(c))) for c in changes]
     widths = [max((min(len(row[i]), _WIDEST) for row in rows), default=0) for i in range(2)]
     for name, place, reason in rows:
         yield f"{name:<{widths[0]}}  {place:<{widths[1]}}  {reason}".rstrip()
+
+
+def _reason(change: Change) -> str:
+    return f"{change.reason}: {some(change.columns)}" if change.columns else change.reason
 
 
 def concern_lines(changes: Sequence[Change], concerned: Mapping[Change, Sequence[str]]) -> Iterator[str]:

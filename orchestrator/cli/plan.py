@@ -19,11 +19,22 @@ from orchestrator.cli.options import (
 )
 
 
-@program_command("plan", "omni-refresh plan nightly.yaml", "omni-refresh plan nightly.yaml --dbt-target target")
+@program_command(
+    "plan",
+    "omni-refresh plan nightly.yaml",
+    "omni-refresh plan nightly.yaml --dbt-target target",
+    "omni-refresh plan models.yaml --ddl migrations/ --dialect snowflake --online",
+)
 @target_options
 @selection_options
 @change_options
 @override_options
+@option(
+    "--online",
+    is_flag=True,
+    help="With --ddl, --dbt-target or --changed: also read which fields and documents use the tables and columns that the change drops "
+    "or renames.",
+)
 @option("--json", "as_json", is_flag=True, help="Print the plan as one JSON document instead of a table.")
 @option("--rate", type=click.IntRange(min=1), metavar="N", help="Plan with at most N of each key's calls per minute.")
 @simulate_options
@@ -34,6 +45,7 @@ def command(
     select: tuple[str, ...],
     exclude: tuple[str, ...],
     allow_empty: bool,
+    online: bool,
     as_json: bool,
     rate: int | None,
     simulate: bool,
@@ -69,9 +81,9 @@ def command(
         simulate=simulate,
         scenario=scenario,
     )
-    if needs_keys(request, setup.context):
+    if needs_keys(request, setup.context, online=online):
         request = replace(request, manifest=read_manifest(options))
-    result = asyncio.run(plan_run(request, setup.context))
+    result = asyncio.run(plan_run(request, setup.context, online=online))
     redact = setup.context.redactor.redact
     if as_json:
         print_json(result.to_dict())

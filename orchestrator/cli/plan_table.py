@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from orchestrator.changes.change_set import Change
 from orchestrator.cli.changes_table import concern_lines, other_lines
 from orchestrator.cli.console import Console
-from orchestrator.manifest.manifest import RefreshKind
+from orchestrator.manifest.manifest import Manifest, RefreshKind
 from orchestrator.planning.inventory import is_id
 from orchestrator.planning.plan import RefreshPlan, how_refreshed
+from orchestrator.report.links import document_link
 from orchestrator.report.wording import text_console, took
 from orchestrator.survey.forecast import Forecast, Step
 from orchestrator.survey.plan_warnings import some
 from orchestrator.survey.preview import Preview
+from orchestrator.survey.usage import Use
 from orchestrator.text import clean
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ def render_preview(preview: Preview, console: Console, *, redact: Callable[[str]
     rich.print(_numbers(preview.plan, preview.steps))
     for line in _costs(preview.forecast, len(preview.steps)):
         rich.print(line)
+    if preview.usage is not None:
+        rich.print(f"Read for this plan alone: {_count(preview.usage.reads, 'call')}")
     lines = (line if console.color else line.rstrip() for line in out.getvalue().split("\n"))
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -58,7 +62,9 @@ def _change(preview: Preview) -> Iterator[str]:
     for one in impacts:
         for change in among.intersection(one.changes):
             concerned.setdefault(change, []).append(one.entry.name)
-    yield from concern_lines(shown, concerned)
+    for change, line in zip(shown, concern_lines(shown, concerned), strict=True):
+        yield line
+        yield from _uses(change, preview)
     if len(changes.changes) > _ROWS:
         yield f"and {len(changes.changes) - _ROWS} more changes; --json has them all"
     yield from other_lines(changes)
@@ -70,6 +76,39 @@ def _change(preview: Preview) -> Iterator[str]:
         yield f"and {len(impacts) - _OTHERS} more models; --json has them all"
     if impacts:
         yield ""
+
+
+def _uses(change: Change, preview: Preview) -> Iterator[str]:
+    """Yield what uses the things that one change takes away, if that was read."""
+    uses = [use for use in preview.usage.uses if use.change == change] if preview.usage is not None else []
+    for use in uses[:_OTHERS]:
+        yield from _use(use, preview.plan.manifest)
+    if len(uses) > _OTHERS:
+        yield f"    and {len(uses) - _OTHERS} more models; --json has them all"
+
+
+def _use(use: Use, manifest: Manifest) -> Iterator[str]:
+    """Yield what of one model uses what a change takes away, then each document with its page in Omni."""
+    what, names = ("field", use.fields) if use.change.columns else ("view", use.views)
+    count = len(use.documents)
+    words = f"{what}{'' if len(names) == 1 else 's'} {some(names)}" if names else f"no {what} uses it"
+    if use.problem:
+        words = f"{words}; {use.problem}" if names else use.problem
+    elif names:
+        words += (
+            f"; {_count(count, 'document uses', 'documents use')} {'it' if len(names) == 1 else 'them'}"
+            if count
+            else "; no document"
+        )
+    yield f"    {clean(use.entry.name)}: {clean(words)}"
+    address = manifest.instances[use.entry.instance].base_url
+    for document in use.documents[:_OTHERS]:
+        link = document_link(address, document.identifier)
+        folder = f" in {document.folder}" if document.folder else ""
+        draft = " (draft)" if document.kind is not None and document.kind.lower() == "draft" else ""
+        yield f"      {clean((document.name or document.id) + draft + folder)}" + (f"  {link}" if link else "")
+    if count > _OTHERS:
+        yield f"      and {count - _OTHERS} more documents; --json has them all"
 
 
 def _table(steps: Sequence[Step]) -> Table:

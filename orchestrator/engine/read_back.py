@@ -98,7 +98,7 @@ def find_table(name: str, schemas: Sequence[str], read: ReadBack) -> ReadBackRes
     """Return whether a table of a scope is there, in one of the scope's schemas if it has any."""
     (pattern,) = patterns_of_tables([name])
     within = patterns_of_schemas(schemas)
-    results = {_find(view, pattern, within) for view in _all_views(read)}
+    results = {find_view(view, pattern, within) for view in _all_views(read)}
     if ReadBackResult.THERE in results:
         return ReadBackResult.THERE
     if read.views is None or ReadBackResult.UNCLEAR in results:
@@ -148,7 +148,7 @@ def _is_in(view: View, pattern: Pattern) -> bool:
     return may_be(pattern.schema, name.schema) and may_be(pattern.catalog, catalog)
 
 
-def _find(view: View, pattern: Pattern, within: Sequence[Pattern]) -> ReadBackResult:
+def find_view(view: View, pattern: Pattern, within: Sequence[Pattern] = ()) -> ReadBackResult:
     """Return what one view shows of a table: it is the table's, it is another table's, or its file does not say."""
     if view.schema is not None:
         in_schema = not within or any(_is_in(view, p) for p in within)

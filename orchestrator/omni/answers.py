@@ -188,12 +188,21 @@ class ApiDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ViewField:
+    """A field of a view. `sql` is None if its definition has none: then it is the column of its own name."""
+
+    name: str
+    sql: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One view of a model. `table` is None if the model's YAML does not name it: then it is a query, or a table
-    under the view's own name, which may be scoped (`schema__table`, `catalog_schema__table`).
+    """One view of a model. `table` is None if the model's YAML does not name it: then it is a query, or a table under the view's
+    own name, which may be scoped (`schema__table`, `catalog_schema__table`). `fields` are read only if they were asked for.
     """
 
     name: str
     catalog: str | None
     schema: str | None
     table: str | None
+    fields: tuple[ViewField, ...] = ()

@@ -140,11 +140,19 @@ class OmniClient:
         return await self._ask(target, key, read_schemas, max_bytes=LIST_ANSWER_BYTES)
 
     async def views(
-        self, model_id: str, key: Secret, branch_id: str | None = None, schema: str | None = None
+        self,
+        model_id: str,
+        key: Secret,
+        branch_id: str | None = None,
+        schema: str | None = None,
+        *,
+        with_fields: bool = False,
     ) -> tuple[View, ...]:
-        """Read a model's views back. `schema` (one a call) loads one that is offloaded or inactive, and only its views."""
+        """Read a model's views back, `with_fields` or without. `schema` (one a call) loads one that is offloaded or inactive, and only
+        its views.
+        """
         target = partial(model_target, model_id, "yaml", mode="combined", branchId=branch_id, includeSchemas=schema)
-        return await self._ask(target, key, read_views, max_bytes=LIST_ANSWER_BYTES)
+        return await self._ask(target, key, partial(read_views, with_fields=with_fields), max_bytes=LIST_ANSWER_BYTES)
 
     async def validate(self, model_id: str, key: Secret, branch_id: str | None = None) -> tuple[ValidationIssue, ...]:
         """List what the validation of a model finds."""

@@ -15,6 +15,7 @@ from orchestrator.omni.answers import (
     RefreshSchedule,
     ValidationIssue,
     View,
+    ViewField,
     WhoAmI,
 )
 from orchestrator.omni.fields import (
@@ -286,7 +287,7 @@ def _name(value: object) -> str | None:
     return as_text(value.get("name") if isinstance(value, dict) else value)
 
 
-def read_views(body: bytes) -> tuple[View, ...]:
+def read_views(body: bytes, *, with_fields: bool = False) -> tuple[View, ...]:
     """The views in a model's YAML, each with the table that its file names. Raises UnreadableAnswer.
 
     `files` maps a file's path to its text. A file without `table_name` is a view on the table of its own name, or a
@@ -296,7 +297,11 @@ def read_views(body: bytes) -> tuple[View, ...]:
     files = answer.get("files")
     if not isinstance(files, dict):
         raise UnreadableAnswer("the answer holds no files")
-    views = [_view(path, text) for path, text in files.items() if isinstance(text, str) and _is_view(path)]
+    views = [
+        _view(path, text, with_fields=with_fields)
+        for path, text in files.items()
+        if isinstance(text, str) and _is_view(path)
+    ]
     known = {view.name for view in views}
     views.extend(
         View(name=name, catalog=None, schema=None, table=None)
@@ -317,7 +322,7 @@ def _is_view(path: str) -> bool:
     return path.endswith(_VIEW_SUFFIXES) and path.rpartition("/")[2].partition(".")[0] not in _NOT_VIEWS
 
 
-def _view(path: str, text: str) -> View:
+def _view(path: str, text: str, *, with_fields: bool) -> View:
     folder, _, file = path.rpartition("/")
     head = {match[1]: _scalar(match) for match in reversed(list(_HEAD.finditer(text[:_HEAD_CHARACTERS])))}
     folder = folder.rpartition("/")[2]
@@ -326,7 +331,31 @@ def _view(path: str, text: str) -> View:
         catalog=head.get("catalog"),
         schema=head.get("schema") or (folder if folder and folder != "views" else None),
         table=head.get("table_name"),
+        fields=_view_fields(text) if with_fields else (),
     )
+
+
+_FIELD = re.compile(r"^ +(?:\"([^\"]+)\"|'([^']+)'|([^\s#:\"'][^:]*)):(?:\s|$)")
+_SQL = re.compile(r"(?:^|[\s{,])sql:[ \t]*(.*?)(?=\n\s*[A-Za-z_]+:(?:\s|$)|\Z)", re.DOTALL)
+
+
+def _view_fields(text: str) -> tuple[ViewField, ...]:
+    """The fields under `dimensions`, `measures` and `filters` at the margin, in block style. Enough of YAML for their names and SQL."""
+    found: dict[str, list[str]] = {}
+    inside, depth, name = False, 0, ""
+    for line in text.split("\n"):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        indent = len(line) - len(line.lstrip(" "))
+        if not indent:
+            inside, depth, name = line.partition(":")[0] in {"dimensions", "measures", "filters"}, 0, ""
+        elif inside and (not depth or indent <= depth) and (match := _FIELD.match(line)):
+            depth, name = indent, match[1] or match[2] or match[3].strip()
+            found[name] = [line[match.end() :]]
+        elif name:
+            found[name].append(line)
+    sql = {field: _SQL.search("\n".join(lines)) for field, lines in found.items()}
+    return tuple(ViewField(name=field, sql=match[1].strip() if match else None) for field, match in sql.items())
 
 
 def _scalar(match: re.Match[str]) -> str:

@@ -19,6 +19,7 @@ from orchestrator.simulator.answer import (
 from orchestrator.simulator.population import Connection, ScenarioIssue
 from orchestrator.simulator.world import LiveModel
 
+_WORD = re.compile(r"\W+")
 _YAML_PARAMETERS = frozenset({"branchId", "fileName", "mode", "includeChecksums", "includeSchemas", "fullyResolved"})
 
 _YAML_MODES_WITH_VIEWS = ("combined", "merged")
@@ -70,11 +71,14 @@ def show_files(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str
     with_checksums = require_flag(query, "includeChecksums")
     require_flag(query, "fullyResolved")
     model, branch_id = model_and_branch(instance, ask, model_id, "branchId")
+    columns = instance.stage.columns(model, branch_id, ask.now_s)
     files, names = {"model": f"label: {json.dumps(model.name)}\n"}, {}
     if mode in _YAML_MODES_WITH_VIEWS:
         for view, schema, table in shown_views(instance, ask, model, branch_id, query.get("includeSchemas")):
             file = f"{schema}/{view}.view"
-            files[file] = f"schema: {json.dumps(schema)}\ntable_name: {json.dumps(table)}\n"
+            files[file] = f"schema: {json.dumps(schema)}\ntable_name: {json.dumps(table)}\n" + _fields(
+                columns.get(f"{schema}.{table}", ())
+            )
             names[file] = view
     if wanted := query.get("fileName"):
         files = {file: text for file, text in files.items() if _is_named(file, wanted)}
@@ -86,6 +90,14 @@ def show_files(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str
     if with_checksums:
         body["checksums"] = {file: hashlib.sha256(text.encode()).hexdigest() for file, text in files.items()}
     return Answer(status=200, body=body, model=model)
+
+
+def _fields(columns: tuple[str, ...]) -> str:
+    """A dimension for each column, and a count, as far as the scenario lists the columns."""
+    if not columns:
+        return ""
+    names = "".join(f"  {_WORD.sub('_', column).lower()}:\n    sql: '\"{column}\"'\n" for column in columns)
+    return f"dimensions:\n{names}measures:\n  count:\n    aggregate_type: count\n"
 
 
 def view_name(spec: Connection, schema: str, table: str) -> str:

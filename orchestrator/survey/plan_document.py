@@ -12,6 +12,7 @@ from orchestrator.omni.answers import RefreshRequest
 from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.survey.forecast import Step
 from orchestrator.survey.preview import Preview
+from orchestrator.survey.usage import Usage
 
 SCHEMA_VERSION = 2
 
@@ -63,11 +64,11 @@ def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Map
                 for warning in preview.warnings
             ),
         ],
-        **({} if preview.followed is None else _change(preview, preview.followed)),
+        **({} if preview.followed is None else _change(preview, preview.followed, redact)),
     }
 
 
-def _change(preview: Preview, followed: FollowedChange) -> dict[str, object]:
+def _change(preview: Preview, followed: FollowedChange, redact: Callable[[str], str]) -> dict[str, object]:
     """The change that the plan follows, and what it means to each entry."""
     return {
         "change": followed.changes.to_dict(),
@@ -79,6 +80,38 @@ def _change(preview: Preview, followed: FollowedChange) -> dict[str, object]:
                 "changes": [{"name": str(c.name), "source": c.source, "line": c.line} for c in one.changes],
             }
             for one in preview.plan.impacts
+        ],
+        **({} if preview.usage is None else {"usage": _usage(preview.usage, redact)}),
+    }
+
+
+def _usage(usage: Usage, redact: Callable[[str], str]) -> dict[str, object]:
+    """What uses the tables and columns that the change drops or renames."""
+    return {
+        "reads": usage.reads,
+        "uses": [
+            {
+                **_who(use.entry),
+                "change": {
+                    "name": str(use.change.name),
+                    "source": use.change.source,
+                    "line": use.change.line,
+                    "columns": list(use.change.columns),
+                },
+                "views": list(map(redact, use.views)),
+                "fields": list(map(redact, use.fields)),
+                "documents": [
+                    {
+                        "name": document.name and redact(document.name),
+                        "identifier": document.identifier and redact(document.identifier),
+                        "folder": document.folder and redact(document.folder),
+                        "type": document.kind and redact(document.kind),
+                    }
+                    for document in use.documents
+                ],
+                "problem": redact(use.problem) or None,
+            }
+            for use in usage.uses
         ],
     }
 

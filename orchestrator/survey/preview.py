@@ -19,17 +19,21 @@ from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.forecast import Forecast, Step, make_forecast, make_steps
 from orchestrator.survey.plan_warnings import PlanWarning, make_plan_warnings
 from orchestrator.survey.survey import Survey
+from orchestrator.survey.usage import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A plan, its refreshes in order, their cost, and warnings. `followed` is the change that it follows, if any."""
+    """A plan, its refreshes in order, their cost, and warnings. `followed` is the change that it follows, if any, and `usage` what
+    uses the things that the change takes away, if that was read.
+    """
 
     plan: RefreshPlan
     steps: tuple[Step, ...]
     forecast: Forecast
     warnings: tuple[PlanWarning, ...]
     followed: FollowedChange | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

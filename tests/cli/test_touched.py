@@ -58,6 +58,43 @@ def test_run_refreshes_what_the_migration_changed(here: Here, manifest: str) -> 
     assert done.document["summary"]["requests"] - done.document["summary"]["polls"] == 2
 
 
+def test_plan_says_what_uses_a_dropped_column(here: Here, manifest: str) -> None:
+    """`plan --online` names fields and documents below each change, and in its JSON; without the option nothing is read for it."""
+    document = {
+        "name": "Paid\x1b[31m",
+        "identifier": "p/1",
+        "queries": [{"name": "q", "fields": ["finance__paid.vat"]}],
+    }
+    staged = [{"id": uuid(1), "connection": "wh", "documents": [document]}, {"id": uuid(2), "connection": "wh"}]
+    connection = {**WAREHOUSES[0], "columns": {"finance.paid": ["id", "vat"]}}
+    write_scenario(
+        Path(manifest).parent, name="m.scenario.yaml", connections=[connection, WAREHOUSES[1]], models=staged
+    )
+    Path("V3__x.sql").write_text("ALTER TABLE finance.paid DROP COLUMN vat, DROP COLUMN vat_2;", encoding="utf-8")
+    options = ("--simulate", "--ddl", "V3__x.sql", "--dialect", "postgres", "--exclude", "all")
+    plain = here("plan", manifest, *options)
+    assert "drops a column: vat, vat_2 -> fin" in plain.out
+    assert "Paid" not in plain.out
+    done = here("plan", manifest, *options, "--online")
+    assert done.code == 0
+    assert "    fin: field finance__paid.vat; 1 document uses it\n      Paid" in done.out
+    assert "\x1b" not in done.out
+    assert "Read for this plan alone: 2 calls" in done.out
+    told = here("plan", manifest, *options, "--online", "--json").document["usage"]
+    assert told["reads"] == 2
+    (use,) = told["uses"]
+    assert (use["name"], use["fields"], use["problem"]) == ("fin", ["finance__paid.vat"], None)
+    assert use["change"] == {"name": "finance.paid", "source": "V3__x.sql", "line": 1, "columns": ["vat", "vat_2"]}
+    assert [each["identifier"] for each in use["documents"]] == ["p/1"]
+
+
+def test_online_needs_a_change(here: Here, manifest: str) -> None:
+    """`plan --online` without a change is exit 2, and says what to add."""
+    done = here("plan", manifest, "--simulate", "--online")
+    assert (done.code, done.out) == (2, "")
+    assert "--ddl FILE" in done.err
+
+
 def test_nothing_affected_is_exit_0_without_a_call(here: Here, manifest: str) -> None:
     """A change that no model reads, and one that changes nothing, end with exit code 0."""
     done = here("run", manifest, "--simulate", "--changed", "marketing.leads", "--exclude", "all", "--json")

@@ -34,7 +34,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Runs a plan: the one place where plan, API, rate limiter and journal meet.
     "engine": {"errors", "clock", "text", "manifest", "values", "planning", "omni", "quota", "journal"},
     # Reads an instance without a refresh.
-    "survey": {"errors", "durations", "text", "manifest", "values", "planning", "omni", "quota", "engine"},
+    "survey": {
+        "errors",
+        "durations",
+        "text",
+        "manifest",
+        "changes",
+        "values",
+        "planning",
+        "omni",
+        "quota",
+        "engine",
+    },
     # Outcomes to text. It reads values, and sends nothing.
     "report": {"errors", "text", "values", "engine"},
     # Messages about a report. It sends to any service except an Omni instance.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,6 +22,7 @@ from orchestrator.omni.answers import (
     RefreshSchedule,
     ValidationIssue,
     View,
+    ViewField,
     WhoAmI,
 )
 from orchestrator.omni.client import OmniClient
@@ -272,6 +274,48 @@ def test_content_that_cannot_be_read(value: object) -> None:
         read_content(json.dumps(value).encode(), branch_id="br")
 
 
+VIEW_FILE = """\
+schema: shop
+table_name: orders
+# dimensions: {}
+dimensions:
+  id:
+    sql: '"ID"'
+    primary_key: true
+  "Unit Price":   # a comment
+    label: "sql: no"
+  total: {}
+  full_name:
+    sql: >-
+      ${TABLE}.first || ' ' ||
+      ${TABLE}.last
+    label: Name
+  short: { sql: "${TABLE}.s" }
+measures:
+    revenue:
+        aggregate_type: sum
+        sql: ${total}
+other:
+  x:
+    sql: no
+"""
+
+
+def test_fields_of_views() -> None:
+    """Fields have their names and their SQL, as far as the file says it in block style; they are read only if asked for."""
+    value = {"files": {"shop/orders.view": VIEW_FILE}}
+    _, (view,) = _ask(value, lambda omni: omni.views("m", KEY, with_fields=True))
+    shown = {field.name: field.sql for field in view.fields}
+    assert list(shown) == ["id", "Unit Price", "total", "full_name", "short", "revenue"]
+    assert (shown["id"], shown["Unit Price"], shown["total"], shown["revenue"]) == ("'\"ID\"'", None, None, "${total}")
+    assert "${TABLE}.last" in (shown["full_name"] or "")
+    assert "Name" not in (shown["full_name"] or "")
+    assert "${TABLE}.s" in (shown["short"] or "")
+    assert ViewField(name="total") in view.fields
+    _, (plain,) = _ask(value, lambda omni: omni.views("m", KEY))
+    assert plain.fields == ()
+
+
 def test_views() -> None:
     """Each view's file names its table, quoted or not; a view without a file is known by its name alone."""
     files = {
@@ -388,7 +432,7 @@ READERS = (
         read_schemas,
         read_issues,
         lambda body: read_content(body, branch_id="b"),
-        read_views,
+        partial(read_views, with_fields=True),
     ),
     *(read_schedules, read_environments, read_whoami),
 )

@@ -129,3 +129,23 @@ def test_a_branch_shows_what_was_refreshed_on_it() -> None:
     assert list(broken(shown, f"content_filter_mode=WITH_ISSUES&branch_id={branch}", at=6.0)) == ["d"]
     _, body = shown.get(f"/models/{SALES}/content-validator?branch_id={branch}")
     assert body["branch"] == {"id": branch, "name": "b"}
+
+
+def test_files_have_a_field_for_each_listed_column() -> None:
+    """A view's file shows the columns that the schema model has at that moment; a table without listed columns shows none."""
+    shown = counter()
+
+    def dimensions() -> list[str]:
+        _, body = shown.get(f"/models/{SALES}/yaml")
+        return [
+            line.strip(" :")
+            for line in body["files"]["shop/orders.view"].splitlines()
+            if line.startswith("  ") and line.endswith(":")
+        ]
+
+    assert dimensions() == ["created_at", "region", "total", "count"]
+    refresh(shown, "hard_refresh=true")
+    shown.now_s = 6.0
+    assert dimensions() == ["created_at", "region", "count"]
+    _, body = counter().get(f"/models/{SALES}/yaml")
+    assert "dimensions" not in body["files"]["shop/customers.view"]

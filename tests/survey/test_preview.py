@@ -124,6 +124,12 @@ def test_calls_are_counted_by_what_they_are_for() -> None:
     assert made.forecast.polls >= calls + 1
     alone, _ = preview(manifest_text(model(1, wait=False), model(2, verify="scope")))
     assert (alone.forecast.polls, alone.forecast.proofs) == (2, 0)
+    entries = [
+        {**model(3), "name": name, "verify": verify}
+        for name, verify in (("a", "content"), ("b", "content"), ("c", "validate"))
+    ]
+    shared, _ = preview(manifest_text(*entries))
+    assert shared.forecast.proofs == 2 + 2
 
 
 def test_warnings() -> None:

@@ -162,7 +162,7 @@
       place.replaceWith(anchor);
     }
   }
-  link(document.querySelector(".about"));
+  for (const part of document.querySelectorAll(".about, .issues")) link(part);
   table.addEventListener("toggle", (event) => link(event.target), true);
 
   // Paper has every row, and the details of what failed.

@@ -302,9 +302,8 @@ async def plan(
 ) -> Plan:
     """Return what `run` would do with the same arguments. Sends no refresh, only the look-ups that `run` would make.
 
-    With `online` the plan also reads which fields and documents use the tables and columns that the change drops or renames.
-
-    Raises `ManifestError` or `UsageError` if something is wrong.
+    With `online` it also reads which fields and documents use what the change drops or renames. Raises `ManifestError` or
+    `UsageError` if something is wrong.
     """
     context = _context(environ, on_event)
     request = RunRequest(

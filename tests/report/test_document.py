@@ -92,7 +92,6 @@ def test_a_document_is_what_the_contract_says() -> None:
                 "usual_s": None,
                 "failing_since": None,
                 "usual_runs": 0,
-                "refresh": "schema",
                 "recent": [],
                 "content": None,
             }

@@ -24,7 +24,8 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import Locks
 from orchestrator.journal.processes import LocalProcess
 from orchestrator.journal.records import NewRun, NewTarget, StoredRequest
-from orchestrator.journal.shared_window import OwnSlots, SharedWindow
+from orchestrator.journal.shared_window import SharedWindow
+from orchestrator.journal.slots import OwnSlots
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.report.document import make_document
 from orchestrator.report.report import Report, RunFacts, Trigger

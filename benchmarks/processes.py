@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from orchestrator.simulator.calls import Call, read_calls
 
@@ -53,6 +53,7 @@ class Place:
         state: str = "state",
         key: str = "bench-key",
         stdout: int = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.PIPE,
         environ: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a command without input and output."""
@@ -69,7 +70,7 @@ class Place:
             },
             stdin=subprocess.DEVNULL,
             stdout=stdout,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
         )
 
     def run(self, *args: str, state: str = "state", key: str = "bench-key") -> int:

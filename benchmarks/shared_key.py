@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.processes import Place, model_id, place
 from orchestrator.simulator.calls import Call
@@ -40,6 +42,11 @@ class Worker:
     process: subprocess.Popen[bytes] = field(init=False)
     killed: int = 0
 
+    @property
+    def log(self) -> Path:
+        """What all its processes wrote to stderr."""
+        return self.where.folder / f"w{self.number}.log"
+
     def start(self) -> None:
         """Start it, or start it again."""
         name = f"w{self.number}"
@@ -48,12 +55,21 @@ class Worker:
         more = {"HOME": str(home), "BENCH_CLOCK_SHIFT": str(self.shift_s)}
         if self.url is not None:
             more |= {"OMNI_REFRESH_STATE": self.url, "OMNI_REFRESH_KEY": name, "OMNI_REFRESH_ON_OVERLAP": "wait"}
-        self.process = self.where.start("run", f"m{self.number}.yaml", "--report", f"r{self.number}.json", environ=more)
+        # a pipe that is not read would fill, and then the worker would wait
+        with self.log.open("ab") as log:
+            self.process = self.where.start(
+                "run", f"m{self.number}.yaml", "--report", f"r{self.number}.json", environ=more, stderr=log
+            )
+
+    def statuses(self) -> list[str]:
+        """The results of its models, by the report of its last process."""
+        report = self.where.folder / f"r{self.number}.json"
+        return [o["status"] for o in json.loads(report.read_bytes())["outcomes"]] if report.exists() else []
 
     def kill(self) -> None:
         """Kill it and start it again."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
         self.killed += 1
         self.start()
 
@@ -97,7 +113,9 @@ def main() -> int:
             worker.start()
         codes = _watch(workers, chosen, server)
         calls = where.calls
-    return _report(chosen, calls, codes, sum(worker.killed for worker in workers))
+        _report_cost(calls, server)
+        statuses = Counter(status for worker in workers for status in worker.statuses())
+    return _report(chosen, calls, codes, sum(worker.killed for worker in workers), statuses)
 
 
 def _write_manifests(where: Place, processes: int, models: int, requests: int, per_s: float) -> None:
@@ -136,35 +154,54 @@ def _watch(workers: Sequence[Worker], chosen: argparse.Namespace, server: Server
             os.kill(workers[0].process.pid, signal.SIGCONT)
     codes = []
     for worker in workers:
-        _, err = worker.process.communicate()
-        codes.append(worker.process.returncode)
-        lines = err.decode(errors="replace").splitlines()
+        codes.append(worker.process.wait())
+        lines = worker.log.read_text(encoding="utf-8", errors="replace").splitlines()
         broke = [line for line in lines if '"budget_broke"' in line or '"journal_broke"' in line or "Trace" in line]
         print(*map(json.dumps, broke[:3]), sep="\n", end="\n" if broke else "")
     return codes
 
 
-def _report(chosen: argparse.Namespace, calls: Sequence[Call], codes: Sequence[int], killed: int) -> int:
+def most_in_a_window(calls: Sequence[Call], per_s: float) -> int:
+    """How many calls the fullest window of the instance held."""
+    return max(sum(call.t_s - per_s < other.t_s <= call.t_s for other in calls) for call in calls)
+
+
+def _report_cost(calls: Sequence[Call], server: Server | None) -> None:
+    """Show what a call cost: transactions of the server, and processor time of the workers (their start included)."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cost = f"{1000 * (used.ru_utime + used.ru_stime) / len(calls):.1f} ms of the workers' processors for each call"
+    if server is not None:
+        commits = server.sql("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'state1'")
+        cost += f", {int(commits) / len(calls):.1f} transactions for each call"
+    print(cost)
+
+
+def _report(
+    chosen: argparse.Namespace, calls: Sequence[Call], codes: Sequence[int], killed: int, statuses: Mapping[str, int]
+) -> int:
     limited = sum(call.limited for call in calls)
     posts = [call for call in calls if call.method == "POST"]
     began_s, last_s = calls[0].t_s, posts[-1].t_s
     windows = int((last_s - began_s) / chosen.per)
     used = sum(call.t_s - began_s < windows * chosen.per for call in calls)
     share = used / (windows * chosen.requests) if windows else float("nan")
-    owners = Counter(int(str(call.model_id)[-12:], 16) // 10_000 for call in posts)
-    halfway = Counter(int(str(c.model_id)[-12:], 16) // 10_000 for c in posts[: len(posts) // 2])
-    most = max(sum(1 for other in calls if call.t_s - chosen.per < other.t_s <= call.t_s) for call in calls)
+    # a process that starts first may use the whole of the first window
+    shared = [call for call in posts[: len(posts) // 2] if call.t_s - began_s >= chosen.per]
+    halfway = Counter(int(str(call.model_id)[-12:], 16) // 10_000 for call in shared)
+    most = most_in_a_window(calls, chosen.per)
     started = Counter(call.model_id for call in posts if call.accepted)
     twice = sum(count > 1 for count in started.values())
-    halves = [halfway[n] for n in sorted(owners)]
+    lost = chosen.models // chosen.processes * chosen.processes - sum(statuses.values())
+    halves = [halfway[n] for n in range(chosen.processes)]
     print(
-        f"{chosen.processes} processes, {len(started)} models refreshed ({twice} of them more than once), {len(calls)} calls"
+        f"{chosen.processes} processes, {len(started)} models refreshed ({twice} of them more than once), {lost} without a"
+        f" result, results {dict(statuses)}, {len(calls)} calls"
         f" in {calls[-1].t_s - began_s:.0f} s, {killed} kills: {limited} throttled, at most {most} of {chosen.requests} in any"
         f" window, {100 * share:.1f} % of the budget used in the {windows} windows while refreshes waited; exit codes"
-        f" {list(codes)}; of the first half of the refreshes the processes sent {halves}, the slowest"
-        f" {min(halves) / max(halves):.2f} of the fastest"
+        f" {list(codes)}; of the first half of the refreshes the processes sent {halves} after the first window, the slowest"
+        f" {min(halves) / max(1, *halves):.2f} of the fastest"
     )
-    return 1 if limited or twice or (not killed and (any(codes) or share < 0.95)) else 0
+    return 1 if limited or twice or lost or (not killed and (any(codes) or share < 0.95)) else 0
 
 
 if __name__ == "__main__":

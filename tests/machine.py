@@ -5,7 +5,7 @@ continue, and runs over the real stack.
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +71,9 @@ class MortalDatabase(SqliteDatabase):
     death: Death = Death()
 
     @contextmanager
-    def write(self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False) -> Iterator[Transaction]:
+    def write(
+        self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False, about: Collection[str] = ()
+    ) -> Iterator[Transaction]:
         death = self.death
         if death.has_come:
             raise JournalError("dead", code="unusable-state")
@@ -81,7 +83,7 @@ class MortalDatabase(SqliteDatabase):
         is_due = death.commits == death.at
         if is_due and not death.after:
             self._die()
-        with super().write(soon=soon, busy_s=busy_s, shared=shared) as transaction:
+        with super().write(soon=soon, busy_s=busy_s, shared=shared, about=about) as transaction:
             yield transaction
         if is_due:
             self._die()

@@ -14,7 +14,8 @@ from orchestrator.engine.recorder import kind_of_refresh
 from orchestrator.engine.run_context import Access
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.journal import Journal
-from orchestrator.journal.shared_window import OwnSlots, SharedWindow, key_name
+from orchestrator.journal.shared_window import SharedWindow
+from orchestrator.journal.slots import OwnSlots, key_name
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, Manifest, RateLimit
 from orchestrator.omni.answers import RefreshRequest
 from orchestrator.omni.client import OmniClient

@@ -23,7 +23,7 @@ from orchestrator.journal.locks import Locks, root_lock
 from orchestrator.journal.moments import boot_id
 from orchestrator.journal.processes import FILE as SHARED_FILE
 from orchestrator.journal.processes import Holder, LocalProcess, ProcessRecord, record_gap
-from orchestrator.journal.shared_window import prune_slots
+from orchestrator.journal.slots import prune_slots
 from orchestrator.journal.state_folder import find_state_folder, open_state_folder, read_salt
 from orchestrator.manifest.manifest import Manifest, Secret
 

@@ -76,6 +76,8 @@ class StoredConnectionLocks(ConnectionLocks):
         self._clock = clock
         self._taken = set(taken)
         self._held: dict[tuple[str, str], frozenset[str]] = {}
+        # all names of each lane, as they were last read; a lane that can meet it has one of them
+        self._names: dict[tuple[str, str], frozenset[str]] = {}
         self._unreleased: list[tuple[str, frozenset[str]]] = []
 
     def take(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
@@ -106,7 +108,9 @@ class StoredConnectionLocks(ConnectionLocks):
 
     def _take(self, lane: Lane) -> tuple[str | Holder | None, tuple[OrphanedRefresh, ...]]:
         prefix, since = lane_prefix(self._addresses[lane.instance]), self._clock.utcnow()
-        with self._locks.transaction() as transaction:
+        if (lane.instance, lane.key) not in self._names:
+            self._look(lane)
+        with self._locks.transaction(prefix, self._names[lane.instance, lane.key]) as transaction:
             seen = self._see(lane, transaction)
             if seen.holder is None:
                 self._locks.take_names(transaction, prefix, seen.names.held, since=since)
@@ -125,21 +129,33 @@ class StoredConnectionLocks(ConnectionLocks):
         address, journal = self._addresses[lane.instance], self._steps.reader_in(reader)
         connections = Connections(journal)
         names = connections.lane_names(address, lane.targets)
-        held = {
-            name
-            for (instance, key), others in self._held.items()
-            if (instance, key) != (lane.instance, lane.key) and self._addresses[instance] == address
-            for name in others
-        }
-        if connections.meeting(address, held, names.checked):
-            return _Seen(names, ANOTHER_LANE, ())
+        self._names[lane.instance, lane.key] = names.held | names.checked
+        may_meet = connections.may_meet(address, names.checked)
         meets = partial(connections.meeting, address, checked=names.checked)
-        holder = self._locks.holder_of_names(reader, lane_prefix(address), meets)
+        if meets(self._held_beside(lane) & may_meet):
+            return _Seen(names, ANOTHER_LANE, ())
+        holder = self._locks.holder_of_names(reader, lane_prefix(address), may_meet, meets)
         if holder is not None:
             return _Seen(names, holder, ())
         own = {target.entry.index for target in lane.targets}
-        orphans = self._steps.left_refreshes(journal, address, names.checked, own=own, taken=self._taken)
+        left = self._steps.left_refreshes(journal, address, may_meet, own=own, taken=self._taken)
+        met = meets(name for refresh in left for name in refresh.names & may_meet)
+        orphans = tuple(
+            OrphanedRefresh(call=one.call, run=one.run, job_id=one.job_id, age_s=one.age_s, timeout_s=one.timeout_s)
+            for one in left
+            if not met.isdisjoint(one.names)
+        )
         return _Seen(names, None, orphans)
+
+    def _held_beside(self, lane: Lane) -> set[str]:
+        """Return the names that this run's other lanes of the same address hold."""
+        address = self._addresses[lane.instance]
+        return {
+            name
+            for (instance, key), names in self._held.items()
+            if (instance, key) != (lane.instance, lane.key) and self._addresses[instance] == address
+            for name in names
+        }
 
     def release(self, lane: Lane) -> None:
         """Release a lane's lock."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,6 +18,15 @@ JOB_LISTED_S: Final = timedelta(days=1).total_seconds()
 """A job whose end was not seen is checked for at least so long."""
 CLOCK_MARGIN_S: Final = timedelta(days=2).total_seconds()
 """How far a wall clock may have been set without any process that could notice it, in seconds."""
+
+_MAY_RUN: Final = """
+SELECT calls.id, calls.root, run, sender, base_url, calls.lane, names, targets.model_id, job_id, fate, timeout_s, left_at,
+    boot, left_s, accepted_at, accepted_s
+FROM calls LEFT JOIN targets ON targets.root = calls.root AND targets.place = calls.sender
+WHERE may_run = 1 AND (CAST(? AS TEXT) IS NULL OR names IS NULL
+    OR EXISTS (SELECT 1 FROM json_each(calls.names) WHERE value IN (SELECT value FROM json_each(?))))
+ORDER BY calls.id
+"""
 
 
 class Ages:
@@ -76,18 +85,16 @@ def read_calls(reader: Reader, ages: Ages, roots: Sequence[str]) -> tuple[Stored
     return tuple(_stored_call(ages, row) for row in rows)
 
 
-def read_left(reader: Reader, ages: Ages) -> tuple[list[OpenCall], list[int]]:
+def read_left(reader: Reader, ages: Ages, among: Collection[str] | None = None) -> tuple[list[OpenCall], list[int]]:
     """Return the calls whose refresh may still run, oldest first, and the numbers of those that cannot run any more but are
     not marked so yet.
 
     A job leaves the list when its end was seen, or when its timeout and a day have passed for certain; a call without a
-    job to check when its timeout has passed for certain.
+    job to check when its timeout has passed for certain. With `among` only calls that have one of these names, and those whose
+    names an earlier version did not store.
     """
-    rows = reader.read(
-        "SELECT calls.id, calls.root, run, sender, base_url, calls.lane, names, targets.model_id, job_id, fate, timeout_s, left_at,"
-        " boot, left_s, accepted_at, accepted_s FROM calls LEFT JOIN targets ON targets.root = calls.root"
-        " AND targets.place = calls.sender WHERE may_run = 1 ORDER BY calls.id"
-    )
+    names_wanted = None if among is None else json.dumps(sorted(among))
+    rows = reader.read(_MAY_RUN, (names_wanted, names_wanted))
     left, over = [], []
     for row in rows:
         (call, root, run, sender, base_url, lane, names, model_id, job_id, fate, timeout_s, left_at, boot, left_s) = (

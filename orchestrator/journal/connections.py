@@ -94,6 +94,12 @@ class Connections:
         held = names.held.union(*self._meanings(address, names.held).values())
         return LaneNames(held=held, checked=held | names.checked)
 
+    def may_meet(self, address: str, checked: frozenset[str]) -> frozenset[str]:
+        """Return `checked` and all names that may mean one of them: `meeting` picks some of these, and no others."""
+        wanted = json.dumps(sorted(checked))
+        rows = self._reader.read(_MEANING, (fit(address), wanted, fit(address), wanted))
+        return checked | {name for (name,) in rows}
+
     def meeting(self, address: str, names: Iterable[str], checked: frozenset[str]) -> frozenset[str]:
         """Return those of `names` that mean a connection of `checked`. What it says of a name does not depend on the others."""
         names = frozenset(names)
@@ -102,31 +108,34 @@ class Connections:
 
     def _meanings(self, address: str, names: Iterable[str]) -> dict[str, set[str]]:
         """Return what models and labels mean: a connection's id as far as it is known, else a label and its ids."""
-        first = self._stored(address, [n for n in names if not n.startswith(_ID)])
-        labels = {m for means in first.values() for m in means if m.startswith(_LABEL)}
-        second = self._stored(address, labels)
-        for name, means in first.items():
-            ids = {m for m in means if m.startswith(_ID)}
-            if ids and name.startswith(_MODEL):
-                first[name] = ids
-            else:
-                first[name] = means.union(*(second.get(m, ()) for m in means))
-        return first
-
-    def _stored(self, address: str, names: Iterable[str]) -> dict[str, set[str]]:
-        wanted = sorted(names)
+        wanted = sorted(name for name in names if not name.startswith(_ID))
         if not wanted:
             return {}
-        rows = self._reader.read(
-            "SELECT name, means FROM connection_names WHERE address = ? AND name IN (SELECT value FROM json_each(?))",
-            (fit(address), json.dumps(wanted)),
-        )
         found: dict[str, set[str]] = {}
-        for name, means in rows:
+        beyond: dict[str, set[str]] = {}
+        for name, means, label_means in self._reader.read(_MEANINGS, (fit(address), json.dumps(wanted))):
             found.setdefault(name, set()).add(means)
+            if label_means is not None:
+                beyond.setdefault(name, set()).add(label_means)
+        for name, meanings in found.items():
+            ids = {m for m in meanings if m.startswith(_ID)}
+            found[name] = ids if ids and name.startswith(_MODEL) else meanings | beyond.get(name, set())
         return found
 
 
+# what names mean, and what that means if it is a label
+_MEANINGS: Final = """
+SELECT known.name, known.means, label.means FROM connection_names AS known
+LEFT JOIN connection_names AS label ON label.address = known.address AND label.name = known.means
+WHERE known.address = ? AND known.name IN (SELECT value FROM json_each(?))
+"""
+_MEANING: Final = """
+SELECT name FROM connection_names WHERE address = ? AND means IN (SELECT value FROM json_each(?))
+UNION
+SELECT known.name FROM connection_names AS known
+JOIN connection_names AS label ON label.address = known.address AND label.name = known.means
+WHERE known.address = ? AND label.means IN (SELECT value FROM json_each(?))
+"""
 _LEARN: Final = """
 INSERT INTO connection_names (address, name, means, seen_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (address, name, means) DO UPDATE SET seen_at = excluded.seen_at

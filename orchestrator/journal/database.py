@@ -8,7 +8,7 @@ transaction begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -115,7 +115,7 @@ class Retries:
 
 
 class Rows(Protocol):
-    """What a statement returned."""
+    """What a statement returns. A driver may wait for it until it is needed, at the end of the transaction at the latest."""
 
     @property
     def rowcount(self) -> int:
@@ -144,8 +144,8 @@ class Transaction(Reader, Protocol):
     def executemany(self, sql: str, rows: Sequence[Values]) -> object:
         """Run a statement for each of `rows`."""
 
-    def insert(self, sql: str, values: Values) -> int:
-        """Insert one row into a table that numbers its rows; return the row's `id`."""
+    def insert(self, sql: str, values: Values) -> Callable[[], int]:
+        """Insert one row into a table that numbers its rows; what is returned gives the row's `id`."""
 
 
 class Database(Reader, Protocol):
@@ -172,13 +172,13 @@ class Database(Reader, Protocol):
         """Run one statement as a transaction of its own."""
 
     def write(
-        self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False
+        self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False, about: Collection[str] = ()
     ) -> AbstractContextManager[Transaction]:
         """Run a transaction: all of it is kept, or nothing.
 
-        Without `shared` no other such transaction on this part of the state runs at the same time. With it the statements
-        themselves must lock the rows that they decide by (`FOR UPDATE`). `busy_s` replaces the longest wait. With `soon`
-        the commit does not wait for the disk.
+        Without `shared` no other such transaction on this part of the state runs at the same time; with `about`, none that is
+        about one of the same things. With `shared` the statements themselves must lock the rows that they decide by (`FOR UPDATE`).
+        `busy_s` replaces the longest wait. With `soon` the commit does not wait for the disk.
         """
 
     def follow(self, run: str) -> None:

@@ -20,7 +20,8 @@ from typing import Final, Self
 from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, T
 from orchestrator.journal.layout import SHARED
 from orchestrator.journal.moments import StoreMoment
-from orchestrator.journal.postgres import Clocks, PostgresDatabase
+from orchestrator.journal.postgres import PostgresDatabase
+from orchestrator.journal.postgres_link import Clocks
 from orchestrator.journal.processes import ProcessRecord
 
 BEAT_S: Final = 10.0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -18,13 +20,15 @@ _HOLDER: Final = (
 
 _OTHERS: Final = (
     "SELECT owners.host, owners.pid, locks.since, owners.run, locks.name FROM locks"
-    " JOIN owners ON owners.token = locks.owner WHERE substr(locks.name, 1, ?) = ? AND locks.owner != ?"
+    " JOIN owners ON owners.token = locks.owner WHERE locks.name IN (SELECT value FROM json_each(?)) AND locks.owner != ?"
 )
 
 _TAKE: Final = (
     "INSERT INTO locks (name, owner, since) VALUES (?, ?, ?)"
     " ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, since = excluded.since"
 )
+
+_PARTS: Final = 64
 
 Meets = Callable[[Collection[str]], Collection[str]]
 """Picks those of some names that exclude ours."""
@@ -78,9 +82,11 @@ class Locks:
         with self._owner.database.write() as transaction:
             transaction.execute("DELETE FROM locks WHERE name = ? AND owner = ?", (name, self._owner.token))
 
-    def transaction(self) -> AbstractContextManager[Transaction]:
-        """Run a transaction beside which no lock is taken or released."""
-        return self._owner.database.write()
+    def transaction(self, prefix: str, names: Iterable[str]) -> AbstractContextManager[Transaction]:
+        """Run a transaction beside which no other one about one of `names` runs."""
+        # a lane may have thousands of names, and a server few locks
+        parts = {zlib.crc32(name.encode()) % _PARTS for name in names}
+        return self._owner.database.write(about=[f"{prefix}{part}" for part in parts])
 
     def view(self) -> AbstractContextManager[Reader]:
         """Run several queries at the cost of one."""
@@ -98,9 +104,10 @@ class Locks:
         """The transaction of `take_names` was committed: the locks are held."""
         self._held |= {prefix + name: since for name in names}
 
-    def holder_of_names(self, reader: Reader, prefix: str, meets: Meets) -> Holder | None:
-        """Return which other process holds a lock that `meets` ours, dead or alive."""
-        rows = reader.read(_OTHERS, (len(prefix), prefix, self._owner.token))
+    def holder_of_names(self, reader: Reader, prefix: str, names: Iterable[str], meets: Meets) -> Holder | None:
+        """Return which other process holds the lock of one of `names` that `meets` ours, dead or alive."""
+        wanted = json.dumps([prefix + name for name in sorted(names)])
+        rows = reader.read(_OTHERS, (wanted, self._owner.token))
         holders = {row[4].removeprefix(prefix): row for row in rows}
         found = meets(holders.keys()) if holders else ()
         return _holder((*holders[min(found)][:4], None)) if found else None
@@ -113,7 +120,7 @@ class Locks:
         self._release(self._owner.database, released)
 
     def _release(self, database: Database, names: Iterable[str]) -> None:
-        with database.write(soon=True) as transaction:
+        with database.write(soon=True, shared=True) as transaction:
             transaction.executemany(
                 "DELETE FROM locks WHERE name = ? AND owner = ?", [(name, self._owner.token) for name in names]
             )

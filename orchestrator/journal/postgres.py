@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self
 
@@ -37,32 +36,19 @@ from orchestrator.journal.database import (
     Values,
 )
 from orchestrator.journal.group_commit import GroupCommit
-from orchestrator.journal.layout import CLOSING_WEIGHT, SHARED
-from orchestrator.journal.moments import StoreMoment, boot_id, uptime_s
+from orchestrator.journal.layout import SHARED
+from orchestrator.journal.moments import StoreMoment
+from orchestrator.journal.postgres_link import NOT_FORCED, STATEMENT_S, Clocks, HistoryChanged, Link, LinkTransaction
 
 SCHEMA: Final = "omni_refresh"
 _CONNECT_S: Final = 5
-_STATEMENT_S: Final = 15.0
 _KEPT_STEPS: Final = 1000
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 
-_BEGIN: Final = """
-BEGIN;
-SET LOCAL search_path TO omni_refresh;
-SET LOCAL statement_timeout = '12s';
-SET LOCAL lock_timeout = '8s';
-SET LOCAL idle_in_transaction_session_timeout = '10s';
-SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local');
-SELECT extract(epoch FROM clock_timestamp())::float8, """
-
-# what changes if rows may have been lost: the cluster, its timeline (a replica was promoted), the table's file (it was
-# truncated, or made anew from a backup)
-HISTORY: Final = """
-    (SELECT system_identifier FROM pg_control_system()) || '/' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
-    || '/' || coalesce((SELECT max(relfilenode)::text FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE nspname = 'omni_refresh' AND relname = 'slots'), '')
-"""
+_LOCK_PART: Final = "SELECT value FROM meta WHERE name = ? FOR UPDATE"
+# they end with the transaction, and need no row and no right
+_LOCK_NAMES: Final = "SELECT pg_advisory_xact_lock(hashtextextended(value, 0)) FROM json_each(?)"
 NO_SCHEMA: Final = "it has no state of omni-refresh: run `omni-refresh state init`"
 _TYPES: Final = (
     (re.compile(r"^--.*$", re.MULTILINE), ""),
@@ -71,112 +57,6 @@ _TYPES: Final = (
     (re.compile(r"\bBLOB\b"), "BYTEA"),
     (re.compile(r"\) WITHOUT ROWID"), ")"),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clocks:
-    """The clocks of this machine that its moments in the store are made from."""
-
-    wall: Callable[[], float] = time.time
-    uptime: Callable[[], float] = uptime_s
-    boot: Callable[[], str] = boot_id
-
-
-class _Connection(psycopg.Connection[Row]):
-    """A connection that gives its server up after a while."""
-
-    def wait(self, *arguments: Any, **options: Any) -> Any:
-        """Wait for the server as psycopg does, but not for longer than a statement may take."""
-        options.setdefault("timeout", _STATEMENT_S)
-        return super().wait(*arguments, **options)
-
-
-class _Transaction:
-    """A transaction on a connection."""
-
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
-        self._connection = connection
-
-    def execute(self, sql: str, values: Values = ()) -> psycopg.Cursor[Row]:
-        """Run a statement."""
-        return self._connection.execute(_translated(sql), values)
-
-    def executemany(self, sql: str, rows: Sequence[Values]) -> None:
-        """Run a statement for each of `rows`."""
-        if rows:
-            self._connection.cursor().executemany(_translated(sql), rows)
-
-    def read(self, sql: str, values: Values = ()) -> list[Row]:
-        """Return the rows of a query."""
-        return self.execute(sql, values).fetchall()
-
-    def insert(self, sql: str, values: Values) -> int:
-        """Insert one row; return its number."""
-        row = self._connection.execute(_translated(f"{sql} RETURNING id"), values).fetchone()
-        assert row is not None
-        return int(row[0])
-
-
-class Link:
-    """One connection to the store, opened when it is needed and again after it was lost."""
-
-    def __init__(self, conninfo: str, clocks: Clocks) -> None:
-        self._conninfo = conninfo
-        self._clocks = clocks
-        self._connection: _Connection | None = None
-        self._boot = clocks.boot()
-        # the store's clock at the last contact, and this machine's then
-        self._store_s = self._up_s = 0.0
-        self.history = ""
-
-    def connect(self) -> psycopg.Connection[Row]:
-        """Return the connection, which is opened if it is needed."""
-        if self._connection is None:
-            self._connection = _Connection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
-        return self._connection
-
-    def begin(self) -> _Transaction:
-        """Begin a transaction."""
-        connection = self.connect()
-        cursor = connection.execute(_BEGIN + HISTORY)
-        row = None
-        while True:
-            if cursor.description is not None:
-                row = cursor.fetchone() or row
-            if not cursor.nextset():
-                break
-        assert row is not None
-        self._store_s, self._up_s = float(row[0]), self._clocks.uptime()
-        self.history = str(row[1])
-        return _Transaction(connection)
-
-    def commit(self) -> None:
-        """Keep what the transaction has done."""
-        assert self._connection is not None
-        self._connection.execute("COMMIT")
-
-    def give_up(self) -> None:
-        """Leave nothing of a transaction; close the connection if it cannot be used any more."""
-        if self._connection is None:
-            return
-        try:
-            self._connection.execute("ROLLBACK")
-        except psycopg.Error:
-            self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            with contextlib.suppress(psycopg.Error):
-                self._connection.close()
-            self._connection = None
-
-    def moment(self) -> StoreMoment:
-        """Return the present moment: the store's clock at the last contact, and the time since then."""
-        up_s = self._clocks.uptime()
-        return StoreMoment(
-            at_s=self._store_s + up_s - self._up_s, wall_s=self._clocks.wall(), up_s=up_s, boot=self._boot
-        )
 
 
 class PostgresDatabase:
@@ -242,10 +122,9 @@ class PostgresDatabase:
         """Return the rows of a query."""
 
         def read() -> list[Row]:
-            transaction = self._link.begin()
-            rows = transaction.execute(sql, values).fetchall()
+            rows = self._link.begin().execute(sql, values)
             self._link.commit()
-            return rows
+            return rows.fetchall()
 
         self._write_posted(self._patience.busy_s)
         return self._patiently(self._link, read, self._patience.busy_s)
@@ -261,7 +140,9 @@ class PostgresDatabase:
         return transaction
 
     def flush(self) -> None:
-        """Commit what was posted."""
+        """Commit what was posted. Raises `JournalError` if an earlier step could not be committed."""
+        if self._failure is not None:
+            raise self._failure
         self._write_posted(self._patience.busy_s)
 
     def change(self, sql: str, values: Values = (), *, busy_s: float | None = None) -> None:
@@ -270,30 +151,42 @@ class PostgresDatabase:
             transaction.execute(sql, values)
 
     @contextmanager
-    def write(self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False) -> Iterator[Transaction]:
+    def write(
+        self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False, about: Collection[str] = ()
+    ) -> Iterator[Transaction]:
         """Run a transaction; see `Database.write`. What it does is not retried if the connection is lost during it."""
         longest_s = self._patience.busy_s if busy_s is None else min(busy_s, self._patience.busy_s)
         self._write_posted(longest_s)
         link = self._link
 
-        def begin() -> _Transaction:
-            transaction = link.begin()
-            if self._layout is SHARED:
-                _check_history(transaction, link)
+        def begin() -> LinkTransaction:
+            transaction = link.begin(checks_history=self._layout is SHARED)
             if soon:
-                transaction.execute("SET LOCAL synchronous_commit = off")
+                transaction.command(NOT_FORCED)
             if not shared:
-                transaction.execute("SELECT value FROM meta WHERE name = ? FOR UPDATE", (_version_name(self._layout),))
+                if about:
+                    transaction.execute(_LOCK_NAMES, (json.dumps(sorted(about)),))
+                else:
+                    transaction.execute(_LOCK_PART, (_version_name(self._layout),))
+                try:
+                    transaction.send()
+                except HistoryChanged:
+                    return begin()
             return transaction
 
         transaction = self._patiently(link, begin, longest_s)
-        with self.explained(link):
-            try:
-                yield transaction
-                link.commit()
-            except BaseException:
-                link.give_up()
-                raise
+        try:
+            with self.explained(link):
+                try:
+                    yield transaction
+                    link.commit()
+                except BaseException:
+                    link.give_up()
+                    raise
+        except StoreUnreachable:
+            if _is_loop():
+                self._went_away()
+            raise
 
     def follow(self, run: str) -> None:
         """Count what is posted from now on as the steps of `run`."""
@@ -320,6 +213,9 @@ class PostgresDatabase:
             return
         self._check_loop()
         if not self._writing.acquire(timeout=max(longest_s, 0.001)):
+            if longest_s >= self._patience.store_s:
+                # another thread has tried in vain all the time
+                self._give_up()
             if _is_loop():
                 self._went_away()
             raise StoreUnreachable(f"{self.name} cannot be used: what was posted is not written yet")
@@ -332,9 +228,7 @@ class PostgresDatabase:
                     del self._posted[: len(batch)]
         except StoreUnreachable:
             if longest_s >= self._patience.store_s:
-                self._failure = JournalError(
-                    f"{self.name} could not be used for {longest_s:g} s", code="state-unreachable"
-                )
+                self._give_up()
                 self._went_away()
             raise
         except JournalError as error:
@@ -408,7 +302,13 @@ class PostgresDatabase:
     def _check_loop(self) -> None:
         """Raise `StoreUnreachable` in an event loop's thread if the store is known to be away: the loop has other work."""
         if self._is_away and _is_loop():
-            raise StoreUnreachable(f"{self.name} cannot be used: it did not answer a moment ago")
+            raise self._failure or StoreUnreachable(f"{self.name} cannot be used: it did not answer a moment ago")
+
+    def _give_up(self) -> None:
+        """The store was away for too long: from now on there is an error that ends the run."""
+        self._failure = self._failure or JournalError(
+            f"{self.name} could not be used for {self._patience.store_s:g} s", code="state-unreachable"
+        )
 
     def _went_away(self) -> None:
         """The store was waited for in vain: an event loop does not wait again before a thread has found that it is back."""
@@ -417,8 +317,11 @@ class PostgresDatabase:
             threading.Thread(target=self._look_out, name="omni-refresh-look-out", daemon=True).start()
 
     def _look_out(self) -> None:
-        link = Link(self._conninfo, self._clocks)
+        link, began_s = Link(self._conninfo, self._clocks), self._clocks.uptime()
         while self._is_away and not self._closed.wait(_LONGEST_PAUSE_S):
+            if self._clocks.uptime() - began_s >= self._patience.store_s:
+                # those that only wait post nothing that could fail
+                self._give_up()
             try:
                 link.begin()
                 link.commit()
@@ -478,7 +381,7 @@ def conninfo_of(url: str) -> str:
     given = _parts(url)
     defaults = {
         "connect_timeout": _CONNECT_S,
-        "tcp_user_timeout": int(_STATEMENT_S * 1000),
+        "tcp_user_timeout": int(STATEMENT_S * 1000),
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,
@@ -496,12 +399,6 @@ def _is_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _translated(sql: str) -> str:
-    """Return a statement in PostgreSQL's words. The program's own statements only: values come apart from them."""
-    listed = sql.replace("FROM json_each(?)", "FROM json_array_elements_text(CAST(? AS json)) AS listed(value)")
-    return listed.replace("%", "%%").replace("?", "%s")
 
 
 def _version_name(layout: Layout) -> str:
@@ -541,30 +438,6 @@ def read_meta(database: PostgresDatabase, name: str) -> str:
     """Return a value of the store's own table."""
     ((value,),) = database.read("SELECT value FROM meta WHERE name = ?", (name,))
     return str(value)
-
-
-def _check_history(transaction: Transaction, link: Link) -> None:
-    """Close all keys for a window if the store is not the one that it was.
-
-    It may be another cluster, a replica that was promoted, or tables that were restored or emptied. What was committed
-    shortly before may be lost then, and what was lost is not known.
-    """
-    row = transaction.execute("SELECT value FROM meta WHERE name = 'history'").fetchone()
-    if row is None or row[0] == link.history:
-        return
-    kept = transaction.execute("SELECT value FROM meta WHERE name = 'history' FOR UPDATE").fetchone()
-    if kept is not None and kept[0] != link.history:
-        transaction.execute("UPDATE meta SET value = ? WHERE name = 'history'", (link.history,))
-        close_all(transaction, link)
-
-
-def close_all(transaction: Transaction, link: Link) -> None:
-    """Let no call with any key leave for one window."""
-    moment = link.moment()
-    transaction.execute(
-        "INSERT INTO slots (key, weight, ended_s, ended_mark) VALUES ('', ?, ?, ?)",
-        (CLOSING_WEIGHT, moment.at_s, moment.mark),
-    )
 
 
 def _words(error: psycopg.Error) -> str:

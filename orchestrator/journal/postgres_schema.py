@@ -7,16 +7,13 @@ from typing import Final
 from orchestrator.journal.database import NO_PATIENCE, JournalError
 from orchestrator.journal.layout import JOURNAL, SHARED
 from orchestrator.journal.postgres import (
-    HISTORY,
     NO_SCHEMA,
     SCHEMA,
-    Clocks,
-    Link,
     PostgresDatabase,
-    close_all,
     conninfo_of,
     migrate,
 )
+from orchestrator.journal.postgres_link import HISTORY, Clocks, Link, close_all_keys
 
 
 def initialise(url: str, *, salt: str) -> bool:
@@ -42,7 +39,7 @@ def initialise(url: str, *, salt: str) -> bool:
                     transaction.executemany(
                         "INSERT INTO meta (name, value) VALUES (?, ?)", [("salt", salt), ("history", history)]
                     )
-                    close_all(transaction, link)
+                    close_all_keys(transaction, link)
                 link.commit()
             except BaseException:
                 link.give_up()

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -55,11 +55,11 @@ class _Transaction:
         """Return the rows of a query."""
         return self.execute(sql, values).fetchall()
 
-    def insert(self, sql: str, values: Values) -> int:
-        """Insert one row; return its number."""
-        made = self._connection.execute(sql, values)
-        assert made.lastrowid is not None
-        return made.lastrowid
+    def insert(self, sql: str, values: Values) -> Callable[[], int]:
+        """Insert one row; what is returned gives its number."""
+        number = self._connection.execute(sql, values).lastrowid
+        assert number is not None
+        return lambda: number
 
 
 class SqliteDatabase:
@@ -160,13 +160,15 @@ class SqliteDatabase:
         await self._group.wait()
 
     @contextmanager
-    def write(self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False) -> Iterator[Transaction]:
-        """Run a transaction without any other writer in between, whatever `shared` says: all of it is kept, or nothing.
+    def write(
+        self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False, about: Collection[str] = ()
+    ) -> Iterator[Transaction]:
+        """Run a transaction without any other writer in between, whatever it is about: all of it is kept, or nothing.
 
         With `soon` the commit does not wait for the disk: it survives the end of the process, and a power cut only if
         `force` or a commit that waited came after it. `busy_s` replaces the longest wait for another writer.
         """
-        del shared
+        del shared, about
         with _explained(self.path):
             self._check_in_place()
             self._wait_for_disk(not soon)

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from orchestrator.clock import Clock
-from orchestrator.journal.calls import Ages, read_calls, read_left
-from orchestrator.journal.connections import Connections, learn, names_of
+from orchestrator.journal.calls import Ages, OpenCall, read_calls, read_left
+from orchestrator.journal.connections import learn, names_of
 from orchestrator.journal.database import Database, Reader, Values, fit
 from orchestrator.journal.orders import pack_orders, read_orders, with_branches
-from orchestrator.journal.records import CallStatus, OrphanedRefresh, RestrictedEntry, Scope, StoredCall
+from orchestrator.journal.records import CallStatus, RestrictedEntry, Scope, StoredCall
 from orchestrator.planning.plan import RefreshPlan, Target
 from orchestrator.values import as_data
 
@@ -181,24 +181,18 @@ class Steps:
         return self._database.reader_in(transaction)
 
     def left_refreshes(
-        self, reader: Reader, address: str, checked: frozenset[str], *, own: Collection[int], taken: Collection[int]
-    ) -> tuple[OrphanedRefresh, ...]:
-        """Return the refreshes that may still run on the connection of a lane whose names are `checked`, oldest first.
+        self, reader: Reader, address: str, names: Collection[str], *, own: Collection[int], taken: Collection[int]
+    ) -> list[OpenCall]:
+        """Return the refreshes that may still run and have one of `names`, oldest first.
 
         Not those of the lane itself: calls that this run made for senders at its positions `own`, and `taken` calls.
         """
-        left, _ = read_left(reader, self._ages)
-        rows = [
-            row
-            for row in left
-            if row.address == address and row.call not in taken and not (row.run == self.run and row.sender in own)
+        left, _ = read_left(reader, self._ages, names)
+        return [
+            one
+            for one in left
+            if one.address == address and one.call not in taken and not (one.run == self.run and one.sender in own)
         ]
-        met = Connections(reader).meeting(address, {name for row in rows for name in row.names}, checked)
-        return tuple(
-            OrphanedRefresh(call=row.call, run=row.run, job_id=row.job_id, age_s=row.age_s, timeout_s=row.timeout_s)
-            for row in rows
-            if not met.isdisjoint(row.names)
-        )
 
     def left_over(self, call: int, fate: CallStatus) -> None:
         """Store how a refresh that another run left has ended. A lost one cannot be checked again and has its timeout left."""

@@ -49,7 +49,8 @@ def open_journal(place: Place, clock: Clock, boot: str = "b") -> Journal:
     if isinstance(place, Path):
         return Journal.open(place, clock=clock, boot=boot)
     from orchestrator.journal.layout import JOURNAL
-    from orchestrator.journal.postgres import Clocks, PostgresDatabase
+    from orchestrator.journal.postgres import PostgresDatabase
+    from orchestrator.journal.postgres_link import Clocks
 
     clocks = Clocks(wall=lambda: clock.utcnow().timestamp(), uptime=clock.now, boot=lambda: boot)
     database = PostgresDatabase.open(place.url, JOURNAL, clocks=clocks)
@@ -63,7 +64,7 @@ def enter_place(
     if isinstance(place, Path):
         return LocalProcess.enter(place, run=run, since=since, now=now, boot=boot, patience=patience)
     from orchestrator.journal.leases import LeasedProcess
-    from orchestrator.journal.postgres import Clocks
+    from orchestrator.journal.postgres_link import Clocks
 
     class Inline(LeasedProcess):
         """Asks in the caller's thread."""

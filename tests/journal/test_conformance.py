@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.journal.shared_window import OwnSlots, SharedWindow
+from orchestrator.journal.shared_window import SharedWindow
+from orchestrator.journal.slots import OwnSlots
 from orchestrator.quota.limit_estimate import LimitEstimate
 from orchestrator.quota.window import CallWindow, MemoryWindow
 from orchestrator.simulator.limits import Limit, RequestLimit

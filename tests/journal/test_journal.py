@@ -254,7 +254,7 @@ def test_refreshes_that_others_left(desk: Desk) -> None:
     assert left(second, "label d") == left(second, "label c", address="other:443") == []
     (one,) = second.left_refreshes(second._database, ADDRESS, frozenset({"label c"}), own=(), taken=(call + 1,))
     assert (one.job_id, one.run, one.timeout_s) == ("j1", "r1", 60)
-    assert first.left_refreshes(first._database, ADDRESS, frozenset({"label c"}), own=(0,), taken=()) == ()
+    assert first.left_refreshes(first._database, ADDRESS, frozenset({"label c"}), own=(0,), taken=()) == []
     second.left_over(call, CallStatus.FAILED)
     assert left(second, "label c") == [None]
 

@@ -9,7 +9,6 @@ import pytest
 
 from orchestrator.clock import Clock
 from orchestrator.engine.connection_lock import StoredConnectionLocks
-from orchestrator.journal.database import Values
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import Locks
 from orchestrator.journal.processes import ProcessRecord
@@ -121,29 +120,27 @@ def test_a_lock_comes_with_what_is_left_on_its_connection(world: World) -> None:
 @pytest.mark.parametrize("place", STORES[1:], indirect=True)
 def test_taking_a_lane_is_one_transaction(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many lanes the run holds, and whatever is left: no round trips for each of them."""
-    from orchestrator.journal import postgres
+    from orchestrator.journal.postgres_link import Link, LinkConnection, LinkTransaction
 
     dead, alive = world.worker("r1"), world.worker("r2")
     for place in (0, 3):
         dead.send(place, f"job-{place}")
         assert alive.locks.take(alive.lanes[place])[0] is None
-    began: list[postgres.Link] = []
-    statements: list[str] = []
-    begin, execute = postgres.Link.begin, postgres._Transaction.execute
+    seen: list[str] = []
+    begin, wait = Link.begin, LinkConnection.wait
 
-    def counted_begin(link: postgres.Link) -> postgres._Transaction:
-        began.append(link)
-        return begin(link)
+    def counted_begin(link: Link, **options: bool) -> LinkTransaction:
+        seen.append("transaction")
+        return begin(link, **options)
 
-    def counted_execute(transaction: postgres._Transaction, sql: str, values: Values = ()) -> Any:
-        statements.append(sql)
-        return execute(transaction, sql, values)
+    def counted_wait(connection: LinkConnection, *arguments: Any, **options: Any) -> Any:
+        seen.append("wait")
+        return wait(connection, *arguments, **options)
 
-    monkeypatch.setattr(postgres.Link, "begin", counted_begin)
-    monkeypatch.setattr(postgres._Transaction, "execute", counted_execute)
+    monkeypatch.setattr(Link, "begin", counted_begin)
+    monkeypatch.setattr(LinkConnection, "wait", counted_wait)
     for act in (alive.locks.look, alive.locks.take):
-        began.clear()
-        statements.clear()
+        seen.clear()
         assert act(alive.lanes[1]) == (None, ())
-        assert len(began) == 1
-        assert len(statements) <= 8, statements
+        assert seen.count("transaction") == 1
+        assert seen.count("wait") <= 8, seen

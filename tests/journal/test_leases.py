@@ -78,7 +78,7 @@ def test_a_worker_that_was_suspended_sends_nothing_when_it_wakes(store: Postgres
 
 
 def test_a_store_that_forgot_a_call_closes_the_key_for_a_window(store: PostgresPlace) -> None:
-    """One slot of its own is missing: how many of the others' is not known."""
+    """One slot of its own is missing: it is not known how many of the others'."""
     clock = Moments()
     one, two = process(store, clock), process(store, clock)
     assert send(one, clock.now)
@@ -141,7 +141,7 @@ def test_a_lock_that_the_store_has_lost_is_taken_again(store: PostgresPlace) -> 
     two.owner.leave()
 
 
-def test_an_emptied_store_ends_active_processes(store: PostgresPlace) -> None:
+def test_an_emptied_store_ends_those_at_work(store: PostgresPlace) -> None:
     """Nothing is sent beside a store that does not know the process."""
     clock = Moments()
     one = process(store, clock)
@@ -187,8 +187,8 @@ def test_a_clock_that_is_set_frees_nothing(shift_s: float, store: PostgresPlace)
 
 
 def test_a_slot_whose_commit_was_not_answered_counts(store: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The call did not leave, but that is not known: the slot counts for a window, and the next look finds it."""
-    from orchestrator.journal.postgres import Link
+    """The call did not leave, but that cannot be known: the slot counts for a window, and the next look finds it."""
+    from orchestrator.journal.postgres_link import Link
 
     clock = Moments()
     one = process(store, clock)
@@ -199,8 +199,7 @@ def test_a_slot_whose_commit_was_not_answered_counts(store: PostgresPlace, monke
         nonlocal commits
         commits += 1
         commit(link)
-        # the first is that of the look without a lock
-        if commits == 2:
+        if commits == 1:
             raise StoreUnreachable("connection lost")
 
     with monkeypatch.context() as patch:
@@ -212,3 +211,56 @@ def test_a_slot_whose_commit_was_not_answered_counts(store: PostgresPlace, monke
     clock.now += SPAN_S
     assert send(one, clock.now)
     one.owner.leave()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One item for each time that the server is waited for."""
+    from orchestrator.journal.postgres_link import LinkConnection
+
+    seen: list[str] = []
+    wait = LinkConnection.wait
+
+    def counted(connection: LinkConnection, *arguments: Any, **options: Any) -> Any:
+        seen.append("wait")
+        return wait(connection, *arguments, **options)
+
+    monkeypatch.setattr(LinkConnection, "wait", counted)
+    return seen
+
+
+def test_a_grant_is_two_messages_and_a_look_without_room_is_one(store: PostgresPlace, waits: list[str]) -> None:
+    """What a server and a network cost is paid for each call, and by each process that waits."""
+    clock = Moments()
+    one, two = process(store, clock), process(store, clock)
+    for _ in range(LIMIT):
+        waits.clear()
+        assert send(one, clock.now)
+        assert len(waits) == 2
+    assert not send(two, clock.now)
+    clock.now += 1.1
+    waits.clear()
+    assert not send(two, clock.now)
+    assert len(waits) == 1
+    one.owner.leave()
+    two.owner.leave()
+
+
+def test_a_process_that_has_its_part_looks_seldom(store: PostgresPlace) -> None:
+    """It knows when its own calls make room; one that has less looks each sixtieth of a window."""
+    clock = Moments()
+    one, two = process(store, clock), process(store, clock)
+    assert all(send(one, clock.now) for _ in range(LIMIT - 1))
+    assert send(two, clock.now)
+    assert not send(two, clock.now)
+    assert not send(one, clock.now)
+    seldom, often = one.window.when(clock.now, LIMIT), two.window.when(clock.now, LIMIT)
+    assert seldom is not None
+    assert often is not None
+    assert (round(seldom - clock.now), round(often - clock.now)) == (5, 1)
+    one.window.give_back(one.on_wire[0], clock.now - PER_S + 2)
+    freed = one.window.when(clock.now, LIMIT)
+    assert freed is not None
+    assert round(freed - clock.now) == 2
+    one.owner.leave()
+    two.owner.leave()

@@ -11,7 +11,8 @@ from orchestrator.journal.database import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.processes import LocalProcess
 from orchestrator.journal.reset import reset_state
-from orchestrator.journal.shared_window import OwnSlots, SharedWindow
+from orchestrator.journal.shared_window import SharedWindow
+from orchestrator.journal.slots import OwnSlots
 from orchestrator.journal.state_folder import read_salt
 from tests.quota.windows import at_once
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.processes import FILE, LocalProcess, ProcessRecord, record_gap
-from orchestrator.journal.shared_window import OwnSlots, SharedWindow, key_name, prune_slots
+from orchestrator.journal.shared_window import SharedWindow
+from orchestrator.journal.slots import OwnSlots, key_name, prune_slots
 from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.limit_estimate import LimitEstimate
@@ -220,7 +221,7 @@ def test_an_unused_share_is_not_wasted(place: Place) -> None:
         one.window.give_back(one.on_wire.pop(), None)
         one.window.give_back(one.on_wire.pop(), None)
         assert not send(one, clock.now)
-        clock.now += 0.11 if one.owner.shares_clock else 0.31
+        clock.now += 0.11 if one.owner.shares_clock else 3.1
         assert send(one, clock.now)
 
 

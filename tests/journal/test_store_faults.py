@@ -16,7 +16,7 @@ import pytest
 from orchestrator import Report, load_manifest, run
 from orchestrator.engine.connection_lock import StoredConnectionLocks
 from orchestrator.engine.events import CallEnded, RunEvent
-from orchestrator.journal.database import Patience, StoreUnreachable
+from orchestrator.journal.database import JournalError, Patience, StoreUnreachable
 from orchestrator.journal.records import OrphanedRefresh
 from orchestrator.planning.plan import Lane
 from orchestrator.simulator.reading import make_scenario
@@ -94,10 +94,10 @@ def worker_place(postgres_place: PostgresPlace) -> PostgresPlace:
 @pytest.fixture
 def world(worker_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An empty store behind a proxy, and an instance."""
-    from orchestrator.journal import postgres
+    from orchestrator.journal import postgres, postgres_link
 
     # a server that does not answer is given up soon
-    monkeypatch.setattr(postgres, "_STATEMENT_S", 0.3)
+    monkeypatch.setattr(postgres_link, "STATEMENT_S", 0.3)
     monkeypatch.setattr(postgres, "_LONGEST_PAUSE_S", 0.4)
     worker_place.empty()
     with ExitStack() as stack:
@@ -298,6 +298,35 @@ def test_the_event_loop_waits_once_for_a_store_that_is_away(worker_place: Postgr
                 assert time.monotonic() < until
                 await asyncio.sleep(0.05)
             assert sum(slept) < 4.0
+            database.close()
+
+    asyncio.run(main())
+
+
+def test_those_that_only_wait_for_a_store_end_with_its_patience(
+    worker_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lane that waits for its lock posts nothing that could fail; it learns of the end of the patience."""
+    from orchestrator.journal import postgres
+    from orchestrator.journal.layout import SHARED
+
+    monkeypatch.setattr(postgres, "_LONGEST_PAUSE_S", 0.05)
+
+    async def main() -> None:
+        with proxy_to(worker_place.server.port) as proxy:
+            url = worker_place.server.url(worker_place.url.rpartition("/")[2], port=proxy.port)
+            database = postgres.PostgresDatabase.open(url, SHARED, Patience(busy_s=0.0, store_s=0.2))
+            proxy.refuses = True
+            proxy.cut()
+            until, seen = time.monotonic() + 20, ""
+            while "could not be used for 0.2 s" not in seen:
+                assert time.monotonic() < until, seen
+                await asyncio.sleep(0.05)
+                with pytest.raises(JournalError) as raised:
+                    database.read("SELECT 1")
+                seen = str(raised.value)
+            with pytest.raises(JournalError, match="could not be used"):
+                database.flush()
             database.close()
 
     asyncio.run(main())

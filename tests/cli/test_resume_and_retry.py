@@ -75,13 +75,17 @@ def test_a_second_signal_ends_a_run_at_once(omni: Callable[..., Omni], tmp_path:
     instance = omni(default_model={"duration": 60})
     manifest = manifest_for(instance, tmp_path)
     with start(
-        "run", manifest, "--report", "r.json", "--grace", "10m", cwd=tmp_path,
+        "run", manifest, "-v", "--report", "r.json", "--grace", "10m", cwd=tmp_path,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
-        instance.wait_for(lambda o: len(o.posts) == 6)
+        assert process.stderr is not None
+        answered = 0
+        while answered < 6:
+            line = process.stderr.readline()
+            assert line
+            answered += b" submit " in line
         began_at = time.monotonic()
         process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
         while b" stop " not in process.stderr.readline():
             pass
         process.send_signal(signal.SIGINT)

@@ -385,7 +385,7 @@ def _change(clause: Clause) -> Found:
         return _action(clause, old)
     new = cursor.next().text
     if new.lower() == old.lower():
-        return _type(clause, old)
+        return _type(clause, new)
     reason = "changes a column's name or type"
     clause.reading.lose_column(clause.table, column, reason)
     columns = clause.columns()

@@ -49,6 +49,11 @@ _SYNONYMS: Final = {
     "TIMESTAMP": ("TIMESTAMP WITHOUT TIME ZONE",),
 }
 _ALSO: Final = {name: sort for sort, names in _SYNONYMS.items() for name in names}
+_BUILT_IN: Final = words("""
+    BOOLEAN DATE TIME DATETIME DATETIME2 SMALLDATETIME DATETIMEOFFSET TIMESTAMP INTERVAL YEAR DECIMAL MONEY BIT UUID UNIQUEIDENTIFIER JSON JSONB
+    XML BYTEA BYTES BLOB BINARY VARBINARY INET CIDR VARIANT OBJECT HUGEINT BIGNUMERIC NTEXT
+""") | {"TIMESTAMP WITH TIME ZONE", *_INTEGERS, *_UNSIGNED, *_FLOATS, *_TEXTS, *_LISTS}
+"""The types that no statement defines anew. A type of a user's own may be another one under the same name: `ALTER TYPE t RENAME`."""
 _DOUBLES: Final = {("FLOAT", "postgres"), ("FLOAT", "tsql"), ("REAL", "mysql")}
 """Types that are DOUBLE in one dialect."""
 _WIDEST: Final = {
@@ -75,15 +80,24 @@ class Columns:
         self._text = text
         self._defined: dict[str, str] | None = None
         self._given: dict[str, str] = {}
+        self._spelling: dict[str, str] = {}
 
     def type_of(self, name: str, dialect: Dialect) -> str:
-        """Return the type that the column has now, as it is written; an empty string if that is not known."""
-        given = self._given.get(name.lower())
-        if given is not None:
-            return given
-        if self._defined is None:
-            self._defined = _defined(self._text, dialect) if len(self._text) <= MAX_DEFINITION else {}
-        return self._defined.get(name.lower(), "")
+        """Return the type that the column has now, as it is written; an empty string if that is not known.
+
+        MySQL finds a column in any spelling, and a statement that gives it a type gives it this spelling as well. The type
+        of a column that has another spelling counts as not known.
+        """
+        key = name.lower()
+        if key not in self._given and self._defined is None:
+            self._defined = {}
+            if len(self._text) <= MAX_DEFINITION:
+                for column, written in _defined(self._text, dialect):
+                    self._defined[column.lower()] = written
+                    self._spelling.setdefault(column.lower(), column)
+        if dialect.name == "mysql" and self._spelling.get(key, name) != name:
+            return ""
+        return self._given.get(key, (self._defined or {}).get(key, ""))
 
     def mentions(self, word: str) -> bool:
         """Return whether the table's definition, or a column that it got since, holds the word."""
@@ -93,25 +107,27 @@ class Columns:
     def give(self, name: str, written: str) -> None:
         """Record a column's new type; an empty one means that it is not known."""
         self._given[name.lower()] = written
+        self._spelling[name.lower()] = name
 
     def rename(self, old: str, new: str, dialect: Dialect) -> None:
         """Record a column's new name."""
-        self._given[new.lower()] = self.type_of(old, dialect)
-        self._given[old.lower()] = ""
+        written = self.type_of(old, dialect)
+        self.give(old, "")
+        self.give(new, written)
 
 
-def _defined(text: str, dialect: Dialect) -> dict[str, str]:
-    """Return the type of each column that a CREATE TABLE defines, by name in lower case."""
+def _defined(text: str, dialect: Dialect) -> list[tuple[str, str]]:
+    """Return each column that a CREATE TABLE defines, with its type."""
     cursor = Cursor(tokens_of(text, dialect))
     opening = cursor.find("(", "AS")
     if opening < 0 or cursor.peek(opening).upper == "AS":
-        return {}
+        return []
     cursor.at = opening
-    found: dict[str, str] = {}
-    for column in split_commas(cursor.skip_parens()):
-        if column and column[0].kind in {TokenKind.WORD, TokenKind.QUOTED, TokenKind.STRING}:
-            found[column[0].text.lower()] = written_type(Cursor(column, 1))
-    return found
+    return [
+        (column[0].text, written_type(Cursor(column, 1)))
+        for column in split_commas(cursor.skip_parens())
+        if column and column[0].kind in {TokenKind.WORD, TokenKind.QUOTED, TokenKind.STRING}
+    ]
 
 
 def written_type(cursor: Cursor) -> str:
@@ -140,7 +156,7 @@ def compare_types(before: str, after: str, dialect: Dialect) -> Effect | None:
         return Effect.DESTRUCTIVE
     old = _parse(before, dialect.name)
     if old is not None:
-        if old == new:
+        if old == new and (new.sort in _BUILT_IN or dialect.name == "mysql"):
             return None
         return Effect.ADDITIVE if _wider(old, new, dialect.name) else Effect.DESTRUCTIVE
     key = " ".join([new.sort, *map(str, new.sizes)])

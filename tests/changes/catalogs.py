@@ -27,6 +27,7 @@ _PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 
 _DISPLAYED = re.compile(r"^((?:tiny|small|medium|big)?int)\(\d+\)")
 """MySQL shows an integer's width, which limits nothing."""
+_TEXTS = ("tinytext", "text", "mediumtext", "longtext")
 _INTEGERS = ("tinyint", "smallint", "mediumint", "int", "integer", "bigint")
 
 
@@ -71,7 +72,9 @@ def _holds(new: str, old: str) -> bool:
     new, old = (_DISPLAYED.sub(r"\1", each) for each in (new, old))
     if new in _INTEGERS and old in _INTEGERS:
         return _INTEGERS.index(new) >= _INTEGERS.index(old)
-    if new in {"text", "character varying"} and re.fullmatch(r"character(?: varying)?\(\d+\)", old):
+    if new in {"text", "character varying"} and re.fullmatch(r"character(?: varying)?\(\d+\)|character varying", old):
+        return True
+    if new in _TEXTS and (re.fullmatch(r"(?:var)?char\(\d+\)", old) or old in _TEXTS[: _TEXTS.index(new)]):
         return True
     digits, wider = _DIGITS.fullmatch(old), _DIGITS.fullmatch(new)
     if digits and wider:

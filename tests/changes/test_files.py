@@ -288,8 +288,8 @@ def test_column_types_are_known_from_earlier_files(tmp_path: Path) -> None:
     write(
         tmp_path,
         V1="CREATE TABLE s.t (D int, e varchar(5))",
-        V2="ALTER TABLE s.t MODIFY d INT, MODIFY E varchar(9)",
-        V10="ALTER TABLE s.t MODIFY d INT NOT NULL; ALTER TABLE s.t RENAME TO s.u; ALTER TABLE s.u MODIFY e varchar(9)",
+        V2="ALTER TABLE s.t MODIFY D INT, MODIFY e varchar(9)",
+        V10="ALTER TABLE s.t MODIFY D INT NOT NULL; ALTER TABLE s.t RENAME TO s.u; ALTER TABLE s.u MODIFY e varchar(9)",
     )
     in_order = [tmp_path / f"{name}.sql" for name in ("V1", "V2", "V10")]
     assert told(ddl(*in_order, dialect="mysql")) == ["+s.t", "+s.t", "-s.t", "-s.u"]
@@ -298,6 +298,28 @@ def test_column_types_are_known_from_earlier_files(tmp_path: Path) -> None:
     assert told(ddl(f"@{listed}", dialect="mysql")) == ["+s.t", "+s.t", "-s.t", "-s.u"]
     assert told(ddl(tmp_path, dialect="mysql")) == ["+s.t", "-s.t", "-s.t", "-s.u", "-s.u", "-s.t"]
     assert told(ddl(*in_order[1:], dialect="mysql")) == ["-s.t", "-s.t", "-s.t", "-s.u", "-s.u"]
+
+
+@pytest.mark.parametrize(
+    "dialect, first, second, effect",
+    [
+        # the old type has another name now, and the column gets the new one
+        ("postgres", "CREATE TABLE s.t (a mood)", "ALTER TABLE s.t ALTER a TYPE mood USING a::text::mood", "-"),
+        ("postgres", "CREATE TABLE s.t (a jsonb)", "ALTER TABLE s.t ALTER a TYPE jsonb", ""),
+        # MySQL and MariaDB then spell the column as this statement does
+        ("mysql", "CREATE TABLE s.t (userName varchar(9))", "ALTER TABLE s.t MODIFY username varchar(9)", "-"),
+        ("mysql", "CREATE TABLE s.t (aB int)", "ALTER TABLE s.t CHANGE aB ab int", "-"),
+        ("mysql", "CREATE TABLE s.t (aB int)", "ALTER TABLE s.t CHANGE AB aB int", ""),
+        ("mysql", "CREATE TABLE s.t (a point)", "ALTER TABLE s.t MODIFY a point", ""),
+    ],
+)
+def test_an_equal_type_is_no_change_only_if_it_is_the_same(
+    dialect: str, first: str, second: str, effect: str, tmp_path: Path
+) -> None:
+    """A type of a user's own may be another one under the same name, and a column may get another spelling."""
+    write(tmp_path, V1=first, V2=second)
+    found = told(ddl(tmp_path / "V1.sql", tmp_path / "V2.sql", dialect=dialect))
+    assert found == ["+s.t", *([f"{effect}s.t"] if effect else [])]
 
 
 def test_the_first_definition_of_a_table_counts(tmp_path: Path) -> None:

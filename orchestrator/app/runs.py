@@ -49,7 +49,7 @@ from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_pat
 from orchestrator.manifest.yaml_text import MAX_BYTES
 from orchestrator.omni.network import make_tls_context, route_to
 from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
-from orchestrator.planning.selection import Selector, select, select_some
+from orchestrator.planning.selection import Selector, nothing_selected, select, select_some
 from orchestrator.report.report import Report, Trigger
 from orchestrator.values import as_data, from_data
 
@@ -473,9 +473,7 @@ def _wanted(
         words = f"the selection leaves nothing to retry in run {record.id}; what did not succeed: {names}{more}"
         if request.allow_empty:
             raise NothingToDo("retry", words)
-        raise UsageError(
-            f"{words}. Nothing was sent", code="nothing-selected", hint="with --allow-empty this is no error"
-        )
+        raise nothing_selected(f"{words}. Nothing was sent")
     return wanted
 
 

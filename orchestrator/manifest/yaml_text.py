@@ -342,43 +342,41 @@ class _Syntax(NamedTuple):
     at_context: bool
     message: str
     hint: str
-    code: str
+    code: str = "yaml-syntax"
 
 
 _INDENTATION: Final = "check the indentation"
 _ANCHOR: Final = "the name of an anchor or alias consists of letters, digits, `-` and `_`"
-_UNKNOWN: Final = _Syntax(
-    "", "", False, "this is not YAML", "check the indentation, the quotes and the brackets", code="yaml-syntax"
-)
+_UNKNOWN: Final = _Syntax("", "", False, "this is not YAML", "check the indentation, the quotes and the brackets")
 # fmt: off
 _SYNTAX: Final = (
     _Syntax("", "nesting", False, "this is nested too deeply", f"{MAX_DEPTH} levels are the maximum", code="nesting"),
     _Syntax("single document", "", False, "a second document begins here", "write one file for each", code="second-document"),
     _Syntax("duplicate anchor", "", False, "an anchor with this name exists already", "rename one of them", code="duplicate-anchor"),
-    _Syntax("quoted scalar", "unexpected end of stream", True, "this quote is never closed", "add the closing quote", code="yaml-syntax"),
-    _Syntax("quoted scalar", "unexpected document", True, "this quote is not closed before the document ends", "add the closing quote", code="yaml-syntax"),
-    _Syntax("flow node", "", False, "a value is missing here", "perhaps an earlier bracket is not closed", code="yaml-syntax"),
-    _Syntax("flow sequence", "", True, "this list is not closed", "add a comma or `]`, at the latest on line {line}", code="yaml-syntax"),
-    _Syntax("flow mapping", "", True, "this mapping is not closed", "add a comma or `}}`, at the latest on line {line}", code="yaml-syntax"),
-    _Syntax("", "mapping values are not allowed", False, "a key with `:` cannot stand here", "check the indentation; quote a text that contains `: `", code="yaml-syntax"),
-    _Syntax("simple key", "':'", True, "this line is not `key: value`", "add the `:`, or indent the line", code="yaml-syntax"),
-    _Syntax("block mapping", "", False, "a `key: value` is missing here", "check the indentation and the quotes", code="yaml-syntax"),
-    _Syntax("block collection", "", False, "a `- item` is missing here", _INDENTATION, code="yaml-syntax"),
-    _Syntax("", "block sequence entries are not allowed", False, "a `- item` cannot stand here", _INDENTATION, code="yaml-syntax"),
+    _Syntax("quoted scalar", "unexpected end of stream", True, "this quote is never closed", "add the closing quote"),
+    _Syntax("quoted scalar", "unexpected document", True, "this quote is not closed before the document ends", "add the closing quote"),
+    _Syntax("flow node", "", False, "a value is missing here", "perhaps an earlier bracket is not closed"),
+    _Syntax("flow sequence", "", True, "this list is not closed", "add a comma or `]`, at the latest on line {line}"),
+    _Syntax("flow mapping", "", True, "this mapping is not closed", "add a comma or `}}`, at the latest on line {line}"),
+    _Syntax("", "mapping values are not allowed", False, "a key with `:` cannot stand here", "check the indentation; quote a text that contains `: `"),
+    _Syntax("simple key", "':'", True, "this line is not `key: value`", "add the `:`, or indent the line"),
+    _Syntax("block mapping", "", False, "a `key: value` is missing here", "check the indentation and the quotes"),
+    _Syntax("block collection", "", False, "a `- item` is missing here", _INDENTATION),
+    _Syntax("", "block sequence entries are not allowed", False, "a `- item` cannot stand here", _INDENTATION),
     _Syntax("", "unknown escape character", False, "double quotes have no such escape", "write `\\\\` for a backslash, or use single quotes", code="invalid-escape"),
     _Syntax("", "Unicode character escape", False, "this escape is no character", "write a character that exists", code="invalid-escape"),
     _Syntax("double-quoted scalar", "hexadecimal", False, "this escape lacks hexadecimal digits", "write all digits", code="invalid-escape"),
     _Syntax("quoted scalar", "hexdecimal", False, "this escape lacks hexadecimal digits", "write all digits", code="invalid-escape"),
     _Syntax("", "undefined tag handle", False, "this tag is not known", "remove it", code="tag"),
     _Syntax(" tag", "", False, "this tag cannot be read", "remove it", code="tag"),
-    _Syntax("anchor", "", False, _ANCHOR, "quote a text that begins with `&`", code="yaml-syntax"),
-    _Syntax("alias", "", False, _ANCHOR, "quote a text that begins with `*`", code="yaml-syntax"),
-    _Syntax("directive", "", False, "a line that begins with `%` is a directive", "quote a text that begins with `%`", code="yaml-syntax"),
-    _Syntax("", "YAML document", False, "this file declares another YAML version than 1.1 or 1.2", "remove the %YAML line", code="yaml-syntax"),
-    _Syntax("", "YAML directive", False, "the %YAML line occurs twice", "remove one", code="yaml-syntax"),
-    _Syntax("block scalar", "indent", False, "the indentation after `|` or `>` cannot be read", "remove the digit, or correct it", code="yaml-syntax"),
-    _Syntax("block scalar", "", False, "only a comment may follow `|` or `>` on its line", "begin the text on the next line", code="yaml-syntax"),
-    _Syntax("", "document start", False, "this is outside of the document", "check the indentation of the lines before", code="yaml-syntax"),
+    _Syntax("anchor", "", False, _ANCHOR, "quote a text that begins with `&`"),
+    _Syntax("alias", "", False, _ANCHOR, "quote a text that begins with `*`"),
+    _Syntax("directive", "", False, "a line that begins with `%` is a directive", "quote a text that begins with `%`"),
+    _Syntax("", "YAML document", False, "this file declares another YAML version than 1.1 or 1.2", "remove the %YAML line"),
+    _Syntax("", "YAML directive", False, "the %YAML line occurs twice", "remove one"),
+    _Syntax("block scalar", "indent", False, "the indentation after `|` or `>` cannot be read", "remove the digit, or correct it"),
+    _Syntax("block scalar", "", False, "only a comment may follow `|` or `>` on its line", "begin the text on the next line"),
+    _Syntax("", "document start", False, "this is outside of the document", "check the indentation of the lines before"),
 )
 # fmt: on
 

@@ -66,8 +66,13 @@ def select_some(manifest: Manifest, selector: Selector, *, allow_empty: bool) ->
     """Return the entries that are selected. Raises `UsageError` if there are none, unless `allow_empty`."""
     selected = tuple(filter(selector.picks, manifest.entries))
     if not selected and not allow_empty:
-        raise UsageError("nothing is selected", code="nothing-selected", hint="with --allow-empty this is no error")
+        raise nothing_selected("nothing is selected")
     return selected
+
+
+def nothing_selected(message: str) -> UsageError:
+    """Return the error of a selection that leaves nothing."""
+    return UsageError(message, code="nothing-selected", hint="with --allow-empty this is no error")
 
 
 def _expression(manifest: Manifest, text: str, errors: list[UsageError]) -> Condition:

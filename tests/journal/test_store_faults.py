@@ -81,7 +81,8 @@ class World:
         assert not [call for call in self.simulator.calls if call.limited]
 
 
-@pytest.fixture(scope="module")
+# as long as the server: the tests of this module may reach a process in several parts
+@pytest.fixture(scope="session")
 def worker_place(postgres_place: PostgresPlace) -> PostgresPlace:
     """The store, with a role that has the rights that `docs/how-to/several-machines.md` names."""
     postgres_place.sql(

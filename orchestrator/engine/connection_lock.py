@@ -76,6 +76,8 @@ class StoredConnectionLocks(ConnectionLocks):
         self._clock = clock
         self._taken = set(taken)
         self._held: dict[tuple[str, str], frozenset[str]] = {}
+        # which lane holds a name of an address
+        self._holders: dict[tuple[str, str], tuple[str, str]] = {}
         # all names of each lane, as they were last read; a lane that can meet it has one of them
         self._names: dict[tuple[str, str], frozenset[str]] = {}
         self._unreleased: list[tuple[str, frozenset[str]]] = []
@@ -117,6 +119,8 @@ class StoredConnectionLocks(ConnectionLocks):
         if seen.holder is None:
             self._locks.hold_names(prefix, seen.names.held, since=since)
             self._held[lane.instance, lane.key] = seen.names.held
+            address = self._addresses[lane.instance]
+            self._holders |= {(address, name): (lane.instance, lane.key) for name in seen.names.held}
         return seen.holder, seen.orphans
 
     def _look(self, lane: Lane) -> tuple[str | Holder | None, tuple[OrphanedRefresh, ...]]:
@@ -132,7 +136,7 @@ class StoredConnectionLocks(ConnectionLocks):
         self._names[lane.instance, lane.key] = names.held | names.checked
         may_meet = connections.may_meet(address, names.checked)
         meets = partial(connections.meeting, address, checked=names.checked)
-        if meets(self._held_beside(lane) & may_meet):
+        if meets(self._held_beside(lane, may_meet)):
             return _Seen(names, ANOTHER_LANE, ())
         holder = self._locks.holder_of_names(reader, lane_prefix(address), may_meet, meets)
         if holder is not None:
@@ -147,21 +151,19 @@ class StoredConnectionLocks(ConnectionLocks):
         )
         return _Seen(names, None, orphans)
 
-    def _held_beside(self, lane: Lane) -> set[str]:
-        """Return the names that this run's other lanes of the same address hold."""
-        address = self._addresses[lane.instance]
-        return {
-            name
-            for (instance, key), names in self._held.items()
-            if (instance, key) != (lane.instance, lane.key) and self._addresses[instance] == address
-            for name in names
-        }
+    def _held_beside(self, lane: Lane, names: Iterable[str]) -> set[str]:
+        """Return those of `names` that another lane of this run holds."""
+        address, own = self._addresses[lane.instance], (lane.instance, lane.key)
+        return {name for name in names if self._holders.get((address, name), own) != own}
 
     def release(self, lane: Lane) -> None:
         """Release a lane's lock."""
         names = self._held.pop((lane.instance, lane.key), None)
         if names is not None:
-            self._unreleased.append((lane_prefix(self._addresses[lane.instance]), names))
+            address = self._addresses[lane.instance]
+            for name in names:
+                self._holders.pop((address, name), None)
+            self._unreleased.append((lane_prefix(address), names))
             with suppress(StoreUnreachable):
                 self._release_late()
 

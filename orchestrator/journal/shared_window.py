@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from orchestrator.journal.database import STORE_PATIENCE_S, Database, JournalError, Rows, Transaction
+from orchestrator.journal.database import STORE_PATIENCE_S, Database, JournalError, Transaction
 from orchestrator.journal.processes import OwnerLost, close_keys
-from orchestrator.journal.slots import BUSY_S, AskedKey, KeyState, News, OwnSlots, SlotRow, ask_key
+from orchestrator.journal.slots import BUSY_S, KeyRow, KeyState, News, OwnSlots, SlotRow
 from orchestrator.quota.limit_estimate import LimitEstimate
 from orchestrator.quota.window import GRAIN_S, LedgerLost
 
@@ -36,7 +36,13 @@ _REPORT_AFTER_S: Final = 5.0
 _UNBROKEN_S: Final = 30.0
 
 _ALIVE: Final = "SELECT 1 FROM owners WHERE token = ?"
-_SLOTS: Final = "SELECT id, owner, weight, counts_s, ended_s, ended_mark FROM slots WHERE key IN (?, '')"
+# the first row holds how many slots this process owns; only those of other processes are read one by one
+_SLOTS: Final = """
+SELECT count(*), NULL, 1, NULL, NULL, NULL FROM slots WHERE key = ? AND owner = ?
+UNION ALL
+SELECT id, owner, weight, counts_s, ended_s, ended_mark FROM slots WHERE key IN (?, '') AND (owner IS NULL OR owner != ?)
+"""
+_OWN_SLOTS: Final = "SELECT id FROM slots WHERE key = ? AND owner = ?"
 _WAITING: Final = "SELECT owner FROM waiting WHERE key = ? AND owner != ? AND until_s > ? AND until_s < ?"
 _UNTIL: Final = (
     "INSERT INTO waiting (key, owner, until_s) VALUES (?, ?, ?)"
@@ -48,8 +54,9 @@ _UNTIL: Final = (
 class _Look:
     """What the store said: that there is room, or when to look again (None: when a call of this process has ended).
 
-    `ends` are the moments when calls of others leave the window, by this process's clock; infinite if not known. `over` are
-    slots without an owner that count no more. `sure_at` is when there is room for certain, if no other process takes it.
+    `ends` are the moments when calls of other processes leave the window, by this process's clock; infinite if not known.
+    `over` are slots without an owner that count no more. `sure_at` is when there is room for certain, if no other process
+    takes it.
     """
 
     has_room: bool = False
@@ -62,27 +69,17 @@ class _Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What a transaction has asked the store for, to decide about a call."""
-
-    news: News
-    alive: Rows
-    key: AskedKey
-    slots: Rows
-    waiting: Rows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What the store answered. `missing` are slots of this process that it has forgotten; `waiting` are the other processes that
-    want to send.
+    """What the store answered. `mine` is the number of this process's slots, `others` are the slots of other processes.
+
+    `waiting` are the other processes that want to send.
     """
 
     news: News
     is_alive: bool
     state: KeyState
-    rows: list[SlotRow]
-    missing: set[int]
+    mine: int
+    others: list[SlotRow]
     waiting: frozenset[str]
 
 
@@ -203,95 +200,96 @@ class SharedWindow:
 
     def _peek(self, database: Database, now: float, limit: int) -> _Look | None:
         """Look without a lock, in one message; None if what is found needs a lock to deal with."""
-        with self._own.busy:
+        own = self._own
+        with own.busy:
             with database.write(shared=True, soon=True, busy_s=BUSY_S) as transaction:
-                asked = self._ask(transaction, now, lock=False)
+                answer = self._ask(transaction, now, lock=False)
                 # to look is to wait: others then take no more than their part
                 self._mark_waiting(transaction, now + self._longest_look_s)
-            seen = self._see(asked)
-            if seen.missing or not seen.is_alive:
-                self._own.was_written(seen.news)
+            seen = answer()
+            if not seen.is_alive or seen.mine != own.expected_count(seen.news):
+                own.was_written(seen.news)
                 return None
-            self._keep(seen, None, now)
+            self._keep(seen)
         return self._decide(seen, now, limit)
 
     def _take(self, database: Database, now: float, limit: int) -> tuple[_Look, int | None]:
         """Take a slot if there is room, in a transaction that holds the key's row."""
         own = self._own
         with own.busy:
-            number = None
+            was_sure, own.is_sure = own.is_sure, False
+            slot, missing, unknown = None, set[int](), set[int]()
             with database.write(shared=True, busy_s=BUSY_S) as transaction:
-                seen = self._see(self._ask(transaction, now, lock=True))
-                if seen.missing and (seen.is_alive or not self._owner.was_away()):
+                seen = self._ask(transaction, now, lock=True)()
+                if not was_sure or seen.mine != own.expected_count(seen.news):
+                    there = {number for (number,) in transaction.read(_OWN_SLOTS, (own.key, self._owner.token))}
+                    expected = own.expected(seen.news)
+                    missing, unknown = expected - there, there - expected
+                if missing and (seen.is_alive or not self._owner.was_away()):
                     # the store has forgotten calls: it is not known how many of other processes
                     close_keys(transaction, own.key, self._owner.moment(), counts_s=own.closed_s)
                 look = _Look(look_at=now + _LOOK_AGAIN_S, full=True)
-                if seen.is_alive and not seen.missing:
+                if seen.is_alive and not missing:
                     look = self._decide(seen, now, limit)
                     transaction.executemany(
-                        "DELETE FROM slots WHERE id = ? AND owner IS NULL", [(slot,) for slot in look.over]
+                        "DELETE FROM slots WHERE id = ? AND owner IS NULL", [(over,) for over in look.over]
                     )
                 if look.has_room:
                     self._stood_back_since = None
-                    number = transaction.insert(
+                    inserted = transaction.insert(
                         "INSERT INTO slots (key, owner) VALUES (?, ?)", (own.key, self._owner.token)
                     )
                 elif look.full and look.look_at is not None:
                     self._mark_waiting(transaction, look.look_at)
-            slot = None if number is None else number()
-            self._keep(seen, slot, now)
+            self._keep(seen)
+            own.lost(missing)
+            own.adopt(unknown, now)
+            if look.has_room:
+                slot = inserted()
+                own.is_known(slot)
+            own.is_sure = True
         if not seen.is_alive:
             raise OwnerLost("the other processes count this one as dead: it was not at work for too long")
         return look, slot
 
-    def _ask(self, transaction: Transaction, now: float, *, lock: bool) -> _Asked:
-        """Ask for all that decides about a call, and write what others should know. Rows are locked in this order."""
-        own, at_s = self._own, self._owner.moment().at_s
-        alive = transaction.execute(f"{_ALIVE} FOR KEY SHARE" if lock else _ALIVE, (self._owner.token,))
-        key = ask_key(transaction, own.key, lock=lock)
-        return _Asked(
-            alive=alive,
-            key=key,
-            news=own.write_news(transaction, key, now),
-            slots=transaction.execute(_SLOTS, (own.key,)),
-            # a mark far ahead is one that a clock's step left
-            waiting=transaction.execute(_WAITING, (own.key, self._owner.token, at_s, at_s + _LONGEST_MARK_S)),
-        )
+    def _ask(self, transaction: Transaction, now: float, *, lock: bool) -> Callable[[], _Seen]:
+        """Ask for all that decides about a call, and write what others should know. Rows are locked in this order.
 
-    def _see(self, asked: _Asked) -> _Seen:
-        rows = [SlotRow(*row) for row in asked.slots.fetchall()]
-        return _Seen(
-            news=asked.news,
-            is_alive=bool(asked.alive.fetchall()),
-            state=asked.key.state(),
-            rows=rows,
-            missing=self._own.expected(asked.news) - {row.id for row in rows},
-            waiting=frozenset(owner for (owner,) in asked.waiting.fetchall()),
-        )
+        Returns what waits for the answers.
+        """
+        own, token, at_s = self._own, self._owner.token, self._owner.moment().at_s
+        alive = transaction.execute(f"{_ALIVE} FOR KEY SHARE" if lock else _ALIVE, (token,))
+        key = KeyRow(transaction, own.key, lock=lock)
+        news = own.write_news(transaction, key, now)
+        slots = transaction.execute(_SLOTS, (own.key, token, own.key, token))
+        # a mark far ahead is one that a clock's step left
+        waiting = transaction.execute(_WAITING, (own.key, token, at_s, at_s + _LONGEST_MARK_S))
 
-    def _keep(self, seen: _Seen, slot: int | None, now: float) -> None:
+        def answer() -> _Seen:
+            (mine, *_), *others = slots.fetchall()
+            return _Seen(
+                news=news,
+                is_alive=bool(alive.fetchall()),
+                state=key.state(),
+                mine=mine,
+                others=[SlotRow(*row) for row in others],
+                waiting=frozenset(owner for (owner,) in waiting.fetchall()),
+            )
+
+        return answer
+
+    def _keep(self, seen: _Seen) -> None:
         """Keep what the store answered, after the commit."""
-        own = self._own
-        own.was_written(seen.news)
-        own.lost(seen.missing)
-        own.adopt({row.id for row in seen.rows if row.owner == self._owner.token} - own.expected(seen.news), now)
-        if slot is not None:
-            own.is_known(slot)
-        own.hear(seen.state)
-        own.forget_unseen(seen.rows)
+        self._own.was_written(seen.news)
+        self._own.hear(seen.state)
+        self._own.forget_unseen(seen.others)
 
     def _decide(self, seen: _Seen, now: float, limit: int) -> _Look:
-        own, count = self._own, 0
+        own, mine = self._own, seen.mine
+        count = mine
         ends: list[float] = []
-        own_ends: list[float] = []
         over: list[int] = []
-        has = Counter(row.owner for row in seen.rows)
-        for row in seen.rows:
-            if row.owner == self._owner.token:
-                at = own.over_at(row.id)
-                own_ends.append(float("inf") if at is None else at)
-                count += row.weight
-                continue
+        for row in seen.others:
             left_s = own.left_s(row, now)
             if left_s is not None and left_s <= 0:
                 if row.owner is None:
@@ -299,19 +297,20 @@ class SharedWindow:
                 continue
             ends += [float("inf") if left_s is None else now + left_s] * min(row.weight, self._requests)
             count += row.weight
-        mine = len(own_ends)
         hold_s = own.hold_left_s(seen.state, now)
         if hold_s > 0:
             return _Look(look_at=now + hold_s, hold_s=hold_s, ends=ends, over=over)
         whole = self._requests if self._is_share else limit
         if count >= whole or (self._is_share and mine >= limit):
             self._stood_back_since = None
-            ended = sorted(ends + own_ends)
+            own_ends = sorted(own.ends(seen.news))
+            own_ends += [float("inf")] * (mine - len(own_ends))
             at = now
             if count >= whole:
+                ended = sorted(ends + own_ends)
                 at = ended[max(0, len(ended) - whole)] if whole else float("inf")
             if self._is_share and mine >= limit:
-                at = max(at, sorted(own_ends)[mine - limit])
+                at = max(at, own_ends[mine - limit])
             sure_at = at
             if ends:
                 # calls of others may end sooner than is known here, or turn out not to have left
@@ -319,6 +318,7 @@ class SharedWindow:
                 at = min(at, now + self._look_again_s(is_known=at < float("inf"), has_part=has_part))
             look_at = None if at == float("inf") else max(at, now + GRAIN_S)
             return _Look(look_at=look_at, ends=ends, over=over, full=True, sure_at=sure_at)
+        has = Counter(row.owner for row in seen.others)
         wait_s = self._stand_back_s(mine, [has[owner] for owner in seen.waiting], whole, now)
         if wait_s > 0:
             return _Look(look_at=now + wait_s, ends=ends, over=over)

@@ -1,13 +1,14 @@
-"""A process's slots of one key: the calls of its own that count for everybody who shares the key.
+"""A process's slots of one key: its own calls that count for every process that shares the key.
 
 A call that counts is a row in the store, a slot. Its owner inserts it before the call leaves (`orchestrator.journal.shared_window`)
-and deletes it when it is over, by its own monotonic clock. No time in the store decides that, so no clock that is set can make
+and deletes it when it is over, by its own monotonic clock. No time in the store decides that, so a clock that is set cannot make
 a window look emptier than it is. A dead process's slots count for one window after its death was noticed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import hmac
 import json
 import threading
@@ -21,22 +22,75 @@ from orchestrator.quota.limit_estimate import LimitEstimate
 from orchestrator.quota.window import MemoryWindow, span_s
 
 _LONGEST_WINDOW_S: Final = 7 * 86_400.0
-"""A slot without its own time counts for a window; only the manifest knows how long that is, and it is not longer."""
+"""A slot without its own time counts for a window. Only the manifest knows its length; it is at most this, in seconds."""
 
 BUSY_S: Final = 0.05
-"""A short wait for another writer: the rate limiter tries again, and the loop must not stand still meanwhile."""
+"""How long to wait for another writer, in seconds: the rate limiter tries again, and the loop must not stand still meanwhile."""
 
 
 def key_name(secret: str, salt: bytes) -> str:
-    """Return what a key is known by in the store: a salted hash, never the key itself."""
+    """Return the name of a key in the store: a salted hash, never the key itself."""
     return hmac.new(salt, secret.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What other processes must know about a key: slots that are over or were answered, a hold, a limit."""
+
+    over: set[int]
+    answered: dict[int, float]
+    hold: float | None
+    teaching: LimitEstimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyState:
+    """A key's row."""
+
+    hold_s: float
+    held_s: float | None
+    held_mark: str | None
+    learned: str | None
+    taught: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRow:
+    """A slot that this process does not own."""
+
+    id: int
+    owner: str | None
+    weight: int
+    counts_s: float | None
+    ended_s: float | None
+    ended_mark: str | None
+
+
+class KeyRow:
+    """A key's row, which a transaction reads and, with `lock`, locks. It is sent with the first result that is needed."""
+
+    def __init__(self, transaction: Transaction, key: str, *, lock: bool = True) -> None:
+        sql = "SELECT hold_s, held_s, held_mark, learned, taught FROM keys WHERE key = ?"
+        self._rows: Rows = transaction.execute(f"{sql} FOR UPDATE" if lock else sql, (key,))
+        self._state: KeyState | None = None
+
+    def state(self) -> KeyState:
+        """Return the row. Raises `OwnerLost` if it is gone: the store was emptied."""
+        if self._state is None:
+            row = self._rows.fetchone()
+            if row is None:
+                raise OwnerLost("the state store was emptied while it was in use")
+            hold_s, held_s, held_mark, learned, taught = row
+            self._state = KeyState(hold_s=hold_s, held_s=held_s, held_mark=held_mark, learned=learned, taught=taught)
+        return self._state
 
 
 class OwnSlots:
     """The slots of one key that this process owns, and what it knows of the others'.
 
-    `busy` is held by the thread that talks to the store about the key. Everything else is guarded by `guard` and never waits.
+    `busy` is held by the thread that talks to the store about the key; `guard` guards everything else and never waits.
     `counts_s` is how long a slot counts after its end, `closed_s` how long the key is closed after the store lost a slot.
+    `is_sure` is False if a slot may be in the store that this process does not know, because a commit was not answered.
     """
 
     def __init__(self, owner: ProcessRecord, key: str, per_s: float, *, late_s: float = 0.0) -> None:
@@ -47,11 +101,13 @@ class OwnSlots:
         self.closed_s = self.counts_s + late_s
         self.busy = threading.Lock()
         self.guard = threading.Lock()
+        self.is_sure = True
         self.freed: list[Callable[[float], None]] = []
         self.taught_by_others: LimitEstimate | None = None
         self._slots: dict[int, int] = {}
         self._known: set[int] = set()
-        self._over_at: dict[int, float] = {}
+        # a heap: when slots are over whose calls have ended; the calls of the others are on the wire
+        self._ends: list[tuple[float, int]] = []
         self._over: set[int] = set()
         self._answered: dict[int, float] = {}
         self._teaching: LimitEstimate | None = None
@@ -76,27 +132,26 @@ class OwnSlots:
         slot = self._slots.pop(call, None)
         if slot is None:
             return
+        over_at = float("-inf") if answered_at is None else answered_at + self.counts_s
         with self.guard:
-            if answered_at is None:
-                self._over.add(slot)
-            else:
-                self._over_at[slot] = answered_at + self.counts_s
-                if self.owner.shares_clock:
+            if slot in self._known:
+                heapq.heappush(self._ends, (over_at, slot))
+                if answered_at is not None and self.owner.shares_clock:
                     self._answered[slot] = answered_at
         for heard in self.freed:
-            heard(float("-inf") if answered_at is None else answered_at + self.counts_s)
+            heard(over_at)
         if answered_at is None or self.owner.shares_clock:
             self.owner.soon(self.flush)
 
     def hold(self, until: float, now: float) -> None:
-        """Pause the key for everybody."""
+        """Pause the key in every process."""
         self.window.hold(until, now)
         with self.guard:
             self._hold_until = max(until, self._hold_until or until)
         self.owner.soon(self.flush)
 
     def teach(self, estimate: LimitEstimate) -> None:
-        """Let everybody know what the limit was seen to be."""
+        """Let every process know what the limit was seen to be."""
         with self.guard:
             self._teaching = estimate
         self.owner.soon(self.flush)
@@ -107,7 +162,7 @@ class OwnSlots:
             return
         try:
             with database.write(shared=True, soon=True, busy_s=BUSY_S) as transaction:
-                written = self.write_news(transaction, ask_key(transaction, self.key), self.owner.now())
+                written = self.write_news(transaction, KeyRow(transaction, self.key), self.owner.now())
             self.was_written(written)
         except JournalError:
             return
@@ -116,14 +171,17 @@ class OwnSlots:
 
     def _has_news(self, now: float) -> bool:
         with self.guard:
-            is_over = self._over or any(at <= now for at in self._over_at.values())
+            is_over = self._over or (self._ends and self._ends[0][0] <= now)
             return bool(is_over or self._answered or self._hold_until is not None or self._teaching is not None)
 
-    def write_news(self, transaction: Transaction, key: AskedKey, now: float) -> News:
-        """Write what others should know, in a transaction that asked for the key's row."""
+    def write_news(self, transaction: Transaction, key: KeyRow, now: float) -> News:
+        """Write what others should know, in a transaction that reads the key's row."""
         with self.guard:
-            over = {slot for slot, at in self._over_at.items() if at <= now} | self._over
-            news = News(over=over, answered=dict(self._answered), hold=self._hold_until, teaching=self._teaching)
+            while self._ends and self._ends[0][0] <= now:
+                self._over.add(heapq.heappop(self._ends)[1])
+            news = News(
+                over=set(self._over), answered=dict(self._answered), hold=self._hold_until, teaching=self._teaching
+            )
         moment = self.owner.moment()
         if news.over:
             transaction.execute(
@@ -150,15 +208,18 @@ class OwnSlots:
         with self.guard:
             self._known -= news.over
             self._over -= news.over
-            for slot in news.over:
-                self._over_at.pop(slot, None)
             for slot in news.answered:
                 self._answered.pop(slot, None)
             self._hold_until = None if self._hold_until == news.hold else self._hold_until
             self._teaching = None if self._teaching is news.teaching else self._teaching
 
+    def expected_count(self, news: News) -> int:
+        """Return how many slots the store must hold for this process."""
+        with self.guard:
+            return len(self._known) - len(news.over)
+
     def expected(self, news: News) -> set[int]:
-        """Return the slots that the store must hold for this process."""
+        """Return the slots that the store must hold for this process: O(n)."""
         with self.guard:
             return self._known - news.over
 
@@ -171,20 +232,25 @@ class OwnSlots:
         """The store has forgotten slots."""
         with self.guard:
             self._known -= slots
+            self._over -= slots
+            self._ends = [(at, slot) for at, slot in self._ends if slot not in slots]
+            heapq.heapify(self._ends)
             for slot in slots:
-                self._over_at.pop(slot, None)
                 self._answered.pop(slot, None)
 
     def adopt(self, slots: set[int], now: float) -> None:
-        """Slots of this process whose insertion it was not told of: they count for one window."""
+        """Count slots of this process that it did not know, because a commit was not answered: for one window."""
         with self.guard:
             self._known |= slots
-            self._over_at.update(dict.fromkeys(slots, now + self.counts_s))
+            for slot in slots:
+                heapq.heappush(self._ends, (now + self.counts_s, slot))
 
-    def over_at(self, slot: int) -> float | None:
-        """Return when an own slot is over; None while its call is on the wire."""
+    def ends(self, news: News) -> list[float]:
+        """Return when the own slots that are left beside `news` are over; infinite while their calls are on the wire."""
         with self.guard:
-            return self._over_at.get(slot)
+            on_wire = len(self._known) - len(self._ends) - len(self._over)
+            over = len(self._over - news.over)
+            return [*(at for at, _ in self._ends), *[float("inf")] * on_wire, *[float("-inf")] * over]
 
     def left_s(self, row: SlotRow, now: float) -> float | None:
         """Return how long a slot of another process still counts; None if that is not known yet."""
@@ -195,7 +261,7 @@ class OwnSlots:
         return counts_s - (now - self._since(row.id, row.ended_s, row.ended_mark))
 
     def hold_left_s(self, state: KeyState, now: float) -> float:
-        """Return how long the key still pauses, for whichever process it was that heard so."""
+        """Return how long the key still pauses, in seconds."""
         if state.held_s is None or state.held_mark is None:
             return 0.0
         return state.hold_s - (now - self._since(None, state.held_s, state.held_mark))
@@ -224,73 +290,16 @@ class OwnSlots:
 
     def _surrender(self, transaction: Transaction) -> None:
         """The process ends: its slots count on, each from its answer."""
-        now = self.owner.now()
-        moment = self.owner.moment()
+        now, moment = self.owner.now(), self.owner.moment()
         with self.guard:
-            over, ends = list(self._over), dict(self._over_at)
+            over = [*self._over, *(slot for at, slot in self._ends if at == float("-inf"))]
+            ends = [(at, slot) for at, slot in self._ends if at > float("-inf")]
         transaction.executemany("DELETE FROM slots WHERE id = ? AND owner = ?", [(s, self.owner.token) for s in over])
-        answered = [(moment.before(now - (at - self.counts_s)), slot) for slot, at in ends.items()]
+        answered = [(moment.before(now - (at - self.counts_s)), slot) for at, slot in ends]
         transaction.executemany(
             "UPDATE slots SET counts_s = ?, ended_s = ?, ended_mark = ? WHERE id = ? AND owner = ?",
             [(self.counts_s, m.at_s, m.mark, slot, self.owner.token) for m, slot in answered],
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class News:
-    """What a process has to tell the others about a key: slots that are over or were answered, a hold, a limit."""
-
-    over: set[int]
-    answered: dict[int, float]
-    hold: float | None
-    teaching: LimitEstimate | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyState:
-    """A key's row."""
-
-    hold_s: float
-    held_s: float | None
-    held_mark: str | None
-    learned: str | None
-    taught: int
-
-
-@dataclass(frozen=True, slots=True)
-class SlotRow:
-    """A slot as it is stored."""
-
-    id: int
-    owner: str | None
-    weight: int
-    counts_s: float | None
-    ended_s: float | None
-    ended_mark: str | None
-
-
-class AskedKey:
-    """A key's row, that a transaction has asked for."""
-
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-        self._state: KeyState | None = None
-
-    def state(self) -> KeyState:
-        """Return the row. Raises `OwnerLost` if it is gone: the store was emptied."""
-        if self._state is None:
-            rows = self._rows.fetchall()
-            if not rows:
-                raise OwnerLost("the state store was emptied while it was in use")
-            ((hold_s, held_s, held_mark, learned, taught),) = rows
-            self._state = KeyState(hold_s=hold_s, held_s=held_s, held_mark=held_mark, learned=learned, taught=taught)
-        return self._state
-
-
-def ask_key(transaction: Transaction, key: str, *, lock: bool = True) -> AskedKey:
-    """Ask for a key's row, and lock it."""
-    sql = "SELECT hold_s, held_s, held_mark, learned, taught FROM keys WHERE key = ?"
-    return AskedKey(transaction.execute(f"{sql} FOR UPDATE" if lock else sql, (key,)))
 
 
 def prune_slots(owner: ProcessRecord) -> None:

@@ -196,7 +196,7 @@ def budget_words(samples: Sequence[BudgetSample]) -> str:
         return ""
     share = sum(sample.used for sample in samples) / max(1, sum(sample.requests for sample in samples))
     top = max(samples, key=lambda sample: sample.used)
-    return f"{share:.0%} average, peak {top.used:,} of {top.requests:,} calls per minute"
+    return f"{share:.0%} average, peak {top.used:,} of {top.requests:,} calls per window"
 
 
 def _spans(report: Report) -> tuple[list[_Span], int]:

@@ -168,7 +168,7 @@ def test_the_budget_is_drawn_with_its_pauses() -> None:
     assert chart is not None
     assert chart.area == "M0 100H0V100H100V0H200V50H900V50V100Z"
     assert chart.held == ((100.0, 100.0), (900.0, 1.0))
-    assert chart.words == "50% average, peak 60 of 60 calls per minute, with 2 pauses after a 429"
+    assert chart.words == "50% average, peak 60 of 60 calls per window, with 2 pauses after a 429"
     one = make_budget_chart(samples[:2], 100)
     assert one is not None
     assert one.words.endswith("with 1 pause after a 429")

@@ -242,8 +242,8 @@ class SharedWindow:
                 elif look.full and look.look_at is not None:
                     self._mark_waiting(transaction, look.look_at)
             self._keep(seen)
-            own.lost(missing)
-            own.adopt(unknown, now)
+            if missing or unknown:
+                own.correct(missing, unknown, now)
             if look.has_room:
                 slot = inserted()
                 own.is_known(slot)

@@ -228,22 +228,16 @@ class OwnSlots:
         with self.guard:
             self._known.add(slot)
 
-    def lost(self, slots: set[int]) -> None:
-        """The store has forgotten slots."""
+    def correct(self, lost: set[int], unknown: set[int], now: float) -> None:
+        """Forget slots that the store has `lost`; count those that were `unknown`, from unanswered commits, for one window."""
         with self.guard:
-            self._known -= slots
-            self._over -= slots
-            self._ends = [(at, slot) for at, slot in self._ends if slot not in slots]
-            heapq.heapify(self._ends)
-            for slot in slots:
+            self._known = (self._known - lost) | unknown
+            self._over -= lost
+            for slot in lost:
                 self._answered.pop(slot, None)
-
-    def adopt(self, slots: set[int], now: float) -> None:
-        """Count slots of this process that it did not know, because a commit was not answered: for one window."""
-        with self.guard:
-            self._known |= slots
-            for slot in slots:
-                heapq.heappush(self._ends, (now + self.counts_s, slot))
+            ends = [(at, slot) for at, slot in self._ends if slot not in lost]
+            self._ends = [*ends, *((now + self.counts_s, slot) for slot in unknown)]
+            heapq.heapify(self._ends)
 
     def ends(self, news: News) -> list[float]:
         """Return when the own slots that are left beside `news` are over; infinite while their calls are on the wire."""

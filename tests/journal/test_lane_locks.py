@@ -144,3 +144,22 @@ def test_taking_a_lane_is_one_transaction(world: World, monkeypatch: pytest.Monk
         assert act(alive.lanes[1]) == (None, ())
         assert seen.count("transaction") == 1
         assert seen.count("wait") <= 8, seen
+
+
+class Unwalked(dict[Any, Any]):
+    """A mapping whose entries are found by their key alone."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise AssertionError("all lanes were walked through")
+
+    def items(self) -> Any:
+        raise AssertionError("all lanes were walked through")
+
+
+def test_a_look_costs_the_same_however_many_lanes_are_held(world: World) -> None:
+    """Only the lanes that have one of its names are looked at."""
+    worker = world.worker("r1")
+    worker.locks._held = Unwalked()
+    for place in (0, 1, 3):
+        assert worker.locks.take(worker.lanes[place]) == (None, ())
+    assert worker.locks.look(worker.lanes[2])[0] == "another lane of this run"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.processes import FILE, LocalProcess, ProcessRecord, record_gap
 from orchestrator.journal.shared_window import SharedWindow
-from orchestrator.journal.slots import OwnSlots, key_name, prune_slots
+from orchestrator.journal.slots import OwnSlots, SlotRow, key_name, prune_slots
 from orchestrator.manifest.manifest import RateLimit, Secret
 from orchestrator.quota.key import KeyQuota
 from orchestrator.quota.limit_estimate import LimitEstimate
@@ -463,3 +464,34 @@ def test_no_window_ever_holds_more_than_the_limit(acts: list[tuple[int, str, flo
                 mine[k] = process(folder, clock)
         for one in mine:
             one.owner.leave()
+
+
+class Unwalked(set[int]):
+    """A set that may be asked and changed, but not walked through."""
+
+    def __iter__(self) -> Iterator[int]:
+        raise AssertionError("all slots were walked through")
+
+    def __sub__(self, other: object) -> set[int]:
+        raise AssertionError("all slots were walked through")
+
+
+def test_a_call_costs_the_same_however_many_the_process_has_sent(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own slots are counted in the store; only those of other processes are read."""
+    read: list[SlotRow] = []
+
+    def make_row(*values: Any) -> SlotRow:
+        read.append(SlotRow(*values))
+        return read[-1]
+
+    monkeypatch.setattr("orchestrator.journal.shared_window.SlotRow", make_row)
+    clock, limit = Moments(), 1000
+    with processes(place, clock, 2, limit) as (one, two):
+        assert send(two, clock.now, limit)
+        slots = one.window._own
+        slots._known = Unwalked()
+        for _ in range(20):
+            assert send(one, clock.now, limit)
+            one.window.give_back(one.on_wire.pop(), clock.now)
+        assert len(read) == 20
+        slots._known = set()

@@ -7,6 +7,7 @@ it requests a permit, so that it delays no other lane.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,8 +18,8 @@ from orchestrator.clock import Clock
 from orchestrator.engine.run_context import Overlap
 from orchestrator.journal.calls import JOB_LISTED_S
 from orchestrator.journal.connections import Connections, LaneNames, instance_address
-from orchestrator.journal.database import Reader, StoreUnreachable
-from orchestrator.journal.locks import Locks, lane_prefix
+from orchestrator.journal.database import Database, Reader, StoreUnreachable
+from orchestrator.journal.locks import Locks, lane_prefix, parts_of
 from orchestrator.journal.processes import Holder
 from orchestrator.journal.records import CallStatus, OrphanedRefresh
 from orchestrator.journal.steps import Steps
@@ -28,28 +29,35 @@ ANOTHER_LANE = "another lane of this run"
 
 _FIRST_LOOK_S = 0.1
 _LONGEST_LOOK_S = 1.0
+_LOOKS_AT_ONCE = 2
 
 T = TypeVar("T")
+_LaneId = tuple[str, str]
 
 
 class ConnectionLocks:
     """The locks of a run's lanes. In this class every lane is free; `StoredConnectionLocks` excludes other runs.
 
     `take` and `look` return the holder if another one has the lane's lock, or why that is not known, and the refreshes that may
-    still run on the lane's connection and that no run follows, oldest first. No method waits.
+    still run on the lane's connection and that no run follows, oldest first. Neither waits for the lock.
     """
 
-    def take(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
+    async def take(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
         """Take a lane's lock if it is free."""
-        return self.look(lane)
+        return await self.look(lane)
 
-    def look(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
+    async def look(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
         """Take nothing."""
         del lane
         return None, ()
 
+    def holds(self, lane: Lane) -> bool:
+        """Return whether this run has a lane's lock for certain."""
+        del lane
+        return True
+
     def release(self, lane: Lane) -> None:
-        """Release a lane's lock."""
+        """Release a lane's lock, if this run has it."""
 
     def orphan_ended(self, call: int, status: CallStatus) -> None:
         """Store how such a refresh ended."""
@@ -58,85 +66,108 @@ class ConnectionLocks:
         """A call of an earlier run is not continued any more: if it may run, its lane is closed like any other's."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The names under which a lane's lock is held. `losses` is what the process had counted when it was taken."""
+
+    names: frozenset[str]
+    losses: int
+
+
 class StoredConnectionLocks(ConnectionLocks):
     """Locks in the journal's store. `base_urls` are those of the instances; `taken` are calls of earlier runs that this run
     continues.
 
     A lane's lock covers every name by which its connection is known, all or none, so that two runs that know one connection
     by different names exclude each other. So do two lanes of this run. One transaction takes the lock and reads what other
-    runs left on the connection: nothing can begin to run in between.
+    runs left on the connection: nothing can begin to run in between. A store on the network is used in the process's threads.
     """
 
     def __init__(
         self, locks: Locks, steps: Steps, *, base_urls: Mapping[str, str], clock: Clock, taken: Iterable[int] = ()
     ) -> None:
         self._locks = locks
+        self._process = locks.process
         self._steps = steps
         self._addresses = {name: instance_address(url) for name, url in base_urls.items()}
         self._clock = clock
         self._taken = set(taken)
-        self._held: dict[tuple[str, str], frozenset[str]] = {}
+        self._held: dict[_LaneId, _Held] = {}
         # which lane holds a name of an address
-        self._holders: dict[tuple[str, str], tuple[str, str]] = {}
+        self._holders: dict[tuple[str, str], _LaneId] = {}
         # all names of each lane, as they were last read; a lane that can meet it has one of them
-        self._names: dict[tuple[str, str], frozenset[str]] = {}
-        self._unreleased: list[tuple[str, frozenset[str]]] = []
+        self._names: dict[_LaneId, frozenset[str]] = {}
+        self._unreleased: list[str] = []
+        self._releasing = threading.Lock()
+        self._looks = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
-    def take(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
+    async def take(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
         """Take a lane's lock if it is free."""
-        return self._known(lane, self._take, reap_every_s=0.0)
+        return await self._ask(lane, self._take, reap_every_s=0.0)
 
-    def look(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
-        """Take nothing."""
-        return self._known(lane, self._look, reap_every_s=0.2)
+    async def look(self, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
+        """Take nothing. Lanes that only look leave threads to calls that are about to leave."""
+        async with self._looks:
+            return await self._ask(lane, self._look, reap_every_s=0.2)
 
-    def _known(
-        self,
-        lane: Lane,
-        act: Callable[[Lane], tuple[str | Holder | None, tuple[OrphanedRefresh, ...]]],
-        *,
-        reap_every_s: float,
+    def holds(self, lane: Lane) -> bool:
+        """Return whether this run has a lane's lock for certain: not if the store has lost rows since it was taken, or if
+        other processes may count this one as dead.
+        """
+        held = self._held.get(_id(lane))
+        return held is not None and held.losses == self._process.losses and self._process.may_send()
+
+    async def _ask(
+        self, lane: Lane, act: Callable[[Lane, Database], _Seen], *, reap_every_s: float
     ) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
-        """Return what `act` returns. A holder that is dead holds nothing."""
-        try:
-            self._release_late()
+        def answer(database: Database) -> _Seen:
+            self._release_late(database)
             self._steps.flush()
-            holder, orphans = act(lane)
-            if isinstance(holder, Holder) and self._locks.reap_dead(every_s=reap_every_s):
-                holder, orphans = act(lane)
+            seen = act(lane, database)
+            if isinstance(seen.holder, Holder) and self._process.reap_dead(every_s=reap_every_s, database=database):
+                # a holder that is dead holds nothing
+                seen = act(lane, database)
+            return seen
+
+        try:
+            seen = await self._process.ask(answer)
         except StoreUnreachable as error:
             return str(error), ()
-        return None if holder is None else str(holder), orphans
+        return None if seen.holder is None else str(seen.holder), seen.orphans
 
-    def _take(self, lane: Lane) -> tuple[str | Holder | None, tuple[OrphanedRefresh, ...]]:
-        prefix, since = lane_prefix(self._addresses[lane.instance]), self._clock.utcnow()
-        if (lane.instance, lane.key) not in self._names:
-            self._look(lane)
-        with self._locks.transaction(prefix, self._names[lane.instance, lane.key]) as transaction:
-            seen = self._see(lane, transaction)
-            if seen.holder is None:
-                self._locks.take_names(transaction, prefix, seen.names.held, since=since)
+    def _take(self, lane: Lane, database: Database) -> _Seen:
+        prefix, since, losses = lane_prefix(self._addresses[lane.instance]), self._clock.utcnow(), self._process.losses
+        if _id(lane) not in self._names:
+            self._look(lane, database)
+        if self._drop(lane):
+            self._release_late(database)
+        try:
+            with database.write(about=parts_of(prefix, self._names[_id(lane)])) as transaction:
+                seen = self._see(lane, transaction)
+                if seen.holder is None:
+                    self._locks.take_names(transaction, prefix, seen.names.held, since=since)
+                    # before the commit: another lane of this run may look as soon as the transaction ends
+                    self._hold(lane, _Held(seen.names.held, losses))
+        except BaseException:
+            self._drop(lane)
+            raise
         if seen.holder is None:
             self._locks.hold_names(prefix, seen.names.held, since=since)
-            self._held[lane.instance, lane.key] = seen.names.held
-            address = self._addresses[lane.instance]
-            self._holders |= {(address, name): (lane.instance, lane.key) for name in seen.names.held}
-        return seen.holder, seen.orphans
+        return seen
 
-    def _look(self, lane: Lane) -> tuple[str | Holder | None, tuple[OrphanedRefresh, ...]]:
-        with self._locks.view() as reader:
-            seen = self._see(lane, reader)
-        return seen.holder, seen.orphans
+    def _look(self, lane: Lane, database: Database) -> _Seen:
+        with database.view() as reader:
+            return self._see(lane, reader)
 
     def _see(self, lane: Lane, reader: Reader) -> _Seen:
         """Return a lane's names, who else holds one of them, and the refreshes that may still run under them."""
         address, journal = self._addresses[lane.instance], self._steps.reader_in(reader)
         connections = Connections(journal)
         names = connections.lane_names(address, lane.targets)
-        self._names[lane.instance, lane.key] = names.held | names.checked
+        self._names[_id(lane)] = names.held | names.checked
         may_meet = connections.may_meet(address, names.checked)
         meets = partial(connections.meeting, address, checked=names.checked)
-        if meets(self._held_beside(lane, may_meet)):
+        if meets(name for name in may_meet if self._holders.get((address, name), _id(lane)) != _id(lane)):
             return _Seen(names, ANOTHER_LANE, ())
         holder = self._locks.holder_of_names(reader, lane_prefix(address), may_meet, meets)
         if holder is not None:
@@ -151,27 +182,33 @@ class StoredConnectionLocks(ConnectionLocks):
         )
         return _Seen(names, None, orphans)
 
-    def _held_beside(self, lane: Lane, names: Iterable[str]) -> set[str]:
-        """Return those of `names` that another lane of this run holds."""
-        address, own = self._addresses[lane.instance], (lane.instance, lane.key)
-        return {name for name in names if self._holders.get((address, name), own) != own}
-
     def release(self, lane: Lane) -> None:
-        """Release a lane's lock."""
-        names = self._held.pop((lane.instance, lane.key), None)
-        if names is not None:
-            address = self._addresses[lane.instance]
-            for name in names:
-                self._holders.pop((address, name), None)
-            self._unreleased.append((lane_prefix(address), names))
-            with suppress(StoreUnreachable):
-                self._release_late()
+        """Release a lane's lock, if this run has it: in the background if the store is on the network."""
+        if self._drop(lane):
+            self._process.soon(self._release_late)
 
-    def _release_late(self) -> None:
-        """Release what could not be released when it was due, because the store could not be reached."""
-        while self._unreleased:
-            self._locks.give_back_names(*self._unreleased[-1])
-            self._unreleased.pop()
+    def _hold(self, lane: Lane, held: _Held) -> None:
+        address = self._addresses[lane.instance]
+        self._held[_id(lane)] = held
+        self._holders.update({(address, name): _id(lane) for name in held.names})
+
+    def _drop(self, lane: Lane) -> bool:
+        """Hold a lane's lock no more; its names are released with the next question to the store. False if it is not held."""
+        held, address = self._held.pop(_id(lane), None), self._addresses[lane.instance]
+        if held is None:
+            return False
+        for name in held.names:
+            self._holders.pop((address, name), None)
+        self._unreleased.extend(lane_prefix(address) + name for name in held.names)
+        return True
+
+    def _release_late(self, database: Database) -> None:
+        """Release what is not held any more, before another lane of this run can take it."""
+        with self._releasing:
+            names = tuple(self._unreleased)
+            if names:
+                self._locks.give_back_names(database, names)
+                del self._unreleased[: len(names)]
 
     def orphan_ended(self, call: int, status: CallStatus) -> None:
         """Store how such a refresh ended."""
@@ -189,6 +226,10 @@ class _Seen:
     names: LaneNames
     holder: str | Holder | None
     orphans: tuple[OrphanedRefresh, ...]
+
+
+def _id(lane: Lane) -> _LaneId:
+    return lane.instance, lane.key
 
 
 class ConnectionBusy(Exception):
@@ -219,7 +260,6 @@ class ConnectionLock:
         self._submits_ended = submits_ended
         self._is_closed = is_closed
         self._report_wait = report_wait
-        self._is_held = False
         self._reported: set[str] = set()
         self._passed: set[int] = set()
         self._unpollable: set[int] = set()
@@ -233,13 +273,13 @@ class ConnectionLock:
         """
         look_s = _FIRST_LOOK_S
         while not self._submits_ended.is_set() and not self._is_closed():
-            holder, found = self._locks.look(self._lane)
+            holder, found = await self._locks.look(self._lane)
             orphans = self._waited_for(found)
             if holder is not None:
                 self._report(holder, None)
             else:
                 jobs = tuple(one for one in orphans if one.job_id is not None)
-                if not orphans or (jobs and self.try_take()):
+                if not orphans or (jobs and await self.try_take()):
                     return jobs
                 if not jobs:
                     # only time can tell here: a run that may go ahead (--on-overlap proceed) needs the lock meanwhile
@@ -293,27 +333,27 @@ class ConnectionLock:
             self._locks.orphan_ended(call, status)
         self._locks.abandon(call)
 
-    def try_take(self) -> bool:
+    async def try_take(self) -> bool:
         """Take the lock if it is free; return whether this lane has it."""
-        if not self._is_held:
-            holder, _ = self._locks.take(self._lane)
-            self._is_held = holder is None
-        return self._is_held
+        if self._locks.holds(self._lane):
+            return True
+        holder, _ = await self._locks.take(self._lane)
+        return holder is None
 
-    def take(self) -> None:
-        """Take the lock for a refresh call that is about to leave. Raises `ConnectionBusy` if it must not leave."""
-        if self._is_held:
+    async def take(self) -> None:
+        """Take the lock for a refresh call that is about to leave, or make sure that it is still held.
+
+        Raises `ConnectionBusy` if the call must not leave.
+        """
+        if self._locks.holds(self._lane):
             return
-        holder, orphans = self._locks.take(self._lane)
-        self._is_held = holder is None
+        holder, orphans = await self._locks.take(self._lane)
         if holder is not None or self._waited_for(orphans):
             raise ConnectionBusy
 
     def release(self) -> None:
         """Nothing of this run runs on the lane any more."""
-        if self._is_held:
-            self._is_held = False
-            self._locks.release(self._lane)
+        self._locks.release(self._lane)
 
     def _waited_for(self, orphans: Iterable[OrphanedRefresh]) -> list[OrphanedRefresh]:
         """Return those of the refreshes that another run left which this lane must wait for."""

@@ -305,11 +305,7 @@ class Pool:
                 failure = make_failure(RunKind.INTERNAL, message, last_status=state.last_word)
                 self._settle(work, state, RefreshResult(status=Status.UNKNOWN, failure=failure, may_run=True))
             self._give_up(work.pending, Status.ERROR, make_failure(RunKind.INTERNAL, message))
-        try:
-            work.context.lock.release()
-        except OmniRefreshError as fault:
-            # the lock is released when this process ends
-            self.abort = self.abort or fault
+        work.context.lock.release()
         self._lane_rests()
 
     def _settle(self, work: _LaneWork, state: RefreshState, result: RefreshResult) -> None:

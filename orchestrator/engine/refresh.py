@@ -136,7 +136,7 @@ class RefreshWorker:
         """Continue what another run began. A refresh that may have started is not sent a second time unless asked for."""
         now = self._clock.now()
         # if another run has the lock, it checks this very job: polling it twice does no harm
-        self._lock.try_take()
+        await self._lock.try_take()
         if active.status is CallStatus.SUCCEEDED:
             return RefreshResult(status=Status.SUCCEEDED)
         if active.status is CallStatus.FAILED:
@@ -212,7 +212,7 @@ class RefreshWorker:
 
     async def _leave(self) -> None:
         """Take the lock and write the intent to disk: only then may the call leave."""
-        self._lock.take()
+        await self._lock.take()
         refresh, part = self.state.refresh, self.state.part
         self._recorder.intended(refresh, part, self.state.attempts + 1)
         try:

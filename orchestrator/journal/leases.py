@@ -17,12 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Final, Self
 
-from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, T
+from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, StoreUnreachable, T
 from orchestrator.journal.layout import SHARED
 from orchestrator.journal.moments import StoreMoment
 from orchestrator.journal.postgres import PostgresDatabase
-from orchestrator.journal.postgres_link import Clocks
-from orchestrator.journal.processes import ProcessRecord
+from orchestrator.journal.postgres_link import StoreClock
+from orchestrator.journal.processes import OwnerLost, ProcessRecord
 
 BEAT_S: Final = 10.0
 FENCE_S: Final = 20.0
@@ -43,7 +43,7 @@ class LeasedProcess(ProcessRecord):
 
     shares_clock = False
 
-    def __init__(self, url: str, *, now: Callable[[], float], patience: Patience, clocks: Clocks) -> None:
+    def __init__(self, url: str, *, now: Callable[[], float], patience: Patience, clocks: StoreClock) -> None:
         self._url = url
         self._patience = patience
         self._clocks = clocks
@@ -57,6 +57,7 @@ class LeasedProcess(ProcessRecord):
         self._thread: threading.Thread | None = None
         self._renewed_s = self._contact_s = clocks.uptime()
         self._is_lost = False
+        self._away_since: float | None = None
         self._first_seen: dict[tuple[str, int], float] = {}
 
     @classmethod
@@ -68,11 +69,11 @@ class LeasedProcess(ProcessRecord):
         since: datetime,
         now: Callable[[], float],
         patience: Patience = NO_PATIENCE,
-        clocks: Clocks | None = None,
+        clocks: StoreClock | None = None,
         beats: bool = True,
     ) -> Self:
         """Register this process as at work on `run`. With `beats` a thread renews its lease. Raises `JournalError`."""
-        self = cls(url, now=now, patience=patience, clocks=clocks or Clocks())
+        self = cls(url, now=now, patience=patience, clocks=clocks or StoreClock())
         try:
             self._register(run, since)
             if self._silent():
@@ -91,14 +92,34 @@ class LeasedProcess(ProcessRecord):
             self._thread.start()
         return self
 
+    @property
+    def losses(self) -> int:
+        """Rows may be lost if the server has another history."""
+        return self.lost_rows + self._clocks.changes
+
     def moment(self) -> StoreMoment:
         """The store's clock at the last contact, and the time since then."""
-        return self._main.moment()
+        return self._clocks.moment()
 
     async def ask(self, question: Callable[[Database], T]) -> T:
-        """In a thread: the store may be slow, and the event loop must not be."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: question(self._database()))
+        """In a thread: the store may be slow."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, question)
+
+    def _answer(self, question: Callable[[Database], T]) -> T:
+        if self._is_lost:
+            raise OwnerLost
+        try:
+            answer = question(self._database())
+        except StoreUnreachable as error:
+            now = self._clocks.uptime()
+            self._away_since = now if self._away_since is None else self._away_since
+            if now - self._away_since >= self._patience.store_s:
+                raise JournalError(
+                    f"{self._main.name} could not be used for {self._patience.store_s:g} s", code=error.code
+                ) from None
+            raise
+        self._away_since = None
+        return answer
 
     def soon(self, act: Callable[[Database], None]) -> None:
         """In the background."""

@@ -6,7 +6,6 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final
 
@@ -56,6 +55,12 @@ def lane_prefix(address: str) -> str:
     return f"lane {address} ".encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def parts_of(prefix: str, names: Iterable[str]) -> list[str]:
+    """Return what a transaction about `names` is about: two that share a name exclude each other."""
+    # a lane may have thousands of names, and a server few locks
+    return sorted({f"{prefix}{zlib.crc32(name.encode()) % _PARTS}" for name in names})
+
+
 class Locks:
     """The locks that this process takes. None of the methods waits.
 
@@ -63,80 +68,66 @@ class Locks:
     key's window is closed, so that no process can use the lock.
     """
 
-    def __init__(self, owner: ProcessRecord) -> None:
-        self._owner = owner
-        # changed by the thread of the run alone; the heartbeat's thread reads it
+    def __init__(self, process: ProcessRecord) -> None:
+        self.process = process
         self._held: dict[str, datetime] = {}
-        owner.on_beat.append(self._restore)
+        process.on_beat.append(self._restore)
 
     def take(self, name: str, *, since: datetime) -> Holder | None:
         """Take a lock; return None if it is ours now (or was before), else the process that holds it."""
         holder = self._try(name, since)
-        if holder is not None and self._owner.reap_dead():
+        if holder is not None and self.process.reap_dead():
             holder = self._try(name, since)
         return holder
 
     def give_back(self, name: str) -> None:
         """Release a lock."""
         self._held.pop(name, None)
-        with self._owner.database.write() as transaction:
-            transaction.execute("DELETE FROM locks WHERE name = ? AND owner = ?", (name, self._owner.token))
-
-    def transaction(self, prefix: str, names: Iterable[str]) -> AbstractContextManager[Transaction]:
-        """Run a transaction beside which no other one about one of `names` runs."""
-        # a lane may have thousands of names, and a server few locks
-        parts = {zlib.crc32(name.encode()) % _PARTS for name in names}
-        return self._owner.database.write(about=[f"{prefix}{part}" for part in parts])
-
-    def view(self) -> AbstractContextManager[Reader]:
-        """Run several queries at the cost of one."""
-        return self._owner.database.view()
-
-    def reap_dead(self, *, every_s: float = 0.0) -> bool:
-        """Release the locks of processes that are dead; True if there were any. At most once in `every_s`."""
-        return self._owner.reap_dead(every_s=every_s)
+        with self.process.database.write() as transaction:
+            transaction.execute("DELETE FROM locks WHERE name = ? AND owner = ?", (name, self.process.token))
 
     def take_names(self, transaction: Transaction, prefix: str, names: Iterable[str], *, since: datetime) -> None:
         """Take the locks of all `names`, after `holder_of_names` found in the same transaction that they are free."""
-        transaction.executemany(_TAKE, [(prefix + name, self._owner.token, since.isoformat()) for name in names])
+        transaction.executemany(_TAKE, [(prefix + name, self.process.token, since.isoformat()) for name in names])
 
     def hold_names(self, prefix: str, names: Iterable[str], *, since: datetime) -> None:
         """The transaction of `take_names` was committed: the locks are held."""
-        self._held |= {prefix + name: since for name in names}
+        self._held.update({prefix + name: since for name in names})
 
     def holder_of_names(self, reader: Reader, prefix: str, names: Iterable[str], meets: Meets) -> Holder | None:
         """Return which other process holds the lock of one of `names` that `meets` ours, dead or alive."""
         wanted = json.dumps([prefix + name for name in sorted(names)])
-        rows = reader.read(_OTHERS, (wanted, self._owner.token))
+        rows = reader.read(_OTHERS, (wanted, self.process.token))
         holders = {row[4].removeprefix(prefix): row for row in rows}
         found = meets(holders.keys()) if holders else ()
         return _holder((*holders[min(found)][:4], None)) if found else None
 
-    def give_back_names(self, prefix: str, names: Iterable[str]) -> None:
-        """Release the locks of all `names`."""
-        released = [prefix + name for name in names]
-        for name in released:
+    def give_back_names(self, database: Database, names: Collection[str]) -> None:
+        """Release the locks of `names`, each with its prefix."""
+        for name in names:
             self._held.pop(name, None)
-        self._release(self._owner.database, released)
+        self._release(database, names)
 
     def _release(self, database: Database, names: Iterable[str]) -> None:
         with database.write(soon=True, shared=True) as transaction:
             transaction.executemany(
-                "DELETE FROM locks WHERE name = ? AND owner = ?", [(name, self._owner.token) for name in names]
+                "DELETE FROM locks WHERE name = ? AND owner = ?", [(name, self.process.token) for name in names]
             )
 
     def _restore(self, database: Database) -> None:
         """Take again what this process holds and the store has lost."""
         held = self._held.copy()
         with database.view() as reader:
-            found = {name for (name,) in reader.read("SELECT name FROM locks WHERE owner = ?", (self._owner.token,))}
-        lost = held.keys() - found
+            found = {name for (name,) in reader.read("SELECT name FROM locks WHERE owner = ?", (self.process.token,))}
+        lost = [name for name in held.keys() - found if name in self._held]
         if not lost:
             return
+        # another process may have taken one of them: each holder has to take its locks anew
+        self.process.lost_rows += 1
         with database.write() as transaction:
             transaction.executemany(
                 "INSERT INTO locks (name, owner, since) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
-                [(name, self._owner.token, held[name].isoformat()) for name in lost],
+                [(name, self.process.token, held[name].isoformat()) for name in lost],
             )
         # what was released meanwhile had nothing to delete
         self._release(database, [name for name in lost if name not in self._held])
@@ -144,27 +135,27 @@ class Locks:
     def holder(self, name: str) -> Holder | None:
         """Return which other process holds a lock now; the dead hold none."""
         row = self._read(name)
-        if row is not None and self._owner.reap_dead(every_s=0.2):
+        if row is not None and self.process.reap_dead(every_s=0.2):
             row = self._read(name)
         return None if row is None else _holder(row)
 
     def locked_roots(self) -> frozenset[str]:
         """Return the runs whose plans a process works on now, this one included."""
-        self._owner.reap_dead()
+        self.process.reap_dead()
         prefix = root_lock("")
-        rows = self._owner.database.read("SELECT name FROM locks WHERE name LIKE ?", (f"{prefix}%",))
+        rows = self.process.database.read("SELECT name FROM locks WHERE name LIKE ?", (f"{prefix}%",))
         return frozenset(name.removeprefix(prefix) for (name,) in rows)
 
     def _read(self, name: str) -> Row | None:
-        rows = self._owner.database.read(_HOLDER, (name,))
-        return rows[0] if rows and rows[0][4] != self._owner.token else None
+        rows = self.process.database.read(_HOLDER, (name,))
+        return rows[0] if rows and rows[0][4] != self.process.token else None
 
     def _try(self, name: str, since: datetime) -> Holder | None:
-        with self._owner.database.write() as connection:
+        with self.process.database.write() as connection:
             row = connection.execute(_HOLDER, (name,)).fetchone()
             if row is None:
-                connection.execute(_TAKE, (name, self._owner.token, since.isoformat()))
-        if row is not None and row[4] != self._owner.token:
+                connection.execute(_TAKE, (name, self.process.token, since.isoformat()))
+        if row is not None and row[4] != self.process.token:
             return _holder(row)
         self._held[name] = since
         return None

@@ -7,7 +7,6 @@ client drops a connection whose server is.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import re
@@ -38,7 +37,14 @@ from orchestrator.journal.database import (
 from orchestrator.journal.group_commit import GroupCommit
 from orchestrator.journal.layout import SHARED
 from orchestrator.journal.moments import StoreMoment
-from orchestrator.journal.postgres_link import NOT_FORCED, STATEMENT_S, Clocks, HistoryChanged, Link, LinkTransaction
+from orchestrator.journal.postgres_link import (
+    NOT_FORCED,
+    STATEMENT_S,
+    HistoryChanged,
+    Link,
+    LinkTransaction,
+    StoreClock,
+)
 
 SCHEMA: Final = "omni_refresh"
 _CONNECT_S: Final = 5
@@ -65,7 +71,7 @@ class PostgresDatabase:
     What is posted is written by a thread with a connection of its own, all that waits in one transaction.
     """
 
-    def __init__(self, url: str, layout: Layout, patience: Patience, clocks: Clocks) -> None:
+    def __init__(self, url: str, layout: Layout, patience: Patience, clocks: StoreClock) -> None:
         self._url = url
         self._layout = layout
         self._clocks = clocks
@@ -90,13 +96,11 @@ class PostgresDatabase:
             longest_pause_s=_LONGEST_PAUSE_S,
             now=clocks.uptime,
         )
-        self._is_away = False
-        self._closed = threading.Event()
 
     @classmethod
-    def open(cls, url: str, layout: Layout, patience: Patience = NO_PATIENCE, clocks: Clocks | None = None) -> Self:
+    def open(cls, url: str, layout: Layout, patience: Patience = NO_PATIENCE, clocks: StoreClock | None = None) -> Self:
         """Open a part of the state that `initialise` has made; an older one is migrated. Raises `JournalError`."""
-        self = cls(url, layout, patience, clocks or Clocks())
+        self = cls(url, layout, patience, clocks or StoreClock())
         try:
             if self._version() != len(layout.migrations):
                 with self.write() as transaction:
@@ -108,7 +112,6 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Write what was posted, and close the connections."""
-        self._closed.set()
         with contextlib.suppress(JournalError):
             self._write_posted(0.0)
         self._link.close()
@@ -116,7 +119,7 @@ class PostgresDatabase:
 
     def moment(self) -> StoreMoment:
         """Return the present moment by the store's clock."""
-        return self._link.moment()
+        return self._clocks.moment()
 
     def read(self, sql: str, values: Values = ()) -> list[Row]:
         """Return the rows of a query."""
@@ -175,18 +178,13 @@ class PostgresDatabase:
             return transaction
 
         transaction = self._patiently(link, begin, longest_s)
-        try:
-            with self.explained(link):
-                try:
-                    yield transaction
-                    link.commit()
-                except BaseException:
-                    link.give_up()
-                    raise
-        except StoreUnreachable:
-            if _is_loop():
-                self._went_away()
-            raise
+        with self.explained(link):
+            try:
+                yield transaction
+                link.commit()
+            except BaseException:
+                link.give_up()
+                raise
 
     def follow(self, run: str) -> None:
         """Count what is posted from now on as the steps of `run`."""
@@ -211,13 +209,10 @@ class PostgresDatabase:
         """Commit what was posted; if the store cannot be reached, try again for so long."""
         if not self._posted:
             return
-        self._check_loop()
         if not self._writing.acquire(timeout=max(longest_s, 0.001)):
             if longest_s >= self._patience.store_s:
                 # another thread has tried in vain all the time
                 self._give_up()
-            if _is_loop():
-                self._went_away()
             raise StoreUnreachable(f"{self.name} cannot be used: what was posted is not written yet")
         try:
             while self._posted:
@@ -229,7 +224,6 @@ class PostgresDatabase:
         except StoreUnreachable:
             if longest_s >= self._patience.store_s:
                 self._give_up()
-                self._went_away()
             raise
         except JournalError as error:
             self._failure = error
@@ -280,7 +274,6 @@ class PostgresDatabase:
 
     def _patiently(self, link: Link, act: Callable[[], T], longest_s: float) -> T:
         """Return what `act` returns; while the store cannot be reached, call it again, for up to `longest_s` seconds."""
-        self._check_loop()
 
         def attempt() -> T:
             with self.explained(link):
@@ -290,45 +283,13 @@ class PostgresDatabase:
                     link.give_up()
                     raise
 
-        try:
-            done = self._retries.call(attempt, longest_s)
-        except StoreUnreachable:
-            if _is_loop():
-                self._went_away()
-            raise
-        self._is_away = False
-        return done
-
-    def _check_loop(self) -> None:
-        """Raise `StoreUnreachable` in an event loop's thread if the store is known to be away: the loop has other work."""
-        if self._is_away and _is_loop():
-            raise self._failure or StoreUnreachable(f"{self.name} cannot be used: it did not answer a moment ago")
+        return self._retries.call(attempt, longest_s)
 
     def _give_up(self) -> None:
         """The store was away for too long: from now on there is an error that ends the run."""
         self._failure = self._failure or JournalError(
             f"{self.name} could not be used for {self._patience.store_s:g} s", code="state-unreachable"
         )
-
-    def _went_away(self) -> None:
-        """The store was waited for in vain: an event loop does not wait again before a thread has found that it is back."""
-        if not self._is_away:
-            self._is_away = True
-            threading.Thread(target=self._look_out, name="omni-refresh-look-out", daemon=True).start()
-
-    def _look_out(self) -> None:
-        link, began_s = Link(self._conninfo, self._clocks), self._clocks.uptime()
-        while self._is_away and not self._closed.wait(_LONGEST_PAUSE_S):
-            if self._clocks.uptime() - began_s >= self._patience.store_s:
-                # those that only wait post nothing that could fail
-                self._give_up()
-            try:
-                link.begin()
-                link.commit()
-                self._is_away = False
-            except psycopg.Error:
-                link.close()
-        link.close()
 
     @contextmanager
     def explained(self, link: Link) -> Iterator[None]:
@@ -390,15 +351,6 @@ def conninfo_of(url: str) -> str:
         "client_encoding": "utf8",
     }
     return make_conninfo(url, **{name: value for name, value in defaults.items() if name not in given})
-
-
-def _is_loop() -> bool:
-    """Return whether an event loop runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _version_name(layout: Layout) -> str:

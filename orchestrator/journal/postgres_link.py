@@ -10,7 +10,6 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -49,13 +48,38 @@ _LIST: Final = re.compile(r"FROM json_each\(([^)]*)\)")
 _MESSAGE_BYTES: Final = 200_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clocks:
-    """The clocks of this machine that its moments in the store are made from."""
+class StoreClock:
+    """The store's clock, as far as this process knows it, and the clocks of this machine: a wall clock and a monotonic one.
 
-    wall: Callable[[], float] = time.time
-    uptime: Callable[[], float] = uptime_s
-    boot: Callable[[], str] = boot_id
+    All connections of a process share one. `changes` counts how often the server was seen to have another history.
+    """
+
+    def __init__(
+        self,
+        *,
+        wall: Callable[[], float] = time.time,
+        uptime: Callable[[], float] = uptime_s,
+        boot: Callable[[], str] = boot_id,
+    ) -> None:
+        self.uptime = uptime
+        self.changes = 0
+        self._wall = wall
+        self._boot = boot()
+        self._history = ""
+        # the store's clock at the last contact, and this machine's then
+        self._contact = (0.0, 0.0)
+
+    def moment(self) -> StoreMoment:
+        """Return the present moment: the store's clock at the last contact, and the time since then."""
+        up_s, (store_s, contact_s) = self.uptime(), self._contact
+        return StoreMoment(at_s=store_s + up_s - contact_s, wall_s=self._wall(), up_s=up_s, boot=self._boot)
+
+    def note_contact(self, store_s: float, history: str) -> None:
+        """Keep the server's clock and history."""
+        self._contact = (store_s, self.uptime())
+        if self._history not in ("", history):
+            self.changes += 1
+        self._history = history
 
 
 class HistoryChanged(StoreUnreachable):
@@ -177,17 +201,14 @@ class LinkTransaction:
 class Link:
     """One connection to the store, opened when it is needed and again after it was lost."""
 
-    def __init__(self, conninfo: str, clocks: Clocks) -> None:
+    def __init__(self, conninfo: str, clock: StoreClock) -> None:
         self._conninfo = conninfo
-        self._clocks = clocks
+        self.clock = clock
         self._connection: LinkConnection | None = None
         self._transaction: LinkTransaction | None = None
         self._begun: _Rows | None = None
         self._kept: _Rows | None = None
         self.history = ""
-        self._boot = clocks.boot()
-        # the store's clock at the last contact, and this machine's then
-        self._store_s = self._up_s = 0.0
 
     def connect(self) -> psycopg.Connection[Row]:
         """Return the connection, which is opened if it is needed."""
@@ -228,19 +249,12 @@ class Link:
                 self._connection.close()
             self._connection = None
 
-    def moment(self) -> StoreMoment:
-        """Return the present moment: the store's clock at the last contact, and the time since then."""
-        up_s = self._clocks.uptime()
-        return StoreMoment(
-            at_s=self._store_s + up_s - self._up_s, wall_s=self._clocks.wall(), up_s=up_s, boot=self._boot
-        )
-
     def _note_contact(self, store_s: float) -> None:
         """Keep the server's clock; look at its history if that is due."""
-        self._store_s, self._up_s = store_s, self._clocks.uptime()
         begun, kept, self._begun, self._kept = self._begun, self._kept, None, None
         if begun is not None:
             self.history = str(begun.fetchall()[0][0])
+        self.clock.note_contact(store_s, self.history)
         if kept is not None and kept.fetchall() not in ([], [(self.history,)]):
             self._change_history()
 
@@ -254,7 +268,7 @@ class Link:
         transaction = self.begin()
         if transaction.execute(f"{_KEPT_HISTORY} FOR UPDATE").fetchall() != [(self.history,)]:
             transaction.execute("UPDATE meta SET value = ? WHERE name = 'history'", (self.history,))
-            close_all_keys(transaction, self)
+            close_all_keys(transaction, self.clock)
         self.commit()
         raise HistoryChanged("the state's server has failed over: each key pauses for one window")
 
@@ -266,9 +280,9 @@ def _translated(sql: str) -> str:
     return listed.replace("%", "%%").replace("?", "%s")
 
 
-def close_all_keys(transaction: Transaction, link: Link) -> None:
+def close_all_keys(transaction: Transaction, clock: StoreClock) -> None:
     """Let no call with any key leave for one window from now on."""
-    moment = link.moment()
+    moment = clock.moment()
     transaction.execute(
         "INSERT INTO slots (key, weight, ended_s, ended_mark) VALUES ('', ?, ?, ?)",
         (CLOSING_WEIGHT, moment.at_s, moment.mark),

@@ -13,7 +13,7 @@ from orchestrator.journal.postgres import (
     conninfo_of,
     migrate,
 )
-from orchestrator.journal.postgres_link import HISTORY, Clocks, Link, close_all_keys
+from orchestrator.journal.postgres_link import HISTORY, Link, StoreClock, close_all_keys
 
 
 def initialise(url: str, *, salt: str) -> bool:
@@ -21,8 +21,8 @@ def initialise(url: str, *, salt: str) -> bool:
 
     Raises `JournalError`, also for a state of a newer version. The first window of each key is closed, because what was sent before is not known.
     """
-    database = PostgresDatabase(url, JOURNAL, NO_PATIENCE, Clocks())
-    link = Link(conninfo_of(url), Clocks())
+    database = PostgresDatabase(url, JOURNAL, NO_PATIENCE, StoreClock())
+    link = Link(conninfo_of(url), StoreClock())
     try:
         with database.explained(link):
             try:
@@ -39,7 +39,7 @@ def initialise(url: str, *, salt: str) -> bool:
                     transaction.executemany(
                         "INSERT INTO meta (name, value) VALUES (?, ?)", [("salt", salt), ("history", history)]
                     )
-                    close_all_keys(transaction, link)
+                    close_all_keys(transaction, link.clock)
                 link.commit()
             except BaseException:
                 link.give_up()
@@ -62,8 +62,8 @@ _FUNCTIONS: Final = ("pg_control_system()", "pg_walfile_name(pg_lsn)", "pg_curre
 
 def missing_rights(url: str) -> list[str]:
     """Return what the role lacks to run, as statements that grant it. Raises `JournalError` if there is no state to check."""
-    database = PostgresDatabase(url, JOURNAL, NO_PATIENCE, Clocks())
-    link = Link(conninfo_of(url), Clocks())
+    database = PostgresDatabase(url, JOURNAL, NO_PATIENCE, StoreClock())
+    link = Link(conninfo_of(url), StoreClock())
     try:
         with database.explained(link):
             connection = link.connect()

@@ -30,9 +30,11 @@ FOLDER: Final = "owners"
 
 
 class OwnerLost(JournalError):
-    """The others count this process as dead: what it held is theirs, and it may send nothing any more. It never ends a command."""
+    """The other processes count this one as dead: what it held is theirs, and it may send nothing any more."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(
+        self, message: str = "the other processes count this one as dead: it was not at work for too long"
+    ) -> None:
         super().__init__(message, code="")
 
 
@@ -53,7 +55,7 @@ class ProcessRecord(ABC):
     """This process, at work on a run. What it holds falls to others when it dies, however it dies.
 
     `token` names it in the store. `now` is the clock of its windows. `at_end` are called, with the transaction,
-    before it gives everything back, and `on_beat` now and then.
+    before it gives everything back, and `on_beat` now and then. `lost_rows` counts how often the store was seen to have lost rows.
     """
 
     shares_clock: bool
@@ -65,7 +67,13 @@ class ProcessRecord(ABC):
         self.now = now
         self.at_end: list[Callable[[Transaction], None]] = []
         self.on_beat: list[Callable[[Database], None]] = []
+        self.lost_rows = 0
         self._looked_at = float("-inf")
+
+    @property
+    def losses(self) -> int:
+        """Return how often the store has lost rows, or may have: what was taken before then must be taken again."""
+        return self.lost_rows
 
     @abstractmethod
     def moment(self) -> Moment:
@@ -73,11 +81,14 @@ class ProcessRecord(ABC):
 
     @abstractmethod
     async def ask(self, question: Callable[[Database], T]) -> T:
-        """Return what `question` returns for a database, without holding up the event loop if that takes long."""
+        """Return what `question` returns for a database. The event loop goes on if that takes long.
+
+        Raises `OwnerLost` if other processes count this one as dead, and `JournalError` if the store was away for too long.
+        """
 
     @abstractmethod
     def soon(self, act: Callable[[Database], None]) -> None:
-        """Do `act` with a database, at once or in the background. It must not raise."""
+        """Do `act` with a database, at once or in the background. A `JournalError` is ignored."""
 
     @abstractmethod
     def may_send(self) -> bool:
@@ -192,7 +203,8 @@ class LocalProcess(ProcessRecord):
 
     def soon(self, act: Callable[[Database], None]) -> None:
         """At once."""
-        act(self.database)
+        with contextlib.suppress(JournalError):
+            act(self.database)
 
     def may_send(self) -> bool:
         """A process that holds its file lock is alive."""

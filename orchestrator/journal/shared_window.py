@@ -242,6 +242,7 @@ class SharedWindow:
                 elif look.full and look.look_at is not None:
                     self._mark_waiting(transaction, look.look_at)
             self._keep(seen)
+            self._owner.lost_rows += bool(missing)
             if missing or unknown:
                 own.correct(missing, unknown, now)
             if look.has_room:
@@ -249,7 +250,7 @@ class SharedWindow:
                 own.is_known(slot)
             own.is_sure = True
         if not seen.is_alive:
-            raise OwnerLost("the other processes count this one as dead: it was not at work for too long")
+            raise OwnerLost
         return look, slot
 
     def _ask(self, transaction: Transaction, now: float, *, lock: bool) -> Callable[[], _Seen]:

@@ -50,9 +50,9 @@ def open_journal(place: Place, clock: Clock, boot: str = "b") -> Journal:
         return Journal.open(place, clock=clock, boot=boot)
     from orchestrator.journal.layout import JOURNAL
     from orchestrator.journal.postgres import PostgresDatabase
-    from orchestrator.journal.postgres_link import Clocks
+    from orchestrator.journal.postgres_link import StoreClock
 
-    clocks = Clocks(wall=lambda: clock.utcnow().timestamp(), uptime=clock.now, boot=lambda: boot)
+    clocks = StoreClock(wall=lambda: clock.utcnow().timestamp(), uptime=clock.now, boot=lambda: boot)
     database = PostgresDatabase.open(place.url, JOURNAL, clocks=clocks)
     return Journal(database, clock=clock, now=database.moment)
 
@@ -64,18 +64,22 @@ def enter_place(
     if isinstance(place, Path):
         return LocalProcess.enter(place, run=run, since=since, now=now, boot=boot, patience=patience)
     from orchestrator.journal.leases import LeasedProcess
-    from orchestrator.journal.postgres_link import Clocks
+    from orchestrator.journal.postgres import PostgresDatabase
+    from orchestrator.journal.postgres_link import StoreClock
 
     class Inline(LeasedProcess):
         """Asks in the caller's thread."""
 
         async def ask(self, question: Callable[[Database], T]) -> T:
-            return question(self.database)
+            return self._answer(question)
 
         def soon(self, act: Callable[[Database], None]) -> None:
             act(self.database)
 
-    clocks = Clocks(wall=now, uptime=now, boot=lambda: boot)
+        def _database(self) -> PostgresDatabase:
+            return self._main
+
+    clocks = StoreClock(wall=now, uptime=now, boot=lambda: boot)
     return Inline.enter(place.url, run=run, since=since, now=now, clocks=clocks, beats=False, patience=patience)
 
 

@@ -11,11 +11,12 @@ from orchestrator.clock import Clock
 from orchestrator.engine.connection_lock import StoredConnectionLocks
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import Locks
-from orchestrator.journal.processes import ProcessRecord
+from orchestrator.journal.processes import OwnerLost, ProcessRecord
 from orchestrator.journal.records import CallStatus, NewRun, NewTarget, StoredRequest
 from orchestrator.journal.steps import Steps
 from orchestrator.planning.plan import Lane, Target
-from tests.journal.stores import STORES, Place, die, enter_place, open_journal
+from tests.journal.stores import STORES, Place, PostgresPlace, die, enter_place, open_journal
+from tests.quota.windows import at_once
 from tests.rehearsal import manifest_text, model, read_manifest
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -101,19 +102,24 @@ def world(place: Place) -> Iterator[World]:
         worker.owner.leave()
 
 
+def beat(owner: Any) -> bool:
+    """The heartbeat's thread renews the lease; False if it is over."""
+    return bool(owner.beat())
+
+
 def test_a_lock_comes_with_what_is_left_on_its_connection(world: World) -> None:
     """The run that gets a dead process's lane learns in the same step of the job that may still run on it."""
     dead, alive = world.worker("r1"), world.worker("r2")
-    assert dead.locks.take(dead.lanes[1]) == (None, ())
+    assert at_once(dead.locks.take(dead.lanes[1])) == (None, ())
     dead.send(1, "job-1")
-    holder, orphans = alive.locks.take(alive.lanes[2])
+    holder, orphans = at_once(alive.locks.take(alive.lanes[2]))
     assert "run r1" in str(holder)
     assert orphans == ()
     world.kill(dead)
     # in PostgreSQL it must be seen silent for a lease
-    alive.locks.take(alive.lanes[2])
+    at_once(alive.locks.take(alive.lanes[2]))
     world.now_s += 31
-    holder, orphans = alive.locks.take(alive.lanes[2])
+    holder, orphans = at_once(alive.locks.take(alive.lanes[2]))
     assert (holder, [one.job_id for one in orphans]) == (None, ["job-1"])
 
 
@@ -125,7 +131,7 @@ def test_taking_a_lane_is_one_transaction(world: World, monkeypatch: pytest.Monk
     dead, alive = world.worker("r1"), world.worker("r2")
     for place in (0, 3):
         dead.send(place, f"job-{place}")
-        assert alive.locks.take(alive.lanes[place])[0] is None
+        assert at_once(alive.locks.take(alive.lanes[place]))[0] is None
     seen: list[str] = []
     begin, wait = Link.begin, LinkConnection.wait
 
@@ -141,7 +147,7 @@ def test_taking_a_lane_is_one_transaction(world: World, monkeypatch: pytest.Monk
     monkeypatch.setattr(LinkConnection, "wait", counted_wait)
     for act in (alive.locks.look, alive.locks.take):
         seen.clear()
-        assert act(alive.lanes[1]) == (None, ())
+        assert at_once(act(alive.lanes[1])) == (None, ())
         assert seen.count("transaction") == 1
         assert seen.count("wait") <= 8, seen
 
@@ -161,5 +167,44 @@ def test_a_look_costs_the_same_however_many_lanes_are_held(world: World) -> None
     worker = world.worker("r1")
     worker.locks._held = Unwalked()
     for place in (0, 1, 3):
-        assert worker.locks.take(worker.lanes[place]) == (None, ())
-    assert worker.locks.look(worker.lanes[2])[0] == "another lane of this run"
+        assert at_once(worker.locks.take(worker.lanes[place])) == (None, ())
+    assert at_once(worker.locks.look(worker.lanes[2]))[0] == "another lane of this run"
+
+
+@pytest.mark.parametrize("place", STORES[1:], indirect=True)
+def test_an_owner_that_returns_after_its_lease_holds_no_lock(world: World) -> None:
+    """It was suspended, and another process took the lane: it may not send on it, and it gets no lock any more."""
+    first, second = world.worker("r1"), world.worker("r2")
+    assert at_once(first.locks.take(first.lanes[1])) == (None, ())
+    assert first.locks.holds(first.lanes[1])
+    assert second.owner.reap_dead() is False
+    world.now_s += 31
+    assert beat(second.owner)
+    assert not first.locks.holds(first.lanes[1])
+    assert at_once(second.locks.take(second.lanes[2])) == (None, ())
+    assert "run r2" in str(at_once(first.locks.take(first.lanes[1]))[0])
+    second.locks.release(second.lanes[2])
+    assert not beat(first.owner)
+    with pytest.raises(OwnerLost):
+        at_once(first.locks.take(first.lanes[1]))
+    assert not first.locks.holds(first.lanes[1])
+
+
+@pytest.mark.parametrize("place", STORES[1:], indirect=True)
+def test_a_lock_that_the_store_lost_is_taken_anew(world: World) -> None:
+    """A lock is gone from the store, and another process took it: its first owner learns that with its next heartbeat."""
+    first, second = world.worker("r1"), world.worker("r2")
+    for lane in (0, 1):
+        assert at_once(first.locks.take(first.lanes[lane])) == (None, ())
+    assert isinstance(world.place, PostgresPlace)
+    world.place.sql("DELETE FROM locks")
+    assert at_once(second.locks.take(second.lanes[2])) == (None, ())
+    assert beat(first.owner)
+    assert not first.locks.holds(first.lanes[0])
+    assert at_once(first.locks.take(first.lanes[0])) == (None, ())
+    assert first.locks.holds(first.lanes[0])
+    assert "run r2" in str(at_once(first.locks.take(first.lanes[1]))[0])
+    second.locks.release(second.lanes[2])
+    assert at_once(first.locks.take(first.lanes[1])) == (None, ())
+    assert first.locks.holds(first.lanes[1])
+    assert "run r1" in str(at_once(second.locks.take(second.lanes[2]))[0])

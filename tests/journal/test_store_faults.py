@@ -5,19 +5,19 @@ A fault that passes costs time and nothing else. One that stays, or that took ro
 
 import asyncio
 import threading
-import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from orchestrator import Report, load_manifest, run
 from orchestrator.engine.connection_lock import StoredConnectionLocks
-from orchestrator.engine.events import CallEnded, RunEvent
-from orchestrator.journal.database import JournalError, Patience, StoreUnreachable
-from orchestrator.journal.records import OrphanedRefresh
+from orchestrator.engine.events import CallEnded, RunEvent, RunFinished, RunPlanned, SubmitsEnded, TargetFinished
+from orchestrator.journal.database import Database
 from orchestrator.planning.plan import Lane
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.server import Simulator
@@ -27,7 +27,9 @@ from tests.journal.stores import HAS_POSTGRES, PostgresPlace
 from tests.journal.tcp_proxy import Proxy, proxy_to
 from tests.rehearsal import manifest_text, model, uuid
 
-if not HAS_POSTGRES:
+if HAS_POSTGRES:
+    from orchestrator.journal.postgres_link import LinkConnection
+else:
     # the list of stores says what runs here (`tests.journal.stores`)
     __test__ = False
 
@@ -43,6 +45,7 @@ class World:
         self.proxy = proxy
         self.simulator = simulator
         self.timers: list[threading.Timer] = []
+        self.is_away = threading.Event()
         database = place.url.rpartition("/")[2]
         self.url = place.server.url(database, user="worker", port=proxy.port)
 
@@ -51,12 +54,19 @@ class World:
         self.timers.append(threading.Timer(seconds, act))
         self.timers[-1].start()
 
-    def run(self, faults: Mapping[int, Callable[["World"], object]], *, patience: str = "5m") -> Report:
+    def run(
+        self,
+        faults: Mapping[int, Callable[["World"], object]],
+        *,
+        patience: str = "5m",
+        on_event: Callable[[RunEvent], object] = id,
+    ) -> Report:
         """A run with faults; each occurs after this many refresh calls were answered."""
         answered = 0
 
         def watch(event: RunEvent) -> None:
             nonlocal answered
+            on_event(event)
             if isinstance(event, CallEnded) and event.purpose == "submit":
                 answered += 1
                 if answered in faults:
@@ -161,6 +171,53 @@ def test_a_fault_that_passes_costs_only_time(fault: Callable[[World], object], w
     assert report.exit_code == 0
 
 
+def test_no_statement_of_a_run_holds_up_the_event_loop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the start to the last outcome, the store is waited for in threads."""
+    waits: list[str] = []
+    is_at_work = False
+    wait = LinkConnection.wait
+
+    def noted_wait(connection: LinkConnection, *arguments: Any, **options: Any) -> Any:
+        if is_at_work and threading.current_thread() is threading.main_thread():
+            waits.append("".join(traceback.format_stack(limit=12)))
+        return wait(connection, *arguments, **options)
+
+    def watch(event: RunEvent) -> None:
+        nonlocal is_at_work
+        if isinstance(event, RunPlanned):
+            is_at_work = True
+            world.proxy.delay_s = 0.02
+        elif isinstance(event, SubmitsEnded | RunFinished) or (
+            isinstance(event, TargetFinished) and event.outcome.name == f"m{MODELS}"
+        ):
+            is_at_work = False
+
+    monkeypatch.setattr(LinkConnection, "wait", noted_wait)
+    report = world.run({}, on_event=watch)
+    assert not waits, waits[0]
+    assert report.exit_code == 0
+
+
+def test_a_lane_that_waits_for_the_store_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow answer about one lane's lock: meanwhile the others refresh to their ends."""
+    look, others, done = StoredConnectionLocks._look, threading.Event(), 0
+
+    def slow_look(locks: StoredConnectionLocks, lane: Lane, database: Database) -> Any:
+        assert lane.targets[0].entry.name != "m1" or others.wait(30)
+        return look(locks, lane, database)
+
+    def watch(event: RunEvent) -> None:
+        nonlocal done
+        done += isinstance(event, TargetFinished)
+        if done == MODELS - 1:
+            others.set()
+
+    monkeypatch.setattr(StoredConnectionLocks, "_look", slow_look)
+    report = world.run({}, on_event=watch)
+    world.check()
+    assert [outcome.status.value for outcome in report.outcomes] == ["succeeded"] * MODELS
+
+
 def test_what_a_run_costs_the_store(world: World) -> None:
     """The figures of `docs/how-to/several-machines.md`: connections of a process, and transactions of an API call."""
     database = world.place.url.rpartition("/")[2]
@@ -229,6 +286,7 @@ def stay_away(world: World) -> None:
     """The store does not come back."""
     world.proxy.refuses = True
     world.proxy.cut()
+    world.is_away.set()
 
 
 def empty(world: World) -> None:
@@ -243,20 +301,29 @@ def drop(world: World) -> None:
 
 def test_lanes_that_wait_for_a_lock_end_with_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The state is away while a lane looks who has its connection's lock: it waits no longer than the run does."""
-    look = StoredConnectionLocks.look
+    look = StoredConnectionLocks._look
 
-    def look_in_vain(locks: StoredConnectionLocks, lane: Lane) -> tuple[str | None, tuple[OrphanedRefresh, ...]]:
-        # this lane has not got so far when the state goes away, however fast the machine is
-        return ("the state is away", ()) if lane.targets[0].entry.name == f"m{MODELS}" else look(locks, lane)
+    def look_late(locks: StoredConnectionLocks, lane: Lane, database: Database) -> Any:
+        # this lane looks only when the state has gone away, however fast the machine is
+        if lane.targets[0].entry.name == f"m{MODELS}":
+            assert world.is_away.wait(20)
+        return look(locks, lane, database)
 
-    monkeypatch.setattr(StoredConnectionLocks, "look", look_in_vain)
+    monkeypatch.setattr(StoredConnectionLocks, "_look", look_late)
     report = world.run({3: stay_away}, patience="1s")
     world.check()
     assert report.outcomes[-1].status.value == "not_started"
     assert report.exit_code == 1
 
 
-@pytest.mark.parametrize("fault", [stay_away, empty, drop])
+def end_lease(world: World) -> None:
+    """Another process counts this one as dead, and has its locks and calls."""
+    world.place.sql(
+        "LOCK TABLE meta; DELETE FROM owners; DELETE FROM locks; UPDATE slots SET owner = NULL, ended_s = 0, ended_mark = ''"
+    )
+
+
+@pytest.mark.parametrize("fault", [stay_away, empty, drop, end_lease])
 def test_a_fault_that_stays_ends_the_run_in_order(fault: Callable[[World], object], world: World) -> None:
     """Nothing is sent beside the store; what was sent is reported, and so is what was not."""
     try:
@@ -269,65 +336,5 @@ def test_a_fault_that_stays_ends_the_run_in_order(fault: Callable[[World], objec
     assert set(counts) <= {"succeeded", "interrupted", "not_started"}
     assert counts["not_started"] >= 1
     assert report.exit_code == 1
-    assert any("journal" in warning or "state" in warning for warning in report.run.warnings)
-
-
-def test_the_event_loop_waits_once_for_a_store_that_is_away(worker_place: PostgresPlace) -> None:
-    """Then its questions fail at once, until a thread has found that the store is back: timers and polls go on meanwhile."""
-    from orchestrator.journal.layout import JOURNAL
-    from orchestrator.journal.postgres import PostgresDatabase
-
-    slept: list[float] = []
-    patience = Patience(sleep=slept.append, busy_s=2.0)
-
-    async def main() -> None:
-        with proxy_to(worker_place.server.port) as proxy:
-            url = worker_place.server.url(worker_place.url.rpartition("/")[2], port=proxy.port)
-            database = PostgresDatabase.open(url, JOURNAL, patience)
-            proxy.refuses = True
-            proxy.cut()
-            for _ in range(3):
-                with pytest.raises(StoreUnreachable):
-                    database.read("SELECT 1")
-            assert 2.0 <= sum(slept) < 4.0
-            proxy.refuses = False
-            until = time.monotonic() + 20
-            while True:
-                with suppress(StoreUnreachable):
-                    assert database.read("SELECT 1") == [(1,)]
-                    break
-                assert time.monotonic() < until
-                await asyncio.sleep(0.05)
-            assert sum(slept) < 4.0
-            database.close()
-
-    asyncio.run(main())
-
-
-def test_those_that_only_wait_for_a_store_end_with_its_patience(
-    worker_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A lane that waits for its lock posts nothing that could fail; it learns of the end of the patience."""
-    from orchestrator.journal import postgres
-    from orchestrator.journal.layout import SHARED
-
-    monkeypatch.setattr(postgres, "_LONGEST_PAUSE_S", 0.05)
-
-    async def main() -> None:
-        with proxy_to(worker_place.server.port) as proxy:
-            url = worker_place.server.url(worker_place.url.rpartition("/")[2], port=proxy.port)
-            database = postgres.PostgresDatabase.open(url, SHARED, Patience(busy_s=0.0, store_s=0.2))
-            proxy.refuses = True
-            proxy.cut()
-            until, seen = time.monotonic() + 20, ""
-            while "could not be used for 0.2 s" not in seen:
-                assert time.monotonic() < until, seen
-                await asyncio.sleep(0.05)
-                with pytest.raises(JournalError) as raised:
-                    database.read("SELECT 1")
-                seen = str(raised.value)
-            with pytest.raises(JournalError, match="could not be used"):
-                database.flush()
-            database.close()
-
-    asyncio.run(main())
+    words = [*report.run.warnings, *(o.error.message for o in report.outcomes if o.error is not None)]
+    assert any("journal" in text or "state" in text or "count this one as dead" in text for text in words), words

@@ -26,8 +26,8 @@ from orchestrator.app.deliver import (
 from orchestrator.app.overrides import check_modes, override
 from orchestrator.app.read_change import fingerprint, read_change
 from orchestrator.app.requests import EarlierRunRequest, RunOptions, RunRequest, StatedRequest
-from orchestrator.app.state import State, open_state, take_root
-from orchestrator.engine.events import ManifestChanged, RunContinued, RunWaiting
+from orchestrator.app.state import State, find_state, is_shared, open_state, postgres_driver, take_root
+from orchestrator.engine.events import ManifestChanged, RunContinued, RunWaiting, StateFailed
 from orchestrator.engine.restore import (
     NOTHING,
     Restored,
@@ -67,11 +67,11 @@ class NothingToDo(Exception):
 
 
 class StoppedWhileWaiting(OmniRefreshError):
-    """A stop was requested while the run waited for another one; nothing was sent. `signal` is the signal's number."""
+    """A stop was requested before the run began to work; nothing was sent. `signal` is the signal's number."""
 
-    def __init__(self, signal: int | None) -> None:
+    def __init__(self, signal: int | None, awaited: str = "another run") -> None:
         by = "" if signal is None else f" by {Signals(signal).name}"
-        super().__init__(f"stopped{by} while waiting for another run; nothing was sent")
+        super().__init__(f"stopped{by} while waiting for {awaited}; nothing was sent")
         self.signal = signal
 
 
@@ -138,6 +138,8 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
     selection = selection_of(request, followed)
     lock = run_lock(manifest.identity, selection)
     default = SIMULATED_REPORT if request.simulate else DEFAULT_REPORT
+    if not request.simulate:
+        await _wait_for_state(context, request.state, manifest)
     with open_state(context, request.state, simulated=request.simulate, manifest=manifest) as state:
         since = state.journal.latest_number()
         if request.resume:
@@ -195,7 +197,9 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
 
 async def resume_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     """Continue a run that was cut off. Raises `NothingToDo` if there is none, and what `start_run` raises."""
-    with open_state(context, request.state, manifest=named_manifest(request.run, context)) as state:
+    manifest = named_manifest(request.run, context)
+    await _wait_for_state(context, request.state, manifest)
+    with open_state(context, request.state, manifest=manifest) as state:
         since = state.journal.latest_number()
         choice = choose_runs(state.journal, request.run, command="resume", environ=context.environ)
         record = choice.unfinished(state)
@@ -211,13 +215,35 @@ async def retry_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     all of them succeeded. If only the selection leaves nothing: `UsageError`, or with `allow_empty` `NothingToDo`. Raises
     what `start_run` raises.
     """
-    with open_state(context, request.state, manifest=named_manifest(request.run, context)) as state:
+    manifest = named_manifest(request.run, context)
+    await _wait_for_state(context, request.state, manifest)
+    with open_state(context, request.state, manifest=manifest) as state:
         since = state.journal.latest_number()
         choice = choose_runs(state.journal, request.run, command="retry", environ=context.environ)
         record = choice.to_retry(state.journal)
         if record is None:
             raise NothingToDo("retry", choice.no_runs)
         return await _retry(record, since, request, context, state)
+
+
+async def _wait_for_state(context: Context, named: str | None, manifest: Manifest | None) -> None:
+    """Wait while a shared state's server restarts or cannot be reached, for as long as a run would.
+
+    What does not pass by waiting is left to `open_state`. Raises `StoppedWhileWaiting`.
+    """
+    place = find_state(context, named, manifest)
+    if place is None or not is_shared(place):
+        return
+    postgres, began_at, is_told = postgres_driver(), context.clock.now(), False
+    while (reason := await asyncio.to_thread(postgres.why_away, place)) is not None:
+        if context.stop.requested:
+            raise StoppedWhileWaiting(context.stop.signals[0], "the shared state")
+        if context.clock.now() - began_at >= context.state_patience_s:
+            return
+        if not is_told:
+            is_told = True
+            context.observe(StateFailed(what="state", message=f"{postgres.address_of(place)}: {reason}"))
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def _resume(record: RunRecord, since: int, options: RunOptions, context: Context, state: State) -> RunEnd:

@@ -149,7 +149,7 @@ def _find_option(context: Context, named: str | None, place: str | None) -> Stat
 
 def _open_store(stack: ExitStack, url: str, run: str, context: Context, patience: Patience) -> State:
     """Open a PostgreSQL store."""
-    postgres = _postgres()
+    postgres = postgres_driver()
     from orchestrator.journal.leases import LeasedProcess
 
     password = postgres.password_of(url, context.environ)
@@ -182,7 +182,7 @@ def take_root(state: State, root: str) -> None:
         raise LockedError(f"{holder} still works on this run; nothing was sent", code="run-locked")
 
 
-def _postgres() -> ModuleType:
+def postgres_driver() -> ModuleType:
     """Return the driver for PostgreSQL: it is imported only when it is used. Raises `JournalError` if it is not installed."""
     try:
         from orchestrator.journal import postgres
@@ -202,7 +202,7 @@ def init_state(context: Context) -> tuple[str, bool]:
             code="missing-option",
             hint="name a database: --state postgresql://HOST/DATABASE",
         )
-    postgres = _postgres()
+    postgres = postgres_driver()
     from orchestrator.journal.postgres_schema import initialise
 
     return postgres.address_of(place), initialise(place, salt=secrets.token_hex(32))
@@ -220,7 +220,7 @@ def check_state(context: Context) -> StateCheck:
     """Return whether the state can be used, and which rights are missing. Raises `JournalError` if it cannot be opened."""
     place = find_state(context)
     if place is not None and is_shared(place):
-        postgres = _postgres()
+        postgres = postgres_driver()
         from orchestrator.journal.postgres_schema import missing_rights
 
         name = postgres.address_of(place)

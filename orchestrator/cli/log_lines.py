@@ -305,6 +305,7 @@ _WORDS: Final[dict[str, Callable[[Any], Words | None]]] = {
         "warn",
         f"{e['manifest']} changed since this run was planned; the original plan is used",
     ),
+    Event.STATE_AWAITED: lambda e: ("wait", f"the shared state cannot be reached yet: {e['error']}"),
     Event.JOURNAL_BROKE: lambda e: ("error", f"the journal cannot be used: {e['error']}"),
     Event.BUDGET_BROKE: lambda e: (
         "warn",

@@ -183,6 +183,8 @@ def _given_up(event: e.InstanceGivenUp) -> Line:
 def _state_failed(event: e.StateFailed) -> Line:
     if event.what == "journal":
         return "error", Event.JOURNAL_BROKE, {"error": event.message}
+    if event.what == "state":
+        return "warning", Event.STATE_AWAITED, {"error": event.message}
     return "warning", Event.BUDGET_BROKE, {"error": event.message}
 
 

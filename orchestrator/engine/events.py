@@ -183,7 +183,9 @@ class InstanceGivenUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateFailed:
-    """State on disk cannot be used: `what` is `journal` (nothing more is submitted) or `budget` (calls wait)."""
+    """The state cannot be used. `what` is `journal` (nothing more is submitted), `budget` (calls wait) or `state` (the run has
+    not begun, and waits for it).
+    """
 
     what: str
     message: str

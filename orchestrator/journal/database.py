@@ -33,10 +33,11 @@ class JournalError(UsageError):
 
 
 class StoreUnreachable(JournalError):
-    """The store cannot be reached now, or is too busy; a retry may help."""
+    """The store cannot be reached now, or is too busy. `may_pass`: a retry may help."""
 
-    def __init__(self, message: str, *, code: str = "state-unreachable", hint: str = "") -> None:
-        super().__init__(message, code=code, hint=hint)
+    def __init__(self, message: str, *, may_pass: bool = True) -> None:
+        super().__init__(message, code="state-unreachable")
+        self.may_pass = may_pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

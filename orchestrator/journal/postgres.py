@@ -85,13 +85,14 @@ class PostgresDatabase:
         self._queue = threading.Lock()
         self._writing = threading.Lock()
         self._failure: JournalError | None = None
+        self._is_away = False
         self._run: str | None = None
         self._steps = 0
         # a replica that is promoted lags behind by seconds; a step a second is much
         self._recent: deque[Sequence[Sequence[Statement]]] = deque(maxlen=_KEPT_STEPS)
         self._retries = Retries(
             patience,
-            lambda error: isinstance(error, StoreUnreachable),
+            lambda error: isinstance(error, StoreUnreachable) and error.may_pass,
             pause_s=_FIRST_PAUSE_S,
             longest_pause_s=_LONGEST_PAUSE_S,
             now=clocks.uptime,
@@ -283,7 +284,16 @@ class PostgresDatabase:
                     link.give_up()
                     raise
 
-        return self._retries.call(attempt, longest_s)
+        if self._is_away and longest_s <= self._patience.busy_s:
+            # it was waited for in vain a moment ago
+            longest_s = 0.0
+        try:
+            done = self._retries.call(attempt, longest_s)
+        except StoreUnreachable:
+            self._is_away = True
+            raise
+        self._is_away = False
+        return done
 
     def _give_up(self) -> None:
         """The store was away for too long: from now on there is an error that ends the run."""
@@ -299,7 +309,9 @@ class PostgresDatabase:
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
             if not isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
                 link.close()
-            raise StoreUnreachable(f"{self.name} cannot be used: {_words(error)}") from None
+            # a server that was reached before may answer again, whatever it says now
+            may_pass = link.was_connected or _PASSING.search(str(error)) is not None
+            raise StoreUnreachable(f"{self.name} cannot be used: {_words(error)}", may_pass=may_pass) from None
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             raise JournalError(f"{self.name} cannot be used: {NO_SCHEMA}", code="uninitialized-state") from None
         except psycopg.errors.InsufficientPrivilege as error:
@@ -309,6 +321,27 @@ class PostgresDatabase:
             ) from None
         except psycopg.Error as error:
             raise JournalError(f"{self.name} cannot be used: {_words(error)}", code="unusable-state") from None
+
+
+_PASSING: Final = re.compile(
+    r"connection refused|reset by peer|closed the connection|timed out|timeout expired|EOF detected|no route to host"
+    r"|network is (unreachable|down)|socket \"[^\"]*\" failed: No such file|starting up|shutting down|in recovery mode"
+    r"|too many (clients|connections)|remaining connection slots|not yet accepting connections|cannot connect to server",
+    re.IGNORECASE,
+)
+
+
+def why_away(url: str) -> str | None:
+    """Return why a server cannot be used now if that may pass: it restarts, refuses connections or cuts them off. Else None.
+
+    A wrong host name, password, database or certificate does not pass. Takes at most some seconds.
+    """
+    try:
+        with psycopg.connect(conninfo_of(url), autocommit=True) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.OperationalError as error:
+        return _words(error) if _PASSING.search(str(error)) else None
+    return None
 
 
 def password_of(url: str, environ: Mapping[str, str]) -> str | None:

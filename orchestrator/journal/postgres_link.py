@@ -204,6 +204,7 @@ class Link:
     def __init__(self, conninfo: str, clock: StoreClock) -> None:
         self._conninfo = conninfo
         self.clock = clock
+        self.was_connected = False
         self._connection: LinkConnection | None = None
         self._transaction: LinkTransaction | None = None
         self._begun: _Rows | None = None
@@ -214,6 +215,7 @@ class Link:
         """Return the connection, which is opened if it is needed."""
         if self._connection is None:
             self._connection = LinkConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+            self.was_connected = True
         return self._connection
 
     def begin(self, *, checks_history: bool = False) -> LinkTransaction:

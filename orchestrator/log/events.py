@@ -31,6 +31,7 @@ class Event(StrEnum):
     LANE_CLOSED = "lane_closed"
     LANE_WAITED = "lane_waited"
     RUN_WAITED = "run_waited"
+    STATE_AWAITED = "state_awaited"
     JOURNAL_BROKE = "journal_broke"
     BUDGET_BROKE = "budget_broke"
     MANIFEST_CHANGED = "manifest_changed"

@@ -128,6 +128,7 @@ EVENTS: tuple[e.RunEvent, ...] = (
     e.InstanceGivenUp(instance="i", kind="k", message="w"),
     e.StateFailed(what="journal", message="w"),
     e.StateFailed(what="budget", message="w"),
+    e.StateFailed(what="state", message="w"),
     e.ReportWritten(path="p"),
     e.ReportFailed(path="p", message="w"),
     e.NotificationSent(channel="webhook", condition="always"),

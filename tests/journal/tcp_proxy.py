@@ -11,7 +11,7 @@ class Proxy:
     """Passes connections on to a server. Set the attributes at any time, from any thread; they hold for open connections too.
 
     `delay_s` is how much later each answer comes. With `swallows_answers` what the server says is thrown away: queries arrive,
-    and may be committed. With `refuses` new connections are closed at once.
+    and may be committed. With `refuses` new connections are closed at once; with `says` they are told so much before.
     """
 
     def __init__(self, port: int) -> None:
@@ -19,6 +19,7 @@ class Proxy:
         self.delay_s = 0.0
         self.swallows_answers = False
         self.refuses = False
+        self.says = b""
         self._server_port = port
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -64,7 +65,11 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
         try:
-            if not self.refuses:
+            if self.says:
+                await reader.read(1 << 16)
+                writer.write(self.says)
+                await writer.drain()
+            elif not self.refuses:
                 there, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
                 self._open.add(to_server)
                 try:

@@ -16,7 +16,16 @@ import pytest
 
 from orchestrator import Report, load_manifest, run
 from orchestrator.engine.connection_lock import StoredConnectionLocks
-from orchestrator.engine.events import CallEnded, RunEvent, RunFinished, RunPlanned, SubmitsEnded, TargetFinished
+from orchestrator.engine.events import (
+    CallEnded,
+    RunEvent,
+    RunFinished,
+    RunPlanned,
+    StateFailed,
+    SubmitsEnded,
+    TargetFinished,
+)
+from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.database import Database
 from orchestrator.planning.plan import Lane
 from orchestrator.simulator.reading import make_scenario
@@ -280,6 +289,118 @@ def test_a_replica_that_lagged_behind_costs_a_window(world: World) -> None:
     # nothing left for a window after the rows were lost
     posts = sorted(call.t_s for call in world.simulator.calls if call.method == "POST")
     assert max(later - earlier for earlier, later in pairwise(posts)) >= PER_S
+
+
+def back_up(world: World) -> None:
+    """Write a backup of the store."""
+    server, database = world.place.server, world.place.url.rpartition("/")[2]
+    where = ["-h", str(server.folder), "-p", str(server.port), "-U", "postgres"]
+    server.run("pg_dump", *where, "-n", "omni_refresh", "--clean", "-f", str(server.folder / "backup.sql"), database)
+
+
+def restore(world: World) -> None:
+    """The store is what it was when the backup was written."""
+    server, database = world.place.server, world.place.url.rpartition("/")[2]
+    where = ["-h", str(server.folder), "-p", str(server.port), "-U", "postgres", "-d", database]
+    # most transactions read `meta` first: with its lock, this one deadlocks with none of them
+    lock, file = ["-c", "LOCK TABLE omni_refresh.meta"], ["-f", str(server.folder / "backup.sql")]
+    server.run("psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", *where, *lock, *file)
+
+
+def test_a_backup_of_the_run_that_is_restored_costs_a_window(world: World) -> None:
+    """Calls, locks and steps that came after it are gone. The run knows them, and nothing is sent twice."""
+    restored_at: list[float] = []
+
+    def watch(world: World) -> None:
+        restore(world)
+        restored_at.append(max(call.t_s for call in world.simulator.calls))
+
+    report = world.run({2: back_up, 4: watch})
+    world.check()
+    assert [outcome.status.value for outcome in report.outcomes] == ["succeeded"] * MODELS
+    stored = world.place.sql("SELECT count(*), count(DISTINCT job_id), count(*) FILTER (WHERE may_run = 0) FROM calls")
+    assert stored == f"{MODELS}|{MODELS}|{MODELS}"
+    posts = sorted(call.t_s for call in world.simulator.calls if call.method == "POST")
+    # a call that had its place before the restore may still leave
+    assert sum(restored_at[0] < at < restored_at[0] + PER_S for at in posts) <= 2
+    assert max(later - earlier for earlier, later in pairwise(posts)) >= PER_S
+
+
+def test_a_run_that_a_restored_backup_does_not_know_ends(world: World) -> None:
+    """What it sent is not known to the store: it sends nothing more, and reports what it knows."""
+    back_up(world)
+    report = world.run({3: restore})
+    world.check()
+    counts = Counter(outcome.status.value for outcome in report.outcomes)
+    assert set(counts) <= {"succeeded", "interrupted", "not_started"}
+    assert counts["not_started"] >= 1
+    assert report.exit_code == 1
+
+
+def refuse(world: World) -> None:
+    """Connections are cut off."""
+    world.proxy.refuses = True
+
+
+def start_up(world: World) -> None:
+    """The server takes no connections yet."""
+    fields = b"SFATAL\0C57P03\0Mthe database system is starting up\0\0"
+    world.proxy.says = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+
+
+def stop_server(world: World) -> None:
+    """Nothing listens."""
+    world.url = world.place.server.url(world.place.url.rpartition("/")[2], user="worker")
+    world.place.server.stop()
+
+
+@pytest.mark.parametrize("fault", [refuse, start_up, stop_server])
+def test_a_run_waits_for_a_store_that_restarts(fault: Callable[[World], object], world: World) -> None:
+    """It says so once, and begins when the store is back."""
+    told: list[str] = []
+
+    def watch(event: RunEvent) -> None:
+        if isinstance(event, StateFailed):
+            told.append(f"{event.what}: {event.message}")
+            world.later(0.6, come_back)
+
+    def come_back() -> None:
+        world.proxy.refuses, world.proxy.says = False, b""
+        if fault is stop_server:
+            world.place.server.start()
+
+    world.url += "?sslmode=disable&gssencmode=disable"
+    fault(world)
+    report = world.run({}, on_event=watch)
+    world.check()
+    assert report.exit_code == 0
+    assert len(told) == 1, told
+    assert told[0].startswith("state: postgresql://127.0.0.1:")
+
+
+def test_a_run_waits_no_longer_than_its_patience(world: World) -> None:
+    """Then it ends before it began."""
+    refuse(world)
+    with pytest.raises(OmniRefreshError, match="cannot be used") as raised:
+        world.run({}, patience="1s")
+    assert raised.value.code == "state-unreachable"
+    assert not world.simulator.calls
+
+
+@pytest.mark.parametrize("wrong", ["user", "database", "host", "sslmode"])
+def test_a_wrong_address_of_the_store_ends_at_once(wrong: str, world: World) -> None:
+    """Waiting cannot cure it."""
+    seen: list[RunEvent] = []
+    server, database = world.place.server, world.place.url.rpartition("/")[2]
+    world.url = {
+        "user": server.url(database, user="stranger"),
+        "database": server.url("nowhere"),
+        "host": f"postgresql://worker@nowhere.invalid/{database}",
+        "sslmode": server.url(database) + "?sslmode=require",
+    }[wrong]
+    with pytest.raises(OmniRefreshError, match="cannot be used"):
+        world.run({}, on_event=seen.append)
+    assert not seen
 
 
 def stay_away(world: World) -> None:

@@ -26,7 +26,7 @@ def main() -> int:
         place(default_model={"duration": [1.0, 5.0]}, limit=limit, latency=[0.005, 0.05]) as where,
         running_server({"fsync": "on"}) as server,
     ):
-        from orchestrator.journal.postgres_schema import initialise
+        from orchestrator.journal.postgres import initialise
 
         url = server.new_database()
         initialise(url, salt="00")

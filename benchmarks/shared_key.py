@@ -96,7 +96,7 @@ def main() -> int:
         where = stack.enter_context(place(default_model={"duration": [1.0, 5.0]}, limit=limit, latency=[0.005, 0.05]))
         url, server = None, None
         if chosen.store == "postgres":
-            from orchestrator.journal.postgres_schema import initialise
+            from orchestrator.journal.postgres import initialise
 
             server = stack.enter_context(running_server({"fsync": "on"}))
             url = server.new_database()

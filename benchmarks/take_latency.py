@@ -61,7 +61,7 @@ def main() -> None:
         report("SQLite", asyncio.run(measure(partial(LocalProcess.enter, Path(name), boot=boot_id()), chosen.count)))
     with running_server({"fsync": "on"}) as server:
         from orchestrator.journal.leases import LeasedProcess
-        from orchestrator.journal.postgres_schema import initialise
+        from orchestrator.journal.postgres import initialise
 
         url = server.new_database()
         initialise(url, salt="00")

@@ -192,7 +192,7 @@ def _elsewhere(journal: Journal, runs: Sequence[RunRecord], here: str | None, co
 
 def _what_failed(journal: Journal, record: RunRecord) -> str:
     """Which targets of a run did not succeed, the first few by name."""
-    bad = [t.name for t in journal.past_targets(record.root) if not _is_good(t.outcome)]
+    bad = [t.name for t in journal.targets(record.root) if not _is_good(t.outcome)]
     more = f" and {len(bad) - _NAMES_LISTED} more" if len(bad) > _NAMES_LISTED else ""
     cut = "cut off; " if record.unfinished else ""
     return cut + (f"not done: {', '.join(bad[:_NAMES_LISTED])}{more}" if bad else "all succeeded")

@@ -14,8 +14,7 @@ from orchestrator.app.choose_run import runs_of_manifest
 from orchestrator.app.state import State
 from orchestrator.engine.outcome import Status, known_status
 from orchestrator.journal.database import JournalError
-from orchestrator.journal.past import PastTarget
-from orchestrator.journal.records import RunRecord
+from orchestrator.journal.records import RunRecord, StoredTarget
 from orchestrator.values import format_stamp
 
 
@@ -43,7 +42,7 @@ def make_history(
     for record in records:
         if len(runs) == limit or (since is not None and record.began_at < since):
             break
-        targets = journal.past_targets(record.root, only=model)
+        targets = journal.targets(record.root, only=model)
         if model is not None and not targets:
             continue
         row = _run_row(state, record)
@@ -96,7 +95,7 @@ def _duration_s(state: State, record: RunRecord) -> float | None:
     return round(max(0.0, (record.ended_at - record.began_at).total_seconds()), 3)
 
 
-def _outcome_row(target: PastTarget) -> dict[str, Any]:
+def _outcome_row(target: StoredTarget) -> dict[str, Any]:
     outcome = target.outcome or {}
     error = outcome.get("error") or {}
     return {

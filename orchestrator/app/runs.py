@@ -41,8 +41,7 @@ from orchestrator.errors import LockedError, OmniRefreshError, UsageError
 from orchestrator.input_file import read_input
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import key_lock, run_lock
-from orchestrator.journal.orders import with_branches
-from orchestrator.journal.records import NewRun, RootRecord, RunRecord, StoredRequest, StoredTarget
+from orchestrator.journal.records import NewRun, RootRecord, RunRecord, StoredRequest, StoredTarget, with_branches
 from orchestrator.journal.steps import Steps
 from orchestrator.manifest.credentials import api_key_again
 from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_path

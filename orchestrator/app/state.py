@@ -203,7 +203,7 @@ def init_state(context: Context) -> tuple[str, bool]:
             hint="name a database: --state postgresql://HOST/DATABASE",
         )
     postgres = postgres_driver()
-    from orchestrator.journal.postgres_schema import initialise
+    from orchestrator.journal.postgres import initialise
 
     return postgres.address_of(place), initialise(place, salt=secrets.token_hex(32))
 
@@ -221,7 +221,7 @@ def check_state(context: Context) -> StateCheck:
     place = find_state(context)
     if place is not None and is_shared(place):
         postgres = postgres_driver()
-        from orchestrator.journal.postgres_schema import missing_rights
+        from orchestrator.journal.postgres import missing_rights
 
         name = postgres.address_of(place)
         missing = missing_rights(place)

@@ -85,8 +85,7 @@ def reset() -> int:
     from datetime import UTC, datetime
 
     from orchestrator.journal.moments import boot_id
-    from orchestrator.journal.reset import reset_state
-    from orchestrator.journal.state_folder import find_state_folder
+    from orchestrator.journal.state_folder import find_state_folder, reset_state
 
     folder = find_state_folder(os.environ)
     aside = reset_state(folder, at=datetime.now(UTC), now=time.monotonic(), boot=boot_id())

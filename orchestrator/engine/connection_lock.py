@@ -175,12 +175,7 @@ class StoredConnectionLocks(ConnectionLocks):
         own = {target.entry.index for target in lane.targets}
         left = self._steps.left_refreshes(journal, address, may_meet, own=own, taken=self._taken)
         met = meets(name for refresh in left for name in refresh.names & may_meet)
-        orphans = tuple(
-            OrphanedRefresh(call=one.call, run=one.run, job_id=one.job_id, age_s=one.age_s, timeout_s=one.timeout_s)
-            for one in left
-            if not met.isdisjoint(one.names)
-        )
-        return _Seen(names, None, orphans)
+        return _Seen(names, None, tuple(one for one in left if not met.isdisjoint(one.names)))
 
     def release(self, lane: Lane) -> None:
         """Release a lane's lock, if this run has it: in the background if the store is on the network."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,7 +11,7 @@ from orchestrator.clock import Clock
 from orchestrator.journal.connections import instance_address, names_of_old_call
 from orchestrator.journal.database import Reader, Row
 from orchestrator.journal.moments import LocalMoment, Moments
-from orchestrator.journal.records import CallStatus, StoredCall
+from orchestrator.journal.records import CallStatus, OrphanedRefresh, StoredCall
 
 JOB_LISTED_S: Final = timedelta(days=1).total_seconds()
 """A job whose end was not seen is checked for at least so long."""
@@ -60,21 +59,6 @@ class Ages:
         return max(0.0, (self._clock.utcnow() - datetime.fromisoformat(at)).total_seconds())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenCall:
-    """A call whose refresh may still run, on an instance's address, under the names of its connection."""
-
-    call: int
-    root: str
-    run: str
-    sender: int
-    address: str
-    names: frozenset[str]
-    job_id: str | None
-    age_s: float
-    timeout_s: float
-
-
 def read_calls(reader: Reader, ages: Ages, roots: Sequence[str]) -> tuple[StoredCall, ...]:
     """Return every refresh call of some plans, oldest first."""
     rows = reader.read(
@@ -85,7 +69,9 @@ def read_calls(reader: Reader, ages: Ages, roots: Sequence[str]) -> tuple[Stored
     return tuple(_stored_call(ages, row) for row in rows)
 
 
-def read_left(reader: Reader, ages: Ages, among: Collection[str] | None = None) -> tuple[list[OpenCall], list[int]]:
+def read_left(
+    reader: Reader, ages: Ages, among: Collection[str] | None = None
+) -> tuple[list[OrphanedRefresh], list[int]]:
     """Return the calls whose refresh may still run, oldest first, and the numbers of those that cannot run any more but are
     not marked so yet.
 
@@ -107,7 +93,7 @@ def read_left(reader: Reader, ages: Ages, among: Collection[str] | None = None) 
             over.append(call)
             continue
         left.append(
-            OpenCall(
+            OrphanedRefresh(
                 call=call,
                 root=root,
                 run=run,

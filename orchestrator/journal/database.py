@@ -8,6 +8,8 @@ transaction begins.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -115,6 +117,54 @@ class Retries:
             pause_s = min(self._longest_pause_s, 2 * pause_s)
 
 
+class GroupCommit:
+    """Waits for the disk. Callers that wait at the same time share one wait.
+
+    `force` is called in another thread; it returns when what was committed before is on the disk.
+    """
+
+    def __init__(self, force: Callable[[], None]) -> None:
+        self._force_now = force
+        self._waiting: list[asyncio.Future[None]] = []
+        self._work: asyncio.Task[None] | None = None
+        self._is_due = False
+
+    async def wait(self) -> None:
+        """Wait until all that was committed so far is on the disk. Raises `JournalError` if that fails."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        self.begin()
+        await done
+
+    def begin(self) -> None:
+        """Begin to wait for the disk, if an event loop runs."""
+        self._is_due = True
+        if self._work is None:
+            with contextlib.suppress(RuntimeError):
+                self._work = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting or self._is_due:
+            batch, self._waiting, self._is_due = self._waiting, [], False
+            error = await loop.run_in_executor(None, self._force)
+            for done in batch:
+                if done.done():
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+        self._work = None
+
+    def _force(self) -> JournalError | None:
+        try:
+            self._force_now()
+        except JournalError as error:
+            return error
+        return None
+
+
 class Rows(Protocol):
     """What a statement returns. A driver may wait for it until it is needed, at the end of the transaction at the latest."""
 
@@ -198,3 +248,14 @@ class Database(Reader, Protocol):
 def fit(text: str | None) -> str | None:
     """Return text from outside as a database can hold it: NUL and half of a surrogate pair are spelled out."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
+def insert_sql(table: str, columns: Sequence[str]) -> str:
+    """Return the statement that inserts a row with these columns."""
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    return " ".join(("INSERT INTO", table, f"({names}) VALUES ({marks})"))
+
+
+def fields_of(record: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Return the fields of a data class by name."""
+    return {name: getattr(record, name) for name in record.__dataclass_fields__ if name not in without}

@@ -12,11 +12,19 @@ from typing import Any, Final, Self
 from orchestrator.clock import Clock
 from orchestrator.errors import LockedError
 from orchestrator.journal.calls import Ages, read_calls, read_left
-from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, Row, Transaction, fit
+from orchestrator.journal.database import (
+    NO_PATIENCE,
+    Database,
+    JournalError,
+    Patience,
+    Row,
+    Transaction,
+    fields_of,
+    fit,
+    insert_sql,
+)
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.moments import LocalMoment, Moments
-from orchestrator.journal.orders import pack, pack_orders, read_orders, unpack
-from orchestrator.journal.past import PastTarget, read_earlier, read_past_targets, read_recent
 from orchestrator.journal.records import (
     Earlier,
     NewRun,
@@ -26,6 +34,10 @@ from orchestrator.journal.records import (
     RunRecord,
     StoredRequest,
     StoredTarget,
+    pack,
+    pack_request,
+    read_request,
+    unpack,
 )
 from orchestrator.journal.sqlite import SqliteDatabase
 from orchestrator.journal.steps import Steps
@@ -34,6 +46,13 @@ from orchestrator.values import as_data, from_data
 FILE: Final = "journal.db"
 KEPT_RUNS: Final = 500
 KEPT_UNFINISHED: Final = 5000
+_REFUSED_KEY: Final = "key_refused"
+# the first columns of the view `run_records`
+_RUN: Final = (
+    *("id", "root", "origin", "trigger", "manifest_path", "manifest_file", "manifest_identity", "manifest_sha256"),
+    *("directory", "key", "lock", "began_at", "ended_at", "unfinished", "exit_code", "counts", "targets"),
+)
+_TARGET: Final = ("root", "place", "name", "model_id", "branch_id", "connection", "lane", "warnings", "narrowed")
 # so many calls can a run have before their numbers reach those of the next run
 _CALLS_OF_RUN_BITS: Final = 24
 
@@ -62,7 +81,7 @@ class Journal:
     def begin(
         self,
         run: NewRun,
-        orders: StoredRequest | None = None,
+        request: StoredRequest | None = None,
         targets: Iterable[NewTarget] = (),
         *,
         instead_of: Sequence[str] = (),
@@ -70,27 +89,22 @@ class Journal:
     ) -> Steps:
         """Store that a run begins, before anything is sent, all of it or nothing. Return what stores its steps.
 
-        A run with a root of its own has `orders` and `targets`; one that continues another has none. The roots `instead_of`
-        which it runs cannot be resumed any more. `since` is what `latest_number` returned before it was decided to start,
-        resume or retry. Raises `LockedError` if another run with the same key or root has begun since then: the decision and
-        the begin are one transaction.
+        A run with a root of its own has a `request` and `targets`; one that continues another has none. The roots `instead_of`
+        cannot be resumed any more. `since` is what `latest_number` returned before it was decided to start, resume or retry.
+        Raises `LockedError` if another run with the same key or root has begun since then: the decision and the begin are one
+        transaction.
         """
-        packed = None if orders is None else pack_orders(orders)
-        with self._database.write() as connection:
+        row = {
+            **{name: fit(value) if isinstance(value, str) else value for name, value in fields_of(run).items()},
+            "began_at": run.began_at.isoformat(),
+            "orders": None if request is None else pack_request(request),
+        }
+        with self._database.write() as transaction:
             if since is not None:
-                _check_undisturbed(connection, run, since)
-            connection.execute(
-                "INSERT INTO runs (id, root, origin, trigger, manifest_path, manifest_file, manifest_identity,"
-                " manifest_sha256, directory, key, lock, began_at, orders) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(run.id, run.root, run.origin, run.trigger, fit(run.manifest_path), fit(run.manifest_file)),
-                    *(fit(run.manifest_identity), run.manifest_sha256, fit(run.directory), fit(run.key), run.lock),
-                    *(run.began_at.isoformat(), packed),
-                ),
-            )
-            connection.executemany(
-                "INSERT INTO targets (root, place, name, model_id, branch_id, connection, lane, warnings, narrowed)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                _check_undisturbed(transaction, run, since)
+            transaction.execute(insert_sql("runs", tuple(row)), tuple(row.values()))
+            transaction.executemany(
+                insert_sql("targets", _TARGET),
                 [
                     (
                         *(run.root, t.position, fit(t.name), t.model_id, t.branch_id, fit(t.connection), fit(t.lane)),
@@ -100,7 +114,7 @@ class Journal:
                     for t in targets
                 ],
             )
-            connection.executemany("UPDATE runs SET unfinished = 0 WHERE root = ?", [(root,) for root in instead_of])
+            transaction.executemany("UPDATE runs SET unfinished = 0 WHERE root = ?", [(root,) for root in instead_of])
         return self._steps(run.root, run.id)
 
     def finish(
@@ -177,8 +191,8 @@ class Journal:
         )
 
     def orders(self, root: str) -> StoredRequest:
-        """Return what a run was told to do. Raises `JournalError` if this version cannot read it."""
-        return read_orders(self._database, root)
+        """Return the request of a run. Raises `JournalError` if this version cannot read it."""
+        return read_request(self._database, root)
 
     def document(self, run: str) -> Mapping[str, Any] | None:
         """Return the report's document of a run; None if it never ended."""
@@ -191,12 +205,12 @@ class Journal:
             raise JournalError(f"the report of run {run} cannot be read: {error}", code="damaged-state") from None
         return document if isinstance(document, dict) else None
 
-    def targets(self, root: str) -> tuple[StoredTarget, ...]:
-        """The targets of a run, in manifest order."""
+    def targets(self, root: str, *, only: str | None = None) -> tuple[StoredTarget, ...]:
+        """Return the targets of a run, in manifest order; with `only`, those of that name or model id."""
         rows = self._database.read(
-            "SELECT place, name, model_id, branch_id, connection, lane, warnings, narrowed, outcome FROM targets"
-            " WHERE root = ? ORDER BY place",
-            (root,),
+            "SELECT place, name, model_id, branch_id, connection, lane, warnings, narrowed, outcome FROM targets WHERE root = ?"
+            " AND (CAST(? AS TEXT) IS NULL OR name = ? OR model_id = ?) ORDER BY place",
+            (root, fit(only), fit(only), fit(only)),
         )
         return tuple(map(_target, rows))
 
@@ -223,21 +237,67 @@ class Journal:
         good: Collection[str],
         silent: Collection[str],
     ) -> dict[str, Earlier]:
-        """Return the last result of targets, by name, in the manifest's runs before that of the root `before`.
+        """Return the last result of targets, by name, in runs of the same manifest before that of the root `before`.
 
-        `good` are the statuses that end a streak of failures, `silent` those that are no result.
+        `good` are the statuses that end a streak of failures. A status of `silent` is no result, except if the target's key
+        was refused.
         """
-        return read_earlier(self._database, manifest_identity, before=before, names=names, good=good, silent=silent)
+        found: dict[str, Earlier] = {}
+        # the names whose streak may have begun still earlier
+        wanted = {fit(name): name for name in names}
+        packed = json.dumps(sorted(silent))
+        for root, began_at in self._roots_before(manifest_identity, before):
+            if not wanted:
+                break
+            rows = self._database.read(
+                "SELECT name, status, CASE WHEN status IN (SELECT value FROM json_each(?)) THEN outcome END FROM targets"
+                " WHERE root = ? AND status IS NOT NULL"
+                " AND (status NOT IN (SELECT value FROM json_each(?)) OR outcome LIKE ?)",
+                (packed, root, packed, f'%"{_REFUSED_KEY}"%'),
+            )
+            for kept, status, outcome in rows:
+                if outcome is not None and (json.loads(outcome).get("error") or {}).get("kind") != _REFUSED_KEY:
+                    continue
+                name, is_bad = wanted.get(kept), status not in good
+                if name is None:
+                    continue
+                if not is_bad:
+                    del wanted[kept]
+                if is_bad or name not in found:
+                    last = found[name].status if name in found else status
+                    since = datetime.fromisoformat(began_at) if is_bad else None
+                    found[name] = Earlier(status=last, failing_since=since)
+        return found
 
     def recent(
         self, manifest_identity: str, *, before: str, names: Iterable[str], count: int
     ) -> dict[str, tuple[str, ...]]:
-        """Return the last `count` statuses of targets, by name, oldest first, before the run of the root `before`."""
-        return read_recent(self._database, manifest_identity, before=before, names=names, count=count)
+        """Return the last `count` statuses of targets, by name, oldest first, in runs before that of the root `before`.
 
-    def past_targets(self, root: str, *, only: str | None = None) -> tuple[PastTarget, ...]:
-        """Return the outcomes of a run's targets, in manifest order; with `only`, those of that name or model id."""
-        return read_past_targets(self._database, root, only=only)
+        It looks at three times as many runs at most: a run over a selection has no status of the other targets.
+        """
+        wanted = {fit(name): name for name in names}
+        found: dict[str, list[str]] = {}
+        for root, _ in self._roots_before(manifest_identity, before, limit=3 * count):
+            if not wanted:
+                break
+            for kept, status in self._database.read(
+                "SELECT name, status FROM targets WHERE root = ? AND status IS NOT NULL", (root,)
+            ):
+                name = wanted.get(kept)
+                if name is not None:
+                    found.setdefault(name, []).append(status)
+                    if len(found[name]) == count:
+                        del wanted[kept]
+        return {name: tuple(reversed(statuses)) for name, statuses in found.items()}
+
+    def _roots_before(self, manifest_identity: str, before: str, *, limit: int = 1_000_000) -> list[Row]:
+        """Return the roots of a manifest's runs before another one, and when they began, the latest first."""
+        return self._database.read(
+            "SELECT id, began_at FROM runs WHERE manifest_identity = ? AND id = root AND number <"
+            " (SELECT number FROM runs WHERE id = ?) ORDER BY number DESC LIMIT ?",
+            (fit(manifest_identity), before, limit),
+        )
 
     def durations(self, base_url: str) -> dict[str, dict[str, tuple[float, ...]]]:
         """How long jobs of an instance took, in seconds, oldest first: by model id and by kind of refresh."""
@@ -304,26 +364,15 @@ def _check_undisturbed(transaction: Transaction, run: NewRun, since: int) -> Non
 
 
 def _record(row: Row) -> RunRecord:
-    run, root, origin, trigger, path, file, identity, sha256, directory, key, *rest = row
-    lock, began_at, ended_at, unfinished, code, counts, targets, _ = rest
+    values = dict(zip(_RUN, row, strict=False))
     return RunRecord(
-        id=run,
-        root=root,
-        origin=origin,
-        trigger=trigger,
-        manifest_path=path,
-        manifest_file=file,
-        manifest_identity=identity,
-        manifest_sha256=sha256,
-        directory=directory,
-        key=key,
-        lock=lock,
-        began_at=datetime.fromisoformat(began_at),
-        ended_at=None if ended_at is None else datetime.fromisoformat(ended_at),
-        unfinished=bool(unfinished),
-        exit_code=code,
-        counts={} if counts is None else json.loads(counts),
-        targets=targets,
+        **values
+        | {
+            "began_at": datetime.fromisoformat(values["began_at"]),
+            "ended_at": None if values["ended_at"] is None else datetime.fromisoformat(values["ended_at"]),
+            "unfinished": bool(values["unfinished"]),
+            "counts": {} if values["counts"] is None else json.loads(values["counts"]),
+        }
     )
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from orchestrator.journal.database import Layout
+from orchestrator.journal.database import Layout, Transaction
+from orchestrator.journal.moments import Moment
 
-CLOSING_WEIGHT: Final = 1_000_000_000
-"""The weight of a slot that stands for more calls than any limit: while it counts, no call may leave."""
+# the weight of a slot that stands for more calls than any limit
+_CLOSING_WEIGHT: Final = 1_000_000_000
 
 _FIRST: Final = """
 -- one row for each start of the program; runs that continue another share its root, which has the plan and the steps
@@ -262,3 +263,11 @@ SHARED: Final = Layout(
     durable=False,
     new_store=(4, f"{_OWNERS};{_WAITING};{_NEW_SLOTS};{_BEATS}"),
 )
+
+
+def close_keys(transaction: Transaction, moment: Moment, *, key: str = "", counts_s: float | None = None) -> None:
+    """Let no call with a key (empty: with any key) leave for `counts_s` seconds from `moment` on; None: for one window."""
+    transaction.execute(
+        "INSERT INTO slots (key, weight, counts_s, ended_s, ended_mark) VALUES (?, ?, ?, ?, ?)",
+        (key, _CLOSING_WEIGHT, counts_s, moment.at_s, moment.mark),
+    )

@@ -2,8 +2,8 @@
 
 A process that has not renewed its lease for 20 s sends nothing (the fence). One that was silent for 30 s counts as dead for
 the others: then its locks are free, and its calls count for one window more. Between the two lies what a call may need to
-reach the server. Who was silent for how long is measured by the observer's own monotonic clock; what was before it looked
-counts only if two clocks agree on it (`orchestrator.journal.moments`).
+reach the server. The observer's own monotonic clock measures how long another process was silent; the time before it first
+looked counts only if two clocks agree on it (`orchestrator.journal.moments`).
 """
 
 from __future__ import annotations
@@ -28,34 +28,33 @@ BEAT_S: Final = 10.0
 FENCE_S: Final = 20.0
 LEASE_S: Final = 30.0
 RETURN_S: Final = 5.0
-"""How long others have to come back after the store was away, before a silent one counts as dead."""
+"""How long other processes have to come back after the store was away, before a silent one counts as dead."""
 
 _RETRY_S: Final = 1.0
 _THREADS: Final = 4
 
 
 class LeasedProcess(ProcessRecord):
-    """A process that shares a PostgreSQL store with others, on whatever machines.
+    """A process that shares a PostgreSQL store with others, on several machines.
 
-    `ask` and `soon` use threads, each with a connection of its own; so does the heartbeat, which also tells the others which
-    calls are over and notices the dead.
+    `ask` and `soon` use threads, each with a connection of its own. So does the heartbeat, which also writes which calls are
+    over and notices dead processes.
     """
 
     shares_clock = False
 
-    def __init__(self, url: str, *, now: Callable[[], float], patience: Patience, clocks: StoreClock) -> None:
+    def __init__(self, url: str, *, now: Callable[[], float], patience: Patience, clock: StoreClock) -> None:
         self._url = url
         self._patience = patience
-        self._clocks = clocks
+        self._clock = clock
         self._main = self._open(patience)
         super().__init__(self._main, token=secrets.token_hex(8), now=now)
-        self._heart: PostgresDatabase | None = None
         self._opened: list[PostgresDatabase] = []
         self._local = threading.local()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="omni-refresh-state")
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._renewed_s = self._contact_s = clocks.uptime()
+        self._renewed_s = self._contact_s = clock.uptime()
         self._is_lost = False
         self._away_since: float | None = None
         self._first_seen: dict[tuple[str, int], float] = {}
@@ -69,20 +68,20 @@ class LeasedProcess(ProcessRecord):
         since: datetime,
         now: Callable[[], float],
         patience: Patience = NO_PATIENCE,
-        clocks: StoreClock | None = None,
+        clock: StoreClock | None = None,
         beats: bool = True,
     ) -> Self:
         """Register this process as at work on `run`. With `beats` a thread renews its lease. Raises `JournalError`."""
-        self = cls(url, now=now, patience=patience, clocks=clocks or StoreClock())
+        self = cls(url, now=now, patience=patience, clock=clock or StoreClock())
         try:
             self._register(run, since)
-            if self._silent():
+            if self._silent(self._main):
                 # if the store was away, they come back within moments; if they are dead, that is certain then
                 waited_s = 0.0
                 while waited_s < RETURN_S and not patience.stopped():
                     patience.sleep(0.25)
                     waited_s += 0.25
-                self._contact_s = self._clocks.uptime() - RETURN_S
+                self._contact_s = self._clock.uptime() - RETURN_S
                 self.reap_dead()
         except BaseException:
             self._close()
@@ -95,11 +94,11 @@ class LeasedProcess(ProcessRecord):
     @property
     def losses(self) -> int:
         """Rows may be lost if the server has another history."""
-        return self.lost_rows + self._clocks.changes
+        return self.lost_rows + self._clock.changes
 
     def moment(self) -> StoreMoment:
         """The store's clock at the last contact, and the time since then."""
-        return self._clocks.moment()
+        return self._clock.moment()
 
     async def ask(self, question: Callable[[Database], T]) -> T:
         """In a thread: the store may be slow."""
@@ -111,7 +110,7 @@ class LeasedProcess(ProcessRecord):
         try:
             answer = question(self._database())
         except StoreUnreachable as error:
-            now = self._clocks.uptime()
+            now = self._clock.uptime()
             self._away_since = now if self._away_since is None else self._away_since
             if now - self._away_since >= self._patience.store_s:
                 raise JournalError(
@@ -132,31 +131,29 @@ class LeasedProcess(ProcessRecord):
             self._threads.submit(do)
 
     def may_send(self) -> bool:
-        """Whether the lease was renewed within the fence."""
-        return not self._is_lost and self._clocks.uptime() - self._renewed_s < FENCE_S
+        """Return whether the lease was renewed within the fence."""
+        return not self._is_lost and self._clock.uptime() - self._renewed_s < FENCE_S
 
     def was_away(self) -> bool:
-        """Whether the others may have counted this process as dead."""
-        return self._clocks.uptime() - self._renewed_s >= LEASE_S
+        """Return whether the lease was not renewed in time."""
+        return self._clock.uptime() - self._renewed_s >= LEASE_S
 
     def beat(self) -> bool:
         """Renew the lease, write what others should know, and free what the dead held; False if the lease is lost.
 
         Raises `JournalError` if the store cannot be used.
         """
-        if self._heart is None:
-            self._heart = self._open(NO_PATIENCE)
-        asked_s = self._clocks.uptime()
-        with self._heart.write(shared=True) as transaction:
-            moment = self._heart.moment()
+        database, asked_s = self._database(), self._clock.uptime()
+        with database.write(shared=True) as transaction:
+            moment = self.moment()
             sql = "UPDATE owners SET beats = beats + 1, beat_s = ?, beat_mark = ? WHERE token = ?"
             self._is_lost = not transaction.execute(sql, (moment.at_s, moment.mark, self.token)).rowcount
         if self._is_lost:
             return False
         self._renewed_s = asked_s
         for act in self.on_beat:
-            act(self._heart)
-        self.reap_dead(database=self._heart)
+            act(database)
+        self.reap_dead(database=database)
         return True
 
     def leave(self) -> None:
@@ -170,16 +167,15 @@ class LeasedProcess(ProcessRecord):
 
     def _close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for database in (self._main, self._heart, *self._opened):
-            if database is not None:
-                database.close()
+        for database in (self._main, *self._opened):
+            database.close()
 
     def _open(self, patience: Patience) -> PostgresDatabase:
-        """Open a connection. What runs in a thread is tried again by its caller, and has no patience of its own."""
-        return PostgresDatabase.open(self._url, SHARED, patience, self._clocks)
+        """Open a connection. The caller of a thread retries what fails there, so a thread has no patience of its own."""
+        return PostgresDatabase.open(self._url, SHARED, patience, self._clock)
 
     def _database(self) -> PostgresDatabase:
-        """This thread's own connection."""
+        """Return this thread's own connection."""
         database: PostgresDatabase | None = getattr(self._local, "database", None)
         if database is None:
             database = self._local.database = self._open(NO_PATIENCE)
@@ -187,37 +183,31 @@ class LeasedProcess(ProcessRecord):
         return database
 
     def _beat_on(self) -> None:
-        wait_s, failed = BEAT_S, False
+        wait_s, has_failed = BEAT_S, False
         while not self._stop.wait(wait_s):
             try:
                 if not self.beat():
                     return
             except JournalError:
-                wait_s, failed = _RETRY_S, True
+                wait_s, has_failed = _RETRY_S, True
                 continue
-            if failed:
-                self._contact_s, failed = self._clocks.uptime(), False
+            if has_failed:
+                self._contact_s, has_failed = self._clock.uptime(), False
             wait_s = BEAT_S
 
-    def _bury(self, token: str) -> None:
-        """A lease leaves nothing outside the store."""
-
     def _dead(self, database: Database) -> list[tuple[str, int]]:
-        if self._clocks.uptime() - self._contact_s < RETURN_S:
+        if self._clock.uptime() - self._contact_s < RETURN_S:
             return []
         return self._silent(database)
 
-    def _silent(self, database: Database | None = None) -> list[tuple[str, int]]:
-        """Return the others that have not shown for the length of a lease that they are alive."""
-        rows = (database or self._main).read(
-            "SELECT token, beats, beat_s, beat_mark FROM owners WHERE token != ?", (self.token,)
-        )
-        moment, up_s = self.moment(), self._clocks.uptime()
+    def _silent(self, database: Database) -> list[tuple[str, int]]:
+        """Return the other processes that have not shown for the length of a lease that they are alive."""
+        rows = database.read("SELECT token, beats, beat_s, beat_mark FROM owners WHERE token != ?", (self.token,))
+        moment, up_s = self.moment(), self._clock.uptime()
         seen = {}
         silent = []
         for token, beats, beat_s, mark in rows:
-            age_s = moment.age_s(beat_s, mark)
-            first_s = self._first_seen.get((token, beats), up_s - (age_s or 0.0))
+            first_s = self._first_seen.get((token, beats), up_s - (moment.age_s(beat_s, mark) or 0.0))
             seen[token, beats] = first_s
             if up_s - first_s >= LEASE_S:
                 silent.append((token, beats))

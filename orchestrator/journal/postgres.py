@@ -22,6 +22,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orchestrator.journal.database import (
     NO_PATIENCE,
+    GroupCommit,
     JournalError,
     Layout,
     Patience,
@@ -34,10 +35,10 @@ from orchestrator.journal.database import (
     Transaction,
     Values,
 )
-from orchestrator.journal.group_commit import GroupCommit
-from orchestrator.journal.layout import SHARED
+from orchestrator.journal.layout import JOURNAL, SHARED, close_keys
 from orchestrator.journal.moments import StoreMoment
 from orchestrator.journal.postgres_link import (
+    HISTORY,
     NOT_FORCED,
     STATEMENT_S,
     HistoryChanged,
@@ -71,15 +72,15 @@ class PostgresDatabase:
     What is posted is written by a thread with a connection of its own, all that waits in one transaction.
     """
 
-    def __init__(self, url: str, layout: Layout, patience: Patience, clocks: StoreClock) -> None:
+    def __init__(self, url: str, layout: Layout, patience: Patience, clock: StoreClock) -> None:
         self._url = url
         self._layout = layout
-        self._clocks = clocks
+        self._clock = clock
         self._patience = patience
         self._conninfo = conninfo_of(url)
         self.name = address_of(url)
-        self._link = Link(self._conninfo, clocks)
-        self._writer = Link(self._conninfo, clocks)
+        self.link = Link(self._conninfo, clock)
+        self._writer = Link(self._conninfo, clock)
         self._group = GroupCommit(lambda: self._write_posted(self._patience.store_s))
         self._posted: list[Sequence[Statement]] = []
         self._queue = threading.Lock()
@@ -95,13 +96,13 @@ class PostgresDatabase:
             lambda error: isinstance(error, StoreUnreachable) and error.may_pass,
             pause_s=_FIRST_PAUSE_S,
             longest_pause_s=_LONGEST_PAUSE_S,
-            now=clocks.uptime,
+            now=clock.uptime,
         )
 
     @classmethod
-    def open(cls, url: str, layout: Layout, patience: Patience = NO_PATIENCE, clocks: StoreClock | None = None) -> Self:
+    def open(cls, url: str, layout: Layout, patience: Patience = NO_PATIENCE, clock: StoreClock | None = None) -> Self:
         """Open a part of the state that `initialise` has made; an older one is migrated. Raises `JournalError`."""
-        self = cls(url, layout, patience, clocks or StoreClock())
+        self = cls(url, layout, patience, clock or StoreClock())
         try:
             if self._version() != len(layout.migrations):
                 with self.write() as transaction:
@@ -115,23 +116,23 @@ class PostgresDatabase:
         """Write what was posted, and close the connections."""
         with contextlib.suppress(JournalError):
             self._write_posted(0.0)
-        self._link.close()
+        self.link.close()
         self._writer.close()
 
     def moment(self) -> StoreMoment:
         """Return the present moment by the store's clock."""
-        return self._clocks.moment()
+        return self._clock.moment()
 
     def read(self, sql: str, values: Values = ()) -> list[Row]:
         """Return the rows of a query."""
 
         def read() -> list[Row]:
-            rows = self._link.begin().execute(sql, values)
-            self._link.commit()
+            rows = self.link.begin().execute(sql, values)
+            self.link.commit()
             return rows.fetchall()
 
         self._write_posted(self._patience.busy_s)
-        return self._patiently(self._link, read, self._patience.busy_s)
+        return self._patiently(self.link, read, self._patience.busy_s)
 
     @contextmanager
     def view(self) -> Iterator[Reader]:
@@ -161,7 +162,7 @@ class PostgresDatabase:
         """Run a transaction; see `Database.write`. What it does is not retried if the connection is lost during it."""
         longest_s = self._patience.busy_s if busy_s is None else min(busy_s, self._patience.busy_s)
         self._write_posted(longest_s)
-        link = self._link
+        link = self.link
 
         def begin() -> LinkTransaction:
             transaction = link.begin(checks_history=self._layout is SHARED)
@@ -429,3 +430,55 @@ def _words(error: psycopg.Error) -> str:
     """Return the first line of what PostgreSQL said; it holds no password."""
     text = error.diag.message_primary or str(error) or type(error).__name__
     return text.strip().splitlines()[0]
+
+
+def initialise(url: str, *, salt: str) -> bool:
+    """Make the state in a database, or migrate it; return whether it was made.
+
+    Raises `JournalError`, also for a state of a newer version. The first window of each key is closed, because what was sent
+    before is not known.
+    """
+    database = PostgresDatabase(url, JOURNAL, NO_PATIENCE, StoreClock())
+    with contextlib.closing(database), database.write(shared=True) as transaction:
+        if not transaction.execute("SELECT 1 FROM pg_namespace WHERE nspname = ?", (SCHEMA,)).fetchone():
+            transaction.execute(f"CREATE SCHEMA {SCHEMA}")
+        transaction.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        transaction.execute("LOCK TABLE meta")
+        is_new = not transaction.execute("SELECT 1 FROM meta").fetchone()
+        for layout in (JOURNAL, SHARED):
+            migrate(transaction, layout, database.name)
+        if is_new:
+            ((history,),) = transaction.read(f"SELECT {HISTORY}")
+            values = [("salt", salt), ("history", history)]
+            transaction.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", values)
+            close_keys(transaction, database.moment())
+    return is_new
+
+
+_RELATIONS: Final = """
+SELECT relname, wanted, has_table_privilege(pg_class.oid, wanted)
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace,
+    unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS rights(wanted, number)
+WHERE nspname = %s AND (relkind = 'r' OR (relkind = 'v' AND wanted = 'SELECT'))
+ORDER BY relname, number
+"""
+_FUNCTIONS: Final = ("pg_control_system()", "pg_walfile_name(pg_lsn)", "pg_current_wal_insert_lsn()")
+
+
+def missing_rights(url: str) -> list[str]:
+    """Return what the role lacks to run, as statements that grant it. Raises `JournalError` if there is no state to check."""
+    database = PostgresDatabase(url, JOURNAL, NO_PATIENCE, StoreClock())
+    with contextlib.closing(database), database.explained(database.link):
+        # a transaction of the program's own would need some of these rights to begin
+        connection = database.link.connect()
+        found = [
+            f"GRANT EXECUTE ON FUNCTION {function}"
+            for function in _FUNCTIONS
+            if connection.execute("SELECT has_function_privilege(%s, 'EXECUTE')", (function,)).fetchone() != (True,)
+        ]
+        if connection.execute("SELECT has_schema_privilege(%s, 'USAGE')", (SCHEMA,)).fetchone() != (True,):
+            found.append(f"GRANT USAGE ON SCHEMA {SCHEMA}")
+        rights = connection.execute(_RELATIONS, (SCHEMA,)).fetchall()
+    if not rights:
+        raise JournalError(f"{database.name} cannot be used: {NO_SCHEMA}", code="uninitialized-state")
+    return [*found, *(f"GRANT {right} ON {SCHEMA}.{name}" for name, right, has in rights if not has)]

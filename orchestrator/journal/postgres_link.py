@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import psycopg
 
-from orchestrator.journal.database import Row, StoreUnreachable, Transaction, Values
-from orchestrator.journal.layout import CLOSING_WEIGHT
+from orchestrator.journal.database import Row, StoreUnreachable, Values
+from orchestrator.journal.layout import close_keys
 from orchestrator.journal.moments import StoreMoment, boot_id, uptime_s
 
 STATEMENT_S: Final = 15.0
@@ -270,7 +270,7 @@ class Link:
         transaction = self.begin()
         if transaction.execute(f"{_KEPT_HISTORY} FOR UPDATE").fetchall() != [(self.history,)]:
             transaction.execute("UPDATE meta SET value = ? WHERE name = 'history'", (self.history,))
-            close_all_keys(transaction, self.clock)
+            close_keys(transaction, self.clock.moment())
         self.commit()
         raise HistoryChanged("the state's server has failed over: each key pauses for one window")
 
@@ -280,12 +280,3 @@ def _translated(sql: str) -> str:
     """Return a statement in PostgreSQL's words. The program's own statements only: values come apart from them."""
     listed = _LIST.sub(r"FROM json_array_elements_text(CAST(\1 AS json)) AS listed(value)", sql)
     return listed.replace("%", "%%").replace("?", "%s")
-
-
-def close_all_keys(transaction: Transaction, clock: StoreClock) -> None:
-    """Let no call with any key leave for one window from now on."""
-    moment = clock.moment()
-    transaction.execute(
-        "INSERT INTO slots (key, weight, ended_s, ended_mark) VALUES ('', ?, ?, ?)",
-        (CLOSING_WEIGHT, moment.at_s, moment.mark),
-    )

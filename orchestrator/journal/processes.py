@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from orchestrator.journal.database import NO_PATIENCE, Database, JournalError, Patience, T, Transaction
-from orchestrator.journal.layout import CLOSING_WEIGHT, SHARED
+from orchestrator.journal.layout import SHARED, close_keys
 from orchestrator.journal.moments import LocalMoment, Moment
 from orchestrator.journal.sqlite import SqliteDatabase
 
@@ -40,7 +40,7 @@ class OwnerLost(JournalError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds a lock, and since when."""
+    """The process that holds a lock, and since when."""
 
     host: str
     pid: int
@@ -52,13 +52,13 @@ class Holder:
 
 
 class ProcessRecord(ABC):
-    """This process, at work on a run. What it holds falls to others when it dies, however it dies.
+    """This process, at work on a run. What it holds becomes free when it dies, however it dies.
 
-    `token` names it in the store. `now` is the clock of its windows. `at_end` are called, with the transaction,
-    before it gives everything back, and `on_beat` now and then. `lost_rows` counts how often the store was seen to have lost rows.
+    `token` names it in the store. `now` is the clock of its windows. `at_end` are called, with the transaction, before it gives
+    everything back, and `on_beat` now and then. `lost_rows` counts how often the store was seen to have lost rows.
     """
 
-    shares_clock: bool
+    shares_clock = True
     """Whether all processes that use the store have one monotonic clock."""
 
     def __init__(self, database: Database, *, token: str, now: Callable[[], float]) -> None:
@@ -79,33 +79,39 @@ class ProcessRecord(ABC):
     def moment(self) -> Moment:
         """Return the present moment by the store's clock."""
 
-    @abstractmethod
     async def ask(self, question: Callable[[Database], T]) -> T:
-        """Return what `question` returns for a database. The event loop goes on if that takes long.
+        """Return what `question` returns for a database; in a thread if the store may be slow.
 
         Raises `OwnerLost` if other processes count this one as dead, and `JournalError` if the store was away for too long.
         """
+        return question(self.database)
 
-    @abstractmethod
     def soon(self, act: Callable[[Database], None]) -> None:
-        """Do `act` with a database, at once or in the background. A `JournalError` is ignored."""
+        """Do `act` with a database; in the background if the store may be slow. A `JournalError` is ignored."""
+        with contextlib.suppress(JournalError):
+            act(self.database)
 
-    @abstractmethod
     def may_send(self) -> bool:
         """Return whether no other process can count this one as dead."""
+        return True
 
-    @abstractmethod
     def was_away(self) -> bool:
-        """Return whether this process has not shown for so long that it is alive that the others may have noticed."""
+        """Return whether other processes may have noticed that this one did not show for a while that it is alive."""
+        return False
 
     @abstractmethod
     def _dead(self, database: Database) -> list[tuple[str, int]]:
-        """Return the dead among the others: token and beats."""
+        """Return the dead among the other processes: token and beats."""
+
+    def _bury(self, token: str) -> None:
+        """Remove what a dead process left outside the database."""
+        del token
 
     def reap_dead(self, *, every_s: float = 0.0, busy_s: float | None = None, database: Database | None = None) -> bool:
-        """Free what dead processes held: their locks at once; what they had sent counts as answered now, because the
-        moment when the server saw it is not known. At most once in `every_s`; True if a process was dead. `busy_s` is how
-        long to wait for another writer, if not as long as usual. `database` is that of the calling thread.
+        """Free what dead processes held, at most once in `every_s`; return whether a process was dead.
+
+        Their locks are free at once. Their calls without an answer count as answered now, because the moment when the server
+        saw them is not known. `busy_s` replaces the longest wait for another writer. `database` is that of the calling thread.
         """
         database = database or self.database
         now = self.now()
@@ -122,12 +128,8 @@ class ProcessRecord(ABC):
             self._bury(token)
         return True
 
-    @abstractmethod
-    def _bury(self, token: str) -> None:
-        """Remove what a dead process left outside the database."""
-
     def others(self) -> int:
-        """How many other processes run, as far as is known."""
+        """Return how many other processes run, as far as is known."""
         ((count,),) = self.database.read("SELECT count(*) FROM owners WHERE token != ?", (self.token,))
         return int(count)
 
@@ -138,21 +140,19 @@ class ProcessRecord(ABC):
             (self.token, socket.gethostname(), os.getpid(), since.isoformat(), run, moment.at_s, moment.mark),
         )
 
+    @abstractmethod
+    def leave(self) -> None:
+        """Give everything back."""
+
     def _give_everything_back(self) -> None:
         with contextlib.suppress(JournalError), self.database.write() as transaction:
             for surrender in self.at_end:
                 surrender(transaction)
             give_back(transaction, self.token, self.moment())
 
-    @abstractmethod
-    def leave(self) -> None:
-        """Give everything back."""
-
 
 class LocalProcess(ProcessRecord):
-    """A process that shares a state folder with others of this machine."""
-
-    shares_clock = True
+    """A process that shares a state folder with others of this machine. Its file lock shows that it is alive."""
 
     def __init__(
         self, database: Database, folder: Path, *, token: str, lock: FileLock, now: Callable[[], float], boot: str
@@ -197,29 +197,11 @@ class LocalProcess(ProcessRecord):
         """The monotonic clock, and the machine's start."""
         return LocalMoment(self.now(), self.boot)
 
-    async def ask(self, question: Callable[[Database], T]) -> T:
-        """A file on this machine answers at once."""
-        return question(self.database)
-
-    def soon(self, act: Callable[[Database], None]) -> None:
-        """At once."""
-        with contextlib.suppress(JournalError):
-            act(self.database)
-
-    def may_send(self) -> bool:
-        """A process that holds its file lock is alive."""
-        return True
-
-    def was_away(self) -> bool:
-        """Never: its lock shows that it is alive."""
-        return False
-
     def leave(self) -> None:
         """Give everything back."""
         self._give_everything_back()
         self.database.close()
-        with contextlib.suppress(OSError):
-            _file(self._folder, self.token).unlink()
+        self._bury(self.token)
         self._lock.release()
 
     def _bury(self, token: str) -> None:
@@ -231,7 +213,7 @@ class LocalProcess(ProcessRecord):
         return [(token, beats) for token, beats in rows if not _is_locked(_file(self._folder, token))]
 
     def _settle_boot(self) -> None:
-        """Moments of another start of the machine, or of a clock that was ahead of this one, are taken for now."""
+        """Take moments of another start of the machine, or of a clock that was ahead of this one, for now."""
         now = self.moment()
         with self.database.write() as transaction:
             for sql in (
@@ -248,25 +230,17 @@ def live_owners(folder: Path) -> tuple[str, ...]:
 
 
 def record_gap(folder: Path, *, now: float, boot: str) -> None:
-    """Note that what was sent before `now` is not known: each key then pauses for one window. Raises `JournalError`."""
+    """Close each key for one window, because it is not known what was sent before `now`. Raises `JournalError`."""
     database = SqliteDatabase.open(folder / FILE, SHARED)
     try:
         with database.write() as transaction:
-            close_keys(transaction, "", LocalMoment(now, boot), counts_s=None)
+            close_keys(transaction, LocalMoment(now, boot))
     finally:
         database.close()
 
 
-def close_keys(transaction: Transaction, key: str, moment: Moment, *, counts_s: float | None) -> None:
-    """Let no call with a key (empty: with any key) leave for `counts_s` seconds from now on; None: for one window."""
-    transaction.execute(
-        "INSERT INTO slots (key, weight, counts_s, ended_s, ended_mark) VALUES (?, ?, ?, ?, ?)",
-        (key, CLOSING_WEIGHT, counts_s, moment.at_s, moment.mark),
-    )
-
-
 def give_back(transaction: Transaction, token: str, moment: Moment, *, beats: int | None = None) -> None:
-    """Free what an owner held; what it had sent and not heard of counts as answered now.
+    """Free what a process held; its calls without an answer count as answered now.
 
     With `beats` only if it has not shown since then that it is alive.
     """
@@ -288,13 +262,11 @@ def _is_locked(path: Path) -> bool:
 
     if not path.exists():
         return False
-    lock = FileLock(path, timeout=0)
     try:
-        lock.acquire()
+        with FileLock(path, timeout=0):
+            return False
     except (Timeout, OSError):
         return True
-    lock.release()
-    return False
 
 
 def _new_token(owners: Path) -> tuple[str, FileLock]:
@@ -303,12 +275,10 @@ def _new_token(owners: Path) -> tuple[str, FileLock]:
     while True:
         token = secrets.token_hex(8)
         lock = FileLock(_file(owners, token), timeout=0, mode=0o600)
-        try:
+        # if it is locked, another process checks whether its owner is dead before this one could lock it
+        with contextlib.suppress(Timeout):
             lock.acquire()
-        except Timeout:
-            # another process checked whether its owner is dead before it was locked
-            continue
-        return token, lock
+            return token, lock
 
 
 def _file(owners: Path, token: str) -> Path:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from orchestrator.journal.database import JournalError, Reader
 from orchestrator.manifest.manifest import Entry, Manifest, Mode
+from orchestrator.values import as_data, from_data
 
 Scope = tuple[tuple[str, ...], tuple[str, ...]]
 """The schemas and the tables of one call."""
@@ -168,13 +172,18 @@ class StoredCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrphanedRefresh:
-    """A refresh that another run left and that may still run. `job_id` None: only the time can tell that it is over.
+    """A refresh call that a run left and that may still run, on an instance's `address`, under the `names` of its connection.
 
-    `age_s` is how long ago its job was accepted, or its call left if no job is known: at least so long, for certain.
+    `job_id` None: only the time can show that it is over. `age_s` is how long ago its job was accepted, or its call left if no
+    job is known: at least so long, for certain.
     """
 
     call: int
+    root: str
     run: str
+    sender: int
+    address: str
+    names: frozenset[str]
     job_id: str | None
     age_s: float
     timeout_s: float
@@ -192,3 +201,42 @@ class RootRecord:
     root: str
     targets: tuple[StoredTarget, ...]
     calls: tuple[StoredCall, ...]
+
+
+def pack(data: object) -> bytes:
+    """Return JSON data as it is stored: compressed."""
+    return zlib.compress(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+
+
+def unpack(packed: bytes) -> Any:
+    """Return stored JSON data. Raises `ValueError` or `zlib.error` if it is damaged."""
+    return json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
+
+
+def pack_request(request: StoredRequest) -> bytes:
+    """Return a run's request without its keys, as it is stored."""
+    manifest = request.manifest
+    instances = {
+        name: replace(i, keys=tuple(replace(k, secret=None) for k in i.keys)) for name, i in manifest.instances.items()
+    }
+    return pack(as_data(replace(request, manifest=replace(manifest, instances=instances, secrets=(), state=None))))
+
+
+def read_request(reader: Reader, root: str) -> StoredRequest:
+    """Return the request of a run. Raises `JournalError` if this version cannot read it."""
+    rows = reader.read("SELECT orders FROM runs WHERE id = ? AND orders IS NOT NULL", (root,))
+    try:
+        return from_data(StoredRequest, unpack(rows[0][0]))
+    except (IndexError, KeyError, TypeError, ValueError, zlib.error) as error:
+        raise JournalError(
+            f"what run {root} was to do cannot be read: {type(error).__name__}: {error}", code="damaged-state"
+        ) from None
+
+
+def with_branches(request: StoredRequest, found: Mapping[int, Sequence[Entry]]) -> StoredRequest:
+    """Return a request with the entries of branches instead of branch patterns. `found` has those by the pattern's index."""
+    entries = tuple(one for entry in request.manifest.entries for one in found.get(entry.index, (entry,)))
+    selected = tuple(
+        one for index in request.selected for one in ([e.index for e in found[index]] if index in found else [index])
+    )
+    return replace(request, manifest=replace(request.manifest, entries=entries), selected=selected)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator.journal.database import STORE_PATIENCE_S, Database, JournalError, Transaction
-from orchestrator.journal.processes import OwnerLost, close_keys
+from orchestrator.journal.layout import close_keys
+from orchestrator.journal.processes import OwnerLost
 from orchestrator.journal.slots import BUSY_S, KeyRow, KeyState, News, OwnSlots, SlotRow
 from orchestrator.quota.limit_estimate import LimitEstimate
 from orchestrator.quota.window import GRAIN_S, LedgerLost
@@ -227,7 +228,7 @@ class SharedWindow:
                     missing, unknown = expected - there, there - expected
                 if missing and (seen.is_alive or not self._owner.was_away()):
                     # the store has forgotten calls: it is not known how many of other processes
-                    close_keys(transaction, own.key, self._owner.moment(), counts_s=own.closed_s)
+                    close_keys(transaction, self._owner.moment(), key=own.key, counts_s=own.closed_s)
                 look = _Look(look_at=now + _LOOK_AGAIN_S, full=True)
                 if seen.is_alive and not missing:
                     look = self._decide(seen, now, limit)

@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from orchestrator.journal.database import (
     NO_PATIENCE,
+    GroupCommit,
     JournalError,
     Layout,
     Patience,
@@ -29,7 +30,6 @@ from orchestrator.journal.database import (
     Transaction,
     Values,
 )
-from orchestrator.journal.group_commit import GroupCommit
 
 _FIRST_PAUSE_S: Final = 0.001
 _LONGEST_PAUSE_S: Final = 0.025

@@ -1,4 +1,4 @@
-"""The state folder: where it is, and that it can be used."""
+"""The state folder: finds it, checks that it can be used, and moves its files aside."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import contextlib
 import os
 import secrets
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import LockedError, UsageError
 from orchestrator.journal.database import JournalError
+from orchestrator.journal.processes import live_owners, record_gap
 
 VARIABLE: Final = "OMNI_REFRESH_STATE_DIR"
+_PATTERNS: Final = ("journal.db", "shared.db", "journal.db-*", "shared.db-*", "owners", "salt")
+"""In the order in which they are moved: a log without its database is refused by every command, the reverse is not."""
 
 
 def find_state_folder(environ: Mapping[str, str]) -> Path:
@@ -98,3 +102,40 @@ def read_salt(folder: Path) -> bytes:
     if len(salt) != 32:
         raise JournalError(f"the file {path} is damaged", code="damaged-state", hint="run `omni-refresh state reset`")
     return salt
+
+
+def reset_state(folder: Path, *, at: datetime, now: float, boot: str) -> Path | None:
+    """Move all state in `folder` into a new folder inside it; return that folder, or None if there is no state.
+
+    What was sent so far is forgotten, so each key pauses for one window from `now` on (the monotonic clock of `boot`).
+    Raises `LockedError` while another process runs, and `JournalError` if the files cannot be moved.
+    """
+    found = [path for pattern in _PATTERNS for path in sorted(folder.glob(pattern))]
+    if not found:
+        return None
+    count = len(live_owners(folder))
+    if count:
+        others = "another process uses" if count == 1 else f"{count} other processes use"
+        raise LockedError(f"{others} the state in {folder}; nothing was moved", code="state-in-use")
+    try:
+        aside = _new_folder(folder, f"reset-{at:%Y%m%dT%H%M%S}")
+        for path in found:
+            path.rename(aside / path.name)
+    except OSError as error:
+        raise JournalError(
+            f"the state in {folder} cannot be moved: {error.strerror or error}", code="unusable-state"
+        ) from None
+    record_gap(folder, now=now, boot=boot)
+    return aside
+
+
+def _new_folder(folder: Path, name: str) -> Path:
+    number = 1
+    while True:
+        path = folder / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            number += 1
+        else:
+            return path

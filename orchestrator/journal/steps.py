@@ -7,11 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from orchestrator.clock import Clock
-from orchestrator.journal.calls import Ages, OpenCall, read_calls, read_left
+from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.connections import learn, names_of
 from orchestrator.journal.database import Database, Reader, Values, fit
-from orchestrator.journal.orders import pack_orders, read_orders, with_branches
-from orchestrator.journal.records import CallStatus, RestrictedEntry, Scope, StoredCall
+from orchestrator.journal.records import (
+    CallStatus,
+    OrphanedRefresh,
+    RestrictedEntry,
+    Scope,
+    StoredCall,
+    pack_request,
+    read_request,
+    with_branches,
+)
 from orchestrator.planning.plan import RefreshPlan, Target
 from orchestrator.values import as_data
 
@@ -64,7 +72,7 @@ class Steps:
         if not plan.expansions:
             return []
         found = {one.pattern.index: one.entries for one in plan.expansions}
-        orders = with_branches(read_orders(self._database, self.root), found)
+        request = with_branches(read_request(self._database, self.root), found)
         entries = [entry for branches in found.values() for entry in branches]
         return [
             ("DELETE FROM targets WHERE root = ? AND place = ?", [(self.root, index) for index in found]),
@@ -72,7 +80,7 @@ class Steps:
                 "INSERT INTO targets (root, place, name) VALUES (?, ?, ?)",
                 [(self.root, entry.index, fit(entry.name)) for entry in entries],
             ),
-            ("UPDATE runs SET orders = ? WHERE id = ?", [(pack_orders(orders), self.root)]),
+            ("UPDATE runs SET orders = ? WHERE id = ?", [(pack_request(request), self.root)]),
         ]
 
     def intended(
@@ -182,7 +190,7 @@ class Steps:
 
     def left_refreshes(
         self, reader: Reader, address: str, names: Collection[str], *, own: Collection[int], taken: Collection[int]
-    ) -> list[OpenCall]:
+    ) -> list[OrphanedRefresh]:
         """Return the refreshes that may still run and have one of `names`, oldest first.
 
         Not those of the lane itself: calls that this run made for senders at its positions `own`, and `taken` calls.

@@ -12,7 +12,7 @@ from tests.journal.stores import STORES, Place, PostgresPlace
 @pytest.fixture(scope="session")
 def postgres_place() -> Iterator[PostgresPlace]:
     """One server for all tests of a process, started for the first one that needs it."""
-    from orchestrator.journal.postgres_schema import initialise
+    from orchestrator.journal.postgres import initialise
 
     with running_server() as server:
         place = PostgresPlace(server, server.new_database())

@@ -52,8 +52,8 @@ def open_journal(place: Place, clock: Clock, boot: str = "b") -> Journal:
     from orchestrator.journal.postgres import PostgresDatabase
     from orchestrator.journal.postgres_link import StoreClock
 
-    clocks = StoreClock(wall=lambda: clock.utcnow().timestamp(), uptime=clock.now, boot=lambda: boot)
-    database = PostgresDatabase.open(place.url, JOURNAL, clocks=clocks)
+    store_clock = StoreClock(wall=lambda: clock.utcnow().timestamp(), uptime=clock.now, boot=lambda: boot)
+    database = PostgresDatabase.open(place.url, JOURNAL, clock=store_clock)
     return Journal(database, clock=clock, now=database.moment)
 
 
@@ -79,8 +79,8 @@ def enter_place(
         def _database(self) -> PostgresDatabase:
             return self._main
 
-    clocks = StoreClock(wall=now, uptime=now, boot=lambda: boot)
-    return Inline.enter(place.url, run=run, since=since, now=now, clocks=clocks, beats=False, patience=patience)
+    clock = StoreClock(wall=now, uptime=now, boot=lambda: boot)
+    return Inline.enter(place.url, run=run, since=since, now=now, clock=clock, beats=False, patience=patience)
 
 
 def die(owner: Any) -> None:

@@ -133,7 +133,7 @@ def test_nothing_outlives_a_transaction(postgres_place: PostgresPlace) -> None:
     """A transaction pooler may give the connection to another program at once."""
     database = PostgresDatabase.open(postgres_place.url, JOURNAL)
     database.read("SELECT 1")
-    connection = database._link._connection
+    connection = database.link._connection
     assert connection is not None
     shown = [
         connection.execute(f"SHOW {name}").fetchone()

@@ -124,7 +124,7 @@ def test_each_right_that_is_missing_is_named(server: Server, capfd: Any) -> None
 @pytest.mark.parametrize("command", ["run M", "state init", "state check", "history"])
 def test_an_older_program_meets_a_newer_store(command: str, server: Server, capfd: Any, tmp_path: Path) -> None:
     """Exit code 2 before anything is sent, and the store stays as it is."""
-    from orchestrator.journal.postgres_schema import initialise
+    from orchestrator.journal.postgres import initialise
 
     url = server.new_database()
     initialise(url, salt="00")
@@ -145,8 +145,7 @@ def call_with_state(capfd: Any, url: str, *words: str) -> Any:
 
 def test_a_newer_program_migrates_an_older_store(server: Server) -> None:
     """What is stored stays, and the older program is refused from then on."""
-    from orchestrator.journal.postgres import PostgresDatabase
-    from orchestrator.journal.postgres_schema import initialise
+    from orchestrator.journal.postgres import PostgresDatabase, initialise
 
     url = server.new_database()
     initialise(url, salt="00")

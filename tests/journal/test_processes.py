@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.clock import Clock
-from orchestrator.journal.database import JournalError
-from orchestrator.journal.group_commit import GroupCommit
+from orchestrator.journal.database import GroupCommit, JournalError
 from orchestrator.journal.journal import FILE, Journal
 from orchestrator.journal.processes import FILE as SHARED_FILE
 from orchestrator.journal.processes import LocalProcess

@@ -10,10 +10,9 @@ from orchestrator.errors import LockedError
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.processes import LocalProcess
-from orchestrator.journal.reset import reset_state
 from orchestrator.journal.shared_window import SharedWindow
 from orchestrator.journal.slots import OwnSlots
-from orchestrator.journal.state_folder import read_salt
+from orchestrator.journal.state_folder import read_salt, reset_state
 from tests.quota.windows import at_once
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 SHORTEST_S = 0.05
 """The shortest duration that the model distinguishes."""
@@ -107,7 +107,7 @@ def fit(history: Mapping[str, Sequence[float]]) -> dict[str, DurationDistributio
         weights = [_RECENCY ** (len(logs) - 1 - k) for k in range(len(logs))]
         total = sum(weights)
         # a weighted median resists one odd run; with two runs the mean is better
-        centre = _weighted_median(logs, weights) if len(logs) > 2 else _mean(logs, weights)
+        centre = _weighted_median(logs, weights) if len(logs) > 2 else fmean(logs, weights)
         spread = sum(w * min(1.0, (x - centre) ** 2) for x, w in zip(logs, weights, strict=True)) / total
         centred[name] = (centre, total, spread)
         if len(logs) > 1:
@@ -123,10 +123,6 @@ def fit(history: Mapping[str, Sequence[float]]) -> dict[str, DurationDistributio
 
 def _normal_cdf(z: float) -> float:
     return 0.5 * math.erfc(-z * _ROOT_HALF)
-
-
-def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
-    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
 
 
 def _weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import itemgetter
 
 from orchestrator.manifest.manifest import Secret
 from orchestrator.quota.choice import CallRequest, Purpose, poll_spacing_s
@@ -17,32 +19,27 @@ from orchestrator.quota.window import LedgerLost
 
 
 class ConcurrencyLimit:
-    """Limits how many calls are on the wire at once, over all instances of a run. Rate limiters register to be woken."""
+    """Limits how many calls are on the wire at once, over all instances of a run.
+
+    Each of `wakers` is called if a call has ended while the limit was reached.
+    """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self.busy = 0
-        self._wakers: list[Callable[[], None]] = []
-
-    def register(self, wake: Callable[[], None]) -> None:
-        """Call `wake` each time a call has ended while the limit was reached."""
-        self._wakers.append(wake)
+        self.wakers: list[Callable[[], None]] = []
 
     @property
     def is_full(self) -> bool:
         """Whether no further call may leave now."""
         return self.busy >= self.workers
 
-    def take(self) -> None:
-        """One call leaves."""
-        self.busy += 1
-
     def give_back(self) -> None:
         """One call ended."""
         was_full = self.is_full
         self.busy -= 1
         if was_full:
-            for wake in self._wakers:
+            for wake in self.wakers:
                 wake()
 
 
@@ -203,7 +200,7 @@ class RateLimiter:
         self._polls_allowed = 0
         self._spacing_s = 0.0
         self._spaced_at = float("-inf")
-        concurrency_limit.register(self._wake.set)
+        concurrency_limit.wakers.append(self._wake.set)
 
     async def acquire(self, request: CallRequest) -> Permit:
         """Wait until a call may be sent. Raises `LimiterClosed` if that will never be."""
@@ -327,7 +324,6 @@ class RateLimiter:
 
     async def serve(self) -> None:
         """Give permits until cancelled, or until calls cannot be counted any more; then close for all purposes."""
-        loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
             try:
@@ -335,12 +331,9 @@ class RateLimiter:
             except LedgerLost as error:
                 self.close(StopReason.STATE_LOST, detail=str(error))
                 return
-            timer = None if at == float("inf") else loop.call_later(max(0.0, at - self.now()), self._wake.set)
-            try:
-                await self._wake.wait()
-            finally:
-                if timer is not None:
-                    timer.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if at == float("inf") else max(0.0, at - self.now())):
+                    await self._wake.wait()
 
     async def _give_permits(self) -> float:
         """Give every permit that may be given now; return when to look again (infinite: when woken)."""
@@ -358,7 +351,7 @@ class RateLimiter:
                 self._waiting.remove(waiter)
                 continue
             # another instance may request the last place while this one waits for the store
-            self._concurrency_limit.take()
+            self._concurrency_limit.busy += 1
             try:
                 call = await key.leave(now)
             except BaseException:
@@ -381,11 +374,9 @@ class RateLimiter:
         return purpose not in self._paused or (purpose is Purpose.POLL and self._polls_allowed > 0)
 
     def _soonest_key(self, now: float) -> tuple[KeyQuota | None, float]:
-        best, best_at = None, float("inf")
-        for key in self.keys:
-            if not key.refused and (at := max(now, key.ready_at(now))) < best_at:
-                best, best_at = key, at
-        return best, best_at
+        ready = [(max(now, key.ready_at(now)), key) for key in self.keys if not key.refused]
+        at, key = min(ready, key=itemgetter(0), default=(float("inf"), None))
+        return (None if at == float("inf") else key), at
 
     def _space_polls(self, now: float) -> None:
         """Judge the sleeping polls anew if their spacing has changed by a quarter."""

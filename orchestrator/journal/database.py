@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -120,49 +120,33 @@ class Retries:
 class GroupCommit:
     """Waits for the disk. Callers that wait at the same time share one wait.
 
-    `force` is called in another thread; it returns when what was committed before is on the disk.
+    `force` is called in another thread; it returns when what was committed before is on the disk, or raises `JournalError`.
     """
 
     def __init__(self, force: Callable[[], None]) -> None:
-        self._force_now = force
-        self._waiting: list[asyncio.Future[None]] = []
-        self._work: asyncio.Task[None] | None = None
-        self._is_due = False
+        self._force = force
+        self._current: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
 
     async def wait(self) -> None:
         """Wait until all that was committed so far is on the disk. Raises `JournalError` if that fails."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(done)
         self.begin()
-        await done
+        assert self._next is not None
+        await asyncio.shield(self._next)
 
     def begin(self) -> None:
         """Begin to wait for the disk, if an event loop runs."""
-        self._is_due = True
-        if self._work is None:
-            with contextlib.suppress(RuntimeError):
-                self._work = asyncio.get_running_loop().create_task(self._run())
+        with contextlib.suppress(RuntimeError):
+            if self._next is None:
+                self._next = asyncio.get_running_loop().create_task(self._run(self._current))
+                # an error is for those that wait, if there are any
+                self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting or self._is_due:
-            batch, self._waiting, self._is_due = self._waiting, [], False
-            error = await loop.run_in_executor(None, self._force)
-            for done in batch:
-                if done.done():
-                    continue
-                if error is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(error)
-        self._work = None
-
-    def _force(self) -> JournalError | None:
-        try:
-            self._force_now()
-        except JournalError as error:
-            return error
-        return None
+    async def _run(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None and not before.done():
+            await asyncio.wait({before})
+        self._current, self._next = self._next, None
+        await asyncio.get_running_loop().run_in_executor(None, self._force)
 
 
 class Rows(Protocol):
@@ -200,17 +184,21 @@ class Transaction(Reader, Protocol):
 
 
 class Database(Reader, Protocol):
-    """An open database. Synchronous methods raise `JournalError` if it cannot be used."""
+    """An open database. Synchronous methods raise `JournalError` if it cannot be used.
 
-    @property
-    def name(self) -> str:
-        """Return how a message names it; never with a password."""
+    The bodies are those of a file on this machine, which holds one part of the state.
+    """
+
+    name: str
+    """How a message names it; never with a password."""
 
     def close(self) -> None:
         """Close it."""
 
-    def view(self) -> AbstractContextManager[Reader]:
+    @contextmanager
+    def view(self) -> Iterator[Reader]:
         """Run several queries at the cost of one. They need not see the same moment."""
+        yield self
 
     def reader_in(self, transaction: Reader) -> Reader:
         """Return what reads this part of the state inside a transaction or view of any part.
@@ -218,9 +206,13 @@ class Database(Reader, Protocol):
         In one database that is the transaction itself: no other transaction changes what it locks. Call `flush` first, so
         that it sees what this process posted.
         """
+        del transaction
+        return self
 
     def change(self, sql: str, values: Values = (), *, busy_s: float | None = None) -> None:
         """Run one statement as a transaction of its own."""
+        with self.write(busy_s=busy_s) as transaction:
+            transaction.execute(sql, values)
 
     def write(
         self, *, soon: bool = False, busy_s: float | None = None, shared: bool = False, about: Collection[str] = ()
@@ -228,18 +220,21 @@ class Database(Reader, Protocol):
         """Run a transaction: all of it is kept, or nothing.
 
         Without `shared` no other such transaction on this part of the state runs at the same time; with `about`, none that is
-        about one of the same things. With `shared` the statements themselves must lock the rows that they decide by (`FOR UPDATE`).
-        `busy_s` replaces the longest wait. With `soon` the commit does not wait for the disk.
+        about one of the same things. With `shared` the statements themselves must lock the rows that they decide by
+        (`FOR UPDATE`). `busy_s` replaces the longest wait for another writer or the server, in seconds. With `soon` the commit
+        does not wait for the disk.
         """
 
     def follow(self, run: str) -> None:
         """Count what is posted from now on as the steps of `run`, so that a store that lost one of them is noticed."""
+        del run
 
     def post(self, statements: Sequence[Statement]) -> None:
         """Run statements as one transaction, in the order of the calls of this method; `kept` waits for them."""
 
     def flush(self) -> None:
         """Commit what was posted."""
+        return
 
     async def kept(self) -> None:
         """Wait until all that was posted is on the disk. Raises `JournalError`."""

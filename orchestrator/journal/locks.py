@@ -80,12 +80,6 @@ class Locks:
             holder = self._try(name, since)
         return holder
 
-    def give_back(self, name: str) -> None:
-        """Release a lock."""
-        self._held.pop(name, None)
-        with self.process.database.write() as transaction:
-            transaction.execute("DELETE FROM locks WHERE name = ? AND owner = ?", (name, self.process.token))
-
     def take_names(self, transaction: Transaction, prefix: str, names: Iterable[str], *, since: datetime) -> None:
         """Take the locks of all `names`, after `holder_of_names` found in the same transaction that they are free."""
         transaction.executemany(_TAKE, [(prefix + name, self.process.token, since.isoformat()) for name in names])

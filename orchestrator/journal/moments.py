@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 _LINUX: Final = Path("/proc/sys/kernel/random/boot_id")
 _AGREE_S: Final = 5.0
@@ -29,24 +29,6 @@ def boot_id(path: Path = _LINUX) -> str:
 def uptime_s() -> float:
     """Return the machine's monotonic clock, which runs on while the machine is suspended if it has such a clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-class Moment(Protocol):
-    """Now, as it can be stored."""
-
-    @property
-    def at_s(self) -> float:
-        """Return the number of seconds."""
-
-    @property
-    def mark(self) -> str:
-        """Return the mark of the clock."""
-
-    def before(self, seconds: float) -> Moment:
-        """Return the moment so many seconds earlier."""
-
-    def age_s(self, at_s: float, mark: str) -> float | None:
-        """Return how long ago a stored moment was, in seconds; None if that is not certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +85,7 @@ class StoreMoment:
         return max(0.0, min(store_s, wall_s))
 
 
+Moment = LocalMoment | StoreMoment
+"""Now, as it can be stored: a number of seconds (`at_s`), and the mark of the clock."""
 Moments = Callable[[], Moment]
 """Returns the present moment."""

@@ -22,6 +22,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orchestrator.journal.database import (
     NO_PATIENCE,
+    Database,
     GroupCommit,
     JournalError,
     Layout,
@@ -66,7 +67,7 @@ _TYPES: Final = (
 )
 
 
-class PostgresDatabase:
+class PostgresDatabase(Database):
     """One part of the state in a PostgreSQL database. Synchronous methods are for one thread at a time.
 
     What is posted is written by a thread with a connection of its own, all that waits in one transaction.
@@ -149,11 +150,6 @@ class PostgresDatabase:
         if self._failure is not None:
             raise self._failure
         self._write_posted(self._patience.busy_s)
-
-    def change(self, sql: str, values: Values = (), *, busy_s: float | None = None) -> None:
-        """Run one statement as a transaction of its own."""
-        with self.write(busy_s=busy_s) as transaction:
-            transaction.execute(sql, values)
 
     @contextmanager
     def write(

@@ -14,7 +14,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from orchestrator.journal.database import Database, JournalError, Rows, Transaction
 from orchestrator.journal.processes import OwnerLost, ProcessRecord
@@ -43,8 +43,7 @@ class News:
     teaching: LimitEstimate | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyState:
+class KeyState(NamedTuple):
     """A key's row."""
 
     hold_s: float
@@ -54,8 +53,7 @@ class KeyState:
     taught: int
 
 
-@dataclass(frozen=True, slots=True)
-class SlotRow:
+class SlotRow(NamedTuple):
     """A slot that this process does not own."""
 
     id: int
@@ -80,8 +78,7 @@ class KeyRow:
             row = self._rows.fetchone()
             if row is None:
                 raise OwnerLost("the state store was emptied while it was in use")
-            hold_s, held_s, held_mark, learned, taught = row
-            self._state = KeyState(hold_s=hold_s, held_s=held_s, held_mark=held_mark, learned=learned, taught=taught)
+            self._state = KeyState(*row)
         return self._state
 
 

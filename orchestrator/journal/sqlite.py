@@ -19,11 +19,11 @@ from typing import Final, Self
 
 from orchestrator.journal.database import (
     NO_PATIENCE,
+    Database,
     GroupCommit,
     JournalError,
     Layout,
     Patience,
-    Reader,
     Retries,
     Row,
     Statement,
@@ -62,7 +62,7 @@ class _Transaction:
         return lambda: number
 
 
-class SqliteDatabase:
+class SqliteDatabase(Database):
     """An open database. Every method is short and synchronous, and raises `JournalError` if the file cannot be used.
 
     A method waits for a lock of another process with `patience`. After a wait in vain the next ones do not wait until one
@@ -71,6 +71,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, *, durable: bool, patience: Patience) -> None:
         self.path = path
+        self.name = str(path)
         self._durable = self._waits = durable
         self._patience = patience
         self._retries = Retries(patience, _is_busy, pause_s=_FIRST_PAUSE_S, longest_pause_s=_LONGEST_PAUSE_S)
@@ -80,11 +81,6 @@ class SqliteDatabase:
         self._log: int | None = None
         self._identity: tuple[tuple[int, int], ...] = ()
         self._group = GroupCommit(self.force)
-
-    @property
-    def name(self) -> str:
-        """The file's path."""
-        return str(self.path)
 
     @classmethod
     def open(cls, path: Path, layout: Layout, patience: Patience = NO_PATIENCE) -> Self:
@@ -117,24 +113,6 @@ class SqliteDatabase:
         with _explained(self.path):
             return self._retries.call(lambda: self._connection.execute(sql, values).fetchall(), self._patience.busy_s)
 
-    @contextmanager
-    def view(self) -> Iterator[Reader]:
-        """A query of a file costs nothing more."""
-        yield self
-
-    def reader_in(self, transaction: Reader) -> Reader:
-        """Each part is a file of its own."""
-        del transaction
-        return self
-
-    def flush(self) -> None:
-        """What is posted is committed at once."""
-
-    def change(self, sql: str, values: Values = (), *, busy_s: float | None = None) -> None:
-        """Run one statement as a transaction of its own."""
-        with self.write(busy_s=busy_s) as transaction:
-            transaction.execute(sql, values)
-
     def force(self) -> None:
         """Force the write-ahead log to the disk; may be called in another thread. Raises `JournalError`.
 
@@ -145,9 +123,6 @@ class SqliteDatabase:
                 raise JournalError(f"{self.path} is closed", code="unusable-state")
             os.fsync(self._log)
             self._check_in_place()
-
-    def follow(self, run: str) -> None:
-        """A file on this machine does not forget what it has committed."""
 
     def post(self, statements: Sequence[Statement]) -> None:
         """Run statements as one transaction, now; it outlives this process, and the machine's power once `kept` returns."""

@@ -127,7 +127,7 @@ def test_a_lock_that_the_store_has_lost_is_taken_again(store: PostgresPlace) -> 
     mine, yours = Locks(one.owner), Locks(two.owner)
     for name in ("kept", "released"):
         assert mine.take(name, since=AT) is None
-    mine.give_back("released")
+    mine.give_back_names(one.owner.database, ["released"])
     store.sql("DELETE FROM locks")
     assert beat(one)
     assert yours.take("kept", since=AT) is not None

@@ -45,7 +45,7 @@ def test_a_lock_names_its_holder(place: Place) -> None:
     assert "run run-1 (pid" in str(holder)
     assert "since 2026-01-02 03:04:05 UTC" in str(holder)
     assert yours.holder("x") == holder
-    mine.give_back("x")
+    mine.give_back_names(one.database, ["x"])
     assert yours.holder("x") is None
     assert yours.take("x", since=AT) is None
     assert mine.take("x", since=AT) is not None
@@ -57,7 +57,7 @@ def test_no_process_gives_back_what_another_holds(place: Place) -> None:
     """A lock is let go of by its holder alone."""
     one, two = enter(place, "run-1"), enter(place, "run-2")
     assert Locks(one).take("x", since=AT) is None
-    Locks(two).give_back("x")
+    Locks(two).give_back_names(two.database, ["x"])
     assert Locks(two).take("x", since=AT) is not None
     one.leave()
     two.leave()

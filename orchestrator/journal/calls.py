@@ -1,4 +1,4 @@
-"""Reads refresh calls: those of plans, and those whose refresh may still run, with ages that no clock's step can spoil."""
+"""Reads refresh calls, and the ones that may still run, with ages that stay right if a wall clock is set."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from orchestrator.journal.moments import LocalMoment, Moments
 from orchestrator.journal.records import CallStatus, OrphanedRefresh, StoredCall
 
 JOB_LISTED_S: Final = timedelta(days=1).total_seconds()
-"""A job whose end was not seen is checked for at least so long."""
+"""How long a job is checked at least if its end was not seen, in seconds."""
 CLOCK_MARGIN_S: Final = timedelta(days=2).total_seconds()
-"""How far a wall clock may have been set without any process that could notice it, in seconds."""
+"""How far a wall clock may be wrong without a process that notices it, in seconds."""
 
 _MAY_RUN: Final = """
 SELECT calls.id, calls.root, run, sender, base_url, calls.lane, names, targets.model_id, job_id, fate, timeout_s, left_at,
@@ -62,8 +62,8 @@ class Ages:
 def read_calls(reader: Reader, ages: Ages, roots: Sequence[str]) -> tuple[StoredCall, ...]:
     """Return every refresh call of some plans, oldest first."""
     rows = reader.read(
-        "SELECT id, root, sender, part, attempt, refresh, timeout_s, fate, left_at, boot, left_s, queued_s, accepted_at,"
-        " accepted_s, job_id, word FROM calls WHERE root IN (SELECT value FROM json_each(?)) ORDER BY id",
+        "SELECT id, root, sender, part, attempt, timeout_s, queued_s, job_id, word, refresh, fate, left_at, left_s, boot,"
+        " accepted_at, accepted_s FROM calls WHERE root IN (SELECT value FROM json_each(?)) ORDER BY id",
         (json.dumps(list(roots)),),
     )
     return tuple(_stored_call(ages, row) for row in rows)
@@ -72,12 +72,11 @@ def read_calls(reader: Reader, ages: Ages, roots: Sequence[str]) -> tuple[Stored
 def read_left(
     reader: Reader, ages: Ages, among: Collection[str] | None = None
 ) -> tuple[list[OrphanedRefresh], list[int]]:
-    """Return the calls whose refresh may still run, oldest first, and the numbers of those that cannot run any more but are
-    not marked so yet.
+    """Return the calls that may still run, oldest first, and the numbers of calls that are over but not marked as over.
 
     A job leaves the list when its end was seen, or when its timeout and a day have passed for certain; a call without a
-    job to check when its timeout has passed for certain. With `among` only calls that have one of these names, and those whose
-    names an earlier version did not store.
+    job to check when its timeout has passed for certain. With `among` only calls that have one of these names, and calls
+    of an earlier version, which have no names.
     """
     names_wanted = None if among is None else json.dumps(sorted(among))
     rows = reader.read(_MAY_RUN, (names_wanted, names_wanted))
@@ -109,24 +108,16 @@ def read_left(
 
 
 def _stored_call(ages: Ages, row: Row) -> StoredCall:
-    (call, root, sender, part, attempt, packed, timeout_s, fate, left_at, boot, left_s) = row[:11]
-    queued_s, accepted_at, accepted_s, job_id, word = row[11:]
+    packed, fate, left_at, left_s, boot, accepted_at, accepted_s = row[9:]
     refresh = json.loads(packed)
     at, moment_s = (left_at, left_s) if accepted_at is None else (accepted_at, accepted_s)
+    names = ("id", "root", "sender", "part", "attempt", "timeout_s", "queued_s", "job_id", "word")
     return StoredCall(
-        id=call,
-        root=root,
-        sender=sender,
-        part=part,
-        attempt=attempt,
+        **dict(zip(names, row[:9], strict=True)),
         served=tuple(refresh["served"]),
         scopes=tuple((tuple(schemas), tuple(tables)) for schemas, tables in refresh["scopes"]),
-        timeout_s=timeout_s,
         wait=refresh["wait"],
         fate=CallStatus(fate),
         left_at=datetime.fromisoformat(left_at),
-        queued_s=queued_s,
-        job_id=job_id,
-        word=word,
         age_s=ages.likely_s(at, boot, moment_s),
     )

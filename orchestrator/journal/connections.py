@@ -2,7 +2,7 @@
 
 A lane has a name for each of its models, its connection's id and its labels. Two lanes meet if one of their names is the
 same, or if the journal knows that two of them mean the same connection. What was learned decides only which refresh waits for which,
-never what is refreshed: a fact that is out of date costs time and nothing else.
+never what is refreshed: an outdated fact costs only time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class LaneNames:
 
 
 def instance_address(base_url: str) -> str:
-    """Return one spelling for all spellings of an instance's address. Names of this machine are one host."""
+    """Return one spelling for all spellings of an instance's address. All names of this machine are one host."""
     parts = urlsplit(base_url.strip())
     host = (parts.hostname or "").rstrip(".")
     if host in {"localhost", "::1"} or host.startswith("127."):
@@ -55,7 +55,7 @@ def connection_name(text: str) -> str:
 
 
 def names_of(targets: Iterable[Target]) -> LaneNames:
-    """Return what the targets themselves say. Labels are not held beside an id: another connection may carry them, too."""
+    """Return the names that targets give. A lane with an id holds no labels: another connection may have the same label."""
     models, ids, labels = set(), set(), set()
     for target in targets:
         models.add(model_name(target.model_id))
@@ -101,13 +101,13 @@ class Connections:
         return checked | {name for (name,) in rows}
 
     def meeting(self, address: str, names: Iterable[str], checked: frozenset[str]) -> frozenset[str]:
-        """Return those of `names` that mean a connection of `checked`. What it says of a name does not depend on the others."""
+        """Return those of `names` that mean a connection of `checked`. The answer for a name does not depend on the others."""
         names = frozenset(names)
         meanings = self._meanings(address, names - checked)
         return frozenset(n for n in names if n in checked or not checked.isdisjoint(meanings.get(n, ())))
 
     def _meanings(self, address: str, names: Iterable[str]) -> dict[str, set[str]]:
-        """Return what models and labels mean: a connection's id as far as it is known, else a label and its ids."""
+        """Return what models and labels mean: a connection's id if it is known, else a label and its ids."""
         wanted = sorted(name for name in names if not name.startswith(_ID))
         if not wanted:
             return {}
@@ -152,7 +152,7 @@ ON CONFLICT (address, name, means) DO UPDATE SET seen_at = excluded.seen_at
 
 
 def learn(plan: RefreshPlan, at: datetime) -> list[Statement]:
-    """Return what keeps what a plan shows of its models' connections. The newest id of a model replaces the one before."""
+    """Return the statements that store a plan's facts about connections. A model's newest id replaces its earlier one."""
     statements: list[Statement] = []
     for lane in plan.lanes:
         address = fit(instance_address(plan.manifest.instances[lane.instance].base_url))

@@ -24,7 +24,7 @@ Statement = tuple[str, Sequence[Values]]
 T = TypeVar("T")
 
 STORE_PATIENCE_S: Final = 300.0
-"""How long a run goes on without a store that cannot be used, in seconds."""
+"""How long a run continues if the store cannot be used, in seconds."""
 
 
 class JournalError(UsageError):
@@ -62,8 +62,8 @@ class Layout:
 class Patience:
     """How long a call waits for another process or for the store: up to `busy_s` seconds, with `sleep`.
 
-    Once `stopped` returns True, all waits together take at most half a second. `store_s` is how long a run goes on without
-    a shared store that cannot be reached.
+    Once `stopped` returns True, all waits together take at most half a second. `store_s` is how long a run
+    continues if a shared store cannot be reached.
     """
 
     sleep: Callable[[float], None] = lambda _: None
@@ -78,7 +78,7 @@ _STOPPED_S: Final = 0.5
 
 
 class Retries:
-    """Repeats what another process or the network stands in the way of, with growing pauses.
+    """Retries what fails because of another process or the network, with growing pauses.
 
     `is_passing` says of an error whether it may pass. `now` measures how long attempts themselves take, in seconds.
     """
@@ -241,7 +241,7 @@ class Database(Reader, Protocol):
 
 
 def fit(text: str | None) -> str | None:
-    """Return text from outside as a database can hold it: NUL and half of a surrogate pair are spelled out."""
+    """Return text in a form that databases can store: NUL and half surrogate pairs are escaped."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
 
 

@@ -1,4 +1,4 @@
-"""The journal: runs, their plans and what came of them. Methods are short and synchronous, and raise `JournalError`."""
+"""The journal: runs, their plans and their results. Methods are short and synchronous, and raise `JournalError`."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Journal:
         return cls(database, clock=clock, now=lambda: LocalMoment(clock.now(), boot))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._database.close()
 
     def begin(
@@ -142,17 +142,17 @@ class Journal:
                 )
 
     def runs(self, *, limit: int = 1_000_000) -> tuple[RunRecord, ...]:
-        """Every run, the latest first."""
+        """Return the runs, the latest first."""
         rows = self._database.read("SELECT * FROM run_records ORDER BY number DESC LIMIT ?", (limit,))
         return tuple(map(_record, rows))
 
     def run(self, run: str) -> RunRecord:
-        """One run by its whole id."""
+        """Return one run by its whole id."""
         (row,) = self._database.read("SELECT * FROM run_records WHERE id = ?", (run,))
         return _record(row)
 
     def find(self, prefix: str) -> tuple[RunRecord, ...]:
-        """The runs whose id begins so, the latest first; the one whose id it is whole stands alone."""
+        """Return the runs with ids that begin with `prefix`, the latest first; only one run if `prefix` is its whole id."""
         found = self._database.read(
             "SELECT * FROM run_records WHERE substr(id, 1, ?) = ? ORDER BY number DESC", (len(prefix), prefix)
         )
@@ -174,7 +174,7 @@ class Journal:
         return int(number)
 
     def chain(self, root: str) -> tuple[RootRecord, ...]:
-        """What is known of a run and of all runs that retried it or that it retried, in whatever order: oldest first."""
+        """Return a run and all runs that retried it or that it retried, directly or not: oldest first."""
         rows = self._database.read(
             "SELECT run.root, before.root FROM runs AS run LEFT JOIN runs AS before ON before.id = run.origin"
             " WHERE run.id = run.root ORDER BY run.number"
@@ -215,7 +215,7 @@ class Journal:
         return tuple(map(_target, rows))
 
     def steps(self, run: RunRecord) -> Steps:
-        """The steps of a run that began before."""
+        """Return what stores the steps of a run that began before."""
         return self._steps(run.root, run.id)
 
     def _steps(self, root: str, run: str) -> Steps:
@@ -300,7 +300,7 @@ class Journal:
         )
 
     def durations(self, base_url: str) -> dict[str, dict[str, tuple[float, ...]]]:
-        """How long jobs of an instance took, in seconds, oldest first: by model id and by kind of refresh."""
+        """Return how long jobs of an instance took, in seconds, oldest first: by model id and by kind of refresh."""
         rows = self._database.read(
             "SELECT model_id, kind, seconds FROM durations WHERE base_url = ? ORDER BY id", (base_url,)
         )
@@ -317,7 +317,7 @@ class Journal:
         keep_days: int | None = None,
         at_work: Callable[[], Collection[str]] = tuple,
     ) -> int:
-        """Forget finished runs beyond the latest `keep_runs`, whole roots at a time; return how many runs that were.
+        """Delete finished runs beyond the latest `keep_runs`, whole roots at a time; return the number of deleted runs.
 
         With `keep_days` also all that are older, by the wall clock, finished or not. Without it unfinished runs stay until
         `KEPT_UNFINISHED` runs came after them. The roots that `at_work` returns stay in any case: it is called when no run
@@ -345,7 +345,7 @@ class Journal:
             return sum(connection.execute("DELETE FROM runs WHERE root = ?", root).rowcount for root in roots)
 
     def _days_ago(self, days: int) -> str:
-        """The moment so many days ago; empty, which is before any moment, if there is no such date."""
+        """Return the moment `days` ago; if there is no such date, an empty text, which is before any moment."""
         try:
             return (self._clock.utcnow() - timedelta(days=days)).isoformat()
         except OverflowError:

@@ -1,4 +1,4 @@
-"""The running processes of several machines: each has a lease in the store, which a thread of its own renews.
+"""The running processes of several machines: each has a lease in the store, which a thread renews.
 
 A process that has not renewed its lease for 20 s sends nothing (the fence). One that was silent for 30 s counts as dead for
 the others: then its locks are free, and its calls count for one window more. Between the two lies what a call may need to

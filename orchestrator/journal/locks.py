@@ -46,12 +46,12 @@ def key_lock(key: str) -> str:
 
 
 def root_lock(root: str) -> str:
-    """The lock of one run's plan: only one process works on it."""
+    """Return the lock of one run's plan: only one process works on it."""
     return f"root {root}"
 
 
 def lane_prefix(address: str) -> str:
-    """The beginning of the locks of an instance's connections; one of their names follows (`journal.connections`)."""
+    """Return the prefix of the locks of an instance's connections; one of their names follows (`journal.connections`)."""
     return f"lane {address} ".encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -65,7 +65,7 @@ class Locks:
     """The locks that this process takes. None of the methods waits.
 
     A store that fails over may lose a lock that was just taken; it is taken again with the next heartbeat. Until then each
-    key's window is closed, so that no process can use the lock.
+    key's window is closed, and no process can use the lock.
     """
 
     def __init__(self, process: ProcessRecord) -> None:

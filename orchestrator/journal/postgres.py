@@ -1,8 +1,8 @@
 """The driver for PostgreSQL: what `orchestrator.journal.database` promises, with psycopg 3 (extra `postgres`).
 
 It works behind a transaction pooler: no setting outlives its transaction, nothing is prepared, and no session lock, LISTEN or
-temporary table is used. Each wait is bounded on both sides: the server ends a transaction whose client is silent, and the
-client drops a connection whose server is.
+temporary table is used. Each wait is bounded on both sides: the server ends the transaction of a silent client, and the client
+closes the connection to a silent server.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _TYPES: Final = (
 class PostgresDatabase(Database):
     """One part of the state in a PostgreSQL database. Synchronous methods are for one thread at a time.
 
-    What is posted is written by a thread with a connection of its own, all that waits in one transaction.
+    A thread with its own connection writes what is posted, everything that waits in one transaction.
     """
 
     def __init__(self, url: str, layout: Layout, patience: Patience, clock: StoreClock) -> None:
@@ -90,7 +90,7 @@ class PostgresDatabase(Database):
         self._is_away = False
         self._run: str | None = None
         self._steps = 0
-        # a replica that is promoted lags behind by seconds; a step a second is much
+        # a promoted replica lags by seconds, and a run posts few steps a second
         self._recent: deque[Sequence[Sequence[Statement]]] = deque(maxlen=_KEPT_STEPS)
         self._retries = Retries(
             patience,
@@ -254,7 +254,7 @@ class PostgresDatabase(Database):
     def _lost_steps(self, count: int | None) -> list[Sequence[Statement]]:
         """Return what was posted in the last `count` steps, which the store has lost. Raises `JournalError` if not known.
 
-        A replica that was promoted lacks what it had not received yet; the run itself still knows it.
+        A promoted replica or a restored backup lacks them; the run itself still knows the last ones.
         """
         if count is None or not 0 < count <= len(self._recent):
             raise JournalError(
@@ -368,7 +368,7 @@ def _parts(url: str) -> Mapping[str, Any]:
 
 
 def conninfo_of(url: str) -> str:
-    """Return an address with what bounds each wait."""
+    """Return an address with limits for each wait."""
     given = _parts(url)
     defaults = {
         "connect_timeout": _CONNECT_S,
@@ -388,7 +388,7 @@ def _version_name(layout: Layout) -> str:
 
 
 def migrate(transaction: Transaction, layout: Layout, name: str) -> None:
-    """Make or migrate the tables of a part of the state `name`, in a transaction that no other may run beside.
+    """Make or migrate the tables of a part of the state `name`, in a transaction that excludes others.
 
     Raises `JournalError` if a newer version of the program has made them.
     """

@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL, and transactions on it that wait for the server as seldom as they can.
+"""One connection to PostgreSQL, and transactions on it that wait for the server as few times as possible.
 
 A statement waits until a result is needed, or until the transaction ends; then all that wait are one message. What is set in a
 transaction ends with it, and nothing is prepared: a transaction pooler may stand in between.
@@ -87,7 +87,7 @@ class HistoryChanged(StoreUnreachable):
 
 
 class LinkConnection(psycopg.Connection[Row]):
-    """A connection that gives its server up after a while."""
+    """A connection that does not wait longer than `STATEMENT_S` for its server."""
 
     def wait(self, *arguments: Any, **options: Any) -> Any:
         """Wait for the server as psycopg does, but not for longer than a statement may take."""
@@ -96,7 +96,7 @@ class LinkConnection(psycopg.Connection[Row]):
 
 
 class _Rows:
-    """What a statement returns. It is sent when it must be: when its rows are looked at, or with the end of its transaction."""
+    """The result of a statement, which is sent when a result is needed or the transaction ends."""
 
     def __init__(self, transaction: LinkTransaction) -> None:
         self._transaction = transaction

@@ -1,4 +1,4 @@
-"""What the journal holds, as values."""
+"""The records of the journal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class StoredRequest:
 
     `selected` are the positions of its entries in the manifest. `settings` are those of the command line, by their names.
     `stated` is what was stated beside the manifest (`orchestrator.app.requests.StatedRequest`).
-    `reports` and `metrics` are absolute paths; `named` is whether the reports were asked for. `rate` is the share of each
+    `reports` and `metrics` are absolute paths; `named` is whether the reports were requested. `rate` is the share of each
     key's calls. `touched` is the change that it follows (`orchestrator.planning.followed_change`), None: it follows none.
     `select` and `exclude` decide which branches of a branch pattern it takes.
     """
@@ -84,7 +84,7 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord(NewRun):
-    """A run as it is listed. `ended_at` is None while it runs, and if it was killed. `unfinished` means that something is left
+    """A stored run. `ended_at` is None while it runs, and if it was killed. `unfinished` means that something is left
     for `resume`. `counts` are its outcomes by status.
     """
 
@@ -107,7 +107,7 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestrictedEntry:
-    """What a change left of an entry: how it is to be refreshed, instead of as the manifest says."""
+    """What a change left of an entry. It replaces the manifest's values."""
 
     mode: Mode
     schemas: tuple[str, ...]
@@ -115,11 +115,11 @@ class RestrictedEntry:
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
-        """Return how an entry is to be refreshed."""
+        """Return the values of an entry."""
         return cls(mode=entry.mode, schemas=entry.schemas, tables=entry.tables)
 
     def applied_to(self, entry: Entry) -> Entry:
-        """Return the entry as it is to be refreshed."""
+        """Return the entry with these values."""
         return replace(entry, mode=self.mode, schemas=self.schemas, tables=self.tables)
 
 
@@ -204,7 +204,7 @@ class RootRecord:
 
 
 def pack(data: object) -> bytes:
-    """Return JSON data as it is stored: compressed."""
+    """Return JSON data in its stored, compressed form."""
     return zlib.compress(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
 
@@ -214,7 +214,7 @@ def unpack(packed: bytes) -> Any:
 
 
 def pack_request(request: StoredRequest) -> bytes:
-    """Return a run's request without its keys, as it is stored."""
+    """Return a run's request without its keys, in its stored form."""
     manifest = request.manifest
     instances = {
         name: replace(i, keys=tuple(replace(k, secret=None) for k in i.keys)) for name, i in manifest.instances.items()

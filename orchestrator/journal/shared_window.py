@@ -1,4 +1,4 @@
-"""One key's budget, shared by all processes that use one store, exactly: each call is counted for everybody before it leaves.
+"""One key's exact budget for all processes that use one store: each call is counted in the store before it leaves.
 
 The promise is that of a window in memory (`orchestrator.quota.window`): a call counts from the moment it leaves until one
 window after its answer. In the store such a call is a slot (`orchestrator.journal.slots`).
@@ -88,7 +88,7 @@ class SharedWindow:
     """A `CallWindow` over a store. `requests` a window belong to the key as a whole; with `is_share` a smaller limit that a
     caller names is this process's own share of them.
 
-    If the store cannot be used, no call leaves, because the other processes would not know of it: `broke` hears of it once,
+    If the store cannot be used, no call leaves, because the other processes would not know of it: `broke` is called once,
     calls wait, and after `patience_s` `when` raises `LedgerLost`. It does so at once if the others count this process as
     dead.
     """
@@ -133,7 +133,7 @@ class SharedWindow:
         return now if limit > self._looked_for else self._look_at
 
     async def take(self, now: float, limit: int) -> int | None:
-        """Count a call for everybody before it leaves."""
+        """Count a call in the store before it leaves."""
         if now < self._retry_at or self._lost is not None:
             return None
         try:
@@ -345,7 +345,7 @@ class SharedWindow:
         return self._longest_look_s if is_patient else self._short_look_s
 
     def _mark_waiting(self, transaction: Transaction, until: float) -> None:
-        """Let others know that this process waits until a moment, so that they take no more than their part."""
+        """Store that this process waits until a moment: then others take no more than their part."""
         now = self._owner.now()
         if self._marked_until < until + _WAITING_FOR_S / 2:
             self._marked_until = until + _WAITING_FOR_S

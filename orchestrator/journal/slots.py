@@ -35,7 +35,7 @@ def key_name(secret: str, salt: bytes) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What other processes must know about a key: slots that are over or were answered, a hold, a limit."""
+    """What this process must store about a key: slots that are over or were answered, a hold, a limit."""
 
     over: set[int]
     answered: dict[int, float]
@@ -103,7 +103,7 @@ class OwnSlots:
         self.taught_by_others: LimitEstimate | None = None
         self._slots: dict[int, int] = {}
         self._known: set[int] = set()
-        # a heap: when slots are over whose calls have ended; the calls of the others are on the wire
+        # a heap of the slots of ended calls, by when they are over; the calls of the other slots are on the wire
         self._ends: list[tuple[float, int]] = []
         self._over: set[int] = set()
         self._answered: dict[int, float] = {}
@@ -296,7 +296,7 @@ class OwnSlots:
 def prune_slots(owner: ProcessRecord) -> None:
     """Delete the slots of ended processes that are over for certain, also those of keys that no run uses any more.
 
-    A run deletes those of its own keys by itself.
+    A run deletes the slots of its own keys.
     """
     rows = owner.database.read(
         "SELECT id, coalesce(counts_s, ?), ended_s, ended_mark FROM slots WHERE owner IS NULL AND ended_s IS NOT NULL",

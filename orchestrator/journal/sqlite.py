@@ -1,8 +1,7 @@
 """One SQLite file: created whole or not at all, checked when it is opened, migrated forward, written in short transactions.
 
 SQLite keeps other processes out with POSIX locks, and a process loses all its locks on a file as soon as it closes any
-descriptor of it. So no code may open the database file or its `-shm` beside SQLite: what must be known of them is read
-through SQLite or with `stat`. The `-wal` file carries no locks; one descriptor of it stays open as long as the database.
+descriptor of it. So only SQLite may open the database file and its `-shm`: other code uses SQLite or `stat`. The `-wal` file carries no locks; one descriptor of it stays open as long as the database.
 """
 
 from __future__ import annotations
@@ -241,7 +240,7 @@ def _is_busy(error: Exception) -> bool:
 
 
 def _create(path: Path, layout: Layout) -> None:
-    """Create the file beside its place and link it there when it is complete, so that a kill leaves no half of one.
+    """Create the file under another name, and link it when it is complete: a kill leaves no incomplete database.
 
     A log without its database would be replayed into the new one: it is refused.
     """
@@ -277,7 +276,7 @@ def _run_script(connection: sqlite3.Connection, script: str) -> None:
 
 
 def _check_kind(path: Path) -> None:
-    """Refuse what SQLite would take for a new database, or not explain."""
+    """Refuse a path that SQLite would take for a new database, or would not explain."""
     if path.is_dir():
         raise JournalError(f"{path} cannot be used: Is a directory", code="unusable-state")
     size = path.stat().st_size
@@ -287,7 +286,7 @@ def _check_kind(path: Path) -> None:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system report into a `JournalError` that says what to do."""
+    """Turn errors of SQLite and the file system into a `JournalError` that says what to do."""
     try:
         yield
     except sqlite3.DatabaseError as error:

@@ -60,14 +60,7 @@ def open_state_folder(folder: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # the parents' mode is the umask's business; a folder that was there before keeps its own
-        trial = folder / f".trial-{secrets.token_hex(8)}"
-        descriptor = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, b"trial")
-        finally:
-            os.close(descriptor)
-            with contextlib.suppress(OSError):
-                trial.unlink()
+        _new_file(folder, "trial", b"trial").unlink()
     except OSError as error:
         raise JournalError(
             f"the state folder {folder} cannot be written: {error.strerror or error}",
@@ -77,17 +70,26 @@ def open_state_folder(folder: Path) -> Path:
     return folder
 
 
+def _new_file(folder: Path, name: str, content: bytes) -> Path:
+    """Write a new file that only this user can read; return its path. Raises `OSError`, and leaves no file then."""
+    path = folder / f".{name}-{secrets.token_hex(8)}"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, content)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    return path
+
+
 def read_salt(folder: Path) -> bytes:
     """This folder's own salt for keys' hashes, made at the first call. Raises `JournalError`."""
     path = folder / "salt"
     try:
         if not path.exists():
-            own = folder / f".salt-{secrets.token_hex(8)}"
-            descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(descriptor, secrets.token_bytes(32))
-            finally:
-                os.close(descriptor)
+            own = _new_file(folder, "salt", secrets.token_bytes(32))
             try:
                 # the first process to link it wins; all read the same salt
                 with contextlib.suppress(FileExistsError):

@@ -1,4 +1,4 @@
-"""The steps of one run, kept before anything depends on them: what was planned, sent, answered, seen and settled."""
+"""Stores the steps of one run before anything depends on them: what was planned, sent, answered, polled and settled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from orchestrator.clock import Clock
 from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.connections import learn, names_of
-from orchestrator.journal.database import Database, Reader, Values, fit
+from orchestrator.journal.database import Database, Reader, Values, fit, insert_sql
 from orchestrator.journal.records import (
     CallStatus,
     OrphanedRefresh,
@@ -44,12 +44,13 @@ class Steps:
         self.run = run
 
     async def kept(self) -> None:
-        """Until all steps so far are on the disk. Raises `JournalError`."""
+        """Wait until all steps so far are on the disk. Raises `JournalError`."""
         await self._database.kept()
 
     def planned(self, plan: RefreshPlan) -> None:
-        """Keep what the selected entries resolved to, and which names of connections that shows. The entries of branches
-        replace the branch patterns, in the targets and in what the run was told to do.
+        """Store what the selected entries resolved to, and which names of connections that shows.
+
+        The entries of branches replace the branch patterns, in the targets and in the run's request.
         """
         concerned = {one.entry.index for one in plan.impacts}
         rows = [
@@ -95,48 +96,58 @@ class Steps:
         wait: bool,
         queued_s: float,
     ) -> int:
-        """A refresh call is about to leave; its number."""
+        """A refresh call is about to leave; return its number."""
         sender = served[0]
         refresh = {"served": [t.entry.index for t in served], "scopes": list(scopes), "wait": wait}
         call, now = self._next_call, self._ages.now()
         self._next_call += 1
-        self._post(
-            "INSERT INTO calls (id, root, run, sender, part, attempt, base_url, lane, refresh, timeout_s, fate, left_at,"
-            " boot, left_s, queued_s, names) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(call, self.root, self.run, sender.entry.index, part, attempt, base_url, fit(sender.lane)),
-                *(json.dumps(refresh), timeout_s, CallStatus.INTENDED.value),
-                *(self._clock.utcnow().isoformat(), now.mark, now.at_s, queued_s),
-                json.dumps(sorted(names_of(served).held)),
-            ),
-        )
+        row = {
+            "id": call,
+            "root": self.root,
+            "run": self.run,
+            "sender": sender.entry.index,
+            "part": part,
+            "attempt": attempt,
+            "base_url": base_url,
+            "lane": fit(sender.lane),
+            "refresh": json.dumps(refresh),
+            "timeout_s": timeout_s,
+            "fate": CallStatus.INTENDED.value,
+            "left_at": self._clock.utcnow().isoformat(),
+            "boot": now.mark,
+            "left_s": now.at_s,
+            "queued_s": queued_s,
+            "names": json.dumps(sorted(names_of(served).held)),
+        }
+        self._database.post([(insert_sql("calls", tuple(row)), [tuple(row.values())])])
         return call
 
     def answered(self, call: int, *, job_id: str | None, word: str | None, fate: CallStatus) -> None:
-        """The server took it; its answer may be final already."""
+        """The server accepted the call; its answer may be final already."""
         now = self._ages.now()
-        self._post(
+        sql = (
             "UPDATE calls SET fate = ?, may_run = ?, accepted_at = ?, accepted_s = ?, boot = ?, job_id = ?, word = ?"
-            " WHERE id = ?",
-            (
-                *(fate.value, int(fate.may_run), self._clock.utcnow().isoformat(), now.at_s, now.mark),
-                *(fit(job_id), fit(word), call),
-            ),
+            " WHERE id = ?"
         )
+        self._set(sql, fate, self._clock.utcnow().isoformat(), now.at_s, now.mark, fit(job_id), fit(word), call)
 
     def refused(self, call: int, failure: str) -> None:
-        """It is known to have started nothing."""
-        self._post(
-            "UPDATE calls SET fate = ?, may_run = 0, failure = ? WHERE id = ?",
-            (CallStatus.REFUSED.value, fit(failure), call),
-        )
+        """The call is known to have started nothing."""
+        sql = "UPDATE calls SET fate = ?, may_run = ?, failure = ? WHERE id = ?"
+        self._set(sql, CallStatus.REFUSED, fit(failure), call)
 
     def polled(self, call: int, *, word: str, fate: CallStatus) -> None:
-        """Its job was polled."""
-        self._post(
-            "UPDATE calls SET fate = ?, may_run = ?, word = ?, polled_at = ? WHERE id = ?",
-            (fate.value, int(fate.may_run), fit(word), self._clock.utcnow().isoformat(), call),
-        )
+        """The call's job was polled."""
+        sql = "UPDATE calls SET fate = ?, may_run = ?, word = ?, polled_at = ? WHERE id = ?"
+        self._set(sql, fate, fit(word), self._clock.utcnow().isoformat(), call)
+
+    def left_over(self, call: int, fate: CallStatus) -> None:
+        """Store how a refresh that another run left has ended. A lost one cannot be checked again and has its timeout left."""
+        sql = "UPDATE calls SET fate = ?, may_run = ?, word = coalesce(?, word) WHERE id = ?"
+        self._set(sql, fate, _WORDS.get(fate), call)
+
+    def _set(self, sql: str, fate: CallStatus, *values: object) -> None:
+        self._database.post([(sql, [(fate.value, int(fate.may_run), *values)])])
 
     def settled(self, rows: Sequence[tuple[int, Mapping[str, Any]]], *, lost: Sequence[int] = ()) -> None:
         """Store outcomes of targets, by their positions, as rows of the report; the jobs of calls in `lost` are out of sight.
@@ -161,7 +172,7 @@ class Steps:
         )
 
     def took(self, *, base_url: str, model_id: str, branch_id: str | None, kind: str, seconds: float) -> None:
-        """A job's duration, for what later runs expect; the last few of each kind are kept."""
+        """Store a job's duration in seconds, for the estimates of later runs; the last few of each kind are kept."""
         key = (base_url, model_id, branch_id or "", kind)
         insert = "INSERT INTO durations (base_url, model_id, branch_id, kind, seconds, at) VALUES (?, ?, ?, ?, ?, ?)"
         forget = (
@@ -177,7 +188,7 @@ class Steps:
         )
 
     def calls(self) -> tuple[StoredCall, ...]:
-        """Every refresh call of the run's plan, oldest first."""
+        """Return every refresh call of the run's plan, oldest first."""
         return read_calls(self._database, self._ages, (self.root,))
 
     def flush(self) -> None:
@@ -201,13 +212,3 @@ class Steps:
             for one in left
             if one.address == address and one.call not in taken and not (one.run == self.run and one.sender in own)
         ]
-
-    def left_over(self, call: int, fate: CallStatus) -> None:
-        """Store how a refresh that another run left has ended. A lost one cannot be checked again and has its timeout left."""
-        self._post(
-            "UPDATE calls SET fate = ?, may_run = ?, word = coalesce(?, word) WHERE id = ?",
-            (fate.value, int(fate.may_run), _WORDS.get(fate), call),
-        )
-
-    def _post(self, sql: str, values: Values) -> None:
-        self._database.post([(sql, [values])])

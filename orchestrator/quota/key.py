@@ -1,4 +1,4 @@
-"""What one key may send: the token bucket for its pace, the window's log for its ceiling, the hold after a 429."""
+"""The quota of one key: a token bucket for its pace, the window's log for its limit, and the hold after a 429."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class KeyQuota:
             self._drain_due = True
 
     def _adopt_limit(self, now: float) -> None:
-        """Continue with the limit that another process that shares the key has learned last."""
+        """Adopt the limit that another process that shares the key has learned last."""
         taught = self._ledger.taught()
         if taught is not None:
             told = self.learned.configured

@@ -167,7 +167,7 @@ class Permit:
 
 
 class RateLimiter:
-    """Gives permits for the calls to one instance. `serve()` runs beside the coroutines that request them.
+    """Gives permits for the calls to one instance. `serve()` runs in a task of its own.
 
     All moments are the loop's clock. `patience_s` is how long the keys may get only 429 before the limiter closes.
     """

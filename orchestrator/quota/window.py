@@ -30,7 +30,7 @@ class LedgerLost(OmniRefreshError):
 
 
 class CallWindow(Protocol):
-    """The budget of one key: who counts its calls. This is the seam between the rate limiter and a store.
+    """The budget of one key: it counts its calls. This is the interface between the rate limiter and a store.
 
     Implementations: in this process (`MemoryWindow`), and in a store that processes or machines share
     (`orchestrator.journal.shared_window.SharedWindow`). `tests/journal/test_conformance.py` is the suite that each must pass.
@@ -38,7 +38,7 @@ class CallWindow(Protocol):
     what this process knows.
 
     A call is taken before it leaves and given back when it has ended. It counts from `take` until one window after its
-    answer, for everybody who shares the key. An implementation that cannot be sure counts more, never less.
+    answer, for all processes that share the key. An implementation that cannot be sure counts more, never less.
     """
 
     def when(self, now: float, limit: int) -> float | None:
@@ -66,7 +66,7 @@ class CallWindow(Protocol):
         """Return the moment before which no call may leave, whichever run set it; in the past if the key is not held."""
 
     def teach(self, estimate: LimitEstimate) -> None:
-        """Let everybody who shares the key know what its limit was seen to be."""
+        """Let all processes that share the key know what its limit was seen to be."""
 
     def taught(self) -> LimitEstimate | None:
         """Return what another process has taught since the last call of this method; None if nothing."""

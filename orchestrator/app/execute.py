@@ -62,7 +62,7 @@ async def execute(
     """
     clock, started_at = context.clock, context.clock.utcnow()
     # before the run: at its end, the state may be unusable, and the report is written anyway
-    root = state.journal.run(prepared.record.root)
+    root = await state.call(lambda: state.journal.run(prepared.record.root))
     growing = open_growing(
         reports,
         tuple(prepared.restored.prior.outcomes.values()),
@@ -85,10 +85,13 @@ async def execute(
             redact=context.redactor.redact,
             observe=context.observe,
         )
+        make_context = partial(
+            _run_context, prepared, manifest, recorder, steps=steps, progress=progress, context=context, state=state
+        )
         run = Run(
             with_rate(manifest, prepared.rate),
             prepared.selected,
-            _run_context(prepared, manifest, recorder, steps=steps, progress=progress, context=context, state=state),
+            await state.call(make_context),
             prepared.restored.prior,
             change=prepared.followed,
             selector=prepared.selector,
@@ -146,7 +149,10 @@ async def execute(
     ):
         report = replace(report, exit_code=_code(report, prepared, report_failed=True))
     append_job_summary(report, context.environ, context.observe)
-    _finish(prepared, report, context, state)
+    try:
+        await state.call(lambda: _finish(prepared, report, state))
+    except JournalError as error:
+        context.observe(StateFailed(what="journal", message=str(error)))
     context.observe(
         RunFinished(
             run_id=prepared.record.id,
@@ -324,18 +330,13 @@ def _code(report: Report, prepared: PreparedRun, *, report_failed: bool) -> int:
     )
 
 
-def _finish(prepared: PreparedRun, report: Report, context: Context, state: State) -> None:
-    """Write to the journal how the run ended."""
-    unfinished = any(map(is_open, report.outcomes))
-    counts = {status.value: count for status, count in count_statuses(report.outcomes).items() if count}
-    try:
-        state.journal.finish(
-            prepared.record.id,
-            document=make_document(report),
-            exit_code=report.exit_code,
-            unfinished=unfinished,
-            counts=counts,
-        )
-        state.prune()
-    except JournalError as error:
-        context.observe(StateFailed(what="journal", message=str(error)))
+def _finish(prepared: PreparedRun, report: Report, state: State) -> None:
+    """Write to the journal how the run ended. Raises `JournalError`."""
+    state.journal.finish(
+        prepared.record.id,
+        document=make_document(report),
+        exit_code=report.exit_code,
+        unfinished=any(map(is_open, report.outcomes)),
+        counts={status.value: count for status, count in count_statuses(report.outcomes).items() if count},
+    )
+    state.prune()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from signal import Signals
 
@@ -137,18 +139,16 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
     selection = selection_of(request, followed)
     lock = run_lock(manifest.identity, selection)
     default = SIMULATED_REPORT if request.simulate else DEFAULT_REPORT
-    if not request.simulate:
-        await _wait_for_state(context, request.state, manifest)
-    with open_state(context, request.state, simulated=request.simulate, manifest=manifest) as state:
-        since = state.journal.latest_number()
+    async with _opened_state(context, request.state, manifest, simulated=request.simulate) as state:
+        since = await state.call(state.journal.latest_number)
         if request.resume:
-            unfinished = unfinished_run(state, lock=lock)
+            unfinished = await state.call(lambda: unfinished_run(state, lock=lock))
             if unfinished is not None:
                 return await _resume(unfinished, since, request.options, context, state)
         if request.key is not None:
             overlap = from_data(RunSettings, request.options.settings).overlap
             await _take_lock(key_lock(request.key), overlap, context, state)
-            since = state.journal.latest_number()
+            since = await state.call(state.journal.latest_number)
             continued = await _continue_key(request, since, context, state)
             if continued is not None:
                 return continued
@@ -191,17 +191,17 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
         )
         writable = _writable_reports(prepared, context, state)
         await _take_lock(lock, prepared.settings.overlap, context, state)
-        return await _execute(prepared, _begin(prepared, state), writable, context, state)
+        steps = await state.call(lambda: _begin(prepared, state))
+        return await _execute(prepared, steps, writable, context, state)
 
 
 async def resume_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     """Continue a run that was cut off. Raises `NothingToDo` if there is none, and what `start_run` raises."""
-    manifest = named_manifest(request.run, context)
-    await _wait_for_state(context, request.state, manifest)
-    with open_state(context, request.state, manifest=manifest) as state:
-        since = state.journal.latest_number()
-        choice = choose_runs(state.journal, request.run, command="resume", environ=context.environ)
-        record = choice.unfinished(state)
+    async with _opened_state(context, request.state, named_manifest(request.run, context)) as state:
+        since = await state.call(state.journal.latest_number)
+        choose = partial(choose_runs, state.journal, request.run, command="resume", environ=context.environ)
+        choice = await state.call(choose)
+        record = await state.call(lambda: choice.unfinished(state))
         if record is None:
             raise NothingToDo("resume", choice.nothing_unfinished)
         return await _resume(record, since, request.options, context, state)
@@ -214,58 +214,65 @@ async def retry_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     all of them succeeded. If only the selection leaves nothing: `UsageError`, or with `allow_empty` `NothingToDo`. Raises
     what `start_run` raises.
     """
-    manifest = named_manifest(request.run, context)
-    await _wait_for_state(context, request.state, manifest)
-    with open_state(context, request.state, manifest=manifest) as state:
-        since = state.journal.latest_number()
-        choice = choose_runs(state.journal, request.run, command="retry", environ=context.environ)
-        record = choice.to_retry(state.journal)
+    async with _opened_state(context, request.state, named_manifest(request.run, context)) as state:
+        since = await state.call(state.journal.latest_number)
+        choose = partial(choose_runs, state.journal, request.run, command="retry", environ=context.environ)
+        choice = await state.call(choose)
+        record = await state.call(lambda: choice.to_retry(state.journal))
         if record is None:
             raise NothingToDo("retry", choice.no_runs)
         return await _retry(record, since, request, context, state)
 
 
-async def _wait_for_state(context: Context, named: str | None, manifest: Manifest | None) -> None:
-    """Wait while a shared state's server restarts or cannot be reached, for as long as a run would.
+@asynccontextmanager
+async def _opened_state(
+    context: Context, named: str | None, manifest: Manifest | None, *, simulated: bool = False
+) -> AsyncIterator[State]:
+    """Open the state. If a shared state's server restarts or cannot be reached, wait for it as long as a run would.
 
-    What does not pass by waiting is left to `open_state`. Raises `StoppedWhileWaiting`.
+    What does not pass by waiting fails at once, see `open_state`. Raises `StoppedWhileWaiting`.
     """
-    place = find_state(context, named, manifest)
+    place = None if simulated else find_state(context, named, manifest)
+    opening = open_state(context, named, simulated=simulated, manifest=manifest)
     if place is None or not is_shared(place):
+        with opening as state:
+            yield state
         return
     postgres, began_at, is_told = postgres_driver(), context.clock.now(), False
     while (reason := await asyncio.to_thread(postgres.why_away, place)) is not None:
         if context.stop.requested:
             raise StoppedWhileWaiting(context.stop.signals[0], "the shared state")
         if context.clock.now() - began_at >= context.state_patience_s:
-            return
+            break
         if not is_told:
             is_told = True
             context.observe(StateFailed(what="state", message=f"{postgres.address_of(place)}: {reason}"))
         await asyncio.sleep(_LOOK_EVERY_S)
+    state = await asyncio.to_thread(opening.__enter__)
+    try:
+        yield state
+    finally:
+        await asyncio.shield(asyncio.to_thread(opening.__exit__, None, None, None))
 
 
 async def _resume(record: RunRecord, since: int, options: RunOptions, context: Context, state: State) -> RunEnd:
     journal = state.journal
-    _take_chain(state, record.root)
-    prepared = _prepare_again(
-        journal.orders(record.root), record, since, options, Trigger.RESUME, context=context, state=state
-    )
+    await state.call(lambda: _take_chain(state, record.root))
+    orders = await state.call(lambda: journal.orders(record.root))
+    prepared = _prepare_again(orders, record, since, options, Trigger.RESUME, context=context, state=state)
     await _take_lock(record.lock, prepared.settings.overlap, context, state)
     writable = _writable_reports(prepared, context, state)
     entries = {entry.index: entry for entry in prepared.selected}
-    restored = restore_for_resume(entries, record.root, journal.chain(record.root))
-    prepared = replace(prepared, restored=restored)
+    chain = await state.call(lambda: journal.chain(record.root))
+    prepared = replace(prepared, restored=restore_for_resume(entries, record.root, chain))
     _announce(prepared, record, context)
     _check_routes(prepared)
-    return await _execute(prepared, journal.begin(prepared.record, since=since), writable, context, state)
+    steps = await state.call(lambda: journal.begin(prepared.record, since=since))
+    return await _execute(prepared, steps, writable, context, state)
 
 
 async def _retry(record: RunRecord, since: int, request: EarlierRunRequest, context: Context, state: State) -> RunEnd:
-    journal = state.journal
-    _take_chain(state, record.root)
-    chain = journal.chain(record.root)
-    orders, chain = _with_found_branches(journal.orders(record.root), record.root, chain, journal)
+    orders, chain = await state.call(lambda: _read_chain(state, record.root))
     wanted = _wanted(record, chain, orders.manifest, request)
     prepared = _prepare_again(orders, record, since, request.options, Trigger.RETRY, context=context, state=state)
     await _take_lock(record.lock, prepared.settings.overlap, context, state)
@@ -282,7 +289,7 @@ async def _retry(record: RunRecord, since: int, request: EarlierRunRequest, cont
     )
     writable = _writable_reports(prepared, context, state)
     _announce(prepared, record, context)
-    steps = _begin(prepared, state, instead_of=[one.root for one in chain])
+    steps = await state.call(lambda: _begin(prepared, state, instead_of=[one.root for one in chain]))
     return await _execute(prepared, steps, writable, context, state)
 
 
@@ -293,10 +300,10 @@ async def _continue_key(request: RunRequest, since: int, context: Context, state
     the run begins checks that, also if this process has lost the key's lock meanwhile.
     """
     assert request.key is not None
-    record = state.journal.latest_with_key(request.key)
+    record = await state.call(partial(state.journal.latest_with_key, request.key))
     if record is None:
         return None
-    if is_resumable(record, state):
+    if await state.call(partial(is_resumable, record, state)):
         return await _resume(record, since, request.options, context, state)
     try:
         return await _retry(record, since, EarlierRunRequest(run=record.id, options=request.options), context, state)
@@ -340,7 +347,7 @@ async def _take_lock(name: str, overlap: Overlap, context: Context, state: State
     if overlap is Overlap.PROCEED:
         return
     told_at = float("-inf")
-    while (holder := state.locks.take(name, since=state.clock.utcnow())) is not None:
+    while (holder := await state.call(lambda: state.locks.take(name, since=state.clock.utcnow()))) is not None:
         if overlap is Overlap.FAIL:
             raise LockedError(
                 f"{holder} works on the same manifest and selection; nothing was sent",
@@ -500,6 +507,13 @@ def _wanted(
             raise NothingToDo("retry", words)
         raise nothing_selected(f"{words}. Nothing was sent")
     return wanted
+
+
+def _read_chain(state: State, root: str) -> tuple[StoredRequest, tuple[RootRecord, ...]]:
+    """Lock a run and its chain of retries; return its request, and the chain."""
+    _take_chain(state, root)
+    journal = state.journal
+    return _with_found_branches(journal.orders(root), root, journal.chain(root), journal)
 
 
 def _with_found_branches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import tempfile
 import time
@@ -16,7 +17,7 @@ from typing import Final
 from orchestrator.app.context import Context
 from orchestrator.clock import Clock
 from orchestrator.errors import LockedError, UsageError
-from orchestrator.journal.database import JournalError, Patience
+from orchestrator.journal.database import JournalError, Patience, T
 from orchestrator.journal.journal import KEPT_RUNS, Journal
 from orchestrator.journal.layout import JOURNAL
 from orchestrator.journal.locks import Locks, root_lock
@@ -62,6 +63,10 @@ class State:
     locks: Locks
     read_salt: Callable[[], bytes]
     option: StateOption = HERE
+
+    async def call(self, act: Callable[[], T]) -> T:
+        """Return what `act` returns. A shared store may be slow: then a thread waits for it, and the event loop goes on."""
+        return act() if self.folder is not None else await asyncio.to_thread(act)
 
     def prune(self, *, keep_runs: int = KEPT_RUNS, keep_days: int | None = None) -> int:
         """Delete old runs, but no active one, and calls that count no more; return how many runs. See `Journal.prune`."""

@@ -203,6 +203,7 @@ class SharedWindow:
         """Look without a lock, in one message; None if what is found needs a lock to deal with."""
         own = self._own
         with own.busy:
+            own.register(database)
             with database.write(shared=True, soon=True, busy_s=BUSY_S) as transaction:
                 answer = self._ask(transaction, now, lock=False)
                 # to look is to wait: others then take no more than their part
@@ -218,6 +219,7 @@ class SharedWindow:
         """Take a slot if there is room, in a transaction that holds the key's row."""
         own = self._own
         with own.busy:
+            own.register(database)
             was_sure, own.is_sure = own.is_sure, False
             slot, missing, unknown = None, set[int](), set[int]()
             with database.write(shared=True, busy_s=BUSY_S) as transaction:

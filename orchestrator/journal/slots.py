@@ -112,10 +112,17 @@ class OwnSlots:
         self._taught = 0
         # when slots without an owner ended, and a hold began, by this process's clock
         self._seen: dict[tuple[int | None, float], float] = {}
-        with owner.database.write() as transaction:
-            transaction.execute("INSERT INTO keys (key) VALUES (?) ON CONFLICT (key) DO NOTHING", (key,))
+        self._is_registered = False
         owner.at_end.append(self._surrender)
         owner.on_beat.append(self.flush)
+
+    def register(self, database: Database) -> None:
+        """Make sure that the key has a row; to be called while `busy` is held."""
+        if not self._is_registered:
+            sql = "INSERT INTO keys (key) VALUES (?) ON CONFLICT (key) DO NOTHING"
+            with database.write(shared=True, busy_s=BUSY_S) as transaction:
+                transaction.execute(sql, (self.key,))
+            self._is_registered = True
 
     def took(self, slot: int) -> int:
         """A call leaves with a slot; return its number."""
@@ -158,6 +165,7 @@ class OwnSlots:
         if not self._has_news(self.owner.now()) or not self.busy.acquire(blocking=False):
             return
         try:
+            self.register(database)
             with database.write(shared=True, soon=True, busy_s=BUSY_S) as transaction:
                 written = self.write_news(transaction, KeyRow(transaction, self.key), self.owner.now())
             self.was_written(written)

@@ -192,6 +192,7 @@ def test_a_slot_whose_commit_was_not_answered_counts(store: PostgresPlace, monke
 
     clock = Moments()
     one = process(store, clock)
+    one.window._own.register(one.owner.database)
     commit = Link.commit
     commits = 0
 
@@ -233,6 +234,8 @@ def test_a_grant_is_two_messages_and_a_look_without_room_is_one(store: PostgresP
     """What a server and a network cost is paid for each call, and by each process that waits."""
     clock = Moments()
     one, two = process(store, clock), process(store, clock)
+    for each in (one, two):
+        each.window._own.register(each.owner.database)
     for _ in range(LIMIT):
         waits.clear()
         assert send(one, clock.now)

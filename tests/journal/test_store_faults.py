@@ -19,10 +19,7 @@ from orchestrator.engine.connection_lock import StoredConnectionLocks
 from orchestrator.engine.events import (
     CallEnded,
     RunEvent,
-    RunFinished,
-    RunPlanned,
     StateFailed,
-    SubmitsEnded,
     TargetFinished,
 )
 from orchestrator.errors import OmniRefreshError
@@ -181,28 +178,26 @@ def test_a_fault_that_passes_costs_only_time(fault: Callable[[World], object], w
 
 
 def test_no_statement_of_a_run_holds_up_the_event_loop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the start to the last outcome, the store is waited for in threads."""
+    """From its first to its last statement, the store is waited for in threads."""
     waits: list[str] = []
-    is_at_work = False
-    wait = LinkConnection.wait
+    connect, wait = LinkConnection.connect, LinkConnection.wait
 
-    def noted_wait(connection: LinkConnection, *arguments: Any, **options: Any) -> Any:
-        if is_at_work and threading.current_thread() is threading.main_thread():
+    def note() -> None:
+        if threading.current_thread() is threading.main_thread():
             waits.append("".join(traceback.format_stack(limit=12)))
-        return wait(connection, *arguments, **options)
 
-    def watch(event: RunEvent) -> None:
-        nonlocal is_at_work
-        if isinstance(event, RunPlanned):
-            is_at_work = True
-            world.proxy.delay_s = 0.02
-        elif isinstance(event, SubmitsEnded | RunFinished) or (
-            isinstance(event, TargetFinished) and event.outcome.name == f"m{MODELS}"
-        ):
-            is_at_work = False
+    def noted_connect(*arguments: Any, **options: Any) -> Any:
+        note()
+        return connect(*arguments, **options)
 
+    def noted_wait(*arguments: Any, **options: Any) -> Any:
+        note()
+        return wait(*arguments, **options)
+
+    monkeypatch.setattr(LinkConnection, "connect", noted_connect)
     monkeypatch.setattr(LinkConnection, "wait", noted_wait)
-    report = world.run({}, on_event=watch)
+    world.proxy.delay_s = 0.01
+    report = world.run({})
     assert not waits, waits[0]
     assert report.exit_code == 0
 

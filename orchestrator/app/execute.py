@@ -239,7 +239,7 @@ def _run_context(
             taken=prepared.restored.calls.values(),
         ),
         past=_past(prepared, state, [entry.name for entry in prepared.selected]),
-        read_past=partial(_past, prepared, state),
+        read_past=lambda names: state.call(lambda: _past(prepared, state, names)),
     )
 
 

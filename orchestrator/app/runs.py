@@ -267,7 +267,7 @@ async def _resume(record: RunRecord, since: int, options: RunOptions, context: C
     prepared = replace(prepared, restored=restore_for_resume(entries, record.root, chain))
     _announce(prepared, record, context)
     _check_routes(prepared)
-    steps = await state.call(lambda: journal.begin(prepared.record, since=since))
+    steps = await state.call(lambda: journal.begin(prepared.record, orders, since=since))
     return await _execute(prepared, steps, writable, context, state)
 
 

@@ -230,10 +230,11 @@ class Run:
         )
         known_now = [known[e.index] for e in self._open_entries if e.index in known]
         plan = with_known(planned.plan, known_now, self._prior.warnings)
-        context.recorder.planned(plan)
         if plan.expansions:
             names = [entry.name for one in plan.expansions for entry in one.entries]
-            context = self._context = replace(context, past=context.past.joined(context.read_past(names)))
+            past = context.past.joined(await context.read_past(names))
+            context = self._context = replace(context, past=past)
+        context.recorder.planned(plan)
         settled = [(entry, _unplanned(entry, closed)) for entry, closed in planned.closed]
         settled += [(s.entry, skipped(s)) for s in plan.skips]
         settled += [(u.entry, unresolved(u, plan.warnings.get(u.entry.index, ()))) for u in plan.unresolved]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -36,6 +36,11 @@ class Detach(StrEnum):
     NEVER = "never"
     STOPPED = "stopped"
     SUBMITTED = "submitted"
+
+
+async def _read_no_past(names: Sequence[str]) -> EarlierResults:
+    del names
+    return NO_PAST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,7 @@ class RunContext(Access):
     settings: RunSettings = RunSettings()
     history: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     past: EarlierResults = NO_PAST
-    read_past: Callable[[Sequence[str]], EarlierResults] = lambda _: NO_PAST
+    read_past: Callable[[Sequence[str]], Awaitable[EarlierResults]] = _read_no_past
 
     def keep(self, settled: Sequence[tuple[Entry, Outcome]]) -> tuple[tuple[Entry, Outcome], ...]:
         """Record and report outcomes that belong together; return them redacted and compared with earlier runs."""

@@ -74,47 +74,38 @@ class Patience:
 
 NO_PATIENCE: Final = Patience(busy_s=0.0)
 
-_STOPPED_S: Final = 0.5
 
-
+@dataclass(slots=True, kw_only=True)
 class Retries:
-    """Retries what fails because of another process or the network, with growing pauses.
+    """Retries what fails because of another process or the network, with pauses from `pause_s` to `longest_pause_s` seconds.
 
     `is_passing` says of an error whether it may pass. `now` measures how long attempts themselves take, in seconds.
     """
 
-    def __init__(
-        self,
-        patience: Patience,
-        is_passing: Callable[[Exception], bool],
-        *,
-        pause_s: float,
-        longest_pause_s: float,
-        now: Callable[[], float] = lambda: 0.0,
-    ) -> None:
-        self._patience = patience
-        self._is_passing = is_passing
-        self._first_pause_s = pause_s
-        self._longest_pause_s = longest_pause_s
-        self._now = now
-        self._stopped_s = _STOPPED_S
+    patience: Patience
+    is_passing: Callable[[Exception], bool]
+    pause_s: float
+    longest_pause_s: float
+    now: Callable[[], float] = lambda: 0.0
+    # how long all waits together may still take once the patience has stopped
+    stopped_s: float = 0.5
 
     def call(self, act: Callable[[], T], longest_s: float) -> T:
         """Return what `act` returns; while its error may pass, call it again, for up to `longest_s` seconds."""
-        waited_s, pause_s, began_s = 0.0, self._first_pause_s, self._now()
+        waited_s, pause_s, began_s = 0.0, self.pause_s, self.now()
         while True:
             try:
                 return act()
             except Exception as error:
-                if not self._is_passing(error) or max(waited_s, self._now() - began_s) >= longest_s:
+                if not self.is_passing(error) or max(waited_s, self.now() - began_s) >= longest_s:
                     raise
-                if self._patience.stopped():
-                    if self._stopped_s <= 0:
+                if self.patience.stopped():
+                    if self.stopped_s <= 0:
                         raise
-                    self._stopped_s -= pause_s
-            self._patience.sleep(pause_s)
+                    self.stopped_s -= pause_s
+            self.patience.sleep(pause_s)
             waited_s += pause_s
-            pause_s = min(self._longest_pause_s, 2 * pause_s)
+            pause_s = min(self.longest_pause_s, 2 * pause_s)
 
 
 class GroupCommit:

@@ -89,7 +89,8 @@ class Journal:
     ) -> Steps:
         """Store that a run begins, before anything is sent, all of it or nothing. Return what stores its steps.
 
-        A run with a root of its own has a `request` and `targets`; one that continues another has none. The roots `instead_of`
+        `targets` and the `request` are stored if the run has a root of its own; one that continues another may pass the other's
+        request, so that its steps need not read it. The roots `instead_of`
         cannot be resumed any more. `since` is what `latest_number` returned before it was decided to start, resume or retry.
         Raises `LockedError` if another run with the same key or root has begun since then: the decision and the begin are one
         transaction.
@@ -97,7 +98,7 @@ class Journal:
         row = {
             **{name: fit(value) if isinstance(value, str) else value for name, value in fields_of(run).items()},
             "began_at": run.began_at.isoformat(),
-            "orders": None if request is None else pack_request(request),
+            "orders": None if request is None or run.root != run.id else pack_request(request),
         }
         with self._database.write() as transaction:
             if since is not None:
@@ -115,7 +116,7 @@ class Journal:
                 ],
             )
             transaction.executemany("UPDATE runs SET unfinished = 0 WHERE root = ?", [(root,) for root in instead_of])
-        return self._steps(run.root, run.id)
+        return self._steps(run.root, run.id, request)
 
     def finish(
         self,
@@ -218,7 +219,7 @@ class Journal:
         """Return what stores the steps of a run that began before."""
         return self._steps(run.root, run.id)
 
-    def _steps(self, root: str, run: str) -> Steps:
+    def _steps(self, root: str, run: str, request: StoredRequest | None = None) -> Steps:
         """Number the calls of a run after those of the runs before it, so that their order is the order of their numbers."""
         ((number, latest),) = self._database.read(
             "SELECT number, (SELECT max(calls.id) FROM calls WHERE calls.root = runs.root) FROM runs WHERE id = ?",
@@ -226,7 +227,9 @@ class Journal:
         )
         first = max(number << _CALLS_OF_RUN_BITS, (latest or 0) + 1)
         self._database.follow(run)
-        return Steps(self._database, root=root, run=run, ages=self._ages, clock=self._clock, first_call=first)
+        return Steps(
+            self._database, root=root, run=run, ages=self._ages, clock=self._clock, first_call=first, request=request
+        )
 
     def earlier(
         self,

@@ -33,16 +33,18 @@ Meets = Callable[[Collection[str]], Collection[str]]
 """Picks those of some names that exclude ours."""
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+
 def run_lock(manifest_identity: str, selection: Sequence[str]) -> str:
     """Return the lock of a manifest and of what is selected from it, as it was written."""
-    parts = [manifest_identity, *sorted(selection)]
-    text = "\0".join(part.encode("utf-8", "backslashreplace").decode("utf-8") for part in parts)
-    return f"run {hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    return f"run {_digest(chr(0).join((manifest_identity, *sorted(selection))))}"
 
 
 def key_lock(key: str) -> str:
     """Return the lock of a run's key: only one process starts or continues the run with this key."""
-    return f"key {hashlib.sha256(key.encode('utf-8', 'backslashreplace')).hexdigest()[:32]}"
+    return f"key {_digest(key)}"
 
 
 def root_lock(root: str) -> str:

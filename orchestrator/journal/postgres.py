@@ -93,8 +93,8 @@ class PostgresDatabase(Database):
         # a promoted replica lags by seconds, and a run posts few steps a second
         self._recent: deque[Sequence[Sequence[Statement]]] = deque(maxlen=_KEPT_STEPS)
         self._retries = Retries(
-            patience,
-            lambda error: isinstance(error, StoreUnreachable) and error.may_pass,
+            patience=patience,
+            is_passing=lambda error: isinstance(error, StoreUnreachable) and error.may_pass,
             pause_s=_FIRST_PAUSE_S,
             longest_pause_s=_LONGEST_PAUSE_S,
             now=clock.uptime,

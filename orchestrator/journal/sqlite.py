@@ -73,7 +73,9 @@ class SqliteDatabase(Database):
         self.name = str(path)
         self._durable = self._waits = durable
         self._patience = patience
-        self._retries = Retries(patience, _is_busy, pause_s=_FIRST_PAUSE_S, longest_pause_s=_LONGEST_PAUSE_S)
+        self._retries = Retries(
+            patience=patience, is_passing=_is_busy, pause_s=_FIRST_PAUSE_S, longest_pause_s=_LONGEST_PAUSE_S
+        )
         self._is_blocked = False
         # another connection's lock is waited for here and not in SQLite, where no signal could end the wait
         self._connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0)

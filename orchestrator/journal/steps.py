@@ -16,6 +16,7 @@ from orchestrator.journal.records import (
     RestrictedEntry,
     Scope,
     StoredCall,
+    StoredRequest,
     pack_request,
     read_request,
     with_branches,
@@ -35,11 +36,22 @@ class Steps:
     Its calls have the numbers from `first_call` on.
     """
 
-    def __init__(self, database: Database, *, root: str, run: str, ages: Ages, clock: Clock, first_call: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        root: str,
+        run: str,
+        ages: Ages,
+        clock: Clock,
+        first_call: int,
+        request: StoredRequest | None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._ages = ages
         self._next_call = first_call
+        self._request = request
         self.root = root
         self.run = run
 
@@ -73,7 +85,7 @@ class Steps:
         if not plan.expansions:
             return []
         found = {one.pattern.index: one.entries for one in plan.expansions}
-        request = with_branches(read_request(self._database, self.root), found)
+        request = with_branches(self._request or read_request(self._database, self.root), found)
         entries = [entry for branches in found.values() for entry in branches]
         return [
             ("DELETE FROM targets WHERE root = ? AND place = ?", [(self.root, index) for index in found]),

@@ -1,6 +1,6 @@
-"""What every test lives under: no network but loopback, no real waiting, nothing of the developer's environment.
+"""Rules for every test: loopback is the only network, no test sleeps for long, the developer's environment is hidden.
 
-Tests in subprocesses inherit the environment that is made here; the guards themselves hold in this process only.
+Subprocesses inherit the environment that this module sets; the guards work in the test process only.
 """
 
 import gc
@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 MAX_SLEEP_S = 0.5
-"""The longest real sleep that a test may take at once; longer waits belong into virtual time."""
+"""The longest real sleep that a test may make; longer waits use virtual time."""
 
-# local times are those of Greenwich, whatever the machine's zone
+# Local time is UTC on every machine.
 os.environ["TZ"] = "UTC"
 time.tzset()
 
@@ -44,12 +44,12 @@ _KEPT = frozenset(
     ]
 )
 _KEPT_PREFIXES = ("PYTHON", "PYTEST", "COV", "PIP_", "HYPOTHESIS")
-"""What a test sees of the environment. The rest is removed: a CI system's own variables, for example, change the log."""
+"""The environment variables that tests keep. The others are removed: a CI system's variables, for example, change the log."""
 
-# Coroutines that are never awaited, slow callbacks, calls from the wrong thread: told, here and in subprocesses.
+# asyncio reports coroutines that are never awaited, slow callbacks and calls from the wrong thread, also in subprocesses.
 os.environ["PYTHONASYNCIODEBUG"] = "1"
 
-# Each module is compiled once, and not by every process that a test starts: most of them live for less than a second.
+# Processes that tests start share the compiled modules, because most of them run for less than a second.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -58,7 +58,7 @@ _MEMORY_NEEDED = 2 << 30
 
 
 def _is_fit(folder: Path) -> bool:
-    """Return whether the tests' folders may lie there: programs can be run in it, and it has room."""
+    """Return whether tests can use this folder for temporary files: it can execute programs and has enough space."""
     try:
         found = os.statvfs(folder)
     except OSError:
@@ -67,11 +67,11 @@ def _is_fit(folder: Path) -> bool:
     return is_open and found.f_bavail * found.f_frsize >= _MEMORY_NEEDED
 
 
-# Most tests of the state wait for the disk: in memory they do not.
+# Temporary files are in memory, so that tests of the state do not wait for the disk.
 if _is_fit(_MEMORY):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
-# The suite tries the same examples each time, so that it fails only for a change; `long` looks for new ones.
+# The default profile uses the same examples in each run, so that only a change can fail it; `long` searches for new ones.
 settings.register_profile(
     "default",
     deadline=None,
@@ -87,13 +87,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
 
 class _Guard:
-    """What a test did that no test may; kept here too, because code under test may swallow the exception."""
+    """Records forbidden actions of a test, because code under test may swallow the exception."""
 
     def __init__(self) -> None:
         self.offences: list[str] = []
 
     def audit(self, event: str, arguments: tuple[object, ...]) -> None:
-        """Refuse connections, datagrams and name look-ups that would leave this machine (an interpreter's audit hook)."""
+        """Refuse connections, datagrams and name look-ups that would leave this machine (an audit hook)."""
         if event in {"socket.connect", "socket.sendto"}:
             address = arguments[1]
             host = address[0] if isinstance(address, tuple) else None
@@ -103,7 +103,7 @@ class _Guard:
         elif event in {"socket.getaddrinfo", "socket.gethostbyname"}:
             host = arguments[0]
             if host is not None and not _is_loopback(host):
-                # The name that is reserved for being unknown is unknown at once, without a question to anybody.
+                # `.invalid` is reserved (RFC 2606) and never resolves, so a look-up of it is no offence.
                 if not _text(host).rstrip(".").endswith(".invalid"):
                     self.offences.append(f"{event} {host!r}")
                 raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -125,19 +125,19 @@ def _is_loopback(host: object) -> bool:
 
 
 _guard = _Guard()
-# An audit hook sees every way to the network, from C as well; it cannot be taken back, which suits a test process.
+# An audit hook also sees calls from C. It cannot be removed, and a test process does not need to remove it.
 sys.addaudithook(_guard.audit)
 
 
 def pytest_collection_finish() -> None:
-    """Take what the collection made out of the garbage collector's sight: it lives to the end, and is large."""
+    """Exclude the collected tests from garbage collection: they are many and stay until the end."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A home and a state folder of the test's own, and no variable that could change its course."""
+    """Give each test its own home and state folders, and remove other environment variables."""
     for name in list(os.environ):
         if name not in _KEPT and not name.startswith(_KEPT_PREFIXES):
             monkeypatch.delenv(name)
@@ -148,7 +148,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def no_waiting_and_no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fail the test that sleeps for real, or that asks anybody but this machine."""
+    """Fail a test that sleeps for too long or connects to another machine."""
     sleep = time.sleep
 
     def short_sleep(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Proof in whole runs over the real stack: reads that come last, what they show, and what they can never spoil."""
+"""Validation in whole runs: reads after a refresh, their results, and their failures."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Beside the reports: metrics that remember, and messages to those who are named in the manifest."""
+"""Metrics and notifications after a run."""
 
 import http.server
 import json

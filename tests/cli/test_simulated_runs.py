@@ -1,4 +1,4 @@
-"""A rehearsal stays one: it says so everywhere, replaces nothing real, and advises nothing that would be real."""
+"""Simulated runs: every output is marked, no real report is replaced, no advice names a real command."""
 
 import csv
 import json

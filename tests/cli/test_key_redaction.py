@@ -1,4 +1,4 @@
-"""A server that shows the key: in each place of its answers, in each encoding; no output of the program holds it."""
+"""No output of the program holds the API key, wherever and however encoded the server returns it."""
 
 import asyncio
 import base64

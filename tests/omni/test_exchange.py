@@ -1,4 +1,4 @@
-"""One exchange over real sockets in virtual time: did it leave, what came back, how long may it take."""
+"""HTTP exchanges over real sockets in virtual time: what was sent, what came back, and timeouts."""
 
 import asyncio
 import gzip

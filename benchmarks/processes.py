@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,11 @@ class Place:
     def calls(self) -> Sequence[Call]:
         """Every call that the instance has seen so far."""
         return read_calls(self.log)
+
+    @property
+    def now_s(self) -> float:
+        """The present moment on the clock of `calls`, exact to the latency of one answer."""
+        return self.calls[-1].t_s + time.time() - self.log.stat().st_mtime
 
     def manifest(self, name: str, models: Sequence[Mapping[str, object]], **settings: Any) -> str:
         """Write a manifest over the instance; `rate_limit`, `key` and `defaults` are its settings. The file's name."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.processes import Place, model_id, place
+from orchestrator.simulator.call_log_checks import most_in_window
 from orchestrator.simulator.calls import Call
 from tests.journal.postgres_server import Server, running_server
 
@@ -67,11 +68,10 @@ class Worker:
         return [o["status"] for o in json.loads(report.read_bytes())["outcomes"]] if report.exists() else []
 
     def kill(self) -> None:
-        """Kill it and start it again."""
+        """Kill it. A later `start` continues its run."""
         self.process.kill()
         self.process.wait()
         self.killed += 1
-        self.start()
 
 
 def main() -> int:
@@ -83,6 +83,12 @@ def main() -> int:
     parser.add_argument("--per", type=float, default=10.0, help="the window's length in seconds [10]")
     parser.add_argument("--store", choices=["folder", "postgres"], default="folder", help="what they share [folder]")
     parser.add_argument("--kill-every", type=float, default=0.0, help="kill a worker each so many seconds, in turn")
+    parser.add_argument(
+        "--kill-at",
+        type=float,
+        default=0.0,
+        help="kill a worker after so many seconds, show when its share is back, and start it again after the others",
+    )
     parser.add_argument(
         "--restart-at", type=float, default=0.0, help="restart the server at once after so many seconds"
     )
@@ -111,8 +117,10 @@ def main() -> int:
         _write_manifests(where, chosen.processes, chosen.models, chosen.requests, chosen.per)
         for worker in workers:
             worker.start()
-        codes = _watch(workers, chosen, server)
+        codes, died_s = _watch(workers, chosen, server)
         calls = where.calls
+        if died_s is not None:
+            _report_share_back(calls, chosen, died_s)
         _report_cost(calls, server)
         statuses = Counter(status for worker in workers for status in worker.statuses())
     return _report(chosen, calls, codes, sum(worker.killed for worker in workers), statuses)
@@ -129,8 +137,11 @@ def _write_manifests(where: Place, processes: int, models: int, requests: int, p
         where.manifest(f"m{n}.yaml", mine, rate_limit=limit, defaults=defaults)
 
 
-def _watch(workers: Sequence[Worker], chosen: argparse.Namespace, server: Server | None) -> list[int]:
-    """Let faults happen until all workers have ended; return their exit codes."""
+def _watch(
+    workers: Sequence[Worker], chosen: argparse.Namespace, server: Server | None
+) -> tuple[list[int], float | None]:
+    """Let faults happen until all workers have ended; return their exit codes, and when the worker of `--kill-at` died."""
+    died_s: float | None = None
     began_s = time.monotonic()
     kill_at, victim, is_restarted, stopped_until = chosen.kill_every, 0, False, 0.0
     while any(worker.process.poll() is None for worker in workers):
@@ -140,7 +151,11 @@ def _watch(workers: Sequence[Worker], chosen: argparse.Namespace, server: Server
         if chosen.kill_every and now_s >= kill_at and len(alive) > 1:
             kill_at += chosen.kill_every
             alive[victim % len(alive)].kill()
+            alive[victim % len(alive)].start()
             victim += 1
+        if chosen.kill_at and died_s is None and now_s >= chosen.kill_at:
+            workers[0].kill()
+            died_s = workers[0].where.now_s
         if chosen.restart_at and not is_restarted and now_s >= chosen.restart_at:
             is_restarted = True
             if server is not None:
@@ -152,18 +167,23 @@ def _watch(workers: Sequence[Worker], chosen: argparse.Namespace, server: Server
         if stopped_until and now_s >= stopped_until:
             stopped_until = float("inf")
             os.kill(workers[0].process.pid, signal.SIGCONT)
+    if died_s is not None:
+        workers[0].start()
     codes = []
     for worker in workers:
         codes.append(worker.process.wait())
         lines = worker.log.read_text(encoding="utf-8", errors="replace").splitlines()
         broke = [line for line in lines if '"budget_broke"' in line or '"journal_broke"' in line or "Trace" in line]
         print(*map(json.dumps, broke[:3]), sep="\n", end="\n" if broke else "")
-    return codes
+    return codes, died_s
 
 
-def most_in_a_window(calls: Sequence[Call], per_s: float) -> int:
-    """How many calls the fullest window of the instance held."""
-    return max(sum(call.t_s - per_s < other.t_s <= call.t_s for other in calls) for call in calls)
+def _report_share_back(calls: Sequence[Call], chosen: argparse.Namespace, died_s: float) -> None:
+    """Show when the other workers' calls first filled 95 % of a window after one worker's death."""
+    after = [call.t_s for call in calls if call.t_s > died_s]
+    full = (t_s for t_s in after if sum(t_s - chosen.per < o <= t_s for o in after) >= 0.95 * chosen.requests)
+    back_s = next(full, None)
+    print("share never back" if back_s is None else f"the dead worker's share was back after {back_s - died_s:.1f} s")
 
 
 def _report_cost(calls: Sequence[Call], server: Server | None) -> None:
@@ -188,7 +208,7 @@ def _report(
     # a process that starts first may use the whole of the first window
     shared = [call for call in posts[: len(posts) // 2] if call.t_s - began_s >= chosen.per]
     halfway = Counter(int(str(call.model_id)[-12:], 16) // 10_000 for call in shared)
-    most = most_in_a_window(calls, chosen.per)
+    most = most_in_window(calls, chosen.per)
     started = Counter(call.model_id for call in posts if call.accepted)
     twice = sum(count > 1 for count in started.values())
     lost = chosen.models // chosen.processes * chosen.processes - sum(statuses.values())

@@ -10,7 +10,7 @@ from orchestrator.simulator.limits import Limit
 from orchestrator.simulator.population import Connection, Model
 from orchestrator.simulator.reading import check_scenario
 from orchestrator.simulator.scenario import Scenario
-from orchestrator.simulator.staging import connection_id, is_id, model_id, names_of_models
+from orchestrator.simulator.staging import connection_id, id_of, is_id, names_of_models
 
 _WILDCARDS = re.compile(r"[*?]")
 _CLASS = re.compile(r"\[(?!!)([^\]])[^\]]*\]")
@@ -84,11 +84,9 @@ class _Connections:
     """The listed connections by their ids, and what the manifest needs of each."""
 
     def __init__(self, listed: Sequence[Connection]) -> None:
-        self._by_id: dict[str, Connection] = {}
+        self._by_id = {id_of(connection): connection for connection in listed}
         self._needs: dict[str, _Needs] = {}
-        self._ids = {c.name: _id_of(c) for c in listed if c.name is not None}
-        for connection in listed:
-            self._by_id[_id_of(connection)] = connection
+        self._ids = {c.name: id_ for id_, c in self._by_id.items() if c.name is not None}
 
     def need(self, reference: str | Connection, needs: _Needs) -> str:
         """Note what a model needs of a connection that has a name or an id, and list it; how models refer to it."""
@@ -99,7 +97,7 @@ class _Connections:
             elif key is None:
                 key, reference = connection_id(reference), Connection(name=reference)
         else:
-            key = _id_of(reference)
+            key = id_of(reference)
         if key not in self._by_id:
             assert isinstance(reference, Connection)
             self._by_id[key] = reference
@@ -109,10 +107,6 @@ class _Connections:
     def extended(self) -> tuple[Connection, ...]:
         """All of them with what they left open."""
         return tuple(self._needs.get(key, _Needs()).met_by(one) for key, one in self._by_id.items())
-
-
-def _id_of(connection: Connection) -> str:
-    return connection.id or connection_id(connection.name or "")
 
 
 def _wanted(entries: Iterable[Entry]) -> list[_Wanted]:
@@ -130,7 +124,7 @@ def _wanted(entries: Iterable[Entry]) -> list[_Wanted]:
 
 def _find(model: Model, wanted: Sequence[_Wanted]) -> _Wanted | None:
     """What the manifest wants of a model of the scenario: the same id or name, or the label of an entry that gives an id."""
-    own_id = model.id or model_id(model.name or "")
+    own_id = id_of(model)
     by_label = model.id is None and model.name is not None
     return (
         next((w for w in wanted if w.id == own_id or (w.name is not None and w.name == model.name)), None)

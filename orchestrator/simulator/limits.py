@@ -5,7 +5,7 @@ All clocks here are the caller's: seconds since the simulator started.
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
@@ -51,7 +51,7 @@ class _Counter(Protocol):
     """Counts one key's calls."""
 
     def take(self, now_s: float) -> float:
-        """Seconds until a call could be admitted; 0.0: this one is, and counts."""
+        """Return seconds until a call can be admitted; 0.0: this one is, and counts."""
         ...
 
 
@@ -137,11 +137,12 @@ def _make_counter(limit: Limit, requests: int) -> _Counter:
 
 
 class RequestLimit:
-    """Lets calls in: knows the keys, and a counter for each."""
+    """Admits or refuses calls: the known keys, and a counter for each."""
 
-    def __init__(self, limit: Limit, keys: tuple[Key, ...]) -> None:
+    def __init__(self, limit: Limit, keys: Iterable[str | Key]) -> None:
         self._limit = limit
-        self._keys = {key.key: key for key in keys}
+        full = (Key(key=key) if isinstance(key, str) else key for key in keys)
+        self._keys = {key.key: key for key in full}
         self._counters: dict[str, _Counter] = {}
 
     def knows(self, key: str | None, now_s: float) -> bool:
@@ -154,7 +155,7 @@ class RequestLimit:
         return known is not None and (known.refused_from is None or now_s < known.refused_from)
 
     def wait_s(self, key: str, now_s: float) -> float:
-        """0.0 where a call of `key` is admitted at `now_s`, and then it counts; else seconds until one could be."""
+        """Count a call of `key` at `now_s` and return 0.0 if it is admitted; else return seconds until one can be."""
         for spell in self._limit.spells:
             if spell.from_s <= now_s < spell.until_s:
                 return spell.until_s - now_s
@@ -171,7 +172,7 @@ class RequestLimit:
 def retry_after(
     form: Literal["none", "seconds", "date"], wait_s: float, http_date: Callable[[float], str]
 ) -> str | None:
-    """The Retry-After header for a wait, rounded up to a whole second; `http_date` tells the date in so many seconds."""
+    """The Retry-After header for a wait, rounded up to a whole second; `http_date` returns the date in so many seconds."""
     if form == "none":
         return None
     return str(max(1, math.ceil(wait_s))) if form == "seconds" else http_date(wait_s)

@@ -1,4 +1,4 @@
-"""Where each call's fate is decided, at one moment and without waiting: key, limit, fault, answer; and recorded."""
+"""Decides the answer to each call without waiting, by key, limit, fault rules and routes, and records it."""
 
 import email.utils
 import json
@@ -12,13 +12,13 @@ from typing import Literal
 from urllib.parse import parse_qsl, unquote
 
 from orchestrator.simulator.answer import LIMIT_TEXT, Answer, SimulatedInstance, SimulatedRequest, page, usual_words
-from orchestrator.simulator.calls import Call, CallLog, KeyLabels
+from orchestrator.simulator.calls import Call, CallLog, key_label
 from orchestrator.simulator.faults import InjectedFault, Rules
 from orchestrator.simulator.field_types import draw_s
 from orchestrator.simulator.limits import RequestLimit, retry_after
 from orchestrator.simulator.routes import Routes
 from orchestrator.simulator.scenario import Scenario
-from orchestrator.simulator.staging import Stage, keys_of
+from orchestrator.simulator.staging import Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +43,14 @@ class ResponsePlan:
 
 
 class RequestHandler:
-    """Decides. `utcnow` is asked for stamps only; all moments are the caller's seconds since the simulator started."""
+    """Decides about calls. `utcnow` gives timestamps; all other times are the caller's seconds since the simulator started."""
 
     def __init__(self, scenario: Scenario, *, seed: int, utcnow: Callable[[], datetime], log: CallLog) -> None:
         self.stage = Stage(scenario, seed)
         self._scenario = scenario
         self._utcnow = utcnow
         self._log = log
-        self._labels = KeyLabels()
-        self._gate = RequestLimit(scenario.limit, keys_of(scenario))
+        self._gate = RequestLimit(scenario.limit, scenario.keys)
         self._rules = Rules(scenario.faults, seed)
         self._dated = (-1, "")
         self._latency_dice = random.Random(f"{seed}/latency")
@@ -80,31 +79,31 @@ class RequestHandler:
         return self._dated[1]
 
     def decide(self, incoming: Incoming, now_s: float, way_back_s: float) -> ResponsePlan:
-        """The fate of a call that arrives at `now_s`. It counts, takes effect and is recorded now."""
+        """Return the result of a call that arrives at `now_s`. It counts, takes effect and is recorded now."""
         path, _, query_string = incoming.target.partition("?")
         pairs = parse_qsl(query_string, keep_blank_values=True) if query_string else []
         ask = SimulatedRequest(method=incoming.method, path=_segments(path), query=dict(pairs), now_s=now_s)
         label: str | None = None
         if (refused := self._refuse(incoming, now_s)) is not None:
-            fate = ResponsePlan(answer=refused)
+            plan = ResponsePlan(answer=refused)
         elif (picked := self._rules.pick(incoming.method, path, now_s)) is not None:
             label, fault = picked
-            fate = self._spoil(fault, ask)
+            plan = self._spoil(fault, ask)
         elif len(ask.query) < len(pairs):
             names = [name for name, _ in pairs]
             doubled = next(name for name in names if names.count(name) > 1)
-            fate = ResponsePlan(
+            plan = ResponsePlan(
                 answer=self._routes.error(400, f"Bad Request: {doubled}: Expected string, received array")
             )
         else:
-            fate = ResponsePlan(answer=self._routes.answer(ask))
+            plan = ResponsePlan(answer=self._routes.answer(ask))
         if way_back_s:
-            fate = replace(fate, after_s=fate.after_s + way_back_s)
-        self._log.record(self._told(incoming, ask, fate, label))
-        return fate
+            plan = replace(plan, after_s=plan.after_s + way_back_s)
+        self._log.record(self._record(incoming, ask, plan, label))
+        return plan
 
     def _refuse(self, incoming: Incoming, now_s: float) -> Answer | None:
-        """What stops a call before it is looked at: its length (a proxy does not count it), its key, its limit."""
+        """Return the refusal for the URL's length (not counted by the limit), the key or the limit; None if there is none."""
         if len(incoming.target) > self._scenario.max_url:
             return Answer(status=414, raw=page(414, "Request-URI Too Large"), content_type="text/html")
         if not self._gate.knows(incoming.key, now_s):
@@ -115,15 +114,15 @@ class RequestHandler:
         if not wait_s:
             return None
         limit = self._scenario.limit
-        told = retry_after(limit.retry_after, wait_s, self.http_date)
-        headers = {} if told is None else {"Retry-After": told}
+        wait_header = retry_after(limit.retry_after, wait_s, self.http_date)
+        headers = {} if wait_header is None else {"Retry-After": wait_header}
         if limit.body == "html":
             raw = page(429, "Too Many Requests")
             return Answer(status=429, raw=raw, content_type="text/html", headers=headers, is_limit=True)
         return replace(self._routes.error(429, LIMIT_TEXT), headers=headers, is_limit=True)
 
     def _spoil(self, fault: InjectedFault, ask: SimulatedRequest) -> ResponsePlan:
-        """What the rule makes of the call. A read is answered as ever, then spoilt; a refresh starts only if it says so."""
+        """Apply a fault rule. A read is answered as usual, then changed; a refresh starts only if the rule says so."""
         if ask.method == "GET" or fault.starts != "none":
             delay_s = fault.delay if fault.starts == "after" else 0.0
             regular = self._routes.answer(replace(ask, effect_delay_s=delay_s))
@@ -137,7 +136,7 @@ class RequestHandler:
         return ResponsePlan(answer=answer, after_s=fault.delay, drop=fault.drop, close_after_s=fault.close_after)
 
     def _replaced(self, regular: Answer, fault: InjectedFault, status: int) -> Answer:
-        """The rule's own answer; what the log tells about model and job stays."""
+        """Return the rule's own answer; the log keeps the regular answer's model and job."""
         content_type = fault.content_type or ("application/json" if fault.raw is None else "text/html")
         own = replace(regular, status=status, content_type=content_type, job_status=None, tells_end=False, headers={})
         if fault.raw is not None:
@@ -148,16 +147,16 @@ class RequestHandler:
             return replace(own, body=self._routes.error(status, fault.message or usual_words(status)).body, raw=None)
         return replace(own, body={}, raw=None)
 
-    def _told(self, incoming: Incoming, ask: SimulatedRequest, fate: ResponsePlan, fault: str | None) -> Call:
-        """What the log tells about a call."""
+    def _record(self, incoming: Incoming, ask: SimulatedRequest, plan: ResponsePlan, fault: str | None) -> Call:
+        """Make the log's record of a call."""
         path, _, query_string = incoming.target.partition("?")
-        answer = fate.answer
+        answer = plan.answer
         job = answer.job
         ends = job is not None and job.ends_s != math.inf
         return Call(
             number=len(self._log.calls) + 1,
             t_s=ask.now_s,
-            key=self._labels.label(incoming.key),
+            key=key_label(incoming.key),
             method=incoming.method,
             path=path,
             query=ask.query,
@@ -165,11 +164,11 @@ class RequestHandler:
             url_bytes=len(incoming.target),
             body_bytes=incoming.body_bytes,
             user_agent=incoming.user_agent,
-            status=answer.status if fate.drop is None else None,
+            status=answer.status if plan.drop is None else None,
             limited=answer.is_limit,
             retry_after=answer.headers.get("Retry-After"),
             fault=fault,
-            answer_after_s=fate.after_s,
+            answer_after_s=plan.after_s,
             model_id=answer.model.id if answer.model else None,
             connection_id=answer.model.connection.id if answer.model else None,
             branch_id=job.branch_id if job else None,

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Mapping
 
 from orchestrator.simulator.field_types import derive_id
-from orchestrator.simulator.limits import Key
 from orchestrator.simulator.population import Connection, DefaultModel, Generate, Model, Traits
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.world import LiveConnection, LiveModel, World
@@ -23,11 +22,6 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def keys_of(scenario: Scenario) -> tuple[Key, ...]:
-    """The accepted keys, each in its long form."""
-    return tuple(Key(key=key) if isinstance(key, str) else key for key in scenario.keys)
-
-
 def model_id(name: str) -> str:
     """The id of a model that a scenario gives only a name (or generates)."""
     return derive_id("model", name)
@@ -38,13 +32,18 @@ def connection_id(name: str) -> str:
     return derive_id("connection", name)
 
 
+def id_of(spec: Model | Connection) -> str:
+    """The id of a listed model or connection: its own, or one derived from its name."""
+    return spec.id or (model_id if isinstance(spec, Model) else connection_id)(spec.name or "")
+
+
 def branch_id(of_model_id: str, name: str) -> str:
     """The id of a branch that a scenario gives only a name."""
     return derive_id("branch", f"{of_model_id.lower()}/{name}")
 
 
 class Stage(World):
-    """A world made from a scenario; also makes up models that only `default_model` knows."""
+    """A world made from a scenario; it also makes the models that only `default_model` describes."""
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         super().__init__(seed=seed)
@@ -61,7 +60,7 @@ class Stage(World):
             self._generate(generate)
 
     def find_model(self, wanted: str) -> LiveModel | None:
-        """The model of this id; an unlisted one is made up where the scenario has a `default_model`."""
+        """The model of this id; an unlisted one is made if the scenario has a `default_model`."""
         id_ = wanted.lower()
         model = self.models.get(id_)
         if model is None and self._default is not None:
@@ -73,7 +72,7 @@ class Stage(World):
         return self.connections.get(self._ids_by_name.get(reference, reference.lower()))
 
     def _list_connection(self, spec: Connection) -> LiveConnection:
-        id_ = spec.id or connection_id(spec.name or "")
+        id_ = id_of(spec)
         live = self.add_connection(id_, spec.name or f"Connection {id_[:8]}", spec)
         if spec.name is not None:
             self._ids_by_name[spec.name] = id_
@@ -88,11 +87,11 @@ class Stage(World):
         spec = reference or Connection()
         if spec.id is None and spec.name is None:
             spec = spec.model_copy(update={"id": connection_id(f"of model {of_model_id}")})
-        found = self.connections.get(spec.id or connection_id(spec.name or ""))
+        found = self.connections.get(id_of(spec))
         return found if found is not None else self._list_connection(spec)
 
     def _list_model(self, spec: Model, bases: Mapping[str, str]) -> None:
-        id_ = spec.id or model_id(spec.name or "")
+        id_ = id_of(spec)
         base_id = None if spec.base is None else bases.get(spec.base, spec.base.lower())
         name = spec.name or f"Model {id_[:8]}"
         self._make(id_, name, spec, self._connection(spec.connection, id_), base_id, is_deleted=spec.deleted)
@@ -143,7 +142,7 @@ def _branches(traits: Traits, of_model_id: str) -> Iterator[tuple[str, str]]:
 def names_of_models(scenario: Scenario) -> Iterator[tuple[str, str]]:
     """Id and name of each listed and generated model, in order."""
     for model in scenario.models:
-        id_ = model.id or model_id(model.name or "")
+        id_ = id_of(model)
         yield id_, model.name or id_
     for generate in scenario.generate:
         for number in range(1, generate.count + 1):
@@ -156,12 +155,12 @@ Keys = tuple[str | int, ...]
 
 
 def dotted(keys: Keys) -> str:
-    """`models[2].base`, as people point at a key."""
+    """The key's path, such as `models[2].base`."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
 
 
 def conflicts(scenario: Scenario) -> Iterator[tuple[Keys, str]]:
-    """What no single key shows to be wrong: where, and what."""
+    """Errors that concern several keys: the place and the message of each."""
     yield from _equal_ids(scenario)
     yield from _bad_patterns(scenario)
     yield from _lost_references(scenario)
@@ -204,13 +203,13 @@ def _lost_references(scenario: Scenario) -> Iterator[tuple[Keys, str]]:
 def _placed_connections(scenario: Scenario) -> Iterator[tuple[Keys, str]]:
     for number, connection in enumerate(scenario.connections):
         if connection.id is not None or connection.name is not None:
-            yield ("connections", number), connection.id or connection_id(connection.name or "")
+            yield ("connections", number), id_of(connection)
 
 
 def _placed_ids(scenario: Scenario) -> Iterator[tuple[Keys, str]]:
     """Every id of a model or branch, with its place."""
     for number, model in enumerate(scenario.models):
-        id_ = model.id or model_id(model.name or "")
+        id_ = id_of(model)
         yield ("models", number), id_
         for position, (branch, _) in enumerate(_branches(model, id_)):
             yield ("models", number, "branches", position), branch

@@ -145,7 +145,7 @@ _LEARN_LABELS: Final = """
 INSERT INTO connection_names (address, name, means, seen_at)
 SELECT DISTINCT label.address, label.means, id.means, CAST(? AS TEXT) FROM connection_names AS label
 JOIN connection_names AS id ON id.address = label.address AND id.name = label.name
-WHERE label.address = ? AND label.name IN (SELECT value FROM json_each(?))
+WHERE label.address = ? AND (label.seen_at = ? OR id.seen_at = ?)
 AND substr(label.means, 1, ?) = ? AND substr(id.means, 1, ?) = ?
 ON CONFLICT (address, name, means) DO UPDATE SET seen_at = excluded.seen_at
 """
@@ -153,32 +153,27 @@ ON CONFLICT (address, name, means) DO UPDATE SET seen_at = excluded.seen_at
 
 def learn(plan: RefreshPlan, at: datetime) -> list[Statement]:
     """Return the statements that store a plan's facts about connections. A model's newest id replaces its earlier one."""
-    statements: list[Statement] = []
+    facts: dict[str, dict[tuple[str, str], None]] = {}
+    outdated = []
     for lane in plan.lanes:
         address = fit(instance_address(plan.manifest.instances[lane.instance].base_url))
-        facts: dict[tuple[str, str], None] = {}
-        outdated = []
+        own = facts.setdefault(address, {})
         for target in lane.targets:
             if target.connection is None:
                 continue
             model, means = model_name(target.model_id), connection_name(target.connection)
-            facts[model, means] = None
+            own[model, means] = None
             if means.startswith(_ID):
                 outdated.append((address, model, means, len(_ID), _ID))
             label = target.entry.connection
             if label is not None and means.startswith(_ID) and not is_id(label):
-                facts[connection_name(label), means] = None
-        statements += [
-            (
-                "DELETE FROM connection_names WHERE address = ? AND name = ? AND means != ? AND substr(means, 1, ?) = ?",
-                outdated,
-            ),
-            (_LEARN, [(address, name, means, at.isoformat()) for name, means in facts]),
-        ]
-        models = json.dumps(sorted(name for name, _ in facts if name.startswith(_MODEL)))
-        labels = (at.isoformat(), address, models, len(_LABEL), _LABEL, len(_ID), _ID)
-        statements.append((_LEARN_LABELS, [labels]))
-    return statements
+                own[connection_name(label), means] = None
+    rows = [(address, name, means, at.isoformat()) for address, own in facts.items() for name, means in own]
+    # one statement for each address: it reads all of the address's rows, so one for each lane would be quadratic
+    moment = at.isoformat()
+    labels = [(moment, address, moment, moment, len(_LABEL), _LABEL, len(_ID), _ID) for address in facts]
+    outdate = "DELETE FROM connection_names WHERE address = ? AND name = ? AND means != ? AND substr(means, 1, ?) = ?"
+    return [(outdate, outdated), (_LEARN, rows), (_LEARN_LABELS, labels)]
 
 
 def _plain(text: str) -> str:

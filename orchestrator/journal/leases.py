@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 import threading
 from collections.abc import Callable
@@ -58,6 +59,7 @@ class LeasedProcess(ProcessRecord):
         self._is_lost = False
         self._away_since: float | None = None
         self._first_seen: dict[tuple[str, int], float] = {}
+        self._next_end_s = math.inf
 
     @classmethod
     def enter(
@@ -183,7 +185,7 @@ class LeasedProcess(ProcessRecord):
         return database
 
     def _beat_on(self) -> None:
-        wait_s, has_failed = BEAT_S, False
+        wait_s, has_failed = self.pause_s(), False
         while not self._stop.wait(wait_s):
             try:
                 if not self.beat():
@@ -193,7 +195,11 @@ class LeasedProcess(ProcessRecord):
                 continue
             if has_failed:
                 self._contact_s, has_failed = self._clock.uptime(), False
-            wait_s = BEAT_S
+            wait_s = self.pause_s()
+
+    def pause_s(self) -> float:
+        """Return the time until the next heartbeat. It comes early if a lease ends before, so that its death is noticed then."""
+        return min(BEAT_S, max(_RETRY_S, self._next_end_s - self._clock.uptime()))
 
     def _dead(self, database: Database) -> list[tuple[str, int]]:
         if self._clock.uptime() - self._contact_s < RETURN_S:
@@ -212,4 +218,5 @@ class LeasedProcess(ProcessRecord):
             if up_s - first_s >= LEASE_S:
                 silent.append((token, beats))
         self._first_seen = seen
+        self._next_end_s = min((s + LEASE_S for s in seen.values() if up_s - s < LEASE_S), default=math.inf)
         return silent

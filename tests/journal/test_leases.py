@@ -58,6 +58,28 @@ def test_a_dead_workers_share_is_back_after_its_lease_and_a_window(store: Postgr
     alive.owner.leave()
 
 
+def test_the_end_of_a_lease_is_noticed_at_once(store: PostgresPlace) -> None:
+    """The next heartbeat comes when another's lease ends, and not up to ten seconds later."""
+    clock = Moments()
+    dead, alive = process(store, clock), process(store, clock)
+    owner: Any = alive.owner
+    assert beat(dead)
+    assert Locks(dead.owner).take("x", since=AT) is None
+    clock.now += 4
+    die(dead.owner)
+    assert beat(alive)
+    assert owner.pause_s() == 10
+    for _ in range(2):
+        clock.now += 10
+        assert beat(alive)
+    assert owner.pause_s() == pytest.approx(6)
+    clock.now += owner.pause_s()
+    assert beat(alive)
+    assert Locks(alive.owner).take("x", since=AT) is None
+    assert owner.pause_s() == 10
+    alive.owner.leave()
+
+
 def test_a_worker_that_was_suspended_sends_nothing_when_it_wakes(store: PostgresPlace) -> None:
     """Not after the fence, even if it had its permit; and nothing at all once the others count it as dead."""
     clock = Moments()

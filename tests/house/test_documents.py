@@ -82,8 +82,10 @@ def test_the_changelog_knows_the_version() -> None:
 
 
 def test_the_walk_names_each_room() -> None:
-    """The walk through the rooms in CONTRIBUTING.md leads through each folder of the package, and through no other."""
-    told = set(re.findall(r"^\| `(\w+)/` \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE))
+    """The walk through the rooms in CONTRIBUTING.md names each folder of the package once, and no other."""
+    named = re.findall(r"^\| `(\w+)/` \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    told = set(named)
+    assert len(named) == len(told), "CONTRIBUTING.md lists a room twice: delete a row"
     folders = {module.room for module in modules() if len(module.path.parts) > 2}
     rooms = {module.room for module in modules() if len(module.path.parts) > 2 and module.path.name != "__init__.py"}
     assert rooms <= told <= folders

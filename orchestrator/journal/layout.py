@@ -147,10 +147,15 @@ _STEPS: Final = """
 ALTER TABLE runs ADD COLUMN steps INTEGER NOT NULL DEFAULT 0
 """
 
+_BY_MEANING: Final = """
+-- which lanes may meet is looked up before each refresh: without this, in a time that grows with the models of the address
+CREATE INDEX connection_names_by_meaning ON connection_names (address, means)
+"""
+
 JOURNAL: Final = Layout(
     name="journal",
     application_id=0x6F6D6E69,
-    migrations=(_FIRST, _WHOSE, _LEFT, _KEYS, _STEPS),
+    migrations=(_FIRST, _WHOSE, _LEFT, _KEYS, _STEPS, _BY_MEANING),
     durable=True,
 )
 

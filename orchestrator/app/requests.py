@@ -10,12 +10,16 @@ from typing import Final
 from orchestrator.app.overrides import NO_OVERRIDES, Overrides
 from orchestrator.manifest.manifest import Manifest
 
+HIDDEN_VALUE: Final = "..."
+"""Stands for the value of a placeholder where only its name is stored or shown."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRequest:
-    """Where the change that a run follows is read from. Nothing named: the run follows no change.
+    """Where the change that a run follows is read from. If nothing is named, the run follows no change.
 
-    `values` fills the placeholders of migrations, by name (`--set` on the command line).
+    `values` fills the placeholders of migrations, by name (`--set` on the command line). A value may be a secret: a
+    run stores and suggests the request without the values.
     """
 
     ddl: tuple[str, ...] = ()
@@ -28,8 +32,15 @@ class ChangeRequest:
     dbt_state: str | None = None
     changed: tuple[str, ...] = ()
 
+    def without_values(self) -> ChangeRequest:
+        """Return the request with `HIDDEN_VALUE` for the value of each placeholder."""
+        return replace(self, values=dict.fromkeys(self.values, HIDDEN_VALUE))
+
     def as_options(self, folder: str | None = None) -> tuple[str, ...]:
-        """Return the command line's options that say the same. `folder` is put before relative paths, unless it is None."""
+        """Return the same request as command-line options, with the names of placeholders but not their values.
+
+        `folder` is put before relative paths, unless it is None.
+        """
 
         def at(path: str) -> str:
             mark = "@" * path.startswith("@")
@@ -38,7 +49,7 @@ class ChangeRequest:
         given = [
             *(("--ddl", at(path)) for path in self.ddl),
             *(("--ddl-list", at(path)) for path in self.ddl_list),
-            *(("--set", f"{name}={value}") for name, value in self.values.items()),
+            *(("--set", f"{name}={HIDDEN_VALUE}") for name in self.values),
             *((flag, word) for flag, word in (("--dialect", self.dialect), ("--default-schema", self.default_schema))),
             *(
                 (flag, path and at(path))

@@ -183,7 +183,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
                 select=request.select,
                 exclude=request.exclude,
                 overrides=request.overrides,
-                change=request.change,
+                change=request.change.without_values(),
                 folder=working_directory(),
             ),
             inputs=tuple(change_files(request.change, request.scenario)),

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from orchestrator.app.context import Context
 from orchestrator.app.overrides import Overrides, check_modes, one_off_manifest, override
-from orchestrator.app.requests import ChangeRequest, RunOptions
+from orchestrator.app.requests import HIDDEN_VALUE, ChangeRequest, RunOptions
 from orchestrator.cli.console import Console, open_console, open_log_file
 from orchestrator.cli.log_observer import LogObserver
 from orchestrator.errors import UsageError
@@ -212,11 +212,21 @@ def _flag(name: str) -> str:
 
 
 def _values(assignments: Sequence[str]) -> dict[str, str]:
-    """Return placeholders and their values, from `NAME=VALUE`. Raises `UsageError` for one without a name or a sign."""
+    """Return placeholders and their values, from `NAME=VALUE`.
+
+    Raises `UsageError` for one without a name or a sign, and for `HIDDEN_VALUE`: a command that was shown after a run has it
+    instead of a value.
+    """
     values: dict[str, str] = {}
     for each in assignments:
         name, sign, value = each.partition("=")
         if not name or not sign:
             raise UsageError(f"--set {each}", code="invalid-value", hint="write NAME=VALUE")
+        if value == HIDDEN_VALUE:
+            raise UsageError(
+                f"--set {each}: the value is missing",
+                code="invalid-value",
+                hint=f"replace {HIDDEN_VALUE} by the value: commands that a run suggests do not show values",
+            )
         values[name] = value
     return values

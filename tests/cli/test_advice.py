@@ -157,7 +157,7 @@ def test_a_new_run_states_the_whole_request() -> None:
     command = next_commands(run(), [GOOD, bad("a", Status.REJECTED, RunKind.UNRESOLVED)], stated=stated)[0]
     assert command == (
         "omni-refresh run m.yaml --mode soft --timeout 1m30s --workers 3 --ddl - --ddl '/srv/m/*.sql' --ddl @/srv/list "
-        "--ddl-list /srv/l --set 'S=a b' --dialect snowflake --default-schema x --dbt-target /srv/target "
+        "--ddl-list /srv/l --set S=... --dialect snowflake --default-schema x --dbt-target /srv/target "
         "--dbt-state /state --changed s.t --changed @/srv/names --strict --select a"
     )
 
@@ -203,3 +203,23 @@ def test_a_retry_belongs_to_the_run_it_retries(omni: Callable[..., Omni], tmp_pa
     again = call(capfd, "retry", "--json").document["run"]
     assert (again["trigger"], again["retried_from"], again["resumed_from"]) == ("retry", first["id"], None)
     assert call(capfd, "report", again["id"], "--json").document["run"] == again
+
+
+def test_values_of_placeholders_are_neither_shown_nor_stored(
+    omni: Callable[..., Omni], tmp_path: Path, capfd: Any
+) -> None:
+    """A value of `--set` may be a secret: no output, report or file of the state has it, also after a retry."""
+    secret = "plant7f3a91"
+    faults = [{"method": "POST", "path": uuid(1), "always": True, "status": 400, "message": "no"}]
+    manifest_for(omni(default_model={"duration": 0.05}, faults=faults), tmp_path, models=1)
+    (tmp_path / "x.sql").write_text("ALTER TABLE a.t ADD COLUMN k text DEFAULT '${part}'", encoding="utf-8")
+    words = ["--ddl", "x.sql", "--dialect", "postgres", "--set", f"part={secret}"]
+    first = call(capfd, "run", "m.yaml", *words)
+    again = call(capfd, "retry", "m.yaml")
+    for done in (first, again):
+        assert done.code == 1
+        assert "--set part=..." in done.out.splitlines()[-1]
+        assert secret not in done.out
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.name.startswith("omni-refresh-report") for path in written)
+    assert [path.name for path in written if secret.encode() in path.read_bytes()] == []

@@ -124,6 +124,7 @@ def test_the_help_names_every_dialect() -> None:
         (["--ddl", "-", "--ddl-list", "-"], "can be read only once"),
         (["--set", "a=b", "--changed", "a"], "--set needs --ddl"),
         (["--ddl", "-", "--set", "a"], "write NAME=VALUE"),
+        (["--ddl", "-", "--set", "a=..."], "the value is missing"),
         (["--ddl", "missing.sql"], "no such file or folder"),
         (["--dbt-target", "missing"], "missing"),
         (["--changed", "a..b"], "is no name"),

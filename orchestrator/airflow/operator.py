@@ -22,7 +22,7 @@ except ImportError:  # Airflow 3.1
 
 if TYPE_CHECKING:
     from orchestrator.airflow.task_run import BackgroundRun
-    from orchestrator.app.key_history import KeyHistory
+    from orchestrator.app.history import KeyHistory
     from orchestrator.engine.outcome import Outcome
     from orchestrator.manifest.manifest import Manifest
     from orchestrator.report.report import Report
@@ -234,7 +234,7 @@ class OmniRefreshOperator(BaseOperator):
         """Return what the tries of this task came to so far."""
         from orchestrator.airflow.task_run import run_key
         from orchestrator.app.context import Context
-        from orchestrator.app.key_history import history_of_key
+        from orchestrator.app.history import history_of_key
         from orchestrator.log.redaction import Redactor
 
         context = Context(observe=lambda _: None, environ=environ, redactor=Redactor(()))

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
 from orchestrator.app.choose_run import runs_of_manifest
-from orchestrator.app.state import State
+from orchestrator.app.context import Context
+from orchestrator.app.state import State, open_state
 from orchestrator.engine.outcome import Status, known_status
 from orchestrator.journal.database import JournalError
 from orchestrator.journal.records import RunRecord, StoredTarget
+from orchestrator.report.document import parse_document
+from orchestrator.report.report import Report
 from orchestrator.values import format_stamp
 
 
@@ -140,3 +144,24 @@ def _model_row(name: str, course: Sequence[Mapping[str, Any]]) -> dict[str, Any]
         "durations_s": durations[::-1],
         "course": [{key: value for key, value in step.items() if key != "manifest"} for step in course],
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyHistory:
+    """The `runs` under a key, and the reports of those that ended, oldest first. `has_ended`: the latest is one of them."""
+
+    runs: int
+    reports: tuple[Report, ...]
+    has_ended: bool
+
+
+def history_of_key(key: str, context: Context, state: str | None = None) -> KeyHistory:
+    """Return the runs under `key` and their reports. Raises `UsageError` if the state cannot be used."""
+    with open_state(context, state) as opened:
+        journal = opened.journal
+        documents = [journal.document(record.id) for record in reversed(journal.runs_with_key(key))]
+    return KeyHistory(
+        runs=len(documents),
+        reports=tuple(parse_document(document) for document in documents if document is not None),
+        has_ended=bool(documents) and documents[-1] is not None,
+    )

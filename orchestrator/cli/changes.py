@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.cli.change_options import change_options
 from orchestrator.cli.command_line import program_command
-from orchestrator.cli.options import option
+from orchestrator.cli.options import change_options, option
 
 
 @program_command(
@@ -16,7 +15,7 @@ from orchestrator.cli.options import option
 )
 @change_options
 @option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a list.")
-def command(*, as_json: bool, **options: Any) -> int:
+def changes(*, as_json: bool, **options: Any) -> int:
     """Show which schemas and tables SQL migrations, a dbt invocation or a list of names changed.
 
     Each change is additive (+) or destructive (-). The command needs no manifest, no key and no network.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @option("--sarif", type=PATH, metavar="PATH", help="Write the findings as SARIF, for code-scanning tools.")
 @state_options
 @log_options
-def command(*, manifest: str, online: bool, as_json: bool, sarif: str | None, **log: Any) -> int:
+def check(*, manifest: str, online: bool, as_json: bool, sarif: str | None, **log: Any) -> int:
     """Check MANIFEST and report every error with its line. Sends nothing and needs no key.
 
     With --online, also read from the instances whether the manifest's models, branches, connections and scopes exist.

@@ -81,7 +81,7 @@ SHELLS: Final[dict[str, type[ShellComplete]]] = {"bash": _Bash, "zsh": ZshComple
     "omni-refresh completion fish > ~/.config/fish/completions/omni-refresh.fish",
 )
 @argument("shell", type=click.Choice(list(SHELLS)))
-def command(shell: str) -> int:
+def completion(shell: str) -> int:
     """Print the script that makes a shell complete `omni-refresh`.
 
     It completes commands, options and their values, files, SQL dialects, ids of earlier runs, and for --select and --exclude the

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 @option("--json", "as_json", is_flag=True, help="With --diff: print one JSON document.")
 @state_options
 @log_options
-def command(
+def discover(
     *,
     base_url: str | None,
     like: str | None,

@@ -14,7 +14,7 @@ from orchestrator.cli.options import PATH, log_options, option, state_options
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @state_options
 @log_options
-def command(*, manifest: str | None, as_json: bool, **log: Any) -> int:
+def doctor(*, manifest: str | None, as_json: bool, **log: Any) -> int:
     """Examine what a run needs: the address, the key, its role, the clock, and the state folder, one line each with the remedy.
 
     The instances are those of MANIFEST; without it, the one of OMNI_BASE_URL and OMNI_API_TOKEN. Each costs one API call.

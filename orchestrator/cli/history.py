@@ -69,7 +69,7 @@ class Since(click.ParamType[float | datetime]):
 )
 @state_options
 @log_options
-def command(
+def history(
     *,
     manifest: str | None,
     since: float | datetime | None,

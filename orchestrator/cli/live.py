@@ -1,20 +1,32 @@
-"""Shows a run on a terminal while it works; the lines of the log stand above, where they scroll away."""
+"""Shows a run in the last lines of a terminal while it works. The lines of the log scroll away above.
+
+Each redraw is one write, so that nothing flickers.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from orchestrator.cli.console import Console
 from orchestrator.cli.log_observer import LogObserver
-from orchestrator.cli.pane import Pane, terminal_size
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress
 from orchestrator.clock import Clock
 from orchestrator.engine.run import Run
 from orchestrator.quota.rate_limiter import RateLimiter
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_ERASE_BELOW: Final = "\x1b[J"
+
+Size = tuple[int, int]
+"""Columns and rows."""
 
 DRAW_EVERY_S: Final = 0.25
 LOOK_EVERY_S: Final = 1.0
@@ -23,12 +35,10 @@ LOOK_EVERY_S: Final = 1.0
 
 @asynccontextmanager
 async def show_live(console: Console, log: LogObserver, run: Run, *, title: str, clock: Clock) -> AsyncIterator[None]:
-    """Within the block the run is shown on stderr, if the console is live."""
+    """Show the run on stderr within the block, if the console is live."""
     if not console.live:
         yield
         return
-    import sys
-
     pane = Pane(sys.stderr, color=console.color_err, size=lambda: terminal_size(sys.stderr.fileno()))
     sampler = Sampler(log, run, title=title, clock=clock)
     with console.log.borrowed(pane.write_above):
@@ -45,7 +55,7 @@ async def show_live(console: Console, log: LogObserver, run: Run, *, title: str,
 
 
 async def keep_drawing(pane: Pane, look: Callable[[], Progress], *, ascii_only: bool) -> None:
-    """Draw what `look` sees until cancelled."""
+    """Draw what `look` returns, until cancelled."""
     while True:
         columns, rows = pane.size
         pane.draw(render_progress(look(), columns, height=max(1, rows - 1), ascii_only=ascii_only))
@@ -53,7 +63,7 @@ async def keep_drawing(pane: Pane, look: Callable[[], Progress], *, ascii_only: 
 
 
 class Sampler:
-    """Looks at a run: at the cheap things each time, at the others as often as they are worth it."""
+    """Samples a run: cheap values each time, the others every `LOOK_EVERY_S`."""
 
     def __init__(self, log: LogObserver, run: Run, *, title: str, clock: Clock) -> None:
         self._log = log
@@ -64,7 +74,7 @@ class Sampler:
         self._look_at = float("-inf")
 
     def look(self) -> Progress:
-        """The run as it is now."""
+        """Return the run's progress now."""
         now = self._clock.now()
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY_S
@@ -105,3 +115,89 @@ def _shows_blocks(encoding: str | None) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+class Pane:
+    """The lines at the bottom of a terminal. If the terminal is gone, nothing more is drawn, without an error."""
+
+    def __init__(self, stream: TextIO, *, color: bool, size: Callable[[], Size]) -> None:
+        self._stream = stream
+        self._color = color
+        self._size = size
+        self._drawn: list[tuple[str, int]] = []
+        self._is_gone = False
+
+    @property
+    def size(self) -> Size:
+        """The terminal's columns and rows now."""
+        return self._size()
+
+    def draw(self, lines: Sequence[Text]) -> None:
+        """Replace the lines that are drawn. Each must be narrower than the terminal."""
+        shown = [(self._render(line), line.cell_len) for line in lines]
+        self._write(self._erasure() + _joined(shown), shown)
+
+    def write_above(self, line: str) -> None:
+        """Write a line above the drawn lines."""
+        self._write(f"{self._erasure()}{line}\n{_joined(self._drawn)}", self._drawn)
+
+    def close(self) -> None:
+        """Erase the lines. The cursor returns to where they began."""
+        if self._drawn:
+            self._write(self._erasure(), [])
+
+    def _erasure(self) -> str:
+        """Return what erases the drawn lines, also if the terminal became narrower and wrapped them."""
+        if not self._drawn:
+            return ""
+        columns = max(1, self._size()[0])
+        rows = sum(max(1, -(-width // columns)) for _, width in self._drawn)
+        return "\r" + (f"\x1b[{rows - 1}A" if rows > 1 else "") + _ERASE_BELOW
+
+    def _render(self, line: Text) -> str:
+        from rich.console import Console
+
+        console = Console(
+            file=None,
+            force_terminal=True,
+            color_system="standard" if self._color else None,
+            no_color=not self._color,
+            width=max(1, line.cell_len + 1),
+            legacy_windows=False,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            _environ={},
+        )
+        if not self._color:
+            return line.plain
+        with console.capture() as capture:
+            console.print(line, end="", soft_wrap=True)
+        return capture.get()
+
+    def _write(self, text: str, drawn: list[tuple[str, int]]) -> None:
+        if self._is_gone:
+            return
+        try:
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                encoding = self._stream.encoding
+                self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._is_gone = True
+        self._drawn = drawn
+
+
+def _joined(lines: Sequence[tuple[str, int]]) -> str:
+    return "\n".join(text for text, _ in lines)
+
+
+def terminal_size(descriptor: int) -> Size:
+    """Return a terminal's columns and rows: 80 and 24 if they are unknown."""
+    try:
+        size = os.get_terminal_size(descriptor)
+    except OSError:
+        return 80, 24
+    return size.columns or 80, size.lines or 24

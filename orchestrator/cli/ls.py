@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 @option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @log_options
-def command(
+def ls(
     *,
     manifest: str,
     select: tuple[str, ...],

@@ -24,13 +24,13 @@ _INTERRUPTED = 130
 _RESULT_LOST = 5
 _VARIABLE = "_OMNI_REFRESH_COMPLETE"
 
-# section: command: (module under orchestrator.cli, what the list of commands says of it)
+# section: command: (module under orchestrator.cli that has the command by its name, what the list of commands says of it)
 SECTIONS = {
     "Refresh": {
         "run": ("run", "Refresh the models of a manifest and follow each job to its end."),
         "plan": ("plan", "Show what run would do: refreshes, calls, time. Sends no refresh."),
-        "resume": ("resume", "Continue a run that was cut off."),
-        "retry": ("retry", "Run again what did not succeed in an earlier run."),
+        "resume": ("run", "Continue a run that was cut off."),
+        "retry": ("run", "Run again what did not succeed in an earlier run."),
     },
     "Earlier runs": {
         "history": ("history", "List earlier runs and how long each model takes."),
@@ -75,7 +75,7 @@ class _Commands(CommandGroup):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"orchestrator.cli.{COMMANDS[cmd_name][0]}")
-        command = module.command
+        command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command
 

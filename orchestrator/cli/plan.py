@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.change_options import change_options
 from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import (
+    change_options,
     log_options,
     option,
     override_options,
@@ -40,7 +40,7 @@ from orchestrator.cli.options import (
 @simulate_options
 @state_options
 @log_options
-def command(
+def plan(
     *,
     select: tuple[str, ...],
     exclude: tuple[str, ...],

@@ -13,7 +13,7 @@ from orchestrator.cli.options import log_options, report_options, run_or_manifes
 @report_options
 @state_options
 @log_options
-def command(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: Any) -> int:
+def report(*, run: str | None, report: tuple[str, ...], as_json: bool, **log: Any) -> int:
     """Write the report of an earlier run again, in any format.
 
     RUN_ID is the beginning of a run's id. MANIFEST means its latest run. Without an argument: the latest run that was started

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import PurePath
+from types import FrameType
+from typing import Final
 
 from orchestrator.app.after_run import send_notifications
-from orchestrator.app.context import Context
+from orchestrator.app.context import Context, StopRequests
 from orchestrator.app.runs import NothingToDo, RunEnd, StoppedWhileWaiting
 from orchestrator.cli.ci_log import CiLog
 from orchestrator.cli.command_setup import CommandSetup
 from orchestrator.cli.console import Console, print_json, print_result
 from orchestrator.cli.errors import say
 from orchestrator.cli.live import show_live
-from orchestrator.cli.signals import stop_on_signals
+from orchestrator.cli.streams import end_result_when
 from orchestrator.engine.run import Run
 from orchestrator.report.document import make_document
 from orchestrator.report.findings import SIGNAL_BASE, SIMULATED
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
+
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+PATIENCE_S: Final = 2.0
+"""How long after a signal to wait for a program to read the result."""
 
 
 def execute(setup: CommandSetup, work: Callable[[Context], Awaitable[RunEnd]], *, as_json: bool) -> int:
@@ -61,3 +70,23 @@ def print_report(report: Report, *, as_json: bool, console: Console, paths: Sequ
         print_json(make_document(report))
     else:
         print_result(render_summary(report, width=console.width, color=console.color, report_paths=paths))
+
+
+def stop_on_signals(stop: StopRequests) -> None:
+    """Make SIGINT, SIGTERM and SIGHUP request a stop until the process ends.
+
+    A signal after the end of the run thus does not change its exit code. A signal that was ignored at the start (`nohup`)
+    stays ignored.
+    """
+    signalled_at_s = float("inf")
+
+    def request(number: int, frame: FrameType | None) -> None:
+        nonlocal signalled_at_s
+        del frame
+        signalled_at_s = time.monotonic()
+        stop.request(number)
+
+    end_result_when(lambda: time.monotonic() - signalled_at_s > PATIENCE_S)
+    for number in STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, request)

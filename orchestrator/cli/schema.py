@@ -12,7 +12,7 @@ from orchestrator.cli.command_line import argument, program_command
 
 @program_command("schema", "omni-refresh schema manifest > manifest.schema.json")
 @argument("what", type=click.Choice(["manifest", "report", "scenario"]))
-def command(what: str) -> int:
+def schema(what: str) -> int:
     """Print a JSON Schema: of the manifest, the report, or a simulator's scenario."""
     click.echo(json.dumps(_schema(what), indent=2, ensure_ascii=False))
     return 0

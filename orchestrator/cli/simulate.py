@@ -20,7 +20,7 @@ from orchestrator.cli.options import PATH, option
     help="The port on 127.0.0.1. 0 means any free port. [0]",
 )
 @option("--calls", type=PATH, metavar="PATH", help="Write each call to PATH as a JSON line.")
-def command(scenario: str | None, port: int, calls: str | None) -> int:
+def simulate(scenario: str | None, port: int, calls: str | None) -> int:
     """Serve a simulated Omni instance on 127.0.0.1 until stopped. The first line on stdout is its address.
 
     SCENARIO is a YAML file that says which models exist, how long their jobs take, and which faults occur. Without it, every

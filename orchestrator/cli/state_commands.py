@@ -18,14 +18,14 @@ The next run waits for one rate-limit window before its first call."""
 
 
 @click.group("state", cls=CommandGroup)
-def command() -> None:
+def state() -> None:
     """Manage the state: the journal of runs, their locks, and the budget that runs share.
 
     It is kept in a folder, or in a PostgreSQL database that machines share.
     """
 
 
-@command.command("init", cls=SectionedCommand, short_help="Make the state in a PostgreSQL database, or migrate it.")
+@state.command("init", cls=SectionedCommand, short_help="Make the state in a PostgreSQL database, or migrate it.")
 @state_options
 @log_options
 def init(**options: Any) -> int:
@@ -42,7 +42,7 @@ def init(**options: Any) -> int:
     return 0
 
 
-@command.command("check", cls=SectionedCommand, short_help="Check whether the state can be used.")
+@state.command("check", cls=SectionedCommand, short_help="Check whether the state can be used.")
 @state_options
 @log_options
 def check(**options: Any) -> int:
@@ -56,7 +56,7 @@ def check(**options: Any) -> int:
     return 0 if found.is_usable else 2
 
 
-@command.command("prune", cls=SectionedCommand, short_help="Delete old runs.")
+@state.command("prune", cls=SectionedCommand, short_help="Delete old runs.")
 @option("--keep-days", type=click.IntRange(0, 1_000_000), default=180, help="Keep the runs of the last N days. [180]")
 @option("--keep-runs", type=click.IntRange(0, 1_000_000), default=500, help="Keep the latest N runs. [500]")
 @state_options
@@ -74,7 +74,7 @@ def prune(*, keep_days: int, keep_runs: int, **options: Any) -> int:
     return 0
 
 
-@command.command("reset", cls=SectionedCommand, short_help="Move a damaged state folder's contents aside, as a whole.")
+@state.command("reset", cls=SectionedCommand, short_help="Move a damaged state folder's contents aside, as a whole.")
 def reset() -> int:
     """Move a damaged state folder's contents aside, so that the next run starts without state.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from click.shell_completion import CompletionItem
@@ -14,7 +14,9 @@ from orchestrator.errors import OmniRefreshError
 if TYPE_CHECKING:
     from orchestrator.manifest.manifest import Manifest
 
-_MOST_RUNS = 20
+DIALECTS: Final = ("snowflake", "postgres", "bigquery", "redshift", "databricks", "mysql", "tsql", "duckdb")
+
+_MOST_RUNS: Final = 20
 
 
 def suggest_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
@@ -41,8 +43,6 @@ def suggest_runs(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 def suggest_dialects(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Return the SQL dialects."""
     del ctx, param
-    from orchestrator.cli.change_options import DIALECTS
-
     return [CompletionItem(name) for name in DIALECTS if name.startswith(incomplete)]
 
 

@@ -37,6 +37,7 @@ from orchestrator import (
     run_sync,
     write_report,
 )
+from orchestrator.cli.main import COMMANDS
 from orchestrator.clock import real_clock
 from orchestrator.engine.events import RunEvent, RunFinished, RunPlanned, RunStarted, TargetFinished
 from orchestrator.journal.journal import Journal
@@ -346,7 +347,7 @@ _OF_MANIFESTS = {"mode", "timeout", "workers", "base_url", "models", "schemas", 
 @pytest.mark.parametrize("name", ["run", "plan", "resume", "retry", "check"])
 def test_options_and_arguments_have_the_same_names(name: str) -> None:
     """What the command line can say, the function can: each option of the command is an argument of the function."""
-    command = importlib.import_module(f"orchestrator.cli.{name}").command
+    command = getattr(importlib.import_module(f"orchestrator.cli.{COMMANDS[name][0]}"), name)
     options = {each.name for each in command.params if each.name is not None} - _DISPLAY - _OF_MANIFESTS
     assert options <= set(inspect.signature(getattr(orchestrator, name)).parameters)
 

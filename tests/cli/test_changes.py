@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.changes.dialects import DIALECTS
-from orchestrator.cli import change_options
+from orchestrator.cli import suggestions
 from tests.cli.commands import Done, call
 
 SQL = """CREATE TABLE finance.invoices (id int);
@@ -109,7 +109,7 @@ def test_a_dialect_left_out_is_reported(here: Here, migration: str) -> None:
 
 def test_the_help_names_every_dialect() -> None:
     """The dialects in the help are those that there are."""
-    assert tuple(DIALECTS) == change_options.DIALECTS
+    assert tuple(DIALECTS) == suggestions.DIALECTS
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 import click
 import pytest
 
-from orchestrator.cli.change_options import DIALECTS
 from orchestrator.cli.main import COMMANDS, SECTIONS, cli, run
+from orchestrator.cli.suggestions import DIALECTS
 from tests.cli.commands import call, write_manifest
 from tests.rehearsal import uuid
 

@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from orchestrator.cli.live import keep_drawing
-from orchestrator.cli.pane import Pane, terminal_size
+from orchestrator.cli.live import Pane, keep_drawing, terminal_size
 from orchestrator.cli.progress import BudgetUse, Progress, render_progress
 from orchestrator.engine.events import ActiveLane
 from orchestrator.engine.outcome import Status

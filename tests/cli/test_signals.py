@@ -5,7 +5,7 @@ import os
 import signal
 
 from orchestrator.app.context import StopRequests
-from orchestrator.cli.signals import stop_on_signals
+from orchestrator.cli.run_command import stop_on_signals
 
 
 def send() -> None:

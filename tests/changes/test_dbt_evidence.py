@@ -42,7 +42,7 @@ def test_a_retry_is_recognised(tmp_path: Path, arguments: dict[str, Any], *, is_
     folder = results(manifest(tmp_path, a=node("a")), a="success")
     found = read_dbt(edit(folder, "run_results.json", args=arguments))
     assert told(found) == ["+dev.main.a"]
-    assert any("dbt retry lists only what it ran again" in warning for warning in found.warnings) is is_retry
+    assert any("dbt retry" in warning for warning in found.warnings) is is_retry
 
 
 @pytest.mark.parametrize("kind", ["model", "seed", "snapshot"])
@@ -133,8 +133,8 @@ def test_a_seed_that_is_known_by_its_path_counts_as_changed(tmp_path: Path) -> N
     found = compared(tmp_path, project, project)
     assert told(found) == ["-dev.main.big", "+dev.main.small", "-dev.main.b", "+dev.main.s"]
     (warning,) = found.warnings
-    assert warning.startswith("seed.shop.big: not proven unchanged by the state, counts as changed: ")
-    assert found.changes[0].reason.endswith("; its definition or one upstream of it may have changed")
+    assert warning.startswith("seed.shop.big: ")
+    assert "upstream" in found.changes[0].reason
 
 
 @pytest.mark.parametrize("status", ["error", "skipped", "fail", "runtime error"])

@@ -54,7 +54,7 @@ def test_the_document_is_the_contract(here: Here, migration: str) -> None:
     ]
     assert done.document["not_understood"] == [{"source": "V3__x.sql", "line": 4, "text": "FROBNICATE the thing"}]
     assert done.document["not_refreshed"] == []
-    assert "a list of names does not say what is gone" in done.err
+    assert "a list of names" in done.err
 
 
 def test_people_read_a_line_for_each_change(here: Here, migration: str) -> None:

@@ -58,7 +58,7 @@ def test_many_causes_are_ten_annotations(tmp_path: Path, capfd: Any, monkeypatch
     marks = [line for line in done.err.splitlines() if line.startswith("::")]
     assert len(marks) == 10
     assert all(mark.startswith("::warning ") for mark in marks)
-    assert marks[-1].endswith("::3 more targets did not succeed: the report names them")
+    assert marks[-1].split("::")[-1].startswith("3 more ")
 
 
 def test_gitlab_gets_a_section(manifest: str, capfd: Any, monkeypatch: Any) -> None:

@@ -87,8 +87,8 @@ def test_the_state_folder_is_not_for_reports(capfd: Any, files: Path) -> None:
     """An output in the state folder is refused."""
     (files / "link").symlink_to(files / "state")
     call(capfd, "history")
-    assert "lies in the state folder" in _refused(capfd, files, "run", "m.json", "--report", "link/r.json")
-    assert "lies in the state folder" in _refused(capfd, files, "report", "--report", "state/r.json")
+    assert "state folder" in _refused(capfd, files, "run", "m.json", "--report", "link/r.json")
+    assert "state folder" in _refused(capfd, files, "report", "--report", "state/r.json")
 
 
 def test_what_was_not_written_is_not_listed(capfd: Any, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

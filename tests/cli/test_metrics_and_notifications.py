@@ -139,7 +139,7 @@ def test_notifications_are_sent(
     assert (failure["name"], failure["message"]) == ("m2", "no, never")
     assert hook.received[0]["next"] == f"omni-refresh run {tmp_path / 'm.yaml'} --select m2"
     assert hook.received[0]["reports"] == [str(tmp_path / "omni-refresh-report.json")]
-    assert "warn   the notification by webhook was not accepted: " in done.err
+    assert "warn   the notification by webhook " in done.err
     assert CANARY not in done.err + done.out
     assert CANARY not in (tmp_path / "omni-refresh-report.json").read_text(encoding="utf-8")
 

@@ -1,7 +1,8 @@
-"""Words that do not belong in the repository: names of one machine or network, and archaic English."""
+"""Words that do not belong in the repository: names of one machine or network, archaic English, sentences in asserts."""
 
 import ast
 import re
+from collections.abc import Iterable, Iterator
 
 from tests.house.tree import ROOT, files, modules
 
@@ -127,3 +128,32 @@ def test_a_public_type_name_has_one_meaning() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(str(module.path))
     assert not {name: paths for name, paths in homes.items() if len(paths) > 1}
+
+
+SENTENCES = 36
+"""How many asserts may hold a sentence. These are promises: whole lines of the log, the summary and the tables."""
+
+_SENTENCE = re.compile(r"\b[A-Za-z][a-z]*[,:;]?(?: [a-z][a-z'-]*[,:;]?){3} [a-z]+")
+
+
+def _sentences(nodes: Iterable[ast.AST]) -> Iterator[int]:
+    """The lines of the asserts that hold five words of plain text in a row."""
+    for node in nodes:
+        if isinstance(node, ast.Assert):
+            texts = (k.value for k in ast.walk(node.test) if isinstance(k, ast.Constant) and isinstance(k.value, str))
+            if any(_SENTENCE.search(text) for text in texts):
+                yield node.lineno
+
+
+def test_tests_assert_facts_and_not_sentences() -> None:
+    """A better wording breaks no test: assert a code, a field, a name or a number, or lower SENTENCES with what you remove."""
+    found = [f"{module.path}:{line}" for module in modules("tests") for line in _sentences(module.nodes)]
+    assert len(found) <= SENTENCES, "\n".join(found)
+
+
+def test_the_search_finds_a_sentence() -> None:
+    """Five words in a row are one; a name, a number, SQL and a test's own message are none."""
+    sentence = 'assert error.message == "the model could not be found: m1"'
+    facts = 'assert error.code == "no-model", "the model could not be found"\nassert "DROP TABLE s.t; SELECT 1" in sql'
+    assert list(_sentences(ast.walk(ast.parse(sentence)))) == [1]
+    assert not list(_sentences(ast.walk(ast.parse(facts))))

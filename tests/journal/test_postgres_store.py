@@ -79,7 +79,7 @@ def test_a_store_is_made_checked_and_trimmed(server: Server, capfd: Any) -> None
     done = call(capfd, "state", "init", "--state", url)
     assert (done.code, f"{shown}: the state was made" in done.err) == (0, True)
     done = call(capfd, "state", "init", "--state", url)
-    assert (done.code, "the state is up to date" in done.err) == (0, True)
+    assert (done.code, "up to date" in done.err) == (0, True)
     done = call(capfd, "state", "check", "--state", url)
     assert (done.code, "OK (0 runs, 0 other processes at work)" in done.err) == (0, True)
     old = "(key, owner, counts_s, ended_s, ended_mark) VALUES ('k', NULL, 60, extract(epoch FROM now()) - 100, '[\"b\", 1, 0]')"
@@ -132,7 +132,7 @@ def test_an_older_program_meets_a_newer_store(command: str, server: Server, capf
     words = [write_manifest(tmp_path) if word == "M" else word for word in command.split()]
     done = call(capfd, *words, "--state", url) if words[0] != "history" else call_with_state(capfd, url, *words)
     assert done.code == 2
-    assert "was written by a newer omni-refresh (format 99, this one knows 4)" in done.err
+    assert "(format 99, this one knows 4)" in done.err
     assert server.sql("SELECT value FROM omni_refresh.meta WHERE name = 'version shared'", name_of(url)) == "99"
 
 

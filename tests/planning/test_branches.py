@@ -115,7 +115,7 @@ def test_more_branches_than_allowed() -> None:
     assert targets(made) == {"m9": None}
     (refused,) = made.unresolved
     assert refused.message == "5 branches match '*', and `max_branches` is 4"
-    assert refused.hint == "write `max_branches: 5` or more, or a narrower pattern"
+    assert "`max_branches: 5`" in refused.hint
     assert len(targets(plan(on("*", max_branches=5)))) == 5
 
 

@@ -176,7 +176,8 @@ def test_a_name_is_exactly_one_model(name: str, found: str | None, words: str, h
 def test_a_name_that_could_not_be_looked_up_says_why() -> None:
     """Where the look-up failed, the target is not told that there is no such model."""
     (refused,) = plan(entry(0, model_id=None, model_name="Sales"), failure="Forbidden: no").unresolved
-    assert refused.message == "the model 'Sales' could not be looked up: Forbidden: no"
+    assert refused.message.endswith(": Forbidden: no")
+    assert "'Sales'" in refused.message
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_a_branch_is_exactly_one_branch(branch: str, found: str | None, words: s
 def test_branches_that_could_not_be_read() -> None:
     """A branch by name is refused if its model's branches were not read, with the reason and what to do."""
     (refused,) = plan(entry(0, connection="wh", branch="nightly"), failure="no answer").unresolved
-    assert refused.message.endswith("could not be read: no answer")
+    assert refused.message.endswith(": no answer")
     assert "id" in refused.hint
 
 

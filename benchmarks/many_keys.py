@@ -24,7 +24,7 @@ def main() -> int:
     limit = {"kind": "sliding", "requests": 60, "per": 60.0, "count_refused": True}
     with (
         place(default_model={"duration": [1.0, 5.0]}, limit=limit, latency=[0.005, 0.05]) as where,
-        running_server({"fsync": "on"}) as server,
+        running_server({"fsync": "on", "autovacuum": "on"}) as server,
     ):
         from orchestrator.journal.postgres import initialise
 

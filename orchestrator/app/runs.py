@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from signal import Signals
 
 from orchestrator.app.after_run import metrics_path, reread_notices
-from orchestrator.app.choose_run import choose_runs, is_resumable, named_manifest, unfinished_run, working_directory
+from orchestrator.app.choose_run import (
+    Choice,
+    choose_runs,
+    is_resumable,
+    named_manifest,
+    unfinished_run,
+    working_directory,
+)
 from orchestrator.app.context import Context
 from orchestrator.app.deliver import (
     DEFAULT_REPORT,
@@ -198,9 +205,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
 async def resume_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     """Continue a run that was cut off. Raises `NothingToDo` if there is none, and what `start_run` raises."""
     async with _opened_state(context, request.state, named_manifest(request.run, context)) as state:
-        since = await state.call(state.journal.latest_number)
-        choose = partial(choose_runs, state.journal, request.run, command="resume", environ=context.environ)
-        choice = await state.call(choose)
+        since, choice = await _choose(request, "resume", context, state)
         record = await state.call(lambda: choice.unfinished(state))
         if record is None:
             raise NothingToDo("resume", choice.nothing_unfinished)
@@ -215,13 +220,18 @@ async def retry_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     what `start_run` raises.
     """
     async with _opened_state(context, request.state, named_manifest(request.run, context)) as state:
-        since = await state.call(state.journal.latest_number)
-        choose = partial(choose_runs, state.journal, request.run, command="retry", environ=context.environ)
-        choice = await state.call(choose)
+        since, choice = await _choose(request, "retry", context, state)
         record = await state.call(lambda: choice.to_retry(state.journal))
         if record is None:
             raise NothingToDo("retry", choice.no_runs)
         return await _retry(record, since, request, context, state)
+
+
+async def _choose(request: EarlierRunRequest, command: str, context: Context, state: State) -> tuple[int, Choice]:
+    """Return the number of the latest run, and the runs that the command may continue, as they are then or later."""
+    since = await state.call(state.journal.latest_number)
+    choose = partial(choose_runs, state.journal, request.run, command=command, environ=context.environ)
+    return since, await state.call(choose)
 
 
 @asynccontextmanager
@@ -248,11 +258,19 @@ async def _opened_state(
             is_told = True
             context.observe(StateFailed(what="state", message=f"{postgres.address_of(place)}: {reason}"))
         await asyncio.sleep(_LOOK_EVERY_S)
-    state = await asyncio.to_thread(opening.__enter__)
+    entered = asyncio.ensure_future(asyncio.to_thread(opening.__enter__))
     try:
-        yield state
+        # cancelling cannot stop the thread: what it opens is closed below
+        yield await asyncio.shield(entered)
     finally:
-        await asyncio.shield(asyncio.to_thread(opening.__exit__, None, None, None))
+        await asyncio.shield(_leave(opening, entered))
+
+
+async def _leave(opening: AbstractContextManager[State], entered: asyncio.Future[State]) -> None:
+    """Close what a thread has opened, or is about to open."""
+    await asyncio.wait({entered})
+    if entered.exception() is None:
+        await asyncio.to_thread(opening.__exit__, None, None, None)
 
 
 async def _resume(record: RunRecord, since: int, options: RunOptions, context: Context, state: State) -> RunEnd:

@@ -95,6 +95,13 @@ def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(flag, *names, cls=SectionedOption, envvar=f"OMNI_REFRESH_{word}", show_envvar=False, **settings)
 
 
+def _add(section: str, command: F, *decorators: Callable[[Any], Any]) -> F:
+    """Apply decorators that add options, the last one shown first; those without a section get `section`."""
+    for decorate in decorators:
+        command = decorate(command)
+    return in_section(section, command)
+
+
 def manifest_argument(command: F) -> F:
     """The manifest's path."""
     return argument("manifest", metavar="MANIFEST", type=PATH)(command)
@@ -103,7 +110,9 @@ def manifest_argument(command: F) -> F:
 def target_options(command: F) -> F:
     """The manifest's path, or --model, --schema, --table and --branch instead of it."""
     command = argument("manifest", metavar="[MANIFEST]", type=PATH, required=False, callback=_or_model)(command)
-    for decorate in (
+    return _add(
+        "One model, without a manifest",
+        command,
         _only_typed("--branch", metavar="NAME", help="With --model: refresh this branch."),
         _only_typed(
             "--table", "tables", multiple=True, metavar="NAME", help="With --model: only this table. Repeatable."
@@ -120,9 +129,7 @@ def target_options(command: F) -> F:
             help="Instead of a manifest: this model, by name or id, of the instance of OMNI_BASE_URL and OMNI_API_TOKEN. "
             "Repeatable.",
         ),
-    ):
-        command = decorate(command)
-    return in_section("One model, without a manifest", command)
+    )
 
 
 def _or_model(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -140,14 +147,14 @@ def _or_model(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 
 def override_options(command: F) -> F:
     """--mode, --timeout, --workers, --base-url."""
-    for decorate in (
+    return _add(
+        "Instead of what the manifest says, for this run",
+        command,
         _only_typed("--base-url", metavar="URL", help="The address of the manifest's only instance."),
         option("--workers", type=click.IntRange(min=1), metavar="N", help="Send at most N calls at once."),
         option("--timeout", type=DURATION, metavar="DURATION", help="How long each job may take."),
         option("--mode", type=click.Choice(["hard", "soft"]), help="How every model is refreshed."),
-    ):
-        command = decorate(command)
-    return in_section("Instead of what the manifest says, for this run", command)
+    )
 
 
 def _only_typed(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
@@ -157,7 +164,9 @@ def _only_typed(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
 
 def selection_options(command: F) -> F:
     """--select, --exclude, --allow-empty."""
-    for decorate in (
+    return _add(
+        "Selection",
+        command,
         option("--allow-empty", is_flag=True, help="Do not fail if nothing is selected."),
         option(
             "--exclude",
@@ -175,14 +184,14 @@ def selection_options(command: F) -> F:
             help="Select targets by name, by a glob over names, by model id, or by tag:T, instance:I, connection:C or "
             "branch:B. Comma means AND; repeat the option for OR.",
         ),
-    ):
-        command = decorate(command)
-    return in_section("Selection", command)
+    )
 
 
 def log_options(command: F) -> F:
     """--log-format, --log-file, -v, -q, --no-color, --progress."""
-    for decorate in (
+    return _add(
+        HELP_SECTION,
+        command,
         option("--progress", type=click.Choice(["auto", "on", "off"]), default="auto", help=_PROGRESS_HELP),
         option("--no-color", is_flag=True, help="Print without colours. NO_COLOR has the same effect."),
         option("--quiet", "-q", is_flag=True, help="Log only what went wrong and the summary does not say."),
@@ -194,9 +203,7 @@ def log_options(command: F) -> F:
             help="Format of the log on stderr: lines for people, or one JSON object for each event.",
         ),
         option("--log-file", type=PATH, metavar="PATH", help="Also write the log to the end of this file, as JSON."),
-    ):
-        command = decorate(command)
-    return in_section(HELP_SECTION, command)
+    )
 
 
 def state_options(command: F) -> F:
@@ -216,7 +223,9 @@ def run_or_manifest_argument(command: F) -> F:
 
 def report_options(command: F) -> F:
     """--report, --json."""
-    for decorate in (
+    return _add(
+        "Report",
+        command,
         option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout instead of the summary."),
         option(
             "--report",
@@ -226,14 +235,14 @@ def report_options(command: F) -> F:
             metavar="PATH",
             help="Write the report to PATH. The suffix selects the format: .json .jsonl .xml .md .html .csv. Repeatable.",
         ),
-    ):
-        command = decorate(command)
-    return in_section("Report", command)
+    )
 
 
 def simulate_options(command: F) -> F:
     """--simulate, --scenario."""
-    for decorate in (
+    return _add(
+        "Simulation",
+        command,
         option(
             "--scenario",
             callback=_with_simulate,
@@ -249,9 +258,7 @@ def simulate_options(command: F) -> F:
             help="Run against a built-in simulator: needs no key and no network. Every model of the manifest exists, and its "
             "refresh succeeds.",
         ),
-    ):
-        command = decorate(command)
-    return in_section("Simulation", command)
+    )
 
 
 def _with_simulate(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -263,7 +270,9 @@ def _with_simulate(ctx: click.Context, param: click.Parameter, value: str | None
 
 def run_options(command: F) -> F:
     """The options of a new run."""
-    for decorate in (
+    return _add(
+        "Run",
+        command,
         simulate_options,
         option(
             "--key",
@@ -279,14 +288,14 @@ def run_options(command: F) -> F:
         # before the options below are given sections of their own
         partial(in_section, "Run"),
         going_on_options,
-    ):
-        command = decorate(command)
-    return in_section("Run", command)
+    )
 
 
 def going_on_options(command: F) -> F:
     """The options that `run`, `resume` and `retry` share. A continued run keeps its own value for each that is not given."""
-    for decorate in (
+    return _add(
+        "Run",
+        command,
         report_options,
         option(
             "--on-overlap",
@@ -329,14 +338,14 @@ def going_on_options(command: F) -> F:
             "--fail-fast", "-x", is_flag=True, help="Submit nothing more after the first target that did not succeed."
         ),
         option("--no-wait", is_flag=True, help="Submit the refreshes, and do not follow their jobs."),
-    ):
-        command = decorate(command)
-    return in_section("Run", command)
+    )
 
 
 def change_options(command: F) -> F:
     """--ddl, --ddl-list, --dialect, --default-schema, --set, --strict, --dbt-target, --dbt-state, --changed."""
-    for decorate in (
+    return _add(
+        "Changes",
+        command,
         option(
             "--changed",
             type=NAME_OR_FILE,
@@ -391,6 +400,4 @@ def change_options(command: F) -> F:
             metavar="FILE",
             help="A file that names migrations, one per line or each ended by a NUL. - reads the list from stdin. Repeatable.",
         ),
-    ):
-        command = decorate(command)
-    return in_section("Changes", command)
+    )

@@ -72,7 +72,7 @@ def select_some(manifest: Manifest, selector: Selector, *, allow_empty: bool) ->
 
 def nothing_selected(message: str) -> UsageError:
     """Return the error of a selection that leaves nothing."""
-    return UsageError(message, code="nothing-selected", hint="with --allow-empty this is no error")
+    return UsageError(message, code="nothing-selected", hint="--allow-empty accepts an empty selection")
 
 
 def _expression(manifest: Manifest, text: str, errors: list[UsageError]) -> Condition:

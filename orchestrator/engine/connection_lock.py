@@ -235,8 +235,8 @@ class ConnectionLock:
     """The lock of one lane in this run.
 
     `submits_ended` is set when nothing more is submitted; `is_closed` returns whether the rate limiter permits no submit any
-    more. `report_wait` is called once for each reason to wait: the holder
-    or the job, and for how many seconds at most (None: until the other run is done).
+    more. `report_wait` is called once for each reason to wait: the holder or the job, and for how many seconds at most (None:
+    until the other run is done).
     """
 
     def __init__(

@@ -156,7 +156,7 @@ def learn(plan: RefreshPlan, at: datetime) -> list[Statement]:
     facts: dict[str, dict[tuple[str, str], None]] = {}
     outdated = []
     for lane in plan.lanes:
-        address = instance_address(plan.manifest.instances[lane.instance].base_url)
+        address = fit(instance_address(plan.manifest.instances[lane.instance].base_url))
         own = facts.setdefault(address, {})
         for target in lane.targets:
             if target.connection is None:
@@ -164,14 +164,14 @@ def learn(plan: RefreshPlan, at: datetime) -> list[Statement]:
             model, means = model_name(target.model_id), connection_name(target.connection)
             own[model, means] = None
             if means.startswith(_ID):
-                outdated.append((fit(address), model, means, len(_ID), _ID))
+                outdated.append((address, model, means, len(_ID), _ID))
             label = target.entry.connection
             if label is not None and means.startswith(_ID) and not is_id(label):
                 own[connection_name(label), means] = None
     moment = at.isoformat()
-    rows = [(fit(address), name, means, moment) for address, own in facts.items() for name, means in own]
+    rows = [(address, name, means, moment) for address, own in facts.items() for name, means in own]
     # one statement for each address: it reads all of the address's rows, so one for each lane would be quadratic
-    labels = [(moment, fit(address), moment, moment, len(_LABEL), _LABEL, len(_ID), _ID) for address in facts]
+    labels = [(moment, address, moment, moment, len(_LABEL), _LABEL, len(_ID), _ID) for address in facts]
     outdate = "DELETE FROM connection_names WHERE address = ? AND name = ? AND means != ? AND substr(means, 1, ?) = ?"
     return [(outdate, outdated), (_LEARN, rows), (_LEARN_LABELS, labels)]
 

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, overload
 
 from orchestrator.errors import UsageError
 
@@ -231,6 +231,12 @@ class Database(Reader, Protocol):
         """Wait until all that was posted is on the disk. Raises `JournalError`."""
 
 
+@overload
+def fit(text: str) -> str: ...
+@overload
+def fit(text: None) -> None: ...
+@overload
+def fit(text: str | None) -> str | None: ...
 def fit(text: str | None) -> str | None:
     """Return text in a form that databases can store: NUL and half surrogate pairs are escaped."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")

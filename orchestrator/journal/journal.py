@@ -90,10 +90,9 @@ class Journal:
         """Store that a run begins, before anything is sent, all of it or nothing. Return what stores its steps.
 
         `targets` and the `request` are stored if the run has a root of its own; one that continues another may pass the other's
-        request, so that its steps need not read it. The roots `instead_of`
-        cannot be resumed any more. `since` is what `latest_number` returned before it was decided to start, resume or retry.
-        Raises `LockedError` if another run with the same key or root has begun since then: the decision and the begin are one
-        transaction.
+        request, so that its steps need not read it. The roots `instead_of` cannot be resumed any more. `since` is what
+        `latest_number` returned before it was decided to start, resume or retry. Raises `LockedError` if another run with the
+        same key or root has begun since then: the decision and the begin are one transaction.
         """
         row = {
             **{name: fit(value) if isinstance(value, str) else value for name, value in fields_of(run).items()},

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import secrets
 import threading
 from collections.abc import Callable
@@ -59,7 +58,6 @@ class LeasedProcess(ProcessRecord):
         self._is_lost = False
         self._away_since: float | None = None
         self._first_seen: dict[tuple[str, int], float] = {}
-        self._next_end_s = math.inf
 
     @classmethod
     def enter(
@@ -199,7 +197,9 @@ class LeasedProcess(ProcessRecord):
 
     def pause_s(self) -> float:
         """Return the time until the next heartbeat. It comes early if a lease ends before, so that its death is noticed then."""
-        return min(BEAT_S, max(_RETRY_S, self._next_end_s - self._clock.uptime()))
+        up_s = self._clock.uptime()
+        left = (first_s + LEASE_S - up_s for first_s in self._first_seen.values())
+        return max(_RETRY_S, min([BEAT_S, *(left_s for left_s in left if left_s > 0)]))
 
     def _dead(self, database: Database) -> list[tuple[str, int]]:
         if self._clock.uptime() - self._contact_s < RETURN_S:
@@ -218,5 +218,4 @@ class LeasedProcess(ProcessRecord):
             if up_s - first_s >= LEASE_S:
                 silent.append((token, beats))
         self._first_seen = seen
-        self._next_end_s = min((s + LEASE_S for s in seen.values() if up_s - s < LEASE_S), default=math.inf)
         return silent

@@ -1,7 +1,8 @@
 """One SQLite file: created whole or not at all, checked when it is opened, migrated forward, written in short transactions.
 
 SQLite keeps other processes out with POSIX locks, and a process loses all its locks on a file as soon as it closes any
-descriptor of it. So only SQLite may open the database file and its `-shm`: other code uses SQLite or `stat`. The `-wal` file carries no locks; one descriptor of it stays open as long as the database.
+descriptor of it. So only SQLite may open the database file and its `-shm`: other code uses SQLite or `stat`. The `-wal` file carries
+no locks; one descriptor of it stays open as long as the database.
 """
 
 from __future__ import annotations

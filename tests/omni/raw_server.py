@@ -6,14 +6,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from orchestrator.manifest.manifest import Instance, Secret
+from orchestrator.omni.answers import RefreshRequest
 from orchestrator.omni.client import OmniClient
+from orchestrator.simulator import virtual
 from orchestrator.simulator.virtual import VirtualLoop
 
 KEY = Secret("SECRETKEY123")
 MODEL = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 
+ASK = RefreshRequest(model_id=MODEL, hard=True)
+RUNNING = b'{"job_type": "refresh_schema", "status": "RUNNING"}'
+
+T = TypeVar("T")
 Behaviour = Callable[["Exchange"], Awaitable[None]]
 
 
@@ -128,3 +135,13 @@ def client(
         direct=direct,
         max_answer_bytes=max_answer_bytes,
     )
+
+
+def with_server(behave: Behaviour, use: Callable[[OmniClient, RawServer], Awaitable[T]]) -> T:
+    """Run a client against a server that behaves so, in virtual time; return what `use` returns."""
+
+    async def main() -> T:
+        async with serving(behave) as server, client(server.base_url()) as omni:
+            return await use(omni, server)
+
+    return virtual.run(main(), debug=True)

@@ -2,31 +2,28 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from orchestrator.omni import transport
-from orchestrator.omni.answers import JobState, RefreshRequest
+from orchestrator.omni.answers import JobState
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallErrorKind, DeliveryUnknown, Unsent
 from orchestrator.simulator import virtual
 from tests.omni.certificates import make_server_context, write_authority
-from tests.omni.raw_server import KEY, MODEL, Behaviour, Exchange, RawServer, client, instance, serving, whole
-
-T = TypeVar("T")
-ASK = RefreshRequest(model_id=MODEL, hard=True)
-RUNNING = b'{"job_type": "refresh_schema", "status": "RUNNING"}'
-
-
-def _with(behave: Behaviour, use: Callable[[OmniClient, RawServer], Awaitable[T]]) -> T:
-    async def main() -> T:
-        async with serving(behave) as server, client(server.base_url()) as omni:
-            return await use(omni, server)
-
-    return virtual.run(main(), debug=True)
+from tests.omni.raw_server import (
+    ASK,
+    KEY,
+    RUNNING,
+    Exchange,
+    RawServer,
+    client,
+    instance,
+    serving,
+    whole,
+    with_server,
+)
 
 
 def test_a_dead_kept_alive_connection_is_reported_and_not_hidden() -> None:
@@ -48,7 +45,7 @@ def test_a_dead_kept_alive_connection_is_reported_and_not_hidden() -> None:
         return len(server.exchanges)
 
     server_of: list[Exchange] = []
-    assert _with(behave, main) == 3
+    assert with_server(behave, main) == 3
 
 
 WRONG = whole(200, b'{"job_id": "other", "status": "COMPLETED"}')
@@ -93,7 +90,7 @@ def test_a_connection_that_ends_just_before_it_is_used() -> None:
             server.exchanges[-1].writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
         return [exchange.connection for exchange in server.exchanges]
 
-    assert _with(behave, main) == [1, 2, 3]
+    assert with_server(behave, main) == [1, 2, 3]
 
 
 def test_an_unreadable_answer_closes_its_connection() -> None:
@@ -110,7 +107,7 @@ def test_an_unreadable_answer_closes_its_connection() -> None:
             await omni.job("j", KEY)
         return [exchange.connection for exchange in server.exchanges]
 
-    assert _with(behave, main) == [1, 2, 2]
+    assert with_server(behave, main) == [1, 2, 2]
 
 
 def test_an_idle_connection_is_left_before_the_server_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +144,7 @@ def test_polls_to_a_server_that_drops_connections() -> None:
             assert (await omni.job("j", KEY)).state is JobState.RUNNING
             await asyncio.sleep(pause_s)
 
-    _with(behave, main)
+    with_server(behave, main)
 
 
 def test_cookies_are_not_kept() -> None:
@@ -161,7 +158,7 @@ def test_cookies_are_not_kept() -> None:
         await omni.job("j", KEY)
         return server.exchanges[1].head
 
-    assert b"ookie" not in _with(behave, main)
+    assert b"ookie" not in with_server(behave, main)
 
 
 def test_refreshes_at_a_server_that_closes_each_connection() -> None:
@@ -176,7 +173,7 @@ def test_refreshes_at_a_server_that_closes_each_connection() -> None:
             assert (await omni.refresh(ASK, KEY)).job_id == "j"
         return server.connections
 
-    assert _with(behave, main) == 30
+    assert with_server(behave, main) == 30
 
 
 def test_a_closed_port() -> None:
@@ -241,7 +238,7 @@ def test_a_cancelled_call_passes_the_cancel_on() -> None:
             await call
         return (await omni.job("j", KEY)).state
 
-    assert _with(behave, main) is JobState.RUNNING
+    assert with_server(behave, main) is JobState.RUNNING
 
 
 def test_calls_side_by_side_have_their_own_limits() -> None:
@@ -257,5 +254,5 @@ def test_calls_side_by_side_have_their_own_limits() -> None:
         found = await asyncio.gather(*(omni.job(name, KEY) for name in names), return_exceptions=True)
         return [type(answer).__name__ for answer in found]
 
-    kinds = _with(behave, main)
+    kinds = with_server(behave, main)
     assert kinds == ["DeliveryUnknown" if n % 3 == 0 else "JobAnswer" for n in range(60)]

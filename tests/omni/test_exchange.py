@@ -6,28 +6,26 @@ import tracemalloc
 import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer, RefreshRequest
+from orchestrator.omni.answers import JobAnswer, JobState, RefreshAnswer
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, KeyRefused, Refused, Throttled
 from orchestrator.simulator import virtual
 from tests.omni.certificates import make_server_context, write_authority
-from tests.omni.raw_server import KEY, MODEL, Behaviour, Exchange, RawServer, client, serving, whole
-
-T = TypeVar("T")
-ASK = RefreshRequest(model_id=MODEL, hard=True)
-RUNNING = b'{"job_type": "refresh_schema", "status": "RUNNING"}'
-
-
-def _with(behave: Behaviour, use: Callable[[OmniClient, RawServer], Awaitable[T]]) -> T:
-    async def main() -> T:
-        async with serving(behave) as server, client(server.base_url()) as omni:
-            return await use(omni, server)
-
-    return virtual.run(main(), debug=True)
+from tests.omni.raw_server import (
+    ASK,
+    KEY,
+    RUNNING,
+    Behaviour,
+    Exchange,
+    RawServer,
+    client,
+    serving,
+    whole,
+    with_server,
+)
 
 
 async def _refresh(omni: OmniClient, _: RawServer) -> RefreshAnswer:
@@ -129,7 +127,7 @@ def test_no_whole_answer(
         await behave(exchange)
 
     with pytest.raises(DeliveryUnknown) as caught:
-        _with(once, use)
+        with_server(once, use)
     assert caught.value.kind is kind
     assert len(seen) == 1
 
@@ -146,7 +144,7 @@ def test_a_server_that_never_answers(use: Callable[[OmniClient, RawServer], Awai
         assert (caught.value.kind, caught.value.answered) == (CallErrorKind.TIMEOUT, False)
         return loop.time() - started_at_s
 
-    assert _with(_silent, main) == pytest.approx(30.0, abs=0.01)
+    assert with_server(_silent, main) == pytest.approx(30.0, abs=0.01)
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
@@ -165,7 +163,7 @@ def test_a_slow_drip_keeps_nothing_open(head: bytes) -> None:
             await omni.refresh(ASK, KEY)
         return asyncio.get_running_loop().time() - started_at_s
 
-    assert _with(drip, main) == pytest.approx(30.0, abs=0.01)
+    assert with_server(drip, main) == pytest.approx(30.0, abs=0.01)
 
 
 def test_the_words_of_an_error_are_not_waited_for() -> None:
@@ -182,7 +180,7 @@ def test_the_words_of_an_error_are_not_waited_for() -> None:
         assert (caught.value.message, caught.value.retry_after_s) == ("slow", 9.0)
         return asyncio.get_running_loop().time() - started_at_s
 
-    assert _with(drip, main) == pytest.approx(5.0, abs=0.01)
+    assert with_server(drip, main) == pytest.approx(5.0, abs=0.01)
 
 
 @pytest.mark.parametrize("status, error", [(400, Refused), (429, Throttled), (401, KeyRefused), (503, DeliveryUnknown)])
@@ -200,7 +198,7 @@ def test_the_body_of_an_error_does_not_matter(status: int, error: type[CallError
             exchange.close()
 
     with pytest.raises(error) as caught:
-        _with(behave, _poll)
+        with_server(behave, _poll)
     assert type(caught.value) is error
     assert 0 < len(caught.value.message) <= 2000
 
@@ -212,7 +210,7 @@ def test_an_answer_without_a_length_ends_with_its_connection() -> None:
         await exchange.send(b"HTTP/1.0 200 OK\r\n\r\n" + RUNNING)
         exchange.close()
 
-    assert _with(behave, _poll) == JobAnswer(state=JobState.RUNNING, word="RUNNING")
+    assert with_server(behave, _poll) == JobAnswer(state=JobState.RUNNING, word="RUNNING")
 
 
 def test_interim_answers_are_passed_over() -> None:
@@ -221,7 +219,7 @@ def test_interim_answers_are_passed_over() -> None:
     async def behave(exchange: Exchange) -> None:
         await exchange.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + whole(200, RUNNING))
 
-    assert _with(behave, _poll).state is JobState.RUNNING
+    assert with_server(behave, _poll).state is JobState.RUNNING
 
 
 _BARE = zlib.compressobj(wbits=-zlib.MAX_WBITS)
@@ -249,7 +247,7 @@ def test_a_packed_answer(name: str, packed: bytes, piece: int) -> None:
             await exchange.send(body[start : start + piece])
             await asyncio.sleep(0.01)
 
-    assert _with(behave, _poll).state is JobState.RUNNING
+    assert with_server(behave, _poll).state is JobState.RUNNING
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br"])
@@ -265,7 +263,7 @@ def test_a_coding_that_was_not_asked_for(
         await exchange.answer(200, b"\x0b\x02\x80{}\x03", f"Content-Encoding: {coding}")
 
     with pytest.raises(DeliveryUnknown, match=rf"the answer is encoded as {coding}, which was not asked for") as caught:
-        _with(behave, use)
+        with_server(behave, use)
     assert (caught.value.kind, caught.value.http_status) == (CallErrorKind.UNREADABLE, 200)
     assert b"Accept-Encoding: gzip, deflate\r\n" in heads[0]
 
@@ -277,7 +275,7 @@ def test_the_coding_of_an_error_does_not_matter() -> None:
         await exchange.answer(429, b"xx", "Content-Encoding: br", "Retry-After: 9")
 
     with pytest.raises(Throttled) as caught:
-        _with(behave, _refresh)
+        with_server(behave, _refresh)
     assert caught.value.retry_after_s == 9.0
 
 
@@ -295,13 +293,13 @@ def test_long_headers_are_read(headers: list[str]) -> None:
     async def behave(exchange: Exchange) -> None:
         await exchange.answer(200, b'{"jobId": "j"}', *headers)
 
-    assert _with(behave, _refresh).job_id == "j"
+    assert with_server(behave, _refresh).job_id == "j"
 
 
 def test_a_header_line_that_is_too_long_is_reported() -> None:
     """An answer that is lost for a header line says that it is the line's length."""
     with pytest.raises(DeliveryUnknown, match="a header line of the answer is longer than 65536 bytes"):
-        _with(_long_header, _refresh)
+        with_server(_long_header, _refresh)
 
 
 @pytest.mark.parametrize("padding", [0, 60_000])
@@ -342,7 +340,7 @@ def test_a_suspended_process_waits_no_longer_for_the_rest() -> None:
         assert caught.value.kind is CallErrorKind.TIMEOUT
         return loop.time() - began_s
 
-    assert _with(behave, main) == pytest.approx(3600, abs=0.1)
+    assert with_server(behave, main) == pytest.approx(3600, abs=0.1)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -367,7 +365,7 @@ def test_an_endless_answer(packed: bool) -> None:
         assert (caught.value.kind, caught.value.http_status) == (CallErrorKind.UNREADABLE, 200)
         return peak
 
-    assert _with(behave, main) < 16 << 20
+    assert with_server(behave, main) < 16 << 20
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

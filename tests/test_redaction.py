@@ -33,6 +33,16 @@ def test_every_form_of_a_secret(text: str) -> None:
         assert redactor.redact(f"before {form} after") == f"before {REDACTED} after"
 
 
+@pytest.mark.parametrize("text", ["SECRETKEY123", ODD, "omni_osk_ab12CD", "🔑🔑🔑", "k-7", "--?--?"])
+@pytest.mark.parametrize("around", [" ", " much more text " * 100], ids=["short", "long"])
+def test_many_secrets_hide_each_other_from_nothing(text: str, around: str) -> None:
+    """Among hundreds of secrets each is found as if it were the only one, in a short text and in a long one."""
+    many = Redactor(Secret(each) for each in (*(f"key-{number}-{number:x}" for number in range(60)), text))
+    for form in _forms(text):
+        assert many.redact(f"{around}{form}{around}") == Redactor([Secret(text)]).redact(f"{around}{form}{around}")
+    assert many.redact(f"{around}key-50-32{around}") == f"{around}{REDACTED}{around}"
+
+
 @given(
     st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=6, max_size=40),
     st.binary(max_size=7),

@@ -30,6 +30,8 @@ _ANYWHERE: Final = 4
 _SHORTEST_ENCODED: Final = 6
 # A word of this many letters is no common one: it is found in any case, and broken over lines.
 _SHORTEST_LOOSE: Final = 8
+# Signs of known secrets are found by their first characters, or wholly if they are shorter.
+_START: Final = 6
 
 # So many times escapes are undone: a percent-encoded text in JSON in HTML, and one more.
 _LAYERS: Final = 4
@@ -69,7 +71,8 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[Revealing] = ()) -> None:
         self._known: dict[str, _Forms] = {}
-        self._signs: list[tuple[bytes, str]] = []
+        self._signs: dict[bytes, set[bytes]] = {}
+        self._secrets: dict[bytes, list[str]] = {}
         self._shortest = sys.maxsize
         self._words: list[re.Pattern[str]] = []
         self._wholes: set[str] = set()
@@ -86,7 +89,9 @@ class Redactor:
         elif len(text) < _ANYWHERE:
             self._words.append(re.compile(rf"(?<!\w){re.escape(text)}(?!\w)"))
         forms = self._known[text] = _Forms.of(text)
-        self._signs += [(sign, text) for sign in forms.signs]
+        for sign in forms.signs:
+            self._signs.setdefault(sign[:_START], set()).add(sign)
+            self._secrets.setdefault(sign, []).append(text)
         self._shortest = min(self._shortest, len(text))
 
     def redact(self, value: Any) -> Any:
@@ -110,16 +115,22 @@ class Redactor:
         return REDACTED if text in self._wholes else text
 
     def _without_known(self, text: str) -> str:
-        found: dict[str, _Forms] = {}
-        for layer in map(_squeeze, _layers(text)):
-            for sign, secret in self._signs:
-                if sign in layer:
-                    found[secret] = self._known[secret]
-        if found:
-            text = _replace(text, tuple(found.values()))
+        signs = set(chain.from_iterable(map(self._signs_in, map(_squeeze, _layers(text)))))
+        if signs:
+            secrets = {secret for sign in signs for secret in self._secrets[sign]}
+            text = _replace(text, [self._known[secret] for secret in secrets])
         for word in self._words:
             text = word.sub(REDACTED, text)
         return text
+
+    def _signs_in(self, layer: bytes) -> Iterable[bytes]:
+        """The signs in a squeezed text. Many keys have thousands of signs: a short text is looked up, not searched."""
+        if len(self._secrets) < len(layer):
+            return (sign for sign in self._secrets if sign in layer)
+        starts = {
+            layer[at : at + length] for length in {*map(len, self._signs)} for at in range(len(layer) + 1 - length)
+        }
+        return (sign for start in self._signs.keys() & starts for sign in self._signs[start] if sign in layer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,8 @@ from orchestrator.report.report import Report
 from orchestrator.survey.model_listing import ModelFilter
 
 T = TypeVar("T")
-Duration = str | float
-Overlap = Literal["fail", "wait", "proceed"]
+_Duration = str | float
+_Overlap = Literal["fail", "wait", "proceed"]
 RefreshMode = Literal["hard", "soft"]
 Detachment = Literal["stopped", "submitted"]
 PathLike = str | os.PathLike[str]
@@ -80,7 +80,7 @@ def override_manifest(
     manifest: Manifest,
     *,
     mode: RefreshMode | None = None,
-    timeout: Duration | None = None,
+    timeout: _Duration | None = None,
     workers: int | None = None,
     base_url: str | None = None,
 ) -> Manifest:
@@ -112,10 +112,10 @@ async def run(
     fail_fast: bool = False,
     max_failures: int | None = None,
     fail_on_new_issues: bool = False,
-    deadline: Duration | None = None,
-    grace: Duration | None = None,
+    deadline: _Duration | None = None,
+    grace: _Duration | None = None,
     rate: int | None = None,
-    on_overlap: Overlap = "fail",
+    on_overlap: _Overlap = "fail",
     report: Sequence[PathLike] = (),
     metrics_file: PathLike | None = None,
     detach: Detachment | None = None,
@@ -124,7 +124,7 @@ async def run(
     simulate: bool = False,
     scenario: PathLike | None = None,
     state: PathLike | None = None,
-    state_patience: Duration | None = None,
+    state_patience: _Duration | None = None,
     environ: Mapping[str, str] | None = None,
     on_event: Observer | None = None,
 ) -> Report:
@@ -191,15 +191,15 @@ async def resume(
     fail_fast: bool = False,
     max_failures: int | None = None,
     fail_on_new_issues: bool = False,
-    deadline: Duration | None = None,
-    grace: Duration | None = None,
+    deadline: _Duration | None = None,
+    grace: _Duration | None = None,
     rate: int | None = None,
-    on_overlap: Overlap = "fail",
+    on_overlap: _Overlap = "fail",
     report: Sequence[PathLike] | None = None,
     metrics_file: PathLike | None = None,
     detach: Detachment | None = None,
     state: PathLike | None = None,
-    state_patience: Duration | None = None,
+    state_patience: _Duration | None = None,
     environ: Mapping[str, str] | None = None,
     on_event: Observer | None = None,
 ) -> Report | None:
@@ -237,14 +237,14 @@ async def retry(
     fail_fast: bool = False,
     max_failures: int | None = None,
     fail_on_new_issues: bool = False,
-    deadline: Duration | None = None,
-    grace: Duration | None = None,
+    deadline: _Duration | None = None,
+    grace: _Duration | None = None,
     rate: int | None = None,
-    on_overlap: Overlap = "fail",
+    on_overlap: _Overlap = "fail",
     report: Sequence[PathLike] = (),
     metrics_file: PathLike | None = None,
     state: PathLike | None = None,
-    state_patience: Duration | None = None,
+    state_patience: _Duration | None = None,
     environ: Mapping[str, str] | None = None,
     on_event: Observer | None = None,
 ) -> Report | None:
@@ -482,7 +482,7 @@ def run_sync(manifest: Manifest | PathLike, **options: object) -> Report:
 
 
 def _context(
-    environ: Mapping[str, str] | None, on_event: Observer | None, state_patience: Duration | None = None
+    environ: Mapping[str, str] | None, on_event: Observer | None, state_patience: _Duration | None = None
 ) -> Context:
     variables = os.environ if environ is None else environ
     patience_s = _seconds("state_patience", state_patience)
@@ -535,10 +535,10 @@ def _options(
     fail_fast: bool,
     max_failures: int | None,
     fail_on_new_issues: bool,
-    deadline: Duration | None,
-    grace: Duration | None,
+    deadline: _Duration | None,
+    grace: _Duration | None,
     rate: int | None,
-    on_overlap: Overlap,
+    on_overlap: _Overlap,
     report: Sequence[PathLike] | None,
     metrics_file: PathLike | None,
     detach: Detachment | None = None,
@@ -560,7 +560,7 @@ def _options(
     )
 
 
-def _seconds(name: str, duration: Duration | None) -> float | None:
+def _seconds(name: str, duration: _Duration | None) -> float | None:
     if duration is None:
         return None
     try:

@@ -18,7 +18,7 @@ from orchestrator.errors import UsageError
 from orchestrator.planning.selection import Selector, select_some
 from orchestrator.survey.plan_document import make_plan_document
 from orchestrator.survey.preview import (
-    NOTHING_ASKED,
+    NOTHING_LOOKED_UP,
     Preview,
     look_up,
     look_up_affected,
@@ -91,7 +91,7 @@ async def plan_run(request: RunRequest, context: Context, *, online: bool = Fals
         )
         async with AsyncExitStack() as stack:
             if not online and not needs_look_ups(selected, followed):
-                preview = preview_of(NOTHING_ASKED)
+                preview = preview_of(NOTHING_LOOKED_UP)
             else:
                 if request.simulate:
                     reached = await enter_simulation(stack, request.scenario, manifest, context.clock)

@@ -20,7 +20,7 @@ from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import NamePart, read_name
 from orchestrator.changes.settings import alter_session
 
-Found = tuple[Effect, str] | None
+AlterEffect = tuple[Effect, str] | None
 """The effect of a clause on its table, and the reason. None if it has no effect, or if the rule has recorded it."""
 
 _DROPS_COLUMN: Final = (Effect.DESTRUCTIVE, "drops a column")
@@ -174,7 +174,7 @@ def _alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart,
         return
     calls_of(reading, cursor.rest())
     verb = ""
-    found: Found = None
+    found: AlterEffect = None
     temporary = reading.session.is_temporary(table)
     for tokens in split_commas(cursor.rest()):
         inner = Cursor(tokens)
@@ -205,7 +205,7 @@ def _composed(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...]
         raise UnknownFormError
 
 
-def _clause(verb: str, clause: Clause) -> Found:
+def _clause(verb: str, clause: Clause) -> AlterEffect:
     """Read a clause. A clause that is not known or lacks a name is destructive."""
     with suppress(UnknownFormError):
         if rule := _RULES.get(verb):
@@ -216,7 +216,7 @@ def _clause(verb: str, clause: Clause) -> Found:
     return Effect.DESTRUCTIVE, _OTHER_REASONS.get(verb, f"has a clause that is not known: {shown}")
 
 
-def _add(clause: Clause) -> Found:
+def _add(clause: Clause) -> AlterEffect:
     cursor = clause.cursor
     is_column = cursor.take_any(_COLUMN)
     cursor.take("IF", "NOT", "EXISTS")
@@ -246,7 +246,7 @@ def _names_no_column(clause: Clause) -> bool:
     return f"{word}:{clause.cursor.peek(1).upper}" in _PAIRS or word in also
 
 
-def _drop(clause: Clause) -> Found:
+def _drop(clause: Clause) -> AlterEffect:
     reading, cursor, table = clause
     if cursor.tokens[-1].upper == "CASCADE":
         reading.touch_dependents(reading.session.table(table))
@@ -270,7 +270,7 @@ def _drop_columns(clause: Clause) -> None:
         clause.reading.lose_column(clause.table, column, _DROPS_COLUMN[1])
 
 
-def _rename(clause: Clause) -> Found:
+def _rename(clause: Clause) -> AlterEffect:
     reading, cursor, table = clause
     if cursor.word in {"CONSTRAINT", "INDEX", "KEY", "PARTITION"} and cursor.find("TO") > 1:
         return None
@@ -288,13 +288,13 @@ def _rename(clause: Clause) -> Found:
     return None
 
 
-def _swap(clause: Clause) -> Found:
+def _swap(clause: Clause) -> AlterEffect:
     clause.cursor.take("WITH")
     swapped(clause.reading, clause.table, clause.name())
     return None
 
 
-def _set(clause: Clause) -> Found:
+def _set(clause: Clause) -> AlterEffect:
     reading, cursor, table = clause
     if not cursor.take("SCHEMA") or reading.session.is_temporary(table):
         return None
@@ -303,7 +303,7 @@ def _set(clause: Clause) -> Found:
     return None
 
 
-def _partition(clause: Clause, *, effect: Effect, reason: str) -> Found:
+def _partition(clause: Clause, *, effect: Effect, reason: str) -> AlterEffect:
     reading, cursor, table = clause
     cursor.take("PARTITION")
     part = read_name(cursor, reading.dialect)
@@ -316,26 +316,26 @@ def _partition(clause: Clause, *, effect: Effect, reason: str) -> Found:
     return effect, reason
 
 
-def _inherit(clause: Clause) -> Found:
+def _inherit(clause: Clause) -> AlterEffect:
     """PostgreSQL: the table becomes a child of another one."""
     session = clause.reading.session
     clause.reading.known.heirs.add(session.table(clause.name()), session.table(clause.table))
     return None
 
 
-def _exchange(clause: Clause) -> Found:
+def _exchange(clause: Clause) -> AlterEffect:
     if clause.cursor.take_to("TABLE"):
         clause.reading.touch_table(clause.name(), Effect.DESTRUCTIVE, "exchanges its rows with a partition")
     return Effect.DESTRUCTIVE, "exchanges a partition with a table"
 
 
-def _alter(clause: Clause) -> Found:
+def _alter(clause: Clause) -> AlterEffect:
     if clause.cursor.word in _NO_COLUMN and clause.cursor.peek(1).upper not in {"TYPE", "SET"}:
         return None
     return _modify(clause)
 
 
-def _modify(clause: Clause) -> Found:
+def _modify(clause: Clause) -> AlterEffect:
     cursor = clause.cursor
     if not cursor.take("COLUMN") and cursor.word == "CONSTRAINT":
         return None
@@ -348,7 +348,7 @@ def _modify(clause: Clause) -> Found:
     return _action(clause, clause.name()[-1].text)
 
 
-def _action(clause: Clause, column: str) -> Found:
+def _action(clause: Clause, column: str) -> AlterEffect:
     """Read the action of ALTER COLUMN."""
     cursor = clause.cursor
     if cursor.take("TYPE") or cursor.take("SET", "DATA", "TYPE") or cursor.take("SET", "TYPE"):
@@ -364,7 +364,7 @@ def _action(clause: Clause, column: str) -> Found:
     return _type(clause, column)
 
 
-def _type(clause: Clause, column: str) -> Found:
+def _type(clause: Clause, column: str) -> AlterEffect:
     dialect, new, columns = clause.reading.dialect, written_type(clause.cursor), clause.columns()
     before = columns.type_of(column, dialect)
     columns.give(column, new)
@@ -374,7 +374,7 @@ def _type(clause: Clause, column: str) -> Found:
     return effect, "widens a column" if effect is Effect.ADDITIVE else "changes a column's type"
 
 
-def _change(clause: Clause) -> Found:
+def _change(clause: Clause) -> AlterEffect:
     """MySQL and Hive give the column a new name; Databricks also uses CHANGE like ALTER."""
     cursor, dialect = clause.cursor, clause.reading.dialect
     cursor.take("COLUMN")
@@ -394,7 +394,7 @@ def _change(clause: Clause) -> Found:
     return Effect.DESTRUCTIVE, reason
 
 
-_RULES: Final[dict[str, Callable[[Clause], Found]]] = {
+_RULES: Final[dict[str, Callable[[Clause], AlterEffect]]] = {
     "ADD": _add,
     "DROP": _drop,
     "RENAME": _rename,

@@ -73,7 +73,7 @@ class RunResults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class DbtNode:
     """One node, source or macro of a manifest: what is needed to name it and to see that it changed."""
 
     kind: str
@@ -100,7 +100,7 @@ class DbtManifest:
     adapter: str
     version: int | None
     invocation: str | None
-    nodes: Mapping[str, Node]
+    nodes: Mapping[str, DbtNode]
 
 
 def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> ChangeSet:
@@ -219,14 +219,14 @@ def _check_version(manifest: DbtManifest, folder: Path) -> list[str]:
     return [f"{folder / 'manifest.json'}: {what}; {known}"]
 
 
-def _is_eligible(result: Result, node: Node | None) -> bool:
+def _is_eligible(result: Result, node: DbtNode | None) -> bool:
     """Return whether the result is of a node that is a table or view of its own."""
     kind = node.kind if node is not None and node.kind else result.node.partition(".")[0]
     ephemeral = node is not None and node.materialized == "ephemeral"
     return kind in _KINDS and not ephemeral and result.status not in _QUIET
 
 
-def _stores_failures(result: Result, node: Node | None, results: RunResults) -> bool:
+def _stores_failures(result: Result, node: DbtNode | None, results: RunResults) -> bool:
     """Return whether the result is of a test that has left a table of its failures, which dbt builds whether there are any or not."""
     if node is None or node.kind != "test" or node.relation is None or result.status not in _TEST_ENDED:
         return False
@@ -239,7 +239,7 @@ def _reason(result: Result) -> str:
     return shorten(f"{status}: {result.message}" if result.message else status)
 
 
-def _why(result: Result, node: Node, effect: Effect, results: RunResults, state: StateComparison | None) -> str:
+def _why(result: Result, node: DbtNode, effect: Effect, results: RunResults, state: StateComparison | None) -> str:
     what = node.materialized or node.kind
     also = ""
     if effect is Effect.DESTRUCTIVE and state is not None:
@@ -248,7 +248,7 @@ def _why(result: Result, node: Node, effect: Effect, results: RunResults, state:
     return f"dbt {results.command or 'run'} built {result.node} ({what}){also}"
 
 
-def _name(node: Node, adapter: str) -> ObjectName | None:
+def _name(node: DbtNode, adapter: str) -> ObjectName | None:
     """Return the node's table as the warehouse stores it."""
     dialect = _dialect(adapter)
     if node.relation and (stored := _stored(node.relation, dialect)) is not None:
@@ -286,7 +286,7 @@ def _kept(part: str, dialect: Dialect) -> str:
     return part.lower() if dialect.folding is Folding.ALL_LOWER else part
 
 
-def _effect(key: str, node: Node, state: StateComparison | None, *, full_refresh: bool) -> Effect:
+def _effect(key: str, node: DbtNode, state: StateComparison | None, *, full_refresh: bool) -> Effect:
     if state is None or key not in state.changed:
         return Effect.ADDITIVE
     fresh = node.full_refresh if node.full_refresh is not None else full_refresh
@@ -358,14 +358,14 @@ def _reached(roots: Iterable[str], children: Mapping[str, Sequence[str]]) -> set
     return reached
 
 
-def _differs(key: str, node: Node, state: DbtManifest, adapter: str) -> bool:
+def _differs(key: str, node: DbtNode, state: DbtManifest, adapter: str) -> bool:
     if node.kind == "macro" and key.split(".")[1:2] in (["dbt"], [f"dbt_{adapter}"]):
         return False
     before = state.nodes.get(key)
     return before is None or before.fingerprint != node.fingerprint
 
 
-def _doubt(node: Node, before: Node, *, was_built: bool) -> str:
+def _doubt(node: DbtNode, before: DbtNode, *, was_built: bool) -> str:
     """Return why the state cannot prove that a node is what it was before; empty if it can."""
     if node.is_known_by_path or before.is_known_by_path:
         return "dbt compares a seed that is larger than 1 MiB only by its path"
@@ -453,11 +453,11 @@ def _texts(value: object) -> Iterable[str]:
     return (each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
 
 
-def _node(value: dict[str, Any], section: str) -> Node:
+def _node(value: dict[str, Any], section: str) -> DbtNode:
     config = _mapping(value.get("config"))
     depends = _mapping(value.get("depends_on"))
     full_refresh = config.get("full_refresh")
-    return Node(
+    return DbtNode(
         kind={"sources": "source", "macros": "macro"}.get(section, _text(value.get("resource_type")) or ""),
         database=_text(value.get("database")),
         schema=_text(value.get("schema")),

@@ -15,8 +15,8 @@ from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
 from orchestrator.report.causes import skip_reason
 from orchestrator.report.findings import SIMULATED
 
-Values = dict[str, Any]
-Line = tuple[str, Event, Values]
+LogValues = dict[str, Any]
+Line = tuple[str, Event, LogValues]
 
 
 class LogObserver:
@@ -24,7 +24,7 @@ class LogObserver:
 
     def __init__(self) -> None:
         self._log = get_logger()
-        self._bound: Values = {}
+        self._bound: LogValues = {}
         self.statuses: Counter[Status] = Counter()
         self.failed: list[str] = []
         self.total = 0
@@ -89,7 +89,7 @@ def _planned(event: e.RunPlanned) -> Line:
 
 
 def _progress(event: e.RunProgress) -> Line:
-    values: Values = {"elapsed_s": round(event.elapsed_s, 1), "settled": event.done, "total": event.total}
+    values: LogValues = {"elapsed_s": round(event.elapsed_s, 1), "settled": event.done, "total": event.total}
     if event.left_s is not None:
         values["left_s"] = round(event.left_s)
     values |= {status.value: event.statuses[status] for status in Status if event.statuses.get(status)}
@@ -101,7 +101,7 @@ def _target(event: e.TargetFinished) -> Line:
     return "info" if outcome.status.is_good else "warning", Event.TARGET_SETTLED, outcome_values(outcome)
 
 
-def outcome_values(outcome: Outcome) -> Values:
+def outcome_values(outcome: Outcome) -> LogValues:
     """Return the values of the line of a finished target."""
     error = outcome.error
     return {
@@ -136,7 +136,7 @@ def _submits_ended(event: e.SubmitsEnded) -> Line:
 
 
 def _stopping(event: e.RunStopping) -> Line:
-    values: Values = {"grace_s": event.grace_s, "running": event.running, "again": event.again}
+    values: LogValues = {"grace_s": event.grace_s, "running": event.running, "again": event.again}
     return (
         "warning",
         Event.RUN_STOPPED,
@@ -153,14 +153,14 @@ def _lane_closed(event: e.LaneClosed) -> Line:
 
 
 def _lane_waiting(event: e.LaneWaiting) -> Line:
-    values: Values = {"instance": event.instance, "lane": event.lane, "holder": event.holder}
+    values: LogValues = {"instance": event.instance, "lane": event.lane, "holder": event.holder}
     if event.at_most_s is not None:
         values["at_most_s"] = round(event.at_most_s)
     return "info", Event.LANE_WAITED, values
 
 
 def _call_ended(event: e.CallEnded) -> Line:
-    values: Values = {"instance": event.instance, "purpose": event.purpose, "end": event.end}
+    values: LogValues = {"instance": event.instance, "purpose": event.purpose, "end": event.end}
     values["took_s"] = round(event.took_s, 3)
     if event.target is not None:
         values["target"] = event.target
@@ -206,7 +206,7 @@ def _not_sent(event: e.NotificationFailed) -> Line:
 
 
 def _finished(event: e.RunFinished) -> Line:
-    values: Values = {"exit_code": event.exit_code, "duration_s": round(event.duration_s, 3)}
+    values: LogValues = {"exit_code": event.exit_code, "duration_s": round(event.duration_s, 3)}
     if event.next_commands:
         values["next"] = "; ".join(event.next_commands)
     return "info", Event.RUN_FINISHED, values

@@ -17,7 +17,7 @@ from orchestrator.errors import UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Seconds(click.ParamType[float]):
+class DurationParam(click.ParamType[float]):
     """A duration such as 500ms, 30s, 5m, 1h30m or a number of seconds; becomes seconds."""
 
     name = "duration"
@@ -34,7 +34,7 @@ class Seconds(click.ParamType[float]):
             self.fail(f"{value!r} {error}", param, ctx)
 
 
-DURATION = Seconds()
+DURATION = DurationParam()
 
 
 class FilePath(click.ParamType[str]):

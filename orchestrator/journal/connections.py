@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from orchestrator.journal.database import Reader, Statement, fit
+from orchestrator.journal.database import Reader, SqlBatch, fit
 from orchestrator.planning.inventory import is_id
 from orchestrator.planning.plan import RefreshPlan, Target
 
@@ -151,7 +151,7 @@ ON CONFLICT (address, name, means) DO UPDATE SET seen_at = excluded.seen_at
 """
 
 
-def learn(plan: RefreshPlan, at: datetime) -> list[Statement]:
+def learn(plan: RefreshPlan, at: datetime) -> list[SqlBatch]:
     """Return the statements that store a plan's facts about connections. A model's newest id replaces its earlier one."""
     facts: dict[str, dict[tuple[str, str], None]] = {}
     outdated = []

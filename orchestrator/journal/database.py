@@ -19,7 +19,7 @@ from orchestrator.errors import UsageError
 
 Row = tuple[Any, ...]
 Values = Sequence[object]
-Statement = tuple[str, Sequence[Values]]
+SqlBatch = tuple[str, Sequence[Values]]
 """A statement, and the values of each time that it is to be run."""
 T = TypeVar("T")
 
@@ -220,7 +220,7 @@ class Database(Reader, Protocol):
         """Count what is posted from now on as the steps of `run`, so that a store that lost one of them is noticed."""
         del run
 
-    def post(self, statements: Sequence[Statement]) -> None:
+    def post(self, statements: Sequence[SqlBatch]) -> None:
         """Run statements as one transaction, in the order of the calls of this method; `kept` waits for them."""
 
     def flush(self) -> None:

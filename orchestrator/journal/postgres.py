@@ -30,7 +30,7 @@ from orchestrator.journal.database import (
     Reader,
     Retries,
     Row,
-    Statement,
+    SqlBatch,
     StoreUnreachable,
     T,
     Transaction,
@@ -83,7 +83,7 @@ class PostgresDatabase(Database):
         self.link = Link(self._conninfo, clock)
         self._writer = Link(self._conninfo, clock)
         self._group = GroupCommit(lambda: self._write_posted(self._patience.store_s))
-        self._posted: list[Sequence[Statement]] = []
+        self._posted: list[Sequence[SqlBatch]] = []
         self._queue = threading.Lock()
         self._writing = threading.Lock()
         self._failure: JournalError | None = None
@@ -91,7 +91,7 @@ class PostgresDatabase(Database):
         self._run: str | None = None
         self._steps = 0
         # a promoted replica lags by seconds, and a run posts few steps a second
-        self._recent: deque[Sequence[Sequence[Statement]]] = deque(maxlen=_KEPT_STEPS)
+        self._recent: deque[Sequence[Sequence[SqlBatch]]] = deque(maxlen=_KEPT_STEPS)
         self._retries = Retries(
             patience=patience,
             is_passing=lambda error: isinstance(error, StoreUnreachable) and error.may_pass,
@@ -189,7 +189,7 @@ class PostgresDatabase(Database):
         ((self._steps,),) = self.read("SELECT steps FROM runs WHERE id = ?", (run,))
         self._run = run
 
-    def post(self, statements: Sequence[Statement]) -> None:
+    def post(self, statements: Sequence[SqlBatch]) -> None:
         """Run statements as one transaction in the background, in order. Raises `JournalError` if an earlier one failed."""
         if self._failure is not None:
             raise self._failure
@@ -229,7 +229,7 @@ class PostgresDatabase(Database):
         finally:
             self._writing.release()
 
-    def _commit(self, posts: Sequence[Sequence[Statement]]) -> None:
+    def _commit(self, posts: Sequence[Sequence[SqlBatch]]) -> None:
         """Commit a batch once, though it may be tried again after its commit was not answered."""
         transaction = self._writer.begin()
         if self._run is not None:
@@ -251,7 +251,7 @@ class PostgresDatabase(Database):
         self._steps += 1
         self._recent.append(tuple(posts))
 
-    def _lost_steps(self, count: int | None) -> list[Sequence[Statement]]:
+    def _lost_steps(self, count: int | None) -> list[Sequence[SqlBatch]]:
         """Return what was posted in the last `count` steps, which the store has lost. Raises `JournalError` if not known.
 
         A promoted replica or a restored backup lacks them; the run itself still knows the last ones.

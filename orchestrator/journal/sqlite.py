@@ -26,7 +26,7 @@ from orchestrator.journal.database import (
     Patience,
     Retries,
     Row,
-    Statement,
+    SqlBatch,
     Transaction,
     Values,
 )
@@ -126,7 +126,7 @@ class SqliteDatabase(Database):
             os.fsync(self._log)
             self._check_in_place()
 
-    def post(self, statements: Sequence[Statement]) -> None:
+    def post(self, statements: Sequence[SqlBatch]) -> None:
         """Run statements as one transaction, now; it outlives this process, and the machine's power once `kept` returns."""
         with self.write(soon=True) as transaction:
             for sql, rows in statements:

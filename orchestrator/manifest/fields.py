@@ -302,7 +302,7 @@ class Uuid:
 
 
 @dataclass(frozen=True, slots=True)
-class Duration:
+class DurationField:
     """Seconds, as a float."""
 
     def read(self, reading: ReadContext, node: Node, key: str) -> float | None:

@@ -8,7 +8,7 @@ from typing import Final
 from orchestrator.manifest.credentials import Address, ApiKeys, CaFile, KeyFiles, StatePlace
 from orchestrator.manifest.fields import (
     ByName,
-    Duration,
+    DurationField,
     Field,
     Flag,
     JsonSchema,
@@ -54,7 +54,7 @@ class Version:
 RATE_LIMIT: Final = table(
     "`rate_limit`",
     Field("requests", Whole(1, 100_000), default="60", meaning="The number of calls in any `per`, of any kind."),
-    Field("per", Duration(), default="60s", meaning="The window that the calls are counted in."),
+    Field("per", DurationField(), default="60s", meaning="The window that the calls are counted in."),
     aliases=dict.fromkeys(("limit", "max", "calls", "rate", "count"), "requests")
     | dict.fromkeys(("period", "window", "interval", "seconds", "time", "every"), "per"),
 )
@@ -63,12 +63,15 @@ POLL: Final = table(
     "`poll`",
     Field(
         "min",
-        Duration(),
+        DurationField(),
         default="2s",
         meaning="The shortest time between two polls of one job. Below 1s only against this machine (loopback).",
     ),
     Field(
-        "max", Duration(), default="60s", meaning="The longest time between two polls of one job, if the budget allows."
+        "max",
+        DurationField(),
+        default="60s",
+        meaning="The longest time between two polls of one job, if the budget allows.",
     ),
     aliases=dict.fromkeys(("minimum", "from", "interval", "every", "start", "initial"), "min")
     | dict.fromkeys(("maximum", "to", "until", "limit"), "max"),
@@ -102,7 +105,7 @@ INSTANCE: Final = table(
         example={"requests": 60, "per": "60s"},
         meaning="What one key may send.",
     ),
-    Field("request_timeout", Duration(), default="30s", meaning="How long one call may take."),
+    Field("request_timeout", DurationField(), default="30s", meaning="How long one call may take."),
     Field(
         "ca_file",
         CaFile(),
@@ -187,7 +190,7 @@ _TARGET_FIELDS: Final = (
     Field("wait", Flag(), default="true", meaning="Whether the job is followed to its end."),
     Field(
         "timeout",
-        Duration(),
+        DurationField(),
         default="30m",
         example="45m",
         meaning="From the accepted refresh to a finished job; waiting for quota is not counted.",

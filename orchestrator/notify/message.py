@@ -43,7 +43,7 @@ _DRESSED: Final = re.compile(r"[*_`~|]{2,}|`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class MessageText:
     """A notification for people."""
 
     title: str
@@ -116,7 +116,7 @@ def _issues(outcome: Outcome, report: Report) -> dict[str, Any]:
     }
 
 
-def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command: str | None = None) -> Text:
+def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command: str | None = None) -> MessageText:
     """The run in a few lines: which targets failed, why, what to do, what has recovered. It steers no chat service."""
     outcomes = report.outcomes
     bad = sum(not outcome.status.is_good for outcome in outcomes)
@@ -141,7 +141,7 @@ def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command:
     after += [f"Report: {_plain(path, _WORDS)}" for path in report_paths[:2]]
     if next_command and len(next_command) <= _WORDS:
         after.append(f"Next: {_plain(next_command, _WORDS)}")
-    return Text(title=title, body=_fit(lines, after))
+    return MessageText(title=title, body=_fit(lines, after))
 
 
 def _headline(report: Report, bad: int) -> str:

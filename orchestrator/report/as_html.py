@@ -59,7 +59,7 @@ _NO_FAILURE: Final = Failure(kind="", message="", hint="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TableRow:
     """One target as the table shows it. `cause` is the number of the cause on the page that has the hint, or None; `changes`
     are what it can be filtered by beside its status.
     """
@@ -90,7 +90,7 @@ def make_rows(
     changes: Mapping[int, tuple[str, ...]],
     instances: Mapping[str, str],
     today: date,
-) -> list[Row]:
+) -> list[TableRow]:
     """Return a row for each target, worst first.
 
     `causes` and `changes` are by an outcome's identity, `instances` are addresses by name. `today` is the run's day.
@@ -107,7 +107,7 @@ def make_rows(
         error = outcome.error or _NO_FAILURE
         words = f"{error.http_status or ''} {error.message or error.kind}".strip()
         rows.append(
-            Row(
+            TableRow(
                 number=number,
                 outcome=outcome,
                 name=name_of(outcome.name),

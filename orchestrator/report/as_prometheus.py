@@ -47,7 +47,7 @@ _UNESCAPED: Final = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 _NAME_LIMIT: Final = 500
 
 Labels = tuple[tuple[str, str], ...]
-Model = tuple[str, str]
+ModelKey = tuple[str, str]
 """An instance and a target's name."""
 
 
@@ -62,8 +62,8 @@ class RunMetrics:
     report: Report
     calls: Mapping[tuple[str, str], int] = field(default_factory=dict)
     holds: Mapping[str, int] = field(default_factory=dict)
-    models: Collection[Model] = ()
-    unfollowed: Collection[Model] = ()
+    models: Collection[ModelKey] = ()
+    unfollowed: Collection[ModelKey] = ()
 
 
 def render_metrics(metrics: RunMetrics, *, earlier: str = "") -> str:
@@ -137,12 +137,12 @@ def _succeeded_at(outcome: Outcome, report: Report) -> float | None:
     return (outcome.finished_at or report.run.finished_at).timestamp()
 
 
-def _labels(model: Model) -> Labels:
+def _labels(model: ModelKey) -> Labels:
     # a label `instance` would clash with the one that Prometheus gives each host
     return (("omni_instance", model[0]), ("model", model[1]))
 
 
-def _last_successes(text: str) -> dict[Model, float]:
+def _last_successes(text: str) -> dict[ModelKey, float]:
     """When each model last succeeded, as an earlier file says; whatever is no such line is passed over."""
     found = {}
     for line in text.split("\n"):

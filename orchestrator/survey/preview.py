@@ -37,7 +37,7 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class LookUpResult:
     """What look-ups found: inventories and calls by instance. `silent` says why an instance could not be read.
 
     `schemas` are those that models read, by their entries' index; None if the instance did not say.
@@ -49,7 +49,7 @@ class Found:
     schemas: Mapping[int, tuple[str, ...] | None] = field(default_factory=dict)
 
 
-NOTHING_ASKED = Found(inventories={}, calls={}, silent={})
+NOTHING_LOOKED_UP = LookUpResult(inventories={}, calls={}, silent={})
 
 
 def needs_look_ups(selected: Sequence[Entry], followed: FollowedChange | None = None) -> bool:
@@ -60,7 +60,7 @@ def needs_look_ups(selected: Sequence[Entry], followed: FollowedChange | None = 
     return any(make_needs(e for e in entries if e.instance == name).count for name in {e.instance for e in entries})
 
 
-async def look_up(survey: Survey, selected: Sequence[Entry], *, everything: bool = False) -> Found:
+async def look_up(survey: Survey, selected: Sequence[Entry], *, everything: bool = False) -> LookUpResult:
     """Make the look-ups of a run of these entries, for all instances at once. `everything` looks up each model and branch."""
     inventories: dict[str, Inventory] = {}
     calls: dict[str, int] = {}
@@ -81,7 +81,7 @@ async def look_up(survey: Survey, selected: Sequence[Entry], *, everything: bool
         if entry.enabled:
             by_instance.setdefault(entry.instance, []).append(entry)
     await together(*(ask(name, entries) for name, entries in by_instance.items()))
-    return Found(inventories=inventories, calls=calls, silent=silent)
+    return LookUpResult(inventories=inventories, calls=calls, silent=silent)
 
 
 async def look_up_affected(
@@ -90,7 +90,7 @@ async def look_up_affected(
     selected: Sequence[Entry],
     followed: FollowedChange,
     picks: Callable[[Entry, Entry], bool],
-) -> Found:
+) -> LookUpResult:
     """Make the look-ups of a run that follows a change: entries that it may affect, and the schemas that they read."""
     entries = _may_be_affected(selected, followed)
     found = await look_up(survey, entries)
@@ -117,7 +117,7 @@ def _may_be_affected(selected: Sequence[Entry], followed: FollowedChange | None)
 def make_preview(
     manifest: Manifest,
     selected: Sequence[Entry],
-    found: Found,
+    found: LookUpResult,
     *,
     followed: FollowedChange | None = None,
     picks: Callable[[Entry, Entry], bool],

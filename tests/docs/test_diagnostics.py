@@ -2,6 +2,8 @@
 
 import ast
 import re
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from orchestrator.cli.errors import CLICK_CODES, UNEXPECTED_ARGUMENT
@@ -22,8 +24,27 @@ def _codes_in_source() -> set[str]:
             elif isinstance(node, ast.arguments):
                 pairs = zip(node.kwonlyargs, node.kw_defaults, strict=True)
                 values = [default for arg, default in pairs if arg.arg == "code"]
-            found |= {v.value for v in values if isinstance(v, ast.Constant) and isinstance(v.value, str) and v.value}
+            found.update(text for value in values if value is not None for text in _texts(value))
     return found
+
+
+def _texts(value: ast.expr) -> Iterator[str]:
+    """The texts that an expression may give: itself, or either branch of a choice."""
+    match value:
+        case ast.Constant(value=str(text)) if text:
+            yield text
+        case ast.IfExp(body=first, orelse=second):
+            yield from (*_texts(first), *_texts(second))
+        case ast.BoolOp(values=each):
+            yield from chain.from_iterable(map(_texts, each))
+        case _:
+            pass
+
+
+def test_the_search_finds_both_codes_of_a_choice() -> None:
+    """A code that depends on a condition is a code."""
+    value = ast.parse("'one' if a else b or 'two'", mode="eval").body
+    assert list(_texts(value)) == ["one", "two"]
 
 
 def _codes_on_page() -> list[str]:

@@ -120,14 +120,32 @@ def test_text_files_are_tidy() -> None:
     assert not untidy
 
 
+_TYPE_NAME = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")
+
+
+def _type_names(body: Iterable[ast.stmt]) -> Iterator[str]:
+    """The public classes and type aliases that a module defines."""
+    for node in body:
+        names = [node.name] if isinstance(node, ast.ClassDef) else []
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+        yield from (name for name in names if _TYPE_NAME.fullmatch(name))
+
+
 def test_a_public_type_name_has_one_meaning() -> None:
-    """Each public class of the package has a name of its own, so that a search for it finds one thing."""
+    """Each public class or alias of the package has a name of its own, so that a search for it finds one thing."""
     homes: dict[str, list[str]] = {}
     for module in modules():
-        for node in module.syntax.body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes.setdefault(node.name, []).append(str(module.path))
+        for name in _type_names(module.syntax.body):
+            homes.setdefault(name, []).append(str(module.path))
     assert not {name: paths for name, paths in homes.items() if len(paths) > 1}
+
+
+def test_the_search_finds_type_names() -> None:
+    """Classes and aliases are types; constants and private names are not."""
+    source = "class One: ...\nTwo = int | str\nThree: TypeAlias = int\nT = TypeVar('T')\nFOUR = 4\n_Five = int\nsix = 6"
+    assert list(_type_names(ast.parse(source).body)) == ["One", "Two", "Three"]
 
 
 SENTENCES = 36

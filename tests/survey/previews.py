@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.planning.selection import Selector
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.scenario import Scenario
-from orchestrator.survey.preview import NOTHING_ASKED, Preview, look_up, make_preview, needs_look_ups
+from orchestrator.survey.preview import NOTHING_LOOKED_UP, Preview, look_up, make_preview, needs_look_ups
 from tests.rehearsal import read_manifest
 from tests.survey.instance import survey
 
@@ -21,7 +21,7 @@ def preview(
     loaded = read_manifest(text)
     selector = Selector(loaded, include)
     selected = tuple(filter(selector.picks, loaded.entries))
-    found = NOTHING_ASKED
+    found = NOTHING_LOOKED_UP
     calls: Sequence[Call] = ()
     if staged is not None and needs_look_ups(selected):
         found, calls = survey(loaded, staged, lambda opened: look_up(opened, selected))

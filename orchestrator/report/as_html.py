@@ -172,7 +172,7 @@ def _strip(recent: Sequence[Status], *, is_full: bool) -> tuple[tuple[str, str],
 
 
 def _kind_of_result(status: Status) -> str:
-    if status in (Status.SKIPPED, Status.NOT_STARTED, Status.INTERRUPTED):
+    if status.says_nothing:
         return "none"
     return "good" if status.is_good else "bad"
 

@@ -10,8 +10,6 @@ from orchestrator.engine.outcome import Failure, Outcome, Status
 from orchestrator.omni.errors import CallError, CallErrorKind
 from orchestrator.quota.rate_limiter import LimiterClosed, StopReason
 
-MESSAGE_LIMIT = 2000
-
 
 class RunKind(StrEnum):
     """The kinds of failure that no single call explains. Those of calls are `orchestrator.omni.errors.CallErrorKind`."""
@@ -106,9 +104,7 @@ def make_failure(
             hint = "this connection refreshes branches only: add `branch:` to the entry"
         elif any(words in message for words in _BRANCH_FORBIDDEN):
             hint = "this connection does not refresh branches: remove `branch:`; then the shared model is refreshed"
-    return Failure(
-        kind=kind, message=message[:MESSAGE_LIMIT], hint=hint, http_status=http_status, last_status=last_status
-    )
+    return Failure(kind=kind, message=message, hint=hint, http_status=http_status, last_status=last_status)
 
 
 _MISCONFIGURED: frozenset[str] = frozenset(
@@ -164,10 +160,7 @@ CLOSED_WORDS: dict[StopReason, tuple[str, str]] = {
     StopReason.DOWN: (RunKind.INSTANCE_DOWN, "the instance did not answer"),
     StopReason.UNREACHABLE: (CallErrorKind.CONNECT, "no call ever reached the instance"),
     StopReason.STOPPED: (RunKind.STOPPED, "the run was stopped"),
-    StopReason.STATE_LOST: (
-        RunKind.STOPPED,
-        "calls could not be counted any more",
-    ),
+    StopReason.STATE_LOST: (RunKind.STOPPED, "calls could not be counted any more"),
     StopReason.FAIL_FAST: (RunKind.FAIL_FAST, "the run stopped submitting after failures"),
     StopReason.DEADLINE: (RunKind.DEADLINE, "the run's deadline passed"),
     StopReason.LANES_CLOSED: (RunKind.LANE_CLOSED, "an earlier refresh of the same connection may still run"),

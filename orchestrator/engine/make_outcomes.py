@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
 from statistics import median
-from typing import TypedDict, Unpack
+from typing import Any, Final
 
 from orchestrator.clock import Clock
 from orchestrator.engine.failure import CLOSED_WORDS, JOB_LEFT, RunKind, make_failure
-from orchestrator.engine.outcome import CallMade, DocumentIssues, Failure, Outcome, Status, Validation
+from orchestrator.engine.outcome import CallMade, Failure, Outcome, Status
 from orchestrator.engine.refresh_state import Phase, RefreshResult, RefreshState
 from orchestrator.engine.restore import EarlierResults
 from orchestrator.manifest.manifest import Entry
@@ -18,23 +18,6 @@ from orchestrator.omni.errors import CallErrorKind
 from orchestrator.planning.make_plan import coverage_warnings
 from orchestrator.planning.plan import Skip, Target, Unresolved
 from orchestrator.quota.rate_limiter import StopReason
-
-
-class _Facts(TypedDict, total=False):
-    covered_by: str | None
-    job_ids: tuple[str, ...]
-    job_status: str | None
-    submitted_at: datetime | None
-    finished_at: datetime | None
-    duration_s: float | None
-    queued_s: float | None
-    attempts: int
-    polls: int
-    throttled: int
-    warnings: tuple[str, ...]
-    promotion_pending: bool
-    error: Failure | None
-    calls: tuple[CallMade, ...]
 
 
 def settle(
@@ -62,10 +45,8 @@ def settle(
         notes = [*warnings.get(target.entry.index, ()), *state.warnings]
         if not is_sender:
             notes += coverage_warnings(refresh.sender.entry.mode, target.entry)
-        outcome = _outcome(
-            target.entry,
-            target,
-            status,
+        outcome = replace(
+            _outcome(target.entry, target, status),
             covered_by=None if is_sender else refresh.sender.entry.name,
             job_ids=(*state.earlier_jobs, *state.job_ids),
             job_status=state.last_word,
@@ -99,66 +80,48 @@ def cut_off(state: RefreshState, reason: StopReason) -> RefreshResult:
 
 def not_sent(target: Target, failure: Failure, status: Status, warnings: tuple[str, ...] = ()) -> Outcome:
     """Return the outcome of a target for which nothing was sent."""
-    return _outcome(target.entry, target, status, warnings=warnings, error=failure)
+    return replace(_outcome(target.entry, target, status), warnings=warnings, error=failure)
 
 
 def unplanned(entry: Entry, failure: Failure, status: Status, warnings: tuple[str, ...] = ()) -> Outcome:
     """Return the outcome of an entry whose instance closed before it could be planned."""
-    return _outcome(entry, None, status, warnings=warnings, error=failure)
+    return replace(_outcome(entry, None, status), warnings=warnings, error=failure)
 
 
 def skipped(skip: Skip) -> Outcome:
     """Return the outcome of an entry that is deliberately not refreshed; its warning is the reason."""
-    return _outcome(skip.entry, None, Status.SKIPPED, warnings=(skip.reason,))
+    return replace(_outcome(skip.entry, None, Status.SKIPPED), warnings=(skip.reason,))
 
 
 def unresolved(entry: Unresolved, warnings: tuple[str, ...] = ()) -> Outcome:
     """Return the outcome of an entry that does not resolve to exactly one model and branch."""
     failure = make_failure(RunKind.UNRESOLVED, entry.message, hint=entry.hint)
-    return _outcome(entry.entry, None, Status.REJECTED, warnings=warnings, error=failure)
+    return replace(_outcome(entry.entry, None, Status.REJECTED), warnings=warnings, error=failure)
+
+
+_OWN_WORDS: Final = {
+    Outcome: {"name", "instance", "branch", "covered_by", "schemas", "tables", "tags"},
+    Failure: {"kind"},
+    CallMade: {"end"},
+}
+"""The texts that are the manifest's or the program's own: they hold no secret, and a short secret must not change them."""
 
 
 def redacted(outcome: Outcome, redact: Callable[[str], str]) -> Outcome:
-    """Return the outcome without secrets in what a server or a library said. The manifest holds none."""
-    error = outcome.error
-    if error is not None:
-        error = replace(
-            error,
-            message=redact(error.message),
-            hint=redact(error.hint),
-            last_status=error.last_status and redact(error.last_status),
-        )
-    found, content = outcome.validation, outcome.content
-    if found is not None:
-        found = Validation(new=tuple(map(redact, found.new)), fixed=tuple(map(redact, found.fixed)))
-    if content is not None:
-        new, fixed = (
-            tuple(_redacted_document(document, redact) for document in documents)
-            for documents in (content.new, content.fixed)
-        )
-        content = replace(content, new=new, fixed=fixed)
-    return replace(
-        outcome,
-        model_id=outcome.model_id and redact(outcome.model_id),
-        branch_id=outcome.branch_id and redact(outcome.branch_id),
-        connection=outcome.connection and redact(outcome.connection),
-        job_ids=tuple(map(redact, outcome.job_ids)),
-        job_status=outcome.job_status and redact(outcome.job_status),
-        warnings=tuple(map(redact, outcome.warnings)),
-        validation=found,
-        content=content,
-        error=error,
-        calls=tuple(replace(call, word=call.word and redact(call.word)) for call in outcome.calls),
-    )
+    """Return the outcome without secrets in what a server or a library said."""
 
+    def walk(value: Any) -> Any:
+        if isinstance(value, str) and not isinstance(value, Enum):
+            return redact(value)
+        if isinstance(value, tuple):
+            return tuple(map(walk, value))
+        if is_dataclass(value) and not isinstance(value, type):
+            own = _OWN_WORDS.get(type(value), ())
+            return replace(value, **{f.name: walk(getattr(value, f.name)) for f in fields(value) if f.name not in own})
+        return value
 
-def _redacted_document(document: DocumentIssues, redact: Callable[[str], str]) -> DocumentIssues:
-    return DocumentIssues(
-        name=redact(document.name),
-        identifier=document.identifier and redact(document.identifier),
-        folder=document.folder and redact(document.folder),
-        issues=tuple(map(redact, document.issues)),
-    )
+    done: Outcome = walk(outcome)
+    return done
 
 
 def compared(outcome: Outcome, past: EarlierResults, durations: Sequence[float]) -> Outcome:
@@ -178,7 +141,7 @@ def compared(outcome: Outcome, past: EarlierResults, durations: Sequence[float])
     )
 
 
-def _outcome(entry: Entry, target: Target | None, status: Status, **facts: Unpack[_Facts]) -> Outcome:
+def _outcome(entry: Entry, target: Target | None, status: Status) -> Outcome:
     return Outcome(
         name=entry.name,
         instance=entry.instance,
@@ -192,5 +155,4 @@ def _outcome(entry: Entry, target: Target | None, status: Status, **facts: Unpac
         tables=entry.tables,
         tags=entry.tags,
         status=status,
-        **facts,
     )

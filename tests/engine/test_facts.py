@@ -1,12 +1,17 @@
 """What an outcome keeps beside its status: the calls that were made for it, and what the target was in runs before."""
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from orchestrator.engine.make_outcomes import compared
-from orchestrator.engine.outcome import CallKind, CallMade, Outcome, Status
+from orchestrator.engine.make_outcomes import compared, redacted
+from orchestrator.engine.outcome import CallKind, CallMade, Outcome, Status, make_row
 from orchestrator.engine.refresh_state import FIRST_KEPT, LAST_KEPT, AttemptLog
 from orchestrator.engine.restore import EarlierResults
 from orchestrator.engine.run import Run
@@ -152,3 +157,44 @@ def test_a_run_knows_what_is_usual() -> None:
     staged = make_scenario(default_model={"duration": 20})
     run = rehearse(manifest_text(model(1), model(2)), staged, history={"sim": {uuid(1): (9.0, 11.0)}})
     assert [o.usual_s for o in run.outcomes] == [10.0, None]
+
+
+SECRET = "SECRETKEY123"
+
+
+def holding_a_secret(kind: Any) -> Any:
+    """A value of this type whose every field is set and whose every text holds the secret."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return next(iter(kind))
+    if is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        return kind(**{each.name: holding_a_secret(hints[each.name]) for each in fields(kind)})
+    if kind is datetime:
+        return AT
+    if kind in (bool, int, float):
+        return kind(1)
+    if kind is str:
+        return f"a {SECRET} b"
+    first = next(one for one in get_args(kind) if one is not NoneType)
+    return (holding_a_secret(first),) if ... in get_args(kind) else holding_a_secret(first)
+
+
+def where(value: Any, path: str = "") -> Iterator[str]:
+    """The paths of the texts that hold the secret."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from where(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for item in value:
+            yield from where(item, path)
+    elif isinstance(value, str) and SECRET in value:
+        yield path.removeprefix(".")
+
+
+def test_every_text_that_is_not_our_own_is_redacted() -> None:
+    """Only the manifest's words and the program's own stay as they are; a field that is added is redacted by itself."""
+    outcome = holding_a_secret(Outcome)
+    own = {"name", "instance", "branch", "schemas", "tables", "tags", "covered_by", "error.kind", "calls.end"}
+    foreign = {"error.message", "content.new.issues", "validation.fixed", "warnings", "calls.word", "job_ids"}
+    assert set(where(make_row(outcome))) >= own | foreign
+    assert set(where(make_row(redacted(outcome, lambda text: text.replace(SECRET, "-"))))) == own

@@ -153,7 +153,7 @@ def measure(
     known = Known()
     engine.anew()
     for file in files:
-        text = fill(decode(file.read_bytes(), str(file), ReaderWarnings()), values).replace("\r\n", "\n")
+        text = fill(decode(file.read_bytes(), str(file), ReaderWarnings()), values, {}).text.replace("\r\n", "\n")
         notices = ReaderWarnings()
         run = _Run(str(file), [each for each in split(text, engine_name) if content(each.text)])
         try:

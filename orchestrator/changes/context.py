@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -11,7 +11,7 @@ from orchestrator.changes.change_set import Change, Effect, NotUnderstood, Objec
 from orchestrator.changes.column_types import Columns
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.lexer import Cursor, Lexer, Token, TokenKind
-from orchestrator.changes.placeholders import MARK
+from orchestrator.changes.placeholders import MARK, Filled
 from orchestrator.changes.session import NamePart, Routine, Session, read_name
 
 MAX_DEPTH: Final = 12
@@ -128,6 +128,12 @@ class ParseContext:
         self.depth = 0
         self.line = 1
         self.whole_text = ""
+        self.values: Mapping[str, str] = {}
+        """The given values of placeholders, by name."""
+        self.filled = Filled("")
+        """The part of the file that is being read."""
+        self.place = (0, 0)
+        """Where the statement of the file that is being read begins and ends in `filled`."""
         self.text = ""
         """The statement that is being read, as it is written."""
         self.changes: list[Change] = []
@@ -241,13 +247,20 @@ class ParseContext:
 
     def widen(self, reason: str, *, text: str = "", line: int = 0) -> None:
         """Record that the current statement may touch anything."""
-        shown = shorten((text or self.text).replace(MARK, "..."))
+        shown = shorten(self.as_written(text or self.text).replace(MARK, "..."))
         lost = NotUnderstood(source=self.source, line=line or self.line, text=shown, reason=reason)
         self.not_understood.setdefault((lost.line, lost.text), lost)
 
     def warn(self, what: str) -> None:
         """Record a warning about the current statement."""
-        self.notices.add(what, f"{self.source}:{self.line} ({shorten(self.text)})")
+        self.notices.add(what, f"{self.source}:{self.line} ({shorten(self.as_written(self.text))})")
+
+    def as_written(self, text: str) -> str:
+        """Return SQL to show: `text` if the file has it so, else the statement of the file. The value of a placeholder may be a secret."""
+        if not self.values and not self.filled.fills:
+            return text
+        statement = self.filled.written(*self.place)
+        return text if text in statement else statement
 
     @contextmanager
     def statement(self, line: int, text: str) -> Iterator[None]:

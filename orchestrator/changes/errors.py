@@ -32,6 +32,7 @@ class TemplatedError(ChangesError):
 
     def __init__(self, placeholder: str, *, source: str, line: int) -> None:
         """The message names the placeholder and says how to fill it."""
+        self.placeholder = placeholder
         shown = " ".join(placeholder.split())[:60]
         inner = PLACEHOLDER.search(shown)
         simple = re.fullmatch(r"[^\w\s]+\s*([^\W\d][\w.\-]*)\s*(?:[^\w\s]*|\)[sd])", inner[0] if inner else shown)

@@ -16,6 +16,7 @@ from orchestrator.changes.context import Known
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.lexer import words
+from orchestrator.changes.migration_markers import FLYWAY
 from orchestrator.changes.reader import read_sql
 from orchestrator.changes.session import open_session
 from orchestrator.errors import UsageError, together
@@ -32,13 +33,11 @@ ADDITIVE_ONLY: Final = (
 )
 _PART: Final = re.compile(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[(?:[^\]]|\]\])*\]|[^."`\[\]]+')
 _SUFFIXES: Final = words(".sql .ddl .psql .pgsql .tsql .mysql .hql .bqsql")
-_FLYWAY_UNDO: Final = re.compile(r"U\d[\d._]*__.*", re.IGNORECASE | re.DOTALL)
-_OTHER_UNDO: Final = re.compile(
-    r"(?![VB]\d|[RA]__)(?P<before>.*?)(?:down|undo|rollback)(?P<after>\.sql|(?<=\d\.undo)\..*)",
-    re.IGNORECASE | re.DOTALL,
+_UNDO: Final = re.compile(
+    r"(?P<before>.*?)(?:down|undo|rollback)(?P<after>\.sql|(?<=\d\.undo)\..*)", re.IGNORECASE | re.DOTALL
 )
-"""golang-migrate, Diesel, db-migrate, Postgrator and the like. A dot before the word leaves no doubt; else the forward migration
-must lie beside the file, because `spread_top_down.sql` takes nothing back.
+"""golang-migrate, Diesel, db-migrate, Postgrator, authelia and the like. A dot before the word leaves no doubt; else the forward
+migration must lie beside the file, because `spread_top_down.sql` takes nothing back.
 """
 _FORWARD: Final = ("up", "do", "deploy", "forward", "apply", "migrate", "migration")
 _OTHER_MIGRATION: Final = re.compile(
@@ -150,9 +149,9 @@ def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) ->
 
 def _is_undo(file: Path) -> bool:
     """Return whether the file reverts a migration: its name says so, and the forward migration is in the same folder."""
-    if _FLYWAY_UNDO.fullmatch(file.name):
-        return True
-    found = _OTHER_UNDO.fullmatch(file.name)
+    if FLYWAY.match(file.name):
+        return file.name[0] in "Uu"
+    found = _UNDO.fullmatch(file.name)
     if found is None or (found["before"] and found["before"][-1] not in "._-"):
         return False
     before, after = found["before"], found["after"]

@@ -45,7 +45,8 @@ _BREAKPOINT: Final = re.compile(r"-->[ \t]*statement-breakpoint[^\n]*")
 _ATLAS: Final = re.compile(r"^--[ \t]*atlas:delimiter[ \t]+(.+)$", re.MULTILINE)
 _END_DELIMITER: Final = re.compile(r"endDelimiter:\"?([^\s\"]+)", re.IGNORECASE)
 _COMMENTS: Final = re.compile(r"(?:\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*+\*/)*+")
-_FLYWAY: Final = re.compile(r"(?:[VBU]\d[\d._]*|[RA])__", re.IGNORECASE)
+FLYWAY: Final = re.compile(r"(?:[VBU]\d[\d._]*|[RA])__", re.IGNORECASE)
+"""How the names of Flyway's and schemachange's files begin."""
 
 
 def divide(text: str, source: str) -> tuple[list[Segment], list[int]]:
@@ -105,7 +106,7 @@ def _is_paired(marks: list[re.Match[str]], text: str, source: str) -> bool:
         return False
     name = PurePath(source).name
     is_named = name[:1].isdigit() or "migration" in paired[0][0].lower()
-    return is_named and not _FLYWAY.match(name)
+    return is_named and not FLYWAY.match(name)
 
 
 def _atlas(text: str) -> str:

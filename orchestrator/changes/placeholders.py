@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Final
+from bisect import bisect_left
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 MARK: Final = "\0"
 """Stands in SQL that is put together when it runs, for a piece that is not known before."""
@@ -22,7 +24,7 @@ PLACEHOLDER: Final = re.compile(
 """A placeholder in a quoted name; the name is refused if the statement changes what it stands for."""
 
 _NAME: Final = r"[^\W\d][\w.\-]*"
-_USE: Final = re.compile(
+_USE: Final = (
     r"(?<![:\w]):(?:(?P<colon>[^\W\d]\w*)|'(?P<literal>[^\W\d]\w*)'|\"(?P<ident>[^\W\d]\w*)\")"
     rf"|\$\{{\s*(?P<brace>{_NAME})\s*(?::-?[^}}\n]*)?\}}|\$\((?P<sqlcmd>\w+)\)|\$(?P<dollars>[^\W\d]\w*)\$"
     r"|(?<![\w$])\$(?P<dollar>[^\W\d]\w*)"
@@ -32,57 +34,82 @@ _USE: Final = re.compile(
 )
 """Every form in which a tool or a client writes a variable; the group's name says which."""
 
-_SETS: Final = re.compile(
-    r"^[ \t]*(?::setvar[ \t]+(?P<setvar>\w+)[ \t]+(?P<value>\"[^\"\n]*\"|[^\s\"]+)[^\n]*"
+_SETS: Final = (
+    r"(?i:^[ \t]*(?::setvar[ \t]+(?P<setvar>\w+)[ \t]+(?P<value>\"[^\"\n]*\"|[^\s\"]+)[^\n]*"
     r"|\\set[ \t]+(?P<psql>\w+)[ \t]+(?P<words>[^\n]*)"
-    r"|!define[ \t]+(?P<define>\w+)[ \t]*=[ \t]*(?P<defined>[^\s]+)[^\n]*)$",
-    re.MULTILINE | re.IGNORECASE,
+    r"|!define[ \t]+(?P<define>\w+)[ \t]*=[ \t]*(?P<defined>[^\s]+)[^\n]*)$)"
 )
 """Lines in which the text itself sets a variable of its client: sqlcmd, psql, SnowSQL."""
+_MAY_SET: Final = re.compile(r"\\set|!define|:setvar", re.IGNORECASE)
 
 
-def fill(text: str, values: Mapping[str, str]) -> str:
+class Filled(NamedTuple):
+    """A text whose placeholders are filled."""
+
+    text: str
+    fills: Sequence[tuple[int, int, str]] = ()
+    """Where each value begins and ends in the text, and its placeholder as the file has it."""
+
+    def written(self, start: int, end: int) -> str:
+        """Return the text from `start` to `end` as the file has it."""
+        pieces: list[str] = []
+        for begin, behind, placeholder in self.fills[bisect_left(self.fills, start, key=lambda each: each[1]) :]:
+            if begin >= end:
+                break
+            pieces += [self.text[start:begin], placeholder]
+            start = behind
+        return "".join([*pieces, self.text[start:end]])
+
+
+def fill(text: str, values: Mapping[str, str], own: dict[str, str]) -> Filled:
     """Return the text with every placeholder filled whose value is known: given, or set by a line of the text before it.
 
-    Lines keep their numbers. What is not known stays, and is refused where it would be part of a name.
+    Lines keep their numbers. What is not known stays, and is refused if it would be part of a name. `own` holds the variables that
+    earlier texts set for their client; those of this text are added.
     """
-    for name, value in values.items():
-        if not re.fullmatch(r"\w[\w.\-]*", name):  # the placeholder as it is written, signs included
-            text = text.replace(name, value)
-    may_set = "\\set" in text or "!define" in text or ":setvar" in text.lower()
-    known = dict(values)
+    if not values and not own and not _MAY_SET.search(text):
+        return Filled(text)
+    signs = [name for name in values if not re.fullmatch(r"\w[\w.\-]*", name)]  # the placeholder as it is written
     kept: list[str] = []
-    here = 0
-    for line in _SETS.finditer(text) if may_set else ():
-        kept.append(_filled(text[here : line.start()], known))
-        here = line.end()
-        name = line["setvar"] or line["psql"] or line["define"]
-        value = _filled(line["value"] or line["words"] or line["defined"] or "", known)
-        if line["psql"]:  # the words joined, without their quotes
-            pieces = re.findall(r"'((?:[^'\\]|\\.|'')*)'|(\S+)", value)
-            set_value = "".join(quoted.replace("''", "'") or bare for quoted, bare in pieces)
+    fills: list[tuple[int, int, str]] = []
+    here = length = 0
+    for found in re.finditer("|".join([_SETS, *map(re.escape, signs), _USE]), text, re.MULTILINE):
+        form = found.lastgroup or 0
+        if form in {"value", "words", "defined"}:
+            _set_variable(found, values, own)
+            value: str | None = ""
         else:
-            set_value = value.strip('"')
-        if name not in values and not (line["psql"] and "`" in value):  # a program's output is not known
-            known[name] = set_value
-            if line["setvar"]:
-                known[name.lower()] = set_value
-    kept.append(_filled(text[here:], known))
-    return "".join(kept)
-
-
-def _filled(text: str, known: Mapping[str, str]) -> str:
-    if not known:
-        return text
-
-    def put(use: re.Match[str]) -> str:
-        form = use.lastgroup or ""
-        name = use[form]
-        value = known.get(name, known.get(name.lower()) if form == "sqlcmd" else None)
+            value = _value(found, form, ChainMap(dict(values), own))
         if value is None:
-            return use[0]
-        if form == "literal":
-            return "'" + value.replace("'", "''") + "'"
-        return '"' + value.replace('"', '""') + '"' if form == "ident" else value
+            continue
+        kept += [text[here : found.start()], value]
+        length += found.start() - here + len(value)
+        here = found.end()
+        fills.append((length - len(value), length, found[0]))
+    return Filled("".join([*kept, text[here:]]), fills)
 
-    return _USE.sub(put, text)
+
+def _value(use: re.Match[str], form: str | int, known: Mapping[str, str]) -> str | None:
+    """Return the SQL that a placeholder stands for; None if that is not known."""
+    value = known.get(use[form])
+    if value is None and form == "sqlcmd":
+        value = known.get(use[form].lower())
+    if value is None or form not in {"literal", "ident"}:
+        return value
+    quote = "'" if form == "literal" else '"'
+    return quote + value.replace(quote, quote * 2) + quote
+
+
+def _set_variable(line: re.Match[str], values: Mapping[str, str], own: dict[str, str]) -> None:
+    """Read a line that sets a variable. A value that was given wins."""
+    name = line["setvar"] or line["psql"] or line["define"]
+    value = fill(line["value"] or line["words"] or line["defined"] or "", values, own).text
+    if line["psql"]:  # the words joined, without their quotes
+        pieces = re.findall(r"'((?:[^'\\]|\\.|'')*)'|(\S+)", value)
+        set_value = "".join(quoted.replace("''", "'") or bare for quoted, bare in pieces)
+    else:
+        set_value = value.strip('"')
+    if name not in values and not (line["psql"] and "`" in value):  # a program's output is not known
+        own[name] = set_value
+        if line["setvar"]:
+            own[name.lower()] = set_value

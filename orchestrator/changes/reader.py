@@ -16,7 +16,7 @@ from orchestrator.changes.keywords import CALLING, HARMLESS
 from orchestrator.changes.lexer import Cursor, Lexer, TokenKind, words
 from orchestrator.changes.literals import remember_all, with_identifiers
 from orchestrator.changes.migration_markers import divide
-from orchestrator.changes.placeholders import MARK, fill
+from orchestrator.changes.placeholders import MARK, PLACEHOLDER, fill
 from orchestrator.changes.session import open_session
 from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement, begins_routine, pass_control
 
@@ -46,9 +46,15 @@ def read_sql(
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     reading.whole_text = text
     reading.budget += 3 * len(text)
-    segments, left_out = divide(fill(text, values or {}), source)
+    reading.values = values or {}
+    segments, left_out = divide(text, source)
+    own: dict[str, str] = {}
     for segment in segments:
-        _run(reading, segment.text, segment.line, delimiter=segment.delimiter)
+        reading.filled = fill(segment.text, reading.values, own)
+        try:
+            _run(reading, reading.filled.text, segment.line, delimiter=segment.delimiter)
+        except TemplatedError as error:
+            raise _without_values(error, text, reading.values) from None
     for line in left_out:
         warnings.add("a part that takes a migration back was left out, from this line on", f"{source}:{line}")
     return ChangeSet(
@@ -56,6 +62,16 @@ def read_sql(
         not_understood=tuple(reading.not_understood.values()),
         warnings=() if notices else warnings.render(),
     )
+
+
+def _without_values(error: TemplatedError, text: str, values: Mapping[str, str]) -> TemplatedError:
+    """Return the error, with the line of the file instead of a placeholder that holds the value of another."""
+    if error.placeholder in text or not any(value and value in error.placeholder for value in values.values()):
+        return error
+    inner = PLACEHOLDER.search(error.placeholder)
+    is_written = inner is not None and inner[0] in text
+    shown = inner[0] if inner and is_written else text.split("\n")[error.line - 1]
+    return TemplatedError(shown, source=error.source, line=error.line)
 
 
 def _run(reading: ParseContext, text: str, first_line: int, *, in_body: bool = False, delimiter: str = ";") -> None:
@@ -79,6 +95,8 @@ def _run(reading: ParseContext, text: str, first_line: int, *, in_body: bool = F
             session.move(*session.around)
             session.around = None
         end = statement.end
+        if reading.depth == 1:
+            reading.place = (statement.start, end)
         with reading.statement(reading.lexer.line(statement.start), text[statement.start : end]):
             if statement.client:
                 if statement.client.split()[0].rstrip(";") in _RUNS_FILES:

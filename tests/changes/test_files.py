@@ -58,6 +58,8 @@ def test_a_session_ends_with_its_file(tmp_path: Path) -> None:
             "001.undo.x",
             "x.rollback",
             "rollback",
+            "V0005.x.down",
+            "V0005.x.mysql.down",
         ),
     ],
 )

@@ -1,5 +1,7 @@
 """Templates are refused, with advice; what only looks like one is not."""
 
+import re
+
 import pytest
 
 from orchestrator.changes.errors import TemplatedError
@@ -129,3 +131,33 @@ def test_placeholders_outside_of_changed_names_are_allowed(sql: str, dialect: st
     assert touched("INSERT INTO `${p}.ds.t` VALUES (1); CREATE VIEW s.v AS SELECT 1 FROM `{{ x }}.t`", "bigquery") == [
         "+s.v"
     ]
+
+
+@pytest.mark.parametrize(
+    "sql, dialect, shown",
+    [
+        ("SELECT 1; FROB x USING '${key}';", "postgres", ["FROB x USING '${key}'"]),
+        ("FROB ${key}\n  y; FROB ${key}${key}", "postgres", ["FROB ${key} y", "FROB ${key}${key}"]),
+        ("-- changeset a:1\nSELECT 1;\n-- changeset a:2\nFROB %s;", "postgres", ["FROB %s"]),
+        ("DO $$ BEGIN FROB a; FROB b; END $$", "postgres", ["BEGIN FROB a", "FROB b"]),
+        ("DO $$ BEGIN NULL; FROB ${key}; END $$", "postgres", ["DO $$ BEGIN NULL; FROB ${key}; END $$"]),
+        ("SET @x = '${key}'; PREPARE s FROM CONCAT('FROB ', @x); EXECUTE s", "mysql", ["EXECUTE s"]),
+        ("\\set own 'a b'\nFROB :own;", "postgres", ["FROB :own"]),
+    ],
+)
+def test_a_value_is_not_shown(sql: str, dialect: str, shown: list[str]) -> None:
+    """A statement that is not understood is shown as the file has it, because the value of a placeholder may be a secret."""
+    found = read_sql(sql, source="x.sql", dialect=dialect, values={"key": "s3cret", "%s": "s3cret"})
+    assert [each.text for each in found.not_understood] == shown
+
+
+def test_no_reason_warning_or_error_shows_a_value() -> None:
+    """A clause that is not known, a warning's statement and an unfilled placeholder are shown as the file has them."""
+    sql = "ALTER TABLE s.t FROB '${key}'; DROP FUNCTION f('${key}') CASCADE;"
+    found = read_sql(sql, source="x.sql", dialect="postgres", values={"key": "s3cret"})
+    assert len(found.changes) == len(found.warnings) == 1
+    assert "s3cret" not in str(found)
+    for sql, shown in (("DROP TABLE ${key}_{b}", "{b}"), ("\n;DROP TABLE {{ f('${key}') }}", "{{ f('${key}') }}")):
+        with pytest.raises(TemplatedError, match=re.escape(shown)) as refused:
+            read_sql(sql, source="x.sql", dialect="postgres", values={"key": "s3cret"})
+        assert "s3cret" not in str(refused.value)

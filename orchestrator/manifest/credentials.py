@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 from urllib.parse import parse_qsl, unquote
 
 from orchestrator.errors import UsageError
 from orchestrator.input_file import ReadFile, read_small_file, reason
 from orchestrator.manifest.addresses import normalize_base_url
 from orchestrator.manifest.diagnostics import InvalidValueError
-from orchestrator.manifest.fields import JsonSchema
-from orchestrator.manifest.manifest import ApiKey, KeySource, Place, Secret
-from orchestrator.manifest.reading import ReadContext, kind_of
+from orchestrator.manifest.fields import FieldType, JsonSchema
+from orchestrator.manifest.manifest import ApiKey, Channel, KeySource, Secret
+from orchestrator.manifest.reading import ReadContext, require_value
 from orchestrator.manifest.variables import VariableError, expand, only_placeholders, placeholders
-from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
+from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, items_of
+
+KEY_VARIABLES: Final = ("OMNI_API_TOKEN", "OMNI_API_KEY")
+"""The variables that may hold the key of a manifest without `instances`, in this order."""
 
 MAX_KEY_BYTES: Final = 8_192
 """A longer file is no key."""
@@ -29,11 +32,14 @@ _MAX_KEY_FILE: Final = 2 * MAX_KEY_BYTES
 _OUTER: Final = " \t\r\n\f\v\ufeff"
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
-_ReadOne: TypeAlias = Callable[[ReadContext, Scalar, str], ApiKey | None]
+_LIST_OF_KEYS: Final = "write a list, with one text for each key"
+_NO_KEY: Final = "name at least one key"
 
 
 class KeyTextError(InvalidValueError):
     """A text that cannot be a key. The message does not show it."""
+
+    is_sentence = True
 
 
 def clean_key(text: str) -> Secret:
@@ -112,146 +118,87 @@ def name_of(source: KeySource) -> str:
     return " and ".join(name for name, _ in placeholders(source.text or ""))
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An instance's base URL."""
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> str | None:
-        """The normalized address, or None with an error that shows no password."""
-        text = reading.text(node, key)
-        return None if text is None else read_address(reading, text, node.place, f"`{key}`")
-
-    def schema(self) -> JsonSchema:
-        """An http or https address, or a variable."""
-        return {"type": "string", "pattern": r"^https?://[^@?#\s]+$|\$\{"}
+def _read_address(reading: ReadContext, node: Node, _: str) -> str:
+    return normalize_base_url(reading.text(node, is_address=True), show=reading.show)
 
 
-def read_address(reading: ReadContext, text: str, place: Place, what: str) -> str | None:
-    """The normalized address, or None with an error about `what`."""
+def _read_keys(reading: ReadContext, node: Node, key: str) -> tuple[ApiKey, ...] | None:
+    return reading.each(node, key, _read_variable, hint=_LIST_OF_KEYS, if_empty=_NO_KEY)
+
+
+def _read_variable(reading: ReadContext, node: Scalar, _: str) -> ApiKey:
+    """A key from its variables. Without `with_keys` none is read."""
+    text = require_value(node).text
+    if not only_placeholders(text):
+        hint = 'put it into a variable or a file: write only "${OMNI_API_TOKEN}" here, or use `api_key_file`'
+        raise InvalidValueError("contains an API key itself", code="written-out-key", hint=hint)
+    secret = key_from_text(text, reading.environ) if reading.with_keys else None
+    return ApiKey(source=KeySource(text=text.strip()), secret=secret)
+
+
+def _read_key_files(reading: ReadContext, node: Node, key: str) -> tuple[ApiKey, ...] | None:
+    return reading.each(node, key, _read_key_file, hint=_LIST_OF_KEYS, if_empty=_NO_KEY)
+
+
+def _read_key_file(reading: ReadContext, node: Scalar, key: str) -> ApiKey | None:
+    path = _path(reading, node)
+    source = KeySource(file=path)
+    if not reading.with_keys:
+        return ApiKey(source=source)
     try:
-        return normalize_base_url(text, show=reading.show)
-    except InvalidValueError as error:
-        reading.reject(place, what, error)
+        return ApiKey(source=source, secret=key_from_file(path, reading.read_file))
+    except KeyTextError as error:
+        reading.reject(node.place, f"`{key}` {reading.show(node.text)}:", error)
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKeys:
-    """Keys from variables: texts of placeholders, or one such text. Without `with_keys` none is read."""
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> tuple[ApiKey, ...] | None:
-        """The keys, read from their variables; None with an error for each that is wrong."""
-        return _each(reading, node, key, self._one)
-
-    def _one(self, reading: ReadContext, node: Scalar, key: str) -> ApiKey | None:
-        try:
-            if not only_placeholders(node.text):
-                hint = 'put it into a variable or a file: write only "${OMNI_API_TOKEN}" here, or use `api_key_file`'
-                reading.error(node.place, f"`{key}` contains an API key itself", code="written-out-key", hint=hint)
-                return None
-            secret = key_from_text(node.text, reading.environ) if reading.with_keys else None
-        except (VariableError, KeyTextError) as error:
-            reading.reject(node.place, f"`{key}`:", error)
-            return None
-        return ApiKey(source=KeySource(text=node.text.strip()), secret=secret)
-
-    def schema(self) -> JsonSchema:
-        """Only placeholders: an editor marks a key that is written out."""
-        key = {"type": "string", "pattern": r"^\s*(\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}\s*)+$"}
-        return {"anyOf": [{"type": "array", "minItems": 1, "items": key}, key]}
+def _read_ca_file(reading: ReadContext, node: Node, _: str) -> Path:
+    """A file's path, from the manifest's folder. Its content is checked once, here."""
+    path, given = _path(reading, node), reading.show(require_value(node).text)
+    hint = "name a file of PEM certificates"
+    try:
+        data = reading.read_file(path)
+    except (OSError, ValueError) as error:
+        message = f"{given} cannot be read: {reason(error)}"
+        raise InvalidValueError(message, code="unreadable-file", hint=hint) from None
+    if not _has_certificates(data):
+        message = f"{given} contains no certificate in PEM form"
+        raise InvalidValueError(message, code="invalid-certificate", hint=hint)
+    return path
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFiles:
-    """Files with one key each: a path from the manifest's folder, or several."""
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> tuple[ApiKey, ...] | None:
-        """The keys, read from their files; None with an error for each that is wrong."""
-        return _each(reading, node, key, self._one)
-
-    def _one(self, reading: ReadContext, node: Scalar, key: str) -> ApiKey | None:
-        path = _path(reading, node, key)
-        if path is None:
-            return None
-        source = KeySource(file=path)
-        if not reading.with_keys:
-            return ApiKey(source=source)
-        try:
-            return ApiKey(source=source, secret=key_from_file(path, reading.read_file))
-        except KeyTextError as error:
-            reading.reject(node.place, f"`{key}` {reading.show(node.text)}:", error)
-            return None
-
-    def schema(self) -> JsonSchema:
-        """One path, or several."""
-        path = {"type": "string", "minLength": 1}
-        return {"anyOf": [{"type": "array", "minItems": 1, "items": path}, path]}
+def _path(reading: ReadContext, node: Node) -> Path:
+    text = reading.text(node, is_address=True)
+    if not text.strip() or "\0" in text:
+        hint = "name a file, from the manifest's folder or from the root"
+        raise InvalidValueError("is not a path", code="invalid-path", hint=hint)
+    return reading.folder / text
 
 
-@dataclass(frozen=True, slots=True)
-class CaFile:
-    """A file of PEM certificates, which must exist and be readable."""
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> Path | None:
-        """The file's path, from the manifest's folder. Its content is checked once, here."""
-        path = _path(reading, node, key)
-        if path is None or not isinstance(node, Scalar):
-            return None
-        given = reading.show(node.text)
-        try:
-            data = reading.read_file(path)
-        except (OSError, ValueError) as error:
-            message, hint = f"`{key}` {given} cannot be read: {reason(error)}", "name a file of PEM certificates"
-            reading.error(node.place, message, code="unreadable-file", hint=hint)
-            return None
-        if not _has_certificates(data):
-            message, hint = f"`{key}` {given} contains no certificate in PEM form", "name a file of PEM certificates"
-            reading.error(node.place, message, code="invalid-certificate", hint=hint)
-            return None
-        return path
-
-    def schema(self) -> JsonSchema:
-        """One path."""
-        return {"type": "string", "minLength": 1}
-
-
-@dataclass(frozen=True, slots=True)
-class StatePlace:
-    """Where the state is kept: a folder, relative to the manifest's own, or the address of a PostgreSQL database."""
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> Secret | None:
-        """The place; None if it depends on variables and keys are not read."""
-        if not isinstance(node, Scalar) or node.is_null:
-            reading.text(node, key)
-            return None
-        source = node.text.strip()
-        for password in filter(None, _passwords(source)):
-            if not placeholders(password):
-                reading.secret(password)
-                hint = "put it into PGPASSWORD or a variable, ${NAME}"
-                reading.error(node.place, f"`{key}` contains a password", code="password-in-address", hint=hint)
-                return None
-        try:
-            text = expand(source, reading.environ)
-        except VariableError as error:
-            if reading.with_keys:
-                reading.reject(node.place, f"`{key}`:", error)
-            return None
-        for name, default in placeholders(source):
-            reading.secret(reading.environ.get(name) or default or "")
-        for password in _passwords(text):
+def _read_state(reading: ReadContext, node: Node, _: str) -> Secret | None:
+    """The folder or the address of the state; None if it depends on variables and keys are not read."""
+    source = require_value(node).text.strip()
+    for password in filter(None, _passwords(source)):
+        if not placeholders(password):
             reading.secret(password)
-        if "://" in text:
-            if not text.startswith(("postgresql://", "postgres://")):
-                message, hint = f"`{key}` is neither a folder nor a postgresql:// address", "write one of them"
-                reading.error(node.place, message, code="invalid-state", hint=hint)
-                return None
-            return Secret(text)
+            hint = "put it into PGPASSWORD or a variable, ${NAME}"
+            raise InvalidValueError("contains a password", code="password-in-address", hint=hint)
+    try:
+        text = expand(source, reading.environ)
+    except VariableError:
+        if reading.with_keys:
+            raise
+        return None
+    for name, default in placeholders(source):
+        reading.secret(reading.environ.get(name) or default or "")
+    for password in _passwords(text):
+        reading.secret(password)
+    if "://" not in text:
         return Secret(str(reading.folder / Path(text).expanduser()))
-
-    def schema(self) -> JsonSchema:
-        """A path or an address."""
-        return {"type": "string", "minLength": 1}
+    if not text.startswith(("postgresql://", "postgres://")):
+        message = "is neither a folder nor a postgresql:// address"
+        raise InvalidValueError(message, code="invalid-state", hint="write one of them")
+    return Secret(text)
 
 
 def _passwords(url: str) -> Iterator[str]:
@@ -267,59 +214,42 @@ def _passwords(url: str) -> Iterator[str]:
             yield value
 
 
-def note_key_files(reading: ReadContext, node: Node) -> None:
-    """Make the keys in these files known as secrets before anything else is read. Wrong files are found later."""
-    for item in node.items if isinstance(node, Sequence) else [node]:
+def note_secrets(reading: ReadContext, root: Mapping) -> None:
+    """Make every key, and every variable of a notification, known as a secret before an error can show it.
+
+    What is wrong with them is found later.
+    """
+    instances = root.value("instances")
+    if instances is None:
+        for variable in KEY_VARIABLES:
+            reading.secret_variable(variable, is_key=True)
+    elif isinstance(instances, Mapping):
+        for _, settings in instances.pairs.values():
+            if isinstance(settings, Mapping):
+                _note_variables(reading, settings.value("api_keys"), is_key=True)
+                _note_key_files(reading, settings.value("api_key_file"))
+    for notice in items_of(root.value("notify")):
+        if isinstance(notice, Mapping):
+            for channel in Channel:
+                _note_variables(reading, notice.value(channel), is_key=False)
+
+
+def _note_variables(reading: ReadContext, node: Node | None, *, is_key: bool) -> None:
+    for item in items_of(node):
+        if isinstance(item, Scalar):
+            with suppress(VariableError):
+                for name, default in placeholders(item.text):
+                    reading.secret_variable(name, is_key=is_key)
+                    reading.secret(default, is_key=is_key)
+
+
+def _note_key_files(reading: ReadContext, node: Node | None) -> None:
+    for item in items_of(node):
         if reading.with_keys and isinstance(item, Scalar) and not item.is_null:
-            try:
+            # VariableError and KeyTextError are among these
+            with suppress(ValueError):
                 path = reading.folder / expand(item.text, reading.environ)
                 reading.secret(key_from_file(path, reading.read_file).reveal(), is_key=True)
-            except (VariableError, KeyTextError, ValueError):
-                continue
-
-
-def note_secrets(reading: ReadContext, node: Node, *, is_key: bool) -> None:
-    """Make the values of all variables in a value known as secrets, before an error can show them."""
-    for item in node.items if isinstance(node, Sequence) else [node]:
-        if not isinstance(item, Scalar):
-            continue
-        try:
-            named = placeholders(item.text)
-        except VariableError:
-            continue
-        for name, default in named:
-            reading.secret_variable(name, is_key=is_key)
-            reading.secret(default, is_key=is_key)
-
-
-def _each(reading: ReadContext, node: Node, key: str, one: _ReadOne) -> tuple[ApiKey, ...] | None:
-    if isinstance(node, Mapping):
-        reading.error(node.place, f"`{key}` is a mapping", code="wrong-type", hint="write a list")
-        return None
-    items = node.items if isinstance(node, Sequence) else [node]
-    if not items:
-        reading.error(node.place, f"`{key}` is empty", code="empty-value", hint="name at least one key")
-    keys = []
-    for item in items:
-        if not isinstance(item, Scalar):
-            message = f"`{key}` contains a {kind_of(item)} in its list"
-            reading.error(item.place, message, code="wrong-type", hint="write one text for each key")
-        elif item.is_null:
-            reading.null(item, key)
-        elif read := one(reading, item, key):
-            keys.append(read)
-    return tuple(keys) if keys and len(keys) == len(items) else None
-
-
-def _path(reading: ReadContext, node: Node, key: str) -> Path | None:
-    text = reading.text(node, key)
-    if text is None:
-        return None
-    if not text.strip() or "\0" in text:
-        hint = "name a file, from the manifest's folder or from the root"
-        reading.error(node.place, f"`{key}` is not a path", code="invalid-path", hint=hint)
-        return None
-    return reading.folder / text
 
 
 def _has_certificates(data: bytes) -> bool:
@@ -333,3 +263,26 @@ def _has_certificates(data: bytes) -> bool:
     except (ssl.SSLError, ValueError):
         return False
     return True
+
+
+def _one_or_list(item: JsonSchema) -> JsonSchema:
+    return {"anyOf": [{"type": "array", "minItems": 1, "items": item}, item]}
+
+
+_ONLY_PLACEHOLDERS: Final = r"^\s*(\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}\s*)+$"
+_TEXT: Final[JsonSchema] = {"type": "string", "minLength": 1}
+
+ADDRESS: Final = FieldType(_read_address, {"type": "string", "pattern": r"^https?://[^@?#\s]+$|\$\{"})
+"""An instance's base URL, normalized."""
+
+API_KEYS: Final = FieldType(_read_keys, _one_or_list({"type": "string", "pattern": _ONLY_PLACEHOLDERS}))
+"""Keys from variables: texts of placeholders, or one such text. An editor marks a key that is written out."""
+
+KEY_FILES: Final = FieldType(_read_key_files, _one_or_list(_TEXT))
+"""Files with one key each: a path from the manifest's folder, or several."""
+
+CA_FILE: Final = FieldType(_read_ca_file, _TEXT)
+"""A file of PEM certificates, which must exist and be readable."""
+
+STATE_PLACE: Final = FieldType(_read_state, _TEXT)
+"""Where the state is kept: a folder, relative to the manifest's own, or the address of a PostgreSQL database."""

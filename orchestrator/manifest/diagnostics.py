@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from orchestrator.errors import UsageError
 from orchestrator.manifest.excerpt import Excerpt, make_excerpt
@@ -31,7 +31,12 @@ _KEY: Final = re.compile(r"omni_[a-z]+_[\w.-]+")
 
 
 class InvalidValueError(ValueError):
-    """A value that cannot be used. `message` says why, `hint` what to do; neither shows a secret."""
+    """A value that cannot be used. `message` says why, `hint` what to do; neither shows a secret.
+
+    `message` follows the value's name ("is empty"), unless `is_sentence` says that it has a subject of its own.
+    """
+
+    is_sentence: ClassVar[bool] = False
 
     def __init__(self, message: str, *, code: str, hint: str = "") -> None:
         super().__init__(f"{message}; {hint}" if hint else message)
@@ -84,18 +89,20 @@ def _lines(diagnostics: tuple[Diagnostic, ...], total: int) -> str:
 
 
 class Diagnostics:
-    """Collects the errors and warnings of one file. `text` is the file's text once it is decoded."""
+    """Collects the errors and warnings of one file. `decoded` is the file's text once it is decoded."""
 
     def __init__(self, path: str) -> None:
         self.path: Final = path
-        self.text = ""
+        self.decoded = ""
         self.warnings: list[ManifestWarning] = []
         self.secrets: list[str] = []
         self._shown_path = show(path, at_most=_MAX_PATH, quotes="")
         self._errors: dict[tuple[Place, str, str, str], None] = {}
         self._more = 0
 
-    def __bool__(self) -> bool:
+    @property
+    def has_errors(self) -> bool:
+        """Whether there is an error."""
         return bool(self._errors)
 
     @property
@@ -103,7 +110,7 @@ class Diagnostics:
         """Whether further errors are only counted, so that their texts do not matter."""
         return len(self._errors) >= MAX_KEPT
 
-    def add(self, place: Place, message: str, *, code: str, hint: str = "") -> None:
+    def error(self, place: Place, message: str, *, code: str, hint: str = "") -> None:
         """Add an error. The same error at the same place counts once: an anchor is used many times."""
         key = (place, code, message, hint)
         if not self.is_full:
@@ -125,7 +132,7 @@ class Diagnostics:
         if not self._errors:
             return
         ordered = sorted(self._errors, key=lambda key: key[0])
-        lines = self.text.splitlines()
+        lines = self.decoded.splitlines()
         raise ManifestError(
             (
                 Diagnostic(

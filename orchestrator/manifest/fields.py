@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol, TypeAlias, TypeVar
+from functools import partial
+from typing import Final, TypeAlias, TypeVar
 
 from orchestrator.durations import DURATION_PATTERN, parse_duration
-from orchestrator.manifest.diagnostics import nearest
+from orchestrator.manifest.diagnostics import InvalidValueError, nearest
 from orchestrator.manifest.manifest import Place
 from orchestrator.manifest.reading import MAX_NAME, ReadContext, kind_of
 from orchestrator.manifest.yaml_nodes import BOOLEANS, Mapping, Node, Scalar, Sequence
 
 _T = TypeVar("_T")
+_D = TypeVar("_D")
 JsonSchema: TypeAlias = "dict[str, object]"
-
-PLACEHOLDER: Final[JsonSchema] = {"type": "string", "pattern": r"\$\{"}
-"""A variable in place of a value that is no text."""
-
-NAME: Final[JsonSchema] = {"type": ["string", "number", "boolean"], "minLength": 1, "maxLength": MAX_NAME}
-"""A name. What an editor takes for a number or a boolean is a name as it is written."""
 
 _LONGEST_KEY: Final = 60
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -34,14 +30,12 @@ _NOT_BOOLEANS: Final = {"yes": "true", "y": "true", "on": "true", "1": "true"} |
 )
 
 
-class FieldType(Protocol):
-    """How a value is read and described."""
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """How a value is read (see `ReadContext`), and its JSON Schema for editors, which is never stricter than the reader."""
 
-    def read(self, reading: ReadContext, node: Node, key: str) -> object | None:
-        """The value, or None with an error."""
-
-    def schema(self) -> JsonSchema:
-        """The same as JSON Schema, for editors: never stricter than `read`."""
+    read: Callable[[ReadContext, Node, str], object | None]
+    schema: JsonSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +61,7 @@ class Field:
 
     def schema(self) -> JsonSchema:
         """The key as JSON Schema. The description gives a default that is no single value."""
-        schema = {**self.kind.schema(), "description": self.meaning, "examples": [self.sample]}
+        schema = {**self.kind.schema, "description": self.meaning, "examples": [self.sample]}
         if self.default and " " not in self.default:
             schema["default"] = self._default
         elif self.default:
@@ -111,27 +105,39 @@ def table(what: str, *fields: Field, aliases: MappingOf[str, str] | None = None)
 
 
 class FieldTable:
-    """What one mapping contains: the values that could be read, and their places."""
+    """What one mapping contains: the values that could be read, and their places.
 
-    __slots__ = ("_mapping", "_values")
+    `below` is what holds for the keys that the mapping does not have. It does not replace a wrong value.
+    """
 
-    def __init__(self, mapping: Mapping, values: dict[str, object]) -> None:
+    __slots__ = ("_below", "_mapping", "_values")
+
+    def __init__(self, mapping: Mapping, values: dict[str, object], below: FieldTable | None = None) -> None:
         self._mapping = mapping
         self._values = values
+        self._below = below
 
-    def get(self, key: str, kind: type[_T]) -> _T | None:
-        """The value of a key; None if it is left out, or was wrong."""
+    def over(self, below: FieldTable) -> FieldTable:
+        """Return these contents, with those of `below` for the keys that are not written here."""
+        return FieldTable(self._mapping, self._values, below)
+
+    def get(self, key: str, kind: type[_T], default: _D) -> _T | _D:
+        """Return the value of a key; the default if it is left out, or was wrong."""
         value = self._values.get(key)
-        return value if isinstance(value, kind) else None
+        if value is None and self._below is not None and key not in self._mapping.pairs:
+            return self._below.get(key, kind, default)
+        return value if isinstance(value, kind) else default
 
     def __contains__(self, key: str) -> bool:
         """Whether the key is written, with a right or a wrong value."""
-        return key in self._mapping.pairs
+        return key in self._mapping.pairs or (self._below is not None and key in self._below)
 
     def place(self, key: str | None = None) -> Place:
         """The place of a key's value, or of the whole mapping."""
-        pair = self._mapping.pairs.get(key) if key is not None else None
-        return self._mapping.place if pair is None else pair[1].place
+        value = None if key is None else self._mapping.value(key)
+        if value is None and key is not None and self._below is not None:
+            return self._below.place(key)
+        return self._mapping.place if value is None else value.place
 
 
 NO_SETTINGS: Final = FieldTable(Mapping(1, 1), {})
@@ -157,10 +163,10 @@ def read_mapping(reading: ReadContext, node: Mapping, known: Table) -> FieldTabl
     for key, (written, value) in node.pairs.items():
         one = fields.get(key)
         if one is None:
-            hint = "" if reading.diagnostics.is_full else known.advice(key)
+            hint = "" if reading.is_full else known.advice(key)
             message = f"unknown key {reading.show(key)} in {known.what}"
             reading.error(written.place, message, code="unknown-key", hint=hint)
-        elif (read := one.kind.read(reading, value, key)) is not None:
+        elif (read := reading.attempt(one.kind.read, value, key)) is not None:
             values[key] = read
     for key, one in fields.items():
         if one.required and key not in node.pairs:
@@ -175,229 +181,167 @@ def _plain(key: str) -> str:
     return "_".join(re.split(r"[\s_-]+", spaced.strip().lower()))
 
 
-@dataclass(frozen=True, slots=True)
-class Nested:
+def nested(table: Table) -> FieldType:
     """A mapping under a key, with a table of its own."""
-
-    table: Table
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> FieldTable | None:
-        """The contents of the mapping; None with an error if there is none."""
-        del key
-        return read_settings(reading, node, self.table)
-
-    def schema(self) -> JsonSchema:
-        """The schema of the table."""
-        return self.table.schema()
+    return FieldType(lambda reading, node, _: read_settings(reading, node, table), table.schema())
 
 
-@dataclass(frozen=True, slots=True)
-class ByName:
-    """A mapping of names to settings."""
+def by_name(table: Table) -> FieldType:
+    """A mapping of names to settings; the value is None for settings that are no mapping."""
 
-    table: Table
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> dict[str, FieldTable | None] | None:
-        """Each name with its settings; None for settings that are no mapping."""
+    def read(reading: ReadContext, node: Node, key: str) -> dict[str, FieldTable | None]:
         if not isinstance(node, Mapping) or not node.pairs:
             hint = "write a name, with its settings under it, or remove the key"
-            reading.error(node.place, f"`{key}` is not a mapping of names", code="wrong-type", hint=hint)
-            return None
+            raise InvalidValueError("is not a mapping of names", code="wrong-type", hint=hint)
         found: dict[str, FieldTable | None] = {}
         for name, (written, value) in node.pairs.items():
             named = Scalar(name.replace("$", "$$"), False, written.line, written.column)
-            found[name] = read_settings(reading, value, self.table) if reading.name(named, key) else None
+            is_name = reading.attempt(ReadContext.name, named, key) is not None
+            found[name] = read_settings(reading, value, table) if is_name else None
         return found
 
-    def schema(self) -> JsonSchema:
-        """Any names, at least one."""
-        return {
+    return FieldType(
+        read,
+        {
             "type": "object",
             "minProperties": 1,
             "propertyNames": {"minLength": 1},
-            "additionalProperties": self.table.schema(),
-        }
+            "additionalProperties": table.schema(),
+        },
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Many:
-    """A list of settings."""
+def many(table: Table) -> FieldType:
+    """A list of mappings, read when they are needed. Other items are errors."""
 
-    table: Table
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> Iterator[FieldTable] | None:
-        """Those items that are mappings, read when they are needed; the others are errors."""
+    def read(reading: ReadContext, node: Node, _: str) -> Iterator[FieldTable]:
         if (isinstance(node, Scalar) and node.is_null) or (isinstance(node, Sequence) and not node.items):
-            reading.error(node.place, f"`{key}` is empty", code="empty-value", hint="list at least one model")
-            return None
+            raise InvalidValueError("is empty", code="empty-value", hint="list at least one model")
         if not isinstance(node, Sequence):
             hint = "write `- id: ...` or `- model: ...` for each"
-            reading.error(node.place, f"`{key}` is not a list", code="wrong-type", hint=hint)
-            return None
-        read = (read_settings(reading, item, self.table) for item in node.items)
+            raise InvalidValueError("is not a list", code="wrong-type", hint=hint)
+        read = (read_settings(reading, item, table) for item in node.items)
         return (settings for settings in read if settings is not None)
 
-    def schema(self) -> JsonSchema:
-        """At least one item."""
-        return {"type": "array", "minItems": 1, "items": self.table.schema()}
+    return FieldType(read, {"type": "array", "minItems": 1, "items": table.schema()})
 
 
-@dataclass(frozen=True, slots=True)
-class NameField:
-    """A text of the user's, as written. `no_slash` refuses what looks like a path."""
-
-    any_character: bool = False
-    no_slash: bool = False
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> str | None:
-        """The name, or None with an error."""
-        text = reading.name(node, key, any_character=self.any_character)
-        if self.no_slash and text is not None and re.search(r"[/\\]", text):
-            message = f"`{key}` contains a slash: {reading.show(text)}"
-            reading.error(node.place, message, code="invalid-name", hint="write a name, not a path")
-            return None
-        return text
-
-    def schema(self) -> JsonSchema:
-        """A name."""
-        return {**NAME, "pattern": r"^[^/\\]*$|\$\{"} if self.no_slash else dict(NAME)
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """A list of names, or one name."""
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> tuple[str, ...] | None:
-        """The names, or None with an error for each wrong one."""
-        return reading.names(node, key)
-
-    def schema(self) -> JsonSchema:
-        """One name, or several; none with a comma."""
-        name = {**NAME, "pattern": "^[^,]*$"}
-        return {"anyOf": [{"type": "array", "minItems": 1, "items": name}, name]}
-
-
-@dataclass(frozen=True, slots=True)
-class Uuid:
-    """An id, in upper or lower case; it becomes lower case."""
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> str | None:
-        """The id, or None with an error."""
-        text = reading.text(node, key)
-        if text is None or _UUID.fullmatch(text.lower()):
-            return text if text is None else text.lower()
-        reading.error(
-            node.place,
-            f"`{key}` is not an id: {reading.show(text)}",
-            code="invalid-id",
-            hint="an id looks like 3c90c3cc-0d44-4b50-8888-8dd25736052a; a model's name belongs under `model`",
-        )
-        return None
-
-    def schema(self) -> JsonSchema:
-        """An id, or a variable."""
-        hexadecimal = "[0-9a-fA-F]"
-        uuid = "-".join(f"{hexadecimal}{{{length}}}" for length in (8, 4, 4, 4, 12))
-        return {"type": "string", "pattern": rf"^{uuid}$|\$\{{"}
-
-
-@dataclass(frozen=True, slots=True)
-class DurationField:
-    """Seconds, as a float."""
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> float | None:
-        """The seconds, or None with an error."""
-        text = reading.text(node, key)
-        if text is None:
-            return None
-        try:
-            return parse_duration(text)
-        except ValueError as error:
-            message, _, hint = f"`{key}` {error}".partition(": ")
-            reading.error(node.place, f"{message}: {reading.show(text)}", code="invalid-duration", hint=hint)
-            return None
-
-    def schema(self) -> JsonSchema:
-        """A text such as 1h30m, a number of seconds, or a variable."""
-        return {
-            "anyOf": [
-                {"type": "string", "pattern": rf"{DURATION_PATTERN}|\$\{{"},
-                {"type": "number", "exclusiveMinimum": 0},
-            ]
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
+def whole(at_least: int, at_most: int) -> FieldType:
     """A whole number between two bounds."""
+    bounds = f"write a whole number from {at_least} to {at_most}"
 
-    at_least: int
-    at_most: int
+    def read(reading: ReadContext, node: Node, _: str) -> int:
+        text = reading.unquoted(node, bounds)
+        if not _WHOLE.fullmatch(text) or not at_least <= int(text) <= at_most:
+            raise InvalidValueError(f"is {reading.show(text)}", code="invalid-number", hint=bounds)
+        return int(text)
 
-    def read(self, reading: ReadContext, node: Node, key: str) -> int | None:
-        """The number, or None with an error."""
-        text = reading.text(node, key)
-        if text is None or not isinstance(node, Scalar):
-            return None
-        bounds = f"write a whole number from {self.at_least} to {self.at_most}"
-        if not node.plain and "$" not in node.text:
-            reading.error(node.place, f"`{key}` is a text", code="wrong-type", hint=f"{bounds}, without quotes")
-        elif not _WHOLE.fullmatch(text) or not self.at_least <= int(text) <= self.at_most:
-            reading.error(node.place, f"`{key}` is {reading.show(text)}", code="invalid-number", hint=bounds)
-        else:
-            return int(text)
-        return None
-
-    def schema(self) -> JsonSchema:
-        """A number, or a variable."""
-        return {"anyOf": [{"type": "integer", "minimum": self.at_least, "maximum": self.at_most}, PLACEHOLDER]}
+    return FieldType(read, _or_variable({"type": "integer", "minimum": at_least, "maximum": at_most}))
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """true or false."""
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> bool | None:
-        """The value, or None with an error."""
-        text = reading.text(node, key)
-        if text is None or not isinstance(node, Scalar):
-            return None
-        value = BOOLEANS.get(text)
-        if not node.plain and "$" not in node.text:
-            reading.error(
-                node.place, f"`{key}` is a text", code="wrong-type", hint="write true or false, without quotes"
-            )
-        elif value is None:
-            meant = _NOT_BOOLEANS.get(text.lower(), "true or false")
-            reading.error(node.place, f"`{key}` is {reading.show(text)}", code="invalid-boolean", hint=f"write {meant}")
-        else:
-            return value
-        return None
-
-    def schema(self) -> JsonSchema:
-        """A boolean, or a variable."""
-        return {"anyOf": [{"type": "boolean"}, PLACEHOLDER]}
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
+def word(words: type[StrEnum]) -> FieldType:
     """One of a few words."""
 
-    words: type[StrEnum]
+    def read(reading: ReadContext, node: Node, _: str) -> StrEnum:
+        text = reading.text(node)
+        if text not in list(words):
+            near = nearest(text.lower(), words)
+            hint = f"did you mean {near}?" if near else f"write {' or '.join(words)}"
+            raise InvalidValueError(f"is {reading.show(text)}", code="invalid-choice", hint=hint)
+        return words(text)
 
-    def read(self, reading: ReadContext, node: Node, key: str) -> StrEnum | None:
-        """The word, or None with an error."""
-        text = reading.text(node, key)
-        if text is None:
-            return None
-        try:
-            return self.words(text)
-        except ValueError:
-            near = nearest(text.lower(), self.words)
-            hint = f"did you mean {near}?" if near else f"write {' or '.join(self.words)}"
-            reading.error(node.place, f"`{key}` is {reading.show(text)}", code="invalid-choice", hint=hint)
-            return None
+    return FieldType(read, _or_variable({"enum": [str(word) for word in words]}))
 
-    def schema(self) -> JsonSchema:
-        """The words, or a variable."""
-        return {"anyOf": [{"enum": [str(word) for word in self.words]}, PLACEHOLDER]}
+
+def _or_variable(schema: JsonSchema) -> JsonSchema:
+    """What the schema says, or a variable in place of a value that is no text."""
+    return {"anyOf": [schema, {"type": "string", "pattern": r"\$\{"}]}
+
+
+def _read_flag(reading: ReadContext, node: Node, _: str) -> bool:
+    text = reading.unquoted(node, "write true or false")
+    if text not in BOOLEANS:
+        meant = _NOT_BOOLEANS.get(text.lower(), "true or false")
+        raise InvalidValueError(f"is {reading.show(text)}", code="invalid-boolean", hint=f"write {meant}")
+    return BOOLEANS[text]
+
+
+def _read_duration(reading: ReadContext, node: Node, _: str) -> float:
+    text = reading.text(node)
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        message, _, hint = str(error).partition(": ")
+        raise InvalidValueError(f"{message}: {reading.show(text)}", code="invalid-duration", hint=hint) from None
+
+
+def _read_uuid(reading: ReadContext, node: Node, _: str) -> str:
+    text = reading.text(node)
+    if not _UUID.fullmatch(text.lower()):
+        hint = "an id looks like 3c90c3cc-0d44-4b50-8888-8dd25736052a; a model's name belongs under `model`"
+        raise InvalidValueError(f"is not an id: {reading.show(text)}", code="invalid-id", hint=hint)
+    return text.lower()
+
+
+def _read_names(reading: ReadContext, node: Node, key: str) -> tuple[str, ...] | None:
+    names: dict[str, None] = {}
+
+    def read(reading: ReadContext, item: Scalar, key: str) -> str:
+        name = reading.name(item, key)
+        if "," in name:
+            message = f"has a comma in {reading.show(name)}: the API cannot receive such a name"
+            hint = "several names are a list: [one, other]"
+            raise InvalidValueError(message, code="comma-in-name", hint=hint)
+        if name in names:
+            message = f"`{key}` contains {reading.show(name)} more than once"
+            reading.warn(item.place, message, code="repeated-name", hint="remove one; it is used once")
+        names[name] = None
+        return name
+
+    found = reading.each(node, key, read, hint="write a list of names: [one, other]")
+    return None if found is None else tuple(names)
+
+
+def _read_manifest_name(reading: ReadContext, node: Node, key: str) -> str:
+    name = reading.name(node, key)
+    if "/" in name or "\\" in name:
+        message = f"contains a slash: {reading.show(name)}"
+        raise InvalidValueError(message, code="invalid-name", hint="write a name, not a path")
+    return name
+
+
+# What an editor takes for a number or a boolean is a name as it is written.
+_NAME_SCHEMA: Final[JsonSchema] = {"type": ["string", "number", "boolean"], "minLength": 1, "maxLength": MAX_NAME}
+_LISTED_NAME: Final = {**_NAME_SCHEMA, "pattern": "^[^,]*$"}
+_HEXADECIMAL: Final = "-".join(f"[0-9a-fA-F]{{{length}}}" for length in (8, 4, 4, 4, 12))
+
+NAME: Final = FieldType(ReadContext.name, _NAME_SCHEMA)
+"""A text of the user's, as written."""
+
+LABEL: Final = FieldType(partial(ReadContext.name, any_character=True), _NAME_SCHEMA)
+"""A name of the program's own, which may contain any character."""
+
+MANIFEST_NAME: Final = FieldType(_read_manifest_name, {**_NAME_SCHEMA, "pattern": r"^[^/\\]*$|\$\{"})
+"""A name that does not look like a path."""
+
+NAMES: Final = FieldType(
+    _read_names, {"anyOf": [{"type": "array", "minItems": 1, "items": _LISTED_NAME}, _LISTED_NAME]}
+)
+"""A list of names, or one name; none has a comma."""
+
+UUID: Final = FieldType(_read_uuid, {"type": "string", "pattern": rf"^{_HEXADECIMAL}$|\$\{{"})
+"""An id, in upper or lower case; it becomes lower case."""
+
+DURATION: Final = FieldType(
+    _read_duration,
+    {
+        "anyOf": [
+            {"type": "string", "pattern": rf"{DURATION_PATTERN}|\$\{{"},
+            {"type": "number", "exclusiveMinimum": 0},
+        ]
+    },
+)
+"""Seconds, as a float; written as 1h30m or as a number of seconds."""
+
+FLAG: Final = FieldType(_read_flag, _or_variable({"type": "boolean"}))
+"""true or false."""

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.manifest.credentials import Address, ApiKeys, CaFile, KeyFiles, StatePlace
+from orchestrator.manifest.credentials import ADDRESS, API_KEYS, CA_FILE, KEY_FILES, STATE_PLACE
+from orchestrator.manifest.diagnostics import InvalidValueError
 from orchestrator.manifest.fields import (
-    ByName,
-    DurationField,
+    DURATION,
+    FLAG,
+    LABEL,
+    MANIFEST_NAME,
+    NAME,
+    NAMES,
+    UUID,
     Field,
-    Flag,
+    FieldType,
     JsonSchema,
-    Many,
-    NameField,
-    Names,
-    Nested,
-    Uuid,
-    Whole,
-    Word,
+    by_name,
+    many,
+    nested,
     table,
+    whole,
+    word,
 )
 from orchestrator.manifest.manifest import Mode, OnAmbiguous, RefreshKind, Verify
-from orchestrator.manifest.notices import Notices
+from orchestrator.manifest.notices import NOTICES
 from orchestrator.manifest.reading import ReadContext
 from orchestrator.manifest.yaml_nodes import Node
 
@@ -30,31 +33,18 @@ VERSION: Final = "1"
 MAX_WORKERS: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """The version of the manifest's format."""
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> str | None:
-        """The version, or None with an error."""
-        text = reading.text(node, key)
-        if text is None or text == VERSION:
-            return text
-        message, hint = (
-            f"`{key}` is {reading.show(text)}",
-            f"this program reads version {VERSION}: write `{key}: {VERSION}`",
-        )
-        reading.error(node.place, message, code="unknown-version", hint=hint)
-        return None
-
-    def schema(self) -> JsonSchema:
-        """The one version."""
-        return {"enum": [int(VERSION), VERSION]}
+def _read_version(reading: ReadContext, node: Node, key: str) -> str:
+    text = reading.text(node)
+    if text != VERSION:
+        hint = f"this program reads version {VERSION}: write `{key}: {VERSION}`"
+        raise InvalidValueError(f"is {reading.show(text)}", code="unknown-version", hint=hint)
+    return text
 
 
 RATE_LIMIT: Final = table(
     "`rate_limit`",
-    Field("requests", Whole(1, 100_000), default="60", meaning="The number of calls in any `per`, of any kind."),
-    Field("per", DurationField(), default="60s", meaning="The window that the calls are counted in."),
+    Field("requests", whole(1, 100_000), default="60", meaning="The number of calls in any `per`, of any kind."),
+    Field("per", DURATION, default="60s", meaning="The window that the calls are counted in."),
     aliases=dict.fromkeys(("limit", "max", "calls", "rate", "count"), "requests")
     | dict.fromkeys(("period", "window", "interval", "seconds", "time", "every"), "per"),
 )
@@ -63,13 +53,13 @@ POLL: Final = table(
     "`poll`",
     Field(
         "min",
-        DurationField(),
+        DURATION,
         default="2s",
         meaning="The shortest time between two polls of one job. Below 1s only against this machine (loopback).",
     ),
     Field(
         "max",
-        DurationField(),
+        DURATION,
         default="60s",
         meaning="The longest time between two polls of one job, if the budget allows.",
     ),
@@ -81,34 +71,34 @@ INSTANCE: Final = table(
     "an instance",
     Field(
         "base_url",
-        Address(),
+        ADDRESS,
         example="https://blobsrus.omniapp.co",
         required=True,
         meaning="The instance's address, with or without a trailing slash or `/api`; https, or http to this machine.",
     ),
     Field(
         "api_keys",
-        ApiKeys(),
+        API_KEYS,
         example=["${OMNI_API_TOKEN}"],
         meaning="The keys, each as `${VARIABLE}`: never the key itself. The quota of each is used.",
     ),
     Field(
         "api_key_file",
-        KeyFiles(),
+        KEY_FILES,
         example="/run/secrets/omni",
         meaning="A file that contains one key, or several such files; from the manifest's folder. Adds to `api_keys`.",
     ),
     Field(
         "rate_limit",
-        Nested(RATE_LIMIT),
+        nested(RATE_LIMIT),
         default="{requests: 60, per: 60s}",
         example={"requests": 60, "per": "60s"},
         meaning="What one key may send.",
     ),
-    Field("request_timeout", DurationField(), default="30s", meaning="How long one call may take."),
+    Field("request_timeout", DURATION, default="30s", meaning="How long one call may take."),
     Field(
         "ca_file",
-        CaFile(),
+        CA_FILE,
         example="corporate-ca.pem",
         meaning="Certificates (PEM) of the authority that signed the instance's; from the manifest's folder.",
     ),
@@ -128,100 +118,100 @@ INSTANCE: Final = table(
 _TARGET_FIELDS: Final = (
     Field(
         "instance",
-        NameField(),
+        NAME,
         default="the only one",
         example="prod",
         meaning="Which instance the model belongs to; required if there are several.",
     ),
     Field(
         "branch",
-        NameField(),
+        NAME,
         example="nightly/schema",
         meaning="A branch's name or id, or a pattern with `*`, `?` or `[...]`: one target for each branch that matches. Required if branch-based schema refresh is on, forbidden if it is off.",
     ),
     Field(
         "max_branches",
-        Whole(1, 1_000),
+        whole(1, 1_000),
         default="20",
         example=50,
         meaning="The most branches that a pattern may match. If more match, none is refreshed.",
     ),
     Field(
         "refresh",
-        Word(RefreshKind),
+        word(RefreshKind),
         default="schema",
         example="dbt_sync",
         meaning="`schema`, or `dbt_sync`: only reads the metadata of dbt (descriptions, tags) into a branch, not the warehouse.",
     ),
     Field(
         "mode",
-        Word(Mode),
+        word(Mode),
         default="hard, or soft with schemas or tables",
         example="soft",
         meaning="`hard` also removes what was dropped; `soft` only adds. A scope and `hard` in one model are an error.",
     ),
     Field(
         "schemas",
-        Names(),
+        NAMES,
         example=["finance"],
         meaning="Only these schemas are refreshed; sent as written, `*` is a wildcard. One name, or a list.",
     ),
     Field(
         "tables",
-        Names(),
+        NAMES,
         example=["finance.invoices", "finance.ledger_*"],
         meaning="Only these tables are refreshed; with `schemas`, those of them within these schemas.",
     ),
-    Field("tags", Names(), example=["nightly", "emea"], meaning="Words to select models by."),
+    Field("tags", NAMES, example=["nightly", "emea"], meaning="Words to select models by."),
     Field(
         "connection",
-        NameField(),
+        NAME,
         default="looked up",
         example="warehouse-eu",
         meaning="The connection's id, its name, or any label. Refreshes on one connection never overlap.",
     ),
     Field(
         "reads",
-        Names(),
+        NAMES,
         default="the scopes",
         example=["finance", "ledger"],
         meaning="The schemas or tables that this model reads. A change that touches one of them concerns the model.",
     ),
-    Field("wait", Flag(), default="true", meaning="Whether the job is followed to its end."),
+    Field("wait", FLAG, default="true", meaning="Whether the job is followed to its end."),
     Field(
         "timeout",
-        DurationField(),
+        DURATION,
         default="30m",
         example="45m",
         meaning="From the accepted refresh to a finished job; waiting for quota is not counted.",
     ),
     Field(
         "retries",
-        Whole(0, 100),
+        whole(0, 100),
         default="3",
         meaning="How often a failure that allows a retry is retried; 429 does not count.",
     ),
     Field(
         "poll",
-        Nested(POLL),
+        nested(POLL),
         default="{min: 2s, max: 60s}",
         example={"min": "2s", "max": "60s"},
         meaning="Bounds for following one job.",
     ),
     Field(
         "on_ambiguous",
-        Word(OnAmbiguous),
+        word(OnAmbiguous),
         default="report",
         meaning="If it is unknown whether the refresh call arrived: `report` that, or `resend` the call.",
     ),
     Field(
         "verify",
-        Word(Verify),
+        word(Verify),
         default="none",
         example="scope",
         meaning="Verification after the job: `none`, `scope` (does the model have the requested scope?), `validate` (did the refresh add validation issues?) or `content` (did the refresh break documents?).",
     ),
-    Field("enabled", Flag(), default="true", meaning="`false` keeps a model in the manifest and skips it."),
+    Field("enabled", FLAG, default="true", meaning="`false` keeps a model in the manifest and skips it."),
 )
 
 _TARGET_ALIASES: Final = (
@@ -251,7 +241,7 @@ DEFAULTS: Final = table(
     *_TARGET_FIELDS,
     Field(
         "collapse",
-        Flag(),
+        FLAG,
         default="true",
         meaning="One refresh may serve several models of the same connection and branch.",
     ),
@@ -262,21 +252,21 @@ MODEL: Final = table(
     "a model",
     Field(
         "id",
-        Uuid(),
+        UUID,
         default="looked up by the name",
         example="3c90c3cc-0d44-4b50-8888-8dd25736052a",
         meaning="The model's id in Omni.",
     ),
     Field(
         "name",
-        NameField(any_character=True),
+        LABEL,
         default="the model's name or id, with @branch",
         example="sales",
         meaning="The label in reports and selections; unique.",
     ),
     Field(
         "model",
-        NameField(),
+        NAME,
         default="the name",
         example="Quarterly Finance",
         meaning="The model's name in Omni, looked up; used without an id.",
@@ -305,46 +295,51 @@ _TOP_ALIASES: Final = (
 
 TOP: Final = table(
     "a manifest",
-    Field("version", Version(), default="1", meaning="The version of this format."),
+    Field(
+        "version",
+        FieldType(_read_version, {"enum": [int(VERSION), VERSION]}),
+        default="1",
+        meaning="The version of this format.",
+    ),
     Field(
         "name",
-        NameField(no_slash=True),
+        MANIFEST_NAME,
         default="its path",
         example="nightly",
         meaning="Identifies the manifest in history, metrics and the lock against a second run. Without it: the path as given, made absolute without following links.",
     ),
     Field(
         "state",
-        StatePlace(),
+        STATE_PLACE,
         default="the user's state folder",
         example="postgresql://omni@db.example.com/omni?sslmode=verify-full",
         meaning="Where runs, locks and the budget are kept: a folder, or a PostgreSQL database that machines share. The password comes from PGPASSWORD, a service file or a variable.",
     ),
     Field(
-        "workers", Whole(1, MAX_WORKERS), default="16", meaning="Calls in flight at once. Any number of jobs may run."
+        "workers", whole(1, MAX_WORKERS), default="16", meaning="Calls in flight at once. Any number of jobs may run."
     ),
     Field(
         "instances",
-        ByName(INSTANCE),
+        by_name(INSTANCE),
         default="one, from OMNI_BASE_URL and OMNI_API_TOKEN (or OMNI_API_KEY)",
         example={"prod": {"base_url": "https://blobsrus.omniapp.co", "api_keys": ["${OMNI_API_TOKEN}"]}},
         meaning="The Omni instances, by names of your choice.",
     ),
     Field(
         "defaults",
-        Nested(DEFAULTS),
+        nested(DEFAULTS),
         example={"mode": "hard", "timeout": "30m"},
         meaning="Settings for every model that does not say otherwise.",
     ),
     Field(
         "notify",
-        Notices(),
+        NOTICES,
         example=[{"apprise": "${SLACK_URL}", "on": "change"}],
         meaning="Where notifications of a run are sent, and when.",
     ),
     Field(
         "models",
-        Many(MODEL),
+        many(MODEL),
         example=[{"id": "3c90c3cc-0d44-4b50-8888-8dd25736052a", "name": "sales"}],
         required=True,
         meaning="The models to refresh.",

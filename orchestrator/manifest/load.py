@@ -12,25 +12,24 @@ from types import GeneratorType
 from typing import Final
 
 from orchestrator.input_file import ReadFile, read_input, read_small_file, reason
-from orchestrator.manifest.credentials import KeyTextError, key_from_text, note_key_files, note_secrets, read_address
-from orchestrator.manifest.diagnostics import Diagnostics
+from orchestrator.manifest.addresses import normalize_base_url
+from orchestrator.manifest.credentials import KEY_VARIABLES, key_from_text, note_secrets
+from orchestrator.manifest.diagnostics import Diagnostics, InvalidValueError
 from orchestrator.manifest.entries import EntryReader
 from orchestrator.manifest.fields import NO_SETTINGS, FieldTable, read_mapping
 from orchestrator.manifest.keys import TOP
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, Place, RateLimit, Secret
-from orchestrator.manifest.notices import hide_notices
 from orchestrator.manifest.reading import ReadContext, kind_of
-from orchestrator.manifest.variables import VariableError
 from orchestrator.manifest.yaml_nodes import Mapping, Scalar
 from orchestrator.manifest.yaml_text import MAX_BYTES, read_yaml
 
 DEFAULT_INSTANCE: Final = "default"
 BASE_URL_VARIABLE: Final = "OMNI_BASE_URL"
-KEY_VARIABLES: Final = ("OMNI_API_TOKEN", "OMNI_API_KEY")
 
 _TOP: Final = Place(1, 1)
-_DEFAULT_WORKERS: Final = 16
-_DEFAULT_REQUEST_TIMEOUT_S: Final = 30.0
+# their fields are the defaults
+_NO_MANIFEST: Final = Manifest(path="", sha256="", instances={}, entries=())
+_NO_INSTANCE: Final = Instance(name="", base_url="", keys=())
 
 
 def load_manifest(path: str | Path, *, environ: MappingOf[str, str], with_keys: bool = True) -> Manifest:
@@ -48,10 +47,10 @@ def _read(path: Path, diagnostics: Diagnostics) -> bytes:
     try:
         return read_input(path, MAX_BYTES)
     except IsADirectoryError:
-        diagnostics.add(_TOP, "this is a folder", code="unreadable-file", hint="name the manifest's file")
+        diagnostics.error(_TOP, "this is a folder", code="unreadable-file", hint="name the manifest's file")
     except (OSError, ValueError) as error:
         message, hint = f"the manifest cannot be read: {reason(error)}", "name a file that exists and is readable"
-        diagnostics.add(_TOP, message, code="unreadable-file", hint=hint)
+        diagnostics.error(_TOP, message, code="unreadable-file", hint=hint)
     return b""
 
 
@@ -67,17 +66,16 @@ def make_manifest(
 
     Everything else comes from `environ` and `read_file` (keys, certificates). Raises ManifestError.
     """
-    diagnostics = Diagnostics(path)
-    reading = ReadContext(path=path, environ=environ, with_keys=with_keys, read_file=read_file, diagnostics=diagnostics)
+    reading = ReadContext(path, environ=environ, with_keys=with_keys, read_file=read_file)
     with _collector_paused():
         manifest = _manifest(reading, text)
-    diagnostics.stop()
+    reading.stop()
     assert manifest is not None
     return manifest
 
 
 def _manifest(reading: ReadContext, text: str | bytes) -> Manifest | None:
-    document = read_yaml(text, path=reading.path, diagnostics=reading.diagnostics)
+    document = read_yaml(text, path=reading.path, diagnostics=reading)
     if document is None:
         return None
     reading.commented = document.commented
@@ -91,27 +89,25 @@ def _manifest(reading: ReadContext, text: str | bytes) -> Manifest | None:
         return None
     for key in [key for key in root.pairs if key.startswith("x-")]:
         del root.pairs[key]
-    _hide_keys(reading, root)
-    hide_notices(reading, root)
+    note_secrets(reading, root)
     top = read_mapping(reading, root, TOP)
     instances = _instances(reading, top)
-    defaults = top.get("defaults", FieldTable) or NO_SETTINGS
+    defaults = top.get("defaults", FieldTable, NO_SETTINGS)
     entries = _entries(reading, top, defaults, instances)
-    if reading.diagnostics or instances is None:
+    if reading.has_errors or instances is None:
         return None
-    collapse = defaults.get("collapse", bool)
     return Manifest(
         path=reading.path,
         sha256=hashlib.sha256(text.encode("utf-8") if isinstance(text, str) else text).hexdigest(),
         instances={name: instance for name, instance in instances.items() if instance is not None},
         entries=entries,
-        workers=top.get("workers", int) or _DEFAULT_WORKERS,
-        collapse=True if collapse is None else collapse,
-        notify=top.get("notify", tuple) or (),
-        name=top.get("name", str),
-        state=top.get("state", Secret),
-        warnings=tuple(sorted(reading.diagnostics.warnings, key=lambda warning: warning.place)),
-        secrets=tuple(Secret(secret) for secret in reading.diagnostics.secrets),
+        workers=top.get("workers", int, _NO_MANIFEST.workers),
+        collapse=defaults.get("collapse", bool, _NO_MANIFEST.collapse),
+        notify=top.get("notify", tuple, ()),
+        name=top.get("name", str, None),
+        state=top.get("state", Secret, None),
+        warnings=tuple(sorted(reading.warnings, key=lambda warning: warning.place)),
+        secrets=tuple(Secret(secret) for secret in reading.secrets),
     )
 
 
@@ -121,7 +117,7 @@ def _entries(
     reader = EntryReader(reading, defaults, instances)
     made: list[Entry] = []
     index = 0
-    for own in top.get("models", GeneratorType) or ():
+    for own in top.get("models", GeneratorType, ()):
         entry = reader.make(index, own)
         if entry is not None:
             made.append(entry)
@@ -131,32 +127,14 @@ def _entries(
     return tuple(made)
 
 
-def _hide_keys(reading: ReadContext, root: Mapping) -> None:
-    """Before anything is read: make the values of the variables under `api_keys` known as secrets."""
-    pair = root.pairs.get("instances")
-    if pair is None:
-        for variable in KEY_VARIABLES:
-            reading.secret_variable(variable, is_key=True)
-        return
-    if not isinstance(pair[1], Mapping):
-        return
-    for _, settings in pair[1].pairs.values():
-        if isinstance(settings, Mapping) and "api_keys" in settings.pairs:
-            note_secrets(reading, settings.pairs["api_keys"][1], is_key=True)
-        if isinstance(settings, Mapping) and "api_key_file" in settings.pairs:
-            note_key_files(reading, settings.pairs["api_key_file"][1])
-
-
 def _instances(reading: ReadContext, top: FieldTable) -> dict[str, Instance | None] | None:
     """By name; None for one that is wrong, and for all if even their names are not known."""
     if "instances" not in top:
         return {DEFAULT_INSTANCE: _environment_instance(reading)}
-    named = top.get("instances", dict)
+    named = top.get("instances", dict, None)
     if named is None:
         return None
-    return {
-        name: None if settings is None else _make_instance(reading, name, settings) for name, settings in named.items()
-    }
+    return {name: settings and _make_instance(reading, name, settings) for name, settings in named.items()}
 
 
 def _make_instance(reading: ReadContext, name: str, settings: FieldTable) -> Instance | None:
@@ -164,66 +142,64 @@ def _make_instance(reading: ReadContext, name: str, settings: FieldTable) -> Ins
     if "api_keys" not in settings and "api_key_file" not in settings:
         message, hint = f"the instance {reading.show(name)} has no API key", 'add `api_keys: ["${OMNI_API_TOKEN}"]`'
         reading.error(settings.place(), message, code="no-api-key", hint=hint)
-    base_url = settings.get("base_url", str)
+    base_url = settings.get("base_url", str, None)
     keys = [
         (key, settings.place(source))
         for source in ("api_keys", "api_key_file")
-        for key in settings.get(source, tuple) or ()
+        for key in settings.get(source, tuple, ())
     ]
     if base_url is None or not keys:
         return None
-    limit = settings.get("rate_limit", FieldTable) or NO_SETTINGS
+    limit = settings.get("rate_limit", FieldTable, NO_SETTINGS)
     at = settings.place("base_url")
-    fallback = RateLimit()
     return Instance(
         name=name,
         base_url=base_url,
         base_url_place=f"base_url in {reading.path}:{at.line}:{at.column}",
         keys=_once(reading, keys),
         rate_limit=RateLimit(
-            requests=limit.get("requests", int) or fallback.requests, per_s=limit.get("per", float) or fallback.per_s
+            requests=limit.get("requests", int, _NO_INSTANCE.rate_limit.requests),
+            per_s=limit.get("per", float, _NO_INSTANCE.rate_limit.per_s),
         ),
-        request_timeout_s=settings.get("request_timeout", float) or _DEFAULT_REQUEST_TIMEOUT_S,
-        ca_file=settings.get("ca_file", Path),
+        request_timeout_s=settings.get("request_timeout", float, _NO_INSTANCE.request_timeout_s),
+        ca_file=settings.get("ca_file", Path, None),
     )
 
 
 def _environment_instance(reading: ReadContext) -> Instance | None:
-    """The one instance of a manifest without `instances`, or None with errors.
-
-    Without `with_keys`, OMNI_BASE_URL may be missing too; the address is then empty.
-    """
+    """The one instance of a manifest without `instances`, or None with errors."""
     what = f"the variable {BASE_URL_VARIABLE}"
-    text = reading.environ.get(BASE_URL_VARIABLE, "")
-    base_url: str | None = None
-    if text.strip():
-        if error := reading.misplaced("", text, is_address=True):
-            reading.reject(_TOP, what, error)
-            return None
-        base_url = read_address(reading, text, _TOP, what)
-    elif reading.with_keys:
-        message = f"the manifest has no `instances`, and {what} is not set"
-        hint = "set it to the instance's address, or add `instances:`"
-        reading.error(_TOP, message, code="unset-variable", hint=hint)
-    else:
-        base_url = ""
+    base_url = secret = None
+    try:
+        base_url = _environment_address(reading)
+    except InvalidValueError as error:
+        reading.reject(_TOP, what, error)
     variable = next((name for name in KEY_VARIABLES if reading.environ.get(name)), KEY_VARIABLES[0])
     source = KeySource(text=f"${{{variable}}}")
-    secret = None
-    if reading.with_keys:
-        try:
+    try:
+        if reading.with_keys:
             secret = key_from_text(f"${{{variable}}}", reading.environ)
-        except (KeyTextError, VariableError) as error:
-            reading.reject(_TOP, "the manifest has no `instances`, and", error)
-            return None
+    except InvalidValueError as error:
+        reading.reject(_TOP, "the manifest has no `instances`, and", error)
+        return None
     if base_url is None:
         return None
-    return Instance(
-        name=DEFAULT_INSTANCE,
-        base_url=base_url,
-        base_url_place=what,
-        keys=(ApiKey(source=source, secret=secret),),
-    )
+    keys = (ApiKey(source=source, secret=secret),)
+    return Instance(name=DEFAULT_INSTANCE, base_url=base_url, base_url_place=what, keys=keys)
+
+
+def _environment_address(reading: ReadContext) -> str | None:
+    """The address of the one instance. It may be missing without `with_keys`, and is then empty."""
+    text = reading.environ.get(BASE_URL_VARIABLE, "")
+    if text.strip():
+        reading.refuse_secrets("", text, is_address=True)
+        return normalize_base_url(text, show=reading.show)
+    if not reading.with_keys:
+        return ""
+    message = f"the manifest has no `instances`, and the variable {BASE_URL_VARIABLE} is not set"
+    hint = "set it to the instance's address, or add `instances:`"
+    reading.error(_TOP, message, code="unset-variable", hint=hint)
+    return None
 
 
 def _once(reading: ReadContext, keys: list[tuple[ApiKey, Place]]) -> tuple[ApiKey, ...]:

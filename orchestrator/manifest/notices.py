@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
 from orchestrator.errors import UsageError
 from orchestrator.manifest.addresses import is_loopback
-from orchestrator.manifest.credentials import note_secrets
 from orchestrator.manifest.diagnostics import InvalidValueError
-from orchestrator.manifest.fields import Field, FieldTable, JsonSchema, Table, Word, read_settings, table
+from orchestrator.manifest.fields import Field, FieldType, JsonSchema, read_settings, table, word
 from orchestrator.manifest.manifest import Channel, Notice, NotifyOn, Secret
-from orchestrator.manifest.reading import ReadContext
-from orchestrator.manifest.variables import VariableError, expand, only_placeholders, placeholders
-from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
+from orchestrator.manifest.reading import ReadContext, require_value
+from orchestrator.manifest.variables import expand, only_placeholders, placeholders
+from orchestrator.manifest.yaml_nodes import Node, Scalar, items_of
 
 MAX_URL: Final = 4_000
 MAX_NOTICES: Final = 20
@@ -23,65 +22,49 @@ MAX_NOTICES: Final = 20
 _FORMS: Final = "write `- webhook: https://...` or `- apprise: ${NAME}` for each"
 
 
-@dataclass(frozen=True, slots=True)
-class NoticeAddress:
+def _address(channel: Channel) -> FieldType:
     """The address of a notification: a webhook's URL, or one that `apprise` knows."""
+    schemes = "https?" if channel is Channel.WEBHOOK else "[A-Za-z][A-Za-z0-9+.-]*"
 
-    channel: Channel
-
-    def read(self, reading: ReadContext, node: Node, key: str) -> Notice | None:
-        """The address, its variables replaced with `with_keys`; None with an error that shows no secret."""
-        if not isinstance(node, Scalar) or node.is_null:
-            reading.text(node, key)
-            return None
-        source = node.text.strip()
-        try:
-            named = placeholders(source)
-            if _has_password(source):
-                hint = "put it into a variable, and write ${NAME} in its place"
-                raise InvalidValueError("contains a password itself", code="password-in-address", hint=hint)
-            if error := reading.misplaced(source, "", is_address=True):
-                raise error
-            if named and not reading.with_keys:
-                return Notice(channel=self.channel, source=source)
-            text = expand(source, reading.environ).strip()
-            if error := reading.misplaced(source, text, is_address=True):
-                raise error
-            check_address(text, self.channel)
-        except InvalidValueError as error:
-            reading.reject(node.place, f"`{key}`:" if isinstance(error, VariableError) else f"`{key}`", error)
-            return None
-        if self.channel is Channel.APPRISE and not named:
+    def read(reading: ReadContext, node: Node, key: str) -> Notice:
+        """The address, its variables replaced with `with_keys`. No error shows a secret."""
+        source = require_value(node).text.strip()
+        named = placeholders(source)
+        if _has_password(source):
+            hint = "put it into a variable, and write ${NAME} in its place"
+            raise InvalidValueError("contains a password itself", code="password-in-address", hint=hint)
+        reading.refuse_secrets(source, "", is_address=True)
+        if named and not reading.with_keys:
+            return Notice(channel=channel, source=source)
+        text = expand(source, reading.environ).strip()
+        reading.refuse_secrets(source, text, is_address=True)
+        check_address(text, channel)
+        if channel is Channel.APPRISE and not named:
             reading.secret(text)
             message, hint = f"`{key}` is written out", "put an address that contains a token into a variable, ${NAME}"
             reading.warn(node.place, message, code="written-out-address", hint=hint)
-        return Notice(channel=self.channel, source=source, url=Secret(text))
+        return Notice(channel=channel, source=source, url=Secret(text))
 
-    def schema(self) -> JsonSchema:
-        """A URL, or a variable that holds one."""
-        schemes = "https?" if self.channel is Channel.WEBHOOK else "[A-Za-z][A-Za-z0-9+.-]*"
-        return {"type": "string", "pattern": rf"^\s*{schemes}://\S+\s*$|\$\{{"}
+    return FieldType(read, {"type": "string", "pattern": rf"^\s*{schemes}://\S+\s*$|\$\{{"})
 
 
 NOTICE: Final = table(
     "a notification",
     Field(
-        key="webhook",
-        kind=NoticeAddress(Channel.WEBHOOK),
-        default="",
+        "webhook",
+        _address(Channel.WEBHOOK),
         meaning="A URL that is sent the run's summary as JSON; https, or http to this machine.",
         example="${REFRESH_WEBHOOK}",
     ),
     Field(
-        key="apprise",
-        kind=NoticeAddress(Channel.APPRISE),
-        default="",
+        "apprise",
+        _address(Channel.APPRISE),
         meaning="A URL as `apprise` knows them (Slack, Teams, mail and many more) that is sent a short text.",
         example="${SLACK_URL}",
     ),
     Field(
-        key="on",
-        kind=Word(NotifyOn),
+        "on",
+        word(NotifyOn),
         default="failure",
         meaning="After which runs: `always`; on `failure`, when the exit code is not 0; on `change`, when a target newly "
         "fails or has recovered since the run before.",
@@ -93,43 +76,41 @@ NOTICE: Final = table(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Notices:
-    """A list of notifications, or one."""
+def _read_notices(reading: ReadContext, node: Node, _: str) -> tuple[Notice, ...] | None:
+    """Those notifications that are right; each other is an error."""
+    if isinstance(node, Scalar):
+        raise InvalidValueError("is not a list", code="wrong-type", hint=_FORMS)
+    items = items_of(node)
+    if not items:
+        raise InvalidValueError("is empty", code="empty-value", hint=f"remove the key, or {_FORMS}")
+    if len(items) > MAX_NOTICES:
+        message, hint = f"lists {len(items)} notifications", f"list at most {MAX_NOTICES}"
+        raise InvalidValueError(message, code="too-many-notifications", hint=hint)
+    found = (_read_notice(reading, item) for item in items)
+    return tuple(notice for notice in found if notice is not None)
 
-    table: Table = NOTICE
 
-    def read(self, reading: ReadContext, node: Node, key: str) -> tuple[Notice, ...] | None:
-        """Those that are right; each other is an error."""
-        if isinstance(node, Scalar):
-            reading.error(node.place, f"`{key}` is not a list", code="wrong-type", hint=_FORMS)
-            return None
-        items = node.items if isinstance(node, Sequence) else [node]
-        if not items:
-            reading.error(node.place, f"`{key}` is empty", code="empty-value", hint=f"remove the key, or {_FORMS}")
-        if len(items) > MAX_NOTICES:
-            message = f"`{key}` lists {len(items)} notifications"
-            reading.error(node.place, message, code="too-many-notifications", hint=f"list at most {MAX_NOTICES}")
-            return None
-        found = (self._one(reading, item) for item in items)
-        return tuple(notice for notice in found if notice is not None)
+def _read_notice(reading: ReadContext, node: Node) -> Notice | None:
+    settings = read_settings(reading, node, NOTICE)
+    if settings is None:
+        return None
+    written = [channel for channel in Channel if channel in settings]
+    if len(written) != 1:
+        what = "both `webhook` and `apprise`" if written else "neither `webhook` nor `apprise`"
+        hint = "write one of them; a second one is an item of its own"
+        reading.error(settings.place(), f"a notification has {what}", code="notification-address", hint=hint)
+        return None
+    notice = settings.get(written[0], Notice, None)
+    return notice and replace(notice, on=settings.get("on", NotifyOn, notice.on))
 
-    def _one(self, reading: ReadContext, node: Node) -> Notice | None:
-        settings = read_settings(reading, node, self.table)
-        if settings is None:
-            return None
-        written = [channel for channel in Channel if channel in settings]
-        if len(written) != 1:
-            what = "both `webhook` and `apprise`" if written else "neither `webhook` nor `apprise`"
-            hint = "write one of them; a second one is an item of its own"
-            reading.error(settings.place(), f"a notification has {what}", code="notification-address", hint=hint)
-            return None
-        return _with_on(settings.get(written[0], Notice), settings)
 
-    def schema(self) -> JsonSchema:
-        """Each has exactly one address."""
-        one = {**self.table.schema(), "oneOf": [{"required": [channel.value]} for channel in Channel]}
-        return {"anyOf": [{"type": "array", "minItems": 1, "maxItems": MAX_NOTICES, "items": one}, one]}
+def _notices_schema() -> JsonSchema:
+    one = {**NOTICE.schema(), "oneOf": [{"required": [channel.value]} for channel in Channel]}
+    return {"anyOf": [{"type": "array", "minItems": 1, "maxItems": MAX_NOTICES, "items": one}, one]}
+
+
+NOTICES: Final = FieldType(_read_notices, _notices_schema())
+"""A list of notifications, or one. Each has exactly one address."""
 
 
 def notice_secrets(notice: Notice, environ: MappingOf[str, str]) -> tuple[Secret, ...]:
@@ -138,24 +119,6 @@ def notice_secrets(notice: Notice, environ: MappingOf[str, str]) -> tuple[Secret
     texts = [environ.get(name) or default for name, default in named]
     texts += [notice.source] if not named and notice.channel is Channel.APPRISE else []
     return tuple(Secret(text) for text in texts if text)
-
-
-def _with_on(notice: Notice | None, settings: FieldTable) -> Notice | None:
-    on = settings.get("on", NotifyOn)
-    if notice is None or on is None:
-        return notice
-    return Notice(channel=notice.channel, source=notice.source, url=notice.url, on=on)
-
-
-def hide_notices(reading: ReadContext, root: Mapping) -> None:
-    """Before anything is read: make the values of the variables under `notify` known as secrets."""
-    pair = root.pairs.get("notify")
-    if pair is None:
-        return
-    for item in pair[1].items if isinstance(pair[1], Sequence) else [pair[1]]:
-        for channel in Channel:
-            if isinstance(item, Mapping) and channel in item.pairs:
-                note_secrets(reading, item.pairs[channel][1], is_key=False)
 
 
 def check_address(text: str, channel: Channel) -> None:

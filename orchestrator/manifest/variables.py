@@ -16,6 +16,8 @@ _ONLY_PLACEHOLDERS: Final = re.compile(r"[ \t]*(?:\$\{[^}]*\}[ \t]*)+")
 class VariableError(InvalidValueError):
     """A placeholder that cannot be replaced. The text shows no variable's value."""
 
+    is_sentence = True
+
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
     """`text` with its placeholders replaced, once: values are not expanded again. Raises VariableError."""

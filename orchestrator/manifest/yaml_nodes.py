@@ -76,8 +76,18 @@ class Mapping:
         """Where it begins: at the `{` or the first key."""
         return Place(self.line, self.column)
 
+    def value(self, key: str) -> Node | None:
+        """Return the value of a key; None if it is not written."""
+        pair = self.pairs.get(key)
+        return None if pair is None else pair[1]
+
 
 Node: TypeAlias = Scalar | Sequence | Mapping
+
+
+def items_of(node: Node | None) -> list[Node]:
+    """Return the items of a list; a node that is no list is the only item."""
+    return [] if node is None else node.items if isinstance(node, Sequence) else [node]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

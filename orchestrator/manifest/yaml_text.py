@@ -63,7 +63,7 @@ def read_yaml(text: str | bytes, *, path: str, diagnostics: Diagnostics, use_lib
     clean = decode(text, diagnostics) if isinstance(text, bytes) else printable(text, diagnostics)
     if clean is None:
         return None
-    diagnostics.text = clean
+    diagnostics.decoded = clean
     import yaml
 
     stand_ins = _stand_ins(clean)
@@ -75,7 +75,7 @@ def read_yaml(text: str | bytes, *, path: str, diagnostics: Diagnostics, use_lib
         _add_syntax_error(error, parsed, diagnostics)
         return None
     except RecursionError:
-        diagnostics.add(
+        diagnostics.error(
             Place(1, 1), f"the values in this file are nested deeper than {MAX_DEPTH} levels", code="nesting"
         )
         return None
@@ -88,17 +88,17 @@ def decode(data: bytes, diagnostics: Diagnostics) -> str | None:
     """The file's text without its byte order mark, or None with an error."""
     if len(data) > MAX_BYTES:
         message = f"this file is larger than {MAX_BYTES // 1024**2} MiB"
-        diagnostics.add(Place(1, 1), message, code="file-too-large", hint="divide it into several files")
+        diagnostics.error(Place(1, 1), message, code="file-too-large", hint="divide it into several files")
         return None
     if wide := _wide(data):
-        diagnostics.add(Place(1, 1), f"this file is {wide}", code="not-utf8", hint="save it as UTF-8")
+        diagnostics.error(Place(1, 1), f"this file is {wide}", code="not-utf8", hint="save it as UTF-8")
         return None
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8").removeprefix(_BOM)
         message = f"byte 0x{data[error.start]:02X} is not UTF-8"
-        diagnostics.add(place_at(before, len(before)), message, code="not-utf8", hint="save this file as UTF-8")
+        diagnostics.error(place_at(before, len(before)), message, code="not-utf8", hint="save this file as UTF-8")
         return None
     return printable(text, diagnostics)
 
@@ -108,7 +108,7 @@ def printable(text: str, diagnostics: Diagnostics) -> str | None:
     text = text.removeprefix(_BOM)
     found = list(itertools.islice(_CONTROL.finditer(text), _MAX_NAMED))
     for match in found:
-        diagnostics.add(
+        diagnostics.error(
             place_at(text, match.start()),
             f"a YAML file cannot contain the control character U+{ord(match[0]):04X}",
             code="control-character",
@@ -166,8 +166,7 @@ def _compose(text: str, *, use_libyaml: bool) -> yaml.Node | None:
 
     fast = use_libyaml and yaml.__with_libyaml__ and not _SURROGATE_ESCAPE.search(text)
     base: Any = yaml.CSafeLoader if fast else yaml.SafeLoader
-    untagged = {"yaml_implicit_resolvers": {}, "DEFAULT_SCALAR_TAG": _NO_TAG}
-    loader = type("Loader", (base,), untagged | {"DEFAULT_SEQUENCE_TAG": _NO_TAG, "DEFAULT_MAPPING_TAG": _NO_TAG})
+    loader = type("Loader", (base,), {"resolve": lambda *_: _NO_TAG})
     composed: yaml.Node | None = yaml.compose(text, Loader=loader)
     return composed
 
@@ -251,7 +250,7 @@ class _Converter:
             if key.text == "<<" and key.plain:
                 merged = self._merge(key, value, merged)
             elif key.text in pairs:
-                self._diagnostics.add(
+                self._diagnostics.error(
                     key.place,
                     f"duplicate key {self._diagnostics.show(key.text)}: line {pairs[key.text][0].line} has it already",
                     code="duplicate-key",
@@ -269,10 +268,10 @@ class _Converter:
         mappings = [source for source in sources if isinstance(source, Mapping)]
         if len(mappings) < len(sources):
             hint = "write `<<: *name` or `<<: [*one, *other]`"
-            self._diagnostics.add(key.place, "`<<` merges only mappings", code="merge-key", hint=hint)
+            self._diagnostics.error(key.place, "`<<` merges only mappings", code="merge-key", hint=hint)
         elif merged is not None:
             message, hint = "`<<` occurs twice in this mapping", "write `<<: [*one, *other]`"
-            self._diagnostics.add(key.place, message, code="merge-key", hint=hint)
+            self._diagnostics.error(key.place, message, code="merge-key", hint=hint)
         else:
             merged = {}
             for mapping in mappings:
@@ -319,7 +318,7 @@ class _Converter:
         self._add(raw, f"the tag {self._diagnostics.show(shown)} is not allowed here", code="tag", hint="remove it")
 
     def _add(self, raw: Any, message: str, *, code: str, hint: str = "") -> None:
-        self._diagnostics.add(Place(*_line_column(raw)), message, code=code, hint=hint)
+        self._diagnostics.error(Place(*_line_column(raw)), message, code=code, hint=hint)
 
     def _unreadable(self, raw: Any, message: str, *, code: str, hint: str = "") -> _UnreadableError:
         self._add(raw, message, code=code, hint=hint)
@@ -387,35 +386,35 @@ def _add_syntax_error(error: yaml.YAMLError, text: str, diagnostics: Diagnostics
     problem_mark = getattr(error, "problem_mark", None) or context_mark
     context, problem = getattr(error, "context", None) or "", getattr(error, "problem", None) or ""
     if problem_mark is None:
-        diagnostics.add(Place(1, 1), _UNKNOWN.message, code=_UNKNOWN.code, hint=_UNKNOWN.hint)
+        diagnostics.error(Place(1, 1), _UNKNOWN.message, code=_UNKNOWN.code, hint=_UNKNOWN.hint)
         return
     line, column = problem_mark.line, problem_mark.column
     place = Place(line + 1, column + 1)
     shown = next(itertools.islice(_LINE_END.split(text), line, None), "")
     if _tab_indents(shown) and not ("flow" in context or "quoted" in context):
         at = Place(line + 1, shown.index("\t") + 1)
-        diagnostics.add(at, "a tab indents this line", code="tab", hint="use spaces")
+        diagnostics.error(at, "a tab indents this line", code="tab", hint="use spaces")
     elif "cannot start any token" in problem and shown[column : column + 1] == "\t":
-        diagnostics.add(place, "YAML needs spaces here, not a tab", code="tab", hint="use spaces")
+        diagnostics.error(place, "YAML needs spaces here, not a tab", code="tab", hint="use spaces")
     elif "cannot start any token" in problem:
         message = f"a text cannot begin with {shown[column : column + 1]}"
-        diagnostics.add(place, message, code="yaml-syntax", hint="put it in quotes")
+        diagnostics.error(place, message, code="yaml-syntax", hint="put it in quotes")
     elif "undefined alias" in problem:
         _add_unknown_alias(shown, place, diagnostics)
     elif "flow" in context and "${" in shown:
         at = Place(line + 1, shown.index("${") + 1)
-        diagnostics.add(at, "`${...}` in brackets is not quoted", code="unquoted-variable", hint='write "${NAME}"')
+        diagnostics.error(at, "`${...}` in brackets is not quoted", code="unquoted-variable", hint='write "${NAME}"')
     else:
         found = next((one for one in _SYNTAX if one.context in context and one.problem in problem), _UNKNOWN)
         if found.at_context and context_mark is not None:
             place = Place(context_mark.line + 1, context_mark.column + 1)
-        diagnostics.add(place, found.message, code=found.code, hint=found.hint.format(line=line + 1))
+        diagnostics.error(place, found.message, code=found.code, hint=found.hint.format(line=line + 1))
 
 
 def _add_unknown_alias(line: str, place: Place, diagnostics: Diagnostics) -> None:
     name = re.match(r"\*([\w-]*)", line[place.column - 1 :])
     shown = name[1] if name else ""
-    diagnostics.add(
+    diagnostics.error(
         place,
         f"the alias {diagnostics.show(shown)} has no anchor before it",
         code="unknown-alias",

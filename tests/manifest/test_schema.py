@@ -8,9 +8,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from orchestrator.manifest import manifest_json_schema
 from orchestrator.manifest.fields import Table
-from orchestrator.manifest.keys import DEFAULTS, INSTANCE, MODEL, POLL, RATE_LIMIT
+from orchestrator.manifest.keys import DEFAULTS, INSTANCE, MODEL, POLL, RATE_LIMIT, manifest_json_schema
 from orchestrator.manifest.keys import TOP as TOP_TABLE
 from orchestrator.manifest.notices import NOTICE
 from tests.house.tree import ROOT

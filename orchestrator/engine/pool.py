@@ -23,7 +23,7 @@ from orchestrator.engine.run_context import Detach, RunContext
 from orchestrator.engine.verification import NOT_READ_BACK, Settled, Verification, is_verified, unverified
 from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.records import CallStatus
-from orchestrator.planning.lanes import next_refresh, refreshes
+from orchestrator.planning.lanes import refreshes
 from orchestrator.planning.plan import Lane, RefreshPlan, Target
 from orchestrator.quota.choice import SUBMITTING, Purpose
 from orchestrator.quota.rate_limiter import StopReason
@@ -261,7 +261,7 @@ class Pool:
         if work.active:
             return RefreshState.restored(work.active.popleft(), self._clock)
         limit = self._calls[work.lane.instance].url_limit
-        refresh = next_refresh(work.pending, self._plan.manifest, limit=limit)
+        refresh = next(refreshes(work.pending, self._plan.manifest, limit=limit))
         earlier_jobs = work.earlier_jobs.get(refresh.sender.entry.index, ())
         return RefreshState(refresh=refresh, earlier_jobs=earlier_jobs)
 

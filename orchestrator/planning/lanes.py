@@ -11,41 +11,34 @@ from orchestrator.omni.answers import RefreshRequest
 from orchestrator.planning.plan import Refresh, Target
 from orchestrator.planning.scope import URL_LIMIT, split_request
 
+_HARD, _SOFT, _SCOPED = range(3)
+"""How wide a refresh is, the widest first."""
 
-def next_refresh(pending: Sequence[Target], manifest: Manifest, *, limit: int = URL_LIMIT) -> Refresh:
-    """Return the next refresh of a lane's `pending` targets (not empty, in manifest order).
 
-    It is for the group of the first target: the targets of the same connection and branch. A dbt sync is shared by targets of the same model and
-    branch alone, and never with a schema refresh. The widest refresh of the group is sent: a hard
-    one serves the whole group, a soft one without scope the soft ones, and equal scopes share one. Of equals the first is sent.
-    `limit` is how long a request target may be, in bytes.
+def refreshes(pending: Sequence[Target], manifest: Manifest, *, limit: int = URL_LIMIT) -> Iterator[Refresh]:
+    """Yield the refreshes of a lane's `pending` targets (in manifest order), if each of them starts something.
+
+    Targets of one connection and branch share the widest refresh among them: a hard one serves them all, and so does a soft
+    one without scope if all are soft; otherwise equal scopes share one. Targets with a dbt sync share one with those of the
+    same model and branch alone, and never a schema refresh. Of equals the first is sent. The next refresh is that of the
+    first target. `limit` is how long a request target may be, in bytes.
     """
-    first = pending[0]
-    group = [t for t in pending if _group(t) == _group(first)] if manifest.collapse else [first]
-    sender = min(group, key=lambda t: (_width(t), t.entry.index))
-    return _refresh(sender, tuple(t for t in group if t is not sender and _serves(sender, t)), manifest, limit)
-
-
-def refreshes(pending: Sequence[Target], manifest: Manifest) -> Iterator[Refresh]:
-    """Yield all refreshes of a lane in order, if each of them starts something: repeated `next_refresh`, in one pass."""
     if not manifest.collapse:
-        yield from (_refresh(target, (), manifest) for target in pending)
+        yield from (_refresh((target,), manifest, limit) for target in pending)
         return
-    narrowest = 2
+    groups = [_group(target) for target in pending]
     widest: dict[object, int] = {}
-    for target in pending:
-        widest[_group(target)] = min(widest.get(_group(target), narrowest), _width(target))
-    # one refresh for a whole branch if any is wide enough for that, else one for each scope; in the order of the first
-    shares: dict[tuple[object, object], list[Target]] = {}
-    for target in pending:
-        scope = _scope(target) if widest[_group(target)] == narrowest else None
-        shares.setdefault((_group(target), scope), []).append(target)
-    for share in shares.values():
-        sender = min(share, key=lambda t: (_width(t), t.entry.index))
-        yield _refresh(sender, tuple(t for t in share if t is not sender), manifest)
+    for group, target in zip(groups, pending, strict=True):
+        widest[group] = min(widest.get(group, _SCOPED), _width(target))
+    shares: dict[object, list[Target]] = {}
+    for group, target in zip(groups, pending, strict=True):
+        scope = _scope(target) if widest[group] == _SCOPED else None
+        shares.setdefault((group, scope), []).append(target)
+    yield from (_refresh(tuple(share), manifest, limit) for share in shares.values())
 
 
-def _refresh(sender: Target, covered: tuple[Target, ...], manifest: Manifest, limit: int = URL_LIMIT) -> Refresh:
+def _refresh(served: tuple[Target, ...], manifest: Manifest, limit: int) -> Refresh:
+    sender = min(served, key=lambda t: (_width(t), t.entry.index))
     entry = sender.entry
     request = RefreshRequest(
         model_id=sender.model_id,
@@ -55,10 +48,9 @@ def _refresh(sender: Target, covered: tuple[Target, ...], manifest: Manifest, li
         schemas=entry.schemas,
         tables=entry.tables,
     )
-    served = (sender, *covered)
     return Refresh(
         sender=sender,
-        covered=covered,
+        covered=tuple(t for t in served if t is not sender),
         requests=split_request(request, partial(request_bytes, manifest.instances[entry.instance]), limit),
         timeout_s=max(t.entry.timeout_s for t in served),
         wait=any(t.entry.wait for t in served),
@@ -75,19 +67,9 @@ def _group(target: Target) -> tuple[str | None, str | None, str | None]:
 
 
 def _width(target: Target) -> int:
-    entry = target.entry
-    if entry.mode is Mode.HARD:
-        return 0
-    return 2 if entry.schemas or entry.tables else 1
-
-
-def _serves(sender: Target, other: Target) -> bool:
-    width = _width(sender)
-    if width == 0:
-        return True
-    if width == 1:
-        return other.entry.mode is Mode.SOFT
-    return _scope(sender) == _scope(other)
+    if target.entry.mode is Mode.HARD:
+        return _HARD
+    return _SCOPED if target.entry.schemas or target.entry.tables else _SOFT
 
 
 def _scope(target: Target) -> tuple[frozenset[str], frozenset[str]]:

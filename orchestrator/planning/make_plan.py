@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.manifest.manifest import Entry, Manifest, Mode
-from orchestrator.planning.branches import BranchExpander
 from orchestrator.planning.inventory import Inventory, is_id
 from orchestrator.planning.plan import Expansion, Lane, RefreshPlan, Skip, Target, Unresolved
-from orchestrator.planning.resolve import Resolver
+from orchestrator.planning.resolve import BranchExpander, Resolver, UnresolvedError
 
 _UNKNOWN_CONNECTION = "its connection is not known, so another refresh may run on it at the same time; `connection:` in the manifest says it"
 _NOTHING = Inventory()
@@ -43,10 +42,13 @@ def make_plan(
     expansions: list[Expansion] = []
     found: list[_Found] = []
     for entry in (e for e in selected if e.enabled):
-        resolved = expander.expand(entry) if entry.has_branch_pattern else resolvers[entry.instance].resolve(entry)
-        if isinstance(resolved, Unresolved):
-            unresolved.append(resolved)
-        elif isinstance(resolved, Skip):
+        resolve = expander.expand if entry.has_branch_pattern else resolvers[entry.instance].resolve
+        try:
+            resolved = resolve(entry)
+        except UnresolvedError as error:
+            unresolved.append(Unresolved(entry=entry, message=error.message, hint=error.hint))
+            continue
+        if isinstance(resolved, Skip):
             skips.append(resolved)
         elif isinstance(resolved, Expansion):
             expansions.append(resolved)
@@ -56,11 +58,13 @@ def make_plan(
         else:
             found.append((entry, *resolved))
     places = _Places(found, inventories)
-    lanes: dict[tuple[str, str], list[Target]] = {}
+    targets: list[Target] = []
     for entry, model_id, branch_id in found:
         candidates = places.seen_on(entry)
         if len(candidates) > 1:
-            unresolved.append(_two_connections(entry, candidates))
+            message = f"the label {entry.connection!r} stands on two connections: {', '.join(sorted(candidates))}"
+            hint = "give each connection its own label, or leave `connection:` out and let it be looked up"
+            unresolved.append(Unresolved(entry=entry, message=message, hint=hint))
             continue
         connection, label = places.connection(entry, model_id), entry.connection
         if connection is None:
@@ -68,16 +72,34 @@ def make_plan(
         elif label is not None and is_id(label) and candidates and label.lower() not in candidates:
             warnings[entry.index].append(f"the manifest says connection {label}, the instance says {connection}")
         lane = f"connection {places.root(entry, connection)}" if connection is not None else f"model {model_id}"
-        target = Target(entry=entry, model_id=model_id, branch_id=branch_id, connection=connection, lane=lane)
-        lanes.setdefault((entry.instance, lane), []).append(target)
+        targets.append(Target(entry=entry, model_id=model_id, branch_id=branch_id, connection=connection, lane=lane))
     return RefreshPlan(
         manifest=manifest,
-        lanes=tuple(Lane(instance=i, key=key, targets=tuple(ts)) for (i, key), ts in lanes.items()),
+        lanes=_make_lanes(targets),
         skips=tuple(sorted(skips, key=lambda s: s.entry.index)),
         unresolved=tuple(sorted(unresolved, key=lambda u: u.entry.index)),
         warnings={k: tuple(v) for k, v in warnings.items()},
         expansions=tuple(expansions),
     )
+
+
+def with_known(plan: RefreshPlan, known: Sequence[Target], warnings: Mapping[int, tuple[str, ...]]) -> RefreshPlan:
+    """Return the plan with `known` targets, and their warnings by an entry's index, added to it; lanes keep manifest order."""
+    if not known:
+        return plan
+    targets = [*(t for lane in plan.lanes for t in lane.targets), *known]
+    return replace(
+        plan,
+        lanes=_make_lanes(sorted(targets, key=lambda t: t.entry.index)),
+        warnings={**{t.entry.index: warnings.get(t.entry.index, ()) for t in known}, **plan.warnings},
+    )
+
+
+def _make_lanes(targets: Iterable[Target]) -> tuple[Lane, ...]:
+    lanes: defaultdict[tuple[str, str], list[Target]] = defaultdict(list)
+    for target in targets:
+        lanes[target.entry.instance, target.lane].append(target)
+    return tuple(Lane(instance=i, key=key, targets=tuple(served)) for (i, key), served in lanes.items())
 
 
 _ID, _LABEL, _MODEL = range(3)
@@ -152,30 +174,8 @@ class _Places:
             self._same[worse] = better
 
 
-def _two_connections(entry: Entry, candidates: set[str]) -> Unresolved:
-    return Unresolved(
-        entry=entry,
-        message=f"the label {entry.connection!r} stands on two connections: {', '.join(sorted(candidates))}",
-        hint="give each connection its own label, or leave `connection:` out and let it be looked up",
-    )
-
-
 def coverage_warnings(refresh_mode: Mode, entry: Entry) -> tuple[str, ...]:
     """Return the warning for a target that a refresh of another mode than its own serves."""
     if refresh_mode is Mode.HARD and entry.mode is Mode.SOFT and entry.mode_pinned:
         return ("asked for a soft refresh and was served by a hard one of the same connection",)
     return ()
-
-
-def with_known(plan: RefreshPlan, known: Sequence[Target], warnings: Mapping[int, tuple[str, ...]]) -> RefreshPlan:
-    """The plan with `known` targets, and their warnings by an entry's index, added to it; lanes keep manifest order."""
-    if not known:
-        return plan
-    lanes: dict[tuple[str, str], list[Target]] = {}
-    for target in sorted((*(t for lane in plan.lanes for t in lane.targets), *known), key=lambda t: t.entry.index):
-        lanes.setdefault((target.entry.instance, target.lane), []).append(target)
-    return replace(
-        plan,
-        lanes=tuple(Lane(instance=i, key=key, targets=tuple(targets)) for (i, key), targets in lanes.items()),
-        warnings={**{t.entry.index: warnings.get(t.entry.index, ()) for t in known}, **plan.warnings},
-    )

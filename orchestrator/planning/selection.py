@@ -10,8 +10,8 @@ from functools import partial
 
 from orchestrator.errors import UsageError, together
 from orchestrator.manifest.manifest import Entry, Manifest
-from orchestrator.planning.branches import label_prefix, matches
 from orchestrator.planning.inventory import is_id
+from orchestrator.planning.resolve import label_prefix, matches
 
 _FIELDS = ("tag", "instance", "connection", "branch")
 _SHOWN = 20

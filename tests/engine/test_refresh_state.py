@@ -11,14 +11,14 @@ from orchestrator.engine.outcome import Status
 from orchestrator.engine.refresh_state import Phase, RefreshState
 from orchestrator.omni.answers import JobState
 from orchestrator.omni.errors import CallErrorKind, DeliveryUnknown, Refused, Throttled, Unsent
-from orchestrator.planning.lanes import next_refresh
+from orchestrator.planning.lanes import refreshes
 from orchestrator.quota.rate_limiter import StopReason
 from tests.planning.targets import entry, manifest, target
 
 AT = datetime(2026, 11, 25, 2, tzinfo=UTC)
 CLOCK = Clock(lambda: 100.0, lambda: AT)
 ENTRIES = (entry(0), entry(1))
-REFRESH = next_refresh([target(e) for e in ENTRIES], manifest(*ENTRIES))
+REFRESH = next(refreshes([target(e) for e in ENTRIES], manifest(*ENTRIES)))
 THROTTLED = Throttled(CallErrorKind.THROTTLED, "slow down", http_status=429)
 ENDS = (
     THROTTLED,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.manifest.manifest import Mode
-from orchestrator.planning.lanes import next_refresh, refreshes
+from orchestrator.planning.lanes import refreshes
 from orchestrator.planning.plan import Refresh, Target
 from tests.planning.targets import BRANCHES, entry, manifest, target
 
@@ -70,7 +70,7 @@ def test_every_target_is_served_exactly_once(targets: tuple[Target, ...], collap
 @given(targets=lanes())
 def test_the_widest_of_the_first_branch_sends(targets: tuple[Target, ...]) -> None:
     """The first target's branch goes first, its widest target sends (ties: the first), and all that it serves are covered."""
-    refresh = next_refresh(targets, manifest(*(t.entry for t in targets)))
+    refresh = planned(targets)[0]
     group = [t for t in targets if t.branch_id == targets[0].branch_id]
     assert refresh.sender == min(group, key=lambda t: (width(t), t.entry.index))
     assert refresh.timeout_s == max(t.entry.timeout_s for t in refresh.served)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 # C0 and C1 controls, marks that turn or hide text, lone surrogates, noncharacters. Joiners (U+200C, U+200D) stay: words and emoji need them.
@@ -33,3 +34,9 @@ def _spell(char: str, *, keep_newlines: bool) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def and_more(words: Sequence[str], total: int) -> str:
+    """Return `a, b and 3 more`: the first words of a list of `total`, and how many it has besides."""
+    shown = ", ".join(words)
+    return f"{shown} and {total - len(words)} more" if total > len(words) else shown

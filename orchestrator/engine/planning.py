@@ -13,11 +13,10 @@ from orchestrator.engine.look_up import LookUp
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.omni.errors import CallError
 from orchestrator.planning.followed_change import FollowedChange
-from orchestrator.planning.impact import find_impacts, must_ask
+from orchestrator.planning.impact import find_impacts, find_unaffected, must_ask, restrict_plan
 from orchestrator.planning.inventory import Inventory
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.plan import RefreshPlan, Target
-from orchestrator.planning.restrict_plan import find_unaffected, restrict_plan
 from orchestrator.quota.rate_limiter import LimiterClosed
 
 

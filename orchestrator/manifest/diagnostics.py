@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 from orchestrator.errors import UsageError
 from orchestrator.manifest.excerpt import Excerpt, make_excerpt
 from orchestrator.manifest.manifest import ManifestWarning, Place
-from orchestrator.text import clean
+from orchestrator.text import and_more, clean
 
 MAX_SHOWN: Final = 50
 """So many errors are printed; the rest is a count."""
@@ -176,5 +176,4 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def some(words: Iterable[str], *, at_most: int = 10) -> str:
     """A list of words for a message, cut after `at_most`."""
     listed = list(words)
-    shown = ", ".join(show(word, quotes="") for word in listed[:at_most])
-    return shown if len(listed) <= at_most else f"{shown} and {len(listed) - at_most} more"
+    return and_more([show(word, quotes="") for word in listed[:at_most]], len(listed))

@@ -1,4 +1,4 @@
-"""Decides what each entry gets for a change: a hard refresh, a soft one of what the change affects, or none. Pure.
+"""Decides what each entry gets for a change, and restricts a plan to that. Pure.
 
 | what the change does to what the entry reads | the entry gets |
 |---|---|
@@ -13,14 +13,15 @@ An entry with `mode: soft` of its own stays soft, with a warning if something wa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from orchestrator.changes.change_set import Change, Effect, NotUnderstood
+from orchestrator.changes.change_set import Change, Effect, NotUnderstood, ObjectName
 from orchestrator.manifest.manifest import Entry, Mode, RefreshKind
-from orchestrator.planning.bookkeeping import is_bookkeeping
 from orchestrator.planning.followed_change import FollowedChange
+from orchestrator.planning.plan import Impact, Lane, RefreshPlan, Skip, Target
 from orchestrator.planning.read_set import Index, ReadSet, is_destructive, new_schemas, reach_of, reads_everything
 from orchestrator.planning.soft_scope import SoftScope, make_soft_scope
+from orchestrator.text import and_more
 
 NOTHING_TOUCHED = "not touched: the change touches nothing"
 SCHEMAS_UNKNOWN = "which schemas it reads could not be asked, so it counts as touched; `reads:` in the manifest says it"
@@ -28,20 +29,17 @@ KEEPS_WHAT_IS_GONE = "stays soft, as its entry says, and so keeps what is gone"
 SEES_NO_TABLES = "a dbt sync reads no tables, so the model does not get this change"
 _SHOWN = 3
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Impact:
-    """What a change means for one entry.
-
-    `entry` is the entry as it is to be refreshed, unchanged if `is_skipped`. `why` explains it to people. `changes` are those
-    that affect the entry.
-    """
-
-    entry: Entry
-    why: str
-    is_skipped: bool = False
-    changes: tuple[Change, ...] = ()
-    warnings: tuple[str, ...] = ()
+# The tables in which migration tools record what they ran. No model reads them.
+_BOOKS = frozenset(
+    {
+        *("flyway_schema_history", "schema_version", "databasechangelog", "databasechangeloglock", "schema_migrations"),
+        *("ar_internal_metadata", "goose_db_version", "alembic_version", "gorp_migrations", "atlas_schema_revisions"),
+        *("__efmigrationshistory", "__drizzle_migrations", "_prisma_migrations", "knex_migrations", "pgmigrations"),
+        *("knex_migrations_lock", "sequelizemeta", "django_migrations", "doctrine_migration_versions"),
+        *("_sqlx_migrations", "refinery_schema_history", "__diesel_schema_migrations", "micrate_db_version"),
+        *("schema_lock", "typeorm_metadata", "dbmate_migrations", "yoyo_lock", "_yoyo_migration", "_yoyo_version"),
+    }
+)
 
 
 def must_ask(entry: Entry, followed: FollowedChange) -> bool:
@@ -63,7 +61,7 @@ def find_impacts(
     `schemas` holds, by an entry's index, the schemas that the instance listed. None means that they could not be read: then
     the change counts as affecting the entry.
     """
-    index = Index(c for c in followed.changes.changes if not is_bookkeeping(c.name))
+    index = Index(c for c in followed.changes.changes if not _is_bookkeeping(c.name))
     judge = _Judge(followed, index, new_schemas(index, followed.may_be_new, schemas.values()))
     impacts = []
     for entry in entries:
@@ -74,6 +72,14 @@ def find_impacts(
                 one = replace(one, warnings=(SCHEMAS_UNKNOWN, *one.warnings))
             impacts.append(one)
     return tuple(impacts)
+
+
+def _is_bookkeeping(name: ObjectName) -> bool:
+    """Return whether a name is such a table without a schema, which would count as affecting every model.
+
+    If its schema is known, it counts as any other table.
+    """
+    return name.schema is None and name.table is not None and name.table.lower() in _BOOKS
 
 
 class _Judge:
@@ -139,7 +145,7 @@ def _why_unaffected(entry: Entry, followed: FollowedChange) -> str:
     if reads_everything(entry):
         return "not touched: nothing that changed is in a schema of its connection"
     names = entry.reads if entry.reads is not None else (*entry.schemas, *entry.tables)
-    return f"not touched: it reads {_some(names[:_SHOWN], len(names))}"
+    return f"not touched: it reads {and_more(names[:_SHOWN], len(names))}"
 
 
 def source_of(item: Change | NotUnderstood) -> str:
@@ -151,8 +157,95 @@ def _shown(changes: Sequence[Change], unclear: Sequence[NotUnderstood] = ()) -> 
     """Return the first few changes as text, each with its source."""
     words = [f"{source_of(n)} was not understood" for n in unclear[:_SHOWN]]
     words += [f"{c.name} ({source_of(c)}: {c.reason})" for c in changes[: _SHOWN - len(words)]]
-    return _some(words, len(changes) + len(unclear))
+    return and_more(words, len(changes) + len(unclear))
 
 
-def _some(words: Sequence[str], count: int) -> str:
-    return ", ".join(words) if len(words) == count else f"{', '.join(words)} and {count - len(words)} more"
+def find_unaffected(entries: Iterable[Entry], followed: FollowedChange) -> tuple[Impact, ...]:
+    """Return the entries that the change cannot affect. They need no look-up, so no call is spent on them."""
+    return tuple(
+        c for c in find_impacts((e for e in entries if not must_ask(e, followed)), followed, schemas={}) if c.is_skipped
+    )
+
+
+def restrict_plan(plan: RefreshPlan, impacts: Sequence[Impact], followed: FollowedChange) -> RefreshPlan:
+    """Return the plan with each target refreshed as its impact says.
+
+    Targets without an impact stay as they are. Skipped ones become skips, also if they were never planned.
+    """
+    by_index = {c.entry.index: c for c in impacts}
+    warnings = dict(plan.warnings)
+    lanes: list[Lane] = []
+    for lane in plan.lanes:
+        targets = []
+        for target in lane.targets:
+            one = by_index.get(target.entry.index)
+            if one is None:
+                targets.append(target)
+            elif not one.is_skipped:
+                targets.append(replace(target, entry=one.entry))
+                warnings[one.entry.index] = (*warnings.get(one.entry.index, ()), *one.warnings)
+        if targets:
+            lanes.append(replace(lane, targets=tuple(targets)))
+    skips = [*plan.skips, *(Skip(entry=c.entry, reason=c.why) for c in impacts if c.is_skipped)]
+    restricted = replace(
+        plan,
+        lanes=tuple(lanes),
+        skips=tuple(sorted(skips, key=lambda s: s.entry.index)),
+        warnings=warnings,
+        impacts=tuple(sorted(impacts, key=lambda c: c.entry.index)),
+    )
+    return replace(restricted, remarks=_remarks(restricted, followed))
+
+
+def _remarks(plan: RefreshPlan, followed: FollowedChange) -> tuple[str, ...]:
+    """Return remarks on the change as a whole: what was not understood, not refreshed, or is on several connections."""
+    changes = followed.changes
+    said = [
+        f"{source_of(n)} was not understood ({n.reason or 'a form that is not known'}), so it counts as touching everything: {n.text}"
+        for n in changes.not_understood[:_SHOWN]
+    ]
+    if len(changes.not_understood) > _SHOWN:
+        said.append(f"{len(changes.not_understood) - _SHOWN} more statements were not understood")
+    if changes.not_refreshed:
+        nodes = and_more([n.node for n in changes.not_refreshed[:_SHOWN]], len(changes.not_refreshed))
+        said.append(f"dbt did not build {nodes}: not refreshed for them")
+    said += changes.warnings
+    said += _on_several_connections(plan, followed)
+    return tuple(said)
+
+
+def _on_several_connections(plan: RefreshPlan, followed: FollowedChange) -> list[str]:
+    """Return a warning if changes affect models on several connections, though they were made in one warehouse at most."""
+    targets = {t.entry.index: t for lane in plan.lanes for t in lane.targets if t.connection is not None}
+    touching: dict[int, tuple[Sequence[Change], list[Target]]] = {}
+    for one in plan.impacts:
+        if one.entry.index in targets and not one.is_skipped:
+            # entries with the same changes share one tuple: thousands of changes are examined once
+            touching.setdefault(id(one.changes), (one.changes, []))[1].append(targets[one.entry.index])
+    places: dict[Change | NotUnderstood, dict[tuple[str, str], Target]] = {}
+    for changes, concerned in touching.values():
+        mine: dict[tuple[str, str], Target] = {}
+        for target in concerned:
+            mine.setdefault((target.entry.instance, str(target.connection)), target)
+        items: list[Change | NotUnderstood] = [*followed.changes.not_understood, *changes]
+        for item in items:
+            places.setdefault(item, {}).update({**mine, **places.get(item, {})})
+    wide = {change: found for change, found in places.items() if len(found) > 1}
+    if not wide:
+        return []
+    connections = {key: target for found in wide.values() for key, target in found.items()}
+    labels = [target.entry.connection for target in connections.values() if target.entry.connection is not None]
+    first, more = next(iter(wide)), len(wide) - 1
+    what = f"{first.name} ({source_of(first)})" if isinstance(first, Change) else source_of(first)
+    if more:
+        what += f" and {more} more changes fit" if more > 1 else " and another change fit"
+    else:
+        what += " fits"
+    names = [str(t.entry.connection or t.connection) for t in connections.values()]
+    shown = and_more(names[:_SHOWN], len(names))
+    how = (
+        f"--select connection:{labels[0]} narrows it to one"
+        if labels
+        else "give the models a `connection:` in the manifest, and --select connection:NAME narrows it to one"
+    )
+    return [f"{what} models on {len(names)} connections ({shown}): {how}"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from orchestrator.changes.change_set import Change
 from orchestrator.manifest.manifest import Entry, Manifest, RefreshKind
 from orchestrator.omni.answers import RefreshRequest
-from orchestrator.planning.impact import Impact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +92,21 @@ class Expansion:
         return tuple(
             (entry, self.model_id, branch) for entry, branch in zip(self.entries, self.branch_ids, strict=True)
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Impact:
+    """What a change means for one entry.
+
+    `entry` is the entry as it is to be refreshed, unchanged if `is_skipped`. `why` explains it to people. `changes` are those
+    that affect the entry.
+    """
+
+    entry: Entry
+    why: str
+    is_skipped: bool = False
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from orchestrator.errors import UsageError, together
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.planning.inventory import is_id
 from orchestrator.planning.resolve import label_prefix, matches
+from orchestrator.text import and_more
 
 _FIELDS = ("tag", "instance", "connection", "branch")
 _SHOWN = 20
@@ -174,8 +175,7 @@ def _by_field(manifest: Manifest, field: str, value: str) -> Condition:
     if field == "branch" and (meant is not None or any(_is_on_branch(value, e) is None for e in manifest.entries)):
         return partial(_is_on_branch, meant or value)
     if meant is None:
-        rest = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-        what = f"there is: {', '.join(known[:_SHOWN])}{rest}" if known else f"no model has a {field}"
+        what = f"there is: {and_more(known[:_SHOWN], len(known))}" if known else f"no model has a {field}"
         raise UsageError(
             f"no {field} {value!r} in this manifest{_near(value, known[:_MOST_NEAR])}; {what}", code="unknown-selection"
         )

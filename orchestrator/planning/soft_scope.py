@@ -16,6 +16,7 @@ from orchestrator.planning.names import (
     split_name,
 )
 from orchestrator.planning.read_set import fits
+from orchestrator.text import and_more
 
 TABLES_ALONE = "the schema of {names} is not known: the server scans every schema of the connection for it"
 
@@ -54,8 +55,8 @@ def make_soft_scope(entry: Entry, changes: Iterable[Change], listed: tuple[str, 
     tables = () if is_whole else _distinct(name for piece in pieces for name in piece.tables or ())
     if not schemas and not tables:
         return SoftScope(schemas=entry.schemas, tables=entry.tables)
-    homeless = [name for piece in pieces if piece.schemas is None for name in piece.tables or ()]
-    warnings = (TABLES_ALONE.format(names=_some(homeless)),) if not schemas and homeless else ()
+    homeless = _distinct(name for piece in pieces if piece.schemas is None for name in piece.tables or ())
+    warnings = (TABLES_ALONE.format(names=and_more(homeless[:3], len(homeless))),) if not schemas and homeless else ()
     return SoftScope(schemas=schemas, tables=tables, warnings=warnings)
 
 
@@ -158,8 +159,3 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         first.setdefault(name.lower(), name)
     return tuple(first.values())
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(dict.fromkeys(names[:3]))
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -9,11 +9,10 @@ from orchestrator.engine.look_up import together
 from orchestrator.engine.planning import read_schemas
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.planning.followed_change import FollowedChange
-from orchestrator.planning.impact import find_impacts, must_ask
+from orchestrator.planning.impact import find_impacts, find_unaffected, must_ask, restrict_plan
 from orchestrator.planning.inventory import Inventory, make_needs
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.plan import RefreshPlan, Unresolved
-from orchestrator.planning.restrict_plan import find_unaffected, restrict_plan
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.forecast import Forecast, Step, make_forecast, make_steps

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The API client: one request, one answer. It knows addresses and keys, not plans.
     "omni": {"errors", "text", "log", "manifest"},
     # What a run will do, as a value, from answers that are passed in. It sends nothing itself.
-    "planning": {"errors", "manifest", "changes", "omni"},
+    "planning": {"errors", "text", "manifest", "changes", "omni"},
     # The rate limiter: which call is next. It knows a key and its limit, not what is called.
     "quota": {"errors", "manifest"},
     # What was sent and what the result was, in words of its own: the engine records into it, not the other way round.

@@ -7,7 +7,8 @@ from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotUnders
 from orchestrator.changes.files import parse_listed
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.planning.followed_change import FollowedChange
-from orchestrator.planning.impact import Impact, find_impacts
+from orchestrator.planning.impact import find_impacts
+from orchestrator.planning.plan import Impact
 from tests.planning.targets import entry
 
 SIGNS = {"+": Effect.ADDITIVE, "-": Effect.DESTRUCTIVE}

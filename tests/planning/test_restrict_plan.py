@@ -5,11 +5,10 @@ from dataclasses import replace
 from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotRefreshed, ObjectName
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.planning.followed_change import FollowedChange, make_followed_change
-from orchestrator.planning.impact import find_impacts
+from orchestrator.planning.impact import find_impacts, find_unaffected, restrict_plan
 from orchestrator.planning.inventory import Inventory
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.plan import RefreshPlan
-from orchestrator.planning.restrict_plan import find_unaffected, restrict_plan
 from tests.planning.changing import change, reader, touched
 from tests.planning.targets import manifest
 

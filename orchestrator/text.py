@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 # C0 and C1 controls, marks that turn or hide text, lone surrogates, noncharacters. Joiners (U+200C, U+200D) stay: words and emoji need them.
@@ -40,3 +41,12 @@ def and_more(words: Sequence[str], total: int) -> str:
     """Return `a, b and 3 more`: the first words of a list of `total`, and how many it has besides."""
     shown = ", ".join(words)
     return f"{shown} and {total - len(words)} more" if total > len(words) else shown
+
+
+def near_words(word: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return up to `most` known words that are similar to `word`, the nearest first. The case of letters does not count.
+
+    Each comparison takes its time: pass at most some thousand words of a usual length.
+    """
+    folded = {one.lower(): one for one in known}
+    return [folded[near] for near in difflib.get_close_matches(word.lower(), folded, n=most, cutoff=cutoff)]

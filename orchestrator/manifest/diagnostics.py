@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import ClassVar, Final
 from orchestrator.errors import UsageError
 from orchestrator.manifest.excerpt import Excerpt, make_excerpt
 from orchestrator.manifest.manifest import ManifestWarning, Place
-from orchestrator.text import and_more, clean
+from orchestrator.text import and_more, clean, near_words
 
 MAX_SHOWN: Final = 50
 """So many errors are printed; the rest is a count."""
@@ -169,8 +168,7 @@ def show(text: str, *, at_most: int = _MAX_VALUE, quotes: str = '"') -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, if one is near."""
-    found = difflib.get_close_matches(word[:_MAX_VALUE], list(known), n=1, cutoff=0.65)
-    return found[0] if found else None
+    return next(iter(near_words(word[:_MAX_VALUE], known, cutoff=0.65)), None)
 
 
 def some(words: Iterable[str], *, at_most: int = 10) -> str:

@@ -245,7 +245,7 @@ def word(words: type[StrEnum]) -> FieldType:
     def read(reading: ReadContext, node: Node, _: str) -> StrEnum:
         text = reading.text(node)
         if text not in list(words):
-            near = nearest(text.lower(), words)
+            near = nearest(text, words)
             hint = f"did you mean {near}?" if near else f"write {' or '.join(words)}"
             raise InvalidValueError(f"is {reading.show(text)}", code="invalid-choice", hint=hint)
         return words(text)

@@ -112,31 +112,24 @@ def _meet(one: str, other: str) -> bool:
 
 
 def _share_a_name(one: str, other: str) -> bool:
-    """Whether two patterns have a name in common: a walk through both at once, letter by letter."""
-    reached = {(0, 0)}
-    waiting = [(0, 0)]
-    while waiting:
-        a, b = waiting.pop()
-        if a == len(one) and b == len(other):
-            return True
-        for step in _steps(one, a, other, b):
-            if step not in reached:
-                reached.add(step)
-                waiting.append(step)
-    return False
+    """Whether two patterns have a name in common: which positions in `other` each letter of `one` can lead to."""
+    reached = _past_stars(other, {0})
+    for letter in one:
+        if letter == "*":
+            reached = set(range(min(reached), len(other) + 1))
+        else:
+            stays = {at for at in reached if other[at : at + 1] == "*"}
+            moves = {at + 1 for at in reached - stays if other[at : at + 1] in {letter, "?"} or letter == "?"}
+            reached = _past_stars(other, {at for at in stays | moves if at <= len(other)})
+        if not reached:
+            return False
+    return len(other) in reached
 
 
-def _steps(one: str, a: int, other: str, b: int) -> list[tuple[int, int]]:
-    mine, yours = one[a : a + 1], other[b : b + 1]
-    steps = []
-    if mine == "*":
-        steps.append((a + 1, b))
-        if yours:
-            steps.append((a, b + 1))
-    if yours == "*":
-        steps.append((a, b + 1))
-        if mine:
-            steps.append((a + 1, b))
-    if mine and yours and "*" not in (mine, yours) and ("?" in (mine, yours) or mine == yours):
-        steps.append((a + 1, b + 1))
-    return steps
+def _past_stars(pattern: str, positions: set[int]) -> set[int]:
+    """Return the positions, and those behind the stars that stand there: a star may stand for nothing."""
+    return {end for at in positions for end in range(at, at + _count_stars(pattern[at:]) + 1)}
+
+
+def _count_stars(text: str) -> int:
+    return len(text) - len(text.lstrip("*"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.omni.answers import ModelRecord
 from orchestrator.planning.inventory import Inventory, by_name, canonical, is_id, same_named
 from orchestrator.planning.plan import Expansion, Skip
+from orchestrator.text import near_words
 
 # Near names are looked for this often: among thousands of names each search takes a while, and one typo is soon seen.
 MOST_SEARCHES = 50
@@ -97,9 +97,8 @@ class Resolver:
         self._searches += 1
         if self._searches > MOST_SEARCHES or len(name) > _LONGEST_NAME:
             return ""
-        folded = {k.lower(): k for k in known if len(k) <= _LONGEST_NAME}
-        near = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)
-        return f"did you mean {', '.join(repr(folded[n]) for n in near)}?" if near else ""
+        near = near_words(name, (k for k in known if len(k) <= _LONGEST_NAME), most=3, cutoff=0.5)
+        return f"did you mean {', '.join(map(repr, near))}?" if near else ""
 
 
 def branches_named(branches: Branches, name: str) -> list[str]:

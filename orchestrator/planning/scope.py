@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from orchestrator.omni.answers import RefreshRequest
 
@@ -23,7 +25,7 @@ def split_request(
         return (request,)
     if not request.tables:
         return tuple(_by_schemas(request, length, limit))
-    schemas_of = _Owners(request.schemas).of
+    schemas_of = _owners(request.schemas)
     requests = (
         replace(request, tables=part, schemas=schemas_of(part))
         for part in _parts(request.tables, lambda p: length(replace(request, tables=p, schemas=schemas_of(p))), limit)
@@ -55,37 +57,36 @@ def _by_schemas(
 
 
 def _parts(names: Sequence[str], length: Callable[[tuple[str, ...]], int], limit: int) -> Iterator[tuple[str, ...]]:
+    def bytes_of(start: int, end: int) -> int:
+        return length(tuple(names[start:end]))
+
     start = 0
     while start < len(names):
-        low, high = start + 1, len(names)
+        ends = range(start + 1, len(names) + 1)
         # the longest run of names that fits; one name always goes
-        while low < high:
-            mid = (low + high + 1) // 2
-            if length(tuple(names[start:mid])) <= limit:
-                low = mid
-            else:
-                high = mid - 1
-        yield tuple(names[start:low])
-        start = low
+        end = start + max(1, bisect_right(ends, limit, key=partial(bytes_of, start)))
+        yield tuple(names[start:end])
+        start = end
 
 
-class _Owners:
-    """Which of some schemas a table names as its prefix, whatever the case: `s` or `catalog.s` for `s.t`."""
+def _owners(schemas: tuple[str, ...]) -> Callable[[Iterable[str]], tuple[str, ...]]:
+    """Return a function that says which of `schemas` some tables name as a prefix, in any case: `s` or `catalog.s` for `s.t`.
 
-    def __init__(self, schemas: tuple[str, ...]) -> None:
-        self._schemas = schemas
-        self._by_end: dict[str, list[str]] = {}
-        for schema in schemas:
-            words = schema.lower().split(".")
-            for at in range(len(words)):
-                self._by_end.setdefault(".".join(words[at:]), []).append(schema)
+    If a table names none of them, these are all.
+    """
+    by_end: dict[str, list[str]] = {}
+    for schema in schemas:
+        words = schema.lower().split(".")
+        for at in range(len(words)):
+            by_end.setdefault(".".join(words[at:]), []).append(schema)
 
-    def of(self, tables: Iterable[str]) -> tuple[str, ...]:
-        """The schemas that these tables name; all of them where a table names none of them."""
+    def owners_of(tables: Iterable[str]) -> tuple[str, ...]:
         kept: set[str] = set()
         for table in tables:
-            match = self._by_end.get(table.rpartition(".")[0].lower())
+            match = by_end.get(table.rpartition(".")[0].lower())
             if not match:
-                return self._schemas
+                return schemas
             kept.update(match)
-        return tuple(s for s in self._schemas if s in kept)
+        return tuple(s for s in schemas if s in kept)
+
+    return owners_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from orchestrator.errors import UsageError, together
 from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.planning.inventory import is_id
 from orchestrator.planning.resolve import label_prefix, matches
-from orchestrator.text import and_more
+from orchestrator.text import and_more, near_words
 
 _FIELDS = ("tag", "instance", "connection", "branch")
 _SHOWN = 20
@@ -183,7 +182,4 @@ def _by_field(manifest: Manifest, field: str, value: str) -> Condition:
 
 
 def _near(word: str, known: Sequence[str]) -> str:
-    """Which known word may be meant, whatever its letters' case."""
-    folded = {k.lower(): k for k in known}
-    near = difflib.get_close_matches(word.lower(), folded, n=1)
-    return f" (did you mean {folded[near[0]]!r}?)" if near else ""
+    return "".join(f" (did you mean {near!r}?)" for near in near_words(word, known))

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import product
 from typing import Final, NamedTuple
 
-from orchestrator.changes.change_set import Effect, shorten
+from orchestrator.changes.change_set import Effect
 from orchestrator.changes.column_types import Columns, compare_types, written_type
 from orchestrator.changes.context import ParseContext
 from orchestrator.changes.dynamic_sql import calls_of
@@ -212,7 +212,7 @@ def _clause(verb: str, clause: Clause) -> AlterEffect:
             return rule(clause)
         if verb in _SETTINGS or (clause.cursor.word == "=" and verb not in _OTHER_REASONS):
             return None
-    shown = shorten(clause.reading.as_written(" ".join(token.text for token in clause.cursor.tokens[:4])))
+    shown = clause.reading.shown(" ".join(token.text for token in clause.cursor.tokens[:4]))
     return Effect.DESTRUCTIVE, _OTHER_REASONS.get(verb, f"has a clause that is not known: {shown}")
 
 

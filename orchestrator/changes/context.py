@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator.changes.change_set import Change, Effect, NotUnderstood, ObjectName, ReaderWarnings, shorten
 from orchestrator.changes.column_types import Columns
+from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.lexer import Cursor, Lexer, Token, TokenKind
 from orchestrator.changes.placeholders import MARK, Filled
@@ -19,7 +21,6 @@ MAX_DEPTH: Final = 12
 
 MAX_RUN: Final = 1_000_000
 """Characters of SQL in strings and routines that are read for one file, in addition to three times its length."""
-
 
 _REFERRED: Final = {"REFERENCES": "a foreign key refers to it", "HISTORY_TABLE": "creates the table of former rows"}
 """Words that come before the name of another table in a definition."""
@@ -69,23 +70,21 @@ class Links:
         return list(found)
 
 
+@dataclass(slots=True, kw_only=True)
 class Known:
     """What the given SQL shows of the database. All files of one reading share it."""
 
-    def __init__(self) -> None:
-        """Nothing is known."""
-        self.heirs = Links()
-        """Tables to their partitions and to the tables that inherit from them."""
-        self.readers = Links()
-        """Tables, views and whole schemas to the views that read them."""
-        self.partitioned: set[ObjectName] = set()
-        """PostgreSQL's tables that have partitions."""
-        self.columns: dict[ObjectName, Columns] = {}
-        """The columns of the tables that the given SQL created."""
-        self.touched: set[ObjectName] = set()
-        """What was touched so far."""
-        self.routines: dict[str, Routine | None] = {}
-        """The routines that some file defines, by their names without schemas, in lower case; None if the body is not SQL."""
+    heirs: Links = field(default_factory=Links)
+    """Tables to their partitions and to the tables that inherit from them."""
+    readers: Links = field(default_factory=Links)
+    """Tables, views and whole schemas to the views that read them."""
+    partitioned: set[ObjectName] = field(default_factory=set)
+    """PostgreSQL's tables that have partitions."""
+    columns: dict[ObjectName, Columns] = field(default_factory=dict)
+    """The columns of the tables that the given SQL created."""
+    touched: set[ObjectName] = field(default_factory=set)
+    routines: dict[str, Routine | None] = field(default_factory=dict)
+    """The routines that some file defines, by their names without schemas, in lower case; None if the body is not SQL."""
 
     def drop(self, *dropped: ObjectName) -> None:
         """Forget dropped tables and views, and everything in dropped schemas and catalogs."""
@@ -112,58 +111,58 @@ class Known:
             self.columns[new] = columns
 
 
+@dataclass(slots=True, kw_only=True)
 class ParseContext:
     """One text being read: what was found, and the session that it runs in."""
 
-    def __init__(
-        self, session: Session, run: Callable[..., None], *, source: str, known: Known, notices: ReaderWarnings
-    ) -> None:
-        """Nothing has been found. `run` reads SQL (see `run_text`); `known` and `notices` are shared with the other files."""
-        self.session = session
-        self._run = run
-        self.known = known
-        self.notices = notices
-        self.dialect = session.dialect
-        self.source = source
-        self.depth = 0
-        self.line = 1
-        self.whole_text = ""
-        self.values: Mapping[str, str] = {}
-        """The given values of placeholders, by name."""
-        self.filled = Filled("")
-        """The part of the file that is being read."""
-        self.place = (0, 0)
-        """Where the statement of the file that is being read begins and ends in `filled`."""
-        self.text = ""
-        """The statement that is being read, as it is written."""
-        self.changes: list[Change] = []
-        self.not_understood: dict[tuple[int, str], NotUnderstood] = {}
-        """What was not understood, by its line and text: each place once."""
-        self.budget = MAX_RUN
-        """How much more SQL in strings and routines is read, in characters."""
-        self.ran: dict[object, tuple[list[Change], list[NotUnderstood]]] = {}
-        """What each call of a routine touched, by the routine and its arguments."""
-        self.is_quoted = False
-        """Whether the SQL being read is an argument of a function: a placeholder in it belongs to that function."""
-        self.lexer = Lexer("", session.dialect, source=source)
-        self._found: dict[ObjectName, Change] = {}
+    session: Session
+    run_text: Callable[..., None] = field(init=False)
+    """Reads SQL that runs at once: its text, its first line, and with `in_body` as a block of the procedural language."""
+    source: str
+    known: Known
+    """Shared with the other files."""
+    notices: ReaderWarnings
+    """Shared with the other files."""
+    file_text: str
+    values: Mapping[str, str]
+    """The given values of placeholders, by name."""
+    budget: int
+    """How much more SQL in strings and routines is read, in characters."""
+    filled: Filled
+    """The part of the file that is being read."""
+    lexer: Lexer
+    depth: int = 0
+    line: int = 1
+    text: str = ""
+    """The statement that is being read."""
+    place: tuple[int, int] = (0, 0)
+    """Where the statement of the file that is being read begins and ends in `filled`."""
+    is_quoted: bool = False
+    """Whether the SQL being read is an argument of a function: a placeholder in it belongs to that function."""
+    changes: list[Change] = field(default_factory=list)
+    not_understood: dict[tuple[int, str], NotUnderstood] = field(default_factory=dict)
+    """What was not understood, by its line and text: each place once."""
+    ran: dict[object, tuple[list[Change], list[NotUnderstood]]] = field(default_factory=dict)
+    """What each call of a routine touched, by the routine and its arguments."""
+    found: dict[ObjectName, Change] = field(default_factory=dict)
+    """What the statement touches."""
 
-    def run_text(self, text: str, first_line: int, *, in_body: bool = False) -> None:
-        """Read SQL that runs at once; `in_body` says that it is a block of the procedural language."""
-        self._run(self, text, first_line, in_body=in_body)
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of the text."""
+        return self.session.dialect
 
     def name(self, cursor: Cursor) -> tuple[NamePart, ...]:
         """Take the name that comes next. Raises `UnknownFormError` if there is none."""
-        parts = read_name(cursor, self.dialect)
-        if parts is None:
+        if (parts := read_name(cursor, self.dialect)) is None:
             raise UnknownFormError
         return parts
 
     def touch(self, name: ObjectName, effect: Effect, reason: str, columns: Sequence[str] = ()) -> None:
         """Record that the current statement touches `name`. Repeated calls keep the strongest effect, all reasons and all columns."""
-        known = self._found.get(name)
+        known = self.found.get(name)
         reasons, gone = ([], ()) if known is None else (known.reason.split("; "), known.columns)
-        self._found[name] = Change(
+        self.found[name] = Change(
             name=name,
             effect=known.effect if known and known.effect is Effect.DESTRUCTIVE else effect,
             source=self.source,
@@ -193,7 +192,7 @@ class ParseContext:
         is_swap = "swapped" in what
         self.touch(old, Effect.DESTRUCTIVE, f"{what} {' or '.join(map(str, new))}")
         for name in new:
-            self.touch(name, Effect.DESTRUCTIVE, f"{what} {old}" if is_swap else f"was {old}")
+            self.touch(name, Effect.DESTRUCTIVE, f"{what if is_swap else 'was'} {old}")
         if is_swap or old.table is None:
             self.known.drop(old, *new)
         else:
@@ -247,27 +246,31 @@ class ParseContext:
 
     def widen(self, reason: str, *, text: str = "", line: int = 0) -> None:
         """Record that the current statement may touch anything."""
-        shown = shorten(self.as_written(text or self.text).replace(MARK, "..."))
+        shown = self.shown(text or self.text)
         lost = NotUnderstood(source=self.source, line=line or self.line, text=shown, reason=reason)
         self.not_understood.setdefault((lost.line, lost.text), lost)
 
     def warn(self, what: str) -> None:
         """Record a warning about the current statement."""
-        self.notices.add(what, f"{self.source}:{self.line} ({shorten(self.as_written(self.text))})")
+        self.notices.add(what, f"{self.source}:{self.line} ({self.shown(self.text)})")
 
-    def as_written(self, text: str) -> str:
-        """Return SQL to show: `text` if the file has it so, else the statement of the file. The value of a placeholder may be a secret."""
-        if not self.values and not self.filled.fills:
-            return text
-        statement = self.filled.written(*self.place)
-        return text if text in statement else statement
+    def shown(self, text: str) -> str:
+        """Return SQL in a form to show. The value of a placeholder may be a secret: the file's statement stands for SQL that holds one."""
+        if self.values or self.filled.fills:
+            statement = self.filled.written(*self.place)
+            text = text if text in statement else statement
+        return shorten(text.replace(MARK, "..."))
 
     @contextmanager
     def statement(self, line: int, text: str) -> Iterator[None]:
         """Collect what one statement touches, and list it at the end. Statements may be nested."""
-        outer = (self.line, self.text, self._found)
-        self.line, self.text, self._found = line, text, {}
+        outer = (self.line, self.text, self.found)
+        self.line, self.text, self.found = line, text, {}
         yield
-        self.known.touched.update(self._found)
-        self.changes += self._found.values()
-        self.line, self.text, self._found = outer
+        self.known.touched.update(self.found)
+        self.changes += self.found.values()
+        self.line, self.text, self.found = outer
+
+
+Rule = Callable[[ParseContext, Cursor], None]
+"""Reads the rest of a statement, behind its first word."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
 from orchestrator.changes.change_set import Effect, ObjectName
-from orchestrator.changes.context import ParseContext
+from orchestrator.changes.context import ParseContext, Rule
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.keywords import is_kind
 from orchestrator.changes.lexer import NOTHING, Cursor, Token, TokenKind, split_commas, words
@@ -71,7 +71,7 @@ MAX_CALLS: Final = 200
 """The largest number of calls that are read in one statement."""
 
 
-def do_block(reading: ParseContext, cursor: Cursor) -> None:
+def _do_block(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of a DO statement: a block of PostgreSQL, or an expression of MySQL."""
     if cursor.peek().kind is TokenKind.STRING or cursor.word == "LANGUAGE":
         run_block(reading, cursor)
@@ -88,8 +88,7 @@ def run_block(reading: ParseContext, cursor: Cursor) -> None:
     raise UnknownFormError
 
 
-def execute(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of an EXECUTE or EXEC statement."""
+def _execute(reading: ParseContext, cursor: Cursor) -> None:
     if cursor.word in _NOT_SQL and cursor.peek(1).kind is not TokenKind.END:
         return
     if cursor.take("IMMEDIATE") or (reading.session.in_body and reading.dialect.name not in {"mysql", "tsql"}):
@@ -240,8 +239,7 @@ def _run_arguments(reading: ParseContext, arguments: Sequence[Sequence[Token]]) 
     return ran
 
 
-def call(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of a CALL statement."""
+def _call(reading: ParseContext, cursor: Cursor) -> None:
     if reading.dialect.name == "duckdb":  # table functions of its own
         return
     parts = reading.name(cursor)
@@ -252,7 +250,7 @@ def call(reading: ParseContext, cursor: Cursor) -> None:
         raise UnknownFormError
 
 
-def prepare(reading: ParseContext, cursor: Cursor) -> None:
+def _prepare(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of a PREPARE statement: MySQL takes any SQL from a string, the others only queries and data."""
     name = cursor.next().text.lower()
     if cursor.take("FROM"):
@@ -369,7 +367,7 @@ def _is_schema(reading: ParseContext, part: NamePart) -> bool:
     written = rf"\[?{re.escape(name)}\]?"
     used = rf"\bSCHEMA\s+{written}(?!\w)|\b(?:TABLE|VIEW|FROM|JOIN|INTO|UPDATE|REFERENCES)\s+{written}\s*\."
     is_table = any((each.table or "").lower() == name.lower() for each in reading.known.touched)
-    return not is_table and re.search(used, reading.whole_text, re.IGNORECASE) is not None
+    return not is_table and re.search(used, reading.file_text, re.IGNORECASE) is not None
 
 
 def _geometry(reading: ParseContext, function: re.Match[str], arguments: Sequence[Sequence[Token]]) -> None:
@@ -391,3 +389,11 @@ def _geometry(reading: ParseContext, function: re.Match[str], arguments: Sequenc
     reading.touch_table(table, effect, reason)
     if reason == "drops a column":
         reading.lose_column(table, (NamePart(texts[-1], quoted=True),), reason)
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "CALL": _call,
+    "PREPARE": _prepare,
+    **dict.fromkeys(("EXECUTE", "EXEC"), _execute),
+    "DO": _do_block,
+}

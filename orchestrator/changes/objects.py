@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Final
 
 from orchestrator.changes.change_set import Effect, ObjectName
 from orchestrator.changes.column_types import Columns
-from orchestrator.changes.context import ParseContext
+from orchestrator.changes.context import ParseContext, Rule
 from orchestrator.changes.dynamic_sql import calls_of, remember_routine
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.keywords import TEMPORARY, Level, take_kind
@@ -32,7 +33,7 @@ _TAKES_ALONG: Final = words("TYPE DOMAIN EXTENSION SERVER DATA")
 _KINDS: Final = {"TABLE": Level.TABLE, "SCHEMA": Level.SCHEMA, "DATABASE": Level.CATALOG, "CATALOG": Level.CATALOG}
 
 
-def create(reading: ParseContext, cursor: Cursor) -> None:
+def _create(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of a statement with CREATE, or REPLACE: Databricks has REPLACE TABLE, MySQL replaces rows."""
     is_replace = cursor.tokens[cursor.at - 1].upper == "REPLACE"
     if is_replace and reading.dialect.name == "mysql":
@@ -129,8 +130,7 @@ def _schema(reading: ParseContext, cursor: Cursor, effect: Effect, reason: str) 
         session.move(name.catalog, name.schema)
 
 
-def undrop(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of an UNDROP statement."""
+def _undrop(reading: ParseContext, cursor: Cursor) -> None:
     level, kind, _ = take_kind(cursor)
     if level in {Level.NOTHING, Level.ROUTINE}:
         return
@@ -152,7 +152,7 @@ def named(reading: ParseContext, level: Level, kind: str, parts: tuple[NamePart,
     return ObjectName(session.stored(parts[-1]), None, None) if level is Level.CATALOG else session.table(parts)
 
 
-def import_schema(reading: ParseContext, cursor: Cursor) -> None:
+def _import_schema(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of an IMPORT statement: a foreign schema's tables arrive in one of ours."""
     if not cursor.take("FOREIGN", "SCHEMA"):
         raise UnknownFormError
@@ -192,7 +192,7 @@ def _touch(reading: ParseContext, cursor: Cursor, kind: str, effect: Effect, rea
         reading.touch(named(reading, _KINDS[kind], kind, parts), effect, reason)
 
 
-def load(reading: ParseContext, cursor: Cursor) -> None:
+def _load(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of a LOAD statement: BigQuery's LOAD DATA creates the table that it fills, or replaces it."""
     if reading.dialect.name != "bigquery" or not cursor.take("DATA"):
         return
@@ -203,7 +203,7 @@ def load(reading: ParseContext, cursor: Cursor) -> None:
         _touch(reading, cursor, "TABLE", effect, "loads the table, and makes it if need be")
 
 
-def take_over(reading: ParseContext, cursor: Cursor) -> None:
+def _take_over(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of a statement with RESTORE, CONVERT, SYNC or REFRESH: something arrives that was elsewhere, or earlier."""
     verb = cursor.tokens[cursor.at - 1].upper
     sequence, kinds, effect, reason = _ARRIVALS[verb]
@@ -214,7 +214,7 @@ def take_over(reading: ParseContext, cursor: Cursor) -> None:
         raise UnknownFormError
 
 
-def add_rows(reading: ParseContext, cursor: Cursor) -> None:
+def _add_rows(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of a statement with INSERT or MERGE: data, but with Databricks' schema evolution also the columns that are missing."""
     if cursor.take("WITH", "SCHEMA", "EVOLUTION") or reading.session.evolves:
         cursor.take_any({"INTO", "OVERWRITE"})
@@ -222,7 +222,7 @@ def add_rows(reading: ParseContext, cursor: Cursor) -> None:
         _touch(reading, cursor, "TABLE", Effect.ADDITIVE, "may add columns: schema evolution")
 
 
-def copy(reading: ParseContext, cursor: Cursor) -> None:
+def _copy(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of a COPY statement: data, but also loads that add columns, and DuckDB's COPY FROM DATABASE a TO b."""
     if cursor.take("INTO"):
         text = reading.text.replace(" ", "").replace("'", "").lower()
@@ -236,14 +236,13 @@ def copy(reading: ParseContext, cursor: Cursor) -> None:
         _touch(reading, cursor, "DATABASE", Effect.ADDITIVE, "copies a database into it")
 
 
-def attach(reading: ParseContext, cursor: Cursor) -> None:
+def _attach(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of an ATTACH statement: a name for a database file, which USE may mean later."""
     if cursor.take_to("AS") and (parts := read_name(cursor, reading.dialect)):
         reading.session.attached.add(parts[-1].text.lower())
 
 
-def drop(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of a DROP statement."""
+def _drop(reading: ParseContext, cursor: Cursor) -> None:
     level, kind, adjectives = take_kind(cursor)
     cascade = cursor.holds("CASCADE")
     cursor.take("IF", "EXISTS")
@@ -289,7 +288,7 @@ def _take_columns(reading: ParseContext, cursor: Cursor, kind: str) -> None:
     )
 
 
-def rename(reading: ParseContext, cursor: Cursor) -> None:
+def _rename(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of a RENAME statement: tables get new names, in pairs."""
     if cursor.take_any({"USER", "ROLE", "INDEX", "LOGIN"}):
         return
@@ -318,7 +317,7 @@ def renamed(reading: ParseContext, old: tuple[NamePart, ...], new: tuple[NamePar
     reading.touch_renamed(before, *after)
 
 
-def exchange(reading: ParseContext, cursor: Cursor) -> None:
+def _exchange(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of an EXCHANGE statement: two tables swap their names."""
     if not cursor.take_any({"TABLE", "TABLES"}):
         raise UnknownFormError
@@ -336,3 +335,18 @@ def swapped(reading: ParseContext, one: tuple[NamePart, ...], other: tuple[NameP
         return
     first = reading.session.table(one)
     reading.touch_renamed(first, *reading.session.new_names(first, other), what="is swapped with")
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    **dict.fromkeys(("CREATE", "REPLACE"), _create),
+    "DROP": _drop,
+    "UNDROP": _undrop,
+    "RENAME": _rename,
+    "EXCHANGE": _exchange,
+    "IMPORT": _import_schema,
+    **dict.fromkeys(_ARRIVALS, _take_over),
+    **dict.fromkeys(("INSERT", "MERGE"), _add_rows),
+    "LOAD": _load,
+    "COPY": _copy,
+    "ATTACH": _attach,
+}

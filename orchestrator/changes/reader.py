@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
 from orchestrator.changes import dynamic_sql, objects, settings
 from orchestrator.changes.alters import alter
 from orchestrator.changes.change_set import ChangeSet, ReaderWarnings
-from orchestrator.changes.context import MAX_DEPTH, Known, ParseContext
+from orchestrator.changes.context import MAX_DEPTH, MAX_RUN, Known, ParseContext, Rule
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import TemplatedError, UnknownFormError, UnknownNameError
 from orchestrator.changes.keywords import CALLING, HARMLESS
 from orchestrator.changes.lexer import Cursor, Lexer, TokenKind, words
 from orchestrator.changes.literals import remember_all, with_identifiers
 from orchestrator.changes.migration_markers import divide
-from orchestrator.changes.placeholders import MARK, PLACEHOLDER, fill
+from orchestrator.changes.placeholders import MARK, PLACEHOLDER, Filled, fill
 from orchestrator.changes.session import open_session
 from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement, begins_routine, pass_control
 
@@ -40,27 +41,34 @@ def read_sql(
     showed of the database; `notices` takes the warnings, which are part of the result if it is left out. Raises `ChangesError` for
     an unknown dialect or a `default_schema` that is none, and `TemplatedError` if a placeholder's value is not known.
     """
-    warnings = notices or ReaderWarnings()
     session = open_session(dialect_named(dialect), default_schema)
-    reading = ParseContext(session, _run, source=source, known=known or Known(), notices=warnings)
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    reading.whole_text = text
-    reading.budget += 3 * len(text)
-    reading.values = values or {}
+    reading = ParseContext(
+        session=session,
+        source=source,
+        known=known or Known(),
+        notices=notices or ReaderWarnings(),
+        file_text=text,
+        values=values or {},
+        budget=MAX_RUN + 3 * len(text),
+        filled=Filled(text),
+        lexer=Lexer("", session.dialect, source=source),
+    )
+    reading.run_text = partial(_run, reading)
     segments, left_out = divide(text, source)
     own: dict[str, str] = {}
     for segment in segments:
         reading.filled = fill(segment.text, reading.values, own)
         try:
-            _run(reading, reading.filled.text, segment.line, delimiter=segment.delimiter)
+            reading.run_text(reading.filled.text, segment.line, delimiter=segment.delimiter)
         except TemplatedError as error:
             raise _without_values(error, text, reading.values) from None
     for line in left_out:
-        warnings.add("a part that takes a migration back was left out, from this line on", f"{source}:{line}")
+        reading.notices.add("a part that takes a migration back was left out, from this line on", f"{source}:{line}")
     return ChangeSet(
         changes=tuple(reading.changes),
         not_understood=tuple(reading.not_understood.values()),
-        warnings=() if notices else warnings.render(),
+        warnings=() if notices else reading.notices.render(),
     )
 
 
@@ -103,7 +111,7 @@ def _run(reading: ParseContext, text: str, first_line: int, *, in_body: bool = F
                     reading.widen("runs SQL that is not in this text", text=statement.client)
             elif statement.several and not begins_routine(statement.tokens[:MAX_HEAD]):
                 # several, between two delimiters of the client's
-                _run(reading, reading.text, reading.line, in_body=in_body)
+                reading.run_text(reading.text, reading.line, in_body=in_body)
             else:
                 _one(reading, statement)
             if statement.broken:
@@ -197,25 +205,11 @@ def _query(reading: ParseContext, cursor: Cursor) -> None:
         objects.select_into(reading, cursor)
 
 
-_RULES: Final[dict[str, Callable[[ParseContext, Cursor], None]]] = {
-    **dict.fromkeys(("CREATE", "REPLACE"), objects.create),
+_RULES: Final[Mapping[str, Rule]] = {
+    **objects.RULES,
+    **settings.RULES,
+    **dynamic_sql.RULES,
     "ALTER": alter,
-    "DROP": objects.drop,
-    "UNDROP": objects.undrop,
-    "RENAME": objects.rename,
-    "EXCHANGE": objects.exchange,
-    "IMPORT": objects.import_schema,
-    **dict.fromkeys(("RESTORE", "REFRESH", "CONVERT", "SYNC"), objects.take_over),
-    **dict.fromkeys(("INSERT", "MERGE"), objects.add_rows),
-    "LOAD": objects.load,
-    "COPY": objects.copy,
-    "ATTACH": objects.attach,
-    "USE": settings.use,
-    "SET": settings.set_value,
-    "RESET": settings.reset,
-    "CALL": dynamic_sql.call,
-    "PREPARE": dynamic_sql.prepare,
-    **dict.fromkeys(("EXECUTE", "EXEC"), dynamic_sql.execute),
-    "DO": dynamic_sql.do_block,
     "EXPLAIN": _explain,
 }
+"""The rule of each first word."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from orchestrator.changes.context import ParseContext
+from orchestrator.changes.context import ParseContext, Rule
 from orchestrator.changes.lexer import NOTHING, Cursor, Token, TokenKind, split_commas, words
 from orchestrator.changes.literals import remember_all
 from orchestrator.changes.session import NamePart, read_name
@@ -15,8 +15,7 @@ _DEFAULTS: Final = {"snowflake": "PUBLIC", "duckdb": "main", "databricks": "defa
 """The schema of a session after USE of a catalog."""
 
 
-def use(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of an USE statement."""
+def _use(reading: ParseContext, cursor: Cursor) -> None:
     session = reading.session
     following = cursor.peek(1)
     if cursor.word in _NO_PLACE and following.kind is not TokenKind.END:
@@ -95,8 +94,7 @@ def _schemas(reading: ParseContext, tokens: Sequence[Token]) -> Iterator[NamePar
             yield from read_name(Cursor(item), reading.dialect) or ()
 
 
-def reset(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of a RESET statement."""
+def _reset(reading: ParseContext, cursor: Cursor) -> None:
     session = reading.session
     if cursor.word in {"SEARCH_PATH", "ALL"}:
         session.move(session.catalog, session.home[1])
@@ -113,3 +111,6 @@ def alter_session(reading: ParseContext, cursor: Cursor) -> None:
         session.move(session.catalog, session.stored(parts[-1]))
     elif cursor.take_to("QUOTED_IDENTIFIERS_IGNORE_CASE") and cursor.take("="):
         session.ignore_quotes = cursor.peek().text.upper() == "TRUE"
+
+
+RULES: Final[Mapping[str, Rule]] = {"USE": _use, "SET": set_value, "RESET": _reset}

@@ -12,7 +12,7 @@ from orchestrator.changes.change_set import Effect
 from orchestrator.changes.column_types import Columns, compare_types, written_type
 from orchestrator.changes.context import ParseContext
 from orchestrator.changes.dynamic_sql import calls_of
-from orchestrator.changes.errors import UnknownFormError
+from orchestrator.changes.errors import UnknownFormError, require
 from orchestrator.changes.keywords import Level, take_kind
 from orchestrator.changes.lexer import Cursor, TokenKind, split_commas, words
 from orchestrator.changes.objects import named, renamed, skip_options, swapped
@@ -101,8 +101,7 @@ def alter(reading: ParseContext, cursor: Cursor) -> None:
     only = cursor.take("ONLY")
     within = only and cursor.take("(")
     parts = reading.name(cursor)
-    if within and not cursor.take(")"):
-        raise UnknownFormError
+    require(not within or cursor.take(")"))
     cursor.take("*")
     if "ICEBERG" in adjectives and cursor.word == "REFRESH":
         reading.touch_table(parts, Effect.ADDITIVE, "takes over what its files have by now")
@@ -139,8 +138,8 @@ def _schema_or_catalog(reading: ParseContext, cursor: Cursor, level: Level, kind
         if not (cursor.take_to("::") and kind in {"TYPE", "XML"}):
             table = reading.session.table(reading.name(cursor))
             reading.touch_renamed(table, table._replace(schema=old.schema), what="moves it to")
-    elif not cursor.done() and cursor.word not in _SCHEMA_SETTINGS:
-        raise UnknownFormError
+    else:
+        require(cursor.done() or cursor.word in _SCHEMA_SETTINGS)
 
 
 class Clause(NamedTuple):
@@ -200,9 +199,8 @@ def _alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart,
 def _composed(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...]) -> None:
     """Read SQL that is built at run time: its beginning names the table. Raises `UnknownFormError` if it may rename the table."""
     reading.touch_table(table, Effect.DESTRUCTIVE, "is altered by SQL that is put together when it runs")
-    moves = cursor.holds("RENAME") and not cursor.holds("COLUMN")
-    if moves or cursor.holds("SWAP") or cursor.holds("SCHEMA") or cursor.holds("EXCHANGE"):
-        raise UnknownFormError
+    require(cursor.holds("COLUMN") or not cursor.holds("RENAME"))
+    require(not any(cursor.holds(word) for word in ("SWAP", "SCHEMA", "EXCHANGE")))
 
 
 def _clause(verb: str, clause: Clause) -> AlterEffect:

@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestrator.changes.change_set import Effect, ObjectName
 from orchestrator.changes.context import ParseContext, Rule
-from orchestrator.changes.errors import UnknownFormError
+from orchestrator.changes.errors import UnknownFormError, require
 from orchestrator.changes.keywords import is_kind
 from orchestrator.changes.lexer import NOTHING, Cursor, Token, TokenKind, split_commas, words
 from orchestrator.changes.literals import literal_sql, named_argument, remember_all
@@ -75,8 +75,8 @@ def _do_block(reading: ParseContext, cursor: Cursor) -> None:
     """Read the rest of a DO statement: a block of PostgreSQL, or an expression of MySQL."""
     if cursor.peek().kind is TokenKind.STRING or cursor.word == "LANGUAGE":
         run_block(reading, cursor)
-    elif not reading.session.in_body and reading.dialect.name != "mysql":
-        raise UnknownFormError
+    else:
+        require(reading.session.in_body or reading.dialect.name == "mysql")
 
 
 def run_block(reading: ParseContext, cursor: Cursor) -> None:
@@ -135,8 +135,7 @@ def procedure(reading: ParseContext, cursor: Cursor) -> None:
             return
         if _system_procedure(reading, parts, cursor):
             return
-    if not run_routine(reading, reading.session.stored(parts[-1]).lower(), split_commas(cursor.rest())):
-        raise UnknownFormError
+    require(run_routine(reading, reading.session.stored(parts[-1]).lower(), split_commas(cursor.rest())))
 
 
 def remember_routine(reading: ParseContext, cursor: Cursor, kind: str) -> None:
@@ -246,8 +245,7 @@ def _call(reading: ParseContext, cursor: Cursor) -> None:
     name = reading.session.stored(parts[-1]).lower()
     if parts[0].text.lower() in _VENDORS or name.startswith("system$") or name in _CHANGE_NOTHING:
         return
-    if not run_routine(reading, name, split_commas(cursor.skip_parens())):
-        raise UnknownFormError
+    require(run_routine(reading, name, split_commas(cursor.skip_parens())))
 
 
 def _prepare(reading: ParseContext, cursor: Cursor) -> None:
@@ -317,8 +315,7 @@ def _system_procedure(reading: ParseContext, parts: tuple[NamePart, ...], cursor
                 reading.touch(database, Effect.DESTRUCTIVE, "renames the database")
         case "sp_changeobjectowner":
             before = reading.session.table(_parsed(reading, old))
-            if not new:
-                raise UnknownFormError
+            require(new)
             reading.touch_renamed(before, before._replace(schema=new), what="moves it to")
         case "sp_refreshview" | "sp_refreshsqlmodule":
             view = _parsed(reading, old)
@@ -341,8 +338,7 @@ def _parsed(reading: ParseContext, text: str) -> tuple[NamePart, ...]:
 
 
 def _sp_rename(reading: ParseContext, parts: tuple[NamePart, ...], new: str, kind: str) -> None:
-    if not new or (kind == "COLUMN" and len(parts) < 2):
-        raise UnknownFormError
+    require(new and (kind != "COLUMN" or len(parts) > 1))
     if kind == "COLUMN" or (not kind and len(parts) > 1 and not _is_schema(reading, parts[-2])):
         reason = "renames a column"
         reading.touch_table(parts[:-1], Effect.DESTRUCTIVE, reason)

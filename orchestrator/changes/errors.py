@@ -49,6 +49,12 @@ class UnknownFormError(Exception):
     """A statement has a form that is not known: it may touch anything."""
 
 
+def require(is_known: object) -> None:
+    """Raise `UnknownFormError` if something that a known form has is missing."""
+    if not is_known:
+        raise UnknownFormError
+
+
 class UnknownNameError(Exception):
     """A part of a name is a placeholder, or comes from SQL that is put together when it runs."""
 

@@ -54,7 +54,7 @@ ADJECTIVES: Final = words("""
 """)
 TEMPORARY: Final = words("TEMP TEMPORARY VOLATILE")
 
-_LEVELS: Final = {
+LEVELS: Final = {
     **dict.fromkeys(words("TABLE TABLES VIEW VIEWS STREAM SYNONYM"), Level.TABLE),
     **dict.fromkeys(words("SCHEMA NAMESPACE"), Level.SCHEMA),
     **dict.fromkeys(words("DATABASE CATALOG"), Level.CATALOG),
@@ -85,7 +85,7 @@ _AFTER: Final = {
 
 def is_kind(word: str) -> bool:
     """Return whether the word names a kind of thing, or stands before one."""
-    return word in _LEVELS or word in ADJECTIVES
+    return word in LEVELS or word in ADJECTIVES
 
 
 def take_kind(cursor: Cursor) -> tuple[Level, str, frozenset[str]]:
@@ -99,7 +99,7 @@ def take_kind(cursor: Cursor) -> tuple[Level, str, frozenset[str]]:
     if cursor.word == "EVENT" and cursor.peek(1).upper == "TABLE":
         cursor.next()
     kind = cursor.word
-    level = _LEVELS.get(kind)
+    level = LEVELS.get(kind)
     if "SNAPSHOT" in adjectives and level in {None, Level.NOTHING, Level.ROUTINE}:
         return Level.NOTHING, "SNAPSHOT", frozenset()
     if level is None:

@@ -10,8 +10,8 @@ from orchestrator.changes.change_set import Effect, ObjectName
 from orchestrator.changes.column_types import Columns
 from orchestrator.changes.context import ParseContext, Rule
 from orchestrator.changes.dynamic_sql import calls_of, remember_routine
-from orchestrator.changes.errors import UnknownFormError
-from orchestrator.changes.keywords import TEMPORARY, Level, take_kind
+from orchestrator.changes.errors import require
+from orchestrator.changes.keywords import LEVELS, TEMPORARY, Level, take_kind
 from orchestrator.changes.lexer import Cursor, TokenKind, split_commas, words
 from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import NamePart, read_name
@@ -30,27 +30,24 @@ _ARRIVALS: Final[dict[str, tuple[tuple[str, ...], frozenset[str], Effect, str]]]
 """The words after the verb, the kinds of objects it may name, the effect, and the reason."""
 _TAKES_ALONG: Final = words("TYPE DOMAIN EXTENSION SERVER DATA")
 """Objects on which columns, views and foreign tables depend: DROP ... CASCADE drops these too, without naming them."""
-_KINDS: Final = {"TABLE": Level.TABLE, "SCHEMA": Level.SCHEMA, "DATABASE": Level.CATALOG, "CATALOG": Level.CATALOG}
 
 
 def _create(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of a statement with CREATE, or REPLACE: Databricks has REPLACE TABLE, MySQL replaces rows."""
+    """Read a CREATE, or a REPLACE: Databricks has REPLACE TABLE, MySQL replaces rows."""
     is_replace = cursor.tokens[cursor.at - 1].upper == "REPLACE"
     if is_replace and reading.dialect.name == "mysql":
         return
     replaces = "replaces" if is_replace else skip_options(cursor)
     level, kind, adjectives = take_kind(cursor)
-    if level is Level.NOTHING:
-        return
     may_exist = cursor.take("IF", "NOT", "EXISTS")
-    if level is Level.ROUTINE:
-        remember_routine(reading, cursor, kind)
-        return
     session = reading.session
     effect = Effect.DESTRUCTIVE if replaces else Effect.ADDITIVE
     reason = f"{replaces or 'creates'} the {kind.lower()}"
-    if level is Level.SCHEMA:
+    if level is Level.ROUTINE:
+        remember_routine(reading, cursor, kind)
+    elif level is Level.SCHEMA:
         _schema(reading, cursor, effect, reason)
+    if level in {Level.NOTHING, Level.ROUTINE, Level.SCHEMA}:
         return
     parts = reading.name(cursor)
     if (kind == "TABLE" or "MATERIALIZED" in adjectives) and (query := cursor.find("AS", "SELECT")) >= 0:
@@ -112,8 +109,7 @@ def _schema(reading: ParseContext, cursor: Cursor, effect: Effect, reason: str) 
     session = reading.session
     if cursor.take("AUTHORIZATION"):
         cursor.take("=")
-        if cursor.word in _OF_THE_SESSION:
-            raise UnknownFormError
+        require(cursor.word not in _OF_THE_SESSION)
     name = session.schema_name(reading.name(cursor))
     reading.touch(name, effect, reason)
     with session.apart():  # PostgreSQL: tables and views that the statement creates in the new schema
@@ -136,8 +132,7 @@ def _undrop(reading: ParseContext, cursor: Cursor) -> None:
         return
     cursor.take("IF", "NOT", "EXISTS")
     parts = reading.name(cursor)
-    if cursor.take("ID"):
-        raise UnknownFormError
+    require(not cursor.take("ID"))
     old = named(reading, level, kind, parts)
     reading.touch(old, Effect.ADDITIVE, f"brings the {kind.lower()} back")
     if cursor.take("RENAME", "TO") and level is Level.TABLE and (new := read_name(cursor, reading.dialect)):
@@ -153,17 +148,14 @@ def named(reading: ParseContext, level: Level, kind: str, parts: tuple[NamePart,
 
 
 def _import_schema(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of an IMPORT statement: a foreign schema's tables arrive in one of ours."""
-    if not cursor.take("FOREIGN", "SCHEMA"):
-        raise UnknownFormError
+    """Read an IMPORT: a foreign schema's tables arrive in one of ours."""
+    require(cursor.take("FOREIGN", "SCHEMA"))
     limited = Cursor(cursor.until("INTO"))
     tables = split_commas(limited.skip_parens()) if limited.take_to("LIMIT") and limited.take("TO") else []
-    if not cursor.take_to("INTO"):
-        raise UnknownFormError
+    require(cursor.take_to("INTO"))
     schema = reading.session.schema_name(reading.name(cursor))
     listed = [read_name(Cursor(table), reading.dialect) for table in tables]
-    names = [schema._replace(table=reading.session.stored(each[-1])) for each in listed if each]
-    for name in names or [schema]:
+    for name in [schema._replace(table=reading.session.stored(each[-1])) for each in listed if each] or [schema]:
         reading.touch(name, Effect.ADDITIVE, "imports foreign tables")
 
 
@@ -171,15 +163,13 @@ def select_into(reading: ParseContext, cursor: Cursor) -> None:
     """Record the table that SELECT INTO creates."""
     if not cursor.take_to("INTO", *_DATA) or cursor.tokens[cursor.at - 1].upper in _DATA:
         return
-    temporary = False
+    is_temporary = False
     while word := cursor.take_any(TEMPORARY | {"LOCAL", "GLOBAL", "UNLOGGED", "TABLE"}):
-        temporary = temporary or word in TEMPORARY
+        is_temporary = is_temporary or word in TEMPORARY
     parts = read_name(cursor, reading.dialect)
-    if parts is None:
-        return
-    if temporary or reading.session.says_temporary(parts):
+    if parts and (is_temporary or reading.session.says_temporary(parts)):
         reading.session.make_temporary(parts)
-    else:
+    elif parts:
         reading.touch(reading.session.table(parts), Effect.ADDITIVE, "creates the table from a query")
 
 
@@ -189,11 +179,11 @@ def _touch(reading: ParseContext, cursor: Cursor, kind: str, effect: Effect, rea
     if kind == "TABLE":
         reading.touch_table(parts, effect, reason)
     else:
-        reading.touch(named(reading, _KINDS[kind], kind, parts), effect, reason)
+        reading.touch(named(reading, LEVELS[kind], kind, parts), effect, reason)
 
 
 def _load(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of a LOAD statement: BigQuery's LOAD DATA creates the table that it fills, or replaces it."""
+    """Read a LOAD: BigQuery's LOAD DATA creates the table that it fills, or replaces it."""
     if reading.dialect.name != "bigquery" or not cursor.take("DATA"):
         return
     effect = Effect.DESTRUCTIVE if cursor.take("OVERWRITE") else Effect.ADDITIVE
@@ -204,18 +194,18 @@ def _load(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def _take_over(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of a statement with RESTORE, CONVERT, SYNC or REFRESH: something arrives that was elsewhere, or earlier."""
+    """Read a RESTORE, CONVERT, SYNC or REFRESH: something arrives that was elsewhere, or earlier."""
     verb = cursor.tokens[cursor.at - 1].upper
     sequence, kinds, effect, reason = _ARRIVALS[verb]
     is_form, kind = cursor.take(*sequence), cursor.take_any(kinds)
     if is_form and (kind or verb == "CONVERT" or (verb == "RESTORE" and not reading.dialect.batches)):
         _touch(reading, cursor, kind or "TABLE", effect, reason)
-    elif verb in {"CONVERT", "SYNC"}:
-        raise UnknownFormError
+    else:
+        require(verb not in {"CONVERT", "SYNC"})
 
 
 def _add_rows(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of a statement with INSERT or MERGE: data, but with Databricks' schema evolution also the columns that are missing."""
+    """Read an INSERT or MERGE: data, but with Databricks' schema evolution also the columns that are missing."""
     if cursor.take("WITH", "SCHEMA", "EVOLUTION") or reading.session.evolves:
         cursor.take_any({"INTO", "OVERWRITE"})
         cursor.take("TABLE")
@@ -223,7 +213,7 @@ def _add_rows(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def _copy(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of a COPY statement: data, but also loads that add columns, and DuckDB's COPY FROM DATABASE a TO b."""
+    """Read a COPY: data, but also loads that add columns, and DuckDB's COPY FROM DATABASE a TO b."""
     if cursor.take("INTO"):
         text = reading.text.replace(" ", "").replace("'", "").lower()
         by_name = "match_by_column_name=" in text and "match_by_column_name=none" not in text
@@ -231,13 +221,12 @@ def _copy(reading: ParseContext, cursor: Cursor) -> None:
             _touch(reading, cursor, "TABLE", Effect.ADDITIVE, "may add columns: schema evolution")
     elif cursor.take("FROM", "DATABASE"):
         read_name(cursor, reading.dialect)
-        if not cursor.take("TO"):
-            raise UnknownFormError
+        require(cursor.take("TO"))
         _touch(reading, cursor, "DATABASE", Effect.ADDITIVE, "copies a database into it")
 
 
 def _attach(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of an ATTACH statement: a name for a database file, which USE may mean later."""
+    """Read an ATTACH: a name for a database file, which USE may mean later."""
     if cursor.take_to("AS") and (parts := read_name(cursor, reading.dialect)):
         reading.session.attached.add(parts[-1].text.lower())
 
@@ -263,8 +252,7 @@ def _drop(reading: ParseContext, cursor: Cursor) -> None:
         if level is Level.TABLE and (adjectives & TEMPORARY or reading.session.is_temporary(parts)):
             reading.session.drop_temporary(parts)
             continue
-        if inner.word == MARK:
-            raise UnknownFormError  # more may be dropped: the list is put together when it runs
+        require(inner.word != MARK)  # more may be dropped: the list is put together when it runs
         name = named(reading, level, kind, parts)
         reading.touch(name, Effect.DESTRUCTIVE, reason)
         for heir in reading.touch_heirs(name, Effect.DESTRUCTIVE, reason, partitions_only=not cascade):
@@ -280,8 +268,7 @@ def _take_columns(reading: ParseContext, cursor: Cursor, kind: str) -> None:
     if parts is not None and kind in {"TYPE", "DOMAIN"}:
         for table, columns in reading.known.columns.items():
             if columns.mentions(parts[-1].text):
-                reason = f"its columns of the {what} {parts[-1].text} go with it"
-                reading.touch(table, Effect.DESTRUCTIVE, reason)
+                reading.touch(table, Effect.DESTRUCTIVE, f"its columns of the {what} {parts[-1].text} go with it")
     reading.warn(
         f"CASCADE also drops what depends on the {what} (columns, tables, views); of this, only tables that the given SQL creates "
         "are known"
@@ -289,11 +276,10 @@ def _take_columns(reading: ParseContext, cursor: Cursor, kind: str) -> None:
 
 
 def _rename(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of a RENAME statement: tables get new names, in pairs."""
+    """Read a RENAME: tables get new names, in pairs."""
     if cursor.take_any({"USER", "ROLE", "INDEX", "LOGIN"}):
         return
-    if not cursor.take_any({"TABLE", "TABLES", "OBJECT", "VIEW"}):
-        raise UnknownFormError
+    require(cursor.take_any({"TABLE", "TABLES", "OBJECT", "VIEW"}))
     cursor.take("::")
     cursor.take("IF", "EXISTS")
     for item in split_commas(cursor.rest()):
@@ -313,25 +299,22 @@ def renamed(reading: ParseContext, old: tuple[NamePart, ...], new: tuple[NamePar
         session.make_temporary(new)
         return
     before = session.table(old)
-    after = session.new_names(before, new)
-    reading.touch_renamed(before, *after)
+    reading.touch_renamed(before, *session.new_names(before, new))
 
 
 def _exchange(reading: ParseContext, cursor: Cursor) -> None:
-    """Read the rest of an EXCHANGE statement: two tables swap their names."""
-    if not cursor.take_any({"TABLE", "TABLES"}):
-        raise UnknownFormError
+    """Read an EXCHANGE: two tables swap their names."""
+    require(cursor.take_any({"TABLE", "TABLES"}))
     one = reading.name(cursor)
-    if not cursor.take_any({"AND", "WITH"}):
-        raise UnknownFormError
+    require(cursor.take_any({"AND", "WITH"}))
     swapped(reading, one, reading.name(cursor))
 
 
 def swapped(reading: ParseContext, one: tuple[NamePart, ...], other: tuple[NamePart, ...]) -> None:
     """Record that two tables swap their names."""
     if reading.session.is_temporary(one) or reading.session.is_temporary(other):
-        reading.touch_table(one, Effect.DESTRUCTIVE, "is swapped")
-        reading.touch_table(other, Effect.DESTRUCTIVE, "is swapped")
+        for table in (one, other):
+            reading.touch_table(table, Effect.DESTRUCTIVE, "is swapped")
         return
     first = reading.session.table(one)
     reading.touch_renamed(first, *reading.session.new_names(first, other), what="is swapped with")

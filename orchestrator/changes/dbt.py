@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from orchestrator.changes.change_set import (
     Change,
@@ -25,6 +25,8 @@ from orchestrator.changes.dialects import Dialect, Folding, dialect_named
 from orchestrator.changes.errors import ChangesError, TemplatedError
 from orchestrator.changes.files import read_bytes
 from orchestrator.changes.session import fold, parse_name
+
+T = TypeVar("T")
 
 KNOWN_VERSIONS: Final = range(9, 13)
 """The manifest's versions whose fields are known: dbt 1.5 to 1.10."""
@@ -378,20 +380,22 @@ def _doubt(node: DbtNode, before: DbtNode, *, was_built: bool) -> str:
 def load_results(folder: Path) -> RunResults:
     """Read `run_results.json` in that folder. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
     document = _document(folder / "run_results.json", "results", list)
-    arguments = _mapping(document.get("args"))
+    # After `dbt retry`, `which` holds the command that was retried; the typed words are right.
+    typed = (_get(document, str, "args", "invocation_command") or "").split()[1:]
+    command = next((word for word in typed if word in _COMMANDS), "")
     return RunResults(
-        command=_command(arguments),
-        invocation=_text(_mapping(document.get("metadata")).get("invocation_id")),
-        full_refresh=arguments.get("full_refresh") is True,
-        store_failures=arguments.get("store_failures") is True,
+        command="retry" if command == "retry" else _get(document, str, "args", "which"),
+        invocation=_get(document, str, "metadata", "invocation_id"),
+        full_refresh=_get(document, bool, "args", "full_refresh") or False,
+        store_failures=_get(document, bool, "args", "store_failures") or False,
         results=tuple(
             Result(
-                node=_text(each.get("unique_id")) or "",
-                status=(_text(each.get("status")) or "").lower(),
-                message=_text(each.get("message")) or "",
-                relation=_text(each.get("relation_name")),
+                node=_get(each, str, "unique_id") or "",
+                status=(_get(each, str, "status") or "").lower(),
+                message=_get(each, str, "message") or "",
+                relation=_get(each, str, "relation_name"),
             )
-            for each in map(_mapping, document["results"])
+            for each in document["results"]
         ),
     )
 
@@ -399,23 +403,18 @@ def load_results(folder: Path) -> RunResults:
 def load_manifest(folder: Path) -> DbtManifest:
     """Read `manifest.json` in that folder. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
     document = _document(folder / "manifest.json", "nodes", dict)
-    metadata = _mapping(document.get("metadata"))
-    version = re.search(r"/manifest/v(\d+)", _text(metadata.get("dbt_schema_version")) or "")
-    sections = {section: _mapping(document.get(section)) for section in ("nodes", "sources", "macros")}
-    nodes = {key: _node(_mapping(value), name) for name, section in sections.items() for key, value in section.items()}
+    version = re.search(r"/manifest/v(\d+)", _get(document, str, "metadata", "dbt_schema_version") or "")
     return DbtManifest(
-        adapter=(_text(metadata.get("adapter_type")) or "").lower(),
+        adapter=(_get(document, str, "metadata", "adapter_type") or "").lower(),
         version=int(version[1]) if version else None,
-        invocation=_text(metadata.get("invocation_id")),
-        nodes=nodes,
+        invocation=_get(document, str, "metadata", "invocation_id"),
+        nodes={
+            key: _node(value, kind)
+            for section, kind in (("nodes", None), ("sources", "source"), ("macros", "macro"))
+            for key, value in (_get(document, dict, section) or {}).items()
+            if isinstance(value, dict)
+        },
     )
-
-
-def _command(arguments: dict[str, Any]) -> str | None:
-    """Return the command that ran. After `dbt retry`, `which` holds the command that was retried; the typed words are right."""
-    typed = (_text(arguments.get("invocation_command")) or "").split()[1:]
-    command = next((word for word in typed if word in _COMMANDS), "")
-    return "retry" if command == "retry" else _text(arguments.get("which"))
 
 
 def _document(path: Path, key: str, kind: type) -> dict[str, Any]:
@@ -441,54 +440,46 @@ def _document(path: Path, key: str, kind: type) -> dict[str, Any]:
     return document
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _get(value: object, kind: type[T], *path: str) -> T | None:
+    """Return what lies under these keys; None if it is missing or of another type."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, kind) else None
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _texts(value: object) -> Iterable[str]:
-    return (each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
-
-
-def _node(value: dict[str, Any], section: str) -> DbtNode:
-    config = _mapping(value.get("config"))
-    depends = _mapping(value.get("depends_on"))
-    full_refresh = config.get("full_refresh")
+def _node(value: dict[str, Any], kind: str | None) -> DbtNode:
+    listed = [*(_get(value, list, "depends_on", "nodes") or ()), *(_get(value, list, "depends_on", "macros") or ())]
+    compiled = value.get("compiled_code") or value.get("compiled_sql")
     return DbtNode(
-        kind={"sources": "source", "macros": "macro"}.get(section, _text(value.get("resource_type")) or ""),
-        database=_text(value.get("database")),
-        schema=_text(value.get("schema")),
-        table=_text(value.get("alias")) or _text(value.get("identifier")) or _text(value.get("name")),
-        relation=_text(value.get("relation_name")),
-        materialized=_text(config.get("materialized")) or "",
-        on_schema_change=_text(config.get("on_schema_change")) or "",
-        full_refresh=full_refresh if isinstance(full_refresh, bool) else None,
-        store_failures=_stores(config),
-        parents=(*_texts(depends.get("nodes")), *_texts(depends.get("macros"))),
-        fingerprint=_fingerprint(value, config),
-        is_known_by_path=_mapping(value.get("checksum")).get("name") == "path",
-        compiled=_digest(compiled) if (compiled := value.get("compiled_code") or value.get("compiled_sql")) else None,
+        kind=kind or _get(value, str, "resource_type") or "",
+        database=_get(value, str, "database"),
+        schema=_get(value, str, "schema"),
+        table=_get(value, str, "alias") or _get(value, str, "identifier") or _get(value, str, "name"),
+        relation=_get(value, str, "relation_name"),
+        materialized=_get(value, str, "config", "materialized") or "",
+        on_schema_change=_get(value, str, "config", "on_schema_change") or "",
+        full_refresh=_get(value, bool, "config", "full_refresh"),
+        store_failures=_stores(value),
+        parents=tuple(each for each in listed if isinstance(each, str)),
+        fingerprint=_fingerprint(value),
+        is_known_by_path=_get(value, str, "checksum", "name") == "path",
+        compiled=_digest(compiled) if compiled else None,
     )
 
 
-def _stores(config: dict[str, Any]) -> bool | None:
+def _stores(value: dict[str, Any]) -> bool | None:
     """Return whether a test stores its failures by its own settings; None if they do not say."""
-    stored_as, stores = config.get("store_failures_as"), config.get("store_failures")
-    if isinstance(stored_as, str):
-        return stored_as in {"table", "view"}
-    return stores if isinstance(stores, bool) else None
+    stored_as = _get(value, str, "config", "store_failures_as")
+    return _get(value, bool, "config", "store_failures") if stored_as is None else stored_as in {"table", "view"}
 
 
-def _fingerprint(value: dict[str, Any], config: dict[str, Any]) -> bytes:
+def _fingerprint(value: dict[str, Any]) -> bytes:
     """Return a digest of all that can change a node's columns."""
-    columns = {key: _mapping(column).get("data_type") for key, column in _mapping(value.get("columns")).items()}
+    columns = {key: _get(column, object, "data_type") for key, column in (_get(value, dict, "columns") or {}).items()}
     code = value.get("raw_code") or value.get("raw_sql")
     table = value.get("alias") or value.get("identifier")
-    settings = {key: each for key, each in config.items() if key not in _REMARKS}
-    checksum = _mapping(value.get("checksum")).get("checksum")
+    settings = {key: each for key, each in (_get(value, dict, "config") or {}).items() if key not in _REMARKS}
+    checksum = _get(value, object, "checksum", "checksum")
     return _digest([checksum, code, value.get("macro_sql"), table, settings, columns])
 
 

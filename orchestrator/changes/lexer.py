@@ -140,7 +140,7 @@ def _run(dialect: Dialect, strings: list[str], comments: list[str]) -> str:
 class Lexer:
     """Walks through one text. A caller that knows where to continue may set `pos`."""
 
-    def __init__(self, text: str, dialect: Dialect, *, source: str, first_line: int = 1) -> None:
+    def __init__(self, text: str, dialect: Dialect, *, source: str = "", first_line: int = 1) -> None:
         """`first_line` is the number of the text's first line in its file."""
         self.text = text
         self.dialect = dialect
@@ -188,17 +188,14 @@ class Lexer:
         return tokens
 
     def _other(self, group: str, text: str, start: int, end: int) -> Token | None:
-        if group == "string":
-            return _string(text, start, end, self.dialect)
-        if group == "name":
-            return self._name(text, start, end)
-        if group == "comment":
-            return self._comment(start)
         if group in {"number", "variable"}:
-            kind = TokenKind.NUMBER if group == "number" else TokenKind.VARIABLE
-            return Token(kind, text, text.upper(), start, end)
+            return Token(TokenKind[group.upper()], text, text.upper(), start, end)
         if group == "template":
             raise TemplatedError(text, source=self.source, line=self.line(start))
+        if group == "comment":
+            return self._comment(start)
+        if group != "dollar":
+            return self._name(text, start, end) if group == "name" else _string(text, start, end, self.dialect)
         if self.delimiter[0] == "$" and self.text.startswith(self.delimiter, start):
             return self._take_sign(self.delimiter, start)
         closing = self.text.find(text, end)
@@ -284,17 +281,20 @@ class Lexer:
 
 def tokens_of(text: str, dialect: Dialect) -> list[Token]:
     """Return the text's tokens, up to its end or to something that never closes."""
-    lexer, tokens = Lexer(text, dialect, source=""), list[Token]()
+    lexer, tokens = Lexer(text, dialect), list[Token]()
     while (token := lexer.next()).kind not in {TokenKind.END, TokenKind.BROKEN}:
         tokens.append(token)
     return tokens
 
 
+_PREFIXES: Final = "bBeEnNrRuUxX&"
+_ESCAPES: Final = {"n": "\n", "t": "\t", "r": " "}
+
+
 def _string(text: str, start: int, end: int, dialect: Dialect) -> Token:
     """Return the string's value. Escapes are undone as far as SQL inside a string needs it: quotes, backslashes, line ends."""
-    opening = re.match("[^'\"]*", text)
-    prefix = opening[0].lower() if opening else ""
-    body = text[len(prefix) :]
+    body = text.lstrip(_PREFIXES)
+    prefix = text[: len(text) - len(body)].lower()
     quote = body[0]
     width = 3 if dialect.triple_quotes and len(body) >= 6 and body[:3] == quote * 3 else 1
     value = body[width:-width]
@@ -303,9 +303,6 @@ def _string(text: str, start: int, end: int, dialect: Dialect) -> Token:
     if ("e" in prefix or (dialect.backslash and "r" not in prefix)) and "\\" in value:
         value = re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), value, flags=re.DOTALL)
     return Token(TokenKind.STRING, value, "", start, end, quote, start + len(prefix) + width)
-
-
-_ESCAPES: Final = {"n": "\n", "t": "\t", "r": " "}
 
 
 def words(text: str) -> frozenset[str]:
@@ -384,17 +381,17 @@ class Cursor:
         """Return whether `word` comes anywhere in what follows."""
         return any(token.upper == word for token in self.tokens[self.at :])
 
-    def skip_parens(self) -> Sequence[Token]:
-        """Pass a pair of parentheses that opens here, and return the tokens inside; nothing if none opens."""
-        if self.word != "(":
+    def skip_parens(self, opening: str = "(", closing: str = ")") -> Sequence[Token]:
+        """Pass a pair of parentheses or words that opens here, and return the tokens inside; nothing if none opens."""
+        if self.word != opening:
             return ()
         begin, depth = self.at, 0
         while not self.done():
             word = self.next().upper
-            depth += (word == "(") - (word == ")")
+            depth += (word == opening) - (word == closing)
             if not depth:
-                break
-        return self.tokens[begin + 1 : self.at - (not depth)]
+                return self.tokens[begin + 1 : self.at - 1]
+        return self.tokens[begin + 1 :]
 
 
 def split_commas(tokens: Sequence[Token]) -> list[Sequence[Token]]:

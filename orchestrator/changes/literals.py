@@ -61,7 +61,10 @@ def _term(cursor: Cursor, session: Session, depth: int) -> tuple[str, ...]:
         inside.take("SELECT")
         return literal_sql(inside.rest(), session, depth + 1)
     if cursor.word == "CASE":
-        return _case(cursor, session, depth)
+        inside, branches = Cursor(cursor.skip_parens("CASE", "END")), []
+        while inside.take_to("THEN", "ELSE"):
+            branches.append(inside.until("WHEN", "ELSE"))
+        return _any_of(branches, session, depth) or _UNKNOWN
     cursor.take_any({":", "$"})
     token = cursor.next()
     if token.kind not in {TokenKind.VARIABLE, TokenKind.WORD, TokenKind.QUOTED}:
@@ -69,21 +72,6 @@ def _term(cursor: Cursor, session: Session, depth: int) -> tuple[str, ...]:
     if cursor.word == "(":
         return _call(token.upper, split_commas(cursor.skip_parens()), session, depth)
     return session.variables.get(token.text.lower(), _UNKNOWN)
-
-
-def _case(cursor: Cursor, session: Session, depth: int) -> tuple[str, ...]:
-    """Return what any branch of a CASE may come to."""
-    begin, nested = cursor.at, 0
-    while not cursor.done():
-        word = cursor.next().upper
-        nested += (word == "CASE") - (word == "END")
-        if not nested:
-            break
-    inside = Cursor(cursor.tokens[begin + 1 : cursor.at - 1])
-    branches = []
-    while inside.take_to("THEN", "ELSE"):
-        branches.append(inside.until("WHEN", "ELSE"))
-    return _any_of(branches, session, depth) or _UNKNOWN
 
 
 def _call(name: str, arguments: list[Sequence[Token]], session: Session, depth: int) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def read_sql(
         values=values or {},
         budget=MAX_RUN + 3 * len(text),
         filled=Filled(text),
-        lexer=Lexer("", session.dialect, source=source),
+        lexer=Lexer("", session.dialect),
     )
     reading.run_text = partial(_run, reading)
     segments, left_out = divide(text, source)

@@ -75,26 +75,25 @@ def read_ddl(
     for file in files:
         if not are_in_order:
             known.columns.clear()  # a file that is read later may have run before, so types are known only within a file
-        if file is None:
-            sets.append(read(decode(stdin(), STDIN, notices), source=STDIN))
-        elif _is_undo(file):
-            notices.add(
-                "files that take a migration back were left out; give one as - on standard input to read it", str(file)
-            )
-        else:
-            sets.append(read(decode(read_bytes(file), str(file), notices), source=str(file)))
+        if file is not None and _is_undo(file):
+            what = "files that take a migration back were left out; give one as - on standard input to read it"
+            notices.add(what, str(file))
+            continue
+        source, data = _source(str(file or "-"), stdin)
+        sets.append(read(decode(data, source, notices), source=source))
     found = replace(merge(*sets), warnings=notices.render())
     if strict and found.not_understood:
-        _refuse(found)
+        first, *others = found.not_understood
+        also = f"; also {join_few([f'{each.source}:{each.line}: {each.text}' for each in others])}" if others else ""
+        advice = "say what it touches with --changed, or leave --strict out"
+        text = f"not understood ({first.reason}): {first.text}{also}; {advice}"
+        raise ChangesError(text, source=first.source, line=first.line, code="not-understood")
     return found
 
 
-def _refuse(found: ChangeSet) -> None:
-    first, *others = found.not_understood
-    also = f"; also {join_few([f'{each.source}:{each.line}: {each.text}' for each in others])}" if others else ""
-    advice = "say what it touches with --changed, or leave --strict out"
-    text = f"not understood ({first.reason}): {first.text}{also}; {advice}"
-    raise ChangesError(text, source=first.source, line=first.line, code="not-understood")
+def _source(given: str, stdin: Callable[[], bytes]) -> tuple[str, bytes]:
+    """Return what a file is called in messages, and what it holds; `-` is standard input."""
+    return (STDIN, stdin()) if given == "-" else (str(Path(given)), read_bytes(Path(given)))
 
 
 def _sources(
@@ -124,22 +123,18 @@ def _sources(
 
 def _listed(source: str, stdin: Callable[[], bytes], notices: ReaderWarnings) -> list[Path]:
     """Return the files that a list names: one a line, or each ended by a NUL as `git diff -z` and `find -print0` write them."""
-    shown = STDIN if source == "-" else source
-    data = stdin() if source == "-" else read_bytes(Path(source))
+    shown, data = _source(source, stdin)
     is_nul = b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = os.fsdecode(data) if is_nul else decode(data, shown, notices)
     files: list[Path] = []
     errors: list[UsageError] = []
     for number, line in enumerate(text.split("\0") if is_nul else text.splitlines(), start=1):
         name = line if is_nul else line.strip()
-        if not name:
-            continue
-        file = Path(name)
-        if not file.exists():
+        if name and Path(name).exists():
+            files += _opened(Path(name), notices)
+        elif name:
             what, at = f"no such file or folder: {name}", 0 if is_nul else number
             errors.append(ChangesError(what, source=shown, line=at, code="missing-migration"))
-            continue
-        files += _opened(file, notices)
     if errors:
         raise together(errors)
     if not files:
@@ -157,8 +152,7 @@ def _is_undo(file: Path) -> bool:
     before, after = found["before"], found["after"]
     if before.endswith("."):
         return True
-    forward = {f"{before}{word}{after}".lower() for word in _FORWARD}
-    forward |= {f"{before.rstrip('._-')}{after}".lower()} if before else set()
+    forward = {f"{before}{word}{after}".lower() for word in _FORWARD} | {f"{before.rstrip('._-')}{after}".lower()}
     return any(each.name.lower() in forward for each in file.parent.iterdir())
 
 
@@ -268,8 +262,7 @@ def _lines(names: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarn
         if given != "-" and not given.startswith("@"):
             yield OPTION, 0, given.strip()
             continue
-        source = STDIN if given == "-" else str(Path(given[1:]))
-        data = stdin() if given == "-" else read_bytes(Path(given[1:]))
+        source, data = _source(given.removeprefix("@"), stdin)
         for number, line in enumerate(decode(data, source, notices).splitlines(), start=1):
             if line.strip() and not line.lstrip().startswith("#"):
                 yield source, number, line.strip()

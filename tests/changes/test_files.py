@@ -104,8 +104,9 @@ def test_a_list_is_checked(tmp_path: Path) -> None:
     """A missing file is an error with its line in the list; an empty list gives a warning."""
     listed = tmp_path / "list.txt"
     listed.write_text("\nnowhere.sql\n")
-    with pytest.raises(ChangesError, match=r"list\.txt:2: no such file or folder: nowhere\.sql"):
+    with pytest.raises(ChangesError, match=r"nowhere\.sql") as refused:
         ddl(f"@{listed}")
+    assert (refused.value.code, refused.value.source, refused.value.line) == ("missing-migration", str(listed), 2)
     listed.write_text("\n")
     found = ddl(f"@{listed}")
     assert found.changes == ()
@@ -140,14 +141,16 @@ def test_migrations_in_other_languages_give_a_warning(tmp_path: Path) -> None:
 
 def test_a_missing_path_is_an_error(tmp_path: Path) -> None:
     """A missing path or a glob without a match is an error of one line."""
-    with pytest.raises(ChangesError, match="no such file"):
-        ddl(tmp_path / "nowhere.sql")
-    with pytest.raises(ChangesError, match="no file matches"):
-        ddl(tmp_path / "*.sql")
-    with pytest.raises(ChangesError, match=r"no dialect is called 'oracle'.*snowflake"):
+    for path in (tmp_path / "nowhere.sql", tmp_path / "*.sql"):
+        with pytest.raises(ChangesError) as refused:
+            ddl(path)
+        assert (refused.value.code, refused.value.source) == ("missing-migration", str(path))
+    with pytest.raises(ChangesError, match=r"'oracle'.*snowflake") as refused:
         ddl("-", dialect="oracle")
-    with pytest.raises(ChangesError, match="not a schema"):
+    assert refused.value.code == "unknown-dialect"
+    with pytest.raises(ChangesError, match=r"'a\.b\.c'") as refused:
         read_ddl(["-"], dialect="postgres", default_schema="a.b.c", stdin=bytes)
+    assert refused.value.code == "invalid-name"
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +158,9 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pyt
     file = tmp_path / "x.sql"
     file.write_text("DROP TABLE s.a")
     monkeypatch.setattr("orchestrator.changes.files.MAX_BYTES", 5)
-    with pytest.raises(ChangesError, match=r"x\.sql: larger"):
+    with pytest.raises(ChangesError, match=r"x\.sql: ") as refused:
         ddl(file)
+    assert refused.value.code == "file-too-large"
     monkeypatch.undo()
 
     def refuse(path: Path, limit: int) -> bytes:
@@ -178,8 +182,9 @@ def test_a_byte_order_mark_names_the_encoding(encoding: str) -> None:
 @pytest.mark.parametrize("data", ["DROP TABLE a".encode("utf-16-le"), b"\xff\xfea", "DROP TABLE a".encode("utf-32")])
 def test_binary_data_is_refused(data: bytes) -> None:
     """UTF-16 without a byte order mark, or cut short, and other encodings with zeros are refused."""
-    with pytest.raises(ChangesError, match="UTF-16"):
+    with pytest.raises(ChangesError, match="UTF-16") as refused:
         ddl("-", stdin=data)
+    assert refused.value.code == "not-utf8"
 
 
 def test_other_encodings_are_read_with_a_warning() -> None:
@@ -193,11 +198,9 @@ def test_other_encodings_are_read_with_a_warning() -> None:
 def test_strict_refuses_unknown_statements() -> None:
     """With `strict`, the error lists the statements that are not understood, with their lines."""
     sql = "DROP TABLE s.a;\nFROBNICATE x;\n" + "\\i a.sql\n" * 8
-    with pytest.raises(
-        ChangesError, match=r"^<stdin>:2: not understood.*FROBNICATE x.*<stdin>:3.*and 3 more"
-    ) as refused:
+    with pytest.raises(ChangesError, match=r"^<stdin>:2: .*FROBNICATE x.*<stdin>:3.* 3 more") as refused:
         ddl("-", stdin=sql.encode(), strict=True)
-    assert refused.value.exit_code == 2
+    assert (refused.value.code, refused.value.exit_code) == ("not-understood", 2)
     assert "\n" not in str(refused.value)
     with pytest.raises(ChangesError, match="FROBNICATE x; say"):
         ddl("-", stdin=b"FROBNICATE x", strict=True)

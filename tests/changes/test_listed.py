@@ -75,10 +75,12 @@ def test_a_wrong_line_is_named(tmp_path: Path) -> None:
     """A missing file, or an invalid line in a file, is an error with its place."""
     file = tmp_path / "names.txt"
     file.write_text("a.b\na..b\n")
-    with pytest.raises(ChangesError, match=r"names\.txt:2: 'a\.\.b' is no name"):
+    with pytest.raises(ChangesError, match=r"names\.txt:2: 'a\.\.b'") as refused:
         read_names([f"@{file}"], stdin=nothing)
-    with pytest.raises(ChangesError, match="cannot be read"):
+    assert refused.value.code == "invalid-name"
+    with pytest.raises(ChangesError, match="nowhere") as refused:
         read_names([f"@{tmp_path / 'nowhere'}"], stdin=nothing)
+    assert refused.value.code == "unreadable-file"
 
 
 def test_the_document_has_the_promised_shape() -> None:

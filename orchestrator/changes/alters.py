@@ -17,7 +17,7 @@ from orchestrator.changes.keywords import Level, take_kind
 from orchestrator.changes.lexer import Cursor, TokenKind, split_commas, words
 from orchestrator.changes.objects import named, renamed, skip_options, swapped
 from orchestrator.changes.placeholders import MARK
-from orchestrator.changes.session import NamePart, read_name
+from orchestrator.changes.session import SqlName, read_name
 from orchestrator.changes.settings import alter_session
 
 AlterEffect = tuple[Effect, str] | None
@@ -111,7 +111,7 @@ def alter(reading: ParseContext, cursor: Cursor) -> None:
         _alter_clauses(reading, cursor, parts, only=only)
 
 
-def _known_table(reading: ParseContext, cursor: Cursor) -> tuple[NamePart, ...] | None:
+def _known_table(reading: ParseContext, cursor: Cursor) -> SqlName | None:
     """Take the next name if it is renamed and a table of that name is known."""
     cursor.take("IF", "EXISTS")
     parts = read_name(cursor, reading.dialect)
@@ -147,18 +147,18 @@ class Clause(NamedTuple):
 
     reading: ParseContext
     cursor: Cursor
-    table: tuple[NamePart, ...]
+    table: SqlName
 
     def columns(self) -> Columns:
         """Return the columns of the table, as far as the given SQL shows them."""
         return self.reading.known.columns.get(self.reading.session.table(self.table)) or Columns("")
 
-    def name(self) -> tuple[NamePart, ...]:
+    def name(self) -> SqlName:
         """Take the name that comes next. Raises `UnknownFormError` if there is none."""
         return self.reading.name(self.cursor)
 
 
-def _alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...], *, only: bool = False) -> None:
+def _alter_clauses(reading: ParseContext, cursor: Cursor, table: SqlName, *, only: bool = False) -> None:
     """Read the clauses that follow the table's name; an unknown one counts as destructive.
 
     `only` says that the table's partitions are left as they are.
@@ -196,7 +196,7 @@ def _alter_clauses(reading: ParseContext, cursor: Cursor, table: tuple[NamePart,
             reading.touch_heirs(name, *found)
 
 
-def _composed(reading: ParseContext, cursor: Cursor, table: tuple[NamePart, ...]) -> None:
+def _composed(reading: ParseContext, cursor: Cursor, table: SqlName) -> None:
     """Read SQL that is built at run time: its beginning names the table. Raises `UnknownFormError` if it may rename the table."""
     reading.touch_table(table, Effect.DESTRUCTIVE, "is altered by SQL that is put together when it runs")
     require(cursor.holds("COLUMN") or not cursor.holds("RENAME"))

@@ -16,14 +16,14 @@ MAX_PLACES: Final = 5
 
 
 class Effect(StrEnum):
-    """Whether something may be gone afterwards: the one question that decides between a soft and a hard refresh."""
+    """Whether something may be gone afterwards. This decides between a soft and a hard refresh."""
 
     ADDITIVE = "additive"
     DESTRUCTIVE = "destructive"
 
 
 class ObjectName(NamedTuple):
-    """A table, a schema or a catalog, as the warehouse stores its name; a part that is None is not known or not said.
+    """A table, a schema or a catalog, as the warehouse stores its name. A part that is None is not known or not given.
 
     | catalog | schema | table | it is | rendered |
     |---|---|---|---|---|
@@ -32,8 +32,8 @@ class ObjectName(NamedTuple):
     | None or c | None | t | a table whose schema is not known | `?.t`, `c.?.t` |
     | c | None | None | a whole catalog (database) | `c.*.*` |
 
-    Parts are rendered bare. One that would be ambiguous (a dot or a double quote in it, nothing in it, `*` or `?` alone) stands
-    in double quotes, with those inside doubled: `s."odd.name"`. The tuple always holds the bare part.
+    An ambiguous part (empty, `*`, `?`, or with a dot or a double quote) is rendered in double quotes, with those inside doubled:
+    `s."odd.name"`. The tuple holds it without quotes.
     """
 
     catalog: str | None
@@ -43,12 +43,12 @@ class ObjectName(NamedTuple):
     def __str__(self) -> str:
         """Return the parts joined by dots, as the table above says."""
         catalog, schema, table = self
-        if catalog is not None and schema is None and table is None:
-            return f"{_part(catalog)}.*.*"
+        is_catalog = catalog is not None and schema is None and table is None
+        no_schema = "*" if is_catalog else "?"
         shown = [] if catalog is None else [_part(catalog)]
-        shown.append("?" if schema is None else _part(schema))
-        shown.append("*" if table is None else _part(table))
-        return ".".join(shown)
+        return ".".join(
+            [*shown, no_schema if schema is None else _part(schema), "*" if table is None else _part(table)]
+        )
 
 
 def _part(part: str) -> str:
@@ -148,18 +148,15 @@ class ReaderWarnings:
     """Collects the warnings of one reading: each kind once, with the places that it is about."""
 
     def __init__(self) -> None:
-        """Nothing to warn of."""
+        """Begin without a warning."""
         self._places: dict[str, list[str]] = {}
 
     def add(self, what: str, place: str = "") -> None:
-        """Record a warning; one that is known gets another place."""
+        """Record a warning, or another place of it."""
         places = self._places.setdefault(what, [])
         if place and place not in places[-MAX_PLACES:]:
             places.append(place)
 
     def render(self) -> tuple[str, ...]:
         """Return a line for each kind: what it is, then the first places, then how many more there are."""
-        lines = []
-        for what, places in self._places.items():
-            lines.append(clean(f"{what}: {join_few(places)}" if places else what))
-        return tuple(lines)
+        return tuple(clean(f"{what}: {join_few(each)}" if each else what) for what, each in self._places.items())

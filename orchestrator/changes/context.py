@@ -14,7 +14,7 @@ from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.lexer import Cursor, Lexer, Token, TokenKind
 from orchestrator.changes.placeholders import MARK, Filled
-from orchestrator.changes.session import NamePart, Routine, Session, read_name
+from orchestrator.changes.session import Routine, Session, SqlName, read_name
 
 MAX_DEPTH: Final = 12
 """The deepest nesting of SQL in strings that is read."""
@@ -89,12 +89,9 @@ class Known:
     def drop(self, *dropped: ObjectName) -> None:
         """Forget dropped tables and views, and everything in dropped schemas and catalogs."""
         names = set(dropped)
-        for outer in dropped:
-            if outer.table is None:
-                seen = {*self.heirs.parents, *self.readers.parents, *self.columns, *self.partitioned}
-                names |= {
-                    each for each in seen if each.catalog == outer.catalog and outer.schema in {None, each.schema}
-                }
+        for outer in (each for each in dropped if each.table is None):
+            seen = {*self.heirs.parents, *self.readers.parents, *self.columns, *self.partitioned}
+            names |= {each for each in seen if each.catalog == outer.catalog and outer.schema in {None, each.schema}}
         for name in names:
             self.heirs.forget(name)
             self.readers.forget(name)
@@ -152,7 +149,7 @@ class ParseContext:
         """The dialect of the text."""
         return self.session.dialect
 
-    def name(self, cursor: Cursor) -> tuple[NamePart, ...]:
+    def name(self, cursor: Cursor) -> SqlName:
         """Take the name that comes next. Raises `UnknownFormError` if there is none."""
         if (parts := read_name(cursor, self.dialect)) is None:
             raise UnknownFormError
@@ -172,7 +169,7 @@ class ParseContext:
         )
 
     def touch_table(
-        self, parts: tuple[NamePart, ...], effect: Effect, reason: str, columns: Sequence[str] = ()
+        self, parts: SqlName, effect: Effect, reason: str, columns: Sequence[str] = ()
     ) -> ObjectName | None:
         """Record a table and return its full name; None if it is temporary."""
         if self.session.is_temporary(parts):
@@ -181,7 +178,7 @@ class ParseContext:
         self.touch(name, effect, reason, columns)
         return name
 
-    def lose_column(self, table: tuple[NamePart, ...], column: tuple[NamePart, ...] | None, reason: str) -> None:
+    def lose_column(self, table: SqlName, column: SqlName | None, reason: str) -> None:
         """Record that a table lost a column. A name with an unknown part is not recorded."""
         if column and not any(part.placeholder for part in column):
             name = ".".join(self.session.stored(part) for part in column)

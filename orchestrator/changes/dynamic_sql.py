@@ -15,7 +15,7 @@ from orchestrator.changes.keywords import is_kind
 from orchestrator.changes.lexer import NOTHING, Cursor, Token, TokenKind, split_commas, words
 from orchestrator.changes.literals import literal_sql, named_argument, remember_all
 from orchestrator.changes.placeholders import MARK
-from orchestrator.changes.session import NamePart, Routine, parse_name, read_name
+from orchestrator.changes.session import NamePart, Routine, SqlName, parse_name, read_name
 
 _BODIES: Final = words("BEGIN CREATE ALTER DROP RENAME CALL EXEC IF")
 _NOT_SQL: Final = words("TASK ALERT AS SERVICE JOB NOTEBOOK STREAMLIT PROJECT")
@@ -295,7 +295,7 @@ def query_sets(reading: ParseContext, tokens: Sequence[Token]) -> None:
             reading.session.variables[target.text.lower()] = literal_sql(value, reading.session)
 
 
-def _system_procedure(reading: ParseContext, parts: tuple[NamePart, ...], cursor: Cursor) -> bool:
+def _system_procedure(reading: ParseContext, parts: SqlName, cursor: Cursor) -> bool:
     """Read a call of a system procedure of SQL Server. Return False if it is not a known one."""
     name = parts[-1].text.lower()
     given: dict[int, str] = {}
@@ -329,7 +329,7 @@ def _system_procedure(reading: ParseContext, parts: tuple[NamePart, ...], cursor
     return True
 
 
-def _parsed(reading: ParseContext, text: str) -> tuple[NamePart, ...]:
+def _parsed(reading: ParseContext, text: str) -> SqlName:
     """Parse an argument as a name. Raises `UnknownFormError` if it is not one."""
     parts = parse_name(text, reading.dialect)
     if parts is None:
@@ -337,7 +337,7 @@ def _parsed(reading: ParseContext, text: str) -> tuple[NamePart, ...]:
     return parts
 
 
-def _sp_rename(reading: ParseContext, parts: tuple[NamePart, ...], new: str, kind: str) -> None:
+def _sp_rename(reading: ParseContext, parts: SqlName, new: str, kind: str) -> None:
     require(new and (kind != "COLUMN" or len(parts) > 1))
     if kind == "COLUMN" or (not kind and len(parts) > 1 and not _is_schema(reading, parts[-2])):
         reason = "renames a column"

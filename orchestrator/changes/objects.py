@@ -14,7 +14,7 @@ from orchestrator.changes.errors import require
 from orchestrator.changes.keywords import LEVELS, TEMPORARY, Level, take_kind
 from orchestrator.changes.lexer import Cursor, TokenKind, split_commas, words
 from orchestrator.changes.placeholders import MARK
-from orchestrator.changes.session import NamePart, read_name
+from orchestrator.changes.session import SqlName, read_name
 
 _DATA: Final = words("INSERT UPDATE DELETE MERGE")
 """Data statements after WITH: their INTO names an existing table."""
@@ -139,7 +139,7 @@ def _undrop(reading: ParseContext, cursor: Cursor) -> None:
         reading.touch(reading.session.beside(old, new), Effect.ADDITIVE, "brings it back")
 
 
-def named(reading: ParseContext, level: Level, kind: str, parts: tuple[NamePart, ...]) -> ObjectName:
+def named(reading: ParseContext, level: Level, kind: str, parts: SqlName) -> ObjectName:
     """Return the full name of an object of that level; `kind` is its keyword in the statement."""
     session = reading.session
     if level is Level.SCHEMA or (kind == "DATABASE" and reading.dialect.database_is_schema):
@@ -291,7 +291,7 @@ def _rename(reading: ParseContext, cursor: Cursor) -> None:
         renamed(reading, old, reading.name(inner))
 
 
-def renamed(reading: ParseContext, old: tuple[NamePart, ...], new: tuple[NamePart, ...]) -> None:
+def renamed(reading: ParseContext, old: SqlName, new: SqlName) -> None:
     """Record both names of a renamed or moved table."""
     session = reading.session
     if session.is_temporary(old):
@@ -310,7 +310,7 @@ def _exchange(reading: ParseContext, cursor: Cursor) -> None:
     swapped(reading, one, reading.name(cursor))
 
 
-def swapped(reading: ParseContext, one: tuple[NamePart, ...], other: tuple[NamePart, ...]) -> None:
+def swapped(reading: ParseContext, one: SqlName, other: SqlName) -> None:
     """Record that two tables swap their names."""
     if reading.session.is_temporary(one) or reading.session.is_temporary(other):
         for table in (one, other):

@@ -31,6 +31,10 @@ class NamePart(NamedTuple):
     """Where the placeholder begins in the lexer's text; -1 if that is not known."""
 
 
+SqlName = tuple[NamePart, ...]
+"""A name as it is written."""
+
+
 def fold(part: NamePart, dialect: Dialect, *, ignore_quotes: bool = False) -> str:
     """Return the part as `dialect` stores it; with `ignore_quotes` as if it were not quoted (Snowflake has a setting for that)."""
     if part.quoted and not ignore_quotes and dialect.folding in {Folding.UPPER, Folding.LOWER}:
@@ -40,7 +44,7 @@ def fold(part: NamePart, dialect: Dialect, *, ignore_quotes: bool = False) -> st
     return part.text if dialect.folding is Folding.KEPT else part.text.lower()
 
 
-def read_name(cursor: Cursor, dialect: Dialect) -> tuple[NamePart, ...] | None:
+def read_name(cursor: Cursor, dialect: Dialect) -> SqlName | None:
     """Take the name that comes next, part by part; None, with the cursor where it was, if there is none, or none that is known."""
     before = cursor.at
     if cursor.word == "IDENTIFIER" and cursor.peek(1).upper == "(":
@@ -118,7 +122,7 @@ def _placeholder(cursor: Cursor, begin: int) -> NamePart:
     return NamePart(shown, quoted=True, placeholder=MARK if MARK in shown else shown, at=begin)
 
 
-def parse_name(text: str, dialect: Dialect) -> tuple[NamePart, ...] | None:
+def parse_name(text: str, dialect: Dialect) -> SqlName | None:
     """Return the name that `text` holds, all of it; None if it holds something else, or a placeholder."""
     cursor = Cursor(tokens_of(text, dialect) if len(text) <= MAX_LENGTH else ())
     parts = read_name(cursor, dialect)
@@ -177,7 +181,7 @@ class Session:
             return part.text
         return fold(part, self.dialect, ignore_quotes=self.ignore_quotes)
 
-    def table(self, parts: tuple[NamePart, ...]) -> ObjectName:
+    def table(self, parts: SqlName) -> ObjectName:
         """Return the full name of a table or view that is written so."""
         *outer, name = (self.stored(part) for part in parts[-3:])
         if len(outer) == 2:
@@ -187,19 +191,19 @@ class Session:
             return ObjectName(outer[0], "main", name)
         return ObjectName(self.catalog, "".join(outer) or self.schema, name)
 
-    def schema_name(self, parts: tuple[NamePart, ...]) -> ObjectName:
+    def schema_name(self, parts: SqlName) -> ObjectName:
         """Return the full name of a schema that is written so."""
         stored = [self.stored(part) for part in parts[-2:]]
         return ObjectName(stored[0], stored[1], None) if len(stored) == 2 else ObjectName(self.catalog, stored[0], None)
 
-    def beside(self, name: ObjectName, parts: tuple[NamePart, ...]) -> ObjectName:
+    def beside(self, name: ObjectName, parts: SqlName) -> ObjectName:
         """Return the full name of what `parts` say, if a name without a schema means one beside `name`."""
         if len(parts) == 1:
             return ObjectName(name.catalog, name.schema, self.stored(parts[0]))
         full = self.table(parts)
         return full if full.catalog is not None else ObjectName(name.catalog, full.schema, full.table)
 
-    def new_names(self, old: ObjectName, parts: tuple[NamePart, ...]) -> tuple[ObjectName, ...]:
+    def new_names(self, old: ObjectName, parts: SqlName) -> tuple[ObjectName, ...]:
         """Return what `parts` may mean as the new name of `old`, or as the other one in a swap with it.
 
         If a bare name is one of the session's schema and that is not known, both places are returned.
@@ -210,7 +214,7 @@ class Session:
         here = self.table(parts)
         return (here,) if here.schema is not None or here == beside else (beside, here)
 
-    def says_temporary(self, parts: tuple[NamePart, ...]) -> bool:
+    def says_temporary(self, parts: SqlName) -> bool:
         """Return whether the name itself, as written, is one of a temporary table."""
         *outer, last = (part.text.lower() for part in parts)
         if outer and re.fullmatch(r"pg_temp|_session|pg_temp_\d+", outer[-1]):
@@ -218,22 +222,22 @@ class Session:
         is_inside = outer[-2:-1] == ["tempdb"] or (self.dialect.name == "duckdb" and outer[:1] == ["temp"])
         return not parts[-1].placeholder and (is_inside or last.startswith(self.dialect.temporary_signs))
 
-    def is_temporary(self, parts: tuple[NamePart, ...]) -> bool:
+    def is_temporary(self, parts: SqlName) -> bool:
         """Return whether the name means a table that ends with the connection."""
         if self.says_temporary(parts):
             return True
         return bool(self.temporary) and not self.temporary.isdisjoint(self._known_as(parts))
 
-    def make_temporary(self, parts: tuple[NamePart, ...]) -> None:
+    def make_temporary(self, parts: SqlName) -> None:
         """Record that the name means a temporary table from here on."""
         if not any(part.placeholder for part in parts):
             self.temporary |= self._known_as(parts)
 
-    def drop_temporary(self, parts: tuple[NamePart, ...]) -> None:
+    def drop_temporary(self, parts: SqlName) -> None:
         """Record that a temporary table is gone."""
         self.temporary -= self._known_as(parts)
 
-    def _known_as(self, parts: tuple[NamePart, ...]) -> set[str]:
+    def _known_as(self, parts: SqlName) -> set[str]:
         """Return the names of a temporary table; if it is in no schema, its bare name alone."""
         full = str(self.table(parts)).lower()
         if len(parts) > 1:

@@ -8,7 +8,7 @@ from typing import Final
 from orchestrator.changes.context import ParseContext, Rule
 from orchestrator.changes.lexer import NOTHING, Cursor, Token, TokenKind, split_commas, words
 from orchestrator.changes.literals import remember_all
-from orchestrator.changes.session import NamePart, read_name
+from orchestrator.changes.session import NamePart, SqlName, read_name
 
 _NO_PLACE: Final = words("WAREHOUSE ROLE SECONDARY BRANCH")
 _DEFAULTS: Final = {"snowflake": "PUBLIC", "duckdb": "main", "databricks": "default"}
@@ -65,7 +65,7 @@ def set_value(reading: ParseContext, cursor: Cursor) -> None:
             remember_all(session, assignment)
 
 
-def _name_or_text(reading: ParseContext, cursor: Cursor) -> tuple[NamePart, ...] | None:
+def _name_or_text(reading: ParseContext, cursor: Cursor) -> SqlName | None:
     """Take a name, which may be in a string."""
     token = cursor.peek()
     is_text = token.kind is TokenKind.STRING

@@ -1,4 +1,4 @@
-"""Types of columns: how they are written, what a table's definition says of them, and whether one holds all that another did."""
+"""Column types: read them from a table's definition, and decide whether a new type keeps every value of the old one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _BUILT_IN: Final = words("""
     BOOLEAN DATE TIME DATETIME DATETIME2 SMALLDATETIME DATETIMEOFFSET TIMESTAMP INTERVAL YEAR DECIMAL MONEY BIT UUID UNIQUEIDENTIFIER JSON JSONB
     XML BYTEA BYTES BLOB BINARY VARBINARY INET CIDR VARIANT OBJECT HUGEINT BIGNUMERIC NTEXT
 """) | {"TIMESTAMP WITH TIME ZONE", *_INTEGERS, *_UNSIGNED, *_FLOATS, *_TEXTS, *_LISTS}
-"""The types that no statement defines anew. A type of a user's own may be another one under the same name: `ALTER TYPE t RENAME`."""
+"""Types that no statement can redefine. A user-defined type can change under its name: `ALTER TYPE t RENAME`."""
 _DOUBLES: Final = {("FLOAT", "postgres"), ("FLOAT", "tsql"), ("REAL", "mysql")}
 """Types that are DOUBLE in one dialect."""
 _WIDEST: Final = {
@@ -61,9 +61,9 @@ _WIDEST: Final = {
     "databricks": "BIGINT|DOUBLE",  # Delta's type widening
     "snowflake": r"(?:VARCHAR|TEXT)(?: 16777216| 134217728)?|DECIMAL 38(?: \d+)?",  # a text stays one, and gets no shorter
 }
-"""The types that hold all that the column did, whatever its type was before."""
+"""Types that keep every value of the column, whatever its type was before."""
 _MAX: Final = 2**31 - 1
-"""What `varchar(max)` comes to."""
+"""The length of `varchar(max)`."""
 _NO_LIMIT: Final = frozenset({"postgres", "snowflake", "duckdb", "databricks"})
 """The dialects whose VARCHAR without a length takes any text; elsewhere it may mean a single letter."""
 _WRITTEN: Final = re.compile(
@@ -100,7 +100,7 @@ class Columns:
         return self._given.get(key, (self._defined or {}).get(key, ""))
 
     def mentions(self, word: str) -> bool:
-        """Return whether the table's definition, or a column that it got since, holds the word."""
+        """Return whether the table's definition or a column that was added later contains the word."""
         texts = (self._text, *self._given.values())
         return any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for text in texts)
 

@@ -16,12 +16,6 @@ from orchestrator.changes.lexer import Cursor, Lexer, Token, TokenKind
 from orchestrator.changes.placeholders import MARK, Filled
 from orchestrator.changes.session import Routine, Session, SqlName, read_name
 
-MAX_DEPTH: Final = 12
-"""The deepest nesting of SQL in strings that is read."""
-
-MAX_RUN: Final = 1_000_000
-"""Characters of SQL in strings and routines that are read for one file, in addition to three times its length."""
-
 _REFERRED: Final = {"REFERENCES": "a foreign key refers to it", "HISTORY_TABLE": "creates the table of former rows"}
 """Words that come before the name of another table in a definition."""
 
@@ -252,7 +246,7 @@ class ParseContext:
         self.notices.add(what, f"{self.source}:{self.line} ({self.shown(self.text)})")
 
     def shown(self, text: str) -> str:
-        """Return SQL in a form to show. The value of a placeholder may be a secret: the file's statement stands for SQL that holds one."""
+        """Return the SQL for a message. If the file does not contain it literally, return the file's statement: a value may be a secret."""
         if self.values or self.filled.fills:
             statement = self.filled.written(*self.place)
             text = text if text in statement else statement

@@ -94,7 +94,7 @@ def _execute(reading: ParseContext, cursor: Cursor) -> None:
     if cursor.take("IMMEDIATE") or (reading.session.in_body and reading.dialect.name not in {"mysql", "tsql"}):
         _run_expression(reading, cursor.until("USING", "INTO", "LOOP"))
     elif reading.dialect.batches and cursor.word == "(":
-        # With QUOTED_IDENTIFIER off a string may stand in double quotes; a name cannot stand here.
+        # If QUOTED_IDENTIFIER is off, a string may be in double quotes; a name is not possible here
         strings = [each._replace(kind=TokenKind.STRING) if each.quote == '"' else each for each in cursor.skip_parens()]
         with reading.session.apart():
             _run_expression(reading, strings)
@@ -188,10 +188,10 @@ def _body(tokens: Sequence[Token]) -> Sequence[Token]:
 
 
 def run_routine(reading: ParseContext, name: str, arguments: Sequence[Sequence[Token]]) -> bool:
-    """Read the body of a routine that this text or an earlier file defined, as if it stood here, with its arguments in place.
+    """Read the body of a routine that this text or an earlier file defines, with its arguments filled in.
 
-    What is not understood in it counts once, at the place of the call. Without a body, SQL that an argument holds is read. False
-    if neither is there.
+    All of it that is not understood counts once, at the call. Without a known body, read the SQL in the arguments. Return False if
+    there is neither.
     """
     session = reading.session
     routine = reading.known.routines.get(name)

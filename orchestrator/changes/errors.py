@@ -1,10 +1,10 @@
-"""What ends the reading of changes: each error names the file, the line if there is one, and what to do.
+"""Errors of reading changes: each names the file, the line if there is one, and what to do.
 
 UsageError                          2   orchestrator.errors
-└── ChangesError                    2   a file, a folder or a name cannot be read as what it was given for
+└── ChangesError                    2   a file, a folder or a name cannot be read
     └── TemplatedError              2   the SQL holds a placeholder whose value is not known
 
-Two more stop the reading of one statement, and never leave the room: `UnknownFormError` and `UnknownNameError`.
+`UnknownFormError` and `UnknownNameError` stop the reading of one statement. They never leave this package.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ChangesError(UsageError):
 
 
 class TemplatedError(ChangesError):
-    """A placeholder stands in place of SQL: the statement that will run is not in the file."""
+    """The SQL has a placeholder without a value: the statement that will run is not in the file."""
 
     def __init__(self, placeholder: str, *, source: str, line: int) -> None:
         """The message names the placeholder and says how to fill it."""

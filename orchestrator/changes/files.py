@@ -36,8 +36,8 @@ _SUFFIXES: Final = words(".sql .ddl .psql .pgsql .tsql .mysql .hql .bqsql")
 _UNDO: Final = re.compile(
     r"(?P<before>.*?)(?:down|undo|rollback)(?P<after>\.sql|(?<=\d\.undo)\..*)", re.IGNORECASE | re.DOTALL
 )
-"""golang-migrate, Diesel, db-migrate, Postgrator, authelia and the like. A dot before the word leaves no doubt; else the forward
-migration must lie beside the file, because `spread_top_down.sql` takes nothing back.
+"""Down migrations of golang-migrate, Diesel, db-migrate, Postgrator, authelia and similar tools. A dot before the word is enough.
+Otherwise the forward migration must be beside the file: `spread_top_down.sql` reverts nothing.
 """
 _FORWARD: Final = ("up", "do", "deploy", "forward", "apply", "migrate", "migration")
 _OTHER_MIGRATION: Final = re.compile(
@@ -269,7 +269,7 @@ def _lines(names: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarn
 
 
 def parse_listed(text: str, *, source: str = OPTION, line: int = 0) -> ObjectName:
-    """Return one listed name. Raises `ChangesError` if it is none: empty parts, open quotes, more than three parts."""
+    """Return one listed name. Raises `ChangesError` for empty parts, open quotes or more than three parts."""
     is_name = re.fullmatch(rf"(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))*", text)
     parts = [_bare(part) for part in _PART.findall(text)] if is_name else []
     what = "would be everything; leave the option out for that" if parts == ["*"] else ""

@@ -84,7 +84,7 @@ _AFTER: Final = {
 
 
 def is_kind(word: str) -> bool:
-    """Return whether the word names a kind of thing, or stands before one."""
+    """Return whether the word names a kind of thing, or may precede one."""
     return word in LEVELS or word in ADJECTIVES
 
 

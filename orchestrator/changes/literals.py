@@ -1,4 +1,4 @@
-"""SQL in strings: what an expression comes to, as far as its literals say; each piece that is not known becomes a mark."""
+"""SQL in strings: the texts that an expression can have. Each piece that is not known becomes a mark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import Session
 
 MAX_WAYS: Final = 16
-"""How many texts an expression may come to: IF and CASE have several. With more of them it counts as not known."""
+"""The largest number of texts of an expression (IF and CASE have several). With more, it counts as not known."""
 MAX_LENGTH: Final = 1_000_000
 
 _UNKNOWN: Final = (MARK,)
@@ -24,7 +24,7 @@ _CHARACTERS: Final = {"10": "\n", "13": "\n", "9": "\t", "32": " ", "39": "'"}
 
 
 def literal_sql(tokens: Sequence[Token], session: Session, depth: int = 0) -> tuple[str, ...]:
-    """Return every text that the expression may come to; a text with `MARK` in it is known in part."""
+    """Return every text that the expression can have. A text with `MARK` in it is known in part."""
     if depth > 20:
         return _UNKNOWN
     cursor = Cursor(tokens)
@@ -40,13 +40,13 @@ def literal_sql(tokens: Sequence[Token], session: Session, depth: int = 0) -> tu
 
 
 def _joined(before: Iterable[str], behind: Iterable[str]) -> tuple[str, ...]:
-    """Return every text of `before` with every one of `behind`; too many of them, or too long ones, count as not known."""
+    """Return every text of `before` followed by every one of `behind`; `_UNKNOWN` if they are too many or too long."""
     ways = tuple(dict.fromkeys(one + other for one, other in product(before, behind)))
     return ways if len(ways) <= MAX_WAYS and len(ways[0]) <= MAX_LENGTH else _UNKNOWN
 
 
 def _any_of(values: Iterable[Sequence[Token]], session: Session, depth: int) -> tuple[str, ...]:
-    """Return every text that any of the expressions may come to."""
+    """Return every text that any of the expressions can have."""
     return tuple(dict.fromkeys(way for value in values for way in literal_sql(value, session, depth + 1)))
 
 
@@ -75,7 +75,7 @@ def _term(cursor: Cursor, session: Session, depth: int) -> tuple[str, ...]:
 
 
 def _call(name: str, arguments: list[Sequence[Token]], session: Session, depth: int) -> tuple[str, ...]:
-    """Return what a call of a well-known function comes to."""
+    """Return every text that a call of a well-known function can have."""
     if not arguments[0]:
         return ("",) if name == "CONCAT" else _UNKNOWN
     if name == "CONCAT":
@@ -100,7 +100,7 @@ def _call(name: str, arguments: list[Sequence[Token]], session: Session, depth: 
 
 
 def _format(arguments: list[Sequence[Token]], session: Session, depth: int) -> tuple[str, ...]:
-    """Return what FORMAT of PostgreSQL and BigQuery comes to, with the arguments that are literals put in."""
+    """Return every text that FORMAT of PostgreSQL and BigQuery can have."""
     values = [literal_sql(each, session, depth + 1) for each in arguments[1:]]
     filled: list[str] = []
     for pattern in literal_sql(arguments[0], session, depth + 1):
@@ -130,7 +130,7 @@ def named_argument(argument: Sequence[Token]) -> tuple[str, Sequence[Token]]:
 
 
 def with_identifiers(tokens: Sequence[Token], session: Session) -> Sequence[Token]:
-    """Return the tokens with each `IDENTIFIER(...)` replaced by the name that it stands for, if that is known."""
+    """Return the tokens with each `IDENTIFIER(...)` replaced by its name, if that is known."""
     if not any(token.upper == "IDENTIFIER" for token in tokens):
         return tokens
     cursor, put = Cursor(tokens), list[Token]()

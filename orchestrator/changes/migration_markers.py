@@ -1,7 +1,7 @@
-"""What migration tools write around SQL: where one piece ends and the next begins, and which pieces take a migration back.
+"""The marks of migration tools: where one piece of SQL ends, and which pieces revert a migration.
 
-A border is a line that ends a statement whatever it holds: a change set, a part, a cell, a breakpoint. A text is divided at its
-borders before anything in it is read, so that no quote, comment or body reaches over one.
+A border is a line that always ends a statement: a change set, a part, a cell, a breakpoint. A text is divided at its borders before
+anything in it is read. Thus no quote, comment or body crosses a border.
 """
 
 from __future__ import annotations
@@ -50,11 +50,10 @@ FLYWAY: Final = re.compile(r"(?:[VBU]\d[\d._]*|[RA])__", re.IGNORECASE)
 
 
 def divide(text: str, source: str) -> tuple[list[Segment], list[int]]:
-    """Return the text's segments without what takes its migration back, and the line of each part that is left out.
+    """Return the text's segments without the parts that revert its migration, and the line of each part that is left out.
 
-    Understood are the marks of dbmate, goose, sql-migrate, micrate, Play, MyBatis, rambler, node-pg-migrate, node-sqlite, tern,
-    Sqitch, Atlas, Liquibase's formatted SQL, Drizzle, bun, migratus and Databricks notebooks. What Liquibase rolls back stands in
-    comments already.
+    Known are the marks of dbmate, goose, sql-migrate, micrate, Play, MyBatis, rambler, node-pg-migrate, node-sqlite, tern, Sqitch,
+    Atlas, Liquibase's formatted SQL, Drizzle, bun, migratus and Databricks notebooks. Liquibase's rollbacks are comments.
     """
     if "atlas:delimiter" in text:
         text = _atlas(text)

@@ -21,7 +21,7 @@ PLACEHOLDER: Final = re.compile(
     rf"{MARK}|{TEMPLATE}|\{{[^{{}}\s]+\}}|\#\{{[^}}]*\}}|%\w+%|%\(\w+\)[sd]|%[sd](?![^\W_])|\$\w+\$|@\w+@|\[\[\w+\]\]",
     re.DOTALL,
 )
-"""A placeholder in a quoted name; the name is refused if the statement changes what it stands for."""
+"""A placeholder in a quoted name. A statement that changes an object of such a name is refused."""
 
 _NAME: Final = r"[^\W\d][\w.\-]*"
 _USE: Final = (
@@ -64,8 +64,8 @@ class Filled(NamedTuple):
 def fill(text: str, values: Mapping[str, str], own: dict[str, str]) -> Filled:
     """Return the text with every placeholder filled whose value is known: given, or set by a line of the text before it.
 
-    Lines keep their numbers. What is not known stays, and is refused if it would be part of a name. `own` holds the variables that
-    earlier texts set for their client; those of this text are added.
+    Lines keep their numbers. A placeholder without a value stays; it is refused later if it is part of a name. `own` holds the
+    variables that earlier texts set for their client. Those of this text are added.
     """
     if not values and not own and not _MAY_SET.search(text):
         return Filled(text)
@@ -90,7 +90,7 @@ def fill(text: str, values: Mapping[str, str], own: dict[str, str]) -> Filled:
 
 
 def _value(use: re.Match[str], form: str | int, known: Mapping[str, str]) -> str | None:
-    """Return the SQL that a placeholder stands for; None if that is not known."""
+    """Return the SQL for a placeholder; None if its value is not known."""
     value = known.get(use[form])
     if value is None and form == "sqlcmd":
         value = known.get(use[form].lower())

@@ -10,7 +10,7 @@ from typing import Final
 from orchestrator.changes import dynamic_sql, objects, settings
 from orchestrator.changes.alters import alter
 from orchestrator.changes.change_set import ChangeSet, ReaderWarnings
-from orchestrator.changes.context import MAX_DEPTH, MAX_RUN, Known, ParseContext, Rule
+from orchestrator.changes.context import Known, ParseContext, Rule
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import TemplatedError, UnknownFormError, UnknownNameError
 from orchestrator.changes.keywords import CALLING, HARMLESS
@@ -21,6 +21,10 @@ from orchestrator.changes.placeholders import MARK, PLACEHOLDER, Filled, fill
 from orchestrator.changes.session import open_session
 from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement, begins_routine, pass_control
 
+MAX_DEPTH: Final = 12
+"""The deepest nesting of SQL in strings that is read."""
+MAX_RUN: Final = 1_000_000
+"""Characters of SQL in strings and routines that are read for one file, in addition to three times its length."""
 _RUNS_FILES: Final = words("\\i \\ir \\include \\include_relative \\gexec \\. .read !source !load :r")
 """Commands to a client that run SQL which is not in this text."""
 
@@ -37,9 +41,9 @@ def read_sql(
 ) -> ChangeSet:
     """Return what the SQL in `text` touches. Names are folded as the dialect's warehouse stores them.
 
-    `source` stands in the changes for the file's name. `values` fill placeholders, by their names. `known` is what earlier files
-    showed of the database; `notices` takes the warnings, which are part of the result if it is left out. Raises `ChangesError` for
-    an unknown dialect or a `default_schema` that is none, and `TemplatedError` if a placeholder's value is not known.
+    `source` is the file's name in the changes. `values` fill placeholders, by name. `known` is what earlier files showed of the
+    database. `notices` collects the warnings; without it they are in the result. Raises `ChangesError` for an unknown dialect or an
+    invalid `default_schema`, and `TemplatedError` if a placeholder's value is not known.
     """
     session = open_session(dialect_named(dialect), default_schema)
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
@@ -73,7 +77,7 @@ def read_sql(
 
 
 def _without_values(error: TemplatedError, text: str, values: Mapping[str, str]) -> TemplatedError:
-    """Return the error, with the line of the file instead of a placeholder that holds the value of another."""
+    """Return the error. If its placeholder contains the value of another, it names the line of the file instead."""
     if error.placeholder in text or not any(value and value in error.placeholder for value in values.values()):
         return error
     inner = PLACEHOLDER.search(error.placeholder)
@@ -172,10 +176,7 @@ def _read(reading: ParseContext, cursor: Cursor) -> None:
 
 
 def _assigns(cursor: Cursor) -> bool:
-    """Return whether a body's statement is an assignment: `x[1] := ...`, `$1 := ...`, `r.a = ...`.
-
-    No two words stand before its sign.
-    """
+    """Return whether a body's statement is an assignment: `x[1] := ...`, `$1 := ...`. It has no two words before its sign."""
     target = cursor.rest()[: max(cursor.find(":=", "="), 0)]
     return bool(target) and not any(one.kind is other.kind is TokenKind.WORD for one, other in pairwise(target))
 

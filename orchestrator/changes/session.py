@@ -26,7 +26,7 @@ class NamePart(NamedTuple):
     text: str
     quoted: bool
     placeholder: str = ""
-    """What stands in the part for text that is not known: a tool's placeholder, or `MARK`."""
+    """The piece of the part that is not known: a tool's placeholder, or `MARK`."""
     at: int = -1
     """Where the placeholder begins in the lexer's text; -1 if that is not known."""
 
@@ -45,7 +45,7 @@ def fold(part: NamePart, dialect: Dialect, *, ignore_quotes: bool = False) -> st
 
 
 def read_name(cursor: Cursor, dialect: Dialect) -> SqlName | None:
-    """Take the name that comes next, part by part; None, with the cursor where it was, if there is none, or none that is known."""
+    """Take the name that comes next, part by part. Return None, and stay, if there is none or it is computed."""
     before = cursor.at
     if cursor.word == "IDENTIFIER" and cursor.peek(1).upper == "(":
         return None
@@ -123,7 +123,7 @@ def _placeholder(cursor: Cursor, begin: int) -> NamePart:
 
 
 def parse_name(text: str, dialect: Dialect) -> SqlName | None:
-    """Return the name that `text` holds, all of it; None if it holds something else, or a placeholder."""
+    """Return the name if `text` is one, and None if it is anything else or has a placeholder."""
     cursor = Cursor(tokens_of(text, dialect) if len(text) <= MAX_LENGTH else ())
     parts = read_name(cursor, dialect)
     is_whole = parts is not None and cursor.done() and not any(part.placeholder for part in parts)
@@ -182,7 +182,7 @@ class Session:
         return fold(part, self.dialect, ignore_quotes=self.ignore_quotes)
 
     def table(self, parts: SqlName) -> ObjectName:
-        """Return the full name of a table or view that is written so."""
+        """Return the full name of a table or view."""
         *outer, name = (self.stored(part) for part in parts[-3:])
         if len(outer) == 2:
             schema = {"snowflake": "PUBLIC", "tsql": "dbo"}.get(self.dialect.name, self.schema)  # of `db..t`
@@ -192,7 +192,7 @@ class Session:
         return ObjectName(self.catalog, "".join(outer) or self.schema, name)
 
     def schema_name(self, parts: SqlName) -> ObjectName:
-        """Return the full name of a schema that is written so."""
+        """Return the full name of a schema."""
         stored = [self.stored(part) for part in parts[-2:]]
         return ObjectName(stored[0], stored[1], None) if len(stored) == 2 else ObjectName(self.catalog, stored[0], None)
 

@@ -132,7 +132,7 @@ def _names_kind(head: str, word: str, following: Token) -> bool:
 
 
 def _is_bare(tokens: Sequence[Token]) -> bool:
-    """Return whether the statement so far ends with the name of the altered object."""
+    """Return whether the statement ends with the name of the altered object."""
     if len(tokens) > 16:
         return False
     after = [each for each in tokens[1:] if each.upper not in ADJECTIVES | {"IF", "EXISTS", "ONLY", "*"}]
@@ -250,7 +250,7 @@ class Splitter:
     """Splits one text into statements. Data statements are skipped without reading their words."""
 
     def __init__(self, lexer: Lexer, routines: Mapping[str, object]) -> None:
-        """`lexer` stands at the beginning of the text. `routines` holds the routines that are known, by their names in lower case."""
+        """`lexer` is at the beginning of the text. `routines` are the known ones, by their names in lower case."""
         self._lexer = lexer
         self._known = routines
         self._text = lexer.text

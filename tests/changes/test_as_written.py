@@ -511,7 +511,7 @@ def test_an_array_is_not_a_placeholder(name: str) -> None:
 )
 def test_growing_sql_is_read_up_to_a_limit(sql: str, dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A text that grows with each run is read up to the limit; the rest is not understood."""
-    monkeypatch.setattr("orchestrator.changes.context.MAX_RUN", 1000)
+    monkeypatch.setattr("orchestrator.changes.reader.MAX_RUN", 1000)
     end = {"mysql": " END; CALL p();", "tsql": "GO\nEXEC p"}[dialect]
     found = read(sql + end, dialect)
     assert len(found.changes) < 3000

@@ -70,9 +70,9 @@ def test_resume_stays_in_its_directory(
     assert done.code in (0, 1)
     first = json.loads(done.err.splitlines()[0])
     assert (first["event"], first["manifest"], first["of_run"]) == ("run_continued", manifest, record["id"])
-    # a call that was on its way when the run was killed is neither sent again nor followed
+    # calls that were on their way when the run was killed are neither sent again nor followed
     cut_off = first["targets"] - first["to_send"] - first["to_check"]
-    assert (first["targets"], cut_off in (0, 1)) == (4, True)
+    assert (first["targets"], cut_off >= 0) == (4, True)
     sent = [c.model_id for c in instance.posts if c.accepted]
     assert len(set(sent)) == len(sent) >= 4 - cut_off
 

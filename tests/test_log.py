@@ -17,7 +17,6 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli.log_lines import LogLines
 from orchestrator.log import (
     Event,
     LogOutput,
@@ -29,6 +28,7 @@ from orchestrator.log import (
     set_up_logging,
 )
 from orchestrator.manifest.manifest import Secret
+from orchestrator.terminal.log_lines import LogLines
 
 AT = datetime(2026, 11, 25, 2, 0, 0, 123456, tzinfo=UTC)
 HOSTILE = "a\n::error::x\r ##vso[task] ##[group] \x1b[31m \u202e \x9b SECRETKEY123"

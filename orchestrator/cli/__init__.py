@@ -1,1 +1,1 @@
-"""Reads arguments, wires the rooms, and maps the end of a run to an exit code; no logic of its own."""
+"""The command line: turns options into requests to `app`, prints results through `terminal`, and maps ends to exit codes."""

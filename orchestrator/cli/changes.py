@@ -21,11 +21,11 @@ def changes(*, as_json: bool, **options: Any) -> int:
     Each change is additive (+) or destructive (-). The command needs no manifest, no key and no network.
     """
     from orchestrator.app.read_change import read_change
-    from orchestrator.cli.changes_table import render_changes
     from orchestrator.cli.command_setup import quiet_context, read_change_request
-    from orchestrator.cli.console import print_json, print_result
     from orchestrator.cli.errors import say
     from orchestrator.errors import UsageError
+    from orchestrator.terminal.changes_table import render_changes
+    from orchestrator.terminal.console import print_json, print_result
 
     followed = read_change(read_change_request(options), quiet_context())
     if followed is None:

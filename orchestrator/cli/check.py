@@ -39,10 +39,10 @@ def check(*, manifest: str, online: bool, as_json: bool, sarif: str | None, **lo
     import asyncio
 
     from orchestrator.cli.command_setup import set_up
-    from orchestrator.cli.console import print_json
     from orchestrator.manifest.diagnostics import ManifestError
     from orchestrator.manifest.load import load_manifest
     from orchestrator.survey.finding import found_by_reader, found_in_manifest, make_check_document, make_sarif
+    from orchestrator.terminal.console import print_json
 
     setup = set_up(log)
     redact = setup.context.redactor.redact
@@ -106,7 +106,7 @@ def _counts(loaded: Manifest) -> str:
 
 
 def _print(result: CheckResult) -> None:
-    from orchestrator.cli.console import print_result
+    from orchestrator.terminal.console import print_result
     from orchestrator.text import clean
 
     manifest, findings = result.manifest, result.findings

@@ -15,13 +15,13 @@ from click.core import ParameterSource
 from orchestrator.app.context import Context
 from orchestrator.app.overrides import Overrides, check_modes, one_off_manifest, override
 from orchestrator.app.requests import HIDDEN_VALUE, ChangeRequest, RunOptions
-from orchestrator.cli.console import Console, open_console, open_log_file
-from orchestrator.cli.log_observer import LogObserver
 from orchestrator.errors import UsageError
 from orchestrator.journal.database import STORE_PATIENCE_S
 from orchestrator.log import Redactor
 from orchestrator.manifest.addresses import proxy_secrets
 from orchestrator.manifest.manifest import Manifest
+from orchestrator.terminal.console import Console, open_console, open_log_file
+from orchestrator.terminal.log_observer import LogObserver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

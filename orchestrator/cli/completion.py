@@ -87,7 +87,7 @@ def completion(shell: str) -> int:
     It completes commands, options and their values, files, SQL dialects, ids of earlier runs, and for --select and --exclude the
     targets, tags, instances, connections and branches of the manifest on the command line.
     """
-    from orchestrator.cli.console import print_result
+    from orchestrator.terminal.console import print_result
 
     group = click.get_current_context().find_root().command
     print_result(SHELLS[shell](group, {}, "omni-refresh", _VARIABLE).source())
@@ -99,7 +99,7 @@ def complete(group: click.Group) -> bool:
     shell, _, action = os.environ.get(_VARIABLE, "").partition("_")
     if action != "complete" or shell not in SHELLS:
         return False
-    from orchestrator.cli.console import print_result
+    from orchestrator.terminal.console import print_result
 
     print_result(SHELLS[shell](group, {}, "omni-refresh", _VARIABLE).complete() + "\n")
     return True

@@ -77,11 +77,11 @@ def discover(
     from orchestrator.app.deliver import NamedFile, check_destinations, manifest_files
     from orchestrator.app.discover import discover, environment_manifest
     from orchestrator.cli.command_setup import set_up
-    from orchestrator.cli.console import print_json, print_result
     from orchestrator.errors import UsageError
     from orchestrator.manifest.load import load_manifest
     from orchestrator.report.files import write_report
     from orchestrator.survey.model_listing import CannotTell, ModelFilter, make_difference_document
+    from orchestrator.terminal.console import print_json, print_result
 
     setup = set_up(log)
     _check_words(base_url, like, diff, output, force=force, as_json=as_json)

@@ -26,8 +26,8 @@ def doctor(*, manifest: str | None, as_json: bool, **log: Any) -> int:
     from orchestrator.app.discover import environment_manifest
     from orchestrator.app.doctor import Health, examine, exit_code_of, make_doctor_document
     from orchestrator.cli.command_setup import set_up
-    from orchestrator.cli.console import print_json, print_result
     from orchestrator.manifest.load import load_manifest
+    from orchestrator.terminal.console import print_json, print_result
     from orchestrator.text import clean
 
     setup = set_up(log)

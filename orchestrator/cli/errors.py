@@ -166,8 +166,8 @@ def _described(error: click.ClickException) -> UsageError:
 
 def _annotate(error: OmniRefreshError) -> None:
     """Mark the lines of a wrong manifest in GitHub Actions."""
-    from orchestrator.cli.ci_log import MOST_ANNOTATIONS, annotation
     from orchestrator.manifest.diagnostics import ManifestError
+    from orchestrator.terminal.ci_log import MOST_ANNOTATIONS, annotation
 
     found = [d for one in error.errors if isinstance(one, ManifestError) for d in one.diagnostics]
     for d in found[:MOST_ANNOTATIONS]:

@@ -90,8 +90,8 @@ def history(
     from orchestrator.app.history import make_history
     from orchestrator.app.state import open_state
     from orchestrator.cli.command_setup import set_up
-    from orchestrator.cli.console import can_print, print_json, print_result
-    from orchestrator.cli.history_table import render_history
+    from orchestrator.terminal.console import can_print, print_json, print_result
+    from orchestrator.terminal.history_table import render_history
 
     setup = set_up(log)
     console = setup.console

@@ -39,9 +39,9 @@ def ls(
     """
     from orchestrator.app.target_list import make_target_list
     from orchestrator.cli.command_setup import set_up
-    from orchestrator.cli.console import print_json, print_result
     from orchestrator.manifest.load import load_manifest
     from orchestrator.planning.selection import Selector, select_some
+    from orchestrator.terminal.console import print_json, print_result
     from orchestrator.text import clean
 
     set_up(log)

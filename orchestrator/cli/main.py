@@ -17,8 +17,8 @@ from orchestrator import __version__
 from orchestrator.cli.command_line import CommandGroup, after_command, write_examples
 from orchestrator.cli.errors import print_error, say
 from orchestrator.cli.options import log_options
-from orchestrator.cli.streams import opened_streams
 from orchestrator.errors import OmniRefreshError, UsageError
+from orchestrator.terminal.streams import opened_streams
 
 _INTERRUPTED = 130
 _RESULT_LOST = 5

@@ -65,8 +65,8 @@ def plan(
     from orchestrator.app.plan import needs_keys, plan_run
     from orchestrator.app.requests import RunOptions, RunRequest
     from orchestrator.cli.command_setup import read_change_request, read_manifest, read_overrides, set_up
-    from orchestrator.cli.console import print_json, print_result
-    from orchestrator.cli.plan_table import render_preview
+    from orchestrator.terminal.console import print_json, print_result
+    from orchestrator.terminal.plan_table import render_preview
 
     setup = set_up(options)
     change = read_change_request(options)

@@ -15,17 +15,17 @@ from typing import Final
 from orchestrator.app.after_run import send_notifications
 from orchestrator.app.context import Context, StopRequests
 from orchestrator.app.runs import NothingToDo, RunEnd, StoppedWhileWaiting
-from orchestrator.cli.ci_log import CiLog
 from orchestrator.cli.command_setup import CommandSetup
-from orchestrator.cli.console import Console, print_json, print_result
 from orchestrator.cli.errors import say
-from orchestrator.cli.live import show_live
-from orchestrator.cli.streams import end_result_when
 from orchestrator.engine.run import Run
 from orchestrator.report.document import make_document
 from orchestrator.report.findings import SIGNAL_BASE, SIMULATED
 from orchestrator.report.report import Report
 from orchestrator.report.summary import render_summary
+from orchestrator.terminal.ci_log import CiLog
+from orchestrator.terminal.console import Console, print_json, print_result
+from orchestrator.terminal.live import show_live
+from orchestrator.terminal.streams import end_result_when
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

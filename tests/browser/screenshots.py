@@ -15,11 +15,11 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.cli.progress import BudgetUse, Progress, render_progress
 from orchestrator.engine.events import ActiveLane
 from orchestrator.engine.outcome import Status
 from orchestrator.report.document import parse_document
 from orchestrator.report.summary import render_summary
+from orchestrator.terminal.progress import BudgetUse, Progress, render_progress
 from tests.browser.chromium import chromium, open_page
 from tests.house.tree import ROOT
 

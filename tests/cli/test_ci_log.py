@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli.ci_log import annotation
+from orchestrator.terminal.ci_log import annotation
 from tests.cli.commands import call, start, write_manifest, write_scenario
 from tests.rehearsal import uuid
 

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from orchestrator.cli.live import Pane, keep_drawing, terminal_size
-from orchestrator.cli.progress import BudgetUse, Progress, render_progress
 from orchestrator.engine.events import ActiveLane
 from orchestrator.engine.outcome import Status
 from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.simulator import virtual
+from orchestrator.terminal.live import Pane, keep_drawing, terminal_size
+from orchestrator.terminal.progress import BudgetUse, Progress, render_progress
 from tests.cli.commands import call_on, write_manifest, write_scenario
 from tests.cli.screen import Screen
 from tests.rehearsal import uuid

@@ -13,7 +13,6 @@ from typing import get_args
 import click
 
 from orchestrator import errors
-from orchestrator.cli.log_observer import LogObserver
 from orchestrator.engine import events as e
 from orchestrator.engine.failure import RunKind
 from orchestrator.engine.outcome import Status
@@ -22,6 +21,7 @@ from orchestrator.log import Event, LogOutput, Redactor, render_json, set_up_log
 from orchestrator.omni.errors import CallErrorKind
 from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
 from orchestrator.report import findings
+from orchestrator.terminal.log_observer import LogObserver
 from tests.docs import man_page
 from tests.docs.cli_reference import PAGE, program, render_commands, split_page
 from tests.docs.pages import PAGES, read_page, rows, words

@@ -11,7 +11,6 @@ from io import StringIO
 
 import pytest
 
-from orchestrator.cli.log_observer import LogObserver
 from orchestrator.engine.outcome import Failure, Status
 from orchestrator.log import LogOutput, Redactor, render_json, set_up_logging
 from orchestrator.manifest.manifest import Channel, Notice, NotifyOn, Secret
@@ -19,6 +18,7 @@ from orchestrator.notify.by_apprise import MessengerError, send_by_apprise
 from orchestrator.notify.send import send_notices
 from orchestrator.report.report import Report
 from orchestrator.simulator import virtual
+from orchestrator.terminal.log_observer import LogObserver
 from tests.notify.test_message import GOOD, NEWLY_BAD
 from tests.omni.raw_server import Exchange, serving
 from tests.report.reports import make_facts, make_outcome

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Final
 
-from orchestrator.cli.console import Console
 from orchestrator.clock import Clock
 from orchestrator.engine.events import Observer, RunContinued, RunEvent, RunStarted
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.report.causes import causes_of, short
 from orchestrator.report.report import Report
+from orchestrator.terminal.console import Console
 from orchestrator.text import clean
 
 MOST_ANNOTATIONS: Final = 10

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.cli.console import Console
 from orchestrator.engine.outcome import known_status
 from orchestrator.report.causes import short
 from orchestrator.report.wording import STATUS_STYLES, text_console, took
+from orchestrator.terminal.console import Console
 from orchestrator.text import clean
 
 if TYPE_CHECKING:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.changes.change_set import Change
-from orchestrator.cli.changes_table import concern_lines, other_lines
-from orchestrator.cli.console import Console
 from orchestrator.manifest.manifest import Manifest, RefreshKind
 from orchestrator.planning.inventory import is_id
 from orchestrator.planning.plan import RefreshPlan, how_refreshed
@@ -18,6 +16,8 @@ from orchestrator.survey.forecast import Forecast, Step
 from orchestrator.survey.plan_warnings import some
 from orchestrator.survey.preview import Preview
 from orchestrator.survey.usage import Use
+from orchestrator.terminal.changes_table import concern_lines, other_lines
+from orchestrator.terminal.console import Console
 from orchestrator.text import clean
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.cli.log_lines import plural, say_left
 from orchestrator.engine.events import ActiveLane
 from orchestrator.engine.outcome import Status
 from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.report.wording import STATUS_STYLES, took
+from orchestrator.terminal.log_lines import plural, say_left
 from orchestrator.text import clean
 
 if TYPE_CHECKING:

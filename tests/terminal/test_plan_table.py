@@ -3,11 +3,11 @@
 import io
 from collections.abc import Mapping, Sequence
 
-from orchestrator.cli.console import Console
-from orchestrator.cli.plan_table import render_preview
 from orchestrator.log import LogOutput, render_json
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.survey.preview import Preview
+from orchestrator.terminal.console import Console
+from orchestrator.terminal.plan_table import render_preview
 from tests.planning.targets import CONNECTIONS
 from tests.rehearsal import manifest_text, model, uuid
 from tests.survey.previews import preview

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import structlog
 
-from orchestrator.cli.log_lines import DETAILS, SUMMARIZED, LogLines, say_left
-from orchestrator.cli.log_observer import LogObserver
 from orchestrator.engine import events as e
 from orchestrator.engine.outcome import Failure, Outcome, Status
 from orchestrator.log import Event, LogOutput, Redactor, render_json, set_up_logging
 from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside
+from orchestrator.terminal.log_lines import DETAILS, SUMMARIZED, LogLines, say_left
+from orchestrator.terminal.log_observer import LogObserver
 from tests.docs.test_reference import EVENTS
 from tests.report.reports import EVIL
 

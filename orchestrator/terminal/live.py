@@ -13,12 +13,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TextIO
 
-from orchestrator.cli.console import Console
-from orchestrator.cli.log_observer import LogObserver
-from orchestrator.cli.progress import BudgetUse, Progress, render_progress
 from orchestrator.clock import Clock
 from orchestrator.engine.run import Run
 from orchestrator.quota.rate_limiter import RateLimiter
+from orchestrator.terminal.console import Console
+from orchestrator.terminal.log_observer import LogObserver
+from orchestrator.terminal.progress import BudgetUse, Progress, render_progress
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -13,11 +13,11 @@ from rich.cells import cell_len
 
 from orchestrator.app.history import make_history
 from orchestrator.app.state import State, open_state
-from orchestrator.cli.console import Console
-from orchestrator.cli.history_table import render_history
 from orchestrator.engine.outcome import Failure, Outcome, Status, make_row
 from orchestrator.journal.records import NewRun, NewTarget
 from orchestrator.log import LogOutput, render_json
+from orchestrator.terminal.console import Console
+from orchestrator.terminal.history_table import render_history
 from tests.app.contexts import make_context
 from tests.report.reports import EVIL
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
-from orchestrator.cli.log_lines import DETAILS, SUMMARIZED, LogLines
 from orchestrator.errors import UsageError
 from orchestrator.log import Event, LogOutput, Redactor, render_json, set_up_logging
+from orchestrator.terminal.log_lines import DETAILS, SUMMARIZED, LogLines
 
 _LOG_BEGINS = b'{"timestamp"'
 

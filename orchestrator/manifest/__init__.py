@@ -1,6 +1,6 @@
-"""YAML text -> Manifest, or everything that is wrong with it, each error with its line and column.
+"""Reads YAML text into a `Manifest`, or reports every error in it with its line and column.
 
     bytes ─ decode ─▶ text ─ read_yaml ─▶ nodes with places ─ tables of keys ─▶ settings ─▶ instances, entries ─▶ Manifest
 
-The values (`orchestrator.manifest.manifest`) are light: other rooms use them without loading the reader.
+`orchestrator.manifest.manifest` has the values. To import them does not load the reader.
 """

@@ -1,4 +1,4 @@
-"""An instance's address: https, or http to this machine, without user name, password, query or fragment."""
+"""An instance's address: https (or http to this machine), without user name, password, query or fragment."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LOOPBACK_V4: Final = ipaddress.IPv4Network("127.0.0.0/8")
 
 
 def normalize_base_url(text: str, *, show: Callable[[str], str] = show) -> str:
-    """Scheme, host, port and path prefix of an instance, without a trailing slash, `/api` or `/api/v1`.
+    """Return scheme, host, port and path prefix of an instance, without a trailing slash, `/api` or `/api/v1`.
 
-    Raises InvalidValueError. Its text shows the address, by `show`, only if it cannot contain a password.
+    Raises InvalidValueError, whose text contains the address (through `show`) only if it cannot contain a password.
     """
     url = text.strip(" \t")
     if not url:
@@ -57,7 +57,7 @@ def _invalid(message: str, hint: str = "write https:// and the instance's host")
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the host of `url` is this machine: `localhost`, 127.0.0.0/8 or ::1, written as such."""
+    """Return whether the host in `url` is this machine: `localhost`, an address in 127.0.0.0/8, or ::1."""
     try:
         return _is_loopback_host(urlsplit(url).hostname or "")
     except ValueError:
@@ -65,7 +65,7 @@ def is_loopback(url: str) -> bool:
 
 
 def userinfo_secrets(url: str) -> tuple[str, ...]:
-    """The secrets in a URL's userinfo: all of it, and the password."""
+    """Return the secrets in a URL's userinfo: the whole of it, and the password."""
     try:
         userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
     except ValueError:
@@ -84,7 +84,7 @@ def _check_parts(parts: SplitResult, port: int | None, shown: str) -> None:
 
 
 def _host(parts: SplitResult, shown: str) -> str:
-    """The host in lower case, an IPv6 address in brackets."""
+    """Return the host in lower case; an IPv6 address is in brackets."""
     host = (parts.hostname or "").removesuffix(".")
     if "[" in parts.netloc:
         try:

@@ -1,4 +1,4 @@
-"""API keys and what an instance needs besides: from variables or files only, read again if a run is resumed, never shown."""
+"""API keys, and the other values of an instance. Keys come only from variables or files, and no message shows them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ KEY_VARIABLES: Final = ("OMNI_API_TOKEN", "OMNI_API_KEY")
 """The variables that may hold the key of a manifest without `instances`, in this order."""
 
 MAX_KEY_BYTES: Final = 8_192
-"""A longer file is no key."""
+"""A longer text is not a key."""
 
-# A key file may have blanks and a line end around its key.
+# A key file may have blanks and line ends around its key.
 _MAX_KEY_FILE: Final = 2 * MAX_KEY_BYTES
-# ASCII blanks and the byte order mark that editors leave; a zero-width or no-break space is not trimmed but refused.
+# ASCII blanks, and the byte order mark that editors write. Zero-width and no-break spaces are errors.
 _OUTER: Final = " \t\r\n\f\v\ufeff"
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -43,7 +43,7 @@ class KeyTextError(InvalidValueError):
 
 
 def clean_key(text: str) -> Secret:
-    """The key in `text`, its outer blanks and byte order mark trimmed. Raises KeyTextError."""
+    """Return the key in `text`, without outer blanks and byte order mark. Raises KeyTextError."""
     key = text.strip(_OUTER)
     if not key:
         raise _invalid("is empty", "put the key's text there")
@@ -67,7 +67,7 @@ def _invalid(message: str, hint: str = "copy the key again") -> KeyTextError:
 
 
 def key_from_text(text: str, environ: MappingOf[str, str]) -> Secret:
-    """The key that a text of placeholders has. Raises KeyTextError or VariableError."""
+    """Return the key in the variables that `text` names. Raises KeyTextError or VariableError."""
     named = placeholders(text)
     for name, default in named:
         if default is None and name not in environ:
@@ -81,7 +81,7 @@ def key_from_text(text: str, environ: MappingOf[str, str]) -> Secret:
 
 
 def key_from_file(path: Path, read_file: ReadFile) -> Secret:
-    """The key that is a file's whole content. Raises KeyTextError, which does not name the file."""
+    """Return the key in a file that contains nothing else. Raises KeyTextError, which does not name the file."""
     try:
         data = read_file(path)
     except (OSError, ValueError) as error:
@@ -100,7 +100,7 @@ def key_from_file(path: Path, read_file: ReadFile) -> Secret:
 
 
 def api_key_again(source: KeySource, environ: MappingOf[str, str], read_file: ReadFile | None = None) -> Secret:
-    """The key of an earlier run, from where it was read then. Raises UsageError, which does not show it."""
+    """Read the key of an earlier run again, from the same place. Raises UsageError, which does not show the key."""
     try:
         if source.file is not None:
             return key_from_file(source.file, read_file or read_small_file)
@@ -112,7 +112,7 @@ def api_key_again(source: KeySource, environ: MappingOf[str, str], read_file: Re
 
 
 def name_of(source: KeySource) -> str:
-    """What a key is called in messages: its file, or its variables; empty if it has none."""
+    """Return the name of a key for messages: its file, or its variables; empty if it has neither."""
     if source.file is not None:
         return str(source.file)
     return " and ".join(name for name, _ in placeholders(source.text or ""))
@@ -127,7 +127,7 @@ def _read_keys(reading: ReadContext, node: Node, key: str) -> tuple[ApiKey, ...]
 
 
 def _read_variable(reading: ReadContext, node: Scalar, _: str) -> ApiKey:
-    """A key from its variables. Without `with_keys` none is read."""
+    """Return a key with its source. Its variables are only read with `with_keys`."""
     text = require_value(node).text
     if not only_placeholders(text):
         hint = 'put it into a variable or a file: write only "${OMNI_API_TOKEN}" here, or use `api_key_file`'
@@ -153,7 +153,7 @@ def _read_key_file(reading: ReadContext, node: Scalar, key: str) -> ApiKey | Non
 
 
 def _read_ca_file(reading: ReadContext, node: Node, _: str) -> Path:
-    """A file's path, from the manifest's folder. Its content is checked once, here."""
+    """Return the path of a file with certificates. Relative paths start from the manifest's folder."""
     path, given = _path(reading, node), reading.show(require_value(node).text)
     hint = "name a file of PEM certificates"
     try:
@@ -176,7 +176,7 @@ def _path(reading: ReadContext, node: Node) -> Path:
 
 
 def _read_state(reading: ReadContext, node: Node, _: str) -> Secret | None:
-    """The folder or the address of the state; None if it depends on variables and keys are not read."""
+    """Return the folder or the address of the state; None without `with_keys` if one of its variables is not set."""
     source = require_value(node).text.strip()
     for password in filter(None, _passwords(source)):
         if not placeholders(password):
@@ -215,9 +215,9 @@ def _passwords(url: str) -> Iterator[str]:
 
 
 def note_secrets(reading: ReadContext, root: Mapping) -> None:
-    """Make every key, and every variable of a notification, known as a secret before an error can show it.
+    """Register all keys and all variables of notifications as secrets, before any error can show them.
 
-    What is wrong with them is found later.
+    Wrong ones are reported later.
     """
     instances = root.value("instances")
     if instances is None:
@@ -246,7 +246,7 @@ def _note_variables(reading: ReadContext, node: Node | None, *, is_key: bool) ->
 def _note_key_files(reading: ReadContext, node: Node | None) -> None:
     for item in items_of(node):
         if reading.with_keys and isinstance(item, Scalar) and not item.is_null:
-            # VariableError and KeyTextError are among these
+            # also VariableError and KeyTextError
             with suppress(ValueError):
                 path = reading.folder / expand(item.text, reading.environ)
                 reading.secret(key_from_file(path, reading.read_file).reveal(), is_key=True)
@@ -273,16 +273,16 @@ _ONLY_PLACEHOLDERS: Final = r"^\s*(\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}\s*)+$"
 _TEXT: Final[JsonSchema] = {"type": "string", "minLength": 1}
 
 ADDRESS: Final = FieldType(_read_address, {"type": "string", "pattern": r"^https?://[^@?#\s]+$|\$\{"})
-"""An instance's base URL, normalized."""
+"""An instance's base URL; it is normalized."""
 
 API_KEYS: Final = FieldType(_read_keys, _one_or_list({"type": "string", "pattern": _ONLY_PLACEHOLDERS}))
-"""Keys from variables: texts of placeholders, or one such text. An editor marks a key that is written out."""
+"""Keys as `${VARIABLE}`: one, or a list. An editor marks a key that is written out."""
 
 KEY_FILES: Final = FieldType(_read_key_files, _one_or_list(_TEXT))
-"""Files with one key each: a path from the manifest's folder, or several."""
+"""Files with one key each: one path, or a list. Relative paths start from the manifest's folder."""
 
 CA_FILE: Final = FieldType(_read_ca_file, _TEXT)
-"""A file of PEM certificates, which must exist and be readable."""
+"""A file of PEM certificates. It must exist and be readable."""
 
 STATE_PLACE: Final = FieldType(_read_state, _TEXT)
-"""Where the state is kept: a folder, relative to the manifest's own, or the address of a PostgreSQL database."""
+"""Where the state is: a folder (relative to the manifest's), or the address of a PostgreSQL database."""

@@ -1,4 +1,4 @@
-"""What is wrong with a YAML file: every error at once, each with a stable code and its place."""
+"""The errors and warnings of a YAML file: all at once, each with a stable code and its place."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from orchestrator.manifest.manifest import ManifestWarning, Place
 from orchestrator.text import and_more, clean, near_words
 
 MAX_SHOWN: Final = 50
-"""So many errors are printed; the rest is a count."""
+"""This many errors are printed; the rest is a count."""
 
 MAX_KEPT: Final = 1_000
-"""So many are kept at all."""
+"""This many errors are kept; others are only counted."""
 
 MAX_TEXT: Final = 7_500
-"""Characters in the text of all errors together, without the count of the rest."""
+"""Characters in the text of all errors together, without the line that counts the rest."""
 
 _MAX_PATH: Final = 200
 _MAX_MESSAGE: Final = 600
@@ -32,7 +32,7 @@ _KEY: Final = re.compile(r"omni_[a-z]+_[\w.-]+")
 class InvalidValueError(ValueError):
     """A value that cannot be used. `message` says why, `hint` what to do; neither shows a secret.
 
-    `message` follows the value's name ("is empty"), unless `is_sentence` says that it has a subject of its own.
+    A message continues a sentence that begins with the value's name ("is empty"). If `is_sentence`, it is a whole one.
     """
 
     is_sentence: ClassVar[bool] = False
@@ -46,7 +46,7 @@ class InvalidValueError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostic:
-    """One error: in which file and where, its code, what is wrong, and what to do. `excerpt` is its line, if it may be shown."""
+    """One error: its place, its code, what is wrong, and what to do. `excerpt` is its line, if that may be shown."""
 
     path: str
     place: Place
@@ -61,10 +61,10 @@ class Diagnostic:
 
 
 class ManifestError(UsageError):
-    """A YAML file (a manifest, a scenario) is wrong.
+    """A YAML file (a manifest, a scenario) has errors.
 
-    `diagnostics` are in the file's order, at most `MAX_KEPT`; `total` also counts those that were not kept. The text
-    has a line for each of the first `MAX_SHOWN`, and stays below 8,000 characters.
+    `diagnostics` are at most `MAX_KEPT`, in the file's order; `total` also counts the others. The text has a line for each
+    of the first `MAX_SHOWN`, and is shorter than 8,000 characters.
     """
 
     def __init__(self, diagnostics: Iterable[Diagnostic], *, total: int | None = None) -> None:
@@ -88,7 +88,7 @@ def _lines(diagnostics: tuple[Diagnostic, ...], total: int) -> str:
 
 
 class Diagnostics:
-    """Collects the errors and warnings of one file. `decoded` is the file's text once it is decoded."""
+    """Collects the errors and warnings of one file. `decoded` is the file's text; empty until it is decoded."""
 
     def __init__(self, path: str) -> None:
         self.path: Final = path
@@ -106,11 +106,11 @@ class Diagnostics:
 
     @property
     def is_full(self) -> bool:
-        """Whether further errors are only counted, so that their texts do not matter."""
+        """Whether more errors are only counted. Then their texts do not matter."""
         return len(self._errors) >= MAX_KEPT
 
     def error(self, place: Place, message: str, *, code: str, hint: str = "") -> None:
-        """Add an error. The same error at the same place counts once: an anchor is used many times."""
+        """Add an error. Equal errors at one place count once: a value with an anchor is read several times."""
         key = (place, code, message, hint)
         if not self.is_full:
             self._errors[key] = None
@@ -118,11 +118,11 @@ class Diagnostics:
             self._more += 1
 
     def show(self, text: str) -> str:
-        """`text` for a message, see `show`; without any secret that is known by now."""
+        """Return `text` for a message, as `show` does, and without the secrets that are known by now."""
         return show(self._without_secrets(text))
 
     def warn(self, place: Place, message: str, *, code: str, hint: str = "", entry: str | None = None) -> None:
-        """Add a warning: this is allowed and probably not meant."""
+        """Add a warning: something is allowed, but probably not meant."""
         message, hint = _cut(self._without_secrets(message)), _cut(self._without_secrets(hint))
         self.warnings.append(ManifestWarning(place=place, code=code, message=message, hint=hint, entry=entry))
 
@@ -159,7 +159,7 @@ def _cut(message: str) -> str:
 
 
 def show(text: str, *, at_most: int = _MAX_VALUE, quotes: str = '"') -> str:
-    """`text` on one line for a message: shortened, without control characters, userinfo in a URL, or a key."""
+    """Return `text` for a message: on one line, short, without control characters, userinfo in a URL, or a key."""
     shown = clean(_KEY.sub("omni_…", _USERINFO.sub("//…@", text[: 10 * at_most])))
     if len(shown) > at_most or len(text) > 10 * at_most:
         shown = shown[:at_most] + "…"
@@ -167,11 +167,11 @@ def show(text: str, *, at_most: int = _MAX_VALUE, quotes: str = '"') -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, if one is near."""
+    """Return the known word that is probably meant; None if none is similar."""
     return next(iter(near_words(word[:_MAX_VALUE], known, cutoff=0.65)), None)
 
 
 def some(words: Iterable[str], *, at_most: int = 10) -> str:
-    """A list of words for a message, cut after `at_most`."""
+    """Return a list of words for a message, cut after `at_most`."""
     listed = list(words)
     return and_more([show(word, quotes="") for word in listed[:at_most]], len(listed))

@@ -1,4 +1,4 @@
-"""The entries under `models:`, with their defaults applied and their keys checked against each other."""
+"""Makes the entries under `models:`: applies the defaults, and checks the keys against each other."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from orchestrator.manifest.manifest import Entry, Instance, Mode, OnAmbiguous, P
 from orchestrator.manifest.reading import ReadContext
 
 SHORTEST_POLL_S: Final = 1.0
-"""Omni allows one poll of a job per second; a simulator on this machine allows more."""
+"""Omni allows one poll of a job per second. A simulator on this machine allows more."""
 
-# what an entry is that says nothing
+# its fields are the defaults of an entry
 _UNSET: Final = Entry(index=0, name="", instance="")
 
 
 class EntryReader:
-    """Makes entries one after another, and checks that no label occurs twice."""
+    """Makes one entry after another, and checks that no two have the same name."""
 
     def __init__(
         self, reading: ReadContext, defaults: FieldTable, instances: MappingOf[str, Instance | None] | None
@@ -30,7 +30,7 @@ class EntryReader:
         self._labels: dict[str, Place] = {}
 
     def make(self, index: int, own: FieldTable) -> Entry | None:
-        """The entry that `own` describes, or None with errors."""
+        """Return the entry that `own` describes, or None with errors."""
         if not ("id" in own or "model" in own or "name" in own):
             hint = "add one of them; `model` is its name in Omni"
             self._reading.error(own.place(), "a model has no `id`, `model` or `name`", code="missing-key", hint=hint)
@@ -111,13 +111,13 @@ class EntryReader:
             self._reading.error(place, message, code="duplicate-name", hint=hint)
 
     def _check_dbt_sync(self, own: FieldTable, both: FieldTable) -> None:
-        """Check that an entry with `refresh: dbt_sync` has a branch, and nothing that only a schema refresh takes."""
+        """Check an entry with `refresh: dbt_sync`: it needs a branch, and has no keys of a schema refresh."""
         if "branch" not in both:
             hint = "add `branch:`: a dbt sync is for a branch"
             message = "`refresh: dbt_sync` has no `branch`"
             self._reading.error(both.place("refresh"), message, code="dbt-sync", hint=hint)
         for key in ("mode", "schemas", "tables"):
-            # a mode in `defaults` is for the other entries
+            # a mode in `defaults` is meant for the other entries
             if key in own or (key in both and key != "mode"):
                 origin = "" if key in own else " (from `defaults`)"
                 message = (
@@ -161,7 +161,7 @@ class EntryReader:
 
 
 def _identity(own: FieldTable, branch: str | None) -> tuple[str | None, str | None, str | None]:
-    """The model's id, the name that is looked up, and the label; no label if one of them is wrong."""
+    """Return the model's id, the name to look up, and the label; no label if one of the three is wrong."""
     model_id, name, model = (own.get(key, str, None) for key in ("id", "name", "model"))
     wrong = any(key in own and value is None for key, value in (("id", model_id), ("name", name), ("model", model)))
     called = model or model_id

@@ -1,7 +1,7 @@
-"""The line of a file that an error is about, without anything in it that may be a secret.
+"""The line of a file that an error is about, without anything that may be a secret.
 
-A line is masked behind its key if it, or a key that it belongs to, may hold an API key, an address or a password. The check
-is by the line's text, because a file that is no valid YAML has no structure: in doubt a line is masked.
+If the line or a key above it may hold an API key, an address or a password, all behind the line's own key is masked. This is
+decided by the text, because a file that is not valid YAML has no structure. In doubt a line is masked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[^\s,\[\]{}:#](?:[^\s,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excerpt:
-    """One line of a file. The marked part begins at `start` (from 0) and is `width` characters long."""
+    """One line of a file. The marked part begins at `start` (from 0) and has `width` characters."""
 
     line: str
     start: int
@@ -40,7 +40,7 @@ class Excerpt:
 
 
 def make_excerpt(lines: Sequence[str], place: Place, secrets: Sequence[str]) -> Excerpt | None:
-    """The line at `place`, or None if there is nothing to show. `lines` are all lines of the file."""
+    """Return the line at `place`, or None if there is nothing to show. `lines` are all lines of the file."""
     if not 0 < place.line <= len(lines) or not lines[place.line - 1].strip():
         return None
     line, start = lines[place.line - 1], place.column - 1
@@ -65,7 +65,7 @@ def _is_secret(text: str, secrets: Sequence[str]) -> bool:
 
 
 def _is_sensitive(lines: Sequence[str], index: int, secrets: Sequence[str]) -> bool:
-    """Whether the line, or a line that it is indented under, may hold a secret."""
+    """Return whether the line, or a line above it with less indentation, may hold a secret."""
     line = lines[index]
     if _SENSITIVE.search(line) or _is_secret(line, secrets):
         return True
@@ -81,6 +81,6 @@ def _is_sensitive(lines: Sequence[str], index: int, secrets: Sequence[str]) -> b
 
 
 def _depth(line: str) -> int:
-    """The column of the line's first key, behind any `- `; 0 for one at the top."""
+    """Return the column of the line's first key, after any `- `; 0 at the top."""
     match = re.match(r"\s*(?:-\s+)*", line)
     return match.end() if match else 0

@@ -1,4 +1,4 @@
-"""The keys that a mapping may have, and the types of their values: how each is read, and its JSON Schema."""
+"""Tables of the keys that a mapping can have, and the types of their values: a reader and a JSON Schema for each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NOT_BOOLEANS: Final = {"yes": "true", "y": "true", "on": "true", "1": "true"} |
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """How a value is read (see `ReadContext`), and its JSON Schema for editors, which is never stricter than the reader."""
+    """A reader of a value (see `ReadContext`), and a JSON Schema for editors, which is never stricter than the reader."""
 
     read: Callable[[ReadContext, Node, str], object | None]
     schema: JsonSchema
@@ -40,7 +40,7 @@ class FieldType:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key: its type, and for people its meaning, its default and an example. Without an example the default is one."""
+    """One key: its type, and for people its meaning, default and example. Without an example, the default is one."""
 
     key: str
     kind: FieldType
@@ -51,7 +51,7 @@ class Field:
 
     @property
     def sample(self) -> object:
-        """A value to show: the example, or the default."""
+        """A value to show: the example, else the default."""
         return self._default if self.example is None else self.example
 
     @property
@@ -60,7 +60,7 @@ class Field:
         return json.loads(self.default) if is_json else self.default
 
     def schema(self) -> JsonSchema:
-        """The key as JSON Schema. The description gives a default that is no single value."""
+        """Return the key as JSON Schema. A default that is not a single value is part of the description."""
         schema = {**self.kind.schema, "description": self.meaning, "examples": [self.sample]}
         if self.default and " " not in self.default:
             schema["default"] = self._default
@@ -71,14 +71,14 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The keys of one kind of mapping. `aliases` are what people write instead, with the key (or the advice) for each."""
+    """The keys of one kind of mapping. `aliases` are wrong keys that people write, with the right key or advice for each."""
 
     what: str
     fields: MappingOf[str, Field]
     aliases: MappingOf[str, str] = field(default_factory=dict)
 
     def advice(self, key: str) -> str:
-        """What to write instead of a key that does not exist."""
+        """Return what to write instead of a key that does not exist."""
         plain = _plain(key)
         meant = self.aliases.get(plain) or (plain if plain in self.fields else None)
         if meant is None and (near := nearest(plain, [*self.fields, *self.aliases])):
@@ -88,7 +88,7 @@ class Table:
         return f"did you mean `{meant}`?" if meant in self.fields else meant
 
     def schema(self) -> JsonSchema:
-        """The mapping as JSON Schema."""
+        """Return the mapping as JSON Schema."""
         schema: JsonSchema = {
             "type": "object",
             "properties": {key: one.schema() for key, one in self.fields.items()},
@@ -100,14 +100,14 @@ class Table:
 
 
 def table(what: str, *fields: Field, aliases: MappingOf[str, str] | None = None) -> Table:
-    """A table of these fields, in their order."""
+    """Return a table of these fields, in this order."""
     return Table(what=what, fields={one.key: one for one in fields}, aliases=aliases or {})
 
 
 class FieldTable:
-    """What one mapping contains: the values that could be read, and their places.
+    """The values of one mapping that could be read, and their places.
 
-    `below` is what holds for the keys that the mapping does not have. It does not replace a wrong value.
+    `below` has the values of the keys that the mapping does not have. It does not replace a wrong value.
     """
 
     __slots__ = ("_below", "_mapping", "_values")
@@ -118,22 +118,22 @@ class FieldTable:
         self._below = below
 
     def over(self, below: FieldTable) -> FieldTable:
-        """Return these contents, with those of `below` for the keys that are not written here."""
+        """Return the same table with `below` for the keys that are not written here."""
         return FieldTable(self._mapping, self._values, below)
 
     def get(self, key: str, kind: type[_T], default: _D) -> _T | _D:
-        """Return the value of a key; the default if it is left out, or was wrong."""
+        """Return the value of a key; the default if the key is left out or its value is wrong."""
         value = self._values.get(key)
         if value is None and self._below is not None and key not in self._mapping.pairs:
             return self._below.get(key, kind, default)
         return value if isinstance(value, kind) else default
 
     def __contains__(self, key: str) -> bool:
-        """Whether the key is written, with a right or a wrong value."""
+        """Return whether the key is written, even with a wrong value."""
         return key in self._mapping.pairs or (self._below is not None and key in self._below)
 
     def place(self, key: str | None = None) -> Place:
-        """The place of a key's value, or of the whole mapping."""
+        """Return the place of a key's value, or of the whole mapping."""
         value = None if key is None else self._mapping.value(key)
         if value is None and key is not None and self._below is not None:
             return self._below.place(key)
@@ -144,7 +144,7 @@ NO_SETTINGS: Final = FieldTable(Mapping(1, 1), {})
 
 
 def read_settings(reading: ReadContext, node: Node, known: Table) -> FieldTable | None:
-    """The contents of a mapping, by its table; None with an error if the node is none."""
+    """Read a mapping by its table; return None with an error if the node is not a mapping."""
     if isinstance(node, Mapping):
         return read_mapping(reading, node, known)
     first = next(iter(known.fields.values()))
@@ -157,7 +157,7 @@ def read_settings(reading: ReadContext, node: Node, known: Table) -> FieldTable 
 
 
 def read_mapping(reading: ReadContext, node: Mapping, known: Table) -> FieldTable:
-    """The contents of a mapping, by its table. Wrong keys and values are errors."""
+    """Read a mapping by its table. Wrong keys and values are errors."""
     values: dict[str, object] = {}
     fields = known.fields
     for key, (written, value) in node.pairs.items():
@@ -176,18 +176,18 @@ def read_mapping(reading: ReadContext, node: Mapping, known: Table) -> FieldTabl
 
 
 def _plain(key: str) -> str:
-    """A key as people may have meant it: `hardRefresh`, `Hard-Refresh` and `hard refresh` are `hard_refresh`."""
+    """Return a key in our spelling: `hardRefresh`, `Hard-Refresh` and `hard refresh` become `hard_refresh`."""
     spaced = _CAMEL.sub("_", key[:_LONGEST_KEY])
     return "_".join(re.split(r"[\s_-]+", spaced.strip().lower()))
 
 
 def nested(table: Table) -> FieldType:
-    """A mapping under a key, with a table of its own."""
+    """Return the type of a mapping with a table of its own."""
     return FieldType(lambda reading, node, _: read_settings(reading, node, table), table.schema())
 
 
 def by_name(table: Table) -> FieldType:
-    """A mapping of names to settings; the value is None for settings that are no mapping."""
+    """Return the type of a mapping of names to mappings. The value of a wrong one is None."""
 
     def read(reading: ReadContext, node: Node, key: str) -> dict[str, FieldTable | None]:
         if not isinstance(node, Mapping) or not node.pairs:
@@ -195,7 +195,7 @@ def by_name(table: Table) -> FieldType:
             raise InvalidValueError("is not a mapping of names", code="wrong-type", hint=hint)
         found: dict[str, FieldTable | None] = {}
         for name, (written, value) in node.pairs.items():
-            named = Scalar(name.replace("$", "$$"), False, written.line, written.column)
+            named = Scalar(written.line, written.column, name.replace("$", "$$"), plain=False)
             is_name = reading.attempt(ReadContext.name, named, key) is not None
             found[name] = read_settings(reading, value, table) if is_name else None
         return found
@@ -212,7 +212,7 @@ def by_name(table: Table) -> FieldType:
 
 
 def many(table: Table) -> FieldType:
-    """A list of mappings, read when they are needed. Other items are errors."""
+    """Return the type of a list of mappings. They are read one at a time, when they are needed."""
 
     def read(reading: ReadContext, node: Node, _: str) -> Iterator[FieldTable]:
         if (isinstance(node, Scalar) and node.is_null) or (isinstance(node, Sequence) and not node.items):
@@ -227,7 +227,7 @@ def many(table: Table) -> FieldType:
 
 
 def whole(at_least: int, at_most: int) -> FieldType:
-    """A whole number between two bounds."""
+    """Return the type of a whole number between two bounds."""
     bounds = f"write a whole number from {at_least} to {at_most}"
 
     def read(reading: ReadContext, node: Node, _: str) -> int:
@@ -240,7 +240,7 @@ def whole(at_least: int, at_most: int) -> FieldType:
 
 
 def word(words: type[StrEnum]) -> FieldType:
-    """One of a few words."""
+    """Return the type of one of a few words."""
 
     def read(reading: ReadContext, node: Node, _: str) -> StrEnum:
         text = reading.text(node)
@@ -254,7 +254,7 @@ def word(words: type[StrEnum]) -> FieldType:
 
 
 def _or_variable(schema: JsonSchema) -> JsonSchema:
-    """What the schema says, or a variable in place of a value that is no text."""
+    """Return a schema that also allows a variable in place of the value."""
     return {"anyOf": [schema, {"type": "string", "pattern": r"\$\{"}]}
 
 
@@ -310,27 +310,27 @@ def _read_manifest_name(reading: ReadContext, node: Node, key: str) -> str:
     return name
 
 
-# What an editor takes for a number or a boolean is a name as it is written.
+# An editor may take a name for a number or a boolean.
 _NAME_SCHEMA: Final[JsonSchema] = {"type": ["string", "number", "boolean"], "minLength": 1, "maxLength": MAX_NAME}
 _LISTED_NAME: Final = {**_NAME_SCHEMA, "pattern": "^[^,]*$"}
 _HEXADECIMAL: Final = "-".join(f"[0-9a-fA-F]{{{length}}}" for length in (8, 4, 4, 4, 12))
 
 NAME: Final = FieldType(ReadContext.name, _NAME_SCHEMA)
-"""A text of the user's, as written."""
+"""A name, as written."""
 
 LABEL: Final = FieldType(partial(ReadContext.name, any_character=True), _NAME_SCHEMA)
-"""A name of the program's own, which may contain any character."""
+"""A label. Only this program uses it, so it can contain any character."""
 
 MANIFEST_NAME: Final = FieldType(_read_manifest_name, {**_NAME_SCHEMA, "pattern": r"^[^/\\]*$|\$\{"})
-"""A name that does not look like a path."""
+"""The manifest's own name, which must not look like a path."""
 
 NAMES: Final = FieldType(
     _read_names, {"anyOf": [{"type": "array", "minItems": 1, "items": _LISTED_NAME}, _LISTED_NAME]}
 )
-"""A list of names, or one name; none has a comma."""
+"""A list of names, or one name, without commas."""
 
 UUID: Final = FieldType(_read_uuid, {"type": "string", "pattern": rf"^{_HEXADECIMAL}$|\$\{{"})
-"""An id, in upper or lower case; it becomes lower case."""
+"""An id; it becomes lower case."""
 
 DURATION: Final = FieldType(
     _read_duration,
@@ -341,7 +341,7 @@ DURATION: Final = FieldType(
         ]
     },
 )
-"""Seconds, as a float; written as 1h30m or as a number of seconds."""
+"""Seconds as a float, written as 1h30m or as a number."""
 
 FLAG: Final = FieldType(_read_flag, _or_variable({"type": "boolean"}))
 """true or false."""

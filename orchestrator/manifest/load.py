@@ -1,4 +1,4 @@
-"""YAML text -> Manifest, or every error in it."""
+"""Reads a manifest from a file or a text, or reports every error in it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ DEFAULT_INSTANCE: Final = "default"
 BASE_URL_VARIABLE: Final = "OMNI_BASE_URL"
 
 _TOP: Final = Place(1, 1)
-# their fields are the defaults
+# their fields are the defaults of a manifest and an instance
 _NO_MANIFEST: Final = Manifest(path="", sha256="", instances={}, entries=())
 _NO_INSTANCE: Final = Instance(name="", base_url="", keys=())
 
 
 def load_manifest(path: str | Path, *, environ: MappingOf[str, str], with_keys: bool = True) -> Manifest:
-    """The manifest in a file. Raises ManifestError with every error.
+    """Return the manifest in a file. Raises ManifestError with every error.
 
-    `with_keys=False` reads no key, from variable or file, and needs none; it checks everything else.
+    `with_keys=False` reads and needs no key, from a variable or a file. It checks everything else.
     """
     diagnostics = Diagnostics(str(path))
     data = _read(Path(path), diagnostics)
@@ -62,9 +62,9 @@ def make_manifest(
     with_keys: bool = True,
     read_file: ReadFile = read_small_file,
 ) -> Manifest:
-    """The manifest in a text. `path` names it, and relative paths start from it.
+    """Return the manifest in a text. Raises ManifestError with every error.
 
-    Everything else comes from `environ` and `read_file` (keys, certificates). Raises ManifestError.
+    `path` is its name; relative paths start from the folder of `path`. `read_file` reads keys and certificates.
     """
     reading = ReadContext(path, environ=environ, with_keys=with_keys, read_file=read_file)
     with _collector_paused():
@@ -75,7 +75,7 @@ def make_manifest(
 
 
 def _manifest(reading: ReadContext, text: str | bytes) -> Manifest | None:
-    document = read_yaml(text, path=reading.path, diagnostics=reading)
+    document = read_yaml(text, reading)
     if document is None:
         return None
     reading.commented = document.commented
@@ -121,14 +121,14 @@ def _entries(
         entry = reader.make(index, own)
         if entry is not None:
             made.append(entry)
-            # the branches of a pattern have the numbers that follow its own
+            # the branches of a pattern get the numbers after its own
             index += entry.max_branches if entry.has_branch_pattern else 0
         index += 1
     return tuple(made)
 
 
 def _instances(reading: ReadContext, top: FieldTable) -> dict[str, Instance | None] | None:
-    """By name; None for one that is wrong, and for all if even their names are not known."""
+    """Return the instances by name; None for a wrong one. Return None if not even their names are known."""
     if "instances" not in top:
         return {DEFAULT_INSTANCE: _environment_instance(reading)}
     named = top.get("instances", dict, None)
@@ -138,7 +138,7 @@ def _instances(reading: ReadContext, top: FieldTable) -> dict[str, Instance | No
 
 
 def _make_instance(reading: ReadContext, name: str, settings: FieldTable) -> Instance | None:
-    """One instance of the manifest, or None with errors."""
+    """Return an instance of the manifest, or None with errors."""
     if "api_keys" not in settings and "api_key_file" not in settings:
         message, hint = f"the instance {reading.show(name)} has no API key", 'add `api_keys: ["${OMNI_API_TOKEN}"]`'
         reading.error(settings.place(), message, code="no-api-key", hint=hint)
@@ -167,7 +167,7 @@ def _make_instance(reading: ReadContext, name: str, settings: FieldTable) -> Ins
 
 
 def _environment_instance(reading: ReadContext) -> Instance | None:
-    """The one instance of a manifest without `instances`, or None with errors."""
+    """Return the instance of a manifest without `instances`, or None with errors."""
     what = f"the variable {BASE_URL_VARIABLE}"
     base_url = secret = None
     try:
@@ -189,7 +189,7 @@ def _environment_instance(reading: ReadContext) -> Instance | None:
 
 
 def _environment_address(reading: ReadContext) -> str | None:
-    """The address of the one instance. It may be missing without `with_keys`, and is then empty."""
+    """Return the instance's address; empty if it is missing and not needed, since keys are not read."""
     text = reading.environ.get(BASE_URL_VARIABLE, "")
     if text.strip():
         reading.refuse_secrets("", text, is_address=True)
@@ -203,7 +203,7 @@ def _environment_address(reading: ReadContext) -> str | None:
 
 
 def _once(reading: ReadContext, keys: list[tuple[ApiKey, Place]]) -> tuple[ApiKey, ...]:
-    """Each key once: a key that is written twice has no second quota."""
+    """Return each key once: a key that is written twice has only one quota."""
     found: dict[object, ApiKey] = {}
     for key, place in keys:
         if key.secret is not None:
@@ -218,7 +218,7 @@ def _once(reading: ReadContext, keys: list[tuple[ApiKey, Place]]) -> tuple[ApiKe
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """A large file makes a million objects without cycles. The search for cycles doubles the time of reading them."""
+    """Pause the search for cycles: a large file makes a million objects without cycles, and the search doubles the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Notifications of a run: their addresses, read from the manifest, and read again if a run is resumed."""
+"""The notifications under `notify:`, and their addresses, which are read again if a run is resumed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ _FORMS: Final = "write `- webhook: https://...` or `- apprise: ${NAME}` for each
 
 
 def _address(channel: Channel) -> FieldType:
-    """The address of a notification: a webhook's URL, or one that `apprise` knows."""
+    """Return the type of a notification's address: a webhook's URL, or a URL that `apprise` knows."""
     schemes = "https?" if channel is Channel.WEBHOOK else "[A-Za-z][A-Za-z0-9+.-]*"
 
     def read(reading: ReadContext, node: Node, key: str) -> Notice:
-        """The address, its variables replaced with `with_keys`. No error shows a secret."""
         source = require_value(node).text.strip()
         named = placeholders(source)
         if _has_password(source):
@@ -77,7 +76,7 @@ NOTICE: Final = table(
 
 
 def _read_notices(reading: ReadContext, node: Node, _: str) -> tuple[Notice, ...] | None:
-    """Those notifications that are right; each other is an error."""
+    """Return the notifications that are right. Each wrong one is an error."""
     if isinstance(node, Scalar):
         raise InvalidValueError("is not a list", code="wrong-type", hint=_FORMS)
     items = items_of(node)
@@ -114,7 +113,7 @@ NOTICES: Final = FieldType(_read_notices, _notices_schema())
 
 
 def notice_secrets(notice: Notice, environ: MappingOf[str, str]) -> tuple[Secret, ...]:
-    """What no output may show of a notification whose address was read again: the values of its variables."""
+    """Return the secrets of a notification whose address was read again: the values of its variables."""
     named = placeholders(notice.source)
     texts = [environ.get(name) or default for name, default in named]
     texts += [notice.source] if not named and notice.channel is Channel.APPRISE else []
@@ -122,7 +121,7 @@ def notice_secrets(notice: Notice, environ: MappingOf[str, str]) -> tuple[Secret
 
 
 def check_address(text: str, channel: Channel) -> None:
-    """Raise InvalidValueError, which shows nothing of the address, if it is wrong."""
+    """Raise InvalidValueError if an address is wrong. The error shows nothing of it."""
     if not text:
         hint = "write the address, or remove the notification"
         raise InvalidValueError("is empty", code="empty-value", hint=hint)
@@ -149,7 +148,7 @@ def _invalid(message: str, hint: str = "write https:// and a host") -> InvalidVa
 
 
 def notice_url_again(notice: Notice, environ: MappingOf[str, str]) -> Secret:
-    """The address of an earlier run's notification, its variables read again. Raises UsageError, which does not show it."""
+    """Read the address of an earlier run's notification again. Raises UsageError, which does not show it."""
     try:
         text = expand(notice.source, environ).strip()
         check_address(text, notice.channel)
@@ -160,7 +159,7 @@ def notice_url_again(notice: Notice, environ: MappingOf[str, str]) -> Secret:
 
 
 def _has_password(source: str) -> bool:
-    """Whether the address as written contains a password itself. Raises VariableError for a malformed placeholder."""
+    """Return whether an address has a password that is written out. Raises VariableError."""
     userinfo, at, _ = source.partition("://")[2].split("/", 1)[0].rpartition("@")
     password = userinfo.partition(":")[2]
     return bool(at and password) and not only_placeholders(password)

@@ -1,4 +1,4 @@
-"""Scalars -> values: placeholders are replaced, names stay as written, and everything wrong becomes an error."""
+"""Reads scalars into values: placeholders are replaced, and names stay as written."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from orchestrator.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence, it
 _T = TypeVar("_T")
 
 MAX_NAME: Final = 500
-"""Characters in a name: any so many still fit into a URL."""
+"""The most characters in a name. This many fit into a URL, whatever they are."""
 
-# A shorter value of a variable is no secret by itself: it is one only if its variable is named.
+# A shorter value counts as a secret only if its variable is named.
 _SHORTEST_KEY: Final = 8
 _SHORTEST_ADDRESS: Final = 16
 _NONE: Final = frozenset[str]()
@@ -29,10 +29,10 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class ReadContext(Diagnostics):
-    """What the readers of one manifest share: its diagnostics, the variables, and which texts are secrets.
+    """What the readers of one manifest share: its diagnostics, the variables, and the secrets.
 
-    A reader returns a value, or None if its errors are added already. It raises InvalidValueError for a value that is
-    wrong as a whole; `attempt` adds that error.
+    A reader returns a value, or raises InvalidValueError, and `attempt` adds that error. A reader that has added its errors
+    itself returns None.
     """
 
     def __init__(self, path: str, *, environ: MappingOf[str, str], with_keys: bool, read_file: ReadFile) -> None:
@@ -59,7 +59,7 @@ class ReadContext(Diagnostics):
         self.error(place, f"{what} {error.message}", code=error.code, hint=error.hint)
 
     def secret(self, text: str | None, *, is_key: bool = False) -> None:
-        """From here on `text` is a secret: no message shows it, with or without its outer blanks."""
+        """Register a secret. From now on no message shows it, with or without its outer blanks."""
         for form in (text or "", (text or "").strip()):
             if form and form not in self.secrets:
                 self.secrets.append(form)
@@ -67,15 +67,15 @@ class ReadContext(Diagnostics):
                 self._keys.add(form)
 
     def secret_variable(self, name: str, *, is_key: bool) -> None:
-        """The value of the variable `name` is a secret: it is used under `api_keys`, or under `notify`."""
+        """Register the value of a variable as a secret: it is used under `api_keys` (`is_key`), or under `notify`."""
         (self._key_variables if is_key else self._notice_variables).add(name)
         self.secret(self.environ.get(name), is_key=is_key)
 
     def refuse_secrets(self, written: str, text: str, *, is_address: bool = False) -> None:
-        """Raise InvalidValueError if `text`, written as `written`, has a secret that belongs under `api_keys` or `notify`.
+        """Raise InvalidValueError if `text` contains a secret of `api_keys` or `notify`: reports and logs show `text`.
 
-        Other texts reach reports, logs and the journal. An address or a path may share a part with one under `notify`,
-        but it has no API key.
+        `written` is the text before its variables were replaced. An address (or a path) may have parts in common with an
+        address under `notify`.
         """
         named = {name for name, _ in placeholders(written)} if "$" in written else _NONE
         if named & self._key_variables or any(key in text for key in self._keys):
@@ -95,14 +95,14 @@ class ReadContext(Diagnostics):
         return text
 
     def unquoted(self, node: Node, hint: str) -> str:
-        """Return the text of a value that is no text to YAML, such as a number. Raises InvalidValueError."""
+        """Return the text of a number or a boolean, which has no quotes. Raises InvalidValueError."""
         text, node = self.text(node), require_value(node)
         if not node.plain and "$" not in node.text:
             raise InvalidValueError("is a text", code="wrong-type", hint=f"{hint}, without quotes")
         return text
 
     def name(self, node: Node, key: str, *, any_character: bool = False) -> str:
-        """Return a name, exactly as written. Only the program's own labels may contain control characters.
+        """Return a name, exactly as written; with `any_character` it can contain control characters.
 
         Raises InvalidValueError.
         """
@@ -120,7 +120,7 @@ class ReadContext(Diagnostics):
         return text
 
     def _warn_of_comment(self, node: Node, key: str) -> None:
-        """A `#` after a blank ends a text without quotes: `Sales #1` is `Sales`."""
+        """Warn if a comment ends the name: without quotes, `Sales #1` is `Sales`."""
         line = self.commented.get(node.line)
         if line is None or not isinstance(node, Scalar) or not node.plain:
             return
@@ -142,10 +142,9 @@ class ReadContext(Diagnostics):
         hint: str,
         if_empty: str = _NO_VALUE,
     ) -> tuple[_T, ...] | None:
-        """Return the values of a list, or of one value that stands alone; None with an error for each that is wrong.
+        """Return the values of a list, or of one value alone; None with an error for each wrong one.
 
-        `hint` says how such a list is written. Raises InvalidValueError for an empty list (with the hint `if_empty`) and
-        for a mapping.
+        Raises InvalidValueError for a mapping, and for an empty list (with the hint `if_empty`).
         """
 
         def read_item(reading: ReadContext, item: Node, key: str) -> _T | None:
@@ -163,7 +162,7 @@ class ReadContext(Diagnostics):
 
 
 def require_value(node: Node) -> Scalar:
-    """Return the node, which must be a single value that is not null. Raises InvalidValueError."""
+    """Return the node if it is a single value and not null. Raises InvalidValueError."""
     if isinstance(node, Scalar) and not node.is_null:
         return node
     if not isinstance(node, Scalar):
@@ -175,5 +174,5 @@ def require_value(node: Node) -> Scalar:
 
 
 def kind_of(node: Node) -> str:
-    """What people call such a node."""
+    """Return what people call such a node."""
     return "mapping" if isinstance(node, Mapping) else "list" if isinstance(node, Sequence) else "single value"

@@ -1,4 +1,4 @@
-"""`${VAR}` and `${VAR:-default}` in a value, replaced once. `$$` is a dollar; any other `$` stays."""
+"""Replaces `${VAR}` and `${VAR:-default}` in a value, once. `$$` becomes a dollar; any other `$` stays."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class VariableError(InvalidValueError):
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with its placeholders replaced, once: values are not expanded again. Raises VariableError."""
+    """Return `text` with its placeholders replaced. Their values are not expanded. Raises VariableError."""
     return _replace(text, lambda name, default: _value(name, default, environ)) if "$" in text else text
 
 
 def placeholders(text: str) -> tuple[tuple[str, str | None], ...]:
-    """The variables that `text` names, each with its default. Raises VariableError for a malformed placeholder."""
+    """Return the variables in `text`, each with its default. Raises VariableError for a malformed placeholder."""
     found: list[tuple[str, str | None]] = []
 
     def note(name: str, default: str | None) -> str:
@@ -37,7 +37,7 @@ def placeholders(text: str) -> tuple[tuple[str, str | None], ...]:
 
 
 def only_placeholders(text: str) -> bool:
-    """Whether `text` consists of placeholders and blanks, none with a default.
+    """Return whether `text` has only placeholders without defaults, and blanks.
 
     Raises VariableError for a malformed placeholder.
     """

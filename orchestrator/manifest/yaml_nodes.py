@@ -1,4 +1,4 @@
-"""What a YAML file says, as a tree that knows where each node stands and keeps every scalar's source text."""
+"""A YAML file as a tree. Each node knows its position, and each scalar keeps its source text."""
 
 from __future__ import annotations
 
@@ -30,51 +30,41 @@ PlainData: TypeAlias = "str | int | float | bool | list[PlainData] | dict[str, P
 
 # The nodes are not frozen: a file has millions of them, and a frozen dataclass takes three times as long to make.
 @dataclass(slots=True, eq=False)
-class Scalar:
-    """A text. `plain` tells that it stood without quotes, so that YAML would read it as null, boolean or number."""
-
-    text: str
-    plain: bool
+class _Positioned:
     line: int
     column: int
 
     @property
     def place(self) -> Place:
-        """Where it begins."""
+        """Where the node begins: at its first letter, its bracket, its first `-` or its first key."""
         return Place(self.line, self.column)
+
+
+@dataclass(slots=True, eq=False)
+class Scalar(_Positioned):
+    """A text. If `plain`, it has no quotes, and YAML may read it as null, a boolean or a number."""
+
+    text: str
+    plain: bool
 
     @property
     def is_null(self) -> bool:
-        """Whether it says nothing: a plain `null`, `~`, or nothing at all."""
+        """Whether it has no value: a plain `null`, `~`, or nothing at all."""
         return self.plain and self.text in NULLS
 
 
 @dataclass(slots=True, eq=False)
-class Sequence:
+class Sequence(_Positioned):
     """A list."""
 
-    line: int
-    column: int
     items: list[Node] = field(default_factory=list)
-
-    @property
-    def place(self) -> Place:
-        """Where it begins: at the `[` or the first `-`."""
-        return Place(self.line, self.column)
 
 
 @dataclass(slots=True, eq=False)
-class Mapping:
+class Mapping(_Positioned):
     """Keys and values; merge keys are resolved. Keys are texts as written: `on` is "on", `1` is "1"."""
 
-    line: int
-    column: int
     pairs: dict[str, tuple[Scalar, Node]] = field(default_factory=dict)
-
-    @property
-    def place(self) -> Place:
-        """Where it begins: at the `{` or the first key."""
-        return Place(self.line, self.column)
 
     def value(self, key: str) -> Node | None:
         """Return the value of a key; None if it is not written."""
@@ -86,7 +76,7 @@ Node: TypeAlias = Scalar | Sequence | Mapping
 
 
 def items_of(node: Node | None) -> list[Node]:
-    """Return the items of a list; a node that is no list is the only item."""
+    """Return the items of a list. A node that is not a list counts as a list of one."""
     return [] if node is None else node.items if isinstance(node, Sequence) else [node]
 
 
@@ -94,7 +84,7 @@ def items_of(node: Node | None) -> list[Node]:
 class Document:
     """One YAML file. `root` is None if it holds only comments.
 
-    `commented` are the lines, by their numbers, in which a comment stands so close to a text that it may be meant as a part.
+    `commented` are lines by their numbers: in these a comment follows a text so closely that it may be meant as a part of it.
     """
 
     path: str
@@ -102,11 +92,11 @@ class Document:
     commented: dict[int, str] = field(default_factory=dict)
 
     def plain(self) -> PlainData:
-        """The whole as dictionaries, lists and the scalars of YAML 1.2's core schema."""
+        """Return the file as dictionaries, lists and the scalars of YAML 1.2's core schema."""
         return None if self.root is None else plain(self.root)
 
     def place(self, *keys: str | int) -> Place:
-        """Where the node under these keys and indexes stands; the deepest that exists, where not all of them do."""
+        """Return where the node under these keys and indexes begins. If it does not exist: the deepest one on the way to it."""
         node = self.root
         if node is None:
             return Place(1, 1)
@@ -121,7 +111,7 @@ class Document:
 
 
 def plain(node: Node) -> PlainData:
-    """A node as plain data. The depth is bounded by the reader, so this may recurse."""
+    """Return a node as plain data. The reader bounds the depth, so this can recurse."""
     if isinstance(node, Mapping):
         return {key: plain(value) for key, (_, value) in node.pairs.items()}
     if isinstance(node, Sequence):
@@ -130,7 +120,7 @@ def plain(node: Node) -> PlainData:
 
 
 def core_value(text: str) -> str | int | float | bool | None:
-    """What YAML 1.2's core schema makes of a plain scalar."""
+    """Return a plain scalar as YAML 1.2's core schema reads it."""
     if text in NULLS:
         return None
     if (truth := BOOLEANS.get(text)) is not None:

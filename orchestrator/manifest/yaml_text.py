@@ -6,8 +6,8 @@ decided here, because a manifest's values are taken as written.
 
 from __future__ import annotations
 
-import codecs
 import itertools
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,24 +19,18 @@ if TYPE_CHECKING:
     import yaml
 
 MAX_BYTES: Final = 16 * 1024 * 1024
-"""A larger file is refused unread."""
+"""A larger file is not read."""
 
 MAX_DEPTH: Final = 100
 MAX_ALIASED: Final = 1_000_000
-"""So many values may aliases and merge keys add to those that are written."""
+"""Aliases and merge keys may add this many values to those that are written."""
 
 _MAX_NAMED: Final = 20
 _BOM: Final = "\ufeff"
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
-# What YAML 1.2 calls printable; the surrogates, which no UTF-8 holds, are among the rest.
+# All but what YAML 1.2 calls printable. The surrogates, which UTF-8 cannot have, are not printable.
 _CONTROL: Final = re.compile("[^\\x09\\x0a\\x0d\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
-_WIDE: Final = (
-    (codecs.BOM_UTF32_LE, "UTF-32"),
-    (codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16"),
-)
-# libyaml ends lines at the first three, as YAML 1.1 did, and refuses the last; to YAML 1.2 they are characters.
+# libyaml ends lines at the first three, as YAML 1.1 did, and refuses the last. In YAML 1.2 they are characters.
 _SPECIAL: Final = "\x85\u2028\u2029\ufeff"
 _PRIVATE: Final = range(0xE000, 0xF900)
 
@@ -44,21 +38,21 @@ _TAG: Final = "tag:yaml.org,2002:"
 _NO_TAG: Final = ""
 _SCALAR_TAGS: Final = {"null": (type(None),), "bool": (bool,), "int": (int,), "float": (int, float)}
 
-# A comment that is meant as one has a blank behind its `#`, or stands further off.
+# A real comment has a blank after its `#`, or more than one blank before it.
 _CLOSE_COMMENT: Final = re.compile(r"[^\s#] #[^\s#!]")
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def load_yaml(text: str | bytes, *, path: str) -> Document:
-    """The whole file as a `Document`. Raises ManifestError with every error that was found."""
+    """Return the file as a `Document`. Raises ManifestError with every error in it."""
     diagnostics = Diagnostics(path)
-    document = read_yaml(text, path=path, diagnostics=diagnostics)
+    document = read_yaml(text, diagnostics)
     diagnostics.stop()
     assert document is not None
     return document
 
 
-def read_yaml(text: str | bytes, *, path: str, diagnostics: Diagnostics, use_libyaml: bool = True) -> Document | None:
+def read_yaml(text: str | bytes, diagnostics: Diagnostics, *, use_libyaml: bool = True) -> Document | None:
     """Like `load_yaml`, but errors are added to `diagnostics`. Returns None if nothing could be read."""
     clean = decode(text, diagnostics) if isinstance(text, bytes) else printable(text, diagnostics)
     if clean is None:
@@ -81,7 +75,7 @@ def read_yaml(text: str | bytes, *, path: str, diagnostics: Diagnostics, use_lib
         return None
     except _UnreadableError:
         return None
-    return Document(path=path, root=root, commented=_commented(clean))
+    return Document(path=diagnostics.path, root=root, commented=_commented(clean))
 
 
 def decode(data: bytes, diagnostics: Diagnostics) -> str | None:
@@ -90,8 +84,9 @@ def decode(data: bytes, diagnostics: Diagnostics) -> str | None:
         message = f"this file is larger than {MAX_BYTES // 1024**2} MiB"
         diagnostics.error(Place(1, 1), message, code="file-too-large", hint="divide it into several files")
         return None
-    if wide := _wide(data):
-        diagnostics.error(Place(1, 1), f"this file is {wide}", code="not-utf8", hint="save it as UTF-8")
+    if not (encoding := json.detect_encoding(data)).startswith("utf-8"):
+        message = f"this file is {encoding[:6].upper()}"
+        diagnostics.error(Place(1, 1), message, code="not-utf8", hint="save it as UTF-8")
         return None
     try:
         text = data.decode("utf-8")
@@ -125,21 +120,10 @@ def place_at(text: str, index: int) -> Place:
     return Place(line, index - start + 1)
 
 
-def _wide(data: bytes) -> str | None:
-    for mark, name in _WIDE:
-        if data.startswith(mark):
-            return name
-    # Without a mark: the first character of a manifest is ASCII, so its other bytes are zeros.
-    zeros = [index for index, byte in enumerate(data[:4]) if byte == 0]
-    if len(data) >= 4 and zeros in ([1, 2, 3], [0, 1, 2]):
-        return "UTF-32"
-    return "UTF-16" if zeros in ([1], [0], [1, 3], [0, 2]) and len(data) >= 2 else None
-
-
 def _stand_ins(text: str) -> dict[int, int]:
-    """Replacements for characters that libyaml misreads: mostly none.
+    """Return replacements for the characters that libyaml misreads; most texts have none.
 
-    Each replaces one character by one, so that columns hold, and occurs nowhere else in the text.
+    Each replaces one character with one that does not occur in the text, so columns stay the same.
     """
     needed = [char for char in _SPECIAL if char in text]
     if not needed:
@@ -150,7 +134,7 @@ def _stand_ins(text: str) -> dict[int, int]:
 
 
 def _commented(text: str) -> dict[int, str]:
-    """By their numbers, the lines with a comment directly behind a value, as in `model: Sales #1`."""
+    """Return the lines with a comment directly after a value, as in `model: Sales #1`, by their numbers."""
     if _CLOSE_COMMENT.search(text) is None:
         return {}
     lines = enumerate(_LINE_END.split(text), start=1)
@@ -158,9 +142,9 @@ def _commented(text: str) -> dict[int, str]:
 
 
 def _compose(text: str, *, use_libyaml: bool) -> yaml.Node | None:
-    """The document's root, with tags only where the text has some.
+    """Return the document's root. A node has a tag only if the text gives it one.
 
-    libyaml is ten times as fast. PyYAML's own parser takes JSON's surrogate pairs, which libyaml refuses.
+    libyaml is ten times as fast. Only PyYAML's own parser accepts JSON's surrogate pairs.
     """
     import yaml
 
@@ -176,7 +160,7 @@ class _UnreadableError(Exception):
 
 
 class _Converter:
-    """PyYAML's nodes -> ours, each once: an alias is the node of its anchor."""
+    """Converts PyYAML's nodes to ours, each once: an alias is the node of its anchor."""
 
     def __init__(self, diagnostics: Diagnostics, stand_ins: dict[int, int]) -> None:
         import yaml
@@ -191,7 +175,7 @@ class _Converter:
         self._aliased = 0
 
     def convert(self, raw: Any, depth: int = 0) -> Node:
-        """The tree under `raw`. Raises _UnreadableError for one that cannot be read any further."""
+        """Return the tree under `raw`. Raises _UnreadableError if it cannot be read further."""
         if isinstance(raw, self._scalar_type):
             return self._scalar(raw)
         identity = id(raw)
@@ -287,10 +271,10 @@ class _Converter:
             text = self._joined(raw, text.translate(self._originals) if self._originals else text)
         if raw.tag != _NO_TAG:
             plain = self._tagged(raw, plain=plain)
-        return Scalar(text, plain, line, column)
+        return Scalar(line, column, text, plain)
 
     def _joined(self, raw: Any, text: str) -> str:
-        """`text` with surrogate pairs, JSON's way to write characters of other planes, joined."""
+        """Return `text` with surrogate pairs joined: JSON writes characters above U+FFFF as such pairs."""
         try:
             return text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeError:
@@ -331,9 +315,9 @@ def _line_column(raw: Any) -> tuple[int, int]:
 
 
 class _Syntax(NamedTuple):
-    """What PyYAML says of the context and the problem (either of its parsers), and our text.
+    """Parts of what PyYAML's parsers say about the context and the problem, and our text for it.
 
-    `at_context` is whether the error is shown where the context began.
+    If `at_context`, the error is shown where the context begins.
     """
 
     context: str
@@ -381,7 +365,7 @@ _SYNTAX: Final = (
 
 
 def _add_syntax_error(error: yaml.YAMLError, text: str, diagnostics: Diagnostics) -> None:
-    """Add the error of either of PyYAML's parsers, in our words."""
+    """Add an error of one of PyYAML's parsers, in our words."""
     context_mark = getattr(error, "context_mark", None)
     problem_mark = getattr(error, "problem_mark", None) or context_mark
     context, problem = getattr(error, "context", None) or "", getattr(error, "problem", None) or ""
@@ -391,7 +375,8 @@ def _add_syntax_error(error: yaml.YAMLError, text: str, diagnostics: Diagnostics
     line, column = problem_mark.line, problem_mark.column
     place = Place(line + 1, column + 1)
     shown = next(itertools.islice(_LINE_END.split(text), line, None), "")
-    if _tab_indents(shown) and not ("flow" in context or "quoted" in context):
+    tab_indents = "\t" in shown[: len(shown) - len(shown.lstrip(" \t"))]
+    if tab_indents and not ("flow" in context or "quoted" in context):
         at = Place(line + 1, shown.index("\t") + 1)
         diagnostics.error(at, "a tab indents this line", code="tab", hint="use spaces")
     elif "cannot start any token" in problem and shown[column : column + 1] == "\t":
@@ -400,7 +385,11 @@ def _add_syntax_error(error: yaml.YAMLError, text: str, diagnostics: Diagnostics
         message = f"a text cannot begin with {shown[column : column + 1]}"
         diagnostics.error(place, message, code="yaml-syntax", hint="put it in quotes")
     elif "undefined alias" in problem:
-        _add_unknown_alias(shown, place, diagnostics)
+        name = re.match(r"\*([\w-]*)", shown[column:])
+        alias = name[1] if name else ""
+        message = f"the alias {diagnostics.show(alias)} has no anchor before it"
+        hint = f"if a text begins with `*`, such as a pattern, quote it: {diagnostics.show('*' + alias)}"
+        diagnostics.error(place, message, code="unknown-alias", hint=hint)
     elif "flow" in context and "${" in shown:
         at = Place(line + 1, shown.index("${") + 1)
         diagnostics.error(at, "`${...}` in brackets is not quoted", code="unquoted-variable", hint='write "${NAME}"')
@@ -409,18 +398,3 @@ def _add_syntax_error(error: yaml.YAMLError, text: str, diagnostics: Diagnostics
         if found.at_context and context_mark is not None:
             place = Place(context_mark.line + 1, context_mark.column + 1)
         diagnostics.error(place, found.message, code=found.code, hint=found.hint.format(line=line + 1))
-
-
-def _add_unknown_alias(line: str, place: Place, diagnostics: Diagnostics) -> None:
-    name = re.match(r"\*([\w-]*)", line[place.column - 1 :])
-    shown = name[1] if name else ""
-    diagnostics.error(
-        place,
-        f"the alias {diagnostics.show(shown)} has no anchor before it",
-        code="unknown-alias",
-        hint=f"if a text begins with `*`, such as a pattern, quote it: {diagnostics.show('*' + shown)}",
-    )
-
-
-def _tab_indents(line: str) -> bool:
-    return "\t" in line[: len(line) - len(line.lstrip(" \t"))]

@@ -116,7 +116,7 @@ def test_both_parsers_survive(text: str) -> None:
     results = []
     for use_libyaml in (True, False):
         listed = Diagnostics("m.yaml")
-        document = read_yaml(text, path="m.yaml", diagnostics=listed, use_libyaml=use_libyaml)
+        document = read_yaml(text, listed, use_libyaml=use_libyaml)
         results.append(None if listed.has_errors or document is None else document.plain())
         assert document is not None or listed.has_errors
     if None not in results:

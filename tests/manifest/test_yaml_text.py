@@ -20,7 +20,7 @@ def read(text: str | bytes) -> PlainData:
 def wrong(text: str | bytes, *, use_libyaml: bool = True) -> list[str]:
     """The errors of a text that has some: `LINE:COLUMN code` for each."""
     listed = Diagnostics("f.yaml")
-    read_yaml(text, path="f.yaml", diagnostics=listed, use_libyaml=use_libyaml)
+    read_yaml(text, listed, use_libyaml=use_libyaml)
     with pytest.raises(ManifestError) as caught:
         listed.stop()
     return codes(caught.value)
@@ -281,7 +281,7 @@ def test_both_parsers_agree(text: str) -> None:
     results = []
     for use_libyaml in (True, False):
         listed = Diagnostics("f")
-        document = read_yaml(text, path="f", diagnostics=listed, use_libyaml=use_libyaml)
+        document = read_yaml(text, listed, use_libyaml=use_libyaml)
         results.append((document and document.plain(), document and document.place("a", "b"), listed.has_errors))
     assert results[0] == results[1]
 

@@ -39,7 +39,7 @@ from orchestrator.log.redaction import Redactor
 from orchestrator.manifest import load as manifests
 from orchestrator.manifest.addresses import proxy_secrets
 from orchestrator.manifest.manifest import Manifest
-from orchestrator.planning.selection import Selector, select_some
+from orchestrator.planning.selection import Selector
 from orchestrator.report.files import format_of, render
 from orchestrator.report.files import write_report as write_file
 from orchestrator.report.report import Report
@@ -352,7 +352,7 @@ def ls(
 ) -> dict[str, object]:
     """Return the targets that a selection holds, the document of `ls --json`. Needs no key. Raises `UsageError`."""
     loaded = _load(manifest, _context(None, None), with_keys=False)
-    return make_target_list(select_some(loaded, Selector(loaded, select, exclude), allow_empty=allow_empty))
+    return make_target_list(Selector(loaded, select, exclude).select(allow_empty=allow_empty))
 
 
 async def doctor(

@@ -38,7 +38,7 @@ from orchestrator.journal.sqlite import SqliteDatabase
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.client import OmniClient
 from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
-from orchestrator.planning.selection import Selector, select
+from orchestrator.planning.selection import Selector
 from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator import virtual
 from orchestrator.simulator.calls import Call
@@ -172,7 +172,7 @@ class Machine:
         run = self._id()
         orders = StoredRequest(
             manifest=told,
-            selected=tuple(e.index for e in select(told, include)),
+            selected=tuple(e.index for e in Selector(told, include).select()),
             touched=None if touched is None else change_as_data(touched),
             select=tuple(include),
         )

@@ -24,7 +24,7 @@ from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import ApiKey, Entry, Instance, KeySource, Manifest, Secret
 from orchestrator.omni.client import OmniClient
 from orchestrator.planning.followed_change import FollowedChange
-from orchestrator.planning.selection import select
+from orchestrator.planning.selection import Selector
 from orchestrator.quota.rate_limiter import LimiterEvent
 from orchestrator.quota.window import MemoryWindow
 from orchestrator.simulator import virtual
@@ -137,7 +137,7 @@ def rehearse(
     simulators serve https with this context. `touched` is the change that the run follows.
     """
     loaded = read_manifest(manifest) if isinstance(manifest, str) else manifest
-    selected = select(loaded, include)
+    selected = Selector(loaded, include).select()
     main = _run(
         manifest=loaded,
         selected=selected,

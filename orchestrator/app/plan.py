@@ -15,7 +15,7 @@ from orchestrator.app.read_change import read_change
 from orchestrator.app.requests import RunRequest
 from orchestrator.app.simulation import enter_simulation
 from orchestrator.errors import UsageError
-from orchestrator.planning.selection import Selector, select_some
+from orchestrator.planning.selection import Selector
 from orchestrator.survey.plan_document import make_plan_document
 from orchestrator.survey.preview import (
     NOTHING_LOOKED_UP,
@@ -70,7 +70,7 @@ async def plan_run(request: RunRequest, context: Context, *, online: bool = Fals
             hint="use --ddl FILE, --dbt-target DIR or --changed NAME",
         )
     selector = Selector(manifest, request.select, request.exclude)
-    selected = select_some(manifest, selector, allow_empty=request.allow_empty)
+    selected = selector.select(allow_empty=request.allow_empty)
     check_modes(selected)
     key_refused, reached = False, manifest
     rate = request.options.rate
@@ -113,5 +113,5 @@ def needs_keys(request: RunRequest, context: Context, *, online: bool = False) -
     if request.simulate or online:
         return not request.simulate
     selector = Selector(request.manifest, request.select, request.exclude)
-    selected = select_some(request.manifest, selector, allow_empty=request.allow_empty)
+    selected = selector.select(allow_empty=request.allow_empty)
     return needs_look_ups(selected, read_change(request.change, context))

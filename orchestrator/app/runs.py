@@ -57,7 +57,7 @@ from orchestrator.manifest.manifest import ApiKey, Entry, Manifest, absolute_pat
 from orchestrator.manifest.yaml_text import MAX_BYTES
 from orchestrator.omni.network import make_tls_context, route_to
 from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
-from orchestrator.planning.selection import Selector, nothing_selected, select, select_some
+from orchestrator.planning.selection import Selector, nothing_selected
 from orchestrator.report.report import Report, Trigger
 from orchestrator.values import as_data, from_data
 
@@ -141,7 +141,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
         context.redactor.add(secret)
     followed = read_change(request.change, context)
     selector = Selector(manifest, request.select, request.exclude)
-    selected = select_some(manifest, selector, allow_empty=request.allow_empty)
+    selected = selector.select(allow_empty=request.allow_empty)
     check_modes(selected)
     selection = selection_of(request, followed)
     lock = run_lock(manifest.identity, selection)
@@ -515,7 +515,7 @@ def _wanted(
         raise NothingToDo("retry", f"run {record.id} had no targets")
     if not left:
         raise NothingToDo("retry", f"every target of run {record.id} is good")
-    selected = {e.index for e in select(manifest, request.select, request.exclude)}
+    selected = {e.index for e in Selector(manifest, request.select, request.exclude).select()}
     wanted = frozenset(t.position for t in left if t.position in selected)
     if not wanted:
         names = ", ".join(t.name for t in left[:_NAMES_SHOWN])

@@ -120,7 +120,7 @@ def find_errors(ctx: click.Context, *, beside: UsageError | None = None) -> list
     from orchestrator.app.runs import report_paths
     from orchestrator.manifest.diagnostics import ManifestError
     from orchestrator.manifest.load import load_manifest
-    from orchestrator.planning.selection import Selector, select_some
+    from orchestrator.planning.selection import Selector
     from orchestrator.report.files import check_writable
 
     options, context = ctx.params, quiet_context()
@@ -142,9 +142,7 @@ def find_errors(ctx: click.Context, *, beside: UsageError | None = None) -> list
                 manifest = override(manifest, read_overrides(options))
             if "select" in options:
                 selection = (options["select"], options["exclude"])
-                check_modes(
-                    select_some(manifest, Selector(manifest, *selection), allow_empty=bool(options["allow_empty"]))
-                )
+                check_modes(Selector(manifest, *selection).select(allow_empty=bool(options["allow_empty"])))
     if "ddl" in options:
         with collected():
             change = read_change_request(options)

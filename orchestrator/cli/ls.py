@@ -40,13 +40,13 @@ def ls(
     from orchestrator.app.target_list import make_target_list
     from orchestrator.cli.command_setup import set_up
     from orchestrator.manifest.load import load_manifest
-    from orchestrator.planning.selection import Selector, select_some
+    from orchestrator.planning.selection import Selector
     from orchestrator.terminal.console import print_json, print_result
     from orchestrator.text import clean
 
     set_up(log)
     loaded = load_manifest(manifest, environ=os.environ, with_keys=False)
-    entries = select_some(loaded, Selector(loaded, select, exclude), allow_empty=allow_empty)
+    entries = Selector(loaded, select, exclude).select(allow_empty=allow_empty)
     if as_json:
         print_json(make_target_list(entries))
         return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from orchestrator.errors import UsageError, together
@@ -13,18 +13,24 @@ from orchestrator.planning.inventory import is_id
 from orchestrator.planning.resolve import label_prefix, matches
 from orchestrator.text import and_more, near_words
 
-_FIELDS = ("tag", "instance", "connection", "branch")
+_WORDS: Mapping[str, Callable[[Entry], tuple[str | None, ...]]] = {
+    "tag": lambda entry: entry.tags,
+    "instance": lambda entry: (entry.instance,),
+    "connection": lambda entry: (entry.connection,),
+    "branch": lambda entry: (entry.branch,),
+}
+"""The prefixes of an expression, and what each compares."""
+
 _SHOWN = 20
-# Near words are looked for among so many: comparing takes its time.
+# comparing takes its time
 _MOST_NEAR = 5000
 
-
 Condition = Callable[[Entry], bool | None]
-"""Whether an entry fulfils a condition. None, of an entry with a branch pattern: that depends on the branch."""
+"""Whether an entry fulfils a condition. None if that depends on the branch of an entry with a branch pattern."""
 
 
 class Selector:
-    """What `--select` and `--exclude` pick: entries of a manifest, and branches of an entry with a branch pattern.
+    """The entries of a manifest, and the branches of a branch pattern, that `--select` and `--exclude` pick.
 
     An expression is a name, a glob over names, a model id, `tag:T`, `instance:I`, `connection:C` or `branch:B`. Comma means
     AND. Any of `include` selects (all if it is empty), and any of `exclude` removes. Raises `UsageError` for a word that
@@ -36,10 +42,18 @@ class Selector:
     ) -> None:
         errors: list[UsageError] = []
         self.include, self.exclude = tuple(include), tuple(exclude)
+        self._manifest = manifest
         self._wanted = [_expression(manifest, text, errors) for text in include]
         self._unwanted = [_expression(manifest, text, errors) for text in exclude]
         if errors and not lenient:
             raise together(errors)
+
+    def select(self, *, allow_empty: bool = True) -> tuple[Entry, ...]:
+        """Return the selected entries in manifest order. Raises `UsageError` if there are none, unless `allow_empty`."""
+        selected = tuple(filter(self.picks, self._manifest.entries))
+        if not selected and not allow_empty:
+            raise nothing_selected("nothing is selected")
+        return selected
 
     def picks(self, entry: Entry) -> bool:
         """Return whether an entry is selected; for a branch pattern, whether any of its branches may be."""
@@ -48,7 +62,7 @@ class Selector:
         return not self._wanted or any(expression(entry) is not False for expression in self._wanted)
 
     def picks_branch(self, entry: Entry, pattern: Entry) -> bool:
-        """Return whether the entry of one branch is selected, which an entry with a branch pattern stands for."""
+        """Return whether the entry of one branch is selected. `pattern` is the entry with the branch pattern."""
 
         def holds(expression: Condition) -> bool:
             of_pattern = expression(pattern)
@@ -57,28 +71,15 @@ class Selector:
         return not any(map(holds, self._unwanted)) and (not self._wanted or any(map(holds, self._wanted)))
 
 
-def select(manifest: Manifest, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> tuple[Entry, ...]:
-    """Return the entries that a `Selector` picks, in manifest order. Raises `UsageError`."""
-    return tuple(filter(Selector(manifest, include, exclude).picks, manifest.entries))
-
-
-def select_some(manifest: Manifest, selector: Selector, *, allow_empty: bool) -> tuple[Entry, ...]:
-    """Return the entries that are selected. Raises `UsageError` if there are none, unless `allow_empty`."""
-    selected = tuple(filter(selector.picks, manifest.entries))
-    if not selected and not allow_empty:
-        raise nothing_selected("nothing is selected")
-    return selected
-
-
 def nothing_selected(message: str) -> UsageError:
     """Return the error of a selection that leaves nothing."""
     return UsageError(message, code="nothing-selected", hint="--allow-empty accepts an empty selection")
 
 
 def _expression(manifest: Manifest, text: str, errors: list[UsageError]) -> Condition:
-    """Return the condition that an expression states. Each wrong part of it is added to `errors`."""
+    """Return the condition that an expression states. Errors of its parts are added to `errors`."""
     whole = text.strip()
-    # a name may hold a comma or a colon itself, and blanks around it
+    # a name can contain commas and colons, and have blanks around it
     exact = next((name for name in (text, whole) if any(e.name == name for e in manifest.entries)), None)
     if exact is not None:
         return partial(_is_named, exact)
@@ -88,12 +89,8 @@ def _expression(manifest: Manifest, text: str, errors: list[UsageError]) -> Cond
             parts.append(_term(manifest, part.strip()))
         except UsageError as error:
             errors.append(error)
-            parts.append(_never)
+            parts.append(lambda _: False)
     return partial(_all, parts)
-
-
-def _never(_: Entry) -> bool:
-    return False
 
 
 def _all(parts: Sequence[Condition], entry: Entry) -> bool | None:
@@ -111,7 +108,7 @@ def _term(manifest: Manifest, text: str) -> Condition:
     if any(e.name == text for e in manifest.entries):
         return partial(_is_named, text)
     field, colon, value = text.partition(":")
-    if colon and field in _FIELDS:
+    if colon and field in _WORDS:
         return _by_field(manifest, field, value)
     folded = text.lower()
     if any(e.model_id == folded for e in manifest.entries):
@@ -121,8 +118,8 @@ def _term(manifest: Manifest, text: str) -> Condition:
     if any(_is_named(text, e) is None for e in manifest.entries):
         return partial(_is_named, text)
     if colon:
-        near = _near(text, [f"{one}:{value}" for one in _FIELDS])
-        hint = f"the prefixes are {', '.join(f'{one}:' for one in _FIELDS)}"
+        near = _near(text, [f"{one}:{value}" for one in _WORDS])
+        hint = f"the prefixes are {', '.join(f'{one}:' for one in _WORDS)}"
         message = f"no model is called {text!r}, and {field!r} is no prefix{near}"
         raise UsageError(message, code="invalid-selection", hint=hint)
     words = [e.name for e in manifest.entries[:_MOST_NEAR]]
@@ -161,15 +158,9 @@ def _is_on_branch(branch: str, entry: Entry) -> bool | None:
 
 
 def _by_field(manifest: Manifest, field: str, value: str) -> Condition:
-    def words(entry: Entry) -> tuple[str, ...]:
-        if field == "tag":
-            return entry.tags
-        word = {"instance": entry.instance, "connection": entry.connection, "branch": entry.branch}[field]
-        return () if word is None else (word,)
-
-    known = sorted(
-        {w for e in manifest.entries for w in words(e)} | (set(manifest.instances) if field == "instance" else set())
-    )
+    words = _WORDS[field]
+    named = {word for e in manifest.entries for word in words(e) if word is not None}
+    known = sorted(named | set(manifest.instances) if field == "instance" else named)
     meant = next((k for k in known if k == value or (is_id(k) and k.lower() == value.lower())), None)
     if field == "branch" and (meant is not None or any(_is_on_branch(value, e) is None for e in manifest.entries)):
         return partial(_is_on_branch, meant or value)

@@ -19,7 +19,7 @@ from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.journal.records import NewRun
 from orchestrator.manifest.manifest import absolute_path
 from orchestrator.omni.errors import CallErrorKind
-from orchestrator.planning.selection import select
+from orchestrator.planning.selection import Selector
 from orchestrator.values import as_data, from_data
 from tests.cli.commands import call, write_manifest
 from tests.cli.live import Omni, manifest_for
@@ -119,7 +119,7 @@ def test_names_are_quoted_and_select_themselves() -> None:
     assert told == names
     manifest = read_manifest(manifest_text(*(model(n, name=name) for n, name in enumerate(["m1", *names], 1))))
     for name in names:
-        assert [e.name for e in select(manifest, [name])] == [name]
+        assert [e.name for e in Selector(manifest, [name]).select()] == [name]
 
 
 def test_many_targets_are_the_runs_own_selection() -> None:

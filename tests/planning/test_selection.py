@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.errors import UsageError, UsageErrors
 from orchestrator.manifest.manifest import Entry
-from orchestrator.planning.selection import select
+from orchestrator.planning.selection import Selector
 from tests.planning.targets import BRANCHES, entry, manifest
 from tests.rehearsal import uuid
 
@@ -19,7 +19,7 @@ ENTRIES = (
 
 def names(*include: str, exclude: tuple[str, ...] = ()) -> list[str]:
     """Who is selected."""
-    return [e.name for e in select(manifest(*ENTRIES), include, exclude)]
+    return [e.name for e in Selector(manifest(*ENTRIES), include, exclude).select()]
 
 
 @pytest.mark.parametrize(
@@ -95,27 +95,27 @@ def test_a_field_that_no_model_has() -> None:
     """Where no entry has a connection, that is what is said."""
     bare: tuple[Entry, ...] = (entry(0),)
     with pytest.raises(UsageError, match="no model has a connection"):
-        select(manifest(*bare), ["connection:x"])
+        Selector(manifest(*bare), ["connection:x"]).select()
 
 
 def test_what_there_is_is_cut() -> None:
     """Of very many words some are named, and how many more there are."""
     many = tuple(entry(n, tags=(f"t{n:03}",)) for n in range(100))
     with pytest.raises(UsageError, match=r"t000, t001, .* and 80 more"):
-        select(manifest(*many), ["tag:zzz"])
+        Selector(manifest(*many), ["tag:zzz"]).select()
 
 
 def test_a_connections_id_in_any_letter_case() -> None:
     """Ids are the same in capital letters; labels are not."""
     shown = uuid(0xABC)
     entries = (entry(0, connection=shown), entry(1, connection="wh"))
-    assert [e.index for e in select(manifest(*entries), [f"connection:{shown.upper()}"])] == [0]
+    assert [e.index for e in Selector(manifest(*entries), [f"connection:{shown.upper()}"]).select()] == [0]
 
 
 def test_an_unknown_prefix_lists_the_prefixes() -> None:
     """`foo:bar` is no name and has no known prefix: the error lists those there are."""
     with pytest.raises(UsageError) as caught:
-        select(manifest(*ENTRIES), ["foo:bar"])
+        Selector(manifest(*ENTRIES), ["foo:bar"]).select()
     assert caught.value.code == "invalid-selection"
     assert "tag:, instance:, connection:, branch:" in caught.value.hint
 
@@ -123,5 +123,5 @@ def test_an_unknown_prefix_lists_the_prefixes() -> None:
 def test_all_wrong_words_at_once() -> None:
     """Every wrong word of every expression is an error of its own, of the same run."""
     with pytest.raises(UsageErrors) as caught:
-        select(manifest(*ENTRIES), ["nope1,tag:nope2"], ["nope3"])
+        Selector(manifest(*ENTRIES), ["nope1,tag:nope2"], ["nope3"]).select()
     assert [error.code for error in caught.value.errors] == ["unknown-selection"] * 3

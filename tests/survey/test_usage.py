@@ -7,7 +7,7 @@ import pytest
 from orchestrator.changes.reader import read_sql
 from orchestrator.omni.answers import View, ViewField
 from orchestrator.planning.followed_change import FollowedChange
-from orchestrator.planning.selection import Selector, select_some
+from orchestrator.planning.selection import Selector
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
@@ -44,7 +44,7 @@ def usage(sql: str, staged: Scenario, *entries: Mapping[str, object]) -> tuple[U
     manifest = read_manifest(manifest_text(*(entries or (model(1, connection="wh", reads=["shop"]),))))
     followed = FollowedChange(changes=read_sql(sql, source="V1.sql", dialect="postgres"))
     selector = Selector(manifest, (), ())
-    selected = select_some(manifest, selector, allow_empty=False)
+    selected = selector.select(allow_empty=False)
 
     async def work(opened: Survey) -> Usage:
         found = await look_up_affected(opened, manifest, selected, followed, selector.picks_branch)

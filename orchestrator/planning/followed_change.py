@@ -11,7 +11,7 @@ from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotRefres
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedChange:
-    """A change. `may_be_new` are the schemas, in lower case, that it may have created: no instance can list them yet."""
+    """A change. `may_be_new` are the schemas, in lower case, that it may have created. No instance lists them yet."""
 
     changes: ChangeSet
     may_be_new: frozenset[str] = frozenset()
@@ -25,7 +25,7 @@ class FollowedChange:
 def make_followed_change(*, ddl: ChangeSet, dbt: ChangeSet, listed: ChangeSet) -> FollowedChange:
     """Return the change that migrations, dbt and a list of names describe together.
 
-    A migration may create schemas that it names, dbt those of its models; a list of names creates none.
+    Migrations may create the schemas that they name, and dbt those of its models. A list of names creates none.
     """
     created = {c.name.schema for c in ddl.changes if c.name.table is None and c.effect is Effect.ADDITIVE}
     built_in = {c.name.schema for c in dbt.changes}

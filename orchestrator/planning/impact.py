@@ -6,8 +6,8 @@
 | only adds | a soft refresh, limited to the affected schemas and tables within its own scope |
 | removes something, or was not understood | a hard refresh without scope: a soft one keeps what was removed |
 
-An entry with `refresh: dbt_sync` keeps its dbt sync, with a warning: that reads no tables.
-An entry with `mode: soft` of its own stays soft, with a warning if something was removed; one with `mode: hard` stays hard.
+An entry with `refresh: dbt_sync` keeps its dbt sync, with a warning that this reads no tables. An entry with `mode: soft` of
+its own stays soft, with a warning if something was removed. One with `mode: hard` of its own stays hard.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from orchestrator.changes.change_set import Change, Effect, NotUnderstood, Objec
 from orchestrator.manifest.manifest import Entry, Mode, RefreshKind
 from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.plan import Impact, Lane, RefreshPlan, Skip, Target
-from orchestrator.planning.read_set import Index, ReadSet, is_destructive, new_schemas, reach_of, reads_everything
+from orchestrator.planning.read_set import Index, ReadSet, reach_of, reads_everything
 from orchestrator.planning.soft_scope import SoftScope, make_soft_scope
 from orchestrator.text import and_more
 
-NOTHING_TOUCHED = "not touched: the change touches nothing"
-SCHEMAS_UNKNOWN = "which schemas it reads could not be asked, so it counts as touched; `reads:` in the manifest says it"
-KEEPS_WHAT_IS_GONE = "stays soft, as its entry says, and so keeps what is gone"
+SCHEMAS_UNKNOWN = "the schemas that it reads could not be looked up, so it counts as affected; name them under `reads:`"
+KEEPS_WHAT_IS_GONE = "stays soft, as its entry says, and keeps what was removed"
 SEES_NO_TABLES = "a dbt sync reads no tables, so the model does not get this change"
 _SHOWN = 3
 
-# The tables in which migration tools record what they ran. No model reads them.
+# The tables in which migration tools record their runs. No model reads them.
 _BOOKS = frozenset(
     {
         *("flyway_schema_history", "schema_version", "databasechangelog", "databasechangeloglock", "schema_migrations"),
@@ -43,10 +42,8 @@ _BOOKS = frozenset(
 
 
 def must_ask(entry: Entry, followed: FollowedChange) -> bool:
-    """Return whether the schemas that an entry reads must be read from the instance.
-
-    That is so if the entry has neither `reads` nor a scope and the change names schemas. If a statement was not understood,
-    the change affects every entry, and nothing needs to be read.
+    """Return whether the schemas that an entry reads must be looked up: it has no `reads` and no scope, and the change names
+    schemas. If a statement was not understood, the change affects every entry, and no look-up is needed.
     """
     changes = followed.changes
     is_open = reads_everything(entry) and not changes.not_understood
@@ -58,11 +55,11 @@ def find_impacts(
 ) -> tuple[Impact, ...]:
     """Return what the change means for each enabled entry.
 
-    `schemas` holds, by an entry's index, the schemas that the instance listed. None means that they could not be read: then
-    the change counts as affecting the entry.
+    `schemas` are, by an entry's index, the schemas that the instance listed. None means that they could not be read. Then the
+    entry counts as affected.
     """
     index = Index(c for c in followed.changes.changes if not _is_bookkeeping(c.name))
-    judge = _Judge(followed, index, new_schemas(index, followed.may_be_new, schemas.values()))
+    judge = _Judge(followed, index, index.new_schemas(followed.may_be_new, schemas.values()))
     impacts = []
     for entry in entries:
         if entry.enabled:
@@ -75,15 +72,14 @@ def find_impacts(
 
 
 def _is_bookkeeping(name: ObjectName) -> bool:
-    """Return whether a name is such a table without a schema, which would count as affecting every model.
-
-    If its schema is known, it counts as any other table.
+    """Return whether a name is such a table without a schema, which would affect every model. With a schema it is a table
+    like any other.
     """
     return name.schema is None and name.table is not None and name.table.lower() in _BOOKS
 
 
 class _Judge:
-    """Decides for one entry after the other. What several entries have in common is computed once."""
+    """Decides for one entry after another. What several entries have in common is computed once."""
 
     def __init__(self, followed: FollowedChange, index: Index, new: frozenset[str]) -> None:
         self._followed = followed
@@ -104,7 +100,7 @@ class _Judge:
             because = _shown(changes, self._unclear)
             warnings = (f"{SEES_NO_TABLES}: {because}",)
             return Impact(entry=entry, why=f"dbt sync: {because}", changes=changes, warnings=warnings)
-        if self._unclear or is_destructive(changes):
+        if self._unclear or any(change.effect is Effect.DESTRUCTIVE for change in changes):
             return self._destructive(entry, changes, listed)
         if entry.mode is Mode.HARD and entry.mode_pinned:
             return Impact(entry=entry, why=f"hard, as its entry says: {_shown(changes)}", changes=changes)
@@ -125,7 +121,7 @@ class _Judge:
         hard = replace(entry, mode=Mode.HARD, schemas=(), tables=())
         warnings = ()
         if entry.schemas or entry.tables:
-            warnings = (f"refreshed hard and so without its scope, since a soft refresh keeps what is gone: {because}",)
+            warnings = (f"refreshed hard, without its scope: a soft refresh keeps what was removed ({because})",)
         return Impact(entry=hard, why=f"hard: {because}", changes=changes, warnings=warnings)
 
     def _scope(self, entry: Entry, changes: tuple[Change, ...], listed: tuple[str, ...] | None) -> SoftScope:
@@ -141,11 +137,11 @@ def _softened(entry: Entry, scope: SoftScope) -> Entry:
 
 def _why_unaffected(entry: Entry, followed: FollowedChange) -> str:
     if followed.is_nothing:
-        return NOTHING_TOUCHED
+        return "not affected: the change is empty"
     if reads_everything(entry):
-        return "not touched: nothing that changed is in a schema of its connection"
+        return "not affected: the change is in no schema of its connection"
     names = entry.reads if entry.reads is not None else (*entry.schemas, *entry.tables)
-    return f"not touched: it reads {and_more(names[:_SHOWN], len(names))}"
+    return f"not affected: it reads only {and_more(names[:_SHOWN], len(names))}"
 
 
 def source_of(item: Change | NotUnderstood) -> str:
@@ -161,7 +157,7 @@ def _shown(changes: Sequence[Change], unclear: Sequence[NotUnderstood] = ()) -> 
 
 
 def find_unaffected(entries: Iterable[Entry], followed: FollowedChange) -> tuple[Impact, ...]:
-    """Return the entries that the change cannot affect. They need no look-up, so no call is spent on them."""
+    """Return the entries that the change cannot affect. They need no look-ups."""
     return tuple(
         c for c in find_impacts((e for e in entries if not must_ask(e, followed)), followed, schemas={}) if c.is_skipped
     )
@@ -170,7 +166,7 @@ def find_unaffected(entries: Iterable[Entry], followed: FollowedChange) -> tuple
 def restrict_plan(plan: RefreshPlan, impacts: Sequence[Impact], followed: FollowedChange) -> RefreshPlan:
     """Return the plan with each target refreshed as its impact says.
 
-    Targets without an impact stay as they are. Skipped ones become skips, also if they were never planned.
+    Targets without an impact stay as they are. An impact that is skipped becomes a skip, even if it was never planned.
     """
     by_index = {c.entry.index: c for c in impacts}
     warnings = dict(plan.warnings)
@@ -198,29 +194,29 @@ def restrict_plan(plan: RefreshPlan, impacts: Sequence[Impact], followed: Follow
 
 
 def _remarks(plan: RefreshPlan, followed: FollowedChange) -> tuple[str, ...]:
-    """Return remarks on the change as a whole: what was not understood, not refreshed, or is on several connections."""
+    """Return remarks on the whole change: what was not understood, not refreshed, or is on several connections."""
     changes = followed.changes
     said = [
-        f"{source_of(n)} was not understood ({n.reason or 'a form that is not known'}), so it counts as touching everything: {n.text}"
+        f"{source_of(n)} was not understood ({n.reason or 'a form that is not known'}), so it counts as affecting everything: {n.text}"
         for n in changes.not_understood[:_SHOWN]
     ]
     if len(changes.not_understood) > _SHOWN:
         said.append(f"{len(changes.not_understood) - _SHOWN} more statements were not understood")
     if changes.not_refreshed:
         nodes = and_more([n.node for n in changes.not_refreshed[:_SHOWN]], len(changes.not_refreshed))
-        said.append(f"dbt did not build {nodes}: not refreshed for them")
+        said.append(f"dbt did not build {nodes}: no model is refreshed for them")
     said += changes.warnings
     said += _on_several_connections(plan, followed)
     return tuple(said)
 
 
 def _on_several_connections(plan: RefreshPlan, followed: FollowedChange) -> list[str]:
-    """Return a warning if changes affect models on several connections, though they were made in one warehouse at most."""
+    """Return a warning if a change affects models on several connections: it was made in one warehouse."""
     targets = {t.entry.index: t for lane in plan.lanes for t in lane.targets if t.connection is not None}
     touching: dict[int, tuple[Sequence[Change], list[Target]]] = {}
     for one in plan.impacts:
         if one.entry.index in targets and not one.is_skipped:
-            # entries with the same changes share one tuple: thousands of changes are examined once
+            # entries with the same changes share one tuple, so each change is examined once
             touching.setdefault(id(one.changes), (one.changes, []))[1].append(targets[one.entry.index])
     places: dict[Change | NotUnderstood, dict[tuple[str, str], Target]] = {}
     for changes, concerned in touching.values():

@@ -1,9 +1,10 @@
-"""What is looked up before the plan: which names are needed, and what the answers showed. Pure values."""
+"""What is looked up before planning: which names are needed, and what the answers showed. Pure values."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,14 +13,14 @@ from orchestrator.omni.answers import ModelRecord
 
 UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
-# Kinds whose models people refresh, in the order in which a name is looked for; the others come by the thousand.
+# Kinds whose models people refresh, in the order in which a name is looked up. There are thousands of the others.
 KINDS = ("SHARED", "SHARED_EXTENSION", "SCHEMA")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What must be looked up on one instance: models by id (for their connection or their branches), models by name,
-    and whether their branches are of interest.
+    """What must be looked up on one instance: models by id (for their connection or branches), models by name, and whether
+    their branches are needed.
     """
 
     ids: tuple[str, ...] = ()
@@ -28,16 +29,16 @@ class Needs:
 
     @property
     def count(self) -> int:
-        """How many single look-ups would answer all of it."""
+        """The number of models to look up."""
         return len(self.ids) + len(self.names)
 
 
 def make_needs(entries: Iterable[Entry], *, everything: bool = False) -> Needs:
-    """What these entries of one instance leave open: nothing of an entry that says its id and connection, unless its
-    branch is a name. `everything` looks up each model and branch, to check that they exist.
+    """Return what must be looked up for these entries of one instance.
 
-    Where an entry says no connection, look-ups answer with its id; what the others call that connection is then known
-    only if a model of theirs is looked up as well: one for each label.
+    An entry with the ids of its model and branch and a connection needs nothing. With `everything`, each model and branch is
+    looked up, to check that it exists. If the connection of any entry is looked up, it is known by its id. To compare it with
+    the labels of other entries, one model of each label is looked up, too.
     """
     entries = tuple(entries)
     said = {_model_of(e) for e in entries if e.connection is not None}
@@ -67,25 +68,23 @@ def make_needs(entries: Iterable[Entry], *, everything: bool = False) -> Needs:
 
 
 def _model_of(entry: Entry) -> str:
-    """What an entry calls its model: an id, or a name."""
+    """Return the id or the name of an entry's model, as it is written."""
     return entry.model_id or entry.model_name or entry.name
 
 
 def is_id(text: str) -> bool:
-    """Whether a text is an id and not a name."""
+    """Return whether a text is an id and not a name."""
     return UUID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What look-ups showed of one instance. `records` by model id. `branches` by model id holds (id, name) pairs of
-    the models whose branches were read to the end. `whole` holds the kinds of which every model was read, `searched` the
-    names that were looked up one by one, to the end.
+    """What look-ups showed of one instance.
 
-    `environments` holds (base, environment) pairs of connection ids: the environment stands in for the base.
-
-    `failure` says why the instance could not be read, or is empty; `refused`, by a model's id or name, why this one
-    could not.
+    `records` are by model id. `branches`, by model id, are (id, name) pairs, if they were read to the end. `whole` are the
+    kinds of which every model was read, and `searched` the names that were looked up one by one, to the end. `environments`
+    are (base, environment) pairs of connection ids: the environment replaces the base. `failure` says why the instance could
+    not be read, and `refused`, by a model's id or name, why a model could not.
     """
 
     records: Mapping[str, ModelRecord] = field(default_factory=dict)
@@ -103,17 +102,17 @@ class Inventory:
         return same_named(by_name(records), name)
 
     def is_settled(self, name: str, found: Sequence[ModelRecord]) -> bool:
-        """Return whether no other model can have this name than those `found`: all that may have it were read."""
+        """Return whether only the models `found` can have this name, because all that may have it were read."""
         return name in self.searched or is_whole(found, self.whole)
 
     def why(self, *keys: str | None) -> str:
-        """Return why a model of this id or name could not be read, as the end of a sentence; empty if it could."""
+        """Return why a model with this id or name could not be read, as the end of a sentence; empty if it could."""
         reason = next((self.refused[key] for key in keys if key is not None and key in self.refused), self.failure)
         return f": {reason}" if reason else ""
 
 
 def canonical(name: str) -> str:
-    """Return the name in one Unicode form: what people see and type as one text may come composed or decomposed."""
+    """Return the name in one Unicode form: an accented letter may be one character or two."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -122,25 +121,21 @@ def _is_canonically(name: str, wanted: str) -> bool:
 
 
 def by_name(records: Iterable[ModelRecord]) -> dict[str, tuple[ModelRecord, ...]]:
-    """Models by their names in canonical form: of the first kind that has any of that name, without those in the trash."""
-    found: dict[str, dict[str, list[ModelRecord]]] = {}
+    """Return the models by their canonical names: those of the first kind that has any with that name, and none in the trash."""
+    found: defaultdict[str, defaultdict[str, list[ModelRecord]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if record.name is not None and record.kind in KINDS and not record.deleted:
-            found.setdefault(canonical(record.name), {}).setdefault(record.kind, []).append(record)
-    return {name: _first_kind(kinds) for name, kinds in found.items()}
+            found[canonical(record.name)][record.kind].append(record)
+    return {name: tuple(kinds[min(kinds, key=KINDS.index)]) for name, kinds in found.items()}
 
 
 def same_named(names: Mapping[str, tuple[ModelRecord, ...]], name: str) -> tuple[ModelRecord, ...]:
-    """Return those of `by_name` that have exactly this name; if none has, those whose name differs in its Unicode form alone."""
+    """Return the models in `by_name` with exactly this name, else those whose name differs only in its Unicode form."""
     same = names.get(canonical(name), ())
     return tuple(record for record in same if record.name == name) or same
 
 
 def is_whole(found: Sequence[ModelRecord], whole: Collection[str]) -> bool:
-    """Return whether every model was read of the kind of those `found`, and of the kinds that go before it."""
+    """Return whether all models of the kind of `found` were read, and all of the kinds before it."""
     kind = found[0].kind if found else KINDS[-1]
     return all(k in whole for k in KINDS[: KINDS.index(kind) + 1 if kind in KINDS else len(KINDS)])
-
-
-def _first_kind(kinds: Mapping[str, Sequence[ModelRecord]]) -> tuple[ModelRecord, ...]:
-    return next(tuple(kinds[kind]) for kind in KINDS if kind in kinds)

@@ -1,4 +1,4 @@
-"""Which refresh comes next in a lane, and which targets it serves (docs/reference/lanes-and-collapsing.md). Pure."""
+"""Groups a lane's targets into refreshes (docs/reference/lanes-and-collapsing.md). Pure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ _HARD, _SOFT, _SCOPED = range(3)
 def refreshes(pending: Sequence[Target], manifest: Manifest, *, limit: int = URL_LIMIT) -> Iterator[Refresh]:
     """Yield the refreshes of a lane's `pending` targets (in manifest order), if each of them starts something.
 
-    Targets of one connection and branch share the widest refresh among them: a hard one serves them all, and so does a soft
-    one without scope if all are soft; otherwise equal scopes share one. Targets with a dbt sync share one with those of the
-    same model and branch alone, and never a schema refresh. Of equals the first is sent. The next refresh is that of the
-    first target. `limit` is how long a request target may be, in bytes.
+    Targets of one connection and branch share a refresh: the widest among them, if it is hard or has no scope; otherwise equal
+    scopes share one. A dbt sync is shared only with dbt syncs of the same model and branch. Of equals the first is sent.
+    `limit` is the longest request target, in bytes.
     """
     if not manifest.collapse:
         yield from (_refresh((target,), manifest, limit) for target in pending)
@@ -58,9 +57,9 @@ def _refresh(served: tuple[Target, ...], manifest: Manifest, limit: int) -> Refr
 
 
 def _group(target: Target) -> tuple[str | None, str | None, str | None]:
-    """Return what targets that may share a refresh have in common: connection and branch, and of a dbt sync the model.
+    """Return what targets that can share a refresh have in common: connection and branch, and the model for a dbt sync.
 
-    A lane has several connections if one is an environment of another: each has a schema of its own.
+    A lane has several connections if one is an environment of another. Each has its own schema.
     """
     is_sync = target.entry.refresh is RefreshKind.DBT_SYNC
     return target.connection, target.branch_id, target.model_id if is_sync else None

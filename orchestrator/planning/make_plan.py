@@ -1,4 +1,4 @@
-"""Manifest and inventory -> plan: every selected entry resolved to ids and put into its lane, or refused with reasons."""
+"""Makes the plan: resolves each selected entry to ids and puts it into a lane, or says why it gets no refresh."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from orchestrator.planning.inventory import Inventory, is_id
 from orchestrator.planning.plan import Expansion, Lane, RefreshPlan, Skip, Target, Unresolved
 from orchestrator.planning.resolve import BranchExpander, Resolver, UnresolvedError
 
-_UNKNOWN_CONNECTION = "its connection is not known, so another refresh may run on it at the same time; `connection:` in the manifest says it"
+_UNKNOWN_CONNECTION = (
+    "its connection is not known, so another refresh may run on it at the same time; add `connection:` to its entry"
+)
 _NOTHING = Inventory()
 _Found = tuple[Entry, str, str | None]
 
@@ -23,10 +25,9 @@ def make_plan(
     *,
     picks: Callable[[Entry, Entry], bool] | None = None,
 ) -> RefreshPlan:
-    """Return the plan for `selected` entries. `inventories` by instance holds what was looked up.
+    """Return the plan for `selected` entries. `inventories`, by instance, are what was looked up.
 
-    An entry with a branch pattern becomes one target for each branch. `picks(entry, pattern)` returns whether the entry of a
-    branch is selected (all without it).
+    An entry with a branch pattern becomes one target for each branch that `picks(entry, pattern)` selects; None selects all.
     """
     warnings: dict[int, list[str]] = defaultdict(list)
     index = {entry.name: entry.index for entry in selected}
@@ -107,8 +108,8 @@ _Node = tuple[str, int, str]
 
 
 class _Places:
-    """Which connection each model stands on: as look-ups showed it, else as the entries of one model or of one label
-    together say. A label may be a connection's id.
+    """The connection of each model: what look-ups showed, else what all entries with the same model or label say together. A
+    label can be a connection's id.
     """
 
     def __init__(self, found: Sequence[_Found], inventories: Mapping[str, Inventory]) -> None:
@@ -133,7 +134,7 @@ class _Places:
                 self._join((entry.instance, _MODEL, model_id), (entry.instance, *name))
 
     def seen_on(self, entry: Entry) -> set[str]:
-        """The connections' ids that the entry's label was seen on."""
+        """Return the ids of the connections on which the entry's label was seen."""
         return set() if entry.connection is None else self._seen_on.get((entry.instance, entry.connection), set())
 
     def connection(self, entry: Entry, model_id: str) -> str | None:
@@ -144,9 +145,9 @@ class _Places:
         return None if kind == _MODEL else name
 
     def root(self, entry: Entry, connection: str) -> str:
-        """Return what names the lane of a connection: that of its base if it is a connection environment.
+        """Return the connection that names the lane: the base of a connection environment, else the connection itself.
 
-        Which of them a refresh of the base's models works on depends on the user attributes of the key's user.
+        Whether a refresh works on the base or on an environment depends on the user attributes of the key's user.
         """
         return self._roots.get((entry.instance, connection), connection)
 
@@ -154,7 +155,7 @@ class _Places:
         for base, environment in pairs:
             root = self._roots.get((instance, base), base)
             other = self._roots.get((instance, environment), environment)
-            # a connection may be an environment of several bases, and a base of others
+            # a connection can be an environment of several bases, and a base of others
             self._roots.update((key, root) for key, name in self._roots.items() if key[0] == instance and name == other)
             self._roots[instance, environment] = self._roots[instance, base] = root
 
@@ -167,7 +168,7 @@ class _Places:
         return node
 
     def _join(self, one: _Node, other: _Node) -> None:
-        """Two names of one thing; an id names it better than a label, a label better than a model."""
+        """Join two names of one connection. An id is a better name than a label, and a label a better one than a model."""
         one, other = self._first(one), self._first(other)
         if one != other:
             better, worse = (one, other) if one[1] <= other[1] else (other, one)

@@ -1,6 +1,6 @@
-"""Names in scopes, `reads` and changes: read from text, and compared so that a doubt counts as a match. Pure.
+"""Reads and compares names in scopes, `reads` and changes. Pure.
 
-A model that is refreshed for nothing costs a call; one that is left out stays stale.
+In doubt two names match: a refresh that was not needed costs a call, but a missing one leaves a model stale.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _QUOTED: Final = {'"': '"', "`": "`", "[": "]"}
 
 
 class Pattern(NamedTuple):
-    """Which names are meant: catalog, schema and table, each with `*` and `?` for any letters; None means any.
+    """The names that a text means: catalog, schema and table, each with `*` and `?` as wildcards; None means any.
 
-    `text` is what was written, which is how a server or a person calls it.
+    `text` is what was written.
     """
 
     catalog: str | None
@@ -25,7 +25,7 @@ class Pattern(NamedTuple):
 
 
 def split_name(text: str) -> tuple[str, ...]:
-    """The parts of a name, divided at dots that stand in no quotes; quotes around a whole part are taken off."""
+    """Return the parts of a name, divided at dots outside of quotes. Quotes around a whole part are removed."""
     parts, start, here = [], 0, 0
     while here < len(text):
         closing = _QUOTED.get(text[here]) if here == start else None
@@ -59,18 +59,18 @@ def _bare(part: str) -> str:
 
 
 def patterns_of_schemas(names: Iterable[str]) -> tuple[Pattern, ...]:
-    """The entries of `schemas`: a schema, or its catalog and it."""
+    """Return the patterns in `schemas`: `schema` or `catalog.schema`."""
     return tuple(_schema(split_name(text), text) for text in names)
 
 
 def patterns_of_tables(names: Iterable[str]) -> tuple[Pattern, ...]:
-    """The entries of `tables`: a table, its schema and it, or its catalog as well."""
+    """Return the patterns in `tables`: `table`, `schema.table` or `catalog.schema.table`."""
     return tuple(_table(split_name(text), text) for text in names)
 
 
 def patterns_of_reads(names: Iterable[str]) -> tuple[Pattern, ...]:
-    """The entries of `reads`: a schema or a table. Two parts are a schema and its table, or a catalog and its schema, for
-    it is not known which; but `finance.*` is all of a schema.
+    """Return the patterns in `reads`: schemas and tables. Two parts may be `schema.table` or `catalog.schema`, so they become
+    both. But `finance.*` is a whole schema.
     """
     found = []
     for text in names:
@@ -91,13 +91,13 @@ def _table(parts: tuple[str, ...], text: str) -> Pattern:
 
 
 def has_wildcard(text: str) -> bool:
-    """Whether more than one name may be meant."""
+    """Return whether a text can mean more than one name."""
     return "*" in text or "?" in text
 
 
 def may_be(one: str | None, other: str | None) -> bool:
-    """Whether both may mean the same part of a name. Either may be unknown (None) or hold wildcards; the case of letters does
-    not count.
+    """Return whether two texts may mean the same part of a name. Each can have wildcards, or be unknown (None). The case of
+    letters does not count.
     """
     return one is None or other is None or _meet(one.lower(), other.lower())
 
@@ -112,7 +112,7 @@ def _meet(one: str, other: str) -> bool:
 
 
 def _share_a_name(one: str, other: str) -> bool:
-    """Whether two patterns have a name in common: which positions in `other` each letter of `one` can lead to."""
+    """Return whether a name fits both patterns: follow which positions in `other` the letters of `one` can reach."""
     reached = _past_stars(other, {0})
     for letter in one:
         if letter == "*":
@@ -127,7 +127,7 @@ def _share_a_name(one: str, other: str) -> bool:
 
 
 def _past_stars(pattern: str, positions: set[int]) -> set[int]:
-    """Return the positions, and those behind the stars that stand there: a star may stand for nothing."""
+    """Return the positions, and those after the stars at them: a star can mean no letter at all."""
     return {end for at in positions for end in range(at, at + _count_stars(pattern[at:]) + 1)}
 
 

@@ -1,4 +1,4 @@
-"""What a run will do: lanes of targets, and those that get no refresh at all, each with its reason."""
+"""The plan of a run: lanes of targets, and the entries that get no refresh, each with its reason."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from orchestrator.omni.answers import RefreshRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """An entry resolved to ids. `connection` is its id, name or label as far as it is known; targets with the same
-    `lane` never refresh at the same time.
+    """An entry resolved to ids. `connection` is the connection's id, name or label; None if it is not known. Targets with
+    the same `lane` never refresh at the same time.
     """
 
     entry: Entry
@@ -24,16 +24,16 @@ class Target:
 
 
 def how_refreshed(entry: Entry) -> str:
-    """Return in one or two words how an entry is refreshed: hard, soft, or by a dbt sync."""
+    """Return how an entry is refreshed, in one or two words: hard, soft or dbt sync."""
     return "dbt sync" if entry.refresh is RefreshKind.DBT_SYNC else entry.mode.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
-    """One planned unit: the calls of `sender`, one after another, which also serve `covered`.
+    """A refresh of one or more targets. The calls are for `sender`; the refresh also serves the targets `covered`.
 
-    `requests` holds one call, or several if the scope is too long for one URL. `timeout_s` is the group's longest;
-    `wait` is whether any of the group wants the end followed.
+    `requests` are sent one after another: more than one if the scope is too long for one URL. `timeout_s` is the longest of
+    all targets. `wait` is whether any of them waits for the end.
     """
 
     sender: Target
@@ -67,7 +67,7 @@ class Skip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unresolved:
-    """An entry whose model or branch does not resolve to exactly one thing; nothing is sent for it."""
+    """An entry whose model or branch does not resolve to exactly one thing. Nothing is sent for it."""
 
     entry: Entry
     message: str
@@ -76,9 +76,9 @@ class Unresolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expansion:
-    """The branches that an entry's branch pattern stands for: an entry for each, with that branch and a name of its own.
+    """What replaces an entry with a branch pattern: an entry for each branch that matches, with a name of its own.
 
-    The entries replace `pattern`. `branch_ids` are in the same order.
+    `branch_ids` are in the order of `entries`.
     """
 
     pattern: Entry
@@ -98,8 +98,8 @@ class Expansion:
 class Impact:
     """What a change means for one entry.
 
-    `entry` is the entry as it is to be refreshed, unchanged if `is_skipped`. `why` explains it to people. `changes` are those
-    that affect the entry.
+    `entry` is the entry as it will be refreshed (unchanged if `is_skipped`). `why` explains it to people. `changes` affect the
+    entry.
     """
 
     entry: Entry
@@ -111,10 +111,10 @@ class Impact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshPlan:
-    """Everything that was selected, in manifest order within each part; `warnings` by an entry's index.
+    """Everything that was selected; each part is in manifest order. `warnings` are by an entry's index.
 
-    `impacts` are what a change means to the entries if the run follows one, `remarks` what a user should know of it as a whole.
-    `expansions` are the entries with a branch pattern that became one target for each branch.
+    If the run follows a change, `impacts` say what it means for each entry, and `remarks` are about the whole change.
+    `expansions` are the branch patterns that became targets.
     """
 
     manifest: Manifest

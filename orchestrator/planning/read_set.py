@@ -1,12 +1,12 @@
-"""Which changes touch an entry: its `reads`, its scopes, or the schemas of its connection beside what was changed. Pure."""
+"""Which changes affect an entry: compares them with its `reads`, its scope, or the schemas of its connection. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from orchestrator.changes.change_set import Change, Effect, ObjectName
+from orchestrator.changes.change_set import Change, ObjectName
 from orchestrator.manifest.manifest import Entry
 from orchestrator.planning.names import (
     Pattern,
@@ -22,9 +22,9 @@ ANY = Pattern(None, None, None, "*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSet:
-    """What an entry reads: anything that fits one of `wanted` and, where there are any, one of `within`.
+    """What an entry reads: all that fits one of `wanted` and one of `within` (if there are any).
 
-    `new` are schemas, in lower case, that no instance lists and that the change may have created.
+    `new` are schemas, in lower case, that the change may have created and that no instance lists.
     """
 
     wanted: tuple[Pattern, ...]
@@ -33,13 +33,13 @@ class ReadSet:
 
 
 def reads_everything(entry: Entry) -> bool:
-    """Whether an entry reads every schema of its connection, so that the instance must say which those are."""
+    """Return whether an entry reads every schema of its connection, so that these must be looked up."""
     return entry.reads is None and not entry.schemas and not entry.tables
 
 
 def reach_of(entry: Entry, listed: tuple[str, ...] | None, new: frozenset[str]) -> ReadSet:
-    """What an entry reads. `listed` are its connection's schemas as the instance names them. Where they are not known (None), or
-    none is there because the model was never refreshed, it reads whatever there is.
+    """Return what an entry reads. `listed` are its connection's schemas as the instance names them. If they are not known
+    (None), or the model was never refreshed and has none, the entry reads everything.
     """
     if entry.reads is not None:
         return ReadSet(wanted=patterns_of_reads(entry.reads))
@@ -51,7 +51,7 @@ def reach_of(entry: Entry, listed: tuple[str, ...] | None, new: frozenset[str]) 
 
 
 def fits(pattern: Pattern, name: ObjectName) -> bool:
-    """Whether a change of `name` may be a change of something that the pattern means."""
+    """Return whether a change of `name` may change something that the pattern means."""
     return (
         may_be(pattern.schema, _known(name.schema))
         and may_be(pattern.table, _known(name.table))
@@ -60,12 +60,12 @@ def fits(pattern: Pattern, name: ObjectName) -> bool:
 
 
 def _known(part: str | None) -> str | None:
-    """Return a part of a name; None if it holds a dot, since such names are written in too many ways to compare."""
+    """Return a part of a name; None if it has a dot: such names are written in too many ways to compare."""
     return None if part is None or "." in part else part
 
 
 class Index:
-    """Finds changes by pattern. It looks them up by schema and does not examine each of many thousand changes."""
+    """Finds changes by pattern. It looks them up by schema, because there can be many thousands."""
 
     def __init__(self, changes: Iterable[Change]) -> None:
         self._changes: defaultdict[ObjectName, list[tuple[int, Change]]] = defaultdict(list)
@@ -80,9 +80,13 @@ class Index:
             else:
                 self._by_schema[schema.lower()].append(name)
 
-    def schemas(self) -> Mapping[str, list[ObjectName]]:
-        """The names whose schema is known, by their schemas in lower case."""
-        return self._by_schema
+    def new_schemas(self, may_be_new: frozenset[str], lists: Iterable[tuple[str, ...] | None]) -> frozenset[str]:
+        """Return the changed schemas that the change may have created and that no list has.
+
+        Any model that reads all of its connection may read them. `lists` are the schemas of connections (None: not known).
+        """
+        listed = {p.schema.lower() for names in lists if names for p in patterns_of_schemas(names) if p.schema}
+        return may_be_new & self._by_schema.keys() - listed
 
     def touching(self, reach: ReadSet) -> tuple[Change, ...]:
         """Return the changes that affect what is read, in the order of their sources."""
@@ -106,20 +110,3 @@ class Index:
         for known, names in self._by_schema.items():
             if may_be(schema, known):
                 yield from names
-
-
-def new_schemas(index: Index, may_be_new: frozenset[str], lists: Iterable[tuple[str, ...] | None]) -> frozenset[str]:
-    """Those schemas of the change that it may have made and that no list names: every model that reads all of its connection may
-    be the one that reads them. `lists` are the schemas of connections; None is one that could not be read.
-    """
-    if not may_be_new:
-        return frozenset()
-    listed = {
-        pattern.schema.lower() for names in lists if names for pattern in patterns_of_schemas(names) if pattern.schema
-    }
-    return frozenset(s for s in index.schemas() if s in may_be_new and s not in listed)
-
-
-def is_destructive(changes: Iterable[Change]) -> bool:
-    """Whether any of them may have taken something away."""
-    return any(change.effect is Effect.DESTRUCTIVE for change in changes)

@@ -1,4 +1,4 @@
-"""Resolves what an entry names to ids, by what look-ups showed: its model, and its branch or the branches of a pattern. Pure."""
+"""Resolves names to ids with the results of look-ups: an entry's model, and its branch or the branches of a pattern. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.planning.inventory import Inventory, by_name, canonical, is_id
 from orchestrator.planning.plan import Expansion, Skip
 from orchestrator.text import near_words
 
-# Near names are looked for this often: among thousands of names each search takes a while, and one typo is soon seen.
+# The most searches for near names. Each takes a while among thousands of names, and a few hints are enough.
 MOST_SEARCHES = 50
 _LONGEST_NAME = 200
 
@@ -55,7 +55,7 @@ class Resolver:
         return model_id, found[0]
 
     def model(self, entry: Entry) -> str:
-        """Return the id of an entry's model. An id in the manifest always resolves: the server decides whether it exists.
+        """Return the id of an entry's model. An id in the manifest is always accepted: the server decides whether it exists.
 
         Raises UnresolvedError.
         """
@@ -102,7 +102,7 @@ class Resolver:
 
 
 def branches_named(branches: Branches, name: str) -> list[str]:
-    """Return the ids of the branches that have exactly this name; if none has, of those that differ in its Unicode form alone."""
+    """Return the ids of the branches with exactly this name, else of those whose name differs only in its Unicode form."""
     exact = [branch_id for branch_id, known in branches if known == name]
     return exact or [branch_id for branch_id, known in branches if canonical(known) == canonical(name)]
 
@@ -113,15 +113,15 @@ def matches(pattern: str, branch: str) -> bool:
 
 
 def label_prefix(entry: Entry) -> str:
-    """Return what the names of a pattern's targets begin with: NAME@ of NAME@branch."""
+    """Return the prefix of the names of a pattern's targets: `NAME@` of `NAME@branch`."""
     return f"{entry.name.removesuffix(f'@{entry.branch}')}@"
 
 
 class BranchExpander:
     """Makes an entry for each branch that a pattern matches.
 
-    A branch that has an entry of its own in the manifest, selected or not, belongs to that entry; a branch that two patterns
-    match belongs to the first one. `picks(entry, pattern)` returns whether the entry of a branch is selected.
+    A branch with an entry of its own in the manifest, selected or not, belongs to that entry. A branch that two patterns match
+    belongs to the first one. `picks(entry, pattern)` returns whether the entry of a branch is selected.
     """
 
     def __init__(
@@ -134,9 +134,9 @@ class BranchExpander:
         self._on_branches: dict[str, dict[str, list[Entry]]] = {}
 
     def expand(self, entry: Entry) -> Expansion | Skip | tuple[str, str | None]:
-        """Return the targets of an entry with a pattern, or why it has none. Raises UnresolvedError.
+        """Return the targets of an entry with a pattern, or a skip if it has none. Raises UnresolvedError.
 
-        If a branch has exactly the written name, the text is no pattern: returns the ids of the model and the branch.
+        If a branch has exactly the written name, the text is not a pattern. Then returns the ids of the model and the branch.
         """
         resolver, pattern = self._resolvers[entry.instance], entry.branch or ""
         model_id = resolver.model(entry)
@@ -168,7 +168,7 @@ class BranchExpander:
         )
 
     def _labelled(self, entry: Entry, branch_id: str) -> Entry:
-        """Return the entry with a name that no other has: with the branch's id if another entry is called the same."""
+        """Return the entry with a unique name: with the branch's id if another entry has the same name."""
         if self._taken is None:
             self._taken = {one.name for one in self._manifest.entries}
         if entry.name in self._taken:
@@ -190,7 +190,7 @@ class BranchExpander:
         return claimed
 
     def _entries_of(self, instance: str) -> Mapping[str, Sequence[Entry]]:
-        """Return the entries of an instance that have a branch, by the ids of their models if those are known."""
+        """Return the entries of an instance with a branch, by the ids of their models. Entries of unknown models are left out."""
         if instance not in self._on_branches:
             found: dict[str, list[Entry]] = defaultdict(list)
             resolver = self._resolvers[instance]

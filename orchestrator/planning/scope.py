@@ -1,4 +1,4 @@
-"""Scopes that are too long for one URL, divided into several calls that together say the same."""
+"""Divides a scope that is too long for one URL into several calls that together mean the same."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ URL_LIMIT = 8000
 def split_request(
     request: RefreshRequest, length: Callable[[RefreshRequest], int], limit: int = URL_LIMIT
 ) -> tuple[RefreshRequest, ...]:
-    """The calls that cover `request`, each of at most `limit` bytes as `length` counts them.
+    """Return the calls that replace `request`, each with at most `limit` bytes, counted by `length`.
 
-    `tables` is divided and each part keeps the schemas that its tables name; a scope of schemas alone is divided as it
-    is. A single name that is too long by itself goes out alone and the server decides. Order is kept.
+    `tables` are divided, and each part keeps the schemas that its tables name. Without tables, `schemas` are divided. A name
+    that is too long by itself is sent alone, and the server decides. The order stays.
     """
     if length(request) <= limit or not (request.tables or request.schemas):
         return (request,)
@@ -30,7 +30,7 @@ def split_request(
         replace(request, tables=part, schemas=schemas_of(part))
         for part in _parts(request.tables, lambda p: length(replace(request, tables=p, schemas=schemas_of(p))), limit)
     )
-    # one table that names no schema keeps them all: the table within these schemas, then within those
+    # a table that names no schema keeps them all: such a call is divided by its schemas
     return tuple(
         part for one in requests for part in ([one] if length(one) <= limit else _by_schemas(one, length, limit))
     )
@@ -39,8 +39,10 @@ def split_request(
 def split_refused(
     requests: Sequence[RefreshRequest], part: int, length: Callable[[RefreshRequest], int]
 ) -> tuple[RefreshRequest, ...] | None:
-    """The calls of a refresh after the server refused `requests[part]` as too long (414): those before it as they are, it
-    and those after it divided anew, each of at most half its bytes. None if it cannot be divided any more.
+    """Return the calls of a refresh after the server refused `requests[part]` as too long (414).
+
+    The calls before it stay. It and those after it are divided again, into calls of at most half its bytes. Returns None if
+    it cannot be divided further.
     """
     limit = length(requests[part]) // 2
     rest = tuple(piece for request in requests[part:] for piece in split_request(request, length, limit))
@@ -63,16 +65,16 @@ def _parts(names: Sequence[str], length: Callable[[tuple[str, ...]], int], limit
     start = 0
     while start < len(names):
         ends = range(start + 1, len(names) + 1)
-        # the longest run of names that fits; one name always goes
+        # as many names as fit, but at least one
         end = start + max(1, bisect_right(ends, limit, key=partial(bytes_of, start)))
         yield tuple(names[start:end])
         start = end
 
 
 def _owners(schemas: tuple[str, ...]) -> Callable[[Iterable[str]], tuple[str, ...]]:
-    """Return a function that says which of `schemas` some tables name as a prefix, in any case: `s` or `catalog.s` for `s.t`.
+    """Return a function from tables to those of `schemas` that they name, in any case: for `s.t`, `s` or `catalog.s`.
 
-    If a table names none of them, these are all.
+    If a table names none of the schemas, it returns all of them.
     """
     by_end: dict[str, list[str]] = {}
     for schema in schemas:

@@ -1,4 +1,4 @@
-"""Which entries of a manifest a run is about: `--select` and `--exclude`. Pure."""
+"""Selects entries of a manifest: `--select` and `--exclude`. Pure."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _fits_glob(glob: str, entry: Entry) -> bool | None:
         return fnmatch.fnmatchcase(entry.name, glob)
     prefix, pattern = label_prefix(entry), entry.branch or ""
     if "[" not in pattern and not any(c in glob for c in "?[") and fnmatch.fnmatchcase(f"{prefix}{pattern}", glob):
-        # what the glob's letters fit are letters of the pattern, so that it fits every name that the pattern stands for
+        # the glob's letters are letters of the pattern, so the glob fits every name that the pattern can mean
         return True
     fixed = f"{prefix}{_letters(pattern)}"
     common = min(len(fixed), len(_letters(glob)))
@@ -147,7 +147,7 @@ def _fits_glob(glob: str, entry: Entry) -> bool | None:
 
 
 def _letters(pattern: str) -> str:
-    """Return what a pattern begins with, before its first wildcard."""
+    """Return the beginning of a pattern, up to its first wildcard."""
     return re.split(r"[*?\[]", pattern, maxsplit=1)[0]
 
 

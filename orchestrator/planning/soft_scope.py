@@ -1,4 +1,4 @@
-"""The narrowest scope of a soft refresh that brings in all that was added: which schemas, and which tables within them. Pure."""
+"""Finds the narrowest scope of a soft refresh that covers all that was added: schemas, and tables in them. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TABLES_ALONE = "the schema of {names} is not known: the server scans every schem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftScope:
-    """What a soft refresh is limited to; both empty: nothing limits it."""
+    """What a soft refresh is limited to. If `schemas` and `tables` are empty, nothing limits it."""
 
     schemas: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
@@ -32,18 +32,18 @@ class SoftScope:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one change needs: schemas (None: unknown), and tables in them (None: all of them)."""
+    """What one change needs: schemas (None: not known), and tables in them (None: all)."""
 
     schemas: tuple[str, ...] | None
     tables: tuple[str, ...] | None
 
 
 def make_soft_scope(entry: Entry, changes: Iterable[Change], listed: tuple[str, ...] | None) -> SoftScope:
-    """The scope for the changes that touch `entry`; never wider than the entry's own. `listed` are its connection's schemas as the
-    instance names them.
+    """Return the scope for the changes that affect `entry`, never wider than the entry's own. `listed` are its connection's
+    schemas as the instance names them.
 
-    A name goes out as the manifest or the instance writes it, where they do, else as the warehouse stores it. A whole schema
-    among the changes takes the limit to tables away, for tables that are sent limit every schema.
+    A name is sent as the manifest or the instance writes it, else as the warehouse stores it. If a whole schema changed, no
+    tables are sent, because they would limit that schema as well.
     """
     speller = _Speller(entry, listed)
     pieces = [piece for name in dict.fromkeys(c.name for c in changes) if (piece := speller.piece(name)) is not None]
@@ -61,7 +61,7 @@ def make_soft_scope(entry: Entry, changes: Iterable[Change], listed: tuple[str, 
 
 
 class _Speller:
-    """Says for one entry what each changed name is called, and which part of it lies within the entry's own scope."""
+    """Finds for one entry how each changed name is written, and which part of it is within the entry's own scope."""
 
     def __init__(self, entry: Entry, listed: tuple[str, ...] | None) -> None:
         self._tables = patterns_of_tables(entry.tables)
@@ -74,7 +74,7 @@ class _Speller:
         self._found: dict[ObjectName, tuple[str, ...] | None] = {}
 
     def piece(self, name: ObjectName) -> _Piece | None:
-        """Return what a change of `name` needs; None if it is outside of the entry's own scope."""
+        """Return what a change of `name` needs; None if it is outside the entry's own scope."""
         schemas, tables = self._schemas_of(name), self._tables_of(name)
         if schemas == () or tables == ():
             return None
@@ -83,7 +83,7 @@ class _Speller:
         return _Piece(schemas, tables)
 
     def _schemas_of(self, name: ObjectName) -> tuple[str, ...] | None:
-        """What its schema is called. Where only schemas are known the table does not matter, and thousands of them share one."""
+        """Return how its schema is written. If only schemas are known, thousands of tables share one result."""
         key = name if self._knows_tables else ObjectName(name.catalog, name.schema, None)
         if key not in self._found:
             self._found[key] = self._spell_schemas(key)
@@ -99,7 +99,7 @@ class _Speller:
             return None
         fitting = [p for p in self._known if fits(p, name)]
         known = [p for p in fitting if p.schema is not None]
-        # a table that is named alone may lie in any schema that the change means
+        # a table without a schema may be in any schema that the change means
         alone = () if known and len(known) == len(fitting) else (name.schema,)
         return _distinct([*_spelled(known, name), *alone])
 
@@ -112,7 +112,7 @@ class _Speller:
         return None if name.table is None else self._qualified(name)
 
     def _qualified(self, name: ObjectName) -> tuple[str, ...] | None:
-        """Return `schema.table` for each schema that may be meant; None if that could be read as another table, or cannot be sent."""
+        """Return `schema.table` for each schema that may be meant; None if that is ambiguous or cannot be sent."""
         owners = [split_name(schema)[-1:] for schema in self._schemas_of(name) or ()] if name.schema is not None else []
         parts = [(*owner, name.table or "") for owner in owners or [()]]
         if not all(_can_be_sent(part) and "." not in part for each in parts for part in each):
@@ -121,7 +121,7 @@ class _Speller:
 
 
 def _spelled(patterns: list[Pattern], name: ObjectName) -> tuple[str, ...]:
-    """What the schema of `name` is called by patterns that it fits: those without wildcards in their own words, first."""
+    """Return how the patterns that `name` fits write its schema; patterns without wildcards first, as they are."""
     plain = [p for p in patterns if not has_wildcard(p.schema or "")]
     wild = [p for p in patterns if has_wildcard(p.schema or "")]
     return _distinct([*(_schema_of(p) for p in plain), *(_fill(p, name) for p in wild)])
@@ -134,7 +134,7 @@ def _schema_of(pattern: Pattern) -> str:
 
 
 def _fill(pattern: Pattern, name: ObjectName) -> str:
-    """A schema that a pattern with wildcards means; the pattern itself where the change does not say which."""
+    """Return the schema that a pattern with wildcards means; the pattern itself if the change does not say which."""
     if name.schema is None or has_wildcard(name.schema):
         return _schema_of(pattern)
     if pattern.catalog is None:
@@ -154,7 +154,7 @@ def _can_be_sent(name: str) -> bool:
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once, as it is written first: the case of letters makes no other name."""
+    """Return each name once, as it is written first. The case of letters does not count."""
     first: dict[str, str] = {}
     for name in names:
         first.setdefault(name.lower(), name)

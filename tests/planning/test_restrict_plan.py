@@ -5,7 +5,7 @@ from dataclasses import replace
 from orchestrator.changes.change_set import Change, ChangeSet, Effect, NotRefreshed, ObjectName
 from orchestrator.manifest.manifest import Entry, Mode
 from orchestrator.planning.followed_change import FollowedChange, make_followed_change
-from orchestrator.planning.impact import find_impacts, find_unaffected, restrict_plan
+from orchestrator.planning.impact import KEEPS_WHAT_IS_GONE, find_impacts, find_unaffected, restrict_plan
 from orchestrator.planning.inventory import Inventory
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.plan import RefreshPlan
@@ -34,7 +34,7 @@ def test_targets_are_restricted_and_others_skipped() -> None:
     assert [s.entry.index for s in plan.skips] == [0, 2, 3]
     assert plan.skips[0].reason.endswith(" sales")
     assert plan.skips[1].reason == "disabled in the manifest"
-    assert "keeps what is gone" in plan.warnings[4][0]
+    assert plan.warnings[4][0].startswith(KEEPS_WHAT_IS_GONE)
     assert [c.entry.index for c in plan.impacts] == [0, 1, 3, 4]
     assert plan.entries == tuple(
         sorted((*(t.entry for t in plan.lanes[0].targets), *(s.entry for s in plan.skips)), key=lambda e: e.index)

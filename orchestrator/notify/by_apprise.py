@@ -22,10 +22,10 @@ class MessengerError(OmniRefreshError):
 
 
 async def send_by_apprise(url: str, *, title: str, body: str, timeout_s: float) -> None:
-    """Send a text to one address. Takes `timeout_s` at most; raises `MessengerError`, which shows nothing of the address.
+    """Send a text to one address. Takes `timeout_s` at most; raises `MessengerError`, which does not show the address.
 
-    apprise blocks, and its services have their own time limits. It works in a thread, which is abandoned after `timeout_s` and does
-    not keep the program from ending.
+    apprise blocks, and its services have their own time limits. It works in a thread, which is abandoned after `timeout_s` and
+    does not keep the program from ending.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[str | None] = loop.create_future()
@@ -61,11 +61,11 @@ def _send(url: str, title: str, body: str) -> str | None:
     heard = _Heard()
     logger = logging.getLogger("apprise")
     logger.addHandler(heard)
-    # what it complains of goes into our own warning, without the address
+    # its complaint becomes part of our own warning, without the address
     logger.propagate = False
     problem: str | None = "apprise broke"
     with suppress(Exception):
-        # a service's part of apprise may raise whatever it likes
+        # the code of a service may raise anything
         messenger = apprise.Apprise(asset=apprise.AppriseAsset(app_id="omni-refresh", async_mode=False))
         if not messenger.add(url):
             problem = "the address is none that apprise knows"
@@ -86,7 +86,7 @@ class _Heard(logging.Handler):
         self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one."""
+        """Keep the latest complaint."""
         if record.thread == self._thread:
             self.last = record.getMessage()
 

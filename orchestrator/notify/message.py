@@ -29,7 +29,7 @@ FAILURES_SENT: Final = 50
 """The most failed targets that a webhook gets; the others are counted."""
 
 TEXT_LIMIT: Final = 1_800
-"""The most characters of a text: Discord takes 2,000, and a phone shows few."""
+"""The most characters of a text: Discord takes 2,000, and a phone shows only a few lines."""
 
 _CAUSES_TOLD: Final = 6
 _NAMES_TOLD: Final = 3
@@ -62,7 +62,7 @@ def is_due(on: NotifyOn, report: Report) -> bool:
 def make_message(
     report: Report, *, report_paths: Sequence[str] = (), next_command: str | None = None
 ) -> dict[str, Any]:
-    """What a webhook is sent: the report's `run` and `summary`, the failed targets (the first 50), the recovered ones, a
+    """The data for a webhook: the report's `run` and `summary`, the failed targets (the first 50), the recovered ones, a
     text for people, where the reports are, and the commands that come next.
     """
     document = make_head(report)
@@ -117,7 +117,9 @@ def _issues(outcome: Outcome, report: Report) -> dict[str, Any]:
 
 
 def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command: str | None = None) -> MessageText:
-    """The run in a few lines: which targets failed, why, what to do, what has recovered. It steers no chat service."""
+    """The run in a few lines: which targets failed, why, what to do, what has recovered. It contains nothing that a chat
+    service would obey.
+    """
     outcomes = report.outcomes
     bad = sum(not outcome.status.is_good for outcome in outcomes)
     causes = causes_of(report)
@@ -173,7 +175,7 @@ def _cause(outcomes: Sequence[Outcome], words: str, hint: str) -> list[str]:
 
 
 def _mark(outcomes: Sequence[Outcome]) -> str:
-    """Whether targets fail for the first time or again; nothing where that is not known, or not the same for all."""
+    """Whether targets fail for the first time or again; empty if that is not known, or not the same for all."""
     new = sum(map(is_new_failure, outcomes))
     if all(outcome.previous_status is None for outcome in outcomes) or 0 < new < len(outcomes):
         return ""
@@ -187,7 +189,7 @@ def _names(outcomes: Sequence[Outcome]) -> str:
 
 
 def _fit(lines: Sequence[str], after: Sequence[str]) -> str:
-    """As many lines as there is room for, then those that must not be missing."""
+    """As many lines as fit, then those that must not be missing."""
     room = TEXT_LIMIT - sum(len(line) + 1 for line in after)
     kept: list[str] = []
     for line in lines:

@@ -1,4 +1,4 @@
-"""Sends notifications, side by side and each for ten seconds at most; one that fails is a warning and nothing more."""
+"""Sends notifications in parallel, each for at most ten seconds. One that fails is only a warning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.omni.post_json import post_json
 from orchestrator.report.report import Report
 
 PATIENCE_S = 10.0
-"""A notification may take so long; a run's end waits for no messenger longer."""
+"""How long a notification may take, in seconds: a run's end waits no longer."""
 
 
 async def send_notices(

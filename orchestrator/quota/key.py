@@ -73,7 +73,7 @@ class KeyQuota:
 
     @property
     def calls_per_s(self) -> float:
-        """The rate that the key is believed to have, averaged over a window."""
+        """The estimated rate of the key, averaged over a window."""
         return self.learned.limit / self.per_s
 
     def counted(self, now: float) -> int:
@@ -96,7 +96,7 @@ class KeyQuota:
             return room_at
         if self._drain_due or self._bucket.has_capacity():
             return now
-        # the bucket drips one call in this time, and it was full when it was last asked
+        # the bucket drips one call in this time, and it was full at its last use
         return max(self._token_at + 1.0 / self.calls_per_s, now + 0.001)
 
     async def leave(self, now: float) -> int | None:
@@ -161,7 +161,7 @@ class KeyQuota:
         if self.throttled_since is None:
             self.throttled_since = now
         if left_at < self._held_at:
-            # it left before the hold began: the same event; only a longer wait is news
+            # it left before the hold began, so it is the same event; only a longer wait counts
             if retry_after_s is not None:
                 self.not_before = max(self.not_before, now + retry_after_s)
                 self._ledger.hold(self.not_before, now)
@@ -190,7 +190,7 @@ class KeyQuota:
         return True
 
     def _join_hold(self, now: float) -> None:
-        """Pause as long as another run that shares the key does, and then continue as gently as after an own 429."""
+        """Pause as long as another run that shares the key, then continue as after a 429 of its own."""
         held_until = self._ledger.held_until(now)
         if held_until > max(now, self.not_before):
             self.not_before = held_until

@@ -1,10 +1,10 @@
-"""What a 429 teaches although the log said that there was room: a lower limit, a smaller burst, or a shared key.
+"""What a 429 means if the log showed room: a lower limit, a smaller burst, or a shared key.
 
 Pure. Two numbers are learned: `limit`, how many calls a window really takes, and `burst`, how many may go at once. A
 429 in the middle of a burst says first that bursts are too large; one that comes while calls were already spread out
 says that the limit itself is lower. What a whole window accepted is taken as the limit; before a whole window has
 passed the limit is only guessed, cut multiplicatively, and grows back fast. A measured limit grows back by small steps,
-more rarely each time that growing was answered by another 429.
+less often each time that growing led to another 429.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST_PATIENCE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitEstimate:
-    """What is believed of one key's limit. `configured` is the manifest's limit.
+    """The estimate of one key's limit. `configured` is the manifest's limit.
 
     `measured` is whether a whole window stands behind `limit`; `accepted` what the window held at the last event;
     `patience` how many clean windows there must be before a measured limit is raised, and `clean_windows` how many
@@ -38,7 +38,7 @@ class LimitEstimate:
 
     @classmethod
     def from_configured(cls, configured: int) -> LimitEstimate:
-        """Belief before the first call: what the manifest says."""
+        """The estimate before the first call: what the manifest says."""
         return cls(configured=configured, limit=configured, burst=configured)
 
     @property
@@ -50,7 +50,7 @@ class LimitEstimate:
 def after_throttle(
     now: LimitEstimate, *, accepted: int, spread: bool, whole_window: bool, apart: bool
 ) -> LimitEstimate:
-    """Belief after a 429 that the log did not expect.
+    """The estimate after a 429 that the log did not expect.
 
     `accepted`: calls of the last window that were answered with something else. `spread`: calls had been paced one by
     one lately. `whole_window`: a whole window had passed since the first call or the last hold. `apart`: more than a
@@ -76,7 +76,7 @@ def after_throttle(
 
 
 def after_probes(now: LimitEstimate) -> LimitEstimate:
-    """Belief after several holds in a row ended in another 429: no burst takes that long to drain, so the window is full,
+    """The estimate after several holds in a row ended in another 429: no burst takes that long to drain, so the window is full,
     and what it held at the event is the first guess at what it holds.
     """
     if not now.accepted:
@@ -85,7 +85,7 @@ def after_probes(now: LimitEstimate) -> LimitEstimate:
 
 
 def after_clean_window(now: LimitEstimate) -> LimitEstimate:
-    """Belief after a window with calls and without a 429: a guess grows fast, a measured limit by steps, with patience."""
+    """The estimate after a window with calls and without a 429: a guess grows fast, a measured limit by steps, with patience."""
     if not now.is_lower:
         return now
     step = max(1, round(now.configured * _STEP))

@@ -75,7 +75,7 @@ class LimitChanged:
 LimiterEvent = KeyHeld | KeySetAside | LimitChanged
 
 
-# A key that gets nothing but 429 for this long, in seconds, gets no permits any more (docs/explanation/the-budget.md).
+# A key that gets only 429 for this long, in seconds, gets no permits any more (docs/explanation/the-budget.md).
 THROTTLED_FOR_S = 1800.0
 _LOOK_AGAIN_S = 0.002
 

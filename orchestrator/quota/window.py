@@ -2,8 +2,8 @@
 
 A call counts from the moment it leaves until one window after its answer, because the server counts it somewhere between
 the two. A call that was given up without an answer counts longer (`orchestrator.quota.key.KeyQuota.lost`): the server may
-still take it from its queue. Whatever the server counts with (sliding log, fixed window, token bucket of that capacity) and however long the
-network takes, it then sees at most `requests` calls in any `per_s` seconds.
+still take it from its queue. Whatever the server counts with (sliding log, fixed window, token bucket of that capacity) and
+however long the network takes, it then sees at most `requests` calls in any `per_s` seconds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class CallWindow(Protocol):
     """
 
     def when(self, now: float, limit: int) -> float | None:
-        """Return when `take` is worth a try: `now` or earlier means now; None means when a call of this process has ended.
+        """Return when to try `take`: `now` or earlier means now; None means when a call of this process has ended.
 
         It is a hint. Raises `LedgerLost` if calls cannot be counted any more.
         """
@@ -54,7 +54,7 @@ class CallWindow(Protocol):
         """Return whether a call that was taken may still leave: False if others may count this process as dead."""
 
     def give_back(self, call: int, answered_at: float | None) -> None:
-        """End a call: it counts for one window after `answered_at`, which may lie ahead; None means that it never left."""
+        """End a call: it counts for one window after `answered_at`, which may be in the future; None means that it never left."""
 
     def counted(self, now: float) -> int:
         """Return how many calls count now, as far as this process knows."""
@@ -69,7 +69,7 @@ class CallWindow(Protocol):
         """Let all processes that share the key know what its limit was seen to be."""
 
     def taught(self) -> LimitEstimate | None:
-        """Return what another process has taught since the last call of this method; None if nothing."""
+        """Return what another process has learned since the last call of this method; None if nothing."""
 
 
 class MemoryWindow:

@@ -11,12 +11,12 @@ from orchestrator.simulator.staging import Stage
 from orchestrator.simulator.world import LiveModel, SimulatedJob
 
 LIMIT_TEXT = "Too Many Requests: Rate limit exceeded (60 requests/minute)"
-"""The words of the documented 429; they stay when a scenario sets another limit, as an instance's page would."""
+"""The message of the documented 429. It stays the same if a scenario sets another limit."""
 
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _AGE_S = 30 * 86400.0
-"""The first model is so much older than the simulator; each further one is a second younger."""
+"""The first model is this much older than the simulator; each next one is a second younger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class SimulatedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A status and a body: JSON, or `raw` text of `content_type`; with what the call log tells about it."""
+    """A status and a body: JSON, or `raw` text of `content_type`; with what the call log records about it."""
 
     status: int
     body: object = None
@@ -75,7 +75,7 @@ class SimulatedInstance:
         return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
 
     def created(self, order: int) -> str:
-        """When the thing of this number was created: the earlier listed, the older."""
+        """When the object with this number was created: an object that is listed earlier is older."""
         return self.stamp(order - _AGE_S)
 
     def model(self, model_id: str, *, missing: str = "Model with id {id} does not exist") -> LiveModel:
@@ -111,7 +111,9 @@ def require_choice(query: Mapping[str, str], parameter: str, choices: tuple[str,
 def require_flag(
     query: Mapping[str, str], parameter: str, *, default: bool = False, digits: tuple[str, ...] = ()
 ) -> bool:
-    """A parameter that is `true` or `false`, or one of `digits` ("1", "0") if it takes them. Raises ApiError 400 for anything else."""
+    """A parameter that is `true` or `false`, or one of `digits` ("1", "0") if it takes them. Raises ApiError 400 for anything
+    else.
+    """
     value = require_choice(query, parameter, ("true", "false", *digits), "true" if default else "false")
     return value in {"true", "1"}
 
@@ -152,5 +154,5 @@ def usual_words(status: int) -> str:
 
 
 def page(status: int, title: str) -> str:
-    """The kind of page that a proxy in front of the API answers with."""
+    """An error page as a proxy in front of the API sends it."""
     return f"<html><head><title>{status} {title}</title></head><body><h1>{status} {title}</h1></body></html>\n"

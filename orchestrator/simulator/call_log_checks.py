@@ -1,4 +1,4 @@
-"""Judging a call log: was the limit kept and the budget used, did refreshes overlap, was anything sent twice?
+"""Checks a call log: was the limit kept and the budget used, did refreshes overlap, was anything sent twice?
 
 Pure functions over calls, oldest first.
 """
@@ -12,10 +12,10 @@ from orchestrator.simulator.calls import Call
 
 
 def most_in_window(calls: Sequence[Call], per_s: float) -> int:
-    """The most calls in any window of `per_s` seconds, whatever they were answered.
+    """The most calls in any window of `per_s` seconds, whatever the answers were.
 
-    A call exactly `per_s` after another is not in the same window. Calls of several keys are counted together: choose
-    those of one key before.
+    A call exactly `per_s` after another is not in the same window. Calls of several keys are counted together: select the calls
+    of one key first.
     """
     moments = sorted(call.t_s for call in calls)
     most, first = 0, 0
@@ -47,8 +47,8 @@ def overlaps(calls: Sequence[Call]) -> list[tuple[Call, Call]]:
 def budget_share(calls: Sequence[Call], requests: int, per_s: float, *, until_s: float | None = None) -> float:
     """The share of a budget of `requests` per `per_s` that was used while there were refreshes to send: 0 to 1 (or more).
 
-    Counted from the first call, over whole windows, until `until_s` (left out: the last accepted refresh). 1.0 where
-    that is less than one window: nothing had to wait.
+    Counted from the first call, over whole windows, until `until_s` (default: the last accepted refresh). 1.0 if that is less
+    than one window, because nothing had to wait.
     """
     if not calls:
         return 1.0
@@ -72,7 +72,7 @@ def posts_per_model(calls: Sequence[Call]) -> Mapping[str, int]:
 
 
 def known_at(calls: Sequence[Call]) -> Mapping[str, Call]:
-    """For each job the first call that was told how it ended."""
+    """For each job, the first call whose answer said how it ended."""
     first: dict[str, Call] = {}
     for call in calls:
         if call.tells_end and call.job_id is not None:

@@ -1,4 +1,4 @@
-"""A rehearsal's instance: the models that a manifest names, and what a scenario says of them and beside them."""
+"""A rehearsal's instance: the models that a manifest names, with what a scenario adds."""
 
 import fnmatch
 import re
@@ -19,9 +19,9 @@ _CLASS = re.compile(r"\[(?!!)([^\]])[^\]]*\]")
 def extend(scenario: Scenario, instance: Instance, entries: Iterable[Entry]) -> Scenario:
     """Return the scenario with every model, branch, connection, schema and table that the entries name.
 
-    What the scenario says wins, key by key; its `default_model` describes the manifest's models that it does not list. The
-    limit is the manifest's where the scenario leaves it out. With `only: true` nothing but the limit comes from the
-    manifest. Raises ScenarioError if the two cannot be one instance, for example if two models have one branch id.
+    What the scenario says wins, key by key; its `default_model` describes the manifest's models that it does not list. If the
+    scenario has no limit, the manifest's applies. With `only: true`, only the limit comes from the manifest. Raises
+    ScenarioError if the two cannot be one instance, for example if two models have one branch id.
     """
     limit = _extended_limit(scenario, instance)
     if scenario.only:
@@ -48,7 +48,7 @@ def extend(scenario: Scenario, instance: Instance, entries: Iterable[Entry]) -> 
 
 @dataclass(slots=True)
 class _Needs:
-    """What a connection must have, so that what the manifest names is there."""
+    """What a connection must have so that everything that the manifest names exists."""
 
     schemas: dict[str, tuple[str, ...]] = field(default_factory=dict)
     branch_based: bool = False
@@ -59,7 +59,7 @@ class _Needs:
         self.branch_based |= other.branch_based
 
     def met_by(self, connection: Connection) -> Connection:
-        """The connection with what it leaves open."""
+        """The connection, with defaults for what it leaves out."""
         update: dict[str, object] = {}
         if "schemas" not in connection.model_fields_set and self.schemas:
             update["schemas"] = self.schemas
@@ -105,7 +105,7 @@ class _Connections:
         return key
 
     def extended(self) -> tuple[Connection, ...]:
-        """All of them with what they left open."""
+        """All connections, with defaults for what they leave out."""
         return tuple(self._needs.get(key, _Needs()).met_by(one) for key, one in self._by_id.items())
 
 
@@ -123,7 +123,7 @@ def _wanted(entries: Iterable[Entry]) -> list[_Wanted]:
 
 
 def _find(model: Model, wanted: Sequence[_Wanted]) -> _Wanted | None:
-    """What the manifest wants of a model of the scenario: the same id or name, or the label of an entry that gives an id."""
+    """What the manifest needs of a model of the scenario: the same id or name, or the label of an entry that gives an id."""
     own_id = id_of(model)
     by_label = model.id is None and model.name is not None
     return (
@@ -158,7 +158,7 @@ def _extended_limit(scenario: Scenario, instance: Instance) -> Limit:
 
 
 def _branches(entry: Entry) -> list[str]:
-    """Return the branches that an entry needs: two that fit a pattern, so that the pattern stands for something."""
+    """Return the branches that an entry needs: for a pattern, two that it matches."""
     if entry.branch is None or not entry.has_branch_pattern:
         return [] if entry.branch is None else [entry.branch]
     found = [_CLASS.sub(r"\1", _WILDCARDS.sub(digit, entry.branch)) for digit in "12"]

@@ -44,11 +44,11 @@ class InjectedFault(ScenarioPart):
     always: bool = False
     """At each call."""
     from_s: Seconds | None = Field(default=None, alias="from")
-    """Not before this moment. A rule that has moments only is in force at each call between them."""
+    """Not before this moment. A rule with moments alone applies to each call between them."""
     until_s: Seconds | None = Field(default=None, alias="until")
     """Only before this moment."""
     status: Annotated[int, Field(ge=200, le=599)] | None = None
-    """The answer's status; without `message`, `body` or `raw`: with the documented text for it."""
+    """The answer's status. Without `message`, `body` or `raw`, the answer has the documented text for it."""
     message: str | None = None
     """The words of an error in the instance's shape."""
     body: JsonValue = None
@@ -64,16 +64,17 @@ class InjectedFault(ScenarioPart):
     drop: Literal["reset", "close", "headers", "body"] | None = None
     """The connection is reset, or closed, without an answer; or closed within the answer's headers, or within its body."""
     effect: Literal["none", "before", "after"] | None = None
-    """Whether a refresh starts: never; before the fault; or after it, once `delay` is over. Left out: `none` where the
-    answer is replaced or dropped, else `before`."""
+    """Whether a refresh starts: never; before the fault; or after it, once `delay` is over. Default: `none` if the answer is
+    replaced or dropped, otherwise `before`.
+    """
     delay: Seconds = 0.0
     """Seconds until the answer, or until the connection is dropped."""
     close_after: Seconds | None = None
-    """So long after the answer the idle connection is closed, unannounced."""
+    """Seconds after the answer until the idle connection is closed without notice."""
 
     @property
     def replaces(self) -> bool:
-        """Whether the regular answer is not given as it would have been."""
+        """Whether the answer differs from the regular one."""
         return self.status is not None or self.drop is not None
 
     @property
@@ -120,7 +121,7 @@ class Rules:
         self._counts: defaultdict[tuple[int, str], int] = defaultdict(int)
 
     def pick(self, method: str, path: str, now_s: float) -> tuple[str, InjectedFault] | None:
-        """The label and the rule that is in force at this call: the first of those that fit. Each that fits counts."""
+        """The label and the rule that applies to this call: the first that matches. Every rule that matches counts the call."""
         picked: tuple[str, InjectedFault] | None = None
         for number, (label, fault, pattern, dice) in enumerate(self._rules):
             if fault.method not in (None, method) or not pattern.search(path):
@@ -133,7 +134,7 @@ class Rules:
 
 
 def _is_due(fault: InjectedFault, count: int, now_s: float, dice: random.Random) -> bool:
-    # The dice fall at each call that fits, so that moments shift no later throw.
+    # a number is drawn for each call that matches, so that moments do not shift later draws
     lucky = fault.p is not None and dice.random() < fault.p
     if fault.from_s is not None and now_s < fault.from_s:
         return False

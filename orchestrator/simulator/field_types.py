@@ -1,4 +1,4 @@
-"""The words that scenarios are written in: ids, names, moments, and seconds that chance may decide."""
+"""The field types of scenarios: ids, names, moments, and seconds that chance may decide."""
 
 import math
 import random
@@ -36,7 +36,7 @@ class TimeRange(ScenarioPart):
 
 
 class Lognormal(ScenarioPart):
-    """Seconds drawn from a lognormal distribution, as real refreshes take them: mostly few, now and then very many."""
+    """Seconds drawn from a lognormal distribution, as real refreshes take them: mostly short, now and then very long."""
 
     median: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """Half of the values are below this."""
@@ -53,7 +53,7 @@ def _rising(span: tuple[float, float]) -> tuple[float, float]:
 
 
 MAPPING, SEQUENCE, SCALAR, NEVER = FORMS = ("<mapping>", "<sequence>", "<scalar>", "<never>")
-"""Which form a value has that may have several: told by its looks, so that a wrong one gets one error, not four.
+"""Return which form a value has, so that a wrong value gets one error and not one for each form.
 Pydantic puts these words into an error's location; no key of a scenario looks like them."""
 
 
@@ -83,7 +83,7 @@ TextsForm = Annotated[tuple[Text, ...], Tag(SEQUENCE)]
 
 
 def draw_s(spread: float | tuple[float, float] | Lognormal | Literal["never"], dice: random.Random) -> float:
-    """Seconds as `spread` says: fixed, from a range, lognormal, or infinitely many."""
+    """Seconds as `spread` says: fixed, from a range, lognormal, or infinite."""
     if isinstance(spread, Lognormal):
         drawn = spread.median * math.exp(dice.gauss(0, spread.sigma))
         return drawn if spread.cap is None else min(drawn, spread.cap)
@@ -98,5 +98,5 @@ _NAMESPACE = UUID("6a1b8f0e-3c52-4b55-9f0a-5d3f0b7c2e11")
 def derive_id(
     kind: Literal["model", "connection", "branch", "schedule", "environment", "user", "document"], name: str
 ) -> str:
-    """The uuid of a thing that a scenario gives only a name; a branch's name is `model id/branch name`."""
+    """The uuid of an object that has only a name in the scenario; a branch's name is `model id/branch name`."""
     return str(uuid5(_NAMESPACE, f"{kind}:{name}"))

@@ -19,9 +19,9 @@ class Key(ScenarioPart):
     key: Text
     """The key itself, as the client sends it."""
     requests: Count | None = None
-    """This key's own limit, where it differs from `limit.requests`."""
+    """This key's own limit, if it differs from `limit.requests`."""
     refused_from: Seconds | None = None
-    """From this moment on the key is refused, as one that was revoked."""
+    """From this moment on, the key is refused like a revoked one."""
 
 
 class Limit(ScenarioPart):
@@ -34,11 +34,11 @@ class Limit(ScenarioPart):
     per: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     """The window's length in seconds."""
     burst: Count | None = None
-    """What the token bucket holds; left out: `requests`."""
+    """The size of the token bucket. Default: `requests`."""
     count_refused: bool = False
     """Whether a call that was answered 429 counts as well."""
     others_every: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Another program uses the same key: one call each so many seconds."""
+    """Another program uses the same key: the seconds between its calls."""
     retry_after: Literal["none", "seconds", "date"] = "none"
     """The Retry-After header of a 429: none, whole seconds, or an HTTP date."""
     body: Literal["json", "html"] = "json"
@@ -102,7 +102,7 @@ class _Bucket:
     def take(self, now_s: float) -> float:
         self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate)
         self._at_s = now_s
-        # Rounding may leave a token a hair short at the very moment that a refusal named.
+        # rounding may leave slightly less than a token at the moment that a refusal named
         if self._tokens >= 1 - 1e-9:
             self._tokens -= 1
             return 0.0
@@ -172,7 +172,7 @@ class RequestLimit:
 def retry_after(
     form: Literal["none", "seconds", "date"], wait_s: float, http_date: Callable[[float], str]
 ) -> str | None:
-    """The Retry-After header for a wait, rounded up to a whole second; `http_date` returns the date in so many seconds."""
+    """The Retry-After header for a wait, rounded up to a whole second; `http_date` returns the date that many seconds ahead."""
     if form == "none":
         return None
     return str(max(1, math.ceil(wait_s))) if form == "seconds" else http_date(wait_s)

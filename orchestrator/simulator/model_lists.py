@@ -72,7 +72,7 @@ class ModelLists:
         return found
 
     def _candidates(self, ask: SimulatedRequest) -> Iterable[LiveModel]:
-        """The models among which a list is looked for: the one of its id, those of its very name, or all."""
+        """The models to search: the one with this id, those with this exact name, or all."""
         models = self._instance.stage.models
         if "modelId" in ask.query:
             model = models.get(ask.query["modelId"].lower())

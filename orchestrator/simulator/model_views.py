@@ -27,7 +27,7 @@ _YAML_MODES = (*_YAML_MODES_WITH_VIEWS, "extension", "staged", "history")
 
 
 def list_schemas(instance: SimulatedInstance, ask: SimulatedRequest, model_id: str) -> Answer:
-    """GET /v1/models/{modelId}/schemas: names, sorted, those that are offloaded too; the branch under either name."""
+    """GET /v1/models/{modelId}/schemas: names, sorted, with offloaded ones; the branch under either name."""
     require_known(ask.query, frozenset({"branchId", "branch_id"}))
     parameter = "branch_id" if "branch_id" in ask.query else "branchId"
     model, branch_id = model_and_branch(instance, ask, model_id, parameter)
@@ -124,7 +124,7 @@ def _issue_with_severity(issue: ScenarioIssue) -> dict[str, object]:
 def shown_views(
     instance: SimulatedInstance, ask: SimulatedRequest, model: LiveModel, branch_id: str | None, only: str | None
 ) -> Iterator[tuple[str, str, str]]:
-    """Each view's name, schema and table; of one schema, where `only` names it."""
+    """Each view's name, schema and table; of one schema, if `only` names it."""
     spec = model.connection.spec
     layer: Mapping[str, tuple[str, ...]] = instance.stage.layer(model, branch_id, ask.now_s)
     for schema, tables in layer.items():
@@ -135,7 +135,7 @@ def shown_views(
 
 
 def _is_named(file: str, wanted: str) -> bool:
-    """Whether the file has this name, or holds it as a pattern, of which only `.*` means something here."""
+    """Whether the file has this name, or matches it as a pattern in which only `.*` is special."""
     pattern = ".*".join(map(re.escape, wanted.split(".*")))
     return file == wanted or re.search(pattern, file, re.DOTALL) is not None
 

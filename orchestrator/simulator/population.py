@@ -1,4 +1,4 @@
-"""Who lives on the simulated instance: connections, models, branches, each alone or by the thousand."""
+"""What the simulated instance holds: connections, models and branches, listed one by one or generated."""
 
 from typing import Annotated, Literal
 
@@ -29,11 +29,11 @@ class ScenarioIssue(ScenarioPart):
     is_warning: bool = False
     """A warning, not an error."""
     yaml_path: str | None = None
-    """The file that it is about; told where issues are a bare array."""
+    """The file that it is about; shown if issues are a bare array."""
     view: Text | None = None
-    """The view that it is about; told where issues are an object."""
+    """The view that it is about; shown if issues are an object."""
     field: Text | None = None
-    """The field that it is about; told where issues are an object."""
+    """The field that it is about; shown if issues are an object."""
 
 
 class ScenarioQuery(ScenarioPart):
@@ -57,7 +57,7 @@ class ScenarioDocument(ScenarioPart):
     draft: bool = False
     """Whether it is a draft."""
     personal: bool = False
-    """Whether it is in a personal folder: listed only where those are asked for."""
+    """Whether it is in a personal folder: listed only if a call includes personal folders."""
     queries: tuple[ScenarioQuery, ...] = ()
     """Its queries."""
     filters: tuple[Text, ...] = ()
@@ -91,9 +91,9 @@ class Connection(ScenarioPart):
     default_schema: Text | None = None
     """The default schema."""
     branch_based: bool = False
-    """Whether branch-based schema refresh is on: a refresh then needs a branch; else it must name none."""
+    """Whether branch-based schema refresh is on. If it is, a refresh needs a branch; otherwise it must name none."""
     role: Role = "CONNECTION_ADMIN"
-    """The caller's role. CONNECTION_ADMIN may refresh; MODELER too, where the connection has one shared model."""
+    """The caller's role. CONNECTION_ADMIN may refresh; MODELER may too, if the connection has one shared model."""
     schemas: Schemas = Field(default_factory=dict)
     """What the warehouse holds: each schema with its tables. This is what a refresh reads."""
     schemas_before: Schemas | None = None
@@ -103,7 +103,7 @@ class Connection(ScenarioPart):
     columns_before: Schemas | None = None
     """The columns that the schema model shows until a refresh; left out: the same as `columns`."""
     offloaded: tuple[Text, ...] = ()
-    """Schemas that are listed, but whose views are shown only where they are asked for by name."""
+    """Schemas that are listed, but whose views are shown only if a call names the schema."""
     scope_view_names: bool = False
     """Whether views' names always carry catalog and schema."""
     schedules: tuple[ScenarioSchedule, ...] = ()
@@ -155,7 +155,7 @@ class Model(Traits):
     base: Text | None = None
     """The id or name of the model that this one builds on."""
     deleted: bool = False
-    """Whether it is in the trash: listed only where deleted ones are asked for."""
+    """Whether it is in the trash: listed only if a call includes deleted models."""
 
     @model_validator(mode="after")
     def _can_be_found(self) -> "Model":
@@ -165,21 +165,21 @@ class Model(Traits):
 
 
 class DefaultModel(Traits):
-    """What every uuid is that names no other model."""
+    """What every uuid stands for that names no other model."""
 
     connection: ConnectionRef | None = None
     """A listed connection's id or name; else each such model has its own connection, made like this one."""
 
 
 class Generate(Traits):
-    """Many models that differ in nothing but their names."""
+    """Many models that differ only in their names."""
 
     count: Annotated[int, Field(ge=1, le=1_000_000)]
     """How many."""
     name: Text = "Model {n}"
     """The pattern of their names: `{n}` counts from 1; `{n:05}` with leading zeros."""
     connections: Count | None = None
-    """Over how many connections they are dealt out in turn; left out: each has its own."""
+    """How many connections they share, in turn; left out: each has its own."""
     connection_name: Text = "Connection {n}"
     """The pattern of the connections' names."""
     branch_based: bool = False

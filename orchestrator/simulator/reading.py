@@ -1,4 +1,4 @@
-"""From YAML, or from values in a test, to a `Scenario`; or to everything that is wrong with it, each fault with its place."""
+"""From YAML, or from values in a test, to a `Scenario`; or to every fault in it, each with its place."""
 
 import difflib
 import typing
@@ -16,7 +16,7 @@ from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.staging import Keys, conflicts, dotted
 
 MAX_SHOWN = 50
-"""So many faults are printed; the rest is a count."""
+"""How many faults are printed; the others are counted."""
 
 _MAX_TEXT = 300
 _MANIFEST_KEYS = {"instances", "defaults", "workers", "notify"}
@@ -63,7 +63,7 @@ class ScenarioError(UsageError):
 def load_scenario(source: Path | str) -> Scenario:
     """The scenario in a YAML file (a path) or in YAML text (a string). Keys at the top that begin with `x-` are ignored.
 
-    Raises ScenarioError with every fault, OSError where the file cannot be read.
+    Raises ScenarioError with every fault, OSError if the file cannot be read.
     """
     data, place = _read_yaml(source)
     if _is_manifest(data):
@@ -94,7 +94,7 @@ def make_scenario(**sections: object) -> Scenario:
 
 
 def check_scenario(scenario: Scenario, place: _Places = _nowhere) -> Scenario:
-    """The scenario itself. Raises ScenarioError with everything that no single key shows to be wrong."""
+    """The scenario itself. Raises ScenarioError with faults that concern several keys."""
     if found := _placed(((keys, "invalid-scenario", message) for keys, message in conflicts(scenario)), place):
         raise ScenarioError(found)
     return scenario
@@ -112,7 +112,7 @@ def scenario_json_schema() -> dict[str, object]:
 
 
 def _read_yaml(source: Path | str) -> tuple[object, _Places]:
-    """The file's data, and where each key of it stands. The only place where this room meets YAML."""
+    """The file's data, and the place of each key. The only code of this package that uses YAML."""
     from orchestrator.manifest.diagnostics import ManifestError
     from orchestrator.manifest.yaml_text import MAX_BYTES, load_yaml
 

@@ -1,4 +1,4 @@
-"""The two calls that matter most: starting a refresh, and asking how its job goes."""
+"""The two main calls: starting a refresh, and polling its job."""
 
 from orchestrator.simulator.answer import (
     UUID,
@@ -86,7 +86,7 @@ def _listed(text: str | None) -> tuple[str, ...]:
 
 
 def _require_permission(model: LiveModel) -> None:
-    """A connection admin may refresh; a modeler too where the connection has exactly one shared model."""
+    """A connection admin may refresh; a modeler may too, if the connection has exactly one shared model."""
     if model.kind not in REFRESHABLE:
         raise ApiError(400, f"Bad Request: Models of kind {model.kind} cannot be refreshed", model=model)
     connection = model.connection

@@ -63,7 +63,7 @@ class RequestHandler:
         self._routes = Routes(instance)
 
     def draw_ways_s(self) -> tuple[float, float]:
-        """Seconds that the next call spends on its way there, and on its way back."""
+        """Seconds that the next call takes to the server, and its answer back."""
         if not self._scenario.latency:
             return 0.0, 0.0
         whole_s = draw_s(self._scenario.latency, self._latency_dice)
@@ -71,7 +71,7 @@ class RequestHandler:
         return there_s, whole_s - there_s
 
     def http_date(self, in_s: float = 0.0) -> str:
-        """The server's date in so many seconds, rounded up to a whole one, as HTTP writes it."""
+        """The server's date that many seconds ahead, rounded up to a whole second, as HTTP writes it."""
         at = self._utcnow() + timedelta(seconds=in_s + self._scenario.answers.clock_offset)
         second = int(at.timestamp()) + (1 if at.microsecond and in_s else 0)
         if second != self._dated[0]:

@@ -1,4 +1,4 @@
-"""Which call goes where. One function answers everything; what is not there is 404, or 405 for another method."""
+"""Routes each call to the function that answers it: 404 for unknown paths, 405 for other methods."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -36,15 +36,15 @@ class Answers(ScenarioPart):
     refresh_status: Text = "running"
     """The status in the answer to a refresh."""
     final_at_once: bool = False
-    """Whether the answer to a refresh of duration 0 tells how it ended."""
+    """Whether the answer to a refresh of duration 0 says how it ended."""
     running: Text = "RUNNING"
     """The word for a job that has not ended: RUNNING in the reference pages, IN_PROGRESS in the vendor's CLI."""
     job_type: Text = "refresh_schema"
     """The job's type in a status answer; REFRESH_SCHEMA in the vendor's CLI."""
     job_visible_after: Seconds = 0.0
-    """For so long after its start a job is answered 404."""
+    """Seconds after its start in which a job is answered 404."""
     job_kept: Seconds | None = None
-    """For so long after its end a job is remembered, then answered 404; left out: for ever."""
+    """Seconds after its end until a job is forgotten and answered 404; left out: never."""
     schemas: Literal["array", "object"] = "array"
     """A model's schemas as a bare array, or as `{schemas}`."""
     issues: Literal["array", "object"] = "array"
@@ -56,7 +56,9 @@ class Answers(ScenarioPart):
     api_document: bool = True
     """Whether the instance shows its own OpenAPI document at `/openapi.json`; if not: 404."""
     content_filter: bool = True
-    """Whether the content validator takes `content_filter_mode`, which the vendor's CLI sends and the reference pages do not name."""
+    """Whether the content validator takes `content_filter_mode`, which the vendor's CLI sends and the reference pages do not
+    name.
+    """
     names: Literal["exact", "contains"] = "exact"
     """How the `name` filter of the models' list matches, letter case aside."""
     clock_offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
@@ -69,10 +71,11 @@ class Scenario(ScenarioPart):
     version: Literal[1] = 1
     """The version of this format."""
     only: bool = False
-    """With --simulate: these models alone; else they are added to the manifest's models, and what is said here of one of
-    those wins, key by key."""
+    """With --simulate: these models alone; otherwise they are added to the manifest's models, and take precedence over
+    them, key by key.
+    """
     seed: int = 0
-    """What all chance starts from: the same scenario, seed and client make the same calls."""
+    """The seed of all random values: the same scenario, seed and client make the same calls."""
     keys: tuple[Annotated[TextForm | Annotated[Key, Tag(MAPPING)], BY_FORM], ...] = ()
     """The keys that are accepted: texts or mappings; none: any bearer token is."""
     limit: Limit = Limit()
@@ -84,9 +87,9 @@ class Scenario(ScenarioPart):
     overlap: Literal["start", "refuse"] = "start"
     """A refresh of a connection whose last one still runs is started as well, or answered 409."""
     max_url: Count = 8192
-    """Request targets longer than so many bytes are answered 414."""
+    """Request targets with more bytes than this are answered 414."""
     keep_alive: Seconds = 75.0
-    """Seconds after which an idle connection is closed, unannounced."""
+    """Seconds after which an idle connection is closed without notice."""
     outages: tuple[TimeRange, ...] = ()
     """Times in which the port refuses connections; those that are open are reset."""
     connections: tuple[Connection, ...] = ()
@@ -94,10 +97,10 @@ class Scenario(ScenarioPart):
     models: tuple[Model, ...] = ()
     """Models, one by one."""
     generate: tuple[Generate, ...] = ()
-    """Models by the thousand."""
+    """Generated models."""
     default_model: DefaultModel | None = None
-    """What any other uuid is; left out: a model that is not there (404)."""
+    """What every other uuid stands for; left out: no model (404)."""
     environments: tuple[ScenarioEnvironment, ...] = ()
     """Connection environments."""
     faults: tuple[InjectedFault, ...] = ()
-    """What goes wrong; the first rule that is in force decides."""
+    """What goes wrong; the first rule that applies decides."""

@@ -134,11 +134,11 @@ class Simulator:
         self._port = int(self._listener.sockets[0].getsockname()[1])
 
     async def _hang_up(self) -> None:
-        """Stop listening, and end every connection; at once, where the caller is cancelled meanwhile."""
+        """Stop listening, and end every connection; at once, if the caller is cancelled."""
         listener, self._listener = self._listener, None
         if listener is not None:
             try:
-                # A connection accepted a moment ago must become one that can be ended: asyncio loses it otherwise.
+                # asyncio loses a connection that was just accepted unless it first gets a transport
                 for listening in listener.sockets:
                     self._loop.remove_reader(listening.fileno())
                 for _ in range(_TURNS_TO_CONNECT):
@@ -184,7 +184,7 @@ class Simulator:
         return web.Response(status=fate.answer.status, body=_body(fate.answer), headers=headers)
 
     async def _wait(self, delay_s: float) -> None:
-        """Sleep, in a way that ends at once when the simulator does."""
+        """Sleep; end early if the simulator stops."""
         if delay_s <= 0:
             return
         task = asyncio.current_task()
@@ -196,7 +196,7 @@ class Simulator:
             self._sleepers.discard(task)
 
     def _cut(self, request: web.BaseRequest, fate: ResponsePlan) -> web.StreamResponse:
-        """End the connection before the whole answer has gone; the response that comes back goes nowhere."""
+        """End the connection before the whole answer was sent; the response that is returned is not sent."""
         transport = request.transport
         if transport is not None:
             if fate.drop == "reset":
@@ -219,7 +219,7 @@ def _body(answer: Answer) -> bytes:
 
 
 def _half(fate: ResponsePlan, date: str) -> bytes:
-    """The part of the answer that still goes out: nothing, half of its headers, or those and half of its body."""
+    """The part of the answer that is sent: nothing, half of its headers, or those and half of its body."""
     if fate.drop == "close":
         return b""
     body = _body(fate.answer)
@@ -242,7 +242,7 @@ async def serve(
 ) -> None:
     """Run a simulator until cancelled; `ready` is called with its base URL once it listens.
 
-    Raises OSError where the port is taken or the log cannot be written.
+    Raises OSError if the port is taken or the log cannot be written.
     """
     async with Simulator(scenario, utcnow=utcnow, port=port, log_path=log_path) as simulator:
         ready(simulator.url)

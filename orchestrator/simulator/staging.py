@@ -1,4 +1,4 @@
-"""From a scenario to the world that it describes: ids derived, references resolved, models made by the thousand."""
+"""From a scenario to the state that it describes: ids derived, references resolved, models generated."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,12 +1,12 @@
 """Virtual time: an event loop with real sockets whose clock jumps instead of waiting.
 
-Client and server run in one loop and talk over loopback. Whenever the loop would sleep, it looks at the sockets first;
-only when none of them has anything to say does its clock jump to the next timer. An hour of polling takes a second,
-and the same program gives the same calls at the same moments every time.
+Client and server run in one loop and talk over loopback. When the loop would sleep, it looks at the sockets first; if none of
+them is ready, its clock jumps to the next timer. An hour of polling takes a second, and the same program makes the same calls
+at the same moments every time.
 
-What must hold for that: both ends of a connection live in this loop (a peer in another process answers in real time,
-and the clock would run away from it). Work in the loop's executor is waited for in real time, the clock stands still
-meanwhile; so looking up a host name is allowed, but its real duration counts as none.
+What must hold for that: both ends of a connection live in this loop (a peer in another process answers in real time, and the
+clock would run away from it). While work runs in the loop's executor, the loop waits in real time and the clock stands still.
+So a host name can be looked up, but the look-up takes no virtual time.
 """
 
 import asyncio
@@ -25,26 +25,26 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 START_S = 1000.0
-"""The reading of a new loop's clock, in seconds: small, so that a nanosecond is never lost to rounding."""
+"""The time of a new loop's clock, in seconds: small, so that a nanosecond is never lost to rounding."""
 
 START_AT = datetime(2026, 1, 1, tzinfo=UTC)
-"""The UTC moment that a new loop's clock starts at, where the caller names none."""
+"""The UTC moment that a new loop's clock starts at, if the caller names none."""
 
 TICK_S = 1e-9
-"""How far the clock moves at each turn: who waits by looking at the clock again and again (aiolimiter does) gets on."""
+"""How far the clock moves at each turn, so that code that polls the clock (as aiolimiter does) makes progress."""
 
 _LOOKS = 3
-"""Zero-timeout looks at the sockets before a jump: the kernel may hand over a byte a moment after it was written."""
+"""How often the sockets are polled before a jump: the kernel may deliver a byte slightly after it was written."""
 
 _DRAIN_S = 0.05
-"""Real seconds to wait where a writer waits for room: a delayed acknowledgement (40 ms) is what may hold it up."""
+"""Real seconds to wait if a writer waits for room, because acknowledgements may be delayed (40 ms)."""
 
 _IDLE_S = 0.05
-"""Real seconds of one wait when only a thread or a signal can go on."""
+"""Real seconds of one wait if only a thread or a signal can continue."""
 
 
 class _Selector(selectors.DefaultSelector):
-    """Looks at real file descriptors, and moves the clock where the loop would have slept."""
+    """Polls real file descriptors, and moves the clock when the loop would have slept."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class _Selector(selectors.DefaultSelector):
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready; where nothing is, the clock has moved by `timeout` seconds (None: only a thread can go on)."""
+        """What is ready; if nothing is, the clock has moved by `timeout` seconds (None: only a thread can continue)."""
         self.now += max(TICK_S, ulp(self.now))
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
@@ -105,7 +105,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._start_at + timedelta(seconds=self._virtual.now - START_S)
 
     def suspend(self, seconds: float) -> None:
-        """Let `seconds` pass at once, as if the process had been stopped meanwhile: timers become due, nothing runs."""
+        """Let `seconds` pass at once, as if the process had been suspended: timers become due, nothing runs."""
         self._virtual.now += seconds
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:

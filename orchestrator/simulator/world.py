@@ -1,6 +1,6 @@
 """The simulated instance's state: connections with their schema models, models, jobs.
 
-Pure but for its own memory: every moment is handed in, in seconds since the simulator started. A refresh takes effect
+Pure but for its own memory: every moment is a parameter, in seconds since the simulator started. A refresh takes effect
 when its job ends: what it read from the warehouse then shows in the connection's schema model, for all models on it.
 """
 
@@ -28,8 +28,8 @@ Layer = dict[str, tuple[str, ...]]
 
 @dataclass(slots=True, kw_only=True)
 class LiveConnection:
-    """A connection while the simulator runs: its schema model (key None) and those of its branches that differ, as tables and as
-    columns.
+    """A connection while the simulator runs: its schema model (key None) and those of its branches that differ, as tables and
+    as columns.
     """
 
     id: str
@@ -116,7 +116,7 @@ def read_warehouse(spec: Connection, schemas: tuple[str, ...], tables: tuple[str
 
 
 def merge(layer: Layer, found: Layer) -> Layer:
-    """`layer` with everything in `found` added; what is gone from the warehouse stays (a soft refresh)."""
+    """`layer` with everything in `found` added; what the warehouse no longer has stays (a soft refresh)."""
     merged = dict(layer)
     for schema, tables in found.items():
         merged[schema] = tuple(dict.fromkeys((*layer.get(schema, ()), *tables)))
@@ -203,7 +203,7 @@ class World:
         now_s: float,
         job_type: str | None = None,
     ) -> SimulatedJob:
-        """Start a refresh that was found to be in order; with a `job_type`, a job that changes no schema."""
+        """Start a refresh whose checks have passed; with a `job_type`, a job that changes no schema."""
         number = self._refreshes[model.id] = self._refreshes.get(model.id, 0) + 1
         results = model.traits.result
         job = SimulatedJob(
@@ -235,13 +235,15 @@ class World:
         return running[0] if running else None
 
     def layer(self, model: LiveModel, branch_id: str | None, now_s: float) -> Layer:
-        """What the schema model under `model` shows at `now_s`; a branch shows its own where it was refreshed."""
+        """What the schema model under `model` shows at `now_s`; a branch shows its own if it was refreshed."""
         self.settle(now_s)
         layers = model.connection.layers
         return layers.get(branch_id, layers[None])
 
     def columns(self, model: LiveModel, branch_id: str | None, now_s: float) -> Layer:
-        """The columns that the schema model under `model` shows at `now_s`, by `schema.table`, as far as the scenario lists them."""
+        """The columns that the schema model under `model` shows at `now_s`, by `schema.table`, as far as the scenario lists
+        them.
+        """
         self.settle(now_s)
         columns = model.connection.columns
         return columns.get(branch_id, columns[None])

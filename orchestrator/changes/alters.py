@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 from itertools import product
@@ -86,18 +87,19 @@ def alter(reading: ParseContext, cursor: Cursor) -> None:
         return
     skip_options(cursor)
     level, kind, adjectives = take_kind(cursor)
+    cursor.take("IF", "EXISTS")
     if level in {Level.NOTHING, Level.ROUTINE}:
         if kind == "TYPE" and cursor.holds("CASCADE"):
             reading.widen("changes the tables of that type, and does not name them")
-        elif kind in {"INDEX", "SEQUENCE"} and (parts := _known_table(reading, cursor)):
-            _alter_clauses(reading, cursor, parts)  # PostgreSQL takes these words for tables as well
-        return
-    cursor.take("IF", "EXISTS")
-    if level in {Level.SCHEMA, Level.CATALOG}:
+        elif kind in {"INDEX", "SEQUENCE"}:
+            _known_table(reading, cursor)
+    elif level in {Level.SCHEMA, Level.CATALOG}:
         _schema_or_catalog(reading, cursor, level, kind)
-        return
-    if cursor.word == "ALL" and cursor.peek(1).upper == "IN":
-        return
+    elif cursor.word != "ALL" or cursor.peek(1).upper != "IN":
+        _table(reading, cursor, kind, adjectives)
+
+
+def _table(reading: ParseContext, cursor: Cursor, kind: str, adjectives: AbstractSet[str]) -> None:
     only = cursor.take("ONLY")
     within = only and cursor.take("(")
     parts = reading.name(cursor)
@@ -111,13 +113,12 @@ def alter(reading: ParseContext, cursor: Cursor) -> None:
         _alter_clauses(reading, cursor, parts, only=only)
 
 
-def _known_table(reading: ParseContext, cursor: Cursor) -> SqlName | None:
-    """Take the next name if it is renamed and a table of that name is known."""
-    cursor.take("IF", "EXISTS")
+def _known_table(reading: ParseContext, cursor: Cursor) -> None:
+    """Read a RENAME of a known table: PostgreSQL takes ALTER INDEX and ALTER SEQUENCE for tables as well."""
     parts = read_name(cursor, reading.dialect)
-    if parts is None or any(part.placeholder for part in parts) or cursor.word != "RENAME":
-        return None
-    return parts if reading.session.table(parts) in reading.known.columns else None
+    is_renamed = parts is not None and cursor.word == "RENAME" and not any(part.placeholder for part in parts)
+    if parts and is_renamed and reading.session.table(parts) in reading.known.columns:
+        _alter_clauses(reading, cursor, parts)
 
 
 def _schema_or_catalog(reading: ParseContext, cursor: Cursor, level: Level, kind: str) -> None:

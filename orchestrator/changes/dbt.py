@@ -7,7 +7,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -73,6 +73,10 @@ class RunResults:
     """Whether every test that does not say otherwise stores its failures."""
     results: tuple[Result, ...]
 
+    def built(self) -> frozenset[str]:
+        """Return the models, seeds and snapshots that were built."""
+        return frozenset(r.node for r in self.results if r.status in _BUILT and r.node.partition(".")[0] in _KINDS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DbtNode:
@@ -100,9 +104,9 @@ class DbtManifest:
     """The nodes, sources and macros, by their unique ids."""
 
     adapter: str
-    version: int | None
     invocation: str | None
     nodes: Mapping[str, DbtNode]
+    warnings: tuple[str, ...]
 
 
 def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> ChangeSet:
@@ -118,9 +122,11 @@ def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> 
     results = load_results(folder)
     warnings = _check_command(results, folder)
     manifest = load_manifest(folder)
-    warnings += _check_version(manifest, folder)
+    warnings += manifest.warnings
     _check_invocation(results, manifest, folder)
-    state = _load_state(Path(state_dir), folder, results, manifest, warnings) if state_dir is not None else None
+    state = StateComparison()
+    if state_dir is not None:
+        state = _load_state(Path(state_dir), folder, results, manifest, warnings)
     source = str(folder / "run_results.json")
     changes: list[Change] = []
     lost: list[NotUnderstood] = []
@@ -142,15 +148,15 @@ def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> 
             lost.append(NotUnderstood(source=source, line=0, text=shorten(result.node), reason=reason))
             continue
         effect = _effect(result.node, node, state, full_refresh=results.full_refresh)
-        changes.append(
-            Change(name=name, effect=effect, source=source, line=0, reason=_why(result, node, effect, results, state))
-        )
+        reason = f"dbt {results.command or 'run'} built {result.node} ({node.materialized or node.kind})"
         if effect is Effect.DESTRUCTIVE:
             destructive.append(result.node)
-    if changes and state is None:
+            verb = "changed" if result.node in state.certain else "may have changed"
+            reason += f"; its definition or one upstream of it {verb}"
+        changes.append(Change(name=name, effect=effect, source=source, line=0, reason=reason))
+    if changes and state_dir is None:
         warnings.append(COLUMNS_MAY_STAY)
-    if state is not None:
-        warnings += state.doubts_about(destructive)
+    warnings += state.doubts_about(destructive)
     return ChangeSet(
         changes=tuple(changes), not_understood=tuple(lost), not_refreshed=tuple(failed), warnings=tuple(warnings)
     )
@@ -199,26 +205,14 @@ def _load_state(
         advice = "give the artifacts of the run before, copied to another folder"
         raise _refused(f"is the target folder itself, so no change can be seen; {advice}", folder)
     state = load_manifest(folder)
-    warnings += _check_version(state, folder)
-    path, built = folder / "run_results.json", _built(results)
-    if path.is_file():
-        return compare_with_state(manifest, state, built=built, built_before=_built(load_results(folder)))
-    what = "is not there, so a node whose build failed in that run counts as built; keep both files"
-    warnings.append(f"{path}: {what}")
-    return compare_with_state(manifest, state, built=built, built_before=built)
-
-
-def _built(results: RunResults) -> frozenset[str]:
-    """Return the models, seeds and snapshots that were built."""
-    return frozenset(r.node for r in results.results if r.status in _BUILT and r.node.partition(".")[0] in _KINDS)
-
-
-def _check_version(manifest: DbtManifest, folder: Path) -> list[str]:
-    if manifest.version in KNOWN_VERSIONS:
-        return []
-    what = "has no version" if manifest.version is None else f"is of version {manifest.version}"
-    known = f"versions {KNOWN_VERSIONS[0]} to {KNOWN_VERSIONS[-1]} are known, so this one is read as far as it goes"
-    return [f"{folder / 'manifest.json'}: {what}; {known}"]
+    warnings += state.warnings
+    path, built = folder / "run_results.json", results.built()
+    if not path.is_file():
+        warnings.append(
+            f"{path}: is not there, so a node whose build failed in that run counts as built; keep both files"
+        )
+    built_before = load_results(folder).built() if path.is_file() else built
+    return compare_with_state(manifest, state, built=built, built_before=built_before)
 
 
 def _is_eligible(result: Result, node: DbtNode | None) -> bool:
@@ -239,15 +233,6 @@ def _reason(result: Result) -> str:
     is_partial = result.status == "partial success"
     status = "built in part: some of its batches failed" if is_partial else result.status or "no status"
     return shorten(f"{status}: {result.message}" if result.message else status)
-
-
-def _why(result: Result, node: DbtNode, effect: Effect, results: RunResults, state: StateComparison | None) -> str:
-    what = node.materialized or node.kind
-    also = ""
-    if effect is Effect.DESTRUCTIVE and state is not None:
-        verb = "changed" if result.node in state.certain else "may have changed"
-        also = f"; its definition or one upstream of it {verb}"
-    return f"dbt {results.command or 'run'} built {result.node} ({what}){also}"
 
 
 def _name(node: DbtNode, adapter: str) -> ObjectName | None:
@@ -288,8 +273,8 @@ def _kept(part: str, dialect: Dialect) -> str:
     return part.lower() if dialect.folding is Folding.ALL_LOWER else part
 
 
-def _effect(key: str, node: DbtNode, state: StateComparison | None, *, full_refresh: bool) -> Effect:
-    if state is None or key not in state.changed:
+def _effect(key: str, node: DbtNode, state: StateComparison, *, full_refresh: bool) -> Effect:
+    if key not in state.changed:
         return Effect.ADDITIVE
     fresh = node.full_refresh if node.full_refresh is not None else full_refresh
     grows = node.materialized == "incremental" and not fresh and node.on_schema_change != "sync_all_columns"
@@ -298,15 +283,15 @@ def _effect(key: str, node: DbtNode, state: StateComparison | None, *, full_refr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateComparison:
-    """What changed since the state was made."""
+    """What changed since the state was made; nothing without a state."""
 
-    changed: frozenset[str]
+    changed: frozenset[str] = frozenset()
     """The nodes whose own definition, or that of a node, source or macro upstream, changed, or may have changed."""
-    certain: frozenset[str]
+    certain: frozenset[str] = frozenset()
     """Those of them whose change the definitions show."""
-    doubts: Mapping[str, str]
+    doubts: Mapping[str, str] = field(default_factory=dict)
     """The nodes that the state proves nothing about, each with the reason."""
-    children: Mapping[str, Sequence[str]]
+    children: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def doubts_about(self, destructive: Collection[str]) -> list[str]:
         """Return a warning for each doubt that alone makes any of these nodes destructive, with the nodes that it is about."""
@@ -402,11 +387,15 @@ def load_results(folder: Path) -> RunResults:
 
 def load_manifest(folder: Path) -> DbtManifest:
     """Read `manifest.json` in that folder. Raises `ChangesError`, on one line, if it is missing, cut short or another file."""
-    document = _document(folder / "manifest.json", "nodes", dict)
+    path = folder / "manifest.json"
+    document = _document(path, "nodes", dict)
     version = re.search(r"/manifest/v(\d+)", _get(document, str, "metadata", "dbt_schema_version") or "")
+    what = f"is of version {version[1]}" if version else "has no version"
+    known = f"versions {KNOWN_VERSIONS[0]} to {KNOWN_VERSIONS[-1]} are known, so this one may not be read completely"
+    is_known = version is not None and int(version[1]) in KNOWN_VERSIONS
     return DbtManifest(
         adapter=(_get(document, str, "metadata", "adapter_type") or "").lower(),
-        version=int(version[1]) if version else None,
+        warnings=() if is_known else (f"{path}: {what}; {known}",),
         invocation=_get(document, str, "metadata", "invocation_id"),
         nodes={
             key: _node(value, kind)

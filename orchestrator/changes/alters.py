@@ -152,7 +152,9 @@ class Clause(NamedTuple):
 
     def columns(self) -> Columns:
         """Return the columns of the table, as far as the given SQL shows them."""
-        return self.reading.known.columns.get(self.reading.session.table(self.table)) or Columns("")
+        return self.reading.known.columns.get(self.reading.session.table(self.table)) or Columns(
+            "", self.reading.dialect
+        )
 
     def name(self) -> SqlName:
         """Take the name that comes next. Raises `UnknownFormError` if there is none."""
@@ -280,7 +282,7 @@ def _rename(clause: Clause) -> AlterEffect:
         old = clause.name()
         reading.lose_column(table, old, _RENAMES_COLUMN[1])
         if cursor.take("TO"):
-            clause.columns().rename(old[-1].text, cursor.next().text, reading.dialect)
+            clause.columns().rename(old[-1].text, cursor.next().text)
         return _RENAMES_COLUMN
     cursor.take_any({"TO", "AS", "="})
     renamed(reading, table, clause.name())
@@ -365,7 +367,7 @@ def _action(clause: Clause, column: str) -> AlterEffect:
 
 def _type(clause: Clause, column: str) -> AlterEffect:
     dialect, new, columns = clause.reading.dialect, written_type(clause.cursor), clause.columns()
-    before = columns.type_of(column, dialect)
+    before = columns.type_of(column)
     columns.give(column, new)
     effect = compare_types(before, new, dialect)
     if effect is None:
@@ -388,7 +390,7 @@ def _change(clause: Clause) -> AlterEffect:
     reason = "changes a column's name or type"
     clause.reading.lose_column(clause.table, column, reason)
     columns = clause.columns()
-    columns.rename(old, new, dialect)
+    columns.rename(old, new)
     columns.give(new, written_type(cursor))
     return Effect.DESTRUCTIVE, reason
 

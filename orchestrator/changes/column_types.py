@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -75,59 +76,47 @@ _VALUE: Final = re.compile(r"'(?:[^']|'')*'")
 class Columns:
     """The columns of one table: as they were created, and as they were changed since."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, dialect: Dialect) -> None:
         """`text` is the statement that creates the table."""
         self._text = text
-        self._defined: dict[str, str] | None = None
-        self._given: dict[str, str] = {}
-        self._spelling: dict[str, str] = {}
+        self._dialect = dialect
 
-    def type_of(self, name: str, dialect: Dialect) -> str:
+    @cached_property
+    def _types(self) -> dict[str, tuple[str, str]]:
+        """The name and the type of each column, as they are written, by the name in lower case."""
+        cursor = Cursor(tokens_of(self._text, self._dialect) if len(self._text) <= MAX_DEFINITION else ())
+        if not cursor.take_to("(", "AS") or cursor.tokens[cursor.at - 1].upper == "AS":
+            return {}
+        cursor.at -= 1
+        return {
+            column[0].text.lower(): (column[0].text, written_type(Cursor(column, 1)))
+            for column in split_commas(cursor.skip_parens())
+            if column and column[0].kind in {TokenKind.WORD, TokenKind.QUOTED, TokenKind.STRING}
+        }
+
+    def type_of(self, name: str) -> str:
         """Return the type that the column has now, as it is written; an empty string if that is not known.
 
         MySQL finds a column in any spelling, and a statement that gives it a type gives it this spelling as well. The type
         of a column that has another spelling counts as not known.
         """
-        key = name.lower()
-        if key not in self._given and self._defined is None:
-            self._defined = {}
-            if len(self._text) <= MAX_DEFINITION:
-                for column, written in _defined(self._text, dialect):
-                    self._defined[column.lower()] = written
-                    self._spelling.setdefault(column.lower(), column)
-        if dialect.name == "mysql" and self._spelling.get(key, name) != name:
-            return ""
-        return self._given.get(key, (self._defined or {}).get(key, ""))
+        spelling, written = self._types.get(name.lower(), (name, ""))
+        return "" if self._dialect.name == "mysql" and spelling != name else written
 
     def mentions(self, word: str) -> bool:
         """Return whether the table's definition or a column that was added later contains the word."""
-        texts = (self._text, *self._given.values())
+        texts = (self._text, *(written for _, written in self._types.values()))
         return any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for text in texts)
 
     def give(self, name: str, written: str) -> None:
         """Record a column's new type; an empty one means that it is not known."""
-        self._given[name.lower()] = written
-        self._spelling[name.lower()] = name
+        self._types[name.lower()] = (name, written)
 
-    def rename(self, old: str, new: str, dialect: Dialect) -> None:
+    def rename(self, old: str, new: str) -> None:
         """Record a column's new name."""
-        written = self.type_of(old, dialect)
+        written = self.type_of(old)
         self.give(old, "")
         self.give(new, written)
-
-
-def _defined(text: str, dialect: Dialect) -> list[tuple[str, str]]:
-    """Return each column that a CREATE TABLE defines, with its type."""
-    cursor = Cursor(tokens_of(text, dialect))
-    opening = cursor.find("(", "AS")
-    if opening < 0 or cursor.peek(opening).upper == "AS":
-        return []
-    cursor.at = opening
-    return [
-        (column[0].text, written_type(Cursor(column, 1)))
-        for column in split_commas(cursor.skip_parens())
-        if column and column[0].kind in {TokenKind.WORD, TokenKind.QUOTED, TokenKind.STRING}
-    ]
 
 
 def written_type(cursor: Cursor) -> str:

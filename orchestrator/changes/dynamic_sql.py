@@ -56,12 +56,8 @@ _SYSTEM_PROCEDURES: Final = tuple(
 )
 """Prefixes of system procedures that change no table."""
 _ARGUMENTS: Final = {
-    "@objname": 1,
-    "@dbname": 1,
-    "@viewname": 1,
-    "@name": 1,
-    "@newname": 2,
-    "@newowner": 2,
+    **dict.fromkeys(words("@objname @dbname @viewname @name"), 1),
+    **dict.fromkeys(words("@newname @newowner"), 2),
     "@objtype": 3,
 }
 """The positions of their named arguments, from 1."""

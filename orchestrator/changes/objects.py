@@ -64,7 +64,7 @@ def _create(reading: ParseContext, cursor: Cursor) -> None:
         reading.touch(made, effect, reason)
         if kind == "TABLE":
             if not (may_exist and made in reading.known.columns):
-                reading.known.columns[made] = Columns(reading.text)
+                reading.known.columns[made] = Columns(reading.text, reading.dialect)
             _ancestors(reading, cursor, made)
             reading.touch_referred(cursor.rest())
         elif reading.dialect.views_depend:

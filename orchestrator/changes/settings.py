@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from orchestrator.changes.context import ParseContext, Rule
@@ -10,6 +10,7 @@ from orchestrator.changes.lexer import NOTHING, Cursor, Token, TokenKind, split_
 from orchestrator.changes.literals import remember_all
 from orchestrator.changes.session import NamePart, SqlName, read_name
 
+_PLACES: Final = words("DATABASE SCHEMA CATALOG NAMESPACE")
 _NO_PLACE: Final = words("WAREHOUSE ROLE SECONDARY BRANCH")
 _DEFAULTS: Final = {"snowflake": "PUBLIC", "duckdb": "main", "databricks": "default"}
 """The schema of a session after USE of a catalog."""
@@ -18,10 +19,10 @@ _DEFAULTS: Final = {"snowflake": "PUBLIC", "duckdb": "main", "databricks": "defa
 def _use(reading: ParseContext, cursor: Cursor) -> None:
     session = reading.session
     following = cursor.peek(1)
-    if cursor.word in _NO_PLACE and following.kind is not TokenKind.END:
+    has_kind = following.kind is not TokenKind.END
+    if has_kind and cursor.word in _NO_PLACE:
         return
-    has_kind = following.kind is not TokenKind.END and following.upper != "."
-    kind = cursor.take_any(words("DATABASE SCHEMA CATALOG NAMESPACE")) if has_kind else ""
+    kind = cursor.take_any(_PLACES) if has_kind and following.upper != "." else ""
     parts = _name_or_text(reading, cursor)
     stored = [session.stored(part) for part in (parts or ())[-2:]]
     is_catalog = kind == "CATALOG" or (kind != "SCHEMA" and not reading.dialect.database_is_schema)
@@ -78,20 +79,15 @@ def _path(reading: ParseContext, tokens: Sequence[Token]) -> None:
     if tokens and tokens[0].upper == "DEFAULT":
         session.move(*session.home)
         return
-    own = (
-        part for part in _schemas(reading, tokens) if part.text not in {"", "$user"} and part.text[:3].lower() != "pg_"
-    )
-    first = next(own, None)
-    session.move(session.catalog, session.stored(first) if first else None)
-
-
-def _schemas(reading: ParseContext, tokens: Sequence[Token]) -> Iterator[NamePart]:
+    schemas: list[NamePart] = []
     for item in split_commas(tokens):
         first = item[0] if item else NOTHING
         if first.kind is TokenKind.STRING and first.quote == "'":
-            yield from (NamePart(each.strip().strip('"'), quoted=True) for each in first.text.split(","))
+            schemas += (NamePart(each.strip().strip('"'), quoted=True) for each in first.text.split(","))
         elif first.upper != "$":  # `$user`
-            yield from read_name(Cursor(item), reading.dialect) or ()
+            schemas += read_name(Cursor(item), reading.dialect) or ()
+    own = [part for part in schemas if part.text not in {"", "$user"} and part.text[:3].lower() != "pg_"]
+    session.move(session.catalog, session.stored(own[0]) if own else None)
 
 
 def _reset(reading: ParseContext, cursor: Cursor) -> None:

@@ -275,7 +275,7 @@ def test_the_type_before_is_the_last_known_one() -> None:
     )
     assert touched("CREATE TABLE s.t (a INT); DROP TABLE s.t; ALTER TABLE s.t ALTER COLUMN a TYPE BIGINT")[-1] == "-s.t"
     assert touched("CREATE TABLE s.t (b INT); ALTER TABLE s.t ALTER COLUMN a TYPE BIGINT")[-1] == "-s.t"
-    assert Columns("CREATE TABLE s.t (a").type_of("a", DIALECTS["postgres"]) == ""
+    assert Columns("CREATE TABLE s.t (a", DIALECTS["postgres"]).type_of("a") == ""
 
 
 def test_dropping_a_function_with_cascade_gives_a_warning() -> None:

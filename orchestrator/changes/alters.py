@@ -90,7 +90,7 @@ def alter(reading: ParseContext, cursor: Cursor) -> None:
     cursor.take("IF", "EXISTS")
     if level in {Level.NOTHING, Level.ROUTINE}:
         if kind == "TYPE" and cursor.holds("CASCADE"):
-            reading.widen("changes the tables of that type, and does not name them")
+            reading.widen("changes the tables that use the type without naming them")
         elif kind in {"INDEX", "SEQUENCE"}:
             _known_table(reading, cursor)
     elif level in {Level.SCHEMA, Level.CATALOG}:
@@ -106,7 +106,7 @@ def _table(reading: ParseContext, cursor: Cursor, kind: str, adjectives: Abstrac
     require(not within or cursor.take(")"))
     cursor.take("*")
     if "ICEBERG" in adjectives and cursor.word == "REFRESH":
-        reading.touch_table(parts, Effect.ADDITIVE, "takes over what its files have by now")
+        reading.touch_table(parts, Effect.ADDITIVE, "reads the current state of its files")
     elif kind.startswith("VIEW") and cursor.word != "RENAME" and cursor.find("AS") >= 0:
         reading.touch_table(parts, Effect.DESTRUCTIVE, "replaces the view's query")
     else:
@@ -201,7 +201,7 @@ def _alter_clauses(reading: ParseContext, cursor: Cursor, table: SqlName, *, onl
 
 def _composed(reading: ParseContext, cursor: Cursor, table: SqlName) -> None:
     """Read SQL that is built at run time: its beginning names the table. Raises `UnknownFormError` if it may rename the table."""
-    reading.touch_table(table, Effect.DESTRUCTIVE, "is altered by SQL that is put together when it runs")
+    reading.touch_table(table, Effect.DESTRUCTIVE, "is altered by SQL that is built at run time")
     require(cursor.holds("COLUMN") or not cursor.holds("RENAME"))
     require(not any(cursor.holds(word) for word in ("SWAP", "SCHEMA", "EXCHANGE")))
 
@@ -214,7 +214,7 @@ def _clause(verb: str, clause: Clause) -> AlterEffect:
         if verb in _SETTINGS or (clause.cursor.word == "=" and verb not in _OTHER_REASONS):
             return None
     shown = clause.reading.shown(" ".join(token.text for token in clause.cursor.tokens[:4]))
-    return Effect.DESTRUCTIVE, _OTHER_REASONS.get(verb, f"has a clause that is not known: {shown}")
+    return Effect.DESTRUCTIVE, _OTHER_REASONS.get(verb, f"has an unknown clause: {shown}")
 
 
 def _add(clause: Clause) -> AlterEffect:

@@ -219,7 +219,7 @@ class ParseContext:
             self.touch(heir, effect, f"is a part of {name}: {reason}")
         if name in self.known.partitioned:
             self.warn(
-                "what happens to a partitioned table happens to all of its partitions; only those that the given SQL creates are known"
+                "a change of a partitioned table also changes its partitions; only those that the given SQL creates are known"
             )
         return heirs
 
@@ -228,7 +228,7 @@ class ParseContext:
         if not self.dialect.views_depend:
             return
         for view in self.known.readers.reached(dropped):
-            self.touch(view, Effect.DESTRUCTIVE, f"goes with {dropped}, which it reads")
+            self.touch(view, Effect.DESTRUCTIVE, f"is dropped with {dropped}, which it reads")
             self.known.drop(view)
         self.warn(
             "CASCADE also drops the views and foreign keys that depend on what is dropped; of these, only views that the given SQL "

@@ -26,7 +26,7 @@ _CHANGE_NOTHING: Final = words("""
     convert_to_rowstore add_columnstore_policy remove_columnstore_policy
 """)
 """Procedures of TimescaleDB."""
-COMPOSED: Final = "runs SQL that is put together when it runs"
+COMPOSED: Final = "runs SQL that is built at run time"
 _DDL: Final = re.compile(
     r"\s*+(?:CREATE|ALTER|DROP|RENAME|UNDROP|EXCHANGE)\s++(?:OR\s++\w++\s++)?(\w++)\s++\S", re.IGNORECASE
 )
@@ -316,7 +316,7 @@ def _system_procedure(reading: ParseContext, parts: SqlName, cursor: Cursor) -> 
         case "sp_refreshview" | "sp_refreshsqlmodule":
             view = _parsed(reading, old)
             if reading.session.stored(view[-1]).lower() not in reading.known.routines:
-                reading.touch_table(view, Effect.DESTRUCTIVE, "reads the view's columns anew")
+                reading.touch_table(view, Effect.DESTRUCTIVE, "reads the view's columns again")
         case _:
             if len(parts) > 2 and parts[-3].text.lower() == "msdb":
                 return True  # jobs, mail and backups

@@ -76,7 +76,7 @@ def read_ddl(
         if not are_in_order:
             known.columns.clear()  # a file that is read later may have run before, so types are known only within a file
         if file is not None and _is_undo(file):
-            what = "files that take a migration back were left out; give one as - on standard input to read it"
+            what = "files that revert a migration were left out; to read one, pass it on standard input (-)"
             notices.add(what, str(file))
             continue
         source, data = _source(str(file or "-"), stdin)

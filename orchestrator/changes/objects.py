@@ -24,8 +24,8 @@ _ARRIVALS: Final[dict[str, tuple[tuple[str, ...], frozenset[str], Effect, str]]]
     # SQL Server also restores logs, keys and lists of files; the other three are of Databricks.
     "RESTORE": ((), words("DATABASE TABLE"), Effect.DESTRUCTIVE, "restores an earlier version"),
     "CONVERT": (("TO", "DELTA"), words(""), Effect.ADDITIVE, "converts it to Delta"),
-    "SYNC": ((), words("SCHEMA TABLE"), Effect.ADDITIVE, "takes over tables of another catalog"),
-    "REFRESH": (("FOREIGN",), words("TABLE SCHEMA CATALOG"), Effect.DESTRUCTIVE, "takes over what is there by now"),
+    "SYNC": ((), words("SCHEMA TABLE"), Effect.ADDITIVE, "takes tables from another catalog"),
+    "REFRESH": (("FOREIGN",), words("TABLE SCHEMA CATALOG"), Effect.DESTRUCTIVE, "reads the foreign catalog again"),
 }
 """The words after the verb, the kinds of objects it may name, the effect, and the reason."""
 _TAKES_ALONG: Final = words("TYPE DOMAIN EXTENSION SERVER DATA")
@@ -134,9 +134,9 @@ def _undrop(reading: ParseContext, cursor: Cursor) -> None:
     parts = reading.name(cursor)
     require(not cursor.take("ID"))
     old = named(reading, level, kind, parts)
-    reading.touch(old, Effect.ADDITIVE, f"brings the {kind.lower()} back")
+    reading.touch(old, Effect.ADDITIVE, f"restores the {kind.lower()}")
     if cursor.take("RENAME", "TO") and level is Level.TABLE and (new := read_name(cursor, reading.dialect)):
-        reading.touch(reading.session.beside(old, new), Effect.ADDITIVE, "brings it back")
+        reading.touch(reading.session.beside(old, new), Effect.ADDITIVE, "restores it")
 
 
 def named(reading: ParseContext, level: Level, kind: str, parts: SqlName) -> ObjectName:
@@ -190,7 +190,7 @@ def _load(reading: ParseContext, cursor: Cursor) -> None:
     cursor.take("INTO")
     if not cursor.take_any(TEMPORARY):
         cursor.take("TABLE")
-        _touch(reading, cursor, "TABLE", effect, "loads the table, and makes it if need be")
+        _touch(reading, cursor, "TABLE", effect, "loads the table, and creates it if it is missing")
 
 
 def _take_over(reading: ParseContext, cursor: Cursor) -> None:
@@ -237,7 +237,7 @@ def _drop(reading: ParseContext, cursor: Cursor) -> None:
     cursor.take("IF", "EXISTS")
     if level in {Level.NOTHING, Level.ROUTINE}:
         if kind == "OWNED":
-            reading.widen("drops what a role owns, and does not name it")
+            reading.widen("drops the objects of a role without naming them")
         elif kind in _TAKES_ALONG and cascade:
             _take_columns(reading, cursor, kind)
         elif level is Level.ROUTINE and kind != "TRIGGER" and cascade:

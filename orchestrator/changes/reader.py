@@ -68,7 +68,7 @@ def read_sql(
         except TemplatedError as error:
             raise _without_values(error, text, reading.values) from None
     for line in left_out:
-        reading.notices.add("a part that takes a migration back was left out, from this line on", f"{source}:{line}")
+        reading.notices.add("a part that reverts the migration was left out, from this line on", f"{source}:{line}")
     return ChangeSet(
         changes=tuple(reading.changes),
         not_understood=tuple(reading.not_understood.values()),
@@ -91,7 +91,7 @@ def _run(reading: ParseContext, text: str, first_line: int, *, in_body: bool = F
     reading.budget -= len(text) if reading.depth else 0
     if reading.depth >= MAX_DEPTH or reading.budget < 0:
         what = "too deep" if reading.depth >= MAX_DEPTH else "more than is read"
-        reading.widen(f"SQL within SQL, {what}", line=first_line, text=text)
+        reading.widen(f"nested SQL, {what}", line=first_line, text=text)
         return
     session = reading.session
     outer = (reading.lexer, session.declaring, session.in_body)
@@ -135,12 +135,12 @@ def _one(reading: ParseContext, statement: Statement) -> None:
     except UnknownFormError:
         composed = any(MARK in token.text for token in cursor.tokens if token.kind is not TokenKind.STRING)
         if not statement.broken:
-            reading.widen(dynamic_sql.COMPOSED if composed else "a form of statement that is not known")
+            reading.widen(dynamic_sql.COMPOSED if composed else "this form of statement is not known")
     except UnknownNameError as unknown:
         if unknown.placeholder == MARK:
             reading.widen(dynamic_sql.COMPOSED)
         elif reading.is_quoted:
-            reading.widen("a part of a name is not known before it runs")
+            reading.widen("a part of a name is known only at run time")
         else:
             line = reading.lexer.line(unknown.at) if unknown.at >= 0 else reading.line
             raise TemplatedError(unknown.placeholder, source=reading.source, line=line) from unknown

@@ -65,7 +65,7 @@ def test_people_read_a_line_for_each_change(here: Here, migration: str) -> None:
         "+ finance.invoices  V3__x.sql:1  creates the table",
         "+ finance.orders    V3__x.sql:2  adds a column",
         "- hr.people         V3__x.sql:3  drops the table",
-        "? V3__x.sql:4: not understood (a form of statement that is not known), touches everything: FROBNICATE the thing",
+        "? V3__x.sql:4: not understood (this form of statement is not known), touches everything: FROBNICATE the thing",
         "",
         "3 changes (2 additive, 1 destructive), 1 not understood",
     ]

@@ -13,7 +13,7 @@ from random import Random
 from typing import TypeVar
 
 from orchestrator.engine.calls import Calls, retry_s
-from orchestrator.manifest.manifest import Entry, Secret
+from orchestrator.manifest.manifest import Entry, Secret, is_id
 from orchestrator.omni.answers import ContentDocument, ModelRecord, ModelsPage, ModelsQuery, ValidationIssue
 from orchestrator.omni.errors import CallError, DeliveryUnknown, Unsent
 from orchestrator.planning.inventory import (
@@ -22,7 +22,6 @@ from orchestrator.planning.inventory import (
     Needs,
     by_name,
     canonical,
-    is_id,
     is_whole,
     make_needs,
     same_named,

@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from orchestrator.journal.database import Reader, SqlBatch, fit
-from orchestrator.planning.inventory import is_id
+from orchestrator.manifest.manifest import is_id
 from orchestrator.planning.plan import RefreshPlan, Target
 
 _ID = "connection "

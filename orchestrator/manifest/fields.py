@@ -13,7 +13,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from orchestrator.durations import DURATION_PATTERN, parse_duration
 from orchestrator.manifest.diagnostics import InvalidValueError, nearest
-from orchestrator.manifest.manifest import Place
+from orchestrator.manifest.manifest import UUID_PATTERN, Place, is_id
 from orchestrator.manifest.reading import MAX_NAME, ReadContext, kind_of
 from orchestrator.manifest.yaml_nodes import BOOLEANS, Mapping, Node, Scalar, Sequence
 
@@ -23,7 +23,6 @@ JsonSchema: TypeAlias = "dict[str, object]"
 
 _LONGEST_KEY: Final = 60
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _WHOLE: Final = re.compile(r"[-+]?[0-9]{1,20}")
 _NOT_BOOLEANS: Final = {"yes": "true", "y": "true", "on": "true", "1": "true"} | dict.fromkeys(
     ("no", "n", "off", "0"), "false"
@@ -99,9 +98,10 @@ class Table:
         return schema
 
 
-def table(what: str, *fields: Field, aliases: MappingOf[str, str] | None = None) -> Table:
-    """Return a table of these fields, in this order."""
-    return Table(what=what, fields={one.key: one for one in fields}, aliases=aliases or {})
+def table(what: str, *fields: Field, aliases: MappingOf[str, str]) -> Table:
+    """Return a table of these fields, in this order. `aliases` are the wrong keys for each right one (or for advice)."""
+    by_wrong_key = {wrong: meant for meant, words in aliases.items() for wrong in words.split()}
+    return Table(what=what, fields={one.key: one for one in fields}, aliases=by_wrong_key)
 
 
 class FieldTable:
@@ -277,7 +277,7 @@ def _read_duration(reading: ReadContext, node: Node, _: str) -> float:
 
 def _read_uuid(reading: ReadContext, node: Node, _: str) -> str:
     text = reading.text(node)
-    if not _UUID.fullmatch(text.lower()):
+    if not is_id(text):
         hint = "an id looks like 3c90c3cc-0d44-4b50-8888-8dd25736052a; a model's name belongs under `model`"
         raise InvalidValueError(f"is not an id: {reading.show(text)}", code="invalid-id", hint=hint)
     return text.lower()
@@ -313,7 +313,6 @@ def _read_manifest_name(reading: ReadContext, node: Node, key: str) -> str:
 # An editor may take a name for a number or a boolean.
 _NAME_SCHEMA: Final[JsonSchema] = {"type": ["string", "number", "boolean"], "minLength": 1, "maxLength": MAX_NAME}
 _LISTED_NAME: Final = {**_NAME_SCHEMA, "pattern": "^[^,]*$"}
-_HEXADECIMAL: Final = "-".join(f"[0-9a-fA-F]{{{length}}}" for length in (8, 4, 4, 4, 12))
 
 NAME: Final = FieldType(ReadContext.name, _NAME_SCHEMA)
 """A name, as written."""
@@ -329,7 +328,7 @@ NAMES: Final = FieldType(
 )
 """A list of names, or one name, without commas."""
 
-UUID: Final = FieldType(_read_uuid, {"type": "string", "pattern": rf"^{_HEXADECIMAL}$|\$\{{"})
+UUID: Final = FieldType(_read_uuid, {"type": "string", "pattern": rf"^{UUID_PATTERN}$|\$\{{"})
 """An id; it becomes lower case."""
 
 DURATION: Final = FieldType(

@@ -45,8 +45,10 @@ RATE_LIMIT: Final = table(
     "`rate_limit`",
     Field("requests", whole(1, 100_000), default="60", meaning="The number of calls in any `per`, of any kind."),
     Field("per", DURATION, default="60s", meaning="The window that the calls are counted in."),
-    aliases=dict.fromkeys(("limit", "max", "calls", "rate", "count"), "requests")
-    | dict.fromkeys(("period", "window", "interval", "seconds", "time", "every"), "per"),
+    aliases={
+        "requests": "limit max calls rate count",
+        "per": "period window interval seconds time every",
+    },
 )
 
 POLL: Final = table(
@@ -63,8 +65,10 @@ POLL: Final = table(
         default="60s",
         meaning="The longest time between two polls of one job, if the budget allows.",
     ),
-    aliases=dict.fromkeys(("minimum", "from", "interval", "every", "start", "initial"), "min")
-    | dict.fromkeys(("maximum", "to", "until", "limit"), "max"),
+    aliases={
+        "min": "minimum from interval every start initial",
+        "max": "maximum to until limit",
+    },
 )
 
 INSTANCE: Final = table(
@@ -102,17 +106,16 @@ INSTANCE: Final = table(
         example="corporate-ca.pem",
         meaning="Certificates (PEM) of the authority that signed the instance's; from the manifest's folder.",
     ),
-    aliases=dict.fromkeys(("url", "host", "hostname", "base", "endpoint", "address", "server"), "base_url")
-    | dict.fromkeys(("api_key", "key", "keys", "token", "tokens", "api_token", "api_tokens", "bearer"), "api_keys")
-    | dict.fromkeys(("key_file", "token_file", "api_keys_file", "api_key_files", "api_token_file"), "api_key_file")
-    | dict.fromkeys(("rate", "limit", "limits", "quota", "rpm", "requests_per_minute", "requests"), "rate_limit")
-    | dict.fromkeys(("ca", "cafile", "ca_bundle", "ca_cert", "cacert", "cert", "certificate", "tls"), "ca_file")
-    | dict.fromkeys(("timeout", "http_timeout", "read_timeout"), "request_timeout")
-    | dict.fromkeys(
-        ("verify", "verify_ssl", "ssl_verify", "verify_tls", "insecure"),
-        "certificates are always verified: name your authority with `ca_file`",
-    )
-    | {"workers": "it belongs at the top of the manifest"},
+    aliases={
+        "base_url": "url host hostname base endpoint address server",
+        "api_keys": "api_key key keys token tokens api_token api_tokens bearer",
+        "api_key_file": "key_file token_file api_keys_file api_key_files api_token_file",
+        "rate_limit": "rate limit limits quota rpm requests_per_minute requests",
+        "ca_file": "ca cafile ca_bundle ca_cert cacert cert certificate tls",
+        "request_timeout": "timeout http_timeout read_timeout",
+        "certificates are always verified: name your authority with `ca_file`": "verify verify_ssl ssl_verify verify_tls insecure",
+        "it belongs at the top of the manifest": "workers",
+    },
 )
 
 _TARGET_FIELDS: Final = (
@@ -214,27 +217,27 @@ _TARGET_FIELDS: Final = (
     Field("enabled", FLAG, default="true", meaning="`false` keeps a model in the manifest and skips it."),
 )
 
-_TARGET_ALIASES: Final = (
-    dict.fromkeys(("hard_refresh", "hard", "soft", "refresh_mode", "full_refresh", "type"), "mode")
-    | dict.fromkeys(("refresh_kind", "kind", "refresh_type", "dbt_sync"), "refresh")
-    | dict.fromkeys(("branch_id", "branch_name", "git_branch", "branches", "branch_pattern"), "branch")
-    | dict.fromkeys(("branch_limit", "max_branch", "branches_max"), "max_branches")
-    | dict.fromkeys(("schema", "schema_name", "schema_names"), "schemas")
-    | dict.fromkeys(("table", "table_name", "table_names", "views"), "tables")
-    | dict.fromkeys(("tag", "labels", "groups", "group"), "tags")
-    | dict.fromkeys(("connection_id", "connection_name", "connections", "database"), "connection")
-    | dict.fromkeys(("instance_name", "instances", "organization", "org", "tenant"), "instance")
-    | dict.fromkeys(("retry", "max_retries", "attempts", "max_attempts"), "retries")
-    | dict.fromkeys(("job_timeout", "timeout_s", "timeout_seconds", "max_wait", "deadline", "duration"), "timeout")
-    | dict.fromkeys(("poll_interval", "polling", "interval", "poll_min", "poll_max"), "poll")
-    | dict.fromkeys(("disabled", "skip", "active", "enable"), "enabled")
-    | dict.fromkeys(("follow", "no_wait", "async"), "wait")
-    | dict.fromkeys(("ambiguous", "on_unknown", "resend"), "on_ambiguous")
-    | dict.fromkeys(("read", "depends_on", "sources"), "reads")
-    | dict.fromkeys(("validate", "verification"), "verify")
-    | {"workers": "it belongs at the top of the manifest"}
-    | dict.fromkeys(("request_timeout", "rate_limit", "base_url", "api_keys"), "it belongs to an instance")
-)
+_TARGET_ALIASES: Final = {
+    "mode": "hard_refresh hard soft refresh_mode full_refresh type",
+    "refresh": "refresh_kind kind refresh_type dbt_sync",
+    "branch": "branch_id branch_name git_branch branches branch_pattern",
+    "max_branches": "branch_limit max_branch branches_max",
+    "schemas": "schema schema_name schema_names",
+    "tables": "table table_name table_names views",
+    "tags": "tag labels groups group",
+    "connection": "connection_id connection_name connections database",
+    "instance": "instance_name instances organization org tenant",
+    "retries": "retry max_retries attempts max_attempts",
+    "timeout": "job_timeout timeout_s timeout_seconds max_wait deadline duration",
+    "poll": "poll_interval polling interval poll_min poll_max",
+    "enabled": "disabled skip active enable",
+    "wait": "follow no_wait async",
+    "on_ambiguous": "ambiguous on_unknown resend",
+    "reads": "read depends_on sources",
+    "verify": "validate verification",
+    "it belongs at the top of the manifest": "workers",
+    "it belongs to an instance": "request_timeout rate_limit base_url api_keys",
+}
 
 DEFAULTS: Final = table(
     "`defaults`",
@@ -245,7 +248,7 @@ DEFAULTS: Final = table(
         default="true",
         meaning="One refresh may serve several models of the same connection and branch.",
     ),
-    aliases=_TARGET_ALIASES | dict.fromkeys(("id", "model", "name", "model_id", "label"), "it belongs to one model"),
+    aliases=_TARGET_ALIASES | {"it belongs to one model": "id model name model_id label"},
 )
 
 MODEL: Final = table(
@@ -273,25 +276,25 @@ MODEL: Final = table(
     ),
     *_TARGET_FIELDS,
     aliases=_TARGET_ALIASES
-    | dict.fromkeys(("model_id", "uuid", "guid"), "id")
-    | dict.fromkeys(("model_name",), "model")
-    | dict.fromkeys(("label", "title"), "name")
-    | {"collapse": "it belongs under `defaults` and applies to the whole manifest"},
+    | {
+        "id": "model_id uuid guid",
+        "model": "model_name",
+        "name": "label title",
+        "it belongs under `defaults` and applies to the whole manifest": "collapse",
+    },
 )
 
-_TOP_ALIASES: Final = (
-    dict.fromkeys(("model", "targets", "target", "entries", "refreshes", "refresh"), "models")
-    | dict.fromkeys(("instance", "hosts", "servers", "base_url", "api_key", "api_keys", "token", "url"), "instances")
-    | dict.fromkeys(("default", "settings", "options", "config"), "defaults")
-    | dict.fromkeys(("concurrency", "threads", "max_workers", "parallel", "parallelism", "jobs"), "workers")
-    | dict.fromkeys(
-        (one.key for one in _TARGET_FIELDS if one.key != "instance"), "it belongs under `defaults`, or to a model"
-    )
-    | dict.fromkeys(("collapse",), "it belongs under `defaults`")
-    | dict.fromkeys(("rate_limit", "request_timeout", "ca_file", "api_key_file"), "it belongs to an instance")
-    | dict.fromkeys(("schema_version", "apiversion", "api_version"), "version")
-    | dict.fromkeys(("notifications", "notification", "notifiers", "webhook", "webhooks", "apprise", "slack"), "notify")
-)
+_TOP_ALIASES: Final = {
+    "models": "model targets target entries refreshes refresh",
+    "instances": "instance hosts servers base_url api_key api_keys token url",
+    "defaults": "default settings options config",
+    "workers": "concurrency threads max_workers parallel parallelism jobs",
+    "it belongs under `defaults`, or to a model": " ".join(one.key for one in _TARGET_FIELDS if one.key != "instance"),
+    "it belongs under `defaults`": "collapse",
+    "it belongs to an instance": "rate_limit request_timeout ca_file api_key_file",
+    "version": "schema_version apiversion api_version",
+    "notify": "notifications notification notifiers webhook webhooks apprise slack",
+}
 
 TOP: Final = table(
     "a manifest",

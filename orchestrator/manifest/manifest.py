@@ -1,44 +1,54 @@
-"""The manifest's validated form: what a YAML file said, with defaults applied and nothing looked up yet."""
+"""The values of a validated manifest: defaults are applied, and nothing is looked up yet."""
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
+
+UUID_PATTERN: Final = "-".join(f"[0-9a-fA-F]{{{length}}}" for length in (8, 4, 4, 4, 12))
+_UUID: Final = re.compile(UUID_PATTERN)
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text is an id and not a name."""
+    return _UUID.fullmatch(text) is not None
 
 
 def absolute_path(path: str) -> str:
-    """A path made absolute without following links."""
+    """Return the path made absolute, without following links."""
     return os.path.normpath(Path(path).absolute())
 
 
 class Mode(StrEnum):
-    """How much a refresh replaces (docs/reference/manifest.md): hard also removes what was dropped, soft only adds."""
+    """How much a refresh replaces: a hard one also removes what was dropped, a soft one only adds."""
 
     HARD = "hard"
     SOFT = "soft"
 
 
 class RefreshKind(StrEnum):
-    """What a refresh reads anew: the schema from the warehouse, or only the metadata of dbt, for a branch."""
+    """What a refresh reads: the schema from the warehouse, or only the metadata of dbt, into a branch."""
 
     SCHEMA = "schema"
     DBT_SYNC = "dbt_sync"
 
 
 class OnAmbiguous(StrEnum):
-    """What happens to a refresh call that may or may not have arrived."""
+    """What to do about a refresh call if it is unknown whether it arrived."""
 
     REPORT = "report"
     RESEND = "resend"
 
 
 class Verify(StrEnum):
-    """What is read back after a job: nothing, whether the scope is there, or which issues the refresh brought.
+    """What is read after a job: nothing, whether the model has the scope, or which issues the refresh added.
 
-    `validate` reads the issues of the model itself, `content` those of the documents that use it.
+    `validate` reads the issues of the model, `content` those of the documents that use it.
     """
 
     NONE = "none"
@@ -48,12 +58,12 @@ class Verify(StrEnum):
 
     @property
     def compares_issues(self) -> bool:
-        """Whether issues are read before the refresh and after its job, so that new ones are known."""
+        """Whether issues are read before the refresh and after its job, to find the new ones."""
         return self in (Verify.VALIDATE, Verify.CONTENT)
 
 
 class Secret:
-    """Text that never shows itself: `repr`, `str`, formatting and pickling give no part of it."""
+    """Text that is never shown: `repr`, `str`, formatting and pickling reveal no part of it."""
 
     __slots__ = ("_text",)
 
@@ -61,7 +71,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself; only for the header that needs it and for the redactor."""
+        """Return the text, for the header that needs it and for the redactor."""
         return self._text
 
     def __repr__(self) -> str:
@@ -81,10 +91,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySource:
-    """Where a key is read from, so that it can be read again: the manifest's text with its `${VAR}`, or a file.
-
-    `text` holds only placeholders and never a key: a key written out in the manifest is a fault.
-    """
+    """Where a key can be read again: the manifest's text, which consists of placeholders such as `${VAR}`, or a file."""
 
     text: str | None = None
     file: Path | None = None
@@ -92,7 +99,7 @@ class KeySource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """One API key and where it came from. `secret` is None only where keys were not asked for (`check` offline)."""
+    """One API key and its source. `secret` is None only if keys were not read (`check` offline)."""
 
     source: KeySource
     secret: Secret | None = None
@@ -100,7 +107,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
-    """What one key may send: at most `requests` calls in any `per_s` seconds, whatever they ask."""
+    """What one key may send: at most `requests` calls of any kind in any `per_s` seconds."""
 
     requests: int = 60
     per_s: float = 60.0
@@ -108,9 +115,9 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One Omni organization's API. `base_url` is normalized: origin and path without a trailing slash or `/api`.
+    """One Omni organization's API. `base_url` is normalized: no trailing slash and no `/api`.
 
-    `base_url_place` is where it is written, in words for a message; empty if that is not known.
+    `base_url_place` says in a message where it is written; empty if that is not known.
     """
 
     name: str
@@ -130,7 +137,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollBounds:
-    """One job is polled at most every `min_s`, and at least every `max_s` if the budget allows."""
+    """The shortest and the longest time between two polls of one job. If the budget is short, it can be longer."""
 
     min_s: float = 2.0
     max_s: float = 60.0
@@ -138,7 +145,7 @@ class PollBounds:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where something stands in the manifest's file; lines and columns count from 1."""
+    """A position in the manifest's file. Lines and columns count from 1."""
 
     line: int
     column: int
@@ -148,10 +155,9 @@ class Place:
 class Entry:
     """One entry under `models:` with its defaults applied. Names and scopes are exactly as written.
 
-    `name` is the label, unique in the manifest. Exactly one of `model_id` and `model_name` decides which model is
-    meant: `model_name` is looked up only where `model_id` is None. `model_id` is lower case.
-    `mode_pinned` tells that the entry itself (not the defaults) said `mode:`. A `branch` with wildcards stands for at most
-    `max_branches` branches; that many numbers after its `index` belong to no other entry. A dbt sync is always soft.
+    `name` is the label, unique in the manifest. `model_id` is lower case; if it is None, `model_name` is looked up.
+    `mode_pinned` is whether the entry itself has `mode:`. A `branch` with wildcards means at most `max_branches` branches, and
+    no other entry has one of that many numbers after its `index`. A dbt sync is always soft.
     """
 
     index: int
@@ -186,7 +192,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestWarning:
-    """Something in a manifest that is allowed and probably not meant, for example tables without schemas."""
+    """Something that is allowed in a manifest but probably not meant, for example tables without schemas."""
 
     place: Place
     message: str
@@ -196,7 +202,7 @@ class ManifestWarning:
 
 
 class NotifyOn(StrEnum):
-    """After which runs a notification is sent: each, one that does not exit 0, or one that changed what is broken."""
+    """The runs that send a notification: all, those that do not exit 0, or those with new or mended failures."""
 
     ALWAYS = "always"
     FAILURE = "failure"
@@ -212,8 +218,8 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A notification about a run. `source` is the address as the manifest writes it, with its `${VAR}`, so that it can
-    be read again; `url` is None if variables were not read (`check` offline, a simulation).
+    """A notification about a run. `source` is the address as it is written, with its `${VAR}`, so that it can be read again.
+    `url` is None if variables were not read (`check` offline, a simulation).
     """
 
     channel: Channel
@@ -224,11 +230,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A manifest without faults: instances by name, entries in the file's order.
+    """A manifest without errors: instances by name, entries in the file's order.
 
-    `secrets` is what no output may hold: every key, and every value that came from a variable under `api_keys` or `notify`.
-    `name` is what the manifest calls itself at its top, None if it does not. `state` is where it says that the state is kept: a
-    folder or an address, which may hold a password.
+    No output may contain `secrets`: all keys, and all values of variables under `api_keys` and `notify`. `state` is a folder or
+    an address, which may contain a password.
     """
 
     path: str
@@ -245,7 +250,7 @@ class Manifest:
 
     @property
     def identity(self) -> str:
-        """What tells this manifest from others, across runs, machines and releases: its `name`, else its path as given,
-        made absolute without following links.
+        """What identifies the manifest on all machines and in all releases: its `name`, else its path, made absolute without
+        following links.
         """
         return self.name if self.name is not None else absolute_path(self.path)

@@ -69,9 +69,11 @@ NOTICE: Final = table(
         "fails or has recovered since the run before.",
         example="change",
     ),
-    aliases=dict.fromkeys(("url", "hook", "web_hook", "post", "http", "address"), "webhook")
-    | dict.fromkeys(("slack", "teams", "email", "mail", "service", "to"), "apprise")
-    | dict.fromkeys(("when", "events", "event", "if"), "on"),
+    aliases={
+        "webhook": "url hook web_hook post http address",
+        "apprise": "slack teams email mail service to",
+        "on": "when events event if",
+    },
 )
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.manifest.manifest import Entry
+from orchestrator.manifest.manifest import Entry, is_id
 from orchestrator.omni.answers import ModelRecord
-
-UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
 # Kinds whose models people refresh, in the order in which a name is looked up. There are thousands of the others.
 KINDS = ("SHARED", "SHARED_EXTENSION", "SCHEMA")
@@ -70,11 +67,6 @@ def make_needs(entries: Iterable[Entry], *, everything: bool = False) -> Needs:
 def _model_of(entry: Entry) -> str:
     """Return the id or the name of an entry's model, as it is written."""
     return entry.model_id or entry.model_name or entry.name
-
-
-def is_id(text: str) -> bool:
-    """Return whether a text is an id and not a name."""
-    return UUID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.manifest.manifest import Entry, Manifest, Mode
-from orchestrator.planning.inventory import Inventory, is_id
+from orchestrator.manifest.manifest import Entry, Manifest, Mode, is_id
+from orchestrator.planning.inventory import Inventory
 from orchestrator.planning.plan import Expansion, Lane, RefreshPlan, Skip, Target, Unresolved
 from orchestrator.planning.resolve import BranchExpander, Resolver, UnresolvedError
 

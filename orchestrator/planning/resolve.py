@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.manifest.manifest import Entry, Manifest
+from orchestrator.manifest.manifest import Entry, Manifest, is_id
 from orchestrator.omni.answers import ModelRecord
-from orchestrator.planning.inventory import Inventory, by_name, canonical, is_id, same_named
+from orchestrator.planning.inventory import Inventory, by_name, canonical, same_named
 from orchestrator.planning.plan import Expansion, Skip
 from orchestrator.text import near_words
 

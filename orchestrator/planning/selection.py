@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from orchestrator.errors import UsageError, together
-from orchestrator.manifest.manifest import Entry, Manifest
-from orchestrator.planning.inventory import is_id
+from orchestrator.manifest.manifest import Entry, Manifest, is_id
 from orchestrator.planning.resolve import label_prefix, matches
 from orchestrator.text import and_more, near_words
 

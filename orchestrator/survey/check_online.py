@@ -14,10 +14,10 @@ from functools import partial
 
 from orchestrator.engine.calls import Calls
 from orchestrator.engine.look_up import LookUp, together
-from orchestrator.manifest.manifest import Entry, Manifest, RefreshKind
+from orchestrator.manifest.manifest import Entry, Manifest, RefreshKind, is_id
 from orchestrator.omni.answers import ApiDocument, ConnectionRecord, ModelsQuery
 from orchestrator.omni.errors import CallError
-from orchestrator.planning.inventory import KINDS, Inventory, is_id
+from orchestrator.planning.inventory import KINDS, Inventory
 from orchestrator.planning.make_plan import make_plan
 from orchestrator.planning.names import may_be, patterns_of_schemas, patterns_of_tables, split_name
 from orchestrator.planning.plan import Target, how_refreshed

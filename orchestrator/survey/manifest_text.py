@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from orchestrator.durations import render_duration
-from orchestrator.manifest.manifest import Instance, RateLimit
+from orchestrator.manifest.manifest import Instance, RateLimit, is_id
 from orchestrator.omni.answers import ModelRecord
-from orchestrator.planning.inventory import is_id
 from orchestrator.survey.model_listing import ModelListing
 from orchestrator.text import clean
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.changes.change_set import Change
-from orchestrator.manifest.manifest import Manifest, RefreshKind
-from orchestrator.planning.inventory import is_id
+from orchestrator.manifest.manifest import Manifest, RefreshKind, is_id
 from orchestrator.planning.plan import RefreshPlan, how_refreshed
 from orchestrator.report.links import document_link
 from orchestrator.report.wording import text_console, took

@@ -103,10 +103,8 @@ def test_no_branch_matches() -> None:
     made = plan(on("hotfix-*"))
     assert targets(made) == {}
     (skip,) = made.skips
-    assert (skip.entry.name, skip.reason) == (
-        "sales@hotfix-*",
-        "no branch matches 'hotfix-*'; the model has 5 branches",
-    )
+    assert skip.entry.name == "sales@hotfix-*"
+    assert "5 branches" in skip.reason
 
 
 def test_more_branches_than_allowed() -> None:
@@ -114,15 +112,16 @@ def test_more_branches_than_allowed() -> None:
     made = plan(on("*", max_branches=4), entry(9, model_id=uuid(0)))
     assert targets(made) == {"m9": None}
     (refused,) = made.unresolved
-    assert refused.message == "5 branches match '*', and `max_branches` is 4"
+    assert refused.message.startswith("5 branches ")
     assert "`max_branches: 5`" in refused.hint
     assert len(targets(plan(on("*", max_branches=5)))) == 5
 
 
 def test_branches_that_could_not_be_read() -> None:
     """An unread list proves nothing: the entry is refused, not skipped."""
-    (refused,) = plan(on("pr-*"), known=None).unresolved
-    assert "could not be read" in refused.message
+    made = plan(on("pr-*"), known=None)
+    assert [refused.entry.branch for refused in made.unresolved] == ["pr-*"]
+    assert made.skips == ()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +144,7 @@ def test_an_entry_of_its_own_wins(own: Entry) -> None:
 def test_every_branch_has_an_entry_of_its_own() -> None:
     """A pattern that is left without a branch is skipped, and says why."""
     (skip,) = plan(on("pr-?0"), on("pr-10", 40)).skips
-    assert skip.reason == "every branch that matches 'pr-?0' belongs to another entry"
+    assert "another entry" in skip.reason
 
 
 def test_an_entry_that_is_not_selected_keeps_its_branch() -> None:
@@ -197,7 +196,7 @@ def test_a_selection_picks_branches(include: list[str], exclude: list[str], sele
 def test_a_selected_branch_that_does_not_exist() -> None:
     """The entry keeps its one outcome: skipped, since none of its branches is selected. A word that nothing can have is refused."""
     made = plan(on("pr-*"), include=["branch:pr-77"])
-    assert [s.reason for s in made.skips] == ["no branch that matches 'pr-*' is selected"]
+    assert [" selected" in s.reason for s in made.skips] == [True]
     for word in ("branch:dev", "sales@dev", "finance@pr-1"):
         with pytest.raises(UsageError):
             plan(on("pr-*"), include=[word])

@@ -98,7 +98,7 @@ def _read_notice(reading: ReadContext, node: Node) -> Notice | None:
     written = [channel for channel in Channel if channel in settings]
     if len(written) != 1:
         what = "both `webhook` and `apprise`" if written else "neither `webhook` nor `apprise`"
-        hint = "write one of them; a second one is an item of its own"
+        hint = "write one of them; give the other an item of its own"
         reading.error(settings.place(), f"a notification has {what}", code="notification-address", hint=hint)
         return None
     notice = settings.get(written[0], Notice, None)
@@ -139,7 +139,7 @@ def check_address(text: str, channel: Channel) -> None:
     if channel is Channel.APPRISE:
         return
     if parts.scheme not in {"http", "https"} or not host:
-        raise _invalid("is no webhook")
+        raise _invalid("is not a webhook's address")
     if parts.scheme == "http" and not is_loopback(text):
         hint = "write https:// (http is only for this machine)"
         raise InvalidValueError("would send the summary unencrypted", code="insecure-address", hint=hint)

@@ -278,7 +278,7 @@ class _Converter:
         try:
             return text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeError:
-            message = "an escape in this text is half of a surrogate pair, which is no character"
+            message = "an escape in this text is half of a surrogate pair, which is not a character"
             self._add(raw, message, code="invalid-escape", hint="write both halves, or the character itself")
             return ""
 
@@ -347,7 +347,7 @@ _SYNTAX: Final = (
     _Syntax("block collection", "", False, "a `- item` is missing here", _INDENTATION),
     _Syntax("", "block sequence entries are not allowed", False, "a `- item` cannot stand here", _INDENTATION),
     _Syntax("", "unknown escape character", False, "double quotes have no such escape", "write `\\\\` for a backslash, or use single quotes", code="invalid-escape"),
-    _Syntax("", "Unicode character escape", False, "this escape is no character", "write a character that exists", code="invalid-escape"),
+    _Syntax("", "Unicode character escape", False, "this escape is not a character", "write a character that exists", code="invalid-escape"),
     _Syntax("double-quoted scalar", "hexadecimal", False, "this escape lacks hexadecimal digits", "write all digits", code="invalid-escape"),
     _Syntax("quoted scalar", "hexdecimal", False, "this escape lacks hexadecimal digits", "write all digits", code="invalid-escape"),
     _Syntax("", "undefined tag handle", False, "this tag is not known", "remove it", code="tag"),

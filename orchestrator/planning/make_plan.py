@@ -72,7 +72,7 @@ def make_plan(
             warnings[entry.index].append(_UNKNOWN_CONNECTION)
         elif label is not None and is_id(label) and candidates and label.lower() not in candidates:
             warnings[entry.index].append(f"the manifest says connection {label}, the instance says {connection}")
-        lane = f"connection {places.root(entry, connection)}" if connection is not None else f"model {model_id}"
+        lane = f"connection {places.base(entry, connection)}" if connection is not None else f"model {model_id}"
         targets.append(Target(entry=entry, model_id=model_id, branch_id=branch_id, connection=connection, lane=lane))
     return RefreshPlan(
         manifest=manifest,
@@ -104,7 +104,28 @@ def _make_lanes(targets: Iterable[Target]) -> tuple[Lane, ...]:
 
 
 _ID, _LABEL, _MODEL = range(3)
-_Node = tuple[str, int, str]
+_Name = tuple[int, str, str]
+"""What a text is, its instance, and the text."""
+
+
+class _SameNames:
+    """Names of one thing, joined. An id is a better name than a label, and a label a better one than a model."""
+
+    def __init__(self) -> None:
+        self._better: dict[_Name, _Name] = {}
+
+    def best(self, name: _Name) -> _Name:
+        while (better := self._better.get(name)) is not None:
+            # each step halves the way for the next one
+            self._better[name] = self._better.get(better, better)
+            name = better
+        return name
+
+    def join(self, one: _Name, other: _Name) -> None:
+        """Make one best name of two; of equally good ones, `one`."""
+        better, worse = sorted((self.best(one), self.best(other)), key=lambda name: name[0])
+        if better != worse:
+            self._better[worse] = better
 
 
 class _Places:
@@ -115,23 +136,24 @@ class _Places:
     def __init__(self, found: Sequence[_Found], inventories: Mapping[str, Inventory]) -> None:
         self._shown: dict[tuple[str, str], str] = {}
         self._seen_on: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        self._same: dict[_Node, _Node] = {}
-        self._roots: dict[tuple[str, str], str] = {}
+        self._names = _SameNames()
+        self._bases = _SameNames()
         for instance, known in inventories.items():
-            self._add_environments(instance, known.environments)
+            for base, environment in known.environments:
+                # a connection can be an environment of several bases, and a base of others
+                self._bases.join((_ID, instance, base), (_ID, instance, environment))
         for entry, model_id, _ in found:
-            inventory = inventories.get(entry.instance)
-            record = inventory.records.get(model_id) if inventory is not None else None
+            record = inventories.get(entry.instance, _NOTHING).records.get(model_id)
             if record is not None and record.connection_id is not None:
                 self._shown[entry.instance, model_id] = record.connection_id
-                self._join((entry.instance, _MODEL, model_id), (entry.instance, _ID, record.connection_id))
+                self._names.join((_MODEL, entry.instance, model_id), (_ID, entry.instance, record.connection_id))
                 if entry.connection is not None:
                     self._seen_on[entry.instance, entry.connection].add(record.connection_id)
         for entry, model_id, _ in found:
-            if entry.connection is not None and len(self.seen_on(entry)) < 2:
-                label = entry.connection
-                name = (_ID, label.lower()) if is_id(label) else (_LABEL, label)
-                self._join((entry.instance, _MODEL, model_id), (entry.instance, *name))
+            label = entry.connection
+            if label is not None and len(self.seen_on(entry)) < 2:
+                name = (_ID, entry.instance, label.lower()) if is_id(label) else (_LABEL, entry.instance, label)
+                self._names.join((_MODEL, entry.instance, model_id), name)
 
     def seen_on(self, entry: Entry) -> set[str]:
         """Return the ids of the connections on which the entry's label was seen."""
@@ -141,38 +163,15 @@ class _Places:
         """Return the connection of a model: its id if that is known, else a label; None if neither is."""
         if (shown := self._shown.get((entry.instance, model_id))) is not None:
             return shown
-        _, kind, name = self._first((entry.instance, _MODEL, model_id))
+        kind, _, name = self._names.best((_MODEL, entry.instance, model_id))
         return None if kind == _MODEL else name
 
-    def root(self, entry: Entry, connection: str) -> str:
+    def base(self, entry: Entry, connection: str) -> str:
         """Return the connection that names the lane: the base of a connection environment, else the connection itself.
 
         Whether a refresh works on the base or on an environment depends on the user attributes of the key's user.
         """
-        return self._roots.get((entry.instance, connection), connection)
-
-    def _add_environments(self, instance: str, pairs: Sequence[tuple[str, str]]) -> None:
-        for base, environment in pairs:
-            root = self._roots.get((instance, base), base)
-            other = self._roots.get((instance, environment), environment)
-            # a connection can be an environment of several bases, and a base of others
-            self._roots.update((key, root) for key, name in self._roots.items() if key[0] == instance and name == other)
-            self._roots[instance, environment] = self._roots[instance, base] = root
-
-    def _first(self, node: _Node) -> _Node:
-        while (before := self._same.get(node)) is not None:
-            # each step halves the way for the next one
-            if (further := self._same.get(before)) is not None:
-                self._same[node] = further
-            node = before
-        return node
-
-    def _join(self, one: _Node, other: _Node) -> None:
-        """Join two names of one connection. An id is a better name than a label, and a label a better one than a model."""
-        one, other = self._first(one), self._first(other)
-        if one != other:
-            better, worse = (one, other) if one[1] <= other[1] else (other, one)
-            self._same[worse] = better
+        return self._bases.best((_ID, entry.instance, connection))[2]
 
 
 def coverage_warnings(refresh_mode: Mode, entry: Entry) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ MODEL = f"models:\n  - id: {ID}\n    name: m0\n"
 
 
 def no_file(path: Path) -> bytes:
-    """There is no such file, whichever it is."""
+    """Raise the error of a missing file, for any path."""
     raise FileNotFoundError(2, "No such file or directory", str(path))
 
 
@@ -35,7 +35,7 @@ def load(
     with_keys: bool = True,
     files: Mapping[str, bytes] | None = None,
 ) -> Manifest:
-    """The manifest in `text`, named m.yaml; `files` are those that lie beside it, by name."""
+    """Return the manifest in `text`, named m.yaml; `files` are in the same folder, by name."""
 
     def read_file(path: Path) -> bytes:
         data = (files or {}).get(path.name)
@@ -51,7 +51,7 @@ def faults(
     with_keys: bool = True,
     files: Mapping[str, bytes] | None = None,
 ) -> list[str]:
-    """The errors of `text`, which must have some: `LINE:COLUMN code` for each."""
+    """Return the errors of `text`, which must have some: `LINE:COLUMN code` for each."""
     with pytest.raises(ManifestError) as caught:
         load(text, environ=environ, with_keys=with_keys, files=files)
     _check_secrets(caught.value)

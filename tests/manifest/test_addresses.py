@@ -1,4 +1,4 @@
-"""An instance's address: what is one, what is none, and that no password shows."""
+"""An instance's address: what is valid, what is not, and that no error shows a password."""
 
 import pytest
 from hypothesis import given
@@ -71,7 +71,7 @@ def test_addresses(text: str, url: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_address(text: str, says: str) -> None:
-    """Everything else is refused, with what to write."""
+    """Everything else is an error that says what to write."""
     with pytest.raises(InvalidValueError) as caught:
         normalize_base_url(text)
     assert caught.value.code == says
@@ -90,7 +90,7 @@ def test_userinfo_is_refused_and_not_shown(text: str) -> None:
 
 @given(st.text() | st.text(alphabet="htps:/@[]?#.a1%") | st.text(alphabet="a1.:[]/@").map("https://".__add__))
 def test_any_text_is_an_address_or_an_error(text: str) -> None:
-    """No text ends in another exception, and what comes out is its own normal form."""
+    """No text raises another exception, and a normalized address stays as it is."""
     try:
         url = normalize_base_url(text)
     except ValueError:
@@ -100,7 +100,7 @@ def test_any_text_is_an_address_or_an_error(text: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://localhost/x", "https://127.0.0.1:9", "http://[::1]"])
 def test_loopback(url: str) -> None:
-    """This machine is known by its written names."""
+    """These hosts are this machine."""
     assert is_loopback(url)
 
 
@@ -108,12 +108,12 @@ def test_loopback(url: str) -> None:
     "url", ["", "https://a.b", "http://localhost.a", "http://[::2]", "http://128.0.0.1", "http://[::1"]
 )
 def test_not_loopback(url: str) -> None:
-    """Nothing else is this machine, and a text that is no URL is not either."""
+    """No other host is this machine, nor is a text that is not a URL."""
     assert not is_loopback(url)
 
 
 def test_userinfo_for_the_redactor() -> None:
-    """What must not show of any URL: the userinfo, and the password in it."""
+    """The secrets in a URL are the userinfo and the password in it."""
     assert userinfo_secrets("http://user:pw@proxy:3128") == ("user:pw", "pw")
     assert userinfo_secrets("http://token@proxy") == ("token",)
     assert userinfo_secrets("http://proxy/@x") == userinfo_secrets("http://[proxy") == ()

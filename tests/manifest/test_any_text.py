@@ -1,4 +1,4 @@
-"""Any text gives a Manifest or faults: never a traceback, never a key."""
+"""Any text gives a manifest or errors: never a traceback, never a key."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,25 +94,25 @@ def _is_sound(made: Manifest | ManifestError) -> None:
 
 
 def test_the_whole_is_a_manifest() -> None:
-    """What is mutated below is right before it is."""
+    """The manifest that the tests below mutate is valid."""
     assert isinstance(_made(WHOLE, with_keys=True), Manifest)
 
 
 @given(st.text() | line_soup | piece_soup | mutated(), st.booleans())
 def test_any_text(text: str, with_keys: bool) -> None:
-    """Whatever is written, there is a manifest, or there are faults with places, in order, short and without a key."""
+    """Any text gives a manifest, or errors with places, in order, short and without a key."""
     _is_sound(_made(text, with_keys=with_keys))
 
 
 @given(st.binary() | line_soup.map(lambda text: text.encode("utf-16")))
 def test_any_bytes(data: bytes) -> None:
-    """Neither do bytes that are no text end in a traceback."""
+    """Bytes that are not text give no traceback."""
     _is_sound(_made(data, with_keys=True))
 
 
 @given(line_soup | piece_soup | mutated())
 def test_both_parsers_survive(text: str) -> None:
-    """The parser that stands in for libyaml gives a document or faults as well, and the same data where both give some."""
+    """Without libyaml, the other parser gives a document or errors, and the same data if both give some."""
     results = []
     for use_libyaml in (True, False):
         listed = Diagnostics("m.yaml")

@@ -1,4 +1,4 @@
-"""API keys: taken from variables and files alone, trimmed, judged, and never shown."""
+"""API keys: only from variables and files, trimmed, checked, and never shown."""
 
 import os
 import pickle
@@ -34,7 +34,7 @@ BAD = {
     "around", [f"{KEY}\n", f"{KEY}\r\n", f"  {KEY} ", f"{KEY}\t", f"\ufeff{KEY}", f"\ufeff {KEY}\n\n"]
 )
 def test_outer_blanks_are_trimmed(around: str) -> None:
-    """Blanks, line ends and a byte order mark around a key are no part of it, from a variable or a file."""
+    """Blanks, line ends and a byte order mark around a key are removed, from a variable or a file."""
     from_variable = load(TOP + MODEL, environ={"OMNI_API_TOKEN": around})
     from_file = load(
         TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: key") + MODEL, files={"key": around.encode()}
@@ -45,7 +45,7 @@ def test_outer_blanks_are_trimmed(around: str) -> None:
 
 @pytest.mark.parametrize("key, says", BAD.values(), ids=BAD)
 def test_bad_keys_are_faults_that_do_not_show_them(key: str, says: str) -> None:
-    """What cannot be a key is told with its variable or file, and no part of it appears."""
+    """A text that cannot be a key is an error that names its variable or file, and shows no part of it."""
     from_variable = faults(TOP + MODEL, environ={"OMNI_API_TOKEN": key})
     text = TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: key") + MODEL
     from_file = faults(text, files={"key": key.encode()})
@@ -57,7 +57,7 @@ def test_bad_keys_are_faults_that_do_not_show_them(key: str, says: str) -> None:
 
 
 def test_every_placeholder_is_a_part() -> None:
-    """A key may be put together from variables, and is used verbatim: dollars are no placeholders there."""
+    """A key can consist of several variables, and is used verbatim: a dollar in it is not a placeholder."""
     text = (TOP + MODEL).replace("${OMNI_API_TOKEN}", " ${A}${B} ")
     (key,) = load(text, environ={"A": "pa$HOME$$x${Y}", "B": "z"}).instances["sim"].keys
     assert key.secret == Secret("pa$HOME$$x${Y}z")
@@ -69,7 +69,7 @@ def test_every_placeholder_is_a_part() -> None:
 )
 @pytest.mark.parametrize("with_keys", [True, False])
 def test_a_key_written_out_is_a_fault(written: str, with_keys: bool) -> None:
-    """No key stands in a manifest, not even as a default; the fault does not repeat it, and needs no variable."""
+    """A key in the manifest, even as a default, is an error that does not repeat it and needs no variable."""
     text = (TOP + MODEL).replace('["${OMNI_API_TOKEN}"]', f"['{written}']")
     (line,) = faults(text, with_keys=with_keys)
     assert line == "5:16 written-out-key"
@@ -89,7 +89,7 @@ def test_a_key_written_out_is_a_fault(written: str, with_keys: bool) -> None:
     ],
 )
 def test_what_is_no_list_of_keys(value: str, says: str) -> None:
-    """Everything but texts of placeholders is a fault."""
+    """Everything but a text of placeholders is an error."""
     assert faults((TOP + MODEL).replace('["${OMNI_API_TOKEN}"]', value)) == [says]
 
 
@@ -100,7 +100,7 @@ def test_one_text_is_one_key() -> None:
 
 
 def test_variables_and_files_add_up() -> None:
-    """Keys from both are used, each once; a key that comes twice is a warning, for it has one quota."""
+    """Keys from variables and files are used, each once; a repeated key is a warning, because it has one quota."""
     text = TOP + "    api_key_file: [one, two]\n" + MODEL
     manifest = load(text, files={"one": b"another\n", "two": KEY.encode()})
     keys = manifest.instances["sim"].keys
@@ -110,7 +110,7 @@ def test_variables_and_files_add_up() -> None:
 
 
 def test_key_files_that_cannot_be_read() -> None:
-    """The fault says why, and shows the path as it was written: a variable's value in it stays hidden."""
+    """The error says why, and shows the path as it is written, without the values of its variables."""
     text = (
         TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: [nowhere, '${OMNI_API_TOKEN}', '', \"a\\0b\"]")
         + MODEL
@@ -124,7 +124,7 @@ def test_key_files_that_cannot_be_read() -> None:
 
 
 def test_a_key_file_that_is_no_text() -> None:
-    """Bytes that are no text are no key."""
+    """Bytes that are not text are not a key."""
     (line,) = faults(
         TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: key") + MODEL, files={"key": b"\xff\xfe"}
     )
@@ -144,7 +144,7 @@ def test_keys_are_not_read_unless_asked_for() -> None:
 
 
 def test_what_the_redactor_must_know() -> None:
-    """Every value of a variable under `api_keys`, as it is and trimmed, and every key from a file."""
+    """The secrets are all values of variables under `api_keys`, as they are and trimmed, and all keys from files."""
     text = (TOP + "    api_key_file: key\n" + MODEL).replace("${OMNI_API_TOKEN}", "${A}${B}")
     manifest = load(text, environ={"A": " first", "B": "second\n"}, files={"key": b"third\n"})
     assert {secret.reveal() for secret in manifest.secrets} == {
@@ -159,7 +159,7 @@ def test_what_the_redactor_must_know() -> None:
 
 @pytest.mark.parametrize("with_keys", [True, False])
 def test_a_secret_in_another_place_does_not_show(with_keys: bool) -> None:
-    """A value that comes from a variable under `api_keys` is not shown wherever else the variable stands."""
+    """The value of a variable under `api_keys` is not shown, even if the variable is used elsewhere."""
     secret = "not-like-a-key-" * 8
     text = entry("mode: ${OMNI_API_TOKEN}", "timeout: x${OMNI_API_TOKEN}", "schemas: ['a,${OMNI_API_TOKEN}']")
     text = text.replace("http://127.0.0.1:8080", "${OMNI_API_TOKEN}").replace(
@@ -171,14 +171,14 @@ def test_a_secret_in_another_place_does_not_show(with_keys: bool) -> None:
 
 
 def test_what_looks_like_a_key_does_not_show() -> None:
-    """A key in a place where none belongs is recognized by its beginning."""
+    """A key in a wrong place is recognized by its beginning."""
     lines = faults(entry(f"mode: {KEY}", f"{KEY}: 1") + f"{KEY}: 1\n")
     assert len(lines) == 3
     assert not any("CANARY" in line for line in lines)
 
 
 def test_reading_a_key_again(tmp_path: Path) -> None:
-    """A resumed run reads each key from where the first one had it."""
+    """A resumed run reads each key from the same place as the first run."""
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n")
     assert api_key_again(KeySource(text="${A}"), {"A": KEY}) == Secret(KEY)
@@ -200,7 +200,7 @@ def test_reading_a_key_again(tmp_path: Path) -> None:
     ],
 )
 def test_a_key_that_is_gone(source: KeySource, says: str) -> None:
-    """What cannot be read again is an error that a person understands, exit code 2."""
+    """A key that cannot be read again is a usage error, exit code 2."""
     with pytest.raises(UsageError) as caught:
         api_key_again(source, {"B": "CANARY\nx"})
     assert says in str(caught.value)
@@ -208,7 +208,7 @@ def test_a_key_that_is_gone(source: KeySource, says: str) -> None:
 
 
 def test_secrets_do_not_show_themselves() -> None:
-    """No way of printing, formatting or pickling gives the text away; equal texts are equal."""
+    """Printing, formatting and pickling do not reveal the text; equal texts are equal."""
     secret = clean_key(KEY)
     assert KEY not in f"{secret} {secret!r} {secret!s} {[secret]}"
     assert secret.reveal() == KEY
@@ -240,7 +240,7 @@ def test_secrets_do_not_show_themselves() -> None:
 )
 @pytest.mark.parametrize("with_keys", [True, False])
 def test_a_key_has_one_place(line: str, with_keys: bool) -> None:
-    """A key's value, or that of a secret under `notify`, anywhere else in the manifest is a fault that does not show it."""
+    """A key, or a secret of `notify`, anywhere else in the manifest is an error that does not show it."""
     environ = {**ENVIRON, "TEAM_HOOK": "https://hooks.example.com/services/canary-token"}
     text = TOP + "notify: {webhook: '${TEAM_HOOK}'}\n" + "models:\n  - id: 3c90c3cc-0d44-4b50-8888-8dd25736052a\n"
     (found,) = faults(f"{text}    {line}\n", environ=environ, with_keys=with_keys)
@@ -258,13 +258,13 @@ def test_a_key_has_one_place(line: str, with_keys: bool) -> None:
     ],
 )
 def test_a_key_goes_to_no_other_address(old: str, new: str) -> None:
-    """Nor may a key stand in an address, an instance's name, a default, or where a notification goes."""
+    """A key in an address, an instance's name, a default or a notification's address is an error."""
     lines = faults((TOP + MODEL).replace(old, new))
     assert any(line.endswith(" misplaced-secret") for line in lines)
 
 
 def test_a_key_from_a_file_has_one_place() -> None:
-    """The key of a key file is recognized in another place, above and below the file's own line."""
+    """The key in a key file is recognized elsewhere in the manifest, above and below the file's line."""
     text = (
         f"defaults: {{tags: [{KEY}]}}\n" + TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: key") + MODEL
     )
@@ -275,7 +275,7 @@ def test_a_key_from_a_file_has_one_place() -> None:
 
 @pytest.mark.parametrize("quote", ['"', "'"])
 def test_a_key_in_quotes(quote: str) -> None:
-    """A key that was given with its quotes is an error that says so, and shows nothing of it."""
+    """A key in quotes is an error that says so and shows nothing of it."""
     (line,) = faults(TOP + MODEL, environ={"OMNI_API_TOKEN": f"{quote}{KEY}{quote}"})
     assert line == "5:16 invalid-api-key"
 

@@ -1,4 +1,4 @@
-"""Comments that stand so close to a name that they may be meant as a part of it."""
+"""Comments so close to a name that they may be meant as a part of it."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from tests.manifest.manifests import TOP, load
     ],
 )
 def test_a_comment_close_to_a_name(line: str, meant: str | None) -> None:
-    """A comment that stands right behind a name without quotes may be meant as a part of it: that is a warning."""
+    """A comment directly after a name without quotes is a warning."""
     manifest = load(f"{TOP}models:\n  - name: m\n    {line}\n")
     warnings = [f"{w.code} {w.hint}" for w in manifest.warnings]
     assert len(warnings) == (meant is not None)
@@ -27,6 +27,6 @@ def test_a_comment_close_to_a_name(line: str, meant: str | None) -> None:
 
 
 def test_a_comment_close_to_a_listed_name() -> None:
-    """The same holds in a list, for each name with its own line."""
+    """In a list, each name has its own warning."""
     manifest = load(f"{TOP}models:\n  - name: m\n    tags:\n      - a #1\n      - b\n")
     assert [(w.place.line, w.place.column) for w in manifest.warnings] == [(9, 9)]

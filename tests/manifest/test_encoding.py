@@ -1,4 +1,4 @@
-"""The bytes of a file: UTF-8 is read, everything else is named."""
+"""The bytes of a file: only UTF-8 is read."""
 
 import codecs
 
@@ -51,7 +51,7 @@ def test_a_huge_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_lines_are_counted_as_editors_count(end: str) -> None:
-    """Any of the three line ends makes a line, in faults of every stage."""
+    """Each of the three line ends ends a line, in errors of every stage."""
     text = f"a: 1{end}b: 2{end}  x"
     assert yaml_text.place_at(text, len(text) - 1) == Place(3, 3)
     (line,) = faults(TEXT.replace("\n", end) + f"    retries: x{end}")
@@ -59,7 +59,7 @@ def test_lines_are_counted_as_editors_count(end: str) -> None:
 
 
 def test_text_may_not_hold_surrogates() -> None:
-    """A text that no file can hold gives a fault as well."""
+    """A text that cannot be in a file is an error, too."""
     listed = Diagnostics("m.yaml")
     assert yaml_text.printable("a: \ud800", listed) is None
     with pytest.raises(ManifestError, match="U\\+D800"):

@@ -14,7 +14,7 @@ def one(*lines: str, defaults: str = "") -> Entry:
 
 
 def test_an_entry_with_nothing_has_the_defaults() -> None:
-    """What neither the model nor `defaults` says is as the contract has it."""
+    """Without a value in the model or in `defaults`, an entry has the documented default."""
     assert one() == Entry(index=0, name="m0", instance="sim", model_id=ID, place=Place(7, 5))
     assert (Entry(index=0, name="x", instance="x").mode, load(entry()).workers, load(entry()).collapse) == (
         Mode.HARD,
@@ -60,7 +60,7 @@ def test_an_entry_with_everything() -> None:
 
 
 def test_a_model_goes_before_the_defaults() -> None:
-    """A model's own key, of any kind, wins; a list is replaced, not added to."""
+    """A model's own value wins, and replaces a list completely."""
     defaults = (
         "{wait: false, retries: 0, tags: [a, b], timeout: 1s, verify: scope, enabled: false, poll: {min: 5s, max: 9s}}"
     )
@@ -101,7 +101,7 @@ def test_a_model_goes_before_the_defaults() -> None:
 )
 @pytest.mark.parametrize("style", ["[{}]", "['{}']", '["{}"]', "{}", "\n      - {}"])
 def test_names_are_as_written(name: str, style: str) -> None:
-    """Words that YAML takes for booleans, numbers and times are names, in any style; one alone is a list of one."""
+    """Words that YAML reads as booleans, numbers or times are names, in any style; one alone is a list of one."""
     made = one(f"schemas: {style.format(name)}")
     assert made.schemas == (name,)
     assert one(f"branch: '{name}'", f"connection: '{name}'").branch == name
@@ -112,7 +112,7 @@ def test_names_are_as_written(name: str, style: str) -> None:
     ["a b", "100%25", "a+b", "x&hard_refresh=true", "q=1#f", "Ünï.日本", '"Q.uoted"', "slash/t", "a$b", " a ", "a\\b"],
 )
 def test_odd_names_are_as_written(name: str) -> None:
-    """No character but a comma has a meaning in a name."""
+    """In a name, only a comma has a meaning."""
     assert one(f"tables: ['{name}']").tables == (name,)
 
 
@@ -140,7 +140,7 @@ def test_odd_names_are_as_written(name: str) -> None:
     ],
 )
 def test_empty_and_wrong_lists_are_faults(key: str, value: str, says: str) -> None:
-    """A scope that is empty, null or blank is never a refresh of everything; what is no list of names is told."""
+    """An empty, null or blank scope is an error, never a refresh of everything; so is anything but a list of names."""
     text = entry(f"{key}: {value}")
     if not says:
         load(text)
@@ -155,7 +155,7 @@ def test_empty_and_wrong_lists_are_faults(key: str, value: str, says: str) -> No
 )
 @pytest.mark.parametrize("value", ["", "~", "[a]", "{a: b}"])
 def test_single_values_must_be_one(key: str, value: str) -> None:
-    """A null, a list or a mapping where one value is wanted is one fault."""
+    """A null, a list or a mapping in place of one value is one error."""
     text = entry(f"{key}: {value}")
     text = text.replace("    name: m0\n", "") if key == "name" else text
     text = text.replace(f"  - id: {ID}\n    ", "  - ") if key == "id" else text
@@ -164,7 +164,7 @@ def test_single_values_must_be_one(key: str, value: str) -> None:
 
 
 def test_names_in_a_list_twice() -> None:
-    """A name that a list holds twice is sent once, with a warning at its place."""
+    """A name that occurs twice in a list is sent once, with a warning at its place."""
     manifest = load(entry("schemas: [a, b, a]"))
     assert manifest.entries[0].schemas == ("a", "b")
     assert [(w.place, w.code) for w in manifest.warnings] == [(Place(9, 21), "repeated-name")]
@@ -204,13 +204,13 @@ def test_a_dbt_sync_has_a_branch_and_nothing_of_a_schema_refresh() -> None:
 
 
 def test_hard_with_a_scope_is_a_fault() -> None:
-    """A hard refresh cannot be limited; where the scope is inherited, the fault says so."""
+    """A hard refresh with a scope is an error, which says if the scope is from `defaults`."""
     assert faults(entry("mode: hard", "tables: [a.b]")) == ["9:11 hard-with-scope"]
     assert faults(entry("mode: hard", defaults="{schemas: [a]}")) == ["10:11 hard-with-scope"]
 
 
 def test_tables_without_schemas_are_a_warning() -> None:
-    """They are allowed, and every schema is scanned; the warning stands at the tables and names the entry."""
+    """Tables without schemas are a warning at their place, with the name of the entry."""
     manifest = load(entry("tables: [a.b]"))
     assert [(w.place, w.entry) for w in manifest.warnings] == [(Place(9, 13), "m0")]
     assert manifest.warnings[0].code == "tables-without-schemas"
@@ -240,7 +240,7 @@ def test_labels(lines: str, label: str, model_name: str | None) -> None:
 
 
 def test_labels_are_data() -> None:
-    """A label may hold any character that a text can: outputs escape it."""
+    """A label can contain any character: outputs escape it."""
     for name in ("ok |\n\n## Injected\n<img src=x>", "a\x1b[2J", "x\x00y", "\u202egnp.exe"):
         text = "".join(f"\\U{ord(char):08x}" for char in name)
         (made,) = load(f'{TOP}models:\n  - {{id: {ID}, name: "{text}"}}\n').entries
@@ -248,7 +248,7 @@ def test_labels_are_data() -> None:
 
 
 def test_labels_are_unique() -> None:
-    """Every second use of a label names the first one's line; labels that were made up are told apart by a `name`."""
+    """Each repeated label is an error that names the first one's line."""
     text = (
         TOP
         + f"models:\n  - {{id: {ID}, name: a}}\n  - {{id: {OTHER_ID}, name: a}}\n  - model: M\n  - name: M\n  - id: {ID}\n  - id: {ID.upper()}\n"
@@ -260,7 +260,7 @@ def test_labels_are_unique() -> None:
     "text", ["3c90c3cc", ID + "0", ID.replace("-", ""), "{" + ID + "}", "g" + ID[1:], "٣" + ID[1:], "Sales"]
 )
 def test_ids(text: str) -> None:
-    """An id is 36 characters in five groups; anything else is a fault that says where a name belongs."""
+    """An id has 36 characters in five groups; anything else is an error."""
     (line,) = faults(f'{TOP}models:\n  - id: "{text}"\n')
     assert line == "7:9 invalid-id"
 
@@ -319,13 +319,13 @@ def test_booleans_of_yaml(text: str) -> None:
     ],
 )
 def test_poll_bounds(own: str, defaults: str, bounds: tuple[float, float]) -> None:
-    """A bound that is left out comes from the defaults, or is adapted to the other."""
+    """A bound that is left out comes from `defaults`, or is adapted to the other."""
     poll = one(f"poll: {own}", defaults=defaults).poll
     assert (poll.min_s, poll.max_s) == bounds
 
 
 def test_quick_polls_are_for_this_machine() -> None:
-    """Below a second only a simulator is asked; the fault stands where the bound does, once, also in `defaults`."""
+    """Polls below a second are allowed only for this machine. The error is at the bound, once, even in `defaults`."""
     text = entry("poll: {max: 500ms}").replace("http://127.0.0.1:8080", "https://a.b")
     assert faults(text) == ["9:17 poll-too-short"]
     text = (
@@ -352,7 +352,7 @@ def test_quick_polls_are_for_this_machine() -> None:
     ],
 )
 def test_near_misses_are_suggested(key: str, meant: str) -> None:
-    """A key that is not known is told with the one that was probably meant, by its spelling or by what others call it."""
+    """An unknown key is an error that suggests the one that was probably meant."""
     with pytest.raises(ManifestError) as caught:
         load(entry(f"{key}: x"))
     (found,) = caught.value.diagnostics
@@ -360,12 +360,12 @@ def test_near_misses_are_suggested(key: str, meant: str) -> None:
 
 
 def test_a_key_like_no_other() -> None:
-    """Where nothing is near, the keys that there are are listed."""
+    """If no key is similar, the error is still at the key."""
     assert faults(entry("zzzzz: x")) == ["9:5 unknown-key"]
 
 
 def test_anchors_and_merges_in_entries() -> None:
-    """Merged keys are the entry's own; an explicit one goes before them; faults point at where a value is written."""
+    """Merged keys are the entry's own, and explicit ones win. Errors are at the place where the value is written."""
     text = (
         TOP
         + f"x-base: &b {{mode: soft, schemas: [a], timeout: 1m}}\nmodels:\n  - <<: *b\n    id: {ID}\n    timeout: 2m\n"
@@ -387,12 +387,12 @@ def test_anchors_and_merges_in_entries() -> None:
     ],
 )
 def test_what_is_no_entry(item: str, says: str) -> None:
-    """Each item of `models` is a mapping that says which model."""
+    """An item of `models` that is not a mapping, or names no model, is an error."""
     assert faults(f"{TOP}{MODEL}  - {item}\n") == [says]
 
 
 def test_defaults_know_no_single_model() -> None:
-    """What names one model, or is null, has no place in `defaults`."""
+    """Keys that name one model, and nulls, are errors in `defaults`."""
     codes = [line.split()[1] for line in faults(entry(defaults="{id: x, name: y, schemas: }"))]
     assert codes == ["unknown-key", "unknown-key", "empty-value"]
     assert faults(entry().replace("models:", "defaults:\nmodels:")) == ["6:10 empty-value"]

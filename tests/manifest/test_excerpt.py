@@ -32,7 +32,7 @@ def test_the_marked_part_is_the_value() -> None:
     ],
 )
 def test_values_that_may_be_secret_are_hidden(text: str, place: Place, shown: str) -> None:
-    """Everything under `instances` and `notify`, unknown keys at the top, and what holds a known secret or looks like a key."""
+    """These are masked: all under `instances`, `notify` and unknown top-level keys, and lines with a secret or a key."""
     excerpt = make_excerpt(text.splitlines(), place, ["hunter2"] if "name" in text else [])
     assert excerpt is not None
     assert excerpt.line == shown
@@ -41,7 +41,7 @@ def test_values_that_may_be_secret_are_hidden(text: str, place: Place, shown: st
 
 @pytest.mark.parametrize("place", [Place(9, 1), Place(1, 500), Place(2, 1)])
 def test_no_excerpt_without_a_line(place: Place) -> None:
-    """A place outside of the file, on a blank line or in a very long line has none."""
+    """A place outside the file, on a blank line or in a very long line has no excerpt."""
     assert make_excerpt(["models: " + "x" * 300, ""], place, []) is None
 
 

@@ -1,4 +1,4 @@
-"""Instances: from the manifest, or from the environment where it names none."""
+"""Instances: from the manifest, or from the environment if the manifest has none."""
 
 import ssl
 import subprocess
@@ -14,7 +14,7 @@ NO_INSTANCES = "version: 1\n" + MODEL
 
 
 def test_an_instance_with_everything() -> None:
-    """Every key of an instance arrives; what is left out has its default."""
+    """Every key of an instance is read; a key that is left out has its default."""
     text = TOP + "    rate_limit: {requests: 500, per: 1m}\n    request_timeout: 5s\n" + MODEL
     (key,) = load(text).instances["sim"].keys
     assert load(text).instances == {
@@ -33,7 +33,7 @@ def test_an_instance_with_everything() -> None:
 
 
 def test_the_environment_is_the_instance() -> None:
-    """Without `instances` the address and the key come from the environment; the token goes before the key."""
+    """Without `instances`, address and key come from the environment; OMNI_API_TOKEN precedes OMNI_API_KEY."""
     manifest = load(
         NO_INSTANCES, environ={"OMNI_BASE_URL": "https://a.b/api/", "OMNI_API_TOKEN": " one\n", "OMNI_API_KEY": "two"}
     )
@@ -72,7 +72,7 @@ def test_what_the_environment_lacks(environ: dict[str, str], says: list[str]) ->
 
 
 def test_an_offline_check_needs_no_environment() -> None:
-    """Where no key is asked for, a manifest without instances needs neither key nor address."""
+    """If keys are not read, a manifest without instances needs neither key nor address."""
     manifest = load(NO_INSTANCES + "    poll: {min: 10ms}\n", environ={}, with_keys=False)
     assert manifest.instances["default"].base_url == ""
     assert manifest.instances["default"].keys == (ApiKey(source=KeySource(text="${OMNI_API_TOKEN}")),)
@@ -109,7 +109,7 @@ def test_an_offline_check_needs_no_environment() -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_an_instance(text: str, says: str) -> None:
-    """Each fault of an instance stands alone, at its place, and shows no password."""
+    """Each error of an instance is reported once, at its place, without a password."""
     assert faults(text + MODEL, environ={"K": "k"}) == [says]
 
 
@@ -121,7 +121,7 @@ def _certificate(folder: Path) -> bytes:
 
 
 def test_certificates_are_read_when_the_manifest_is(tmp_path: Path) -> None:
-    """A bundle with comments is one; a file without a certificate, or with a broken one, is a fault with its place."""
+    """A bundle can have comments; a file without a certificate, or with a broken one, is an error."""
     certificate = _certificate(tmp_path)
     text = TOP + "    ca_file: ca.pem\n" + MODEL
     bundle = b"# corporate: \xfc\n" + certificate + b"\n" + certificate
@@ -135,13 +135,13 @@ def test_certificates_are_read_when_the_manifest_is(tmp_path: Path) -> None:
 
 
 def test_names_of_instances_are_as_written() -> None:
-    """An instance may be called anything; a dollar in its name is a dollar, for keys hold no placeholders."""
+    """An instance can have any name; a dollar in it is a dollar, because keys have no placeholders."""
     text = (TOP + MODEL).replace("sim:", "2024_01$:").replace("m0", "m0\n    instance: 2024_01$$")
     assert load(text).entries[0].instance == "2024_01$"
 
 
 def test_several_instances() -> None:
-    """With several, a model says which; a near miss is suggested, else what there is is listed."""
+    """With several instances, a model must name one; a similar name is suggested, else all are listed."""
     text = TOP + '  prod: {base_url: "https://a.b", api_keys: "${OMNI_API_TOKEN}"}\n' + MODEL
     lines = faults(
         text
@@ -155,6 +155,6 @@ def test_several_instances() -> None:
 
 
 def test_a_wrong_instance_is_known_by_name() -> None:
-    """A model of an instance that has faults is not a fault of its own; without instances there is no guessing."""
+    """A wrong instance causes no second error at its models."""
     assert len(faults(entry("instance: sim").replace("http://127.0.0.1:8080", "x"))) == 1
     assert len(faults("instances: x\n" + MODEL + "    instance: y\n")) == 1

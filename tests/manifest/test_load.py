@@ -1,4 +1,4 @@
-"""Files to manifests: every fault at once, in the file's order, bounded; never a traceback."""
+"""Files to manifests: all errors at once, in the file's order, bounded; never a traceback."""
 
 import gc
 import hashlib
@@ -23,7 +23,7 @@ def _wrong(path: Path | str) -> str:
 
 
 def test_a_file(tmp_path: Path) -> None:
-    """A manifest knows its path and its file's checksum; keys beside it are found from anywhere."""
+    """A manifest has its path and its file's checksum; key files are found from any working directory."""
     path = tmp_path / "m.yaml"
     text = TOP.replace('api_keys: ["${OMNI_API_TOKEN}"]', "api_key_file: key") + MODEL
     path.write_text(text)
@@ -46,7 +46,7 @@ def test_the_identity_of_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    """A missing file, a directory, a name that can be none: a line that says so, exit code 2."""
+    """A missing file, a directory or an impossible name is one line, exit code 2."""
     assert _wrong(tmp_path / "nowhere.yaml").startswith(f"{tmp_path}/nowhere.yaml:1:1: error[unreadable-file]: ")
     assert _wrong(tmp_path).startswith(f"{tmp_path}:1:1: error[unreadable-file]: ")
     assert _wrong("a\0b").startswith("a\\x00b:1:1: error[unreadable-file]: ")
@@ -89,7 +89,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_manifest(text: str, says: str) -> None:
-    """Each is one fault with its place, and says what to do."""
+    """Each is one error with its place."""
     assert faults(text) == [says]
 
 
@@ -101,7 +101,7 @@ def test_a_home_for_anchors() -> None:
 
 
 def test_every_fault_at_once_in_order() -> None:
-    """Faults of all stages and places come together, as they stand in the file."""
+    """Errors of all stages are reported together, in the file's order."""
     lines = faults(entry("mode: x", "tags: []", "tags: [a]", defaults="{wait: y}").replace("sim:", "sim:\n    urll: x"))
     assert [line.split()[0] for line in lines] == [
         "4:5",
@@ -130,7 +130,7 @@ def test_many_faults_are_bounded() -> None:
 
 
 def test_an_anchor_s_fault_counts_once() -> None:
-    """The same fault at the same place, met again through an alias, is one, also where no more are kept."""
+    """Equal errors at one place count once, even when no more are kept."""
     listed = Diagnostics("m.yaml")
     for line in range(MAX_KEPT + 7):
         listed.error(Place(line + 1, 1), "no", code="c")
@@ -141,7 +141,7 @@ def test_an_anchor_s_fault_counts_once() -> None:
 
 
 def test_the_collector_is_left_as_it_was() -> None:
-    """Reading pauses the garbage collector, and restores what it found."""
+    """Reading pauses the garbage collector, and then restores its state."""
     assert gc.isenabled()
     load(entry())
     assert gc.isenabled()
@@ -160,7 +160,7 @@ def test_few_faults_are_all_shown() -> None:
 
 
 def test_a_path_is_data() -> None:
-    """A path does not break a line, steer a terminal or fill the screen."""
+    """A path cannot break a line, control a terminal or fill the screen."""
     with pytest.raises(ManifestError) as caught:
         load_manifest("\x1b[2J\n" + "x" * 300, environ={})
     (line,) = str(caught.value).splitlines()
@@ -170,12 +170,12 @@ def test_a_path_is_data() -> None:
 
 
 def test_a_fault_is_a_line() -> None:
-    """A fault reads as compilers write them, so that editors jump to it."""
+    """An error has the format of a compiler, so that editors can jump to it."""
     assert str(Diagnostic(path="m.yaml", place=Place(3, 7), code="c", message="no")) == "m.yaml:3:7: error[c]: no"
 
 
 def test_what_is_shown_of_a_value() -> None:
-    """Values are shortened, cleaned, and lose userinfo and whatever looks like a key."""
+    """A value in a message is short and clean, without userinfo and without anything like a key."""
     assert show("a\n\x1bb") == '"a \\x1bb"'
     assert show("x" * 100) == '"' + "x" * 60 + '…"'
     assert show("https://u:pw@h/") == '"https://…@h/"'
@@ -186,7 +186,7 @@ def test_what_is_shown_of_a_value() -> None:
 
 
 def test_a_long_message_is_cut() -> None:
-    """One fault cannot push all others out."""
+    """One long error leaves room for others."""
     names = ", ".join(f"{'n' * 59}{i}: {{base_url: 'https://a.b', api_keys: '${{OMNI_API_TOKEN}}'}}" for i in range(30))
     with pytest.raises(ManifestError) as caught:
         load(f"instances: {{{names}}}\nmodels: [{{name: a}}]\n")

@@ -20,7 +20,7 @@ def text(*items: str) -> str:
 
 
 def test_webhooks_and_services_are_read() -> None:
-    """Each item is one address with its moment; left out it is failure; variables are replaced, and kept as written too."""
+    """Each item is one address with its `on`, `failure` by default; variables are replaced, and the source is kept."""
     manifest = load(
         text(
             "{webhook: http://127.0.0.1:9/x}",
@@ -108,18 +108,18 @@ def test_faults_say_what_to_do(item: str, says: str) -> None:
     ],
 )
 def test_the_list_itself(notify: str, says: str) -> None:
-    """What is no list of notifications is a fault."""
+    """Anything but a list of notifications is an error."""
     assert ", ".join(faults(f"{TOP}{notify}\n{MODEL}")) == says
 
 
 def test_a_password_may_come_from_a_variable() -> None:
-    """User names and passwords in an address are allowed where the password is a variable."""
+    """An address can have a user name and a password if the password is a variable."""
     (notice,) = load(text('{webhook: "https://me:${TOKEN}@a.b/"}'), environ=WITH).notify
     assert notice.url == Secret("https://me:canary-token@a.b/")
 
 
 def test_addresses_are_read_again() -> None:
-    """A run that is resumed reads the address anew; where it is gone that is said without showing anything."""
+    """A resumed run reads the address again; if that is impossible, the error shows nothing of it."""
     notice = Notice(channel=Channel.WEBHOOK, source="https://a.b/${TOKEN}")
     assert notice_url_again(notice, WITH) == Secret("https://a.b/canary-token")
     assert notice_secrets(notice, WITH) == (Secret("canary-token"),)

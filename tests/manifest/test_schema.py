@@ -29,7 +29,7 @@ ENVIRON = {"OMNI_API_TOKEN": "k"}
 
 
 def _accepts(text: str) -> bool:
-    """Whether an editor, which reads numbers and booleans as such, finds nothing to complain of."""
+    """Return whether an editor, which reads numbers and booleans as such, reports nothing."""
     return Draft202012Validator(SCHEMA).is_valid(yaml.safe_load(text))
 
 
@@ -47,7 +47,7 @@ def test_the_published_schema_is_the_reader_s() -> None:
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_key_is_documented(section: str) -> None:
-    """Each section of the reference lists the keys of its place, in order, with the default that the schema tells."""
+    """Each section of the reference lists its keys in order, with the schema's defaults."""
     page = REFERENCE.read_text(encoding="utf-8")
     (body,) = re.findall(rf"^##+ {section}\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
     rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", body, re.MULTILINE))
@@ -57,13 +57,13 @@ def test_every_key_is_documented(section: str) -> None:
 
 
 def test_defaults_are_a_model_s_keys() -> None:
-    """Everything but what names one model may stand in `defaults`, and collapse stands only there."""
+    """All keys but those that name one model are allowed in `defaults`; `collapse` is allowed only there."""
     assert set(DEFAULTS.fields) == set(MODEL.fields) - {"id", "name", "model"} | {"collapse"}
     assert "| `collapse` | true, false | true |" in REFERENCE.read_text(encoding="utf-8")
 
 
 def test_the_reference_s_example_loads() -> None:
-    """The manifest at the page's beginning is right, for the program and for editors."""
+    """The manifest at the top of the page is valid for the program and for editors."""
     (example,) = re.findall(r"```yaml\n(.*?)```", REFERENCE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(load(example).entries) == 2
     assert _accepts(example)
@@ -84,7 +84,7 @@ def test_examples_fit_their_keys(table: Table) -> None:
     "table", [TOP_TABLE, INSTANCE, RATE_LIMIT, NOTICE, DEFAULTS, MODEL, POLL], ids=lambda table: table.what
 )
 def test_wrong_names_lead_to_keys(table: Table) -> None:
-    """Each wrong name is no key itself, and leads to one, or to a sentence."""
+    """No wrong name is a key; each leads to a key or to a sentence."""
     assert not set(table.aliases) & set(table.fields)
     assert all(meant in table.fields or " " in meant for meant in table.aliases.values())
 
@@ -113,7 +113,7 @@ def test_wrong_names_lead_to_keys(table: Table) -> None:
     ],
 )
 def test_the_schema_is_not_stricter(lines: str) -> None:
-    """What the program takes, an editor takes: names that look like numbers, variables in any place."""
+    """An editor accepts what the program accepts: names that look like numbers, and variables in any place."""
     text = 'instances: {a: {base_url: "http://127.0.0.1:1", api_keys: "${OMNI_API_TOKEN}"}}\nmodels:\n'
     text += f"  - {lines}\n" if lines.startswith(("name", "id")) else f"  - name: a\n    {lines}\n"
     environ = {**ENVIRON, "T": "5m", "N": "1", "W": "true", "M": "soft", "I": ID}

@@ -34,7 +34,7 @@ VARIABLES = {"A": "one", "B": "${A}", "EMPTY": "", "DOLLARS": "pa$HOME$$x${Y}"}
     ],
 )
 def test_expansion(text: str, expanded: str) -> None:
-    """A variable or its default takes the placeholder's place, and is not looked at again."""
+    """A variable or its default replaces the placeholder, and is not expanded again."""
     assert expand(text, VARIABLES) == expanded
 
 
@@ -62,7 +62,7 @@ def test_what_is_wrong(text: str, says: str) -> None:
 
 
 def test_placeholders() -> None:
-    """The variables that a text names are known without any value."""
+    """The variables in a text are found without their values."""
     assert placeholders("a ${A} $${B} ${C:-d}") == (("A", None), ("C", "d"))
     assert only_placeholders(" ${A}\t${B:-} ")
     assert not any(only_placeholders(text) for text in ("", " ", "x", "x${A}", "${A:-x}", "$$", "Bearer ${A}"))
@@ -70,7 +70,7 @@ def test_placeholders() -> None:
 
 @given(st.text(alphabet="$x"))
 def test_without_braces_only_dollars_change(text: str) -> None:
-    """A text without `${` loses nothing but one dollar of each pair."""
+    """In a text without `${`, only `$$` changes: it becomes one dollar."""
     assert expand(text, {}) == text.replace("$$", "$")
 
 
@@ -95,7 +95,7 @@ def test_keys_are_not_replaced() -> None:
 
 
 def test_faults_point_at_the_value() -> None:
-    """A variable that is not set is named where it stands; an empty one is judged by its key."""
+    """An unset variable is an error at its place; an empty one is checked as the key's value."""
     assert faults(
         entry("branch: ${NONE}", "schemas: [a, '${OTHER}']", "connection: ${EMPTY}"), environ={**ENVIRON, "EMPTY": ""}
     ) == ["9:13 unset-variable", "10:18 unset-variable", "11:17 empty-value"]

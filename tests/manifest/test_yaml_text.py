@@ -1,4 +1,4 @@
-"""YAML as written: scalars keep their text, every node its place; what unfolds too far is refused."""
+"""YAML as it is written: scalars keep their text, nodes their place; too many aliases are an error."""
 
 import json
 
@@ -18,7 +18,7 @@ def read(text: str | bytes) -> PlainData:
 
 
 def wrong(text: str | bytes, *, use_libyaml: bool = True) -> list[str]:
-    """The errors of a text that has some: `LINE:COLUMN code` for each."""
+    """Return the errors of a text that has some: `LINE:COLUMN code` for each."""
     listed = Diagnostics("f.yaml")
     read_yaml(text, listed, use_libyaml=use_libyaml)
     with pytest.raises(ManifestError) as caught:
@@ -38,7 +38,7 @@ def wrong(text: str | bytes, *, use_libyaml: bool = True) -> list[str]:
     ],
 )
 def test_core_schema(text: str, value: object) -> None:
-    """Plain scalars mean what YAML 1.2 says, not what YAML 1.1 said; digits without end stay text."""
+    """Plain scalars have the types of YAML 1.2, not of YAML 1.1; very long numbers stay text."""
     result = core_value(text)
     assert (result, type(result)) == (value, type(value))
 
@@ -51,7 +51,7 @@ def test_nan_is_a_number() -> None:
 
 
 def test_scalars_keep_their_text_and_place() -> None:
-    """A plain scalar's own text is kept; quoted ones are texts whatever they hold; columns count characters."""
+    """A plain scalar keeps its text; quoted ones are always texts; columns count characters."""
     root = load_yaml("ü: [日, \"no\", 0123, '~', ~]\n", path="f").root
     assert isinstance(root, Mapping)
     key, value = root.pairs["ü"]
@@ -69,7 +69,7 @@ def test_scalars_keep_their_text_and_place() -> None:
 
 
 def test_places_by_key() -> None:
-    """A document tells where what stands under keys and indexes stands: the deepest that there is."""
+    """A document finds the place of a value by keys and indexes, or of the deepest one that exists."""
     document = load_yaml("a:\n  - b: 1\n  - {c: 2}\n", path="f")
     assert document.place("a", 1, "c") == Place(3, 9)
     assert document.place("a", 1, "nope", "deeper") == Place(3, 5)
@@ -96,13 +96,13 @@ def test_only_mappings_are_merged(source: str) -> None:
 
 
 def test_a_second_merge_key_is_a_fault() -> None:
-    """Two merge keys in one mapping are no order that anybody could know."""
+    """Two merge keys in one mapping are an error: their order is unclear."""
     (line,) = wrong("a: &a {x: 1}\nb: {<<: *a, <<: *a}\n")
     assert line == "2:13 merge-key"
 
 
 def test_duplicate_keys_name_both_lines() -> None:
-    """Every key that stands twice is told, with both lines; what differs only in quotes is the same key."""
+    """Each repeated key is an error, even if only the quotes differ."""
     assert wrong("a: 1\nb: {c: 1, c: 2}\n'a': 2\na: 3\n") == [
         "2:11 duplicate-key",
         "3:1 duplicate-key",
@@ -111,7 +111,7 @@ def test_duplicate_keys_name_both_lines() -> None:
 
 
 def test_two_anchors_of_one_name() -> None:
-    """Which of them an alias means is not clear."""
+    """Two anchors with one name are an error: the alias is ambiguous."""
     (line,) = wrong("a: &x 1\nb: &x 2\n")
     assert line == "2:4 duplicate-anchor"
 
@@ -123,7 +123,7 @@ def test_keys_are_texts() -> None:
 
 
 def test_aliases() -> None:
-    """An alias is what its anchor names, and an anchor may name a text."""
+    """An alias has the value of its anchor, which can be a text."""
     assert read("a: &x [1]\nb: *x\nc: &y two\nd: *y\n&k e: *k\n") == {
         "a": [1],
         "b": [1],
@@ -144,12 +144,12 @@ def test_aliases() -> None:
     ],
 )
 def test_what_ends_the_reading(text: str, says: str) -> None:
-    """What cannot be understood is one fault, where it stands."""
+    """A syntax error is one error at its place."""
     assert wrong(text) == [says]
 
 
 def test_an_alias_bomb_is_refused() -> None:
-    """Ten levels of ten are not unfolded: the fault comes at once and says where."""
+    """An alias bomb is refused at once, with its place."""
     levels = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 11))
     (line,) = wrong("l0: &l0 [x, x, x, x, x, x, x, x, x, x]\n" + levels)
     assert line.endswith(" alias-bomb")
@@ -172,7 +172,7 @@ def test_deep_nesting_is_a_fault(text: str, use_libyaml: bool) -> None:
 
 
 def test_depth_through_aliases_is_a_fault() -> None:
-    """Depth is counted as it unfolds, not as it is written."""
+    """The depth includes the values of aliases."""
     deep = "a: &a " + "[" * 60 + "]" * 60 + "\nb: " + "[" * 60 + "*a" + "]" * 60
     (line,) = wrong(deep)
     assert line.endswith(" nesting")
@@ -251,18 +251,18 @@ def test_a_tag_must_be_true(text: str) -> None:
     ],
 )
 def test_syntax_errors_say_what_to_do(text: str, says: str) -> None:
-    """The library's complaints come in our own words, placed where the hand has to go."""
+    """The library's errors are reported in our words, at the place to correct."""
     assert wrong(text) == [says]
 
 
 def test_both_parsers_report_tabs() -> None:
-    """Without libyaml a tab is told as well, also where libyaml allows it."""
+    """Without libyaml, a tab is an error even if libyaml allows it."""
     assert wrong("a:\n\tb: c\n", use_libyaml=False) == ["2:1 tab"]
     assert wrong("a:\tb\n", use_libyaml=False) == ["1:3 tab"]
 
 
 def test_a_tab_is_not_blamed_for_brackets() -> None:
-    """Inside of brackets a tab may indent; what is wrong there is something else."""
+    """In brackets a tab can indent; the error is another one."""
     assert wrong("a: [b,\n\tc\nd: e\n") == ["1:4 yaml-syntax"]
 
 
@@ -277,7 +277,7 @@ def test_a_tab_is_not_blamed_for_brackets() -> None:
     ],
 )
 def test_both_parsers_agree(text: str) -> None:
-    """Where libyaml is missing the result is the same: data, places and faults."""
+    """Without libyaml the result is the same: data, places and errors."""
     results = []
     for use_libyaml in (True, False):
         listed = Diagnostics("f")
@@ -287,7 +287,7 @@ def test_both_parsers_agree(text: str) -> None:
 
 
 def test_json_is_yaml() -> None:
-    """Any JSON document is read as what it is, with its escapes for characters of other planes."""
+    """Any JSON document is read correctly, even with surrogate pairs."""
     data = {"a\u2028b": ["\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"), 1.5, True, None], "/": {}}
     assert read(json.dumps(data)) == data
     assert read(json.dumps(data, ensure_ascii=False)) == data
@@ -295,7 +295,7 @@ def test_json_is_yaml() -> None:
 
 @pytest.mark.parametrize("char", ["\x85", "\u2028", "\u2029", "\ufeff"])
 def test_characters_that_libyaml_misunderstands(char: str) -> None:
-    """To YAML 1.2 these end no line and may stand in a text, quoted or not; stand-ins never show."""
+    """In YAML 1.2 these characters do not end a line; they stay in texts, quoted or not."""
     assert read(f"a: x{char}y\nb: 'x{char}y'\n# \ue000 \ue001\nc: \"\\ue002\"\n") == {
         "a": f"x{char}y",
         "b": f"x{char}y",

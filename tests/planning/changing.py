@@ -35,19 +35,19 @@ def reader(
     connection: str | None = None,
     enabled: bool = True,
 ) -> Entry:
-    """An entry that reads these names, or says nothing of it; `mode` is its own word."""
+    """Return an entry with these `reads`, or none; `mode` is the entry's own."""
     plain = entry(index, schemas=tuple(schemas), tables=tuple(tables), connection=connection, enabled=enabled)
     pinned = replace(plain, mode=mode, mode_pinned=True) if mode is not None else plain
     return replace(pinned, reads=reads or None)
 
 
 def concern_of(of: Entry, what: FollowedChange, *, listed: Sequence[str] | None = None, failed: bool = False) -> Impact:
-    """What the change means to one entry; the instance was asked where it has `listed` schemas, or `failed` to."""
+    """Return the impact on one entry. `listed` are the instance's schemas; `failed` means that they could not be read."""
     asked = {of.index: None if listed is None else tuple(listed)} if failed or listed is not None else {}
     (one,) = find_impacts([of], what, schemas=asked)
     return one
 
 
 def scope_of(one: Impact) -> tuple[str, list[str], list[str]]:
-    """Mode, schemas and tables of what an entry gets; `skip` where it gets nothing."""
+    """Return mode, schemas and tables of what an entry gets; `skip` if it gets nothing."""
     return "skip" if one.is_skipped else one.entry.mode.value, list(one.entry.schemas), list(one.entry.tables)

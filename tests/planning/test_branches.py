@@ -69,7 +69,7 @@ def test_a_pattern_is_one_target_for_each_branch() -> None:
 
 
 def test_a_pattern_with_a_name_of_its_own() -> None:
-    """An entry's own name takes the place of the model's."""
+    """The targets have the entry's own name, if it has one, not the model's."""
     assert list(targets(plan(on("pr-?", name="Pull requests")))) == ["Pull requests@pr-1", "Pull requests@pr-2"]
 
 
@@ -85,7 +85,7 @@ def test_a_pattern_with_a_name_of_its_own() -> None:
     ],
 )
 def test_wildcards(pattern: str, matched: Sequence[str]) -> None:
-    """`*` is any characters, a slash as well; `?` is one, `[...]` one of these; letters keep their case."""
+    """`*` matches any characters, even a slash; `?` one, `[...]` one of these; the case of letters counts."""
     assert list(targets(plan(on(pattern)))) == [f"sales@{name}" for name in matched]
 
 
@@ -99,7 +99,7 @@ def test_a_branch_whose_name_has_wildcards() -> None:
 
 
 def test_no_branch_matches() -> None:
-    """The entry keeps its one outcome: skipped, with how many branches there are. An open pull request is not required."""
+    """A pattern without a matching branch is one skip, with the number of branches."""
     made = plan(on("hotfix-*"))
     assert targets(made) == {}
     (skip,) = made.skips
@@ -108,7 +108,7 @@ def test_no_branch_matches() -> None:
 
 
 def test_more_branches_than_allowed() -> None:
-    """More than `max_branches` is one refused entry that says how many and what to write; nothing of it is refreshed."""
+    """More than `max_branches` is one error that says how many and what to write; nothing is refreshed."""
     made = plan(on("*", max_branches=4), entry(9, model_id=uuid(0)))
     assert targets(made) == {"m9": None}
     (refused,) = made.unresolved
@@ -118,7 +118,7 @@ def test_more_branches_than_allowed() -> None:
 
 
 def test_branches_that_could_not_be_read() -> None:
-    """An unread list proves nothing: the entry is refused, not skipped."""
+    """If the branches could not be read, the entry is an error, not a skip."""
     made = plan(on("pr-*"), known=None)
     assert [refused.entry.branch for refused in made.unresolved] == ["pr-*"]
     assert made.skips == ()
@@ -148,7 +148,7 @@ def test_every_branch_has_an_entry_of_its_own() -> None:
 
 
 def test_an_entry_that_is_not_selected_keeps_its_branch() -> None:
-    """What a pattern stands for does not depend on the selection."""
+    """The branches of a pattern do not depend on the selection."""
     made = plan(on("pr-*"), on("pr-1", 40, tags=("slow",)), exclude=["tag:slow"])
     assert list(targets(made)) == ["sales@pr-10", "sales@pr-2"]
 
@@ -187,14 +187,14 @@ def test_names_stay_unique() -> None:
     ],
 )
 def test_a_selection_picks_branches(include: list[str], exclude: list[str], selected: list[str]) -> None:
-    """A selection says which branches of a pattern: by branch, by name, by a glob over names; and which not."""
+    """A selection picks branches of a pattern: by branch, by name, by a glob over names."""
     made = plan(on("pr-*", tags=("prs",)), entry(40, name="other"), include=include, exclude=exclude)
     assert list(targets(made)) == selected
     assert [e.name for e in made.entries] == selected
 
 
 def test_a_selected_branch_that_does_not_exist() -> None:
-    """The entry keeps its one outcome: skipped, since none of its branches is selected. A word that nothing can have is refused."""
+    """If no branch is selected, the pattern is one skip. A word that no branch can match is an error."""
     made = plan(on("pr-*"), include=["branch:pr-77"])
     assert [" selected" in s.reason for s in made.skips] == [True]
     for word in ("branch:dev", "sales@dev", "finance@pr-1"):
@@ -208,7 +208,7 @@ def test_an_excluded_pattern_has_no_outcome() -> None:
 
 
 def test_warnings_of_a_pattern_are_those_of_its_targets() -> None:
-    """Each target of a pattern has what the manifest warns of its entry."""
+    """Each target of a pattern has the manifest's warnings about its entry."""
     whole = manifest(on("pr-?"))
     warned = replace(whole, warnings=(ManifestWarning(place=Place(1, 1), message="careful", entry="sales@pr-?"),))
     inventory = Inventory(branches={uuid(0): branches(*NAMES)})

@@ -1,4 +1,4 @@
-"""What a change means to one entry: nothing, a soft refresh of what was touched, or a hard one."""
+"""What a change means for one entry: nothing, a soft refresh of what it affects, or a hard one."""
 
 from dataclasses import replace
 
@@ -61,7 +61,7 @@ SOFT, HARD = Mode.SOFT, Mode.HARD
     ],
 )
 def test_reads_say_what_concerns_an_entry(reads: str, change: str, concerned: bool) -> None:
-    """Catalogs, wildcards and letters' case never hide a change; where two names may be one, they are."""
+    """Catalogs, wildcards and the case of letters never hide a change; in doubt two names match."""
     assert concern_of(reader(reads), touched(change)).is_skipped is not concerned
 
 
@@ -88,7 +88,7 @@ def test_reads_say_what_concerns_an_entry(reads: str, change: str, concerned: bo
 def test_scopes_are_what_an_entry_reads_by_default(
     schemas: list[str], tables: list[str], change: str, concerned: bool
 ) -> None:
-    """Without `reads` an entry is touched by what lies in its scope: these tables within these schemas."""
+    """Without `reads`, a change in the entry's scope affects it: these tables within these schemas."""
     one = concern_of(reader(schemas=schemas, tables=tables), touched(change))
     assert one.is_skipped is not concerned
 
@@ -152,13 +152,13 @@ def test_scopes_are_what_an_entry_reads_by_default(
 def test_an_entry_gets_no_more_than_it_needs(
     entry: Entry, changes: list[str], expected: tuple[str, list[str], list[str]]
 ) -> None:
-    """Additive changes limit a soft refresh to themselves, within the entry's scope; what may be gone needs a hard one."""
+    """Additive changes need a soft refresh of themselves, within the entry's scope; destructive ones a hard refresh."""
 
     assert scope_of(concern_of(entry, touched(*changes))) == expected
 
 
 def test_what_was_not_understood_touches_everything() -> None:
-    """One statement that was not understood makes every entry's refresh hard, scopes and all; a pinned soft one stays whole."""
+    """A statement that was not understood makes every refresh hard, without scopes; a pinned soft one keeps its scope."""
     what = touched("+finance.a", unclear=1)
     assert scope_of(concern_of(reader("sales"), what)) == ("hard", [], [])
     assert scope_of(concern_of(reader(schemas=["sales"]), what)) == ("hard", [], [])
@@ -170,7 +170,7 @@ def test_what_was_not_understood_touches_everything() -> None:
 
 
 def test_warnings_say_what_stays_behind() -> None:
-    """A pinned soft refresh of what may be gone, a scope that a hard one drops, and tables without schemas carry warnings."""
+    """There is a warning for a pinned soft refresh after a removal, for a dropped scope, and for tables without schemas."""
     (kept,) = concern_of(reader("finance", mode=SOFT), touched("-finance.a")).warnings
     assert kept.startswith(KEEPS_WHAT_IS_GONE)
     assert "finance.a (V1__x.sql:1: because)" in kept
@@ -182,7 +182,7 @@ def test_warnings_say_what_stays_behind() -> None:
 
 
 def test_the_instance_says_what_a_plain_entry_reads() -> None:
-    """An entry without `reads` and scopes is touched by what lies in its connection's schemas, and named as those are."""
+    """Changes in the connection's schemas affect an entry without `reads` and scope, and are written as those are."""
     plain, what = reader(), touched("+reporting.a", "+sales.b")
     listed = ["warehouse.Reporting", "warehouse.hr"]
     assert must_ask(plain, what)
@@ -198,7 +198,7 @@ def test_the_instance_says_what_a_plain_entry_reads() -> None:
 
 
 def test_an_unread_entry_counts_as_affected() -> None:
-    """Where the instance does not say which schemas there are, or has none yet, everything touches; a failure is told."""
+    """If the schemas could not be read, or there are none yet, every change affects the entry; a failure is a warning."""
     one = concern_of(reader(), touched("+sales.b"), failed=True)
     assert scope_of(one) == ("soft", ["sales"], ["sales.b"])
     assert one.warnings == (SCHEMAS_UNKNOWN,)
@@ -207,7 +207,7 @@ def test_an_unread_entry_counts_as_affected() -> None:
 
 
 def test_only_what_must_be_asked_is_asked() -> None:
-    """No call is spent on entries that say what they read, are disabled, or are touched whatever the answer."""
+    """No look-up for entries that say what they read, are disabled, or are affected in any case."""
     assert not must_ask(reader("finance"), touched("+finance.a"))
     assert not must_ask(reader(schemas=["finance"]), touched("+finance.a"))
     assert not must_ask(reader(tables=["a"]), touched("+finance.a"))
@@ -219,7 +219,7 @@ def test_only_what_must_be_asked_is_asked() -> None:
 
 
 def test_a_new_schema_affects_models_that_read_all_of_a_connection() -> None:
-    """A schema that the change may have made is on no list yet: it touches every such entry, unless one list has it."""
+    """A schema that the change may have created affects every such entry, unless a list has it."""
     first, second, narrow = reader(index=1), reader(index=2), reader("sales", index=3)
     what = touched("+fresh", "+fresh.a", new=["fresh"])
     lists = {1: ("finance",), 2: ("sales",)}
@@ -237,7 +237,7 @@ def test_no_change_affects_no_entry() -> None:
 
 
 def test_the_reason_names_the_changes() -> None:
-    """People read why: the changes with their lines, the first three of many; or what a skipped entry reads."""
+    """The reason names the first three changes with their lines, or what a skipped entry reads."""
     many = concern_of(reader("finance"), touched(*(f"+finance.t{n}" for n in range(5))))
     assert many.why.startswith("soft: finance.t0 (V1__x.sql:1: because), finance.t1 (V1__x.sql:2")
     assert many.why.endswith("and 2 more")

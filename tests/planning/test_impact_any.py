@@ -1,4 +1,4 @@
-"""Whatever changes and whatever a manifest says: no affected entry is left out, and nothing that was added is missed.
+"""For any change and manifest: no affected entry is left out, and nothing that was added is missed.
 
 What a scope finds is not this program's own idea: the simulated instance reads its warehouse with it.
 """
@@ -60,7 +60,7 @@ def _fits(part: str, pattern: str | None) -> bool:
 
 
 def objects_of(name: ObjectName) -> Iterator[tuple[str, str]]:
-    """The tables of the warehouse that a change of this name touches."""
+    """Return the tables of the warehouse that a change of this name affects."""
     if _fits(DATABASE, name.catalog):
         yield from (o for o in OBJECTS if _fits(o[0], name.schema) and _fits(o[1], name.table))
 

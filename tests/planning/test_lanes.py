@@ -44,7 +44,7 @@ def width(of: Target) -> int:
 
 
 def scope(of: Target) -> tuple[frozenset[str], frozenset[str]]:
-    """What is asked for, in no order."""
+    """Return the scope of a target, without order."""
     return frozenset(of.entry.schemas), frozenset(of.entry.tables)
 
 
@@ -55,7 +55,7 @@ def planned(targets: Sequence[Target], *, collapse: bool = True) -> list[Refresh
 
 @given(targets=lanes(), collapse=st.booleans())
 def test_every_target_is_served_exactly_once(targets: tuple[Target, ...], collapse: bool) -> None:
-    """Whatever is in a lane, each target is sent or covered once, by a refresh of its own branch that is wide enough."""
+    """Each target is sent or covered once, by a refresh of its own branch that is wide enough."""
     served = [t for refresh in planned(targets, collapse=collapse) for t in refresh.served]
     assert sorted(t.entry.index for t in served) == list(range(len(targets)))
     for refresh in planned(targets, collapse=collapse):
@@ -94,7 +94,7 @@ def test_a_call_says_what_its_sender_says(targets: tuple[Target, ...]) -> None:
 
 @given(targets=lanes())
 def test_collapsing_sends_no_more_than_needed(targets: tuple[Target, ...]) -> None:
-    """At most one refresh for each branch where any target of it is hard, else for each of its scopes."""
+    """A branch with a hard target has one refresh; any other branch has one for each scope."""
     needed = 0
     for branch_id in {t.branch_id for t in targets}:
         group = [t for t in targets if t.branch_id == branch_id]

@@ -1,4 +1,4 @@
-"""What look-ups cost, and what they tell of labels: the whole stack on a simulated instance of many models."""
+"""What look-ups cost, and how they join labels, on a simulated instance with many models."""
 
 import pytest
 
@@ -40,7 +40,7 @@ def test_names_cost_pages_or_a_call_each(shared: int, wanted: int, most: int) ->
 
 
 def test_a_mistyped_name_is_helped_by_those_that_there_are() -> None:
-    """A single name that no model has still gets near names for its hint, at the cost of one page."""
+    """A name that no model has still gets a hint with near names, for one page."""
     run = rehearse(manifest_text({"model": "Modle 00007", "name": "x"}), big(50))
     assert run.outcome.error is not None
     assert "'Model 00007'" in run.outcome.error.hint
@@ -48,7 +48,7 @@ def test_a_mistyped_name_is_helped_by_those_that_there_are() -> None:
 
 
 def test_a_label_is_looked_up_only_beside_an_unlabelled_connection() -> None:
-    """Labels alone need nothing; where one entry leaves its connection out, one model of each other label is asked for."""
+    """Labels alone need no look-up; if an entry has no connection, one model of each label is looked up."""
     said = [entry(0, connection="eu"), entry(1, connection="eu"), entry(2, connection="us")]
     assert make_needs(said) == Needs()
     by_id = entry(3, connection=CONNECTIONS[0])
@@ -60,7 +60,7 @@ def test_a_label_is_looked_up_only_beside_an_unlabelled_connection() -> None:
 
 
 def test_everything_is_looked_up_if_requested() -> None:
-    """For a check each model is needed, and branches wherever one is named, by its id as well."""
+    """A check looks up each model, and the branches if any is named, even by id."""
     entries = [entry(0, connection="eu"), entry(1, connection="eu", branch=uuid(9))]
     assert make_needs(entries, everything=True) == Needs(ids=(uuid(0), uuid(1)), branches=True)
 
@@ -83,7 +83,7 @@ def test_a_label_and_a_connection_that_was_looked_up_are_one_lane(label: str) ->
 
 
 def test_a_connection_that_the_instance_denies_is_reported() -> None:
-    """Where the manifest names another connection's id than the instance, the instance is right, and that is said."""
+    """If the manifest has another connection's id than the instance, the instance is right, with a warning."""
     staged = make_scenario(models=[{"name": "A", "connection": "wh"}])
     run = rehearse(manifest_text({"model": "A", "connection": CONNECTIONS[0]}), staged)
     assert run.outcome.connection == connection_id("wh")

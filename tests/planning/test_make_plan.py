@@ -1,4 +1,4 @@
-"""From entries and what was looked up to lanes, skips and refusals."""
+"""Entries and look-ups become lanes, skips and errors."""
 
 from collections.abc import Mapping
 
@@ -71,7 +71,7 @@ def test_labels_say_it_where_nothing_was_looked_up() -> None:
 
 
 def test_one_model_is_on_one_connection() -> None:
-    """Entries of the same model never run side by side, whichever of them says a label, and whichever label it says."""
+    """Entries of one model share a lane, whatever labels they have."""
     same = uuid(9)
     one = plan(entry(0, model_id=same, connection="wh"), entry(1, model_id=same))
     assert lanes(one) == [[0, 1]]
@@ -86,7 +86,7 @@ def test_one_model_is_on_one_connection() -> None:
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 def test_an_id_names_it_better_than_a_label(order: tuple[int, int, int]) -> None:
-    """A label, the connection's id in any letter case, and an answer that shows it are one lane, in any order."""
+    """A label, the connection's id in any case, and a look-up of it are one lane, in any order."""
     said = [("wh", uuid(1)), (CONNECTIONS[0].upper(), uuid(1)), ("wh", uuid(2))]
     entries = [entry(index, connection=said[which][0], model_id=said[which][1]) for index, which in enumerate(order)]
     for records in ((), (record(uuid(2), CONNECTIONS[0]),)):
@@ -96,7 +96,7 @@ def test_an_id_names_it_better_than_a_label(order: tuple[int, int, int]) -> None
 
 
 def test_a_label_on_two_connections_is_an_error() -> None:
-    """Answers that show one label on two connections refuse every target with that label; others are not touched."""
+    """A label on two connections is an error for each of its targets; others are planned."""
     entries = [entry(n, connection="wh") for n in range(3)] + [entry(3, connection="other")]
     made = plan(*entries, records=(record(uuid(0), CONNECTIONS[0]), record(uuid(1), CONNECTIONS[1])))
     assert [u.entry.index for u in made.unresolved] == [0, 1, 2]
@@ -105,7 +105,7 @@ def test_a_label_on_two_connections_is_an_error() -> None:
 
 
 def test_an_unknown_connection_has_a_lane_of_its_own() -> None:
-    """Where nothing shows or says it, the model is its own lane, with one warning."""
+    """If a connection is not known, the model has a lane of its own, with one warning."""
     made = plan(entry(0), entry(1), entry(2, model_id=uuid(1)), records=(record(uuid(0), None),))
     assert lanes(made) == [[0], [1, 2]]
     assert [len(made.warnings[n]) for n in range(3)] == [1, 1, 1]
@@ -113,7 +113,7 @@ def test_an_unknown_connection_has_a_lane_of_its_own() -> None:
 
 
 def test_the_manifests_warnings_reach_their_targets() -> None:
-    """A warning about an entry is in its outcome; one about no entry, or about one that was not selected, is in none."""
+    """A warning about a selected entry is in the plan; other warnings are not."""
     entries = [entry(0, connection="a"), entry(1, connection="b")]
     told = manifest(*entries)
     warned = type(told)(
@@ -129,7 +129,7 @@ def test_the_manifests_warnings_reach_their_targets() -> None:
 
 
 def test_disabled_entries_are_skipped_with_a_reason() -> None:
-    """They stand among the skips, wherever they are, and are not resolved."""
+    """Disabled entries are skips, and are not resolved."""
     made = plan(entry(0, enabled=False, model_id=None, model_name="nowhere"), entry(1, connection="wh"))
     assert [(s.entry.index, bool(s.reason)) for s in made.skips] == [(0, True)]
     assert lanes(made) == [[1]]
@@ -174,7 +174,7 @@ def test_a_name_is_exactly_one_model(name: str, found: str | None, words: str, h
 
 
 def test_a_name_that_could_not_be_looked_up_says_why() -> None:
-    """Where the look-up failed, the target is not told that there is no such model."""
+    """If the look-up failed, the error says so, and not that the model does not exist."""
     (refused,) = plan(entry(0, model_id=None, model_name="Sales"), failure="Forbidden: no").unresolved
     assert refused.message.endswith(": Forbidden: no")
     assert "'Sales'" in refused.message
@@ -191,7 +191,7 @@ def test_a_name_that_could_not_be_looked_up_says_why() -> None:
     ],
 )
 def test_a_branch_is_exactly_one_branch(branch: str, found: str | None, words: str) -> None:
-    """An id is taken as it is, a name must match exactly once, and nothing else is taken instead."""
+    """An id is accepted as it is; a name must match exactly once."""
     known = {uuid(0): ((BRANCHES[0], "nightly"), (BRANCHES[1], "twice"), (BRANCHES[2], "twice"))}
     made = plan(entry(0, connection="wh", branch=branch), branches=known)
     if found is not None:

@@ -52,7 +52,7 @@ def test_parts_end_at_dots_outside_of_quotes(text: str, parts: tuple[str, ...]) 
     ],
 )
 def test_names_that_may_mean_the_same(one: str | None, other: str | None, meet: bool) -> None:
-    """Unknown parts may be anything; wildcards meet on either side; letters' case does not count."""
+    """Unknown parts match anything; wildcards can be on both sides; the case of letters does not count."""
     assert may_be(one, other) is meet
     assert may_be(other, one) is meet
 

@@ -14,13 +14,13 @@ from tests.planning.targets import manifest
 
 
 def plan_for(*entries: Entry, what: FollowedChange) -> RefreshPlan:
-    """The plan of these entries as the change concerns them; nothing is looked up."""
+    """Return the plan of these entries, restricted by the change, without look-ups."""
     plan = make_plan(manifest(*entries), entries, {"sim": Inventory()})
     return restrict_plan(plan, find_impacts(entries, what, schemas={}), what)
 
 
 def test_targets_are_restricted_and_others_skipped() -> None:
-    """A touched target stays in its lane with what it gets; an untouched one and a disabled one are skips, in order."""
+    """An affected target stays in its lane; unaffected and disabled ones are skips, in order."""
     entries = [
         reader("sales", index=0, connection="wh"),
         reader("finance", index=1, connection="wh"),
@@ -49,7 +49,7 @@ def test_targets_that_the_change_was_not_asked_about_stay() -> None:
 
 
 def test_an_unaffected_entry_costs_no_look_up() -> None:
-    """Entries that say what they read are set apart before anything is asked; all of them where nothing was touched."""
+    """Unaffected entries that say what they read are found without look-ups; with an empty change, all entries."""
     entries = [reader("sales"), reader("finance", index=1), reader(index=2), reader(index=3, enabled=False)]
     assert [c.entry.index for c in find_unaffected(entries, touched("+finance.a"))] == [0]
     assert [c.entry.index for c in find_unaffected(entries, touched())] == [0, 1, 2]
@@ -75,7 +75,7 @@ def test_a_change_on_several_connections_is_reported() -> None:
 
 
 def test_connections_without_a_label_get_a_hint() -> None:
-    """Where no entry says its connection there is nothing to select by: the advice is to write it. Unknown ones do not count."""
+    """If no entry has a `connection:`, the remark says to add it. Unknown connections do not count."""
     what = touched("+finance.a")
     entries = [reader("finance", index=0), reader("finance", index=1)]
     assert plan_for(*entries, what=what).remarks == ()
@@ -109,7 +109,7 @@ def test_what_was_not_understood_or_not_built_is_reported() -> None:
 
 
 def test_who_may_have_made_a_schema() -> None:
-    """A migration makes the schemas that it creates and dbt those that it builds in; a list of names makes none."""
+    """Migrations create the schemas that they name, dbt those of its models; a list of names creates none."""
     ddl = ChangeSet(changes=(change("+Fresh"), change("+old.t"), change("-gone")))
     built = Change(
         name=ObjectName("db", "Marts", "t"), effect=Effect.ADDITIVE, source="run_results.json", line=0, reason="dbt"

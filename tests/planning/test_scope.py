@@ -1,4 +1,4 @@
-"""A scope that is too long for one URL: divided, and together the same."""
+"""A scope that is too long for one URL is divided into calls that together mean the same."""
 
 from itertools import groupby, pairwise
 
@@ -53,7 +53,7 @@ def test_parts_cover_the_scope_exactly(schemas: list[str], tables: list[str], li
 
 @given(count=st.integers(2, 300), schema_count=st.integers(1, 6))
 def test_a_part_keeps_the_schemas_that_its_tables_name(count: int, schema_count: int) -> None:
-    """Tables that say their schema bring it along, and only those; parts are as few as the limit allows."""
+    """A part has only the schemas that its tables name, and there are as few parts as possible."""
     schemas = [f"schema_{n}" for n in range(schema_count)]
     tables = [f"schema_{n * schema_count // count}.table_{n:05}" for n in range(count)]
     parts = split_request(ask(schemas, tables), bytes_of, 700)
@@ -72,7 +72,7 @@ def test_a_part_keeps_the_schemas_that_its_tables_name(count: int, schema_count:
 
 
 def test_tables_that_name_no_schema_keep_all_of_them() -> None:
-    """A bare table may be in any of the schemas, so that its part keeps them all."""
+    """A table without a schema can be in any of them, so its part keeps all schemas."""
     tables = [f"table_{n:04}" for n in range(1500)]
     parts = split_request(ask(["one", "two"], tables), bytes_of)
     assert len(parts) > 1
@@ -97,7 +97,7 @@ def test_a_table_in_many_schemas() -> None:
 
 
 def test_a_refresh_without_a_scope_is_one_call() -> None:
-    """There is nothing to divide, however short the limit."""
+    """A refresh without a scope is never divided."""
     whole = RefreshRequest(model_id=uuid(1), hard=True)
     assert split_request(whole, bytes_of, 10) == (whole,)
     assert split_refused((whole,), 0, bytes_of) is None

@@ -1,4 +1,4 @@
-"""Which entries a run is about."""
+"""`--select` and `--exclude`."""
 
 import pytest
 
@@ -18,7 +18,7 @@ ENTRIES = (
 
 
 def names(*include: str, exclude: tuple[str, ...] = ()) -> list[str]:
-    """Who is selected."""
+    """Return the names of the selected entries."""
     return [e.name for e in Selector(manifest(*ENTRIES), include, exclude).select()]
 
 
@@ -56,7 +56,7 @@ def test_an_expression_selects(expression: str, selected: list[str] | None) -> N
 
 
 def test_all_without_a_word() -> None:
-    """Nothing said selects everything, in manifest order; disabled ones too, so that they are reported as skipped."""
+    """Without expressions everything is selected, in manifest order; also disabled entries, to be reported as skipped."""
     assert names() == [e.name for e in ENTRIES]
 
 
@@ -85,21 +85,21 @@ def test_any_of_several_and_none_of_the_excluded() -> None:
     ],
 )
 def test_a_word_that_names_nothing_is_an_error(expression: str, words: str) -> None:
-    """A name, tag, instance, connection or branch that is not there is an error that says what there is."""
+    """An unknown name, tag, instance, connection or branch is an error that lists the known ones."""
     with pytest.raises(UsageError) as caught:
         names(expression)
     assert words in str(caught.value)
 
 
 def test_a_field_that_no_model_has() -> None:
-    """Where no entry has a connection, that is what is said."""
+    """If no entry has a connection, the error says so."""
     bare: tuple[Entry, ...] = (entry(0),)
     with pytest.raises(UsageError, match="no model has a connection"):
         Selector(manifest(*bare), ["connection:x"]).select()
 
 
 def test_what_there_is_is_cut() -> None:
-    """Of very many words some are named, and how many more there are."""
+    """Of very many words, the first are listed, with the number of the others."""
     many = tuple(entry(n, tags=(f"t{n:03}",)) for n in range(100))
     with pytest.raises(UsageError, match=r"t000, t001, .* and 80 more"):
         Selector(manifest(*many), ["tag:zzz"]).select()
@@ -113,7 +113,7 @@ def test_a_connections_id_in_any_letter_case() -> None:
 
 
 def test_an_unknown_prefix_lists_the_prefixes() -> None:
-    """`foo:bar` is no name and has no known prefix: the error lists those there are."""
+    """An unknown prefix is an error that lists the known ones."""
     with pytest.raises(UsageError) as caught:
         Selector(manifest(*ENTRIES), ["foo:bar"]).select()
     assert caught.value.code == "invalid-selection"
@@ -121,7 +121,7 @@ def test_an_unknown_prefix_lists_the_prefixes() -> None:
 
 
 def test_all_wrong_words_at_once() -> None:
-    """Every wrong word of every expression is an error of its own, of the same run."""
+    """All wrong words of all expressions are reported together."""
     with pytest.raises(UsageErrors) as caught:
         Selector(manifest(*ENTRIES), ["nope1,tag:nope2"], ["nope3"]).select()
     assert [error.code for error in caught.value.errors] == ["unknown-selection"] * 3

@@ -53,7 +53,7 @@ async def check(manifest: Manifest, context: Context, *, online: bool = False, s
     findings: Sequence[Finding] = found_in_manifest(manifest)
     if not online:
         return CheckResult(manifest=manifest, findings=findings, redact=context.redactor.redact)
-    with state_for_reading(context, state, manifest=manifest) as opened:
+    async with state_for_reading(context, state, manifest=manifest) as opened:
         access = make_access(context, manifest.instances, opened)
         async with Survey(manifest.instances, access) as survey:
             asked = await check_online(manifest, survey)
@@ -71,7 +71,7 @@ async def check_key(manifest: Manifest, instance: str, context: Context, *, stat
     """Return the user that a key acts as, by one small read within the key's budget. Raises `OmniRefreshError`."""
     for secret in manifest.secrets:
         context.redactor.add(secret)
-    with state_for_reading(context, state, manifest=manifest) as opened:
+    async with state_for_reading(context, state, manifest=manifest) as opened:
         access = make_access(context, manifest.instances, opened)
         async with Survey(manifest.instances, access) as survey:
             calls = await survey.calls(instance)

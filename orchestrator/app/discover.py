@@ -89,7 +89,7 @@ async def discover(
     own = pick_instance(manifest, instance)
     for secret in manifest.secrets:
         context.redactor.add(secret)
-    with state_for_reading(context, state, manifest=manifest) as opened:
+    async with state_for_reading(context, state, manifest=manifest) as opened:
         access = make_access(context, manifest.instances, opened)
         async with Survey(manifest.instances, access) as survey:
             listing = await list_models(survey, own.name, wanted)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from orchestrator.app.context import Context
 from orchestrator.app.instances import make_access
-from orchestrator.app.state import State, find_state, is_shared, open_state
+from orchestrator.app.state import State, find_state, is_shared, opened_state
 from orchestrator.errors import OmniRefreshError, UsageError
 from orchestrator.manifest.manifest import Instance, Manifest
 from orchestrator.omni.answers import WhoAmI
@@ -57,10 +57,10 @@ async def examine(
     found: list[Examined] = []
     place = find_state(context, state, manifest)
     shared = place is not None and is_shared(place)
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         opened: State | None = None
         try:
-            opened = stack.enter_context(open_state(context, state, manifest=manifest))
+            opened = await stack.enter_async_context(opened_state(context, state, manifest=manifest))
         except OmniRefreshError as error:
             if shared:
                 # calls that the other machines do not know of would break their budget
@@ -69,7 +69,7 @@ async def examine(
             fix = "name a folder of a local disk that you may write to: OMNI_REFRESH_STATE_DIR"
             in_state = Examined(what="state", health=Health.ERROR, words=str(error), fix=fix)
         else:
-            runs = len(opened.journal.runs())
+            runs = len(await opened.call(opened.journal.runs))
             name = "the shared state" if opened.folder is None else str(opened.folder)
             words = f"{name} can be written ({runs} earlier run{'' if runs == 1 else 's'})"
             in_state = Examined(what="state", health=Health.OK, words=words)

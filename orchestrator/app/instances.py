@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
 from orchestrator.app.context import USER_AGENT, Context
-from orchestrator.app.state import State, find_state, is_shared, open_state
+from orchestrator.app.state import State, find_state, is_shared, opened_state
 from orchestrator.engine.events import StateFailed
 from orchestrator.engine.recorder import kind_of_refresh
 from orchestrator.engine.run_context import Access
@@ -22,19 +22,19 @@ from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import CallWindow, MemoryWindow
 
 
-@contextmanager
-def state_for_reading(
+@asynccontextmanager
+async def state_for_reading(
     context: Context, named: str | None = None, *, manifest: Manifest | None = None
-) -> Iterator[State | None]:
+) -> AsyncIterator[State | None]:
     """Open the state for a use case that refreshes nothing.
 
     Yields None, after a `StateFailed` event, if a folder cannot be used: then the budget is not shared with other runs, and
     no durations are known. A store that machines share must be usable: nothing is sent beside it.
     """
     place = find_state(context, named, manifest)
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         try:
-            state: State | None = stack.enter_context(open_state(context, named, manifest=manifest))
+            state: State | None = await stack.enter_async_context(opened_state(context, named, manifest=manifest))
         except JournalError as error:
             if place is not None and is_shared(place):
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -74,13 +74,12 @@ async def plan_run(request: RunRequest, context: Context, *, online: bool = Fals
     check_modes(selected)
     key_refused, reached = False, manifest
     rate = request.options.rate
-    with ExitStack() as states:
-        state = (
-            None
-            if request.simulate
-            else states.enter_context(state_for_reading(context, request.state, manifest=manifest))
-        )
-        history = {} if state is None else earlier_durations(state.journal, manifest, selected)
+    async with AsyncExitStack() as stack:
+        state, history = None, {}
+        if not request.simulate:
+            state = await stack.enter_async_context(state_for_reading(context, request.state, manifest=manifest))
+        if state is not None:
+            history = await state.call(partial(earlier_durations, state.journal, manifest, selected))
         preview_of = partial(
             make_preview,
             with_rate(manifest, rate),
@@ -89,22 +88,21 @@ async def plan_run(request: RunRequest, context: Context, *, online: bool = Fals
             picks=selector.picks_branch,
             history=history,
         )
-        async with AsyncExitStack() as stack:
-            if not online and not needs_look_ups(selected, followed):
-                preview = preview_of(NOTHING_LOOKED_UP)
+        if not online and not needs_look_ups(selected, followed):
+            preview = preview_of(NOTHING_LOOKED_UP)
+        else:
+            if request.simulate:
+                reached = await enter_simulation(stack, request.scenario, manifest, context.clock)
+            access = make_access(context, reached.instances, state, direct=request.simulate)
+            survey = await stack.enter_async_context(Survey(with_rate(reached, rate).instances, access))
+            if followed is None:
+                preview = preview_of(await look_up(survey, selected))
             else:
-                if request.simulate:
-                    reached = await enter_simulation(stack, request.scenario, manifest, context.clock)
-                access = make_access(context, reached.instances, state, direct=request.simulate)
-                survey = await stack.enter_async_context(Survey(with_rate(reached, rate).instances, access))
-                if followed is None:
-                    preview = preview_of(await look_up(survey, selected))
-                else:
-                    found = await look_up_affected(survey, manifest, selected, followed, selector.picks_branch)
-                    preview = preview_of(found)
-                if online:
-                    preview = replace(preview, usage=await find_usage(survey, preview.plan))
-                key_refused = bool(survey.refused)
+                found = await look_up_affected(survey, manifest, selected, followed, selector.picks_branch)
+                preview = preview_of(found)
+            if online:
+                preview = replace(preview, usage=await find_usage(survey, preview.plan))
+            key_refused = bool(survey.refused)
     return Plan(preview=preview, key_refused=key_refused, redact=context.redactor.redact)
 
 

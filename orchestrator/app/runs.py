@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from orchestrator.app.deliver import (
 from orchestrator.app.overrides import check_modes, override
 from orchestrator.app.read_change import fingerprint, read_change
 from orchestrator.app.requests import EarlierRunRequest, RunOptions, RunRequest, StatedRequest
-from orchestrator.app.state import State, find_state, is_shared, open_state, postgres_driver, take_root
+from orchestrator.app.state import State, find_state, is_shared, opened_state, postgres_driver, take_root
 from orchestrator.engine.events import ManifestChanged, RunContinued, RunWaiting, StateFailed
 from orchestrator.engine.restore import (
     NOTHING,
@@ -146,7 +146,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
     selection = selection_of(request, followed)
     lock = run_lock(manifest.identity, selection)
     default = SIMULATED_REPORT if request.simulate else DEFAULT_REPORT
-    async with _opened_state(context, request.state, manifest, simulated=request.simulate) as state:
+    async with _run_state(context, request.state, manifest, simulated=request.simulate) as state:
         since = await state.call(state.journal.latest_number)
         if request.resume:
             unfinished = await state.call(lambda: unfinished_run(state, lock=lock))
@@ -204,7 +204,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
 
 async def resume_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     """Continue a run that was cut off. Raises `NothingToDo` if there is none, and what `start_run` raises."""
-    async with _opened_state(context, request.state, named_manifest(request.run, context)) as state:
+    async with _run_state(context, request.state, named_manifest(request.run, context)) as state:
         since, choice = await _choose(request, "resume", context, state)
         record = await state.call(lambda: choice.unfinished(state))
         if record is None:
@@ -219,7 +219,7 @@ async def retry_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     all of them succeeded. If only the selection leaves nothing: `UsageError`, or with `allow_empty` `NothingToDo`. Raises
     what `start_run` raises.
     """
-    async with _opened_state(context, request.state, named_manifest(request.run, context)) as state:
+    async with _run_state(context, request.state, named_manifest(request.run, context)) as state:
         since, choice = await _choose(request, "retry", context, state)
         record = await state.call(lambda: choice.to_retry(state.journal))
         if record is None:
@@ -235,42 +235,32 @@ async def _choose(request: EarlierRunRequest, command: str, context: Context, st
 
 
 @asynccontextmanager
-async def _opened_state(
+async def _run_state(
     context: Context, named: str | None, manifest: Manifest | None, *, simulated: bool = False
 ) -> AsyncIterator[State]:
     """Open the state. If a shared state's server restarts or cannot be reached, wait for it as long as a run would.
 
-    What does not pass by waiting fails at once, see `open_state`. Raises `StoppedWhileWaiting`.
+    What waiting cannot cure fails at once, see `open_state`. Raises `StoppedWhileWaiting`.
     """
     place = None if simulated else find_state(context, named, manifest)
-    opening = open_state(context, named, simulated=simulated, manifest=manifest)
-    if place is None or not is_shared(place):
-        with opening as state:
-            yield state
-        return
+    if place is not None and is_shared(place):
+        await _wait_for_store(place, context)
+    async with opened_state(context, named, simulated=simulated, manifest=manifest) as state:
+        yield state
+
+
+async def _wait_for_store(url: str, context: Context) -> None:
+    """Wait until a shared state can be reached, or for its patience."""
     postgres, began_at, is_told = postgres_driver(), context.clock.now(), False
-    while (reason := await asyncio.to_thread(postgres.why_away, place)) is not None:
+    while (reason := await asyncio.to_thread(postgres.why_away, url)) is not None:
         if context.stop.requested:
             raise StoppedWhileWaiting(context.stop.signals[0], "the shared state")
         if context.clock.now() - began_at >= context.state_patience_s:
-            break
+            return
         if not is_told:
             is_told = True
-            context.observe(StateFailed(what="state", message=f"{postgres.address_of(place)}: {reason}"))
+            context.observe(StateFailed(what="state", message=f"{postgres.address_of(url)}: {reason}"))
         await asyncio.sleep(_LOOK_EVERY_S)
-    entered = asyncio.ensure_future(asyncio.to_thread(opening.__enter__))
-    try:
-        # cancelling cannot stop the thread: what it opens is closed below
-        yield await asyncio.shield(entered)
-    finally:
-        await asyncio.shield(_leave(opening, entered))
-
-
-async def _leave(opening: AbstractContextManager[State], entered: asyncio.Future[State]) -> None:
-    """Close what a thread has opened, or is about to open."""
-    await asyncio.wait({entered})
-    if entered.exception() is None:
-        await asyncio.to_thread(opening.__exit__, None, None, None)
 
 
 async def _resume(record: RunRecord, since: int, options: RunOptions, context: Context, state: State) -> RunEnd:

@@ -7,8 +7,8 @@ import secrets
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -141,6 +141,32 @@ def open_state(
             read_salt=lambda: read_salt(folder),
             option=HERE if simulated else _find_option(context, named, place),
         )
+
+
+@asynccontextmanager
+async def opened_state(
+    context: Context, named: str | None = None, *, simulated: bool = False, manifest: Manifest | None = None
+) -> AsyncIterator[State]:
+    """Open the state as `open_state` does, for a coroutine: a thread opens and closes a shared store, which may be slow."""
+    place = None if simulated else find_state(context, named, manifest)
+    opening = open_state(context, named, simulated=simulated, manifest=manifest)
+    if place is None or not is_shared(place):
+        with opening as state:
+            yield state
+        return
+    entered = asyncio.ensure_future(asyncio.to_thread(opening.__enter__))
+    try:
+        # cancelling cannot stop the thread: what it opens is closed below
+        yield await asyncio.shield(entered)
+    finally:
+        await asyncio.shield(_leave(opening, entered))
+
+
+async def _leave(opening: AbstractContextManager[State], entered: asyncio.Future[State]) -> None:
+    """Close what a thread has opened, or is about to open."""
+    await asyncio.wait({entered})
+    if entered.exception() is None:
+        await asyncio.to_thread(opening.__exit__, None, None, None)
 
 
 def _find_option(context: Context, named: str | None, place: str | None) -> StateOption:

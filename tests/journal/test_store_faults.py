@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Report, load_manifest, run
+from orchestrator import Report, check, discover, doctor, load_manifest, plan, run
 from orchestrator.engine.connection_lock import StoredConnectionLocks
 from orchestrator.engine.events import (
     CallEnded,
@@ -24,6 +24,7 @@ from orchestrator.engine.events import (
 )
 from orchestrator.errors import OmniRefreshError
 from orchestrator.journal.database import Database
+from orchestrator.manifest.manifest import Manifest
 from orchestrator.planning.plan import Lane
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.server import Simulator
@@ -78,6 +79,13 @@ class World:
                 if answered in faults:
                     faults[answered](self)
 
+        manifest = self.manifest()
+        return asyncio.run(
+            run(manifest, state=self.url, state_patience=patience, grace="50ms", environ=ENVIRON, on_event=watch)
+        )
+
+    def manifest(self) -> Manifest:
+        """The manifest of the instance's models."""
         limits = {"rate_limit": {"requests": LIMIT, "per": f"{PER_S}s"}, "request_timeout": "3s"}
         text = manifest_text(
             *(model(n) for n in range(1, MODELS + 1)),
@@ -85,10 +93,7 @@ class World:
             defaults={"poll": {"min": "50ms", "max": "200ms"}, "timeout": "30s"},
             workers=2,
         )
-        manifest = load_manifest(text=text, environ=ENVIRON)
-        return asyncio.run(
-            run(manifest, state=self.url, state_patience=patience, grace="50ms", environ=ENVIRON, on_event=watch)
-        )
+        return load_manifest(text=text, environ=ENVIRON)
 
     def check(self) -> None:
         """No model twice, and no call that the limit did not allow."""
@@ -177,8 +182,9 @@ def test_a_fault_that_passes_costs_only_time(fault: Callable[[World], object], w
     assert report.exit_code == 0
 
 
-def test_no_statement_of_a_run_holds_up_the_event_loop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From its first to its last statement, the store is waited for in threads."""
+@pytest.fixture
+def waits_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stacks of waits for the store that were in the main thread, whose event loop then stands still."""
     waits: list[str] = []
     connect, wait = LinkConnection.connect, LinkConnection.wait
 
@@ -196,10 +202,35 @@ def test_no_statement_of_a_run_holds_up_the_event_loop(world: World, monkeypatch
 
     monkeypatch.setattr(LinkConnection, "connect", noted_connect)
     monkeypatch.setattr(LinkConnection, "wait", noted_wait)
+    return waits
+
+
+def test_no_statement_of_a_run_holds_up_the_event_loop(world: World, waits_in_the_loop: list[str]) -> None:
+    """From its first to its last statement, the store is waited for in threads."""
     world.proxy.delay_s = 0.01
     report = world.run({})
-    assert not waits, waits[0]
+    assert not waits_in_the_loop, waits_in_the_loop[0]
     assert report.exit_code == 0
+
+
+def test_no_other_command_holds_up_the_event_loop(world: World, waits_in_the_loop: list[str]) -> None:
+    """Plan, check, discover and doctor, too, open a shared state in a thread, and leave it there."""
+    manifest = world.manifest()
+    by_name = load_manifest(
+        text=manifest_text({"model": "Model 1"}, instance={"base_url": world.simulator.url}), environ=ENVIRON
+    )
+    options: dict[str, Any] = {"state": world.url, "environ": ENVIRON}
+
+    async def main() -> None:
+        await plan(manifest, **options)
+        await plan(by_name, **options)
+        await check(manifest, online=True, **options)
+        await discover(manifest, **options)
+        await doctor(manifest, **options)
+
+    asyncio.run(main())
+    assert not waits_in_the_loop, waits_in_the_loop[0]
+    assert world.simulator.calls
 
 
 def test_a_lane_that_waits_for_the_store_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,8 @@ def settle(
     began_at: float,
     clock: Clock,
     warnings: Mapping[int, tuple[str, ...]],
-) -> tuple[tuple[Outcome, Target], ...]:
-    """Return one outcome for each target that a refresh served, with its target.
+) -> tuple[tuple[Target, Outcome], ...]:
+    """Return each target that a refresh served, with its outcome.
 
     If the refresh is known to have started nothing, only the sender gets one, and the next target sends its own refresh.
     """
@@ -62,7 +62,7 @@ def settle(
             error=result.failure,
             calls=state.log.calls if is_sender else (),
         )
-        outcomes.append((outcome, target))
+        outcomes.append((target, outcome))
     return tuple(outcomes)
 
 

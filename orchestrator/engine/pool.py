@@ -310,14 +310,14 @@ class Pool:
 
     def _settle(self, work: _LaneWork, state: RefreshState, result: RefreshResult) -> None:
         settled = settle(state, result, began_at=self._began_at, clock=self._clock, warnings=self._warnings)
-        for _, target in settled:
+        for target, _ in settled:
             work.pending.remove(target)
         succeeded = result.status is Status.SUCCEEDED and state.is_followed
-        if succeeded and any(is_verified(target.entry) for _, target in settled):
+        if succeeded and any(is_verified(target.entry) for target, _ in settled):
             verifying = work.context.verification.verify(settled, state.issues_before or {})
             self._start(verifying, partial(self._verified, work.lane, settled))
         else:
-            self._keep([(target, outcome) for outcome, target in settled])
+            self._keep(settled)
 
     def _verified(self, lane: Lane, settled: Settled, task: asyncio.Task[Settled]) -> None:
         """Keep outcomes that were verified; if that was cut off, the refresh has still succeeded."""
@@ -325,10 +325,10 @@ class Pool:
         if error is not None:
             self._observe(LaneFailed(instance=lane.instance, lane=lane.key, error=error))
         if error is not None or task.cancelled():
-            settled = tuple((unverified(o, NOT_READ_BACK) if is_verified(t.entry) else o, t) for o, t in settled)
+            settled = tuple((t, unverified(o, NOT_READ_BACK) if is_verified(t.entry) else o) for t, o in settled)
         else:
             settled = task.result()
-        self._keep([(target, outcome) for outcome, target in settled])
+        self._keep(settled)
 
     def _give_up(self, pending: list[Target], status: Status, failure: Failure) -> None:
         self._keep([(t, not_sent(t, failure, status, self._warnings.get(t.entry.index, ()))) for t in pending])

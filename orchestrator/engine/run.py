@@ -249,7 +249,7 @@ class Run:
             state = RefreshState.restored(one, clock)
             result = cut_off(state, reason)
             pairs = settle(state, result, began_at=0.0, clock=clock, warnings=self._prior.warnings)
-            settled += [(target.entry, outcome) for outcome, target in pairs]
+            settled += [(target.entry, outcome) for target, outcome in pairs]
         return [outcome for _, outcome in self._context.keep(settled)]
 
 

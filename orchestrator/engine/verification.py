@@ -34,8 +34,8 @@ from orchestrator.quota.rate_limiter import LimiterClosed
 K = TypeVar("K")
 T = TypeVar("T")
 
-Settled = tuple[tuple[Outcome, Target], ...]
-"""The outcomes of one refresh with their targets."""
+Settled = tuple[tuple[Target, Outcome], ...]
+"""The targets of one refresh with their outcomes."""
 
 # Each schema that may be offloaded costs one call.
 MOST_HIDDEN = 20
@@ -118,8 +118,8 @@ class Verification:
 
     async def verify(self, settled: Settled, before: IssuesBefore) -> Settled:
         """Return the outcomes of a refresh that succeeded, each with what reading its own scope back showed."""
-        reader = _Reader(self._calls, self._rng, target=settled[0][1].entry.name if settled else None)
-        return tuple([(await reader.verify(outcome, target, before), target) for outcome, target in settled])
+        reader = _Reader(self._calls, self._rng, target=settled[0][0].entry.name if settled else None)
+        return tuple([(target, await reader.verify(outcome, target, before)) for target, outcome in settled])
 
 
 class _CannotVerify(Exception):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from orchestrator.app import runs
+from orchestrator.app import runs, state
 from orchestrator.app.requests import EarlierRunRequest
 from tests.app.contexts import make_context
 
@@ -29,7 +29,7 @@ def test_a_state_that_opens_after_its_run_was_cancelled_is_closed(
         yield object()
         steps.append("closed")
 
-    monkeypatch.setattr(runs, "open_state", open_slowly)
+    monkeypatch.setattr(state, "open_state", open_slowly)
     monkeypatch.setattr(runs, "postgres_driver", lambda: SimpleNamespace(why_away=lambda _: None))
     context = make_context(tmp_path, {"OMNI_REFRESH_STATE": "postgresql://db.invalid/omni"})
 

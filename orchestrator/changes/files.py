@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -174,14 +174,11 @@ def _matching(path: str, notices: ReaderWarnings) -> list[Path]:
     return [file for each in sorted(matched) for file in _opened(each, notices)]
 
 
-def _opened(file: Path, notices: ReaderWarnings) -> list[Path]:
-    return _folder(file, notices) if file.is_dir() else [file]
-
-
-def _folder(folder: Path, notices: ReaderWarnings) -> list[Path]:
-    """Return every SQL file below `folder`, without hidden folders and Sqitch's revert and verify."""
+def _opened(folder: Path, notices: ReaderWarnings) -> list[Path]:
+    """Return the file, or every SQL file below a folder, without hidden folders and Sqitch's revert and verify."""
+    if not folder.is_dir():
+        return [folder]
     files: list[Path] = []
-    others: list[str] = []
     for file in sorted(folder.rglob("*")):
         inner = file.relative_to(folder).parts
         sqitch = (
@@ -192,11 +189,8 @@ def _folder(folder: Path, notices: ReaderWarnings) -> list[Path]:
         if file.suffix.lower() in _SUFFIXES:
             files.append(file)
         elif _OTHER_MIGRATION.fullmatch(file.name):
-            others.append(str(file))
-    for other in others:
-        notices.add(
-            "migrations that are not SQL were not read; give the SQL that they run (dry run, updateSQL, --sql)", other
-        )
+            what = "migrations that are not SQL were not read; give the SQL that they run (dry run, updateSQL, --sql)"
+            notices.add(what, str(file))
     if not files:
         notices.add("no SQL files are in a folder", str(folder))
     return files
@@ -247,25 +241,19 @@ def read_names(names: Sequence[str], *, stdin: Callable[[], bytes]) -> ChangeSet
     """
     notices = ReaderWarnings()
     changes: dict[ObjectName, Change] = {}
-    for source, line, text in _lines(names, stdin, notices):
-        name = parse_listed(text, source=source, line=line)
-        change = Change(name=name, effect=Effect.ADDITIVE, source=source, line=line, reason="is listed")
-        changes.setdefault(name, change)  # what is listed twice is one change
+    for given in names:
+        lines, source = [(0, given)], OPTION
+        if given == "-" or given.startswith("@"):
+            source, data = _source(given.removeprefix("@"), stdin)
+            lines = list(enumerate(decode(data, source, notices).splitlines(), start=1))
+        for line, text in lines:
+            if not line or (text.strip() and not text.lstrip().startswith("#")):
+                name = parse_listed(text.strip(), source=source, line=line)
+                change = Change(name=name, effect=Effect.ADDITIVE, source=source, line=line, reason="is listed")
+                changes.setdefault(name, change)  # what is listed twice is one change
     if changes:
         notices.add(ADDITIVE_ONLY)
     return ChangeSet(changes=tuple(changes.values()), warnings=notices.render())
-
-
-def _lines(names: Sequence[str], stdin: Callable[[], bytes], notices: ReaderWarnings) -> Iterator[tuple[str, int, str]]:
-    """Return each name with its source and its line there."""
-    for given in names:
-        if given != "-" and not given.startswith("@"):
-            yield OPTION, 0, given.strip()
-            continue
-        source, data = _source(given.removeprefix("@"), stdin)
-        for number, line in enumerate(decode(data, source, notices).splitlines(), start=1):
-            if line.strip() and not line.lstrip().startswith("#"):
-                yield source, number, line.strip()
 
 
 def parse_listed(text: str, *, source: str = OPTION, line: int = 0) -> ObjectName:

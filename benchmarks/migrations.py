@@ -30,8 +30,8 @@ from orchestrator.changes.change_set import ChangeSet, ReaderWarnings
 from orchestrator.changes.context import Known
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.files import decode
-from orchestrator.changes.placeholders import fill
 from orchestrator.changes.reader import read_sql
+from orchestrator.changes.tool_text import fill
 from tests.changes.catalogs import EngineError, Place, Session, differences, fits
 from tests.changes.engines import Mariadb, Postgres, mariadb, postgres
 

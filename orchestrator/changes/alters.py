@@ -17,9 +17,9 @@ from orchestrator.changes.errors import UnknownFormError, require
 from orchestrator.changes.keywords import Level, take_kind
 from orchestrator.changes.lexer import Cursor, TokenKind, split_commas, words
 from orchestrator.changes.objects import named, renamed, skip_options, swapped
-from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import SqlName, read_name
 from orchestrator.changes.settings import alter_session
+from orchestrator.changes.tool_text import MARK
 
 AlterEffect = tuple[Effect, str] | None
 """The effect of a clause on its table, and the reason. None if it has no effect, or if the rule has recorded it."""

@@ -13,8 +13,8 @@ from orchestrator.changes.column_types import Columns
 from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.errors import UnknownFormError
 from orchestrator.changes.lexer import Cursor, Lexer, Token, TokenKind
-from orchestrator.changes.placeholders import MARK, Filled
 from orchestrator.changes.session import Routine, Session, SqlName, read_name
+from orchestrator.changes.tool_text import MARK, Filled
 
 _REFERRED: Final = {"REFERENCES": "a foreign key refers to it", "HISTORY_TABLE": "creates the table of former rows"}
 """Words that come before the name of another table in a definition."""

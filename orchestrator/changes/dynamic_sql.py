@@ -14,8 +14,8 @@ from orchestrator.changes.errors import UnknownFormError, require
 from orchestrator.changes.keywords import is_kind
 from orchestrator.changes.lexer import NOTHING, Cursor, Token, TokenKind, split_commas, words
 from orchestrator.changes.literals import literal_sql, named_argument, remember_all
-from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import NamePart, Routine, SqlName, parse_name, read_name
+from orchestrator.changes.tool_text import MARK
 
 _BODIES: Final = words("BEGIN CREATE ALTER DROP RENAME CALL EXEC IF")
 _NOT_SQL: Final = words("TASK ALERT AS SERVICE JOB NOTEBOOK STREAMLIT PROJECT")

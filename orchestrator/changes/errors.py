@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.changes.placeholders import PLACEHOLDER
+from orchestrator.changes.tool_text import PLACEHOLDER
 from orchestrator.errors import UsageError
 from orchestrator.text import clean
 

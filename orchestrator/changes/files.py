@@ -16,9 +16,9 @@ from orchestrator.changes.context import Known
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import ChangesError
 from orchestrator.changes.lexer import words
-from orchestrator.changes.migration_markers import FLYWAY
 from orchestrator.changes.reader import read_sql
 from orchestrator.changes.session import open_session
+from orchestrator.changes.tool_text import FLYWAY
 from orchestrator.errors import UsageError, together
 from orchestrator.input_file import read_input
 

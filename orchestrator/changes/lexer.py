@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from orchestrator.changes.dialects import Dialect
 from orchestrator.changes.errors import TemplatedError
-from orchestrator.changes.placeholders import TEMPLATE
+from orchestrator.changes.tool_text import TEMPLATE
 
 
 class TokenKind(IntEnum):

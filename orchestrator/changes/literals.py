@@ -9,8 +9,8 @@ from itertools import product
 from typing import Final
 
 from orchestrator.changes.lexer import Cursor, Token, TokenKind, split_commas, tokens_of, words
-from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import Session
+from orchestrator.changes.tool_text import MARK
 
 MAX_WAYS: Final = 16
 """The largest number of texts of an expression (IF and CASE have several). With more, it counts as not known."""

@@ -13,8 +13,8 @@ from orchestrator.changes.dynamic_sql import calls_of, remember_routine
 from orchestrator.changes.errors import require
 from orchestrator.changes.keywords import LEVELS, TEMPORARY, Level, take_kind
 from orchestrator.changes.lexer import Cursor, TokenKind, split_commas, words
-from orchestrator.changes.placeholders import MARK
 from orchestrator.changes.session import SqlName, read_name
+from orchestrator.changes.tool_text import MARK
 
 _DATA: Final = words("INSERT UPDATE DELETE MERGE")
 """Data statements after WITH: their INTO names an existing table."""

@@ -16,10 +16,9 @@ from orchestrator.changes.errors import TemplatedError, UnknownFormError, Unknow
 from orchestrator.changes.keywords import CALLING, HARMLESS
 from orchestrator.changes.lexer import Cursor, Lexer, TokenKind, words
 from orchestrator.changes.literals import remember_all, with_identifiers
-from orchestrator.changes.migration_markers import divide
-from orchestrator.changes.placeholders import MARK, PLACEHOLDER, Filled, fill
 from orchestrator.changes.session import open_session
 from orchestrator.changes.statements import MAX_HEAD, Splitter, Statement, begins_routine, pass_control
+from orchestrator.changes.tool_text import MARK, PLACEHOLDER, Filled, divide, fill
 
 MAX_DEPTH: Final = 12
 """The deepest nesting of SQL in strings that is read."""

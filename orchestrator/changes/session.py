@@ -12,7 +12,7 @@ from orchestrator.changes.change_set import ObjectName
 from orchestrator.changes.dialects import Dialect, Folding
 from orchestrator.changes.errors import ChangesError, UnknownNameError
 from orchestrator.changes.lexer import NOTHING, Cursor, TokenKind, tokens_of
-from orchestrator.changes.placeholders import MARK, PLACEHOLDER, SIGNS
+from orchestrator.changes.tool_text import MARK, PLACEHOLDER, SIGNS
 
 MAX_PARTS: Final = 4
 """Server, catalog, schema, object: nothing has more."""

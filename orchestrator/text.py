@@ -37,9 +37,9 @@ def _spell(char: str, *, keep_newlines: bool) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def and_more(words: Sequence[str], total: int) -> str:
+def and_more(words: Sequence[str], total: int, *, separator: str = ", ") -> str:
     """Return `a, b and 3 more`: the first words of a list of `total`, and how many it has besides."""
-    shown = ", ".join(words)
+    shown = separator.join(words)
     return f"{shown} and {total - len(words)} more" if total > len(words) else shown
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from orchestrator.text import clean
+from orchestrator.text import and_more, clean
 
 MAX_TEXT: Final = 200
 """How much of a statement that was not understood is shown, in characters."""
@@ -138,12 +137,6 @@ def shorten(text: str) -> str:
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
-def join_few(items: Sequence[str], separator: str = "; ") -> str:
-    """Return the first `MAX_PLACES` of the items, and how many more there are."""
-    more = [f"and {len(items) - MAX_PLACES} more"] if len(items) > MAX_PLACES else []
-    return separator.join([*items[:MAX_PLACES], *more])
-
-
 class ReaderWarnings:
     """Collects the warnings of one reading: each kind once, with the places that it is about."""
 
@@ -159,4 +152,7 @@ class ReaderWarnings:
 
     def render(self) -> tuple[str, ...]:
         """Return a line for each kind: what it is, then the first places, then how many more there are."""
-        return tuple(clean(f"{what}: {join_few(each)}" if each else what) for what, each in self._places.items())
+        return tuple(
+            clean(f"{what}: {and_more(places[:MAX_PLACES], len(places), separator='; ')}" if places else what)
+            for what, places in self._places.items()
+        )

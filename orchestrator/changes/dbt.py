@@ -1,4 +1,4 @@
-"""What a dbt invocation built, and whether a column may be gone: `run_results.json` and `manifest.json`, read leniently."""
+"""What a dbt invocation built, and whether a column may be gone: a lenient reader of `run_results.json` and `manifest.json`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from orchestrator.changes.change_set import (
+    MAX_PLACES,
     Change,
     ChangeSet,
     Effect,
     NotRefreshed,
     NotUnderstood,
     ObjectName,
-    join_few,
     shorten,
 )
 from orchestrator.changes.dialects import Dialect, Folding, dialect_named
 from orchestrator.changes.errors import ChangesError, TemplatedError
 from orchestrator.changes.files import read_bytes
 from orchestrator.changes.session import fold, parse_name
+from orchestrator.text import and_more
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ _QUIET: Final = frozenset({"no-op", "reused", "pass"})
 """Statuses of nodes that were neither built nor meant to be."""
 _KINDS: Final = frozenset({"model", "seed", "snapshot"})
 _TEST_ENDED: Final = frozenset({"pass", "warn", "fail"})
-"""Statuses of tests that ran to their end: one that stores its failures has then built a table for them."""
+"""Statuses of tests that finished. A test that stores its failures has then built a table for them."""
 _KEEP: Final = "run this step right after the build, or keep the build's artifacts with --target-path"
 
 
@@ -110,13 +111,12 @@ class DbtManifest:
 
 
 def read_dbt(target_dir: str | Path, *, state_dir: str | Path | None = None) -> ChangeSet:
-    """Return what the invocation whose artifacts lie in `target_dir` built, each table and view as a change.
+    """Return what the invocation with its artifacts in `target_dir` built, each table and view as a change.
 
-    Models, seeds and snapshots count, and the tables of tests that store their failures. Without `state_dir` all are additive, and a
-    warning says what that may miss. With it (the artifacts of the run before) a node is destructive if its own definition or one
-    upstream of it changed, or if the state cannot prove that it did not, and if its materialization can drop columns. Raises
-    `ChangesError` if a file is missing, cut short or another one, if another command left `run_results.json`, if the two files are of
-    two invocations, or if the state is the target folder itself.
+    Models, seeds, snapshots and the stored failures of tests count. Without `state_dir` (the artifacts of the run before) all are
+    additive, and a warning says what that may miss. With it, a node is destructive if its definition or one upstream changed, or may
+    have changed, and its materialization can drop columns. Raises `ChangesError` if a file is missing, cut short or not dbt's, if it is
+    of a command that builds nothing, if the files are of two invocations, or if the state is the target folder.
     """
     folder = Path(target_dir)
     results = load_results(folder)
@@ -223,7 +223,7 @@ def _is_eligible(result: Result, node: DbtNode | None) -> bool:
 
 
 def _stores_failures(result: Result, node: DbtNode | None, results: RunResults) -> bool:
-    """Return whether the result is of a test that has left a table of its failures, which dbt builds whether there are any or not."""
+    """Return whether the result is of a test that stored its failures. dbt builds that table even without failures."""
     if node is None or node.kind != "test" or node.relation is None or result.status not in _TEST_ENDED:
         return False
     return results.store_failures if node.store_failures is None else node.store_failures
@@ -290,18 +290,21 @@ class StateComparison:
     certain: frozenset[str] = frozenset()
     """Those of them whose change the definitions show."""
     doubts: Mapping[str, str] = field(default_factory=dict)
-    """The nodes that the state proves nothing about, each with the reason."""
+    """The nodes that the state cannot judge, each with the reason."""
     children: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def doubts_about(self, destructive: Collection[str]) -> list[str]:
-        """Return a warning for each doubt that alone makes any of these nodes destructive, with the nodes that it is about."""
+        """Return a warning for each doubt that is the only reason why one of these nodes is destructive."""
         unsure = frozenset(destructive) - self.certain
         named: dict[str, list[str]] = defaultdict(list)
         for key, doubt in self.doubts.items():
             if _reached([key], self.children) & unsure:
                 named[doubt].append(key)
         what = "not proven unchanged by the state, counts as changed"
-        return [f"{join_few([shorten(key) for key in keys], ', ')}: {what}: {doubt}" for doubt, keys in named.items()]
+        return [
+            f"{and_more([shorten(key) for key in keys[:MAX_PLACES]], len(keys))}: {what}: {doubt}"
+            for doubt, keys in named.items()
+        ]
 
 
 def compare_with_state(
@@ -309,9 +312,9 @@ def compare_with_state(
 ) -> StateComparison:
     """Compare a manifest with an earlier one.
 
-    A node that is new since then has not changed, unless a node of another id had its table: nothing that it built before can be gone.
-    The macros of dbt itself and of its adapter are not looked at: they change with each upgrade. `built` are the nodes that this
-    invocation built, `built_before` those that the state's built.
+    A new node counts as unchanged, unless a node of another id had its table: nothing of it can be gone. The macros of dbt and of its
+    adapter are ignored: they change with each upgrade. `built` are the nodes that this invocation built, `built_before` those that the
+    state's invocation built.
     """
     children: dict[str, list[str]] = defaultdict(list)
     for key, node in manifest.nodes.items():
@@ -353,7 +356,7 @@ def _differs(key: str, node: DbtNode, state: DbtManifest, adapter: str) -> bool:
 
 
 def _doubt(node: DbtNode, before: DbtNode, *, was_built: bool) -> str:
-    """Return why the state cannot prove that a node is what it was before; empty if it can."""
+    """Return why the state cannot prove that a node is unchanged; empty if it can."""
     if node.is_known_by_path or before.is_known_by_path:
         return "dbt compares a seed that is larger than 1 MiB only by its path"
     if not was_built and node.materialized != "ephemeral":

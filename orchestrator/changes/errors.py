@@ -56,7 +56,7 @@ def require(is_known: object) -> None:
 
 
 class UnknownNameError(Exception):
-    """A part of a name is a placeholder, or comes from SQL that is put together when it runs."""
+    """A part of a name is a placeholder, or is known only at run time."""
 
     def __init__(self, placeholder: str, at: int) -> None:
         """`at` is the placeholder's position in the text; -1 if that is not known."""

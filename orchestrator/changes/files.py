@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from orchestrator.changes.change_set import Change, ChangeSet, Effect, ObjectName, ReaderWarnings, join_few, merge
+from orchestrator.changes.change_set import MAX_PLACES, Change, ChangeSet, Effect, ObjectName, ReaderWarnings, merge
 from orchestrator.changes.context import Known
 from orchestrator.changes.dialects import dialect_named
 from orchestrator.changes.errors import ChangesError
@@ -21,6 +21,7 @@ from orchestrator.changes.session import open_session
 from orchestrator.changes.tool_text import FLYWAY
 from orchestrator.errors import UsageError, together
 from orchestrator.input_file import read_input
+from orchestrator.text import and_more
 
 STDIN: Final = "<stdin>"
 MAX_BYTES: Final = 512 * 1024 * 1024
@@ -57,10 +58,9 @@ def read_ddl(
 ) -> ChangeSet:
     """Return what the migrations at `paths` touch: files, folders (all SQL below them), globs, `@LIST`, or `-` for standard input.
 
-    `lists` are files, or `-`, that name files, one a line or each ended by a NUL. Each file is a separate session; the contents of files are
-    never concatenated. Undo migrations are left out, with a warning. `values` fill placeholders. With `strict`, what
-    is not understood raises. Raises `ChangesError` for a path that is not there, cannot be read or holds no text, and what
-    `read_sql` raises.
+    `lists` are files, or `-`, that name files, one per line or each ended by a NUL. Each file is a session of its own. Files that revert
+    a migration are left out, with a warning. `values` fill placeholders. Raises `ChangesError` for a path that is missing, unreadable
+    or not text, and, with `strict`, for a statement that is not understood; and what `read_sql` raises.
     """
     notices, known = ReaderWarnings(), Known()
     open_session(dialect_named(dialect), default_schema)
@@ -84,7 +84,8 @@ def read_ddl(
     found = replace(merge(*sets), warnings=notices.render())
     if strict and found.not_understood:
         first, *others = found.not_understood
-        also = f"; also {join_few([f'{each.source}:{each.line}: {each.text}' for each in others])}" if others else ""
+        shown = [f"{each.source}:{each.line}: {each.text}" for each in others[:MAX_PLACES]]
+        also = f"; also {and_more(shown, len(others), separator='; ')}" if others else ""
         advice = "say what it touches with --changed, or leave --strict out"
         text = f"not understood ({first.reason}): {first.text}{also}; {advice}"
         raise ChangesError(text, source=first.source, line=first.line, code="not-understood")
@@ -212,9 +213,9 @@ def _unreadable(failed: OSError, source: str) -> ChangesError:
 
 
 def decode(data: bytes, source: str, notices: ReaderWarnings) -> str:
-    """Return the bytes as text: UTF-8, or UTF-16 with its byte order mark; else Windows-1252, with a warning.
+    """Return the bytes as text: UTF-8, UTF-16 with a byte order mark, or else Windows-1252, with a warning.
 
-    Raises `ChangesError` if it is neither: UTF-16 without a mark, or no text at all.
+    Raises `ChangesError` for UTF-16 without a mark, and for bytes that are not text.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) and data[2:4] != b"\0\0":
         try:
@@ -236,8 +237,8 @@ def decode(data: bytes, source: str, notices: ReaderWarnings) -> str:
 def read_names(names: Sequence[str], *, stdin: Callable[[], bytes]) -> ChangeSet:
     """Return the listed schemas and tables as changes: `schema`, `schema.table`, `catalog.schema.table`, with `*` for all of a schema.
 
-    `@FILE` and `-` (standard input) hold one name a line; empty lines and lines that begin with `#` are ignored. Names are taken as
-    written, without the quotes around a part. The effect is additive, and a warning says so. Raises `ChangesError`.
+    `@FILE` and `-` (standard input) have one name per line; empty lines and lines that begin with `#` are ignored. Names keep their
+    case and lose the quotes around a part. The effect is additive, and a warning says so. Raises `ChangesError`.
     """
     notices = ReaderWarnings()
     changes: dict[ObjectName, Change] = {}

@@ -252,7 +252,7 @@ def _drop(reading: ParseContext, cursor: Cursor) -> None:
         if level is Level.TABLE and (adjectives & TEMPORARY or reading.session.is_temporary(parts)):
             reading.session.drop_temporary(parts)
             continue
-        require(inner.word != MARK)  # more may be dropped: the list is put together when it runs
+        require(inner.word != MARK)  # more may be dropped: the list is built at run time
         name = named(reading, level, kind, parts)
         reading.touch(name, Effect.DESTRUCTIVE, reason)
         for heir in reading.touch_heirs(name, Effect.DESTRUCTIVE, reason, partitions_only=not cascade):

@@ -36,7 +36,7 @@ SqlName = tuple[NamePart, ...]
 
 
 def fold(part: NamePart, dialect: Dialect, *, ignore_quotes: bool = False) -> str:
-    """Return the part as `dialect` stores it; with `ignore_quotes` as if it were not quoted (Snowflake has a setting for that)."""
+    """Return the part as `dialect` stores it; with `ignore_quotes` (a setting of Snowflake) as if it had no quotes."""
     if part.quoted and not ignore_quotes and dialect.folding in {Folding.UPPER, Folding.LOWER}:
         return part.text
     if dialect.folding is Folding.UPPER:

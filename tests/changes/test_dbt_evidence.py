@@ -181,7 +181,7 @@ def test_many_doubtful_nodes_are_one_warning(tmp_path: Path) -> None:
     """One warning for each kind of doubt names the first nodes and counts the others."""
     project = {f"m{number}": node(f"m{number}") for number in range(8)}
     (warning,) = compared(tmp_path, project, project, old="error").warnings
-    assert "model.shop.m4, and 3 more: " in warning
+    assert "model.shop.m4 and 3 more: " in warning
 
 
 def test_a_state_without_its_results_is_warned_of(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, unquote
@@ -31,9 +32,6 @@ _MAX_KEY_FILE: Final = 2 * MAX_KEY_BYTES
 # ASCII blanks, and the byte order mark that editors write. Zero-width and no-break spaces are errors.
 _OUTER: Final = " \t\r\n\f\v\ufeff"
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-
-_LIST_OF_KEYS: Final = "write a list, with one text for each key"
-_NO_KEY: Final = "name at least one key"
 
 
 class KeyTextError(InvalidValueError):
@@ -105,7 +103,7 @@ def api_key_again(source: KeySource, environ: MappingOf[str, str], read_file: Re
         if source.file is not None:
             return key_from_file(source.file, read_file or read_small_file)
         return key_from_text(source.text or "", environ)
-    except (KeyTextError, VariableError) as error:
+    except InvalidValueError as error:
         where = f" ({source.file})" if source.file is not None else ""
         message = f"an API key of this run cannot be read again{where}: {error.message}"
         raise UsageError(message, code=error.code, hint=error.hint) from None
@@ -122,10 +120,6 @@ def _read_address(reading: ReadContext, node: Node, _: str) -> str:
     return normalize_base_url(reading.text(node, is_address=True), show=reading.show)
 
 
-def _read_keys(reading: ReadContext, node: Node, key: str) -> tuple[ApiKey, ...] | None:
-    return reading.each(node, key, _read_variable, hint=_LIST_OF_KEYS, if_empty=_NO_KEY)
-
-
 def _read_variable(reading: ReadContext, node: Scalar, _: str) -> ApiKey:
     """Return a key with its source. Its variables are only read with `with_keys`."""
     text = require_value(node).text
@@ -134,10 +128,6 @@ def _read_variable(reading: ReadContext, node: Scalar, _: str) -> ApiKey:
         raise InvalidValueError("contains an API key itself", code="written-out-key", hint=hint)
     secret = key_from_text(text, reading.environ) if reading.with_keys else None
     return ApiKey(source=KeySource(text=text.strip()), secret=secret)
-
-
-def _read_key_files(reading: ReadContext, node: Node, key: str) -> tuple[ApiKey, ...] | None:
-    return reading.each(node, key, _read_key_file, hint=_LIST_OF_KEYS, if_empty=_NO_KEY)
 
 
 def _read_key_file(reading: ReadContext, node: Scalar, key: str) -> ApiKey | None:
@@ -265,8 +255,12 @@ def _has_certificates(data: bytes) -> bool:
     return True
 
 
-def _one_or_list(item: JsonSchema) -> JsonSchema:
-    return {"anyOf": [{"type": "array", "minItems": 1, "items": item}, item]}
+def _one_or_list(read: Callable[[ReadContext, Scalar, str], ApiKey | None], schema: JsonSchema) -> FieldType:
+    hint = "write a list, with one text for each key"
+    return FieldType(
+        partial(ReadContext.each, read=read, hint=hint, if_empty="name at least one key"),
+        {"anyOf": [{"type": "array", "minItems": 1, "items": schema}, schema]},
+    )
 
 
 _ONLY_PLACEHOLDERS: Final = r"^\s*(\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}\s*)+$"
@@ -275,10 +269,10 @@ _TEXT: Final[JsonSchema] = {"type": "string", "minLength": 1}
 ADDRESS: Final = FieldType(_read_address, {"type": "string", "pattern": r"^https?://[^@?#\s]+$|\$\{"})
 """An instance's base URL; it is normalized."""
 
-API_KEYS: Final = FieldType(_read_keys, _one_or_list({"type": "string", "pattern": _ONLY_PLACEHOLDERS}))
+API_KEYS: Final = _one_or_list(_read_variable, {"type": "string", "pattern": _ONLY_PLACEHOLDERS})
 """Keys as `${VARIABLE}`: one, or a list. An editor marks a key that is written out."""
 
-KEY_FILES: Final = FieldType(_read_key_files, _one_or_list(_TEXT))
+KEY_FILES: Final = _one_or_list(_read_key_file, _TEXT)
 """Files with one key each: one path, or a list. Relative paths start from the manifest's folder."""
 
 CA_FILE: Final = FieldType(_read_ca_file, _TEXT)

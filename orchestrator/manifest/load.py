@@ -38,20 +38,16 @@ def load_manifest(path: str | Path, *, environ: MappingOf[str, str], with_keys: 
     `with_keys=False` reads and needs no key, from a variable or a file. It checks everything else.
     """
     diagnostics = Diagnostics(str(path))
-    data = _read(Path(path), diagnostics)
-    diagnostics.stop()
-    return make_manifest(data, path=str(path), environ=environ, with_keys=with_keys, read_file=read_small_file)
-
-
-def _read(path: Path, diagnostics: Diagnostics) -> bytes:
+    data = b""
     try:
-        return read_input(path, MAX_BYTES)
+        data = read_input(path, MAX_BYTES)
     except IsADirectoryError:
         diagnostics.error(_TOP, "this is a folder", code="unreadable-file", hint="name the manifest's file")
     except (OSError, ValueError) as error:
         message, hint = f"the manifest cannot be read: {reason(error)}", "name a file that exists and is readable"
         diagnostics.error(_TOP, message, code="unreadable-file", hint=hint)
-    return b""
+    diagnostics.stop()
+    return make_manifest(data, path=str(path), environ=environ, with_keys=with_keys, read_file=read_small_file)
 
 
 def make_manifest(

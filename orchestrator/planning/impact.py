@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from orchestrator.changes.change_set import Change, Effect, NotUnderstood, ObjectName
 from orchestrator.manifest.manifest import Entry, Mode, RefreshKind
 from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.plan import Impact, Lane, RefreshPlan, Skip, Target
-from orchestrator.planning.read_set import Index, ReadSet, reach_of, reads_everything
+from orchestrator.planning.read_set import Index, reach_of, reads_everything
 from orchestrator.planning.soft_scope import SoftScope, make_soft_scope
 from orchestrator.text import and_more
 
@@ -84,16 +85,12 @@ class _Judge:
     def __init__(self, followed: FollowedChange, index: Index, new: frozenset[str]) -> None:
         self._followed = followed
         self._unclear = followed.changes.not_understood
-        self._index = index
+        self._touching = cache(index.touching)
         self._new = new
-        self._found: dict[ReadSet, tuple[Change, ...]] = {}
         self._scopes: dict[object, SoftScope] = {}
 
     def decide(self, entry: Entry, listed: tuple[str, ...] | None) -> Impact:
-        reach = reach_of(entry, listed, self._new)
-        if reach not in self._found:
-            self._found[reach] = self._index.touching(reach)
-        changes = self._found[reach]
+        changes = self._touching(reach_of(entry, listed, self._new))
         if not changes and not self._unclear:
             return Impact(entry=entry, why=_why_unaffected(entry, self._followed), is_skipped=True)
         if entry.refresh is RefreshKind.DBT_SYNC:

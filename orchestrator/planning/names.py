@@ -5,11 +5,14 @@ In doubt two names match: a refresh that was not needed costs a call, but a miss
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 _QUOTED: Final = {'"': '"', "`": "`", "[": "]"}
+# a part in quotes, with doubled quotes in it, or else all up to the next dot
+_PART: Final = re.compile(r""""(?:[^"]|"")*"(?=\.|\Z)|`(?:[^`]|``)*`(?=\.|\Z)|\[(?:[^]]|]])*](?=\.|\Z)|[^.]*""")
 
 
 class Pattern(NamedTuple):
@@ -26,29 +29,14 @@ class Pattern(NamedTuple):
 
 def split_name(text: str) -> tuple[str, ...]:
     """Return the parts of a name, divided at dots outside of quotes. Quotes around a whole part are removed."""
-    parts, start, here = [], 0, 0
-    while here < len(text):
-        closing = _QUOTED.get(text[here]) if here == start else None
-        if closing is not None and (end := _quote_ends(text, here, closing)) is not None:
-            here = end
-        elif text[here] == ".":
-            parts.append(text[start:here])
-            start = here = here + 1
-        else:
-            here += 1
-    parts.append(text[start:])
-    return tuple(_bare(part) for part in parts)
-
-
-def _quote_ends(text: str, at: int, closing: str) -> int | None:
-    """Return the position after the quote that closes the part that begins at `at`; None if no quote does."""
-    here = at + 1
-    while (here := text.find(closing, here)) >= 0:
-        if text[here + 1 : here + 2] == closing:
-            here += 2
-        else:
-            return here + 1 if text[here + 1 : here + 2] in {"", "."} else None
-    return None
+    parts: list[str] = []
+    end = -1
+    while end < len(text):
+        part = _PART.match(text, end + 1)
+        assert part is not None
+        end = part.end()
+        parts.append(_bare(part[0]))
+    return tuple(parts)
 
 
 def _bare(part: str) -> str:

@@ -17,7 +17,7 @@ from orchestrator.manifest.credentials import name_of
 from orchestrator.manifest.manifest import Instance, Secret
 from orchestrator.omni.client import OmniClient
 from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, KeyRefused, Refused, Throttled, Unsent
-from orchestrator.planning.scope import URL_LIMIT
+from orchestrator.planning.lanes import URL_LIMIT
 from orchestrator.quota.choice import SUBMITTING, CallRequest, Purpose
 from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.key import KeyQuota

@@ -33,7 +33,7 @@ from orchestrator.manifest.manifest import OnAmbiguous, RefreshKind
 from orchestrator.omni.address import request_bytes
 from orchestrator.omni.answers import JobState, RefreshRequest
 from orchestrator.omni.errors import CallError, CallErrorKind, DeliveryUnknown, Refused, Throttled, Unsent
-from orchestrator.planning.scope import split_refused
+from orchestrator.planning.lanes import split_refused
 from orchestrator.quota.choice import CallRequest, FollowedJob, Purpose
 from orchestrator.quota.rate_limiter import LimiterClosed, StopReason
 

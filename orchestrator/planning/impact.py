@@ -20,8 +20,7 @@ from orchestrator.changes.change_set import Change, Effect, NotUnderstood, Objec
 from orchestrator.manifest.manifest import Entry, Mode, RefreshKind
 from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.plan import Impact, Lane, RefreshPlan, Skip, Target
-from orchestrator.planning.read_set import Index, reach_of, reads_everything
-from orchestrator.planning.soft_scope import SoftScope, make_soft_scope
+from orchestrator.planning.scopes import Index, SoftScope, make_soft_scope, reach_of, reads_everything
 from orchestrator.text import and_more
 
 SCHEMAS_UNKNOWN = "the schemas that it reads could not be looked up, so it counts as affected; name them under `reads:`"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from orchestrator.omni.address import request_bytes
 from orchestrator.omni.answers import RefreshRequest
-from orchestrator.planning.scope import URL_LIMIT, split_refused, split_request
+from orchestrator.planning.lanes import URL_LIMIT, split_refused, split_request
 from tests.planning.targets import INSTANCE
 from tests.rehearsal import uuid
 

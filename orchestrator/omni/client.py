@@ -107,7 +107,7 @@ class OmniClient:
         await self._wire.__aexit__(kind, error, traceback)
 
     async def refresh(self, ask: RefreshRequest, key: Secret) -> RefreshAnswer:
-        """Start one refresh. FateUnknown means that it may have started: a 2xx that says neither that nor how it ended, too."""
+        """Start one refresh. DeliveryUnknown means that it may have started: a 2xx that says neither that nor how it ended, too."""
         read = partial(read_refresh, redact=self._redactor(key).without_known)
         return await self._ask(
             lambda: refresh_target(ask), key, read, method="POST", alone=True, of_job=True, if_accepted=ACCEPTED

@@ -5,7 +5,7 @@
     ├── Refused                  the server answered and did not do it: 3xx, 4xx, 503 with Retry-After
     │   ├── Throttled            429: the whole key pauses
     │   └── KeyRefused           401, or a 403 whose text says that the token is invalid
-    └── FateUnknown              the request may have taken effect: cut off, timed out, 5xx, an unreadable answer
+    └── DeliveryUnknown          the request may have taken effect: cut off, timed out, 5xx, an unreadable answer
 
 None of them is chained to a library's exception: those carry the request, and with it the key.
 """

@@ -277,7 +277,7 @@ class Transport:
         """Send one request and read its answer. `alone`: over a connection of its own, closed after.
 
         A 2xx comes back whole or not at all; of any other status the body is what could be had. Raises Unsent where
-        no connection came about, FateUnknown where one did and no answer came, or a 2xx of more than `max_bytes`
+        no connection came about, DeliveryUnknown where one did and no answer came, or a 2xx of more than `max_bytes`
         (decoded). Takes `request_timeout_s` at most, connecting included.
         """
         outcome = await self._attempt(method, target, key, max_bytes, self._refreshes if alone else self._reads)

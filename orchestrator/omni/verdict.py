@@ -1,14 +1,14 @@
 """Turn an answer that is no success into an error, with what the caller needs to decide the next step.
 
-    3xx                        Refused(REDIRECT)      never followed: the key goes to the base URL's origin alone
-    401                        KeyRefused            whatever the body is: a login page says the same
+    3xx                        Refused(REDIRECT)        never followed: the key goes to the base URL's origin alone
+    401                        KeyRefused               whatever the body is: a login page says the same
     403                        KeyRefused if the API's own error refuses the token, else Refused(FORBIDDEN)
-    408                        FateUnknown(TIMEOUT)   a gateway says it, too, when the server behind it was slow
-    414, 431                   Refused(URI_TOO_LONG)  some servers count the target among the header's bytes
-    429                        Throttled              whatever the body is
-    other 4xx                  Refused                407 too: a proxy's own 407 answers CONNECT and is no reply to a call
-    503 with Retry-After       Refused(UNAVAILABLE)   it was not begun, and there is a moment to come back
-    other 5xx, anything else   FateUnknown
+    408                        DeliveryUnknown(TIMEOUT) a gateway says it, too, when the server behind it was slow
+    414, 431                   Refused(URI_TOO_LONG)    some servers count the target among the header's bytes
+    429                        Throttled                whatever the body is
+    other 4xx                  Refused                  407 too: a proxy's own 407 answers CONNECT and is no reply to a call
+    503 with Retry-After       Refused(UNAVAILABLE)     it was not begun, and there is a moment to come back
+    other 5xx, anything else   DeliveryUnknown
 
 The status is looked at before the body: a body that is no JSON, or was cut off, changes nothing but the message.
 """

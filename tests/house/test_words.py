@@ -148,6 +148,41 @@ def test_the_search_finds_type_names() -> None:
     assert list(_type_names(ast.parse(source).body)) == ["One", "Two", "Three"]
 
 
+PRODUCTS = {
+    *("BigQuery", "EventBridge", "GitHub", "GitLab", "MyBatis"),
+}
+"""Names of other people's products that look like types."""
+
+
+def _named_in(texts: Iterable[str]) -> set[str]:
+    """What looks like a type's name in some texts: `RateLimiter`, but not `Python`."""
+    return {name for text in texts for name in re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", text)} - PRODUCTS
+
+
+def test_docstrings_name_what_exists() -> None:
+    """A type that a docstring of the package names is one that the code uses: a rename reaches the prose."""
+    used: set[str] = set()
+    told: dict[str, str] = {}
+    for module in modules():
+        for node in module.nodes:
+            if isinstance(node, ast.ClassDef):
+                used.add(node.name)
+            elif isinstance(node, ast.Name):
+                used.add(node.id)
+            elif isinstance(node, ast.Attribute):
+                used.add(node.attr)
+            elif isinstance(node, ast.alias):
+                used.add(node.name.rpartition(".")[2])
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                told |= dict.fromkeys(_named_in([str(node.value.value)]), f"{module.path}:{node.lineno}")
+    assert not {place: name for name, place in told.items() if name not in used}
+
+
+def test_the_search_finds_names_of_types() -> None:
+    """Two capitals are a type's name; a word, a product and a constant are none."""
+    assert _named_in(["`RateLimiter` in Python on GitHub, KEY_NAME"]) == {"RateLimiter"}
+
+
 SENTENCES = 36
 """How many asserts may hold a sentence. These are promises: whole lines of the log, the summary and the tables."""
 

@@ -1,4 +1,4 @@
-"""Where each question goes: the request target, byte for byte as it leaves. A name reaches the server as it is written."""
+"""Builds request targets, byte for byte as they are sent. A name reaches the server as it is written."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def connection_target(connection_id: str, part: str = "") -> str:
 
 
 def whoami_target(model_ids: Iterable[str]) -> str:
-    """Path and query of the question who the key acts as, with its roles on some models."""
+    """Path and query of the read that says who the key acts as, with its roles on some models."""
     return _target("whoami", modelId=",".join(model_ids) or None)
 
 
@@ -112,7 +112,7 @@ def _names(names: tuple[str, ...]) -> str:
 
 
 def _segment(text: str) -> str:
-    """One segment of a path; the two that would walk up the path lose their meaning, an empty one is refused."""
+    """One segment of a path. `.` and `..` are encoded, so that they name nothing else; an empty one is refused."""
     if not text:
         raise UnsendableName("an empty id cannot be sent")
     return _escape(text).replace(".", "%2E") if text in {".", ".."} else _escape(text)

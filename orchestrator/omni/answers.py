@@ -115,8 +115,8 @@ class ValidationIssue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentIssue:
-    """One finding of the content validator about a document. `query` is the name of the query or filter that has it, `query_id` what
-    identifies that; both are None if the whole document has it.
+    """One finding of the content validator about a document. `query` is the name of the query or filter that has it, `query_id`
+    what identifies that; both are None if the whole document has it.
     """
 
     message: str
@@ -127,7 +127,7 @@ class ContentIssue:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentDocument:
     """A document as the content validator shows it. `identifier` is the part of its address that identifies it, `kind` the word
-    that tells a draft from what is published. `queries` are the names of its queries.
+    that distinguishes a draft from a published document. `queries` are the names of its queries.
     """
 
     id: str
@@ -152,7 +152,7 @@ class RefreshSchedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRole:
-    """The caller's role on one model as `GET /v1/whoami` tells it; it does not say whether a refresh is allowed."""
+    """The caller's role on one model as `GET /v1/whoami` reports it; it does not say whether a refresh is allowed."""
 
     model_id: str
     base_role: str | None
@@ -197,8 +197,9 @@ class ViewField:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One view of a model. `table` is None if the model's YAML does not name it: then it is a query, or a table under the view's
-    own name, which may be scoped (`schema__table`, `catalog_schema__table`). `fields` are read only if they were asked for.
+    """One view of a model. `table` is None if the model's YAML does not name it: then it is a query, or a table under the
+    view's own name, which may be scoped (`schema__table`, `catalog_schema__table`). `fields` are read only if they were asked
+    for.
     """
 
     name: str

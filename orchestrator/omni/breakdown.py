@@ -1,4 +1,4 @@
-"""What a broken exchange means: whether the request left, and why there is no answer. Own words, no library's text.
+"""What a broken exchange means: whether the request left, and why there is no answer. The text is ours, not a library's.
 
 A library's exception carries the request with its headers, the key among them; none is chained or quoted.
 """

@@ -72,9 +72,10 @@ ACCEPTED: Final = RefreshAnswer(job_id=None, state=JobState.RUNNING, word=None)
 
 
 class OmniClient:
-    """The API of one instance: an async context manager, opened inside the running loop. It knows no quota: the rate limiter does.
+    """The API of one instance: an async context manager, opened inside the running loop. It knows no quota: the rate limiter
+    does.
 
-    Every question raises a CallError where it gets no answer (orchestrator.omni.errors), and nothing else. The key
+    Every call raises a CallError if it gets no answer (orchestrator.omni.errors), and nothing else. The key
     comes with each call, is sent in one header to the base URL's origin, and is in no error.
     """
 
@@ -107,14 +108,14 @@ class OmniClient:
         await self._wire.__aexit__(kind, error, traceback)
 
     async def refresh(self, ask: RefreshRequest, key: Secret) -> RefreshAnswer:
-        """Start one refresh. DeliveryUnknown means that it may have started: a 2xx that says neither that nor how it ended, too."""
+        """Start one refresh. DeliveryUnknown means that it may have started; so does a 2xx that reports no start."""
         read = partial(read_refresh, redact=self._redactor(key).without_known)
         return await self._ask(
             lambda: refresh_target(ask), key, read, method="POST", alone=True, of_job=True, if_accepted=ACCEPTED
         )
 
     async def job(self, job_id: str, key: Secret, kinds: Collection[RefreshKind] = (RefreshKind.SCHEMA,)) -> JobAnswer:
-        """Ask how a job is doing. An answer about a job of another kind than `kinds` is unreadable."""
+        """Poll a job. An answer about a job of another kind than `kinds` is unreadable."""
         read = partial(read_job, job_id=job_id, kinds=kinds, redact=self._redactor(key).without_known)
         return await self._ask(lambda: job_target(job_id), key, read, of_job=True)
 
@@ -148,8 +149,8 @@ class OmniClient:
         *,
         with_fields: bool = False,
     ) -> tuple[View, ...]:
-        """Read a model's views back, `with_fields` or without. `schema` (one a call) loads one that is offloaded or inactive, and only
-        its views.
+        """Read a model's views back, `with_fields` or without. `schema` (one a call) loads one that is offloaded or inactive,
+        and only its views.
         """
         target = partial(model_target, model_id, "yaml", mode="combined", branchId=branch_id, includeSchemas=schema)
         return await self._ask(target, key, partial(read_views, with_fields=with_fields), max_bytes=LIST_ANSWER_BYTES)
@@ -171,8 +172,8 @@ class OmniClient:
     ) -> tuple[ContentDocument, ...]:
         """List what the content validator shows of the documents that use a model, without those in personal folders.
 
-        `filter_mode` is `WITH_ISSUES` for those with issues alone. `find` limits the list to documents that use one thing of the
-        model; `find_type` says what that is: `VIEW`, `TOPIC`, or `FIELD` (`view.field`).
+        `filter_mode` is `WITH_ISSUES` for those with issues alone. `find` limits the list to documents that use one thing of
+        the model; `find_type` says what that is: `VIEW`, `TOPIC`, or `FIELD` (`view.field`).
         """
         target = partial(
             model_target,
@@ -190,7 +191,7 @@ class OmniClient:
         return await self._ask(lambda: connection_target(connection_id, "schedules"), key, read_schedules)
 
     async def whoami(self, model_ids: Iterable[str], key: Secret) -> WhoAmI:
-        """Ask who the key acts as; 404 where one of the models is not visible to it."""
+        """Ask who the key acts as; 404 if one of the models is not visible to it."""
         return await self._ask(partial(whoami_target, tuple(model_ids)), key, read_whoami)
 
     async def environments(self, key: Secret) -> tuple[ConnectionEnvironment, ...]:
@@ -200,7 +201,7 @@ class OmniClient:
     async def api_document(self, key: Secret) -> ApiDocument:
         """Read the instance's own OpenAPI document.
 
-        A refusal says nothing about the key: this page is not part of the API, and an instance may keep it from keys.
+        A refusal says nothing about the key: this page is not part of the API, and an instance may refuse it to keys.
         """
         try:
             return await self._ask(api_document_target, key, read_api_document, max_bytes=LIST_ANSWER_BYTES)

@@ -1,6 +1,6 @@
-"""The server's own words in an answer that is no success: four documented shapes, and whatever stands in front of it.
+"""Finds the server's message in an error answer: four documented shapes, and the pages of proxies in front of the server.
 
-Documented: `{"error", "message"}`, `{"detail", "status"}`, the same with SCIM `schemas`, `{"error"}` alone. Met besides:
+Documented: `{"error", "message"}`, `{"detail", "status"}`, the same with SCIM `schemas`, `{"error"}` alone. Also seen:
 HTML pages and plain text of proxies, lists of findings, nothing at all.
 """
 
@@ -13,7 +13,7 @@ from http import HTTPStatus
 from orchestrator.omni.fields import load_json
 
 READ_BYTES = 64 * 1024
-"""Of an error's body no more than this is looked at."""
+"""The most of an error's body that is read, in bytes."""
 
 _FIELDS = ("detail", "message", "error", "error_description", "msg", "title", "errors")
 _DEPTH = 4
@@ -44,7 +44,7 @@ def server_words(status: int, body: bytes) -> str:
 
 
 def says_that_the_key_is_bad(body: bytes) -> bool:
-    """Return whether a 403 refuses the key itself, not what it asked for: "Invalid bearer token" and its kin.
+    """Return whether a 403 refuses the key itself, not what it asked for: "Invalid bearer token" and similar words.
 
     Only the API's own error shapes count. A firewall's page, plain text and other JSON may quote such words, and do not come
     from the server that knows the key.

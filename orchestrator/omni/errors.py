@@ -46,7 +46,7 @@ class CallErrorKind(StrEnum):
 class CallError(OmniRefreshError):
     """One call did not get a usable answer.
 
-    `message` is the server's words (or the library's), cleaned of nothing yet, cut at 2,000 characters. `retry_after_s`
+    `message` is the server's words (or the library's), not cleaned yet, cut at 2,000 characters. `retry_after_s`
     is the wait that the server asked for, as `orchestrator.omni.verdict` reads it, or None.
     """
 
@@ -90,11 +90,11 @@ class Refused(CallError):
 
 
 class Throttled(Refused):
-    """429: the key pauses, the call goes again, and it was never an attempt."""
+    """429: the key pauses, the call is sent again, and it does not count as an attempt."""
 
 
 class KeyRefused(Refused):
-    """The server does not accept the key; another key of the instance may serve."""
+    """The server does not accept the key; another key of the instance may work."""
 
 
 class DeliveryUnknown(CallError):

@@ -1,4 +1,4 @@
-"""Fields of other people's JSON: each is read as what it should be, and is None if it is anything else."""
+"""Fields of foreign JSON: each is read as the type that it should have, and is None if it has another."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_object(body: bytes) -> dict[str, object]:
 def read_list(body: bytes, *names: str) -> tuple[dict[str, object], list[object]]:
     """A list and the object it came in: bare, or in the first of the fields `names` that holds one.
 
-    Raises UnreadableAnswer where there is no list: an empty one would say that there is nothing.
+    Raises UnreadableAnswer if there is no list, because an empty one would mean that there is nothing.
     """
     value = _read(body)
     if isinstance(value, list):
@@ -96,7 +96,7 @@ def as_count(value: object) -> int | None:
 
 
 def as_flag(value: object) -> bool | None:
-    """Yes or no; older answers say it in text."""
+    """A boolean; older answers give it as text."""
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.strip().lower())
     return value if isinstance(value, bool) else None

@@ -1,8 +1,8 @@
 """Answers about refreshes and jobs: what a body says of the job itself, and nothing that its envelope says of the call.
 
-The documented shapes are flat: `{jobId, modelId, status}` for a refresh, `{job_type, job_id, status}` for a poll. Both spellings
-of each field are read, and objects that wrap these (`job`, `data`, `result` and the like). The innermost word is the job's. An
-answer that contradicts itself, or whose words are about something else, ends nothing.
+The documented shapes are flat: `{jobId, modelId, status}` for a refresh, `{job_type, job_id, status}` for a poll. Both
+spellings of each field are read, and objects that wrap these (`job`, `data`, `result` and the like). The innermost word is the
+job's. An answer that contradicts itself, or whose words are about something else, ends nothing.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _plain(word: str) -> str:
 
 
 ID_CHARACTERS = 200
-"""A job id longer than this is none."""
+"""The most characters of a job id."""
 
 Redact = Callable[[str], str]
 """Takes secrets out of a text."""

@@ -19,11 +19,12 @@ from orchestrator.manifest.manifest import Instance
 
 
 def make_tls_context(instance: Instance | None) -> ssl.SSLContext:
-    """The TLS settings for `instance`: the system's authorities, and those in its `ca_file` in addition. None: for anybody else.
+    """The TLS settings for `instance`: the system's authorities, and those in its `ca_file` in addition. None: for anybody
+    else.
 
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the system's, as OpenSSL does everywhere. Authorities that a person named
-    are not held to the letter of RFC 5280 (Python 3.13 and later would be), because company authorities often miss it;
-    signatures, names and dates are checked as ever. Raises UsageError for a setting that names nothing usable.
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the system's, as OpenSSL does everywhere. The authorities in `ca_file` need not
+    follow RFC 5280 strictly, as Python 3.13 and later demand, because company authorities often do not. Signatures, names and
+    dates are still checked. Raises UsageError for a setting that names nothing usable.
     """
     named = [instance.ca_file if instance is not None else None]
     for variable, exists in (("SSL_CERT_FILE", os.path.isfile), ("SSL_CERT_DIR", os.path.isdir)):

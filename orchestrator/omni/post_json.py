@@ -23,7 +23,7 @@ async def post_json(
 
     `url` is https, or http to this machine; a user name and password in it become a header. `direct` leaves out the
     environment's proxies. Takes `timeout_s` at most. Raises `CallError`, whose text holds the host and nothing more of the
-    address, and `UsageError` where certificates or proxies cannot be used.
+    address, and `UsageError` if certificates or proxies cannot be used.
     """
     target = _target(url)
     proxy = (STRAIGHT if direct else route_to(url)).proxy

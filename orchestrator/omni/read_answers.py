@@ -192,7 +192,8 @@ def _issue(item: object) -> ValidationIssue:
 
 
 def read_content(body: bytes, *, branch_id: str | None) -> tuple[ContentDocument, ...]:
-    """Read the documents that the content validator shows: a bare list, or `{model_id, branch, content}`. Raises UnreadableAnswer.
+    """Read the documents that the content validator shows: a bare list, or `{model_id, branch, content}`. Raises
+    UnreadableAnswer.
 
     The list must be whole and about the branch that was asked for: an issue that is not in it counts as fixed.
     """
@@ -340,7 +341,9 @@ _SQL = re.compile(r"(?:^|[\s{,])sql:[ \t]*(.*?)(?=\n\s*[A-Za-z_]+:(?:\s|$)|\Z)",
 
 
 def _view_fields(text: str) -> tuple[ViewField, ...]:
-    """The fields under `dimensions`, `measures` and `filters` at the margin, in block style. Enough of YAML for their names and SQL."""
+    """The fields under `dimensions`, `measures` and `filters` at the margin, in block style. Enough of YAML for their names and
+    SQL.
+    """
     found: dict[str, list[str]] = {}
     inside, depth, name = False, 0, ""
     for line in text.split("\n"):

@@ -205,7 +205,7 @@ _CALL: ContextVar[_Call] = ContextVar("_CALL")
 class _Connector(aiohttp.TCPConnector):
     """Tells each call the moment when it has a connection, new or kept alive: before it, nothing can have left.
 
-    aiohttp's traces tell the same and cost a fifth of a small call. A kept-alive connection on which anything waits to
+    aiohttp's traces report the same and cost a fifth of a small call. A kept-alive connection on which anything waits to
     be read (bytes that no request asked for, or its end) is not used again.
     """
 
@@ -276,8 +276,8 @@ class Transport:
     async def exchange(self, method: str, target: str, key: Secret, *, max_bytes: int, alone: bool = False) -> Reply:
         """Send one request and read its answer. `alone`: over a connection of its own, closed after.
 
-        A 2xx comes back whole or not at all; of any other status the body is what could be had. Raises Unsent where
-        no connection came about, DeliveryUnknown where one did and no answer came, or a 2xx of more than `max_bytes`
+        A 2xx comes back whole or not at all; of any other status the body is what could be had. Raises Unsent if no
+        connection was made, DeliveryUnknown if one was and no answer came, or a 2xx of more than `max_bytes`
         (decoded). Takes `request_timeout_s` at most, connecting included.
         """
         outcome = await self._attempt(method, target, key, max_bytes, self._refreshes if alone else self._reads)

@@ -139,6 +139,17 @@ def test_any_depth() -> None:
     }
 
 
+@given(
+    st.lists(
+        st.sampled_from([*_forms(ODD), "Bearer", "authorization: bearer", "[x", "\\", "%", "SECRET", "KEY123", "k"])
+    )
+)
+def test_texts_of_one_value_are_redacted_like_single_ones(texts: list[str]) -> None:
+    """What one text holds changes nothing in another, and a secret is found in any of them."""
+    redactor = Redactor([Secret(ODD), Secret("SECRETKEY123"), Secret("k")])
+    assert redactor.redact(texts) == [redactor.redact(text) for text in texts]
+
+
 def test_field_names_stay() -> None:
     """A secret that happens to be a word of ours does not change the names of fields."""
     assert Redactor([Secret("failure")]).redact({"new_failures": ["failure"]}) == {"new_failures": [REDACTED]}

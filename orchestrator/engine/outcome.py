@@ -69,6 +69,11 @@ class Status(StrEnum):
         return self.is_good and not self.says_nothing
 
     @property
+    def is_failure(self) -> bool:
+        """Whether the server refused the refresh, or the refresh was seen to fail. Every other bad status is an error."""
+        return self.group is StatusGroup.FAILED or self is Status.REJECTED
+
+    @property
     def says_nothing(self) -> bool:
         """Whether the status is no result of the target: it was left out, or its run stopped before the end."""
         return self in (Status.SKIPPED, Status.INTERRUPTED, Status.NOT_STARTED)

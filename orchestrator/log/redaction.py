@@ -1,4 +1,4 @@
-"""The one place where secrets are taken out of text: for the log, the reports, the errors."""
+"""The one place that removes secrets from text: for the log, the reports and the errors."""
 
 from __future__ import annotations
 
@@ -8,32 +8,38 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import lru_cache
+from itertools import chain, groupby
 from typing import Any, Final, Protocol
 
 REDACTED: Final = "[redacted]"
-"""What stands in place of a secret."""
+"""The text in place of a secret."""
 
 
 class Revealing(Protocol):
-    """A secret: something that gives its text only when asked for it by this name."""
+    """A secret, which shows its text only through this method."""
 
     def reveal(self) -> str:
-        """The secret's text."""
+        """Return the secret's text."""
         ...
 
 
 _DEPTH: Final = 40
+_NUMBERS: Final = (bool, int, float)
+_MAPPINGS: Final = (dict, Mapping)
+_LISTS: Final = (list, tuple)
 _FIELD: Final = re.compile(r"[a-z][a-z_]{0,39}")
-# A secret of this many characters is replaced wherever it stands; a shorter one only in encodings of this many.
+# A secret with at least this many characters is replaced everywhere. Encodings need `_SHORTEST_ENCODED` characters.
 _ANYWHERE: Final = 4
 _SHORTEST_ENCODED: Final = 6
-# A word of this many letters is no common one: it is found in any case, and broken over lines.
+# A word with this many letters is not a common word, so it is found in any case and with line breaks in it.
 _SHORTEST_LOOSE: Final = 8
-# Signs of known secrets are found by their first characters, or wholly if they are shorter.
+# One pattern excludes all signs by their first `_START` characters. In a text with more than `_LONG` characters per sign, it is
+# faster to search for each sign (measured).
 _START: Final = 6
+_LONG: Final = 8
 
-# So many times escapes are undone: a percent-encoded text in JSON in HTML, and one more.
+# How many times escapes are decoded: a percent-encoded text in JSON in HTML, and one more.
 _LAYERS: Final = 4
 _ESCAPED: Final = re.compile(
     r"(?:%u|\\+u)([0-9a-f]{4})|(?:[%=]|\\+x)([0-9a-f]{2})|\\+u\{([0-9a-f]{1,8})\}|\\+U([0-9a-f]{8})|\\+([0-3][0-7]{2})"
@@ -42,7 +48,7 @@ _ESCAPED: Final = re.compile(
 )
 _ESCAPES: Final = re.compile(r"[%&=\\]")
 _OCTAL, _ENTITY, _BREAK, _CHARACTER = 5, 6, 7, 8
-# What may stand between two characters of a secret: blanks, ends of lines, characters without width.
+# Characters that may interrupt a secret: blanks, line ends, zero-width characters.
 _BREAKS: Final = frozenset("\0\t\n\v\f\r \x85\xa0\xad\u2028\u2029\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
 _DIGITS: Final = frozenset("0123456789abcdefghijklmnopqrstuvwxyz")
 _LOWER: Final = bytes(range(256)).lower()
@@ -57,30 +63,29 @@ _PATTERNS: Final = (
     ("bearer", re.compile(_BEARER), rf"\1{REDACTED}"),
     ("omni_", re.compile(r"\bomni_(?:osk|pat)_[\w.~+/=-]+"), REDACTED),
 )
-"""What looks like a secret: a word that is cheap to look for, the pattern, and what stands in its place."""
+"""Texts that look like secrets: a word that the text must contain, the pattern, and the replacement."""
 
 
 class Redactor:
-    """Takes secrets out of text: the known ones in every form that they may take, and what looks like one.
+    """Removes known secrets in every form from text, and what looks like a secret.
 
-    Forms: plain in any case, each character escaped or not (percent, HTML, JSON, Python), broken over lines, hexadecimal
+    Forms: plain in any case, each character escaped or not (percent, HTML, JSON, Python), with line breaks, hexadecimal
     with or without separators, base64 at each alignment, base32; each of these escaped again. Patterns: credentials in
-    URLs, `Bearer ...`, `Authorization: ...`, Omni's own keys. A secret of two or three characters is replaced only where
-    it stands alone, one of a single character only where it is the whole text: else it would shred everything.
+    URLs, `Bearer ...`, `Authorization: ...`, Omni's own keys. A secret of two or three characters is replaced only as a
+    separate word, and one of a single character only if it is the whole text; otherwise ordinary text would be lost.
     """
 
     def __init__(self, secrets: Iterable[Revealing] = ()) -> None:
         self._known: dict[str, _Forms] = {}
-        self._signs: dict[bytes, set[bytes]] = {}
         self._secrets: dict[bytes, list[str]] = {}
-        self._shortest = sys.maxsize
+        self._any_start: re.Pattern[bytes] | None = None
         self._words: list[re.Pattern[str]] = []
         self._wholes: set[str] = set()
         for secret in secrets:
             self.add(secret)
 
     def add(self, secret: Revealing) -> None:
-        """Take this secret out, too, from now on. An empty one, and one that stands in `[redacted]`, is ignored."""
+        """Remove this secret, too, from now on. An empty secret, or one that is part of `[redacted]`, is ignored."""
         text = secret.reveal()
         if not text.strip() or text in REDACTED or text in self._known:
             return
@@ -90,21 +95,45 @@ class Redactor:
             self._words.append(re.compile(rf"(?<!\w){re.escape(text)}(?!\w)"))
         forms = self._known[text] = _Forms.of(text)
         for sign in forms.signs:
-            self._signs.setdefault(sign[:_START], set()).add(sign)
             self._secrets.setdefault(sign, []).append(text)
-        self._shortest = min(self._shortest, len(text))
+        self._any_start = None
 
     def redact(self, value: Any) -> Any:
-        """`value` without secrets: text, bytes, and whatever stands in lists, tuples and dictionaries, to any depth.
+        """Return `value` without secrets in texts and bytes, also inside lists, tuples and dictionaries.
 
-        Numbers, booleans and None stay; an exception becomes `Type: text`; any other object becomes its text. A
-        dictionary's keys are redacted as well, but for plain field names: they are the program's own words.
+        Numbers, booleans and None stay. An exception becomes `Type: text`, any other object its text. A dictionary's keys
+        are redacted too, except plain field names: they are the program's own words.
         """
-        return walk(value, self._text, _DEPTH)
+        texts: list[str] = []
+
+        def keep(text: str) -> str:
+            texts.append(text)
+            return text
+
+        # few values hold a secret, and one search in all texts costs less than one in each
+        plain = walk(value, keep, _DEPTH)
+        return walk(plain, self._text, _DEPTH) if self._may_hold_secrets(texts) else plain
 
     def without_known(self, text: str) -> str:
-        """`text` without the known secrets; what only looks like one stays."""
-        return self._without_known(text) if len(text) >= self._shortest else text
+        """Return the text without the known secrets. What only looks like a secret stays."""
+        signs = self._signs_of(text)
+        if signs:
+            secrets = {secret for sign in signs for secret in self._secrets[sign]}
+            text = _replace(text, [self._known[secret] for secret in secrets])
+        for word in self._words:
+            text = word.sub(REDACTED, text)
+        return text
+
+    def _may_hold_secrets(self, texts: Sequence[str]) -> bool:
+        """Return whether one of the texts may hold a secret. They are joined by NUL, which matches no word and no blank."""
+        joined = "\0".join(texts)
+        lowered = joined.lower()
+        return (
+            any(hint in lowered and pattern.search(joined) for hint, pattern, _ in _PATTERNS)
+            or bool(self._signs_of(joined))
+            or any(word.search(joined) for word in self._words)
+            or not self._wholes.isdisjoint(texts)
+        )
 
     def _text(self, text: str) -> str:
         text = self.without_known(text)
@@ -114,31 +143,30 @@ class Redactor:
                 text = pattern.sub(replacement, text)
         return REDACTED if text in self._wholes else text
 
-    def _without_known(self, text: str) -> str:
-        signs = set(chain.from_iterable(map(self._signs_in, map(_squeeze, _layers(text)))))
-        if signs:
-            secrets = {secret for sign in signs for secret in self._secrets[sign]}
-            text = _replace(text, [self._known[secret] for secret in secrets])
-        for word in self._words:
-            text = word.sub(REDACTED, text)
-        return text
+    def _signs_of(self, text: str) -> set[bytes]:
+        """Return the signs that a text contains."""
+        found: set[bytes] = set()
+        self._any_start = self._any_start or _any_of({sign[:_START] for sign in self._secrets})
+        for layer in map(_squeeze, _layers(text)):
+            if len(layer) > _LONG * len(self._secrets) or self._any_start.search(layer):
+                found.update(sign for sign in self._secrets if sign in layer)
+        return found
 
-    def _signs_in(self, layer: bytes) -> Iterable[bytes]:
-        """The signs in a squeezed text. Many keys have thousands of signs: a short text is looked up, not searched."""
-        if len(self._secrets) < len(layer):
-            return (sign for sign in self._secrets if sign in layer)
-        starts = {
-            layer[at : at + length] for length in {*map(len, self._signs)} for at in range(len(layer) + 1 - length)
-        }
-        return (sign for start in self._signs.keys() & starts for sign in self._signs[start] if sign in layer)
+
+def _any_of(words: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Return a pattern for any of these words of letters and digits, grouped by the first so that few are tried."""
+    groups = groupby(sorted(words), key=lambda word: word[:1])
+    return re.compile(
+        b"|".join(b"%s(?:%s)" % (first, b"|".join(word[1:] for word in group)) for first, group in groups)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Forms:
-    """How a secret may be written, once escapes are undone.
+    """How a secret may be written after escapes are decoded.
 
-    `exact` stand in the text as they are, `loose` in its lower-case text without breaks, `digits` in its squeezed text.
-    Where none of the `signs` stands in the squeezed text, none of all these stands there: that is quick to see.
+    `exact` are searched in the text itself, `loose` in its lower-case text without breaks, `digits` in its squeezed text. If
+    the squeezed text contains none of the `signs`, the text contains no form; this check is fast.
     """
 
     exact: tuple[str, ...]
@@ -154,15 +182,15 @@ class _Forms:
         digits = tuple(each.decode() for each in squeezed)
         if len(text) < _ANYWHERE and len(raw) < _SHORTEST_ENCODED:
             return cls((), (), digits, tuple(squeezed))
-        # what is escaped by bytes, by UTF-16 units, or as a form's value
+        # escaped by bytes, by UTF-16 units, or as a form's value
         units = text.encode("utf-16-be", "surrogatepass")
         halves = "".join(chr(int.from_bytes(units[at : at + 2])) for at in range(0, len(units), 2))
         ways = (text, raw.decode("latin-1"), halves)
-        # an escape in the secret itself is undone with those around it
+        # an escape in the secret itself is decoded with those around it
         layers = (each for way in ways for spaced in (way, way.replace(" ", "+")) for each in _layers(spaced))
         written = tuple(dict.fromkeys(layers))
         loose = tuple(map(_loosen, written))
-        # a short word in another case, or in pieces, is prose
+        # a short word in another case, or with breaks, is prose
         is_word = len(text) < _SHORTEST_LOOSE and text.isalpha() and text.isascii()
         if is_word or len(loose[0]) < _ANYWHERE:
             loose = ()
@@ -171,17 +199,17 @@ class _Forms:
 
 
 def _squeeze(text: str) -> bytes:
-    """The letters and digits of a text, in lower case."""
+    """Return the letters and digits of a text, in lower case."""
     return text.encode("utf-8", "surrogatepass").translate(_LOWER, _SET_APART)
 
 
 def _loosen(text: str) -> str:
-    """A text in lower case without what may break it; each character stays one."""
+    """Return a text in lower case without breaks. Each character stays one character."""
     return "".join(low if len(low := char.lower()) == 1 else char for char in text if char not in _BREAKS)
 
 
 def _layers(text: str) -> list[str]:
-    """The text, and the texts that its escapes stand for: those of the text, those of what comes out, and so on."""
+    """Return the text, the text with its escapes decoded, that text with its escapes decoded, and so on."""
     layers = [text]
     if _ESCAPES.search(text) is None:
         return layers
@@ -191,7 +219,7 @@ def _layers(text: str) -> list[str]:
 
 
 def _meant(escape: re.Match[str]) -> str:
-    """What an escape stands for."""
+    """Return the text that an escape stands for."""
     kind = escape.lastindex or _CHARACTER
     if kind == _ENTITY:
         return html.unescape(f"{escape[kind].removesuffix(';')};")
@@ -204,7 +232,7 @@ def _meant(escape: re.Match[str]) -> str:
 
 
 def _replace(text: str, known: Sequence[_Forms]) -> str:
-    """The text without these secrets: found in what it means, and replaced where that is written."""
+    """Return the text without these secrets. They are found in the decoded text and replaced in the text itself."""
     spans: list[tuple[int, int]] = []
     chars, places = text, [(at, at + 1) for at in range(len(text))]
     for _ in range(_LAYERS + 1):
@@ -231,7 +259,7 @@ def _replace(text: str, known: Sequence[_Forms]) -> str:
 
 
 def _spans(chars: str, places: Sequence[tuple[int, int]], known: Sequence[_Forms]) -> Iterator[tuple[int, int]]:
-    """Where these secrets stand in `chars`, as places in the text that it was made from."""
+    """Yield where these secrets are in `chars`, as places in the original text."""
     loose = [
         (low if len(low := char.lower()) == 1 else char, at) for at, char in enumerate(chars) if char not in _BREAKS
     ]
@@ -251,37 +279,42 @@ def _spans(chars: str, places: Sequence[tuple[int, int]], known: Sequence[_Forms
 
 
 def _base64_digits(raw: bytes) -> Iterator[str]:
-    """The digits that stand for these bytes alone, at each of the three alignments."""
+    """Yield the base64 digits that depend only on these bytes, for each of the three alignments."""
     for shift in range(3):
-        # digits that depend on a neighbour of the secret are left out at both ends
+        # the digits at both ends also depend on the neighbours
         first, end = -(-shift * 8 // 6), (shift + len(raw)) * 8 // 6
         yield base64.b64encode(bytes(shift) + raw).decode()[first:end]
 
 
 def _base32_digits(raw: bytes) -> Iterator[str]:
-    """The same for base32 and its five alignments."""
+    """Yield the base32 digits, for each of the five alignments."""
     for shift in range(5):
         first, end = -(-shift * 8 // 5), (shift + len(raw)) * 8 // 5
         yield base64.b32encode(bytes(shift) + raw).decode()[first:end]
 
 
 def walk(value: Any, change: Callable[[str], str], depth: int) -> Any:
-    """`value` with each text in it changed; a container nested deeper than `depth` becomes its text."""
+    """Return `value` with each text in it changed. A container nested deeper than `depth` becomes `…`."""
     if isinstance(value, str):
         return change(value)
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, _NUMBERS):
         return value
     if isinstance(value, bytes):
         return change(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     if isinstance(value, BaseException):
         return change(f"{type(value).__name__}: {value}")
-    if depth > 0 and isinstance(value, Mapping):
+    if depth > 0 and isinstance(value, _MAPPINGS):
         return {_key(key, change, depth): walk(item, change, depth - 1) for key, item in value.items()}
-    if depth > 0 and isinstance(value, list | tuple):
+    if depth > 0 and isinstance(value, _LISTS):
         items = [walk(item, change, depth - 1) for item in value]
         return items if isinstance(value, list) else tuple(items)
     return change(str(value)) if depth > 0 else "…"
 
 
 def _key(key: Any, change: Callable[[str], str], depth: int) -> Any:
-    return key if isinstance(key, str) and _FIELD.fullmatch(key) else walk(key, change, depth)
+    return key if isinstance(key, str) and _is_field(key) else walk(key, change, depth)
+
+
+@lru_cache(maxsize=1000)
+def _is_field(key: str) -> bool:
+    return _FIELD.fullmatch(key) is not None

@@ -21,8 +21,6 @@ from orchestrator.report.report import Report
 from orchestrator.text import clean
 from orchestrator.values import format_stamp
 
-FAILURES: Final = frozenset({Status.FAILED, Status.NO_EFFECT, Status.REJECTED})
-
 _TEXT_LIMIT: Final = 300
 _NAME_LIMIT: Final = 255
 """The most characters of a name that CI servers keep. A longer name is cut and ends in a digest of the whole name."""
@@ -80,7 +78,7 @@ def _element_of(status: Status) -> str | None:
         return "skipped"
     if status.is_good:
         return None
-    return "failure" if status in FAILURES else "error"
+    return "failure" if status.is_failure else "error"
 
 
 def _add_properties(suite: ET.Element, report: Report) -> None:

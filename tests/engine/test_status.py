@@ -34,6 +34,7 @@ def test_the_groups_are_these() -> None:
     assert {s for s in Status if s.is_good} == {Status.SUCCEEDED, Status.ACCEPTED, Status.SKIPPED}
     assert {s for s in Status if s.was_refreshed} == {Status.SUCCEEDED, Status.ACCEPTED}
     assert {s for s in Status if s.says_nothing} == {Status.SKIPPED, Status.INTERRUPTED, Status.NOT_STARTED}
+    assert {s for s in Status if s.is_failure} == {Status.FAILED, Status.NO_EFFECT, Status.REJECTED}
 
 
 @pytest.mark.parametrize("word", ["", "melted", None, 7, *Status])

@@ -58,7 +58,7 @@ def check(*, manifest: str, online: bool, as_json: bool, sarif: str | None, **lo
             _write_sarif(sarif, make_sarif(manifest, found, redact=redact))
         raise
     if not online and not as_json:
-        # without what takes long to import
+        # without slow imports
         if sarif is not None:
             _write_sarif(sarif, make_sarif(manifest, found_in_manifest(loaded), redact=redact))
         return _say_offline(loaded)

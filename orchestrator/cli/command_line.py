@@ -51,7 +51,7 @@ argument = partial(click.argument, cls=SectionedArgument)
 
 
 class SectionedOption(_Collected, click.Option):
-    """An option that stands in a section of `--help`."""
+    """An option in a section of `--help`."""
 
     section: str | None = None
 
@@ -97,7 +97,7 @@ class SectionedCommand(click.Command):
             found.append(error)
         finally:
             del ctx.meta[_ERRORS]
-        # what an unknown option leaves may be its value: arguments that are missing or too many mean nothing then
+        # an argument may be the value of an unknown option, so missing or surplus arguments are not reported then
         errors += [error for error in found if not is_unsure or _is_about_a_value(error)]
         if errors:
             raise CommandLineErrors(ctx, errors, _errors_of_files(ctx))
@@ -142,7 +142,7 @@ class SectionedCommand(click.Command):
                     formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples and where to read on."""
+        """Write the examples and where to read more."""
         del ctx
         write_examples(formatter, self.examples)
 
@@ -192,7 +192,7 @@ def _errors_of_files(ctx: click.Context, *, beside: UsageError | None = None) ->
 
 
 def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
-    """Write examples as they are typed, then where to read on."""
+    """Write examples as they are typed, then where to read more."""
     if examples:
         with formatter.section("Examples"):
             for example in examples:

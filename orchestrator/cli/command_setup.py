@@ -68,7 +68,7 @@ def set_up(options: Mapping[str, Any]) -> CommandSetup:
 def _read_stdin() -> bytes:
     from orchestrator.changes.files import MAX_BYTES
 
-    # a program may be started without it
+    # the program may be started without it
     data = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise UsageError(

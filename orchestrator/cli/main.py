@@ -24,7 +24,7 @@ _INTERRUPTED = 130
 _RESULT_LOST = 5
 _VARIABLE = "_OMNI_REFRESH_COMPLETE"
 
-# section: command: (module under orchestrator.cli that has the command by its name, what the list of commands says of it)
+# section: command: (module under orchestrator.cli that has the command by its name, its line in the list of commands)
 SECTIONS = {
     "Refresh": {
         "run": ("run", "Refresh the models of a manifest and follow each job to its end."),

@@ -1,1 +1,1 @@
-"""Text for people: tables, log lines, the live display, the sections and annotations of CI systems, and the streams that carry them."""
+"""Text for people: tables, log lines, the live display, marks for CI systems, and the streams that carry them."""

@@ -16,7 +16,7 @@ from orchestrator.terminal.console import Console
 from orchestrator.text import clean
 
 MOST_ANNOTATIONS: Final = 10
-"""GitHub shows so many of a step."""
+"""How many annotations of a step GitHub shows."""
 
 _NAMES_SHOWN: Final = 5
 _TEXT: Final = 400

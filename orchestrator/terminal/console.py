@@ -46,8 +46,9 @@ def open_console(
 ) -> Console:
     """Set up the log and find out what the streams are. NO_COLOR and a dumb terminal mean no colour.
 
-    The log goes to stderr as `log_format` says, and as JSON to `log_file`. `quiet` leaves only what went wrong on stderr; of
-    that nothing which the summary repeats (`with_summary`: stdout will hold one), if both streams lead to the same place.
+    The log goes to stderr as `log_format` says, and as JSON to `log_file`. `quiet` leaves only what went wrong on stderr. If
+    both streams lead to the same place and stdout will hold a summary (`with_summary`), it also leaves out what the summary
+    repeats.
 
     `progress` auto shows a run live on a terminal, but not with `quiet`, with a log in JSON, or if a CI system keeps what
     the terminal shows; on: on any terminal that can move its cursor.
@@ -121,7 +122,7 @@ def _are_read_together(one: int, other: int, *, in_ci: bool) -> bool:
 
 
 def print_json(value: object) -> None:
-    """Write one JSON document to stdout, in escapes where its encoding cannot hold the text."""
+    """Write one JSON document to stdout, with escapes if its encoding cannot hold the text."""
     from orchestrator.report.as_json import dump
 
     text = dump(value, indent=2)
@@ -138,7 +139,7 @@ def can_print(text: str) -> bool:
 
 
 def print_result(text: str) -> None:
-    """Write the result to stdout, whatever its encoding. `main` reports a stdout that does not take it."""
+    """Write the result to stdout, whatever its encoding. `main` reports if stdout does not accept it."""
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode(encoding, "backslashreplace"))

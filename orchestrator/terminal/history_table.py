@@ -149,7 +149,7 @@ def _course(row: Mapping[str, Any], width: int, *, drawn: bool) -> Text:
 
 
 def _spark(durations: Sequence[float]) -> str:
-    """Durations as a row of blocks, the latest last; one alone, or all alike, is half as high as there is room."""
+    """Durations as a row of blocks, the latest last; if there is one, or all are equal, they are half as high as possible."""
     low, high = min(durations, default=0.0), max(durations, default=0.0)
     if high <= low:
         return _SPARKS[3] * len(durations)

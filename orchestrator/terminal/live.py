@@ -30,7 +30,7 @@ Size = tuple[int, int]
 
 DRAW_EVERY_S: Final = 0.25
 LOOK_EVERY_S: Final = 1.0
-"""How often to sample what costs more with more targets."""
+"""Seconds between samples of values whose cost grows with the number of targets."""
 
 
 @asynccontextmanager

@@ -42,7 +42,7 @@ DETAILS: Final = frozenset(
 """What is written as a line only with `-v`: the summary says it, or only the program's authors need it."""
 
 NAMES_SHOWN: Final = 5
-"""So many targets are named if one cause ends several of them at once."""
+"""How many targets are named if one cause ends several of them at once."""
 
 _WORD_WIDTH: Final = 6
 _NAME: Final = 80
@@ -58,8 +58,8 @@ class LogLines:
     """Renders log events as lines. It is an output's `render`.
 
     Targets that were skipped or ended because the run or an instance ended share a line for each reason, so that a stopped
-    run does not write one line for each target. They wait for the next event of another kind. `level` is the lowest level that has lines, `without` names events that have
-    none. `zone` is the time zone of the times, the machine's by default.
+    run does not write one line for each target. They wait for the next event of another kind. `level` is the lowest level that
+    has lines, `without` names events that have none. `zone` is the time zone of the times, the machine's by default.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ _SUBMITS_ENDED: Final = {
 
 def _submits_ended(event: LogRecordValues) -> Words | None:
     if event["reason"] == "stopped":
-        # the line about the stop says so
+        # the line about the stop says that
         return None
     return "stop", f"{_SUBMITS_ENDED.get(event['reason'], event['reason'])}: nothing more is sent"
 

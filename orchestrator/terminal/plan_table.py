@@ -1,4 +1,4 @@
-"""A preview for people: the refreshes in order, what cannot be planned, what to know, what it will cost."""
+"""A preview for people: the refreshes in order, what cannot be planned, warnings, and costs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _uses(change: Change, preview: Preview) -> Iterator[str]:
 
 
 def _use(use: Use, manifest: Manifest) -> Iterator[str]:
-    """Yield what of one model uses what a change takes away, then each document with its page in Omni."""
+    """Yield the fields of one model that use what a change takes away, then each document with its page in Omni."""
     what, names = ("field", use.fields) if use.change.columns else ("view", use.views)
     count = len(use.documents)
     words = f"{what}{'' if len(names) == 1 else 's'} {some(names)}" if names else f"no {what} uses it"

@@ -100,7 +100,7 @@ def render_progress(moment: Progress, width: int, *, height: int = 24, ascii_onl
 
 
 def _whole(seconds: float) -> str:
-    """What a clock that ticks would show."""
+    """Seconds as a clock shows them."""
     return f"{int(seconds)}s" if seconds < 60 else took(int(seconds))
 
 
@@ -172,7 +172,7 @@ def _failed(names: Sequence[str], width: int) -> list[Text]:
 
 
 def _shares(parts: Sequence[int], total: int, columns: int) -> list[int]:
-    """Columns for each part: what is there at all is seen, and nothing is full before it is."""
+    """Columns for each part: a part above 0 is visible, and the bar is full only if the whole is."""
     shares = []
     room = columns
     for part in parts:
@@ -259,7 +259,7 @@ def _details(lane: ActiveLane) -> Iterator[str]:
 
 
 def _cut(text: str, columns: int) -> str:
-    """Foreign text on one line, no wider than so many columns."""
+    """Foreign text on one line, at most `columns` wide."""
     from rich.cells import cell_len, set_cell_size
 
     shown = " ".join(clean(text[: 4 * columns + 8]).split())

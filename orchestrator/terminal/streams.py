@@ -1,7 +1,7 @@
 """The program's stdout and stderr: results are written whole or reported as lost; the log never holds a run.
 
-Both stand below `sys.stdout` and `sys.stderr`, so that whatever prints, `--help` and tracebacks included, prints this way.
-Neither raises: a stream that breaks is no reason to lose a run.
+Both are below `sys.stdout` and `sys.stderr`, so that everything is printed this way, `--help` and tracebacks included. Neither
+raises: a broken stream is no reason to lose a run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# A pipe that says that it can be written to takes so many bytes without blocking.
+# A pipe that is ready takes this many bytes without blocking.
 _PIECE: Final = select.PIPE_BUF
 _LOOK_EVERY_S: Final = 0.1
 
@@ -27,15 +27,15 @@ LOG_KEPT_BYTES: Final = 1 << 20
 """Keep at most this much of a log that is not read; count and drop the rest."""
 
 LOG_WAIT_S: Final = 0.2
-"""A full pipe behind the log is waited for this long, and not again before `LOG_TRY_AGAIN_S` have passed."""
+"""How long to wait for a full pipe behind the log, in seconds; the next wait comes after `LOG_TRY_AGAIN_S` at the earliest."""
 
 LOG_TRY_AGAIN_S: Final = 5.0
 LOG_LAST_WAIT_S: Final = 1.0
-"""At the end of the program the rest of the log is waited for this long."""
+"""How long to wait for the rest of the log at the end of the program, in seconds."""
 
 
 class _Stream(io.RawIOBase):
-    """What is common: a descriptor, and writing one piece of a text to it."""
+    """What both streams share: a descriptor, and writing one piece of a text to it."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _Stream(io.RawIOBase):
 class ResultStream(_Stream):
     """Stdout. Waits for a slow reader as long as it takes, until `gives_up` says otherwise.
 
-    `problem` is why the result was not written whole. A reader that closed its pipe wants no more: that is no problem.
+    `problem` is why the result was not written whole. A reader that closed its pipe wants no more, which is no problem.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -77,7 +77,7 @@ class ResultStream(_Stream):
         self._is_over = False
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write all of it, or nothing more from here on."""
+        """Write the whole text; after an error, write nothing more."""
         left = memoryview(data).cast("B")
         size = len(left)
         while left and not self._is_over:
@@ -101,7 +101,7 @@ class ResultStream(_Stream):
 
 
 class ErrorStream(_Stream):
-    """Stderr. What cannot be written now is kept and written with what follows; what is too much is dropped and counted."""
+    """Stderr. What cannot be written now is kept and written with what follows; what exceeds the limit is dropped and counted."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor)
@@ -125,7 +125,7 @@ class ErrorStream(_Stream):
         return len(copy)
 
     def finish(self) -> None:
-        """Write what is left, if anybody reads it now."""
+        """Write what is left, if it is read now."""
         self._write_kept(LOG_LAST_WAIT_S)
 
     def _keep(self, data: bytes) -> None:
@@ -160,7 +160,7 @@ class ErrorStream(_Stream):
 
 @contextmanager
 def opened_streams() -> Iterator[tuple[ResultStream, ErrorStream]]:
-    """Within the block both streams stand below `sys.stdout` and `sys.stderr`. One that is closed leads nowhere."""
+    """Within the block, both streams are below `sys.stdout` and `sys.stderr`. What is written to a closed one is discarded."""
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             opened = os.open(os.devnull, os.O_WRONLY)
@@ -181,7 +181,7 @@ def opened_streams() -> Iterator[tuple[ResultStream, ErrorStream]]:
 
 
 def end_result_when(is_impatient: Callable[[], bool]) -> None:
-    """Wait no longer for a reader of stdout once this is so."""
+    """Stop waiting for a reader of stdout once `is_impatient` returns True."""
     stream = getattr(sys.stdout.buffer, "raw", None)
     if isinstance(stream, ResultStream):
         stream.gives_up = is_impatient

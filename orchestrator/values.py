@@ -28,7 +28,9 @@ _PLAIN: Final = (str, int, bool, type(None))
 
 
 class Presence(Enum):
-    """When a field may be missing. `LATER`: earlier versions did not write it. `SPARSE`: it is not written if it has its default."""
+    """When a field may be missing. `LATER`: earlier versions did not write it. `SPARSE`: it is not written if it has its
+    default.
+    """
 
     LATER = "later"
     SPARSE = "sparse"

@@ -22,7 +22,8 @@ from orchestrator.survey.survey import Survey
 class CheckResult:
     """What is wrong with a manifest.
 
-    `instances` is what they said of themselves. `calls` is how many calls that took; `key_refused` is True if keys were refused. `redact` takes secrets out of texts.
+    `instances` is what they said of themselves. `calls` is how many calls that took; `key_refused` is True if keys were
+    refused. `redact` takes secrets out of texts.
     """
 
     manifest: Manifest

@@ -79,10 +79,11 @@ class RunOptions:
 class RunRequest:
     """A request to run `manifest`, or to plan it.
 
-    `overrides` say what is done differently from it. `select` and `exclude` pick its models, `allow_empty` accepts that nothing is picked. `resume` continues the unfinished
-    run of the same manifest and selection, if there is one. `key` names the run for a scheduler that may start it again: an
-    unfinished run with this key is continued, a finished one with failures is retried, else a new run starts. `simulate` runs against a simulator, with `scenario` or the one
-    beside the manifest. `state` is the state folder (None: the environment's).
+    `overrides` say what is done differently from it. `select` and `exclude` pick its models, `allow_empty` accepts that nothing
+    is picked. `resume` continues the unfinished run of the same manifest and selection, if there is one. `key` names the run
+    for a scheduler that may start it again: an unfinished run with this key is continued, a finished one with failures is
+    retried, else a new run starts. `simulate` runs against a simulator, with `scenario` or the one beside the manifest. `state`
+    is the state folder (None: the environment's).
     """
 
     manifest: Manifest

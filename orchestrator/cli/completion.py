@@ -84,8 +84,8 @@ SHELLS: Final[dict[str, type[ShellComplete]]] = {"bash": _Bash, "zsh": ZshComple
 def completion(shell: str) -> int:
     """Print the script that makes a shell complete `omni-refresh`.
 
-    It completes commands, options and their values, files, SQL dialects, ids of earlier runs, and for --select and --exclude the
-    targets, tags, instances, connections and branches of the manifest on the command line.
+    It completes commands, options and their values, files, SQL dialects, ids of earlier runs, and for --select and --exclude
+    the targets, tags, instances, connections and branches of the manifest on the command line.
     """
     from orchestrator.terminal.console import print_result
 

@@ -54,8 +54,8 @@ def plan(
 ) -> int:
     """Show what `run` would do: refreshes in order, the models each covers, API calls and estimated time.
 
-    Sends no refresh. Sends only the look-ups that `run` would send: none if the manifest has all ids and connections, and then no
-    key is needed. With --ddl, --dbt-target or --changed, also shows each change, the models that it affects, and why.
+    Sends no refresh. Sends only the look-ups that `run` would send: none if the manifest has all ids and connections, and then
+    no key is needed. With --ddl, --dbt-target or --changed, also shows each change, the models that it affects, and why.
 
     Exit code 1 if something cannot be planned, 0 if there are only warnings.
     """

@@ -160,8 +160,9 @@ class Calls:
     ) -> Answered[T]:
         """Make `call` as soon as the rate limiter permits `request`; after a 429 or a refused key, wait for another permit.
 
-        `target` is what the call is about, for the log. `on_leave` runs between the permit and the call. `on_refused` receives a 429 or a refused key before the next permit
-        is requested. Raises `CallError` for any other failure, `LimiterClosed` if no permit will come.
+        `target` is what the call is about, for the log. `on_leave` runs between the permit and the call. `on_refused` receives
+        a 429 or a refused key before the next permit is requested. Raises `CallError` for any other failure, `LimiterClosed` if
+        no permit will come.
         """
         while True:
             permit = await self._permit(request, on_leave, on_refused)

@@ -262,7 +262,8 @@ class ConnectionLock:
     async def wait(self) -> tuple[OrphanedRefresh, ...]:
         """Wait until no other run has the lock and nothing that cannot be checked may run, or until submits have ended.
 
-        They have also ended if the rate limiter is closed: the state may stay away, and then it cannot be known who has the lock.
+        They have also ended if the rate limiter is closed: the state may stay away, and then it cannot be known who has the
+        lock.
 
         Returns the jobs that must be checked first; the lock is held meanwhile.
         """

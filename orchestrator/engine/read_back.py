@@ -1,7 +1,7 @@
 """Judges what was read back after a refresh: is the scope there, and which issues of the model and its documents are new? Pure.
 
-COMPLETED does not prove that a scope matched anything (docs/explanation/proof.md: a misspelt name matches nothing and is no error). Only a complete
-read that shows an absence proves it. If the name may be hidden, the question stays open.
+COMPLETED does not prove that a scope matched anything (docs/explanation/proof.md: a misspelt name matches nothing and is no
+error). Only a complete read that shows an absence proves it. If the name may be hidden, the question stays open.
 """
 
 from __future__ import annotations

@@ -121,7 +121,9 @@ def restore_for_resume(entries: Mapping[int, Entry], root: str, chain: Sequence[
 def restore_for_retry(
     entries: Mapping[int, Entry], root: str, chain: Sequence[RootRecord], wanted: frozenset[int]
 ) -> Restored:
-    """Return what `retry` continues from: no outcome is kept, and jobs of `wanted` targets that may still run are checked first."""
+    """Return what `retry` continues from: no outcome is kept, and jobs of `wanted` targets that may still run are checked
+    first.
+    """
     rows = next(record.targets for record in chain if record.root == root)
     return _restore(entries, [row for row in rows if row.position in wanted], chain, {}, own=None)
 

@@ -35,7 +35,8 @@ class RunResult:
     """How a run ended. `outcomes` hold every selected entry, in manifest order.
 
     `ended` is why nothing more was submitted before all was. `holds` is how often each instance paused a key. `abort` is the
-    error that aborted the run, for example a journal failure. If it was `detached`, targets whose jobs are left have no outcome.
+    error that aborted the run, for example a journal failure. If it was `detached`, targets whose jobs are left have no
+    outcome.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -54,7 +55,8 @@ class RunResult:
 class Run:
     """One run over `selected` entries of a manifest; with `change` only over those that the change affects.
 
-    `selector` picks branches of a branch pattern (all without it). `prior` is what is known of them already. `stop` may be called at any time, from a signal handler too.
+    `selector` picks branches of a branch pattern (all without it). `prior` is what is known of them already. `stop` may be
+    called at any time, from a signal handler too.
     """
 
     def __init__(

@@ -110,10 +110,10 @@ SQL = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_siz
 QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def answer(sql: str, dialect: str) -> ChangeSet | ChangesError:
+def answer(sql: str, dialect: str, **values: str) -> ChangeSet | ChangesError:
     """What the text touches, or the error that it ends in; nothing else may come."""
     try:
-        return read_sql(sql, source="x.sql", dialect=dialect)
+        return read_sql(sql, source="x.sql", dialect=dialect, values=values)
     except ChangesError as refused:
         return refused
 
@@ -132,6 +132,20 @@ def test_any_text_gives_a_change_set_or_a_clear_error(sql: str, dialect: str) ->
     else:
         assert all(change.line >= 1 and str(change.name) for change in found.changes)
         assert len(found.to_dict()["changes"]) == len(found.changes)
+
+
+@QUICK
+@given(
+    pieces=st.lists(st.sampled_from((*PIECES, "FROB", "${key}", "'${key}'", "{{ key }}", "${key}_{b}")), max_size=40),
+    dialect=st.sampled_from(sorted(DIALECTS)),
+)
+@example(pieces=["EXECUTE IMMEDIATE", "'FROB ${key}'"], dialect="snowflake")
+@example(pieces=["DROP TABLE", "${key}_{b}"], dialect="postgres")
+def test_no_message_shows_the_value_of_a_placeholder(pieces: list[str], dialect: str) -> None:
+    """No text, reason, warning or error contains the value of a placeholder, for any SQL."""
+    found = answer(" ".join(pieces), dialect, key="s3cret")
+    shown = str(found) if isinstance(found, ChangesError) else str((found.not_understood, found.warnings))
+    assert "s3cret" not in shown
 
 
 def decoded(data: bytes) -> str | ChangesError:

@@ -24,7 +24,7 @@ class Links:
     """Dependencies between names: a table and its partitions and children, or a table and the views that read it."""
 
     def __init__(self) -> None:
-        """Nothing is known."""
+        """Begin without a dependency."""
         self._to: defaultdict[ObjectName, dict[ObjectName, bool]] = defaultdict(dict)
         self.parents: defaultdict[ObjectName, set[ObjectName]] = defaultdict(set)
         """The names that each name depends on."""
@@ -116,7 +116,7 @@ class ParseContext:
     """Shared with the other files."""
     file_text: str
     values: Mapping[str, str]
-    """The given values of placeholders, by name."""
+    """The given values of placeholders, by their names."""
     budget: int
     """How much more SQL in strings and routines is read, in characters."""
     filled: Filled

@@ -404,9 +404,9 @@ class Splitter:
             return False
         if token.upper in {"MERGE", "INSERT"}:
             return self.evolves or _MAY_ADD_COLUMNS.match(self._text, token.start) is not None
-        data = _COPIED.match(self._text, token.start, token.start + 5000)
-        if data is None:
-            return _MAY_ADD_COLUMNS.match(self._text, token.start, token.start + 5000) is not None
+        end = token.start + 5000
+        if (data := _COPIED.match(self._text, token.start, end)) is None:
+            return _MAY_ADD_COLUMNS.match(self._text, token.start, end) is not None
         closing = _COPIED_END.search(self._text, data.end() - 1)
         self._lexer.pos = closing.end() if closing else len(self._text)
         self._tokens.clear()
@@ -437,8 +437,11 @@ def pass_control(cursor: Cursor, session: Session) -> bool:
         elif word == "DECLARE" and cursor.peek(2).upper == "HANDLER":
             ahead = cursor.find("BEGIN", "CREATE", "ALTER", "DROP", "RENAME", "EXECUTE")
             cursor.at = len(cursor.tokens) if ahead < 0 else cursor.at + ahead
-        elif word == "DECLARE":
-            _declare(cursor, session)
+        elif cursor.take("DECLARE"):
+            session.declaring = session.dialect.declare_section or (session.in_body and session.dialect.escape_strings)
+            cursor.take("OR", "REPLACE")
+            cursor.take_any({"VARIABLE", "VAR"})
+            remember_all(session, cursor.rest())
             return False
         elif word in _UNTIL:
             if not _pass_condition(cursor, word):
@@ -448,14 +451,6 @@ def pass_control(cursor: Cursor, session: Session) -> bool:
         elif word == "END" or not _pass_label(cursor):
             return word != "END"
     return False
-
-
-def _declare(cursor: Cursor, session: Session) -> None:
-    cursor.next()
-    session.declaring = session.dialect.declare_section or (session.in_body and session.dialect.escape_strings)
-    cursor.take("OR", "REPLACE")
-    cursor.take_any({"VARIABLE", "VAR"})
-    remember_all(session, cursor.rest())
 
 
 def _pass_condition(cursor: Cursor, word: str) -> bool:

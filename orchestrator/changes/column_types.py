@@ -80,9 +80,10 @@ class Columns:
         """`text` is the statement that creates the table."""
         self._text = text
         self._dialect = dialect
+        self._given: dict[str, tuple[str, str]] = {}
 
     @cached_property
-    def _types(self) -> dict[str, tuple[str, str]]:
+    def _defined(self) -> dict[str, tuple[str, str]]:
         """The name and the type of each column, as they are written, by the name in lower case."""
         cursor = Cursor(tokens_of(self._text, self._dialect) if len(self._text) <= MAX_DEFINITION else ())
         if not cursor.take_to("(", "AS") or cursor.tokens[cursor.at - 1].upper == "AS":
@@ -100,17 +101,18 @@ class Columns:
         MySQL finds a column in any spelling, and a statement that gives it a type gives it this spelling as well. The type
         of a column that has another spelling counts as not known.
         """
-        spelling, written = self._types.get(name.lower(), (name, ""))
+        key = name.lower()
+        spelling, written = self._given.get(key) or self._defined.get(key, (name, ""))
         return "" if self._dialect.name == "mysql" and spelling != name else written
 
     def mentions(self, word: str) -> bool:
         """Return whether the table's definition or a column that was added later contains the word."""
-        texts = (self._text, *(written for _, written in self._types.values()))
+        texts = (self._text, *(written for _, written in self._given.values()))
         return any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for text in texts)
 
     def give(self, name: str, written: str) -> None:
         """Record a column's new type; an empty one means that it is not known."""
-        self._types[name.lower()] = (name, written)
+        self._given[name.lower()] = (name, written)
 
     def rename(self, old: str, new: str) -> None:
         """Record a column's new name."""

@@ -107,6 +107,7 @@ class ParseContext:
     """One text being read: what was found, and the session that it runs in."""
 
     session: Session
+    dialect: Dialect
     run_text: Callable[..., None] = field(init=False)
     """Reads SQL that runs at once: its text, its first line, and with `in_body` as a block of the procedural language."""
     source: str
@@ -137,11 +138,6 @@ class ParseContext:
     """What each call of a routine touched, by the routine and its arguments."""
     found: dict[ObjectName, Change] = field(default_factory=dict)
     """What the statement touches."""
-
-    @property
-    def dialect(self) -> Dialect:
-        """The dialect of the text."""
-        return self.session.dialect
 
     def name(self, cursor: Cursor) -> SqlName:
         """Take the name that comes next. Raises `UnknownFormError` if there is none."""

@@ -48,6 +48,7 @@ def read_sql(
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     reading = ParseContext(
         session=session,
+        dialect=session.dialect,
         source=source,
         known=known or Known(),
         notices=notices or ReaderWarnings(),

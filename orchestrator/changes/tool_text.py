@@ -58,9 +58,9 @@ class Filled(NamedTuple):
     def written(self, start: int, end: int) -> str:
         """Return the text from `start` to `end` as the file has it."""
         pieces: list[str] = []
-        for begin, behind, placeholder in self.fills[bisect_left(self.fills, start, key=lambda each: each[1]) :]:
-            if begin >= end:
-                break
+        first = bisect_left(self.fills, start, key=lambda each: each[1])
+        last = bisect_left(self.fills, end, key=lambda each: each[0])
+        for begin, behind, placeholder in self.fills[first:last]:
             pieces += [self.text[start:begin], placeholder]
             start = behind
         return "".join([*pieces, self.text[start:end]])
@@ -78,13 +78,14 @@ def fill(text: str, values: Mapping[str, str], own: dict[str, str]) -> Filled:
     kept: list[str] = []
     fills: list[tuple[int, int, str]] = []
     here = length = 0
+    known = ChainMap(dict(values), own)
     for found in re.finditer("|".join([_SETS, *map(re.escape, signs), _USE]), text, re.MULTILINE):
         form = found.lastgroup or 0
         if form in {"value", "words", "defined"}:
             _set_variable(found, values, own)
             value: str | None = ""
         else:
-            value = _value(found, form, ChainMap(dict(values), own))
+            value = _value(found, form, known)
         if value is None:
             continue
         kept += [text[here : found.start()], value]

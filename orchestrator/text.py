@@ -43,6 +43,11 @@ def and_more(words: Sequence[str], total: int, *, separator: str = ", ") -> str:
     return f"{shown} and {total - len(words)} more" if total > len(words) else shown
 
 
+def plural(noun: str, count: int) -> str:
+    """Return the noun for this count: `target` or `targets`."""
+    return noun if count == 1 else f"{noun}s"
+
+
 def near_words(word: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
     """Return up to `most` known words that are similar to `word`, the nearest first. The case of letters does not count.
 

@@ -21,7 +21,6 @@ from orchestrator.engine.run import Run
 from orchestrator.report.document import make_document
 from orchestrator.report.findings import SIGNAL_BASE, SIMULATED
 from orchestrator.report.report import Report
-from orchestrator.report.summary import render_summary
 from orchestrator.terminal.ci_log import CiLog
 from orchestrator.terminal.console import Console, print_json, print_result
 from orchestrator.terminal.live import show_live
@@ -69,6 +68,8 @@ def print_report(report: Report, *, as_json: bool, console: Console, paths: Sequ
     if as_json:
         print_json(make_document(report))
     else:
+        from orchestrator.report.summary import render_summary
+
         print_result(render_summary(report, width=console.width, color=console.color, report_paths=paths))
 
 

@@ -44,6 +44,11 @@ class Status(StrEnum):
         return _GROUPS[self]
 
     @property
+    def words(self) -> str:
+        """The status for people, for example `timed out`."""
+        return self.value.replace("_", " ")
+
+    @property
     def is_good(self) -> bool:
         """Whether a run with only such outcomes exits 0."""
         return self.group is StatusGroup.GOOD

@@ -138,7 +138,7 @@ def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command:
     recovered = [outcome for outcome in outcomes if is_recovered(outcome)]
     if recovered:
         lines.append(f"Recovered: {_names(recovered)}")
-    counted = ", ".join(f"{n} {_word(status.value)}" for status, n in count_statuses(outcomes).items() if n)
+    counted = ", ".join(f"{n} {status.words}" for status, n in count_statuses(outcomes).items() if n)
     after = [f"{counted or 'no targets'}; took {took(report.run.duration_s)}; exit code {report.exit_code}"]
     after += [f"Report: {_plain(path, _WORDS)}" for path in report_paths[:2]]
     if next_command and len(next_command) <= _WORDS:
@@ -169,7 +169,7 @@ def _headline(report: Report, bad: int) -> str:
 
 
 def _cause(outcomes: Sequence[Outcome], words: str, hint: str) -> list[str]:
-    status = _word(outcomes[0].status.value)
+    status = outcomes[0].status.words
     lines = [f"{status}{_mark(outcomes)}: {_names(outcomes)}: {_plain(words, _WORDS)}"]
     return [*lines, f"-> {_plain(hint, _WORDS)}"] if hint else lines
 
@@ -207,7 +207,3 @@ def _plain(text: str, limit: int) -> str:
     for obeyed, instead in _OBEYED:
         shown = shown.replace(obeyed, instead)
     return _DRESSED.sub("'", shown)
-
-
-def _word(status: str) -> str:
-    return status.replace("_", " ")

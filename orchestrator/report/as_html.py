@@ -31,23 +31,24 @@ from orchestrator.report.findings import (
     news_of,
     slow_outcomes,
     still_since,
+    worst_first,
 )
 from orchestrator.report.issues import issues_of
 from orchestrator.report.links import instance_link, model_link
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import budget_words, make_budget_chart, make_timeline
 from orchestrator.report.wording import took
-from orchestrator.text import clean
+from orchestrator.text import and_more, clean
 from orchestrator.values import format_stamp
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 CHANGES: Final = ("new failure", "still failing", "recovered", "slower than usual")
-"""What the table can be filtered by beside the status."""
+"""The filters of the table, besides the statuses."""
 
 CALLS_SHOWN: Final = 1500
-"""So many calls are listed on a page, the worst targets' first; the others are only counted."""
+"""The most calls that a page lists, those of the worst targets first. The others are counted."""
 
 _NAME_LIMIT: Final = 200
 _LIST_LIMIT: Final = 20
@@ -60,9 +61,7 @@ _NO_FAILURE: Final = Failure(kind="", message="", hint="")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
-    """One target as the table shows it. `cause` is the number of the cause on the page that has the hint, or None; `changes`
-    are what it can be filtered by beside its status.
-    """
+    """One target in the table. `cause` is the number of the cause that has its hint, or None. `changes` are filters."""
 
     number: int
     outcome: Outcome
@@ -95,12 +94,11 @@ def make_rows(
 
     `causes` and `changes` are by an outcome's identity, `instances` are addresses by name. `today` is the run's day.
     """
-    order = {status: rank for rank, status in enumerate(Status)}
-    ranked = sorted(enumerate(outcomes), key=lambda item: order[item[1].status])
+    numbers = {id(outcome): number for number, outcome in enumerate(outcomes)}
     is_full = len(outcomes) <= _FULL_UP_TO
     rows, calls_left = [], CALLS_SHOWN
-    for number, outcome in ranked:
-        # a single call says little that is not in the row
+    for outcome in worst_first(outcomes):
+        # the row says almost all of a single call
         wanted = len(outcome.calls) > (0 if is_full else 1)
         with_calls = wanted and len(outcome.calls) <= calls_left
         calls_left -= len(outcome.calls) if with_calls else 0
@@ -108,7 +106,7 @@ def make_rows(
         words = f"{error.http_status or ''} {error.message or error.kind}".strip()
         rows.append(
             TableRow(
-                number=number,
+                number=numbers[id(outcome)],
                 outcome=outcome,
                 name=name_of(outcome.name),
                 queued="" if outcome.queued_s is None else took(outcome.queued_s),
@@ -131,7 +129,7 @@ def make_rows(
 
 
 def changes_of(against: Against | None, slow: tuple[Outcome, ...]) -> dict[int, tuple[str, ...]]:
-    """By an outcome's identity: what has changed with it."""
+    """Return what changed, by an outcome's identity."""
     groups = (*((against.new, against.still, against.recovered) if against else ((), (), ())), slow)
     found: dict[int, tuple[str, ...]] = {}
     for word, group in zip(CHANGES, groups, strict=True):
@@ -140,30 +138,25 @@ def changes_of(against: Against | None, slow: tuple[Outcome, ...]) -> dict[int, 
     return found
 
 
-def say(status: Status) -> str:
-    """A status for people."""
-    return status.value.replace("_", " ")
-
-
 def name_of(text: str) -> str:
-    """A name on one line, never empty."""
+    """Return a name on one line; it is never empty."""
     return short(text, _NAME_LIMIT) or "(no name)"
 
 
 def id_of(text: str) -> str:
-    """A connection where room is scarce: its label, or the first part of its id; the details have it whole."""
+    """Return a connection's label, or the first part of its id. The details have the whole id."""
     return _UUID.sub(r"\1…", name_of(text))
 
 
 def text_of(text: str) -> str:
-    """Any text on one line, bounded."""
+    """Return a text on one line, cut if it is too long."""
     return short(text, MESSAGE_LIMIT)
 
 
 def _strip(recent: Sequence[Status], *, is_full: bool) -> tuple[tuple[str, str], ...]:
-    """Return results as signs: a class, and as many signs as equal results follow each other.
+    """Return results as signs: for each series of equal results, a class and its signs.
 
-    On a long page all signs are one text without colours: thousands of elements would make it slow.
+    On a long page all signs are one text without colours: thousands of elements would be slow.
     """
     kinds = [_kind_of_result(status) for status in recent]
     if not is_full:
@@ -185,7 +178,7 @@ def _strip_words(recent: Sequence[Status]) -> str:
 
 
 def _facts(outcome: Outcome, today: date, *, with_calls: bool, is_full: bool) -> tuple[str, ...]:
-    """What is known about a target beside its row, a line each; one element, for there may be thousands."""
+    """Return what is known about a target besides its row, one line each."""
     calls = f"refresh {outcome.attempts}, polls {outcome.polls}"
     facts = [
         ("served by", outcome.covered_by),
@@ -202,8 +195,8 @@ def _facts(outcome: Outcome, today: date, *, with_calls: bool, is_full: bool) ->
         ("usually takes", took(outcome.usual_s) if outcome.usual_s is not None and is_full else None),
         ("calls", calls + (f", throttled {outcome.throttled}" if outcome.throttled else "")),
         *((f"call {call.number}", _call(call, today)) for call in (outcome.calls if with_calls else ())),
-        ("in the run before", say(outcome.previous_status) if outcome.previous_status else None),
-        ("earlier results", ", ".join(map(say, outcome.recent)) if outcome.recent and is_full else None),
+        ("in the run before", outcome.previous_status and outcome.previous_status.words),
+        ("earlier results", ", ".join(status.words for status in outcome.recent) if is_full else None),
         ("failing since", _moment(outcome.failing_since, today) if still_since(outcome) and is_full else None),
         ("verified", {True: "yes", False: "no", None: None}[outcome.verified]),
         ("promotion", "pending: promote the branch" if outcome.promotion_pending else None),
@@ -215,7 +208,7 @@ def _facts(outcome: Outcome, today: date, *, with_calls: bool, is_full: bool) ->
 
 
 def _call(call: CallMade, today: date) -> str:
-    """A call in one line: when it left, what it was for, how it ended and after how long, and how long the next one waited."""
+    """Return a call in one line: when it left, its purpose, its end, its duration, and the wait until the next call."""
     end = f"{call.http_status or ''} {call.end if call.end != ANSWERED else (call.word or call.end)}".strip()
     parts = [
         f"{_moment(call.left_at, today)} {call.what}",
@@ -227,8 +220,7 @@ def _call(call: CallMade, today: date) -> str:
 
 def _joined(texts: Iterable[str]) -> str:
     listed = tuple(texts)
-    more = f" and {len(listed) - _LIST_LIMIT} more" if len(listed) > _LIST_LIMIT else ""
-    return ", ".join(listed[:_LIST_LIMIT]) + more
+    return and_more(listed[:_LIST_LIMIT], len(listed))
 
 
 def _moment(moment: datetime | None, today: date) -> str:
@@ -246,7 +238,7 @@ _WARNINGS_SHOWN: Final = 30
 
 
 def render_html(report: Report) -> str:
-    """The page. 5,000 targets stay under 3 MiB; what is longer than it can be read is cut."""
+    """Return the page. With 5,000 targets it has less than 3 MiB: long lists are cut."""
     run, outcomes = report.run, report.outcomes
     timeline = make_timeline(report)
     length_s = timeline.length_s if timeline else run.duration_s
@@ -304,7 +296,7 @@ def render_html(report: Report) -> str:
 
 @cache
 def _template() -> Template:
-    """The template with the page's own style and script, and the policy that lets in these and nothing else."""
+    """Return the template with the page's own style and scripts, and a policy that allows only these."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -315,7 +307,7 @@ def _template() -> Template:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters |= {"took": took, "word": say, "name": name_of, "id": id_of, "text": text_of}
+    environment.filters |= {"took": took, "name": name_of, "id": id_of, "text": text_of}
     style, *scripts = (environment.get_template(name).render() for name in ("report.css", "mark.js", "report.js"))
     environment.globals["policy"] = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:;"
@@ -325,7 +317,7 @@ def _template() -> Template:
 
 
 def _finalize(value: Any) -> Any:
-    """Whatever the template prints: plain text is cleaned, the page's own parts and numbers are not text."""
+    """Clean plain text that the template prints. The page's own parts and numbers have other types."""
     return clean(value) if type(value) is str else value
 
 

@@ -1,6 +1,6 @@
-"""Markdown for pull requests and job summaries: short, worst first, and inert whatever the server says.
+"""Markdown for pull requests and job summaries: short, worst first, and inert.
 
-Foreign text is always code: markup, mentions, links and issue numbers have no effect there.
+Foreign text is always code: markup, mentions, links and issue numbers have no effect in it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from datetime import UTC
 from typing import Final
 
-from orchestrator.engine.outcome import Outcome, Status
+from orchestrator.engine.outcome import Outcome
 from orchestrator.report.causes import Cause, cards_of, group_warnings, short
 from orchestrator.report.files import close_tags
 from orchestrator.report.findings import (
     SIMULATED,
     SIMULATED_NOTE,
     against_before,
-    bad_outcomes,
     count_statuses,
     headline,
     is_bad,
@@ -25,10 +24,12 @@ from orchestrator.report.findings import (
     news_of,
     slow_outcomes,
     still_since,
+    worst_first,
 )
 from orchestrator.report.issues import issues_of
 from orchestrator.report.report import Report
 from orchestrator.report.wording import took
+from orchestrator.text import and_more
 
 # A comment on GitHub holds 65,536 characters.
 MARKDOWN_LIMIT: Final = 60_000
@@ -60,9 +61,7 @@ def _blocks(report: Report) -> Iterator[str]:
     yield f"## {heading(report)}\n"
     if run.simulated:
         yield f"**{SIMULATED_NOTE}.**\n"
-    counts = [
-        f"{count} {status.value.replace('_', ' ')}" for status, count in count_statuses(outcomes).items() if count
-    ]
+    counts = [f"{count} {status.words}" for status, count in count_statuses(outcomes).items() if count]
     calls = f"{run.requests} calls ({run.polls} polls, {run.throttled} throttled)"
     yield f"{', '.join(counts) or 'no targets'} in {took(run.duration_s)} with {calls}.\n"
     yield f"Manifest {code(run.manifest_path)}, run {code(run.id)}, {run.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC.\n"
@@ -95,7 +94,7 @@ def heading(report: Report) -> str:
 def _cause(cause: Cause, news: str | None) -> str:
     count = len(cause.outcomes)
     lines = [
-        f"- **{cause.status.value.replace('_', ' ')}**"
+        f"- **{cause.status.words}**"
         + (f" {news}" if news else "")
         + (f" ×{count}" if count > 1 else "")
         + f" {_names(cause.outcomes)}"
@@ -108,8 +107,7 @@ def _cause(cause: Cause, news: str | None) -> str:
 
 
 def _names(outcomes: tuple[Outcome, ...]) -> str:
-    names = ", ".join(map(_name, outcomes[:_NAMES_SHOWN]))
-    return names + (f" and {len(outcomes) - _NAMES_SHOWN} more" if len(outcomes) > _NAMES_SHOWN else "")
+    return and_more(list(map(_name, outcomes[:_NAMES_SHOWN])), len(outcomes))
 
 
 def _name(outcome: Outcome) -> str:
@@ -120,12 +118,12 @@ def _name(outcome: Outcome) -> str:
 def _slow(outcomes: tuple[Outcome, ...]) -> Iterator[str]:
     slow = slow_outcomes(outcomes)
     if slow:
-        told = ", ".join(
-            f"{code(o.name, _NAME_LIMIT)} {took(o.duration_s or 0.0)} (usually {took(o.usual_s or 0.0)})"
-            for o in slow[:_NAMES_SHOWN]
-        )
-        more = f" and {len(slow) - _NAMES_SHOWN} more" if len(slow) > _NAMES_SHOWN else ""
-        yield f"Took more than twice as long as usual: {told}{more}.\n"
+        told = [f"{code(o.name, _NAME_LIMIT)} {took(o.duration_s or 0.0)}{_usually(o)}" for o in slow[:_NAMES_SHOWN]]
+        yield f"Took more than twice as long as usual: {and_more(told, len(slow))}.\n"
+
+
+def _usually(slow: Outcome) -> str:
+    return f" (usually {took(slow.usual_s or 0.0)})"
 
 
 def _issues(report: Report) -> Iterator[str]:
@@ -136,8 +134,7 @@ def _issues(report: Report) -> Iterator[str]:
         for entry in model.new[:_DOCUMENTS_SHOWN]:
             name = code(entry.name, _NAME_LIMIT) if entry.name else ""
             name = f"[{name}]({entry.link})" if entry.link else name
-            more = f" and {len(entry.lines) - _ISSUES_SHOWN} more" if len(entry.lines) > _ISSUES_SHOWN else ""
-            lines = ", ".join(code(line, _TEXT_LIMIT) for line in entry.lines[:_ISSUES_SHOWN]) + more
+            lines = and_more([code(line, _TEXT_LIMIT) for line in entry.lines[:_ISSUES_SHOWN]], len(entry.lines))
             yield f"- {name}: {lines}" if name else f"- {lines}"
         if len(model.new) > _DOCUMENTS_SHOWN:
             yield f"- … and {len(model.new) - _DOCUMENTS_SHOWN} more"
@@ -165,31 +162,25 @@ def _table(outcomes: tuple[Outcome, ...]) -> Iterator[str]:
     """Yield one row per target, worst first, in a folded section."""
     if not outcomes:
         return
-    good = [
-        outcome
-        for status in (Status.ACCEPTED, Status.SUCCEEDED, Status.SKIPPED)
-        for outcome in outcomes
-        if outcome.status is status
-    ]
-    rows = [*bad_outcomes(outcomes), *good]
+    rows = worst_first(outcomes)
     yield f"<details><summary>{len(outcomes)} targets</summary>\n"
     yield "| status | target | took | job |\n|---|---|---:|---|"
     for outcome in rows[:_ROWS_SHOWN]:
         duration = "" if outcome.duration_s is None else took(outcome.duration_s)
         if is_slow(outcome):
-            duration += f" (usually {took(outcome.usual_s or 0.0)})"
+            duration += _usually(outcome)
         job = f"via {_in_cell(outcome.covered_by)}" if outcome.covered_by is not None else ""
         job = job or _in_cell(*outcome.job_ids[:1])
-        yield f"| {outcome.status.value.replace('_', ' ')} | {_in_cell(outcome.name)} | {duration} | {job} |"
+        yield f"| {outcome.status.words} | {_in_cell(outcome.name)} | {duration} | {job} |"
     yield f"\n… and {len(rows) - _ROWS_SHOWN} more.\n" if len(rows) > _ROWS_SHOWN else ""
     yield "</details>"
 
 
 def code(text: str, limit: int = 200) -> str:
-    """Foreign text as code: on one line, bounded, between more backticks than it holds in a row.
+    """Return foreign text as code: on one line, bounded, between more backticks than it has in a row.
 
-    Text with a `<` is an element whose content is spelled in character references, so that no tag stands in the source,
-    for readers who take Markdown for HTML.
+    Text with a `<` becomes an element with character references. The source then has no tag, also for programs that read
+    Markdown as HTML.
     """
     shown = short(text, limit) or " "
     if "<" in shown:

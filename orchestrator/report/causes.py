@@ -55,7 +55,7 @@ class Card:
 
     @property
     def hint(self) -> str:
-        """What to do, if it is the same for all causes; else an empty text."""
+        """What to do, if it is the same for all causes; otherwise empty."""
         return self.first.failure.hint if len({cause.failure.hint for cause in self.causes}) == 1 else ""
 
 
@@ -73,13 +73,8 @@ def causes_of(report: Report) -> tuple[Cause, ...]:
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in issue_outcomes(report):
         groups.setdefault(outcome.new_issues, []).append(outcome)
-    return (
-        *group_causes(report.outcomes),
-        *(
-            Cause(status=group[0].status, failure=issue_failure(group[0]), outcomes=tuple(group))
-            for group in groups.values()
-        ),
-    )
+    issues = (Cause(status=g[0].status, failure=issue_failure(g[0]), outcomes=tuple(g)) for g in groups.values())
+    return (*group_causes(report.outcomes), *issues)
 
 
 def cards_of(report: Report) -> tuple[Card, ...]:
@@ -109,8 +104,8 @@ def group_causes(outcomes: Sequence[Outcome]) -> tuple[Cause, ...]:
         failure = outcome.error or _NO_FAILURE
         places = (_placeless(failure.message, outcome), _placeless(failure.hint, outcome))
         groups.setdefault((outcome.status, failure.kind, failure.http_status, *places), []).append(outcome)
-    order = {status: rank for rank, status in enumerate(Status)}
-    ranked = sorted(groups.values(), key=lambda group: (order[group[0].status], -len(group)))
+    rank = list(Status).index
+    ranked = sorted(groups.values(), key=lambda group: (rank(group[0].status), -len(group)))
     return tuple(
         Cause(status=group[0].status, failure=group[0].error or _NO_FAILURE, outcomes=tuple(group)) for group in ranked
     )

@@ -1,10 +1,12 @@
-"""What a report shows beside its rows: counts, changes since the previous run, the headline, the exit code."""
+"""What a report shows besides its targets: counts, changes since the previous run, the headline, the exit code."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import filterfalse
 from typing import Final
 
 from orchestrator.engine.outcome import Outcome, Status
@@ -14,16 +16,19 @@ from orchestrator.report.report import Report
 
 def count_statuses(outcomes: Sequence[Outcome]) -> dict[Status, int]:
     """Return how many outcomes have each status, worst first, including zeros."""
-    counts = dict.fromkeys(Status, 0)
-    for outcome in outcomes:
-        counts[outcome.status] += 1
-    return counts
+    counts = Counter(outcome.status for outcome in outcomes)
+    return {status: counts[status] for status in Status}
 
 
-def bad_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    """Return the outcomes that are not good, worst first; within a status in the report's order."""
-    order = {status: rank for rank, status in enumerate(Status)}
-    return tuple(sorted((o for o in outcomes if not o.status.is_good), key=lambda o: order[o.status]))
+def worst_first(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    """Return the outcomes, worst status first; within a status in the report's order."""
+    rank = list(Status).index
+    return tuple(sorted(outcomes, key=lambda outcome: rank(outcome.status)))
+
+
+def bad_outcomes(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    """Return the outcomes that are not good, worst first."""
+    return worst_first(outcome for outcome in outcomes if not outcome.status.is_good)
 
 
 def issue_outcomes(report: Report) -> tuple[Outcome, ...]:
@@ -53,7 +58,7 @@ SIMULATED: Final = "SIMULATED"
 """The word that marks all output of a simulated run."""
 
 SIMULATED_NOTE: Final = f"{SIMULATED}: a rehearsal against the simulator; nothing was sent to a real instance"
-"""The same as a sentence."""
+"""The sentence that explains it."""
 
 
 def headline(report: Report) -> str:
@@ -61,7 +66,7 @@ def headline(report: Report) -> str:
     total = len(report.outcomes)
     targets = "target" if total == 1 else "targets"
     counts = count_statuses(report.outcomes)
-    bad = sum(count for status, count in counts.items() if not status.is_good)
+    bad = len(bad_outcomes(report.outcomes))
     if not total:
         return "nothing to do: nothing was selected"
     issues = issue_outcomes(report)
@@ -87,7 +92,7 @@ def _good(refreshed: int, accepted: int, skipped: int) -> str:
 
 def is_bad(report: Report) -> bool:
     """Return whether a target did not succeed, or brought issues that count."""
-    return bool(issue_outcomes(report)) or not all(outcome.status.is_good for outcome in report.outcomes)
+    return bool(bad_outcomes(report.outcomes) or issue_outcomes(report))
 
 
 def capitalized(phrase: str) -> str:
@@ -98,7 +103,7 @@ def capitalized(phrase: str) -> str:
 SLOW_AFTER_RUNS: Final = 3
 SLOW_FACTOR: Final = 2.0
 SLOW_BY_S: Final = 5.0
-"""An end is seen up to this long after it happened: a shorter delay means nothing."""
+"""A run may see an end this much later than it happened, so a shorter delay means nothing."""
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -126,11 +131,10 @@ def against_before(outcomes: Sequence[Outcome]) -> Against | None:
     if not has_run_before(outcomes):
         return None
     bad = bad_outcomes(outcomes)
-    still = [outcome for outcome in bad if not is_new_failure(outcome)]
     return Against(
-        new=tuple(outcome for outcome in bad if is_new_failure(outcome)),
-        still=tuple(sorted(still, key=lambda o: o.failing_since or _NEVER)),
-        recovered=tuple(outcome for outcome in outcomes if is_recovered(outcome)),
+        new=tuple(filter(is_new_failure, bad)),
+        still=tuple(sorted(filterfalse(is_new_failure, bad), key=lambda outcome: outcome.failing_since or _NEVER)),
+        recovered=tuple(filter(is_recovered, outcomes)),
     )
 
 
@@ -171,7 +175,7 @@ def slow_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
 
 def day(moment: datetime) -> str:
     """Return a moment's day in UTC."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d")
+    return f"{moment.astimezone(UTC):%Y-%m-%d}"
 
 
 OK: Final = 0
@@ -189,10 +193,10 @@ def exit_code(
     report_failed: bool,
     new_issues_fail: bool = False,
 ) -> int:
-    """The exit code of a run that came to its end (docs/reference/exit-codes.md); if several apply: signal, 3, 1, 5, 0.
+    """Return the exit code of a finished run (docs/reference/exit-codes.md); if several apply: signal, 3, 1, 5, 0.
 
-    `signal` is the number of the signal that stopped the run. `new_issues_fail` counts an error that a refresh
-    brought (`verify: validate` or `content`) as a target that did not succeed (`--fail-on-new-issues`). 2 and 4 belong to runs that never began.
+    `signal` is the number of the signal that stopped the run. With `new_issues_fail` (`--fail-on-new-issues`) a target with
+    a new error counts as one that did not succeed. 2 and 4 belong to runs that did not start.
     """
     if signal is not None:
         return SIGNAL_BASE + signal

@@ -1,18 +1,19 @@
-"""What refreshes broke and repaired (`verify: validate` and `content`): by model, with the pages in Omni."""
+"""What refreshes broke and repaired (`verify: validate` and `content`): by model, with links to the pages in Omni."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.engine.outcome import Outcome
+from orchestrator.engine.outcome import DocumentIssues, Outcome
 from orchestrator.report.links import document_link
 from orchestrator.report.report import Report
+from orchestrator.text import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssueEntry:
-    """A document with its issues; or issues of the model itself, with an empty name. `link` is its page in Omni, or empty."""
+    """A document with its issues, or the issues of the model itself, which have no name. `link` is the page in Omni, or empty."""
 
     name: str
     lines: tuple[str, ...]
@@ -22,7 +23,7 @@ class IssueEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelIssues:
-    """What the refresh of one model and branch broke (`new`) and repaired (`fixed`). `outcome` is the first that says so."""
+    """What the refresh of one model and branch broke (`new`) and repaired (`fixed`). `outcome` is the first one with it."""
 
     outcome: Outcome
     new: tuple[IssueEntry, ...]
@@ -33,14 +34,15 @@ class ModelIssues:
         """The counts, for example `2 documents broke, 1 repaired`."""
         content, validation = self.outcome.content, self.outcome.validation
         if content is not None:
-            broke, repaired = content.new_documents, content.fixed_documents
-            words = [f"{broke} {_documents(broke)} broke"] if broke else []
-            return ", ".join(
-                words + ([f"{repaired} {'' if broke else _documents(repaired) + ' '}repaired"] if repaired else [])
-            )
-        new, fixed = (len(validation.new), len(validation.fixed)) if validation is not None else (0, 0)
-        words = [f"{new} new {_issues(new)}"] if new else []
-        return ", ".join(words + ([f"{fixed} {'' if new else _issues(fixed) + ' '}fixed"] if fixed else []))
+            counts = ((content.new_documents, "{} broke"), (content.fixed_documents, "{} repaired"))
+            noun = "document"
+        elif validation is not None:
+            counts = ((len(validation.new), "new {}"), (len(validation.fixed), "{} fixed"))
+            noun = "validation issue"
+        else:
+            return ""
+        told = [(count, phrase) for count, phrase in counts if count]
+        return ", ".join(f"{count} {phrase.format(plural(noun, count))}" for count, phrase in told)
 
 
 def issues_of(report: Report) -> tuple[ModelIssues, ...]:
@@ -75,14 +77,9 @@ def brought(outcomes: Sequence[Outcome]) -> str:
 def _model_issues(outcome: Outcome, address: str | None) -> ModelIssues:
     content, validation = outcome.content, outcome.validation
     if content is not None:
-        new, fixed = (
-            tuple(
-                IssueEntry(name=d.name, lines=d.issues, link=document_link(address, d.identifier), folder=d.folder)
-                for d in documents
-            )
-            for documents in (content.new, content.fixed)
+        return ModelIssues(
+            outcome=outcome, new=_documents(content.new, address), fixed=_documents(content.fixed, address)
         )
-        return ModelIssues(outcome=outcome, new=new, fixed=fixed)
     new, fixed = (
         (IssueEntry(name="", lines=lines),) if lines else ()
         for lines in ((validation.new, validation.fixed) if validation is not None else ((), ()))
@@ -90,9 +87,8 @@ def _model_issues(outcome: Outcome, address: str | None) -> ModelIssues:
     return ModelIssues(outcome=outcome, new=new, fixed=fixed)
 
 
-def _documents(count: int) -> str:
-    return "document" if count == 1 else "documents"
-
-
-def _issues(count: int) -> str:
-    return "validation issue" if count == 1 else "validation issues"
+def _documents(documents: Iterable[DocumentIssues], address: str | None) -> tuple[IssueEntry, ...]:
+    return tuple(
+        IssueEntry(name=d.name, lines=d.issues, link=document_link(address, d.identifier), folder=d.folder)
+        for d in documents
+    )

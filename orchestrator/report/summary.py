@@ -1,4 +1,4 @@
-"""The end of a run on the terminal: worst first, each cause once with what to do, then the counts and what comes next."""
+"""The summary of a run for a terminal: worst first, each cause once with what to do, then the counts and the next command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from rich.cells import cell_len
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.report.causes import Cause, causes_of, group_warnings, short, skip_reason
@@ -25,12 +31,7 @@ from orchestrator.report.issues import issues_of
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import budget_words
 from orchestrator.report.wording import STATUS_STYLES, text_console, took
-from orchestrator.text import clean
-
-if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+from orchestrator.text import and_more, clean, plural
 
 _NAMES_SHOWN: Final = 6
 _BAD_ROWS: Final = 50
@@ -45,14 +46,14 @@ _STACKED_BELOW: Final = 72
 _STATUS_WIDTH: Final = 11
 _TARGET_WIDTH: Final = 12
 
-# A workflow command that only began a line after wrapping; styles may stand before it.
+# A workflow command that wrapping moved to the start of a line; styles may come before it.
 _COMMAND_AFTER_WRAP: Final = re.compile(r"^((?:\x1b\[[0-9;]*m|[^\S\n])*)(?=::)", re.MULTILINE)
 
 
 def render_summary(report: Report, *, width: int, color: bool, report_paths: Sequence[str] = ()) -> str:
-    """The summary as text, at most `width` columns wide, ending in a newline; only paths and the command are never broken.
+    """Return the summary as text, at most `width` columns wide, with a final newline. Paths and commands are not wrapped.
 
-    With `color` it holds ANSI styles for a terminal; without, it is plain text: no escape, no carriage return. The
+    With `color` it has ANSI styles for a terminal. Without, it is plain text: no escape, no carriage return. The
     caller encodes what the stream cannot hold with `backslashreplace`.
     """
     out = io.StringIO()
@@ -77,8 +78,6 @@ def render_summary(report: Report, *, width: int, color: bool, report_paths: Seq
 
 
 def _headline(report: Report) -> Text:
-    from rich.text import Text
-
     words = headline(report)
     if report.run.signal is not None:
         words = f"stopped by a signal: {words}"
@@ -88,8 +87,6 @@ def _headline(report: Report) -> Text:
 
 def _rows(report: Report, width: int) -> Group | None:
     """Return the targets that are not good by cause, then the good ones if they are few."""
-    from rich.console import Group
-
     causes = causes_of(report)
     rows: list[_Row] = []
     room = _BAD_ROWS
@@ -101,7 +98,7 @@ def _rows(report: Report, width: int) -> Group | None:
         room -= min(names, len(cause.outcomes))
     if len(causes) > len(rows):
         hidden = sum(len(cause.outcomes) for cause in causes[len(rows) :])
-        rows.append(_Row(None, (f"and {hidden} more {_targets(hidden)}",), "the report names them all", None))
+        rows.append(_Row(None, (f"and {hidden} more {plural('target', hidden)}",), "the report names them all", None))
     told = set(map(id, issue_outcomes(report)))
     good = [outcome for outcome in report.outcomes if outcome.status.is_good and id(outcome) not in told]
     if len(good) <= _GOOD_ROWS:
@@ -133,7 +130,6 @@ class _Row:
         return cls(outcome.status, (_name(outcome),), words or short(skip_reason(outcome), _TEXT_LIMIT), None)
 
     def what(self) -> Text:
-        from rich.text import Text
 
         text = Text(self.words)
         if self.hint:
@@ -141,14 +137,10 @@ class _Row:
         return text
 
     def label(self) -> Text:
-        from rich.text import Text
 
-        return Text(_word(self.status), style=STATUS_STYLES[self.status]) if self.status else Text()
+        return Text(self.status.words, style=STATUS_STYLES[self.status]) if self.status else Text()
 
     def stacked(self) -> Group:
-        from rich.console import Group
-        from rich.padding import Padding
-        from rich.text import Text
 
         head = self.label()
         head.append("  " * bool(head.plain) + ", ".join(self.names), style="not bold default")
@@ -158,10 +150,6 @@ class _Row:
 
 def _table(rows: Sequence[_Row], width: int) -> Table:
     """Return the table. Names have the width that they need, up to two fifths or what the last column leaves."""
-    from rich.cells import cell_len
-    from rich.table import Table
-    from rich.text import Text
-
     widest = max((cell_len(name) for row in rows for name in row.names), default=0)
     words = max((cell_len(line) for row in rows for line in row.what().plain.split("\n")), default=0)
     left = width - _STATUS_WIDTH - 4
@@ -177,8 +165,6 @@ def _table(rows: Sequence[_Row], width: int) -> Table:
 
 def _issues(report: Report) -> Text | None:
     """Return what the refreshes broke and repaired, by model."""
-    from rich.text import Text
-
     found = issues_of(report)
     text = Text()
     for model in found[:_MODELS_SHOWN]:
@@ -205,8 +191,6 @@ def _issues(report: Report) -> Text | None:
 
 
 def _warnings(report: Report) -> Text | None:
-    from rich.text import Text
-
     remarks = group_warnings(report.run.warnings, report.outcomes)
     lines = []
     for remark in remarks[:_WARNINGS_SHOWN]:
@@ -219,12 +203,10 @@ def _warnings(report: Report) -> Text | None:
 
 
 def _numbers(report: Report) -> Text:
-    from rich.text import Text
-
     run, outcomes = report.run, report.outcomes
-    text = Text(f"{len(outcomes)} {_targets(len(outcomes))}: " if outcomes else "No targets")
+    text = Text(f"{len(outcomes)} {plural('target', len(outcomes))}: " if outcomes else "No targets")
     counted = [(status, count) for status, count in count_statuses(outcomes).items() if count]
-    text += Text(", ").join(Text(f"{count} {_word(status)}", style=STATUS_STYLES[status]) for status, count in counted)
+    text += Text(", ").join(Text(f"{count} {status.words}", style=STATUS_STYLES[status]) for status, count in counted)
     against = against_before(outcomes)
     if against is not None:
         text.append(f"\nAgainst the run before: {against.words}")
@@ -234,9 +216,9 @@ def _numbers(report: Report) -> Text:
     if slow:
         told = (f"{_name(o)} instead of {took(o.usual_s or 0.0)}" for o in slow)
         text.append(f"\nSlower than usual: {_listed(told)}", style="yellow")
-    calls = f"{run.requests:,} {_plural('call', run.requests)}"
+    calls = f"{run.requests:,} {plural('call', run.requests)}"
     text.append(
-        f"\nTook {took(run.duration_s)} and {calls}: {run.polls:,} {_plural('poll', run.polls)}, {run.throttled:,} throttled"
+        f"\nTook {took(run.duration_s)} and {calls}: {run.polls:,} {plural('poll', run.polls)}, {run.throttled:,} throttled"
     )
     if run.budget and run.requests:
         text.append(f"\nAPI budget: {budget_words(run.budget)}")
@@ -253,19 +235,5 @@ def _name(outcome: Outcome) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Return the first few names, and how many more there are."""
     told = list(names)
-    more = f" and {len(told) - _NAMES_SHOWN} more" if len(told) > _NAMES_SHOWN else ""
-    return ", ".join(told[:_NAMES_SHOWN]) + more
-
-
-def _plural(noun: str, count: int) -> str:
-    return noun if count == 1 else noun + "s"
-
-
-def _word(status: Status) -> str:
-    return status.value.replace("_", " ")
-
-
-def _targets(count: int) -> str:
-    return _plural("target", count)
+    return and_more(told[:_NAMES_SHOWN], len(told))

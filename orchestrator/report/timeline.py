@@ -1,6 +1,6 @@
-"""When each refresh was sent and when its end was seen, as places on a line: what the HTML report draws.
+"""The timeline of the HTML report: when each refresh was sent and when its end was seen.
 
-Horizontal places are in thousandths of the line, so that they need no unit and no style.
+Horizontal places are in thousandths of the line's length.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from orchestrator.engine.outcome import ANSWERED, CallKind, Outcome, Status
 from orchestrator.engine.run_stats import BudgetSample
 from orchestrator.report.report import Report
 from orchestrator.report.wording import took
+from orchestrator.text import plural
 
 EXPANDED_UP_TO: Final = 60
 """The most refreshes that have a row each. With more, a lane has one row."""
@@ -39,8 +41,8 @@ _POINTS_AT_MOST: Final = 500
 class Bar:
     """One refresh: sent at `x`, its end seen `width` later. `number` is its outcome's place in the report.
 
-    For the first `sending` of it the refresh call was not accepted yet. `usual` is where its end would have been as usual.
-    Both are 0 where they are not known, or not to be seen.
+    `sending` is how long the refresh call took to be accepted. `usual` is where the refresh would have ended after its usual
+    time. Both are 0 if they are unknown or too short to see.
     """
 
     x: float
@@ -87,7 +89,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """All lanes that are drawn: those with failures first, then what ended last first. `hidden` lanes and `earlier` refreshes (of a run that was resumed) are not."""
+    """The lanes: those with failures first, then by their end, latest first.
+
+    `hidden` lanes, and `earlier` refreshes of a resumed run, are counted and not drawn.
+    """
 
     lanes: tuple[TimelineLane, ...]
     ticks: tuple[Tick, ...]
@@ -99,8 +104,9 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetChart:
-    """The budget's use over time: `area` is an SVG path, 100 high, where `limit` is how far up the budget ends and `top` how
-    many calls that is; `held` are the pauses as (x, width).
+    """The budget's use over time: `area` is an SVG path, 100 high. The budget of `top` calls ends at the height `limit`.
+
+    `held` are the pauses as (x, width).
     """
 
     area: str
@@ -119,7 +125,7 @@ class _Span:
 
     @property
     def sending_s(self) -> float:
-        """How long it took until the refresh call was accepted; 0 where it never was, or that is not known."""
+        """How long it took until the refresh call was accepted; 0 if it was not, or if that is unknown."""
         for call in self.outcome.calls:
             if call.what is CallKind.REFRESH and call.end == ANSWERED and self.outcome.submitted_at is not None:
                 waited_s = (call.left_at - self.outcome.submitted_at).total_seconds()
@@ -136,7 +142,7 @@ def make_timeline(report: Report) -> Timeline | None:
     several = len({span.outcome.instance for span in spans}) > 1
     groups: dict[tuple[str, str | int], list[_Span]] = {}
     for span in spans:
-        # a target whose connection is not known has a lane of its own
+        # a target with an unknown connection has its own lane
         groups.setdefault((span.outcome.instance, span.outcome.connection or span.number), []).append(span)
     bad = sum(not span.outcome.status.is_good for span in spans)
     alone = set(Status) if len(spans) <= TITLED_UP_TO else {status for status in Status if not status.is_good}
@@ -173,7 +179,7 @@ def _is_failing(spans: Iterable[_Span]) -> bool:
 
 
 def make_budget_chart(samples: Sequence[BudgetSample], length_s: float) -> BudgetChart | None:
-    """The chart of what the keys had used over time, thinned out without losing a peak; None without samples."""
+    """Return the chart of the budget's use, reduced to fewer points without losing a peak; None without samples."""
     if not samples:
         return None
     ceiling = max(1, *(max(sample.requests, sample.used) for sample in samples))
@@ -183,15 +189,15 @@ def make_budget_chart(samples: Sequence[BudgetSample], length_s: float) -> Budge
     points = [max(part, key=lambda sample: sample.used) for part in parts]
     steps = "".join(f"H{_short(p.t_s * scale)}V{_short(100 - 100 * p.used / ceiling)}" for p in points)
     held = _held(samples, scale)
-    pauses = f", with {len(held)} {'pause' if len(held) == 1 else 'pauses'} after a 429" if held else ""
-    words = f"{budget_words(samples)}{pauses}"
+    pauses = f", with {len(held)} {plural('pause', len(held))} after a 429" if held else ""
+    words = budget_words(samples) + pauses
     most = max(sample.requests for sample in samples)
     limit = round(100 - 100 * most / ceiling, 1)
     return BudgetChart(area=f"M0 100{steps}V100Z", limit=limit, top=most, held=held, words=words)
 
 
 def budget_words(samples: Sequence[BudgetSample]) -> str:
-    """How much of what the keys may send in a window was in use, on average and at most; empty without samples."""
+    """Return how much of the budget was used, on average and at most; empty without samples."""
     if not samples:
         return ""
     share = sum(sample.used for sample in samples) / max(1, sum(sample.requests for sample in samples))
@@ -200,7 +206,7 @@ def budget_words(samples: Sequence[BudgetSample]) -> str:
 
 
 def _spans(report: Report) -> tuple[list[_Span], int]:
-    """The refreshes that were sent, and how many of them had ended before this run began."""
+    """Return the refreshes that were sent, and how many others had ended before this run began."""
     spans, earlier = [], 0
     for number, outcome in enumerate(report.outcomes):
         if outcome.submitted_at is None or outcome.covered_by is not None:
@@ -224,7 +230,7 @@ def _lane(label: str, group: Iterable[_Span], length_s: float, alone: set[Status
         ends[level : level + 1] = [span.end_s]
         x = _SCALE * span.begin_s / length_s
         width = max(_THINNEST, _SCALE * (span.end_s - span.begin_s) / length_s - _GAP)
-        title = f"{span.outcome.name}: {span.outcome.status.value.replace('_', ' ')}"
+        title = f"{span.outcome.name}: {span.outcome.status.words}"
         title += f", sent at {took(span.begin_s)}, took {took(span.end_s - span.begin_s)}"
         usual_s = span.outcome.usual_s
         if usual_s is not None:
@@ -274,7 +280,7 @@ def _ticks(length_s: float) -> tuple[Tick, ...]:
 
 
 def _clock(moment_s: float) -> str:
-    """A moment of the run: `0`, `0.5s`, `40s`, `5m`, `1m30s`, `2h30m`."""
+    """Return a moment of the run as `0`, `0.5s`, `40s`, `5m`, `1m30s` or `2h30m`."""
     if moment_s == 0 or moment_s < 60:
         return f"{moment_s:g}s" if moment_s else "0"
     hours, minutes, seconds = int(moment_s) // 3600, int(moment_s) % 3600 // 60, int(moment_s) % 60
@@ -283,17 +289,14 @@ def _clock(moment_s: float) -> str:
 
 
 def _held(samples: Sequence[BudgetSample], scale: float) -> tuple[tuple[float, float], ...]:
-    held: list[tuple[float, float]] = []
-    since: float | None = None
-    for sample in samples:
-        if sample.held and since is None:
-            since = sample.t_s
-        elif not sample.held and since is not None:
-            held.append((round(since * scale, 1), round(max(1.0, (sample.t_s - since) * scale), 1)))
-            since = None
-    if since is not None:
-        held.append((round(since * scale, 1), round(max(1.0, (samples[-1].t_s - since) * scale), 1)))
-    return tuple(held)
+    """Return the pauses: each lasts from the first held sample of a series to the next one that is not held, or to the end."""
+    starts = [(is_held, next(group).t_s) for is_held, group in groupby(samples, key=lambda sample: sample.held)]
+    ends = [start_s for _, start_s in starts[1:]] + [samples[-1].t_s]
+    return tuple(
+        (round(start_s * scale, 1), round(max(1.0, (end_s - start_s) * scale), 1))
+        for (is_held, start_s), end_s in zip(starts, ends, strict=True)
+        if is_held
+    )
 
 
 def _short(place: float) -> str:

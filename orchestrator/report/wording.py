@@ -23,11 +23,11 @@ STATUS_STYLES: Final = {
     Status.SUCCEEDED: "green",
     Status.SKIPPED: "dim",
 }
-"""How a terminal shows each status: the summary, the history and the live display."""
+"""The style of each status in the summary, the history and the live display."""
 
 
 def took(duration_s: float) -> str:
-    """Seconds as `4ms`, `0.4s`, `12s`, `3m05s` or `2h07m`; nothing is shown finer than it matters."""
+    """Return seconds as `4ms`, `0.4s`, `12s`, `3m05s` or `2h07m`."""
     if duration_s < 0.0995:
         return f"{duration_s * 1000:.0f}ms"
     if duration_s < 9.95:
@@ -41,7 +41,7 @@ def took(duration_s: float) -> str:
 
 
 def text_console(out: TextIO, *, width: int, color: bool) -> Console:
-    """A console that writes to `out`. It reads no markup in what others say, and asks neither terminal nor environment."""
+    """Return a console that writes to `out`. It interprets no markup and depends on neither terminal nor environment."""
     from rich.console import Console
 
     return Console(

@@ -62,7 +62,7 @@ class CiLog:
         for cause in causes[: MOST_ANNOTATIONS if len(causes) <= MOST_ANNOTATIONS else MOST_ANNOTATIONS - 1]:
             names = [short(outcome.name, 80) for outcome in cause.outcomes]
             more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-            title = f"{cause.status.value.replace('_', ' ')}: {', '.join(names[:_NAMES_SHOWN])}{more}"
+            title = f"{cause.status.words}: {', '.join(names[:_NAMES_SHOWN])}{more}"
             words = [
                 short(cause.words, _TEXT),
                 *([f"-> {short(cause.failure.hint, _TEXT)}"] if cause.failure.hint else []),

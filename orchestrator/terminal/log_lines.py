@@ -148,7 +148,7 @@ def _not_refreshed(events: list[LogRecordValues]) -> Words:
         return "skip", f"{who}: {short(first.get('reason') or 'skipped', _TEXT)}"
     if first.get("duration_s") is not None and len(names) == 1:
         who += f" {took(first['duration_s'])}"
-    what = "" if status in _IMPLIED else f"{status.value.replace('_', ' ')}: "
+    what = "" if status in _IMPLIED else f"{status.words}: "
     number = f"{first['http_status']} " if first.get("http_status") else ""
     reason = number + short(first.get("error") or first.get("kind") or status.value, _TEXT)
     advice = f" ({short(first['hint'], _TEXT)})" if first.get("hint") else ""

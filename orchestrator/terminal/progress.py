@@ -189,7 +189,7 @@ def _counts(moment: Progress, width: int) -> list[Text]:
     if not moment.total:
         return []
     words = [
-        (f"{moment.settled[status]:,} {status.value.replace('_', ' ')}", STATUS_STYLES[status])
+        (f"{moment.settled[status]:,} {status.words}", STATUS_STYLES[status])
         for status in Status
         if moment.settled.get(status)
     ]

@@ -32,7 +32,7 @@ def test_every_format_is_rendered(wanted: Format) -> None:
 def test_nothing_heavy_is_imported_early() -> None:
     """The report's rooms and the text formats load no template engine and no terminal library."""
     program = (
-        "import sys; from orchestrator.report import as_html, files, summary;"
+        "import sys; from orchestrator.report import as_html, files;"
         "print(sorted({'jinja2', 'rich', 'aiohttp', 'pydantic'} & set(sys.modules)))"
     )
     root = Path(__file__).parents[2]

@@ -135,7 +135,7 @@ def test_broken_documents_are_named_and_linked(fails: bool) -> None:
         assert LINK in text or (name == "message" and not fails), name
         assert "orders.total" in text or (name == "message" and not fails), name
         if name not in (".xml", "message"):
-            assert "1 document broke, 1 repaired" in text, name
+            assert "1 document broke, 1 document repaired" in text, name
             assert ("1 of 2 targets broke content" in text) is fails, name
     for text in (render(report, Format.HTML), render_summary(report, width=120, color=False)):
         assert "Old Report" in text
@@ -147,7 +147,7 @@ def test_a_webhook_gets_the_pages() -> None:
     assert issues["documents"] == [{"name": "Weekly Revenue", "link": LINK}]
     told = make_message(with_content(fails=False))
     assert told["new_issues"] == []
-    assert "model_0001: 1 document broke, 1 repaired: Weekly Revenue" in told["text"]
+    assert "model_0001: 1 document broke, 1 document repaired: Weekly Revenue" in told["text"]
 
 
 def test_csv_names_broken_documents() -> None:

@@ -106,12 +106,11 @@ class RefreshWorker:
             or result.status is not Status.REJECTED
         ):
             return False
-        length = partial(request_bytes, self._calls.instance)
-        requests, part = self.state.refresh.requests, self.state.part
-        divided = split_refused(requests, part, length)
+        instance, requests, part = self._calls.instance, self.state.refresh.requests, self.state.part
+        divided = split_refused(requests, part, instance)
         if divided is None:
             return False
-        self._calls.url_limit = min(self._calls.url_limit, length(requests[part]) // 2)
+        self._calls.url_limit = min(self._calls.url_limit, request_bytes(instance, requests[part]) // 2)
         self.state = self.state.divided(divided)
         return True
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from orchestrator.manifest.manifest import Manifest, Mode, RefreshKind
+from orchestrator.manifest.manifest import Instance, Manifest, Mode, RefreshKind
 from orchestrator.omni.address import request_bytes
 from orchestrator.omni.answers import RefreshRequest
 from orchestrator.planning.plan import Refresh, Target
@@ -54,7 +54,7 @@ def _refresh(served: tuple[Target, ...], manifest: Manifest, limit: int) -> Refr
     return Refresh(
         sender=sender,
         covered=tuple(t for t in served if t is not sender),
-        requests=split_request(request, partial(request_bytes, manifest.instances[entry.instance]), limit),
+        requests=split_request(request, manifest.instances[entry.instance], limit),
         timeout_s=max(t.entry.timeout_s for t in served),
         wait=any(t.entry.wait for t in served),
     )
@@ -79,61 +79,54 @@ def _scope(target: Target) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(target.entry.schemas), frozenset(target.entry.tables)
 
 
-def split_request(
-    request: RefreshRequest, length: Callable[[RefreshRequest], int], limit: int = URL_LIMIT
-) -> tuple[RefreshRequest, ...]:
-    """Return the calls that replace `request`, each with at most `limit` bytes, counted by `length`.
+def split_request(request: RefreshRequest, instance: Instance, limit: int = URL_LIMIT) -> tuple[RefreshRequest, ...]:
+    """Return the calls that replace `request`, each with at most `limit` bytes.
 
     `tables` are divided, and each part keeps the schemas that its tables name. Without tables, `schemas` are divided. A name
     that is too long by itself is sent alone, and the server decides. The order stays.
     """
-    if length(request) <= limit or not (request.tables or request.schemas):
-        return (request,)
-    if not request.tables:
-        return tuple(_by_schemas(request, length, limit))
-    schemas_of = _owners(request.schemas)
-    requests = (
-        replace(request, tables=part, schemas=schemas_of(part))
-        for part in _parts(request.tables, lambda p: length(replace(request, tables=p, schemas=schemas_of(p))), limit)
+    if not request.tables or request_bytes(instance, request) <= limit:
+        return tuple(_by_schemas(request, instance, limit))
+    owners_of = _owners(request.schemas)
+    parts = _divide(
+        request.tables, lambda part: replace(request, tables=part, schemas=owners_of(part)), instance, limit
     )
     # a table that names no schema keeps them all: such a call is divided by its schemas
-    return tuple(
-        part for one in requests for part in ([one] if length(one) <= limit else _by_schemas(one, length, limit))
-    )
+    return tuple(call for part in parts for call in _by_schemas(part, instance, limit))
 
 
 def split_refused(
-    requests: Sequence[RefreshRequest], part: int, length: Callable[[RefreshRequest], int]
+    requests: Sequence[RefreshRequest], part: int, instance: Instance
 ) -> tuple[RefreshRequest, ...] | None:
     """Return the calls of a refresh after the server refused `requests[part]` as too long (414).
 
     The calls before it stay. It and those after it are divided again, into calls of at most half its bytes. Returns None if
     it cannot be divided further.
     """
-    limit = length(requests[part]) // 2
-    rest = tuple(piece for request in requests[part:] for piece in split_request(request, length, limit))
+    limit = request_bytes(instance, requests[part]) // 2
+    rest = tuple(piece for request in requests[part:] for piece in split_request(request, instance, limit))
     return None if rest[0] == requests[part] else (*requests[:part], *rest)
 
 
-def _by_schemas(
-    request: RefreshRequest, length: Callable[[RefreshRequest], int], limit: int
+def _by_schemas(request: RefreshRequest, instance: Instance, limit: int) -> Iterable[RefreshRequest]:
+    if not request.schemas or request_bytes(instance, request) <= limit:
+        return (request,)
+    return _divide(request.schemas, lambda part: replace(request, schemas=part), instance, limit)
+
+
+def _divide(
+    names: Sequence[str], make: Callable[[tuple[str, ...]], RefreshRequest], instance: Instance, limit: int
 ) -> Iterator[RefreshRequest]:
-    if not request.schemas:
-        yield request
-    for part in _parts(request.schemas, lambda p: length(replace(request, schemas=p)), limit):
-        yield replace(request, schemas=part)
+    """Yield a call for each part of `names`: as many names as fit, but at least one."""
 
-
-def _parts(names: Sequence[str], length: Callable[[tuple[str, ...]], int], limit: int) -> Iterator[tuple[str, ...]]:
     def bytes_of(start: int, end: int) -> int:
-        return length(tuple(names[start:end]))
+        return request_bytes(instance, make(tuple(names[start:end])))
 
     start = 0
     while start < len(names):
         ends = range(start + 1, len(names) + 1)
-        # as many names as fit, but at least one
         end = start + max(1, bisect_right(ends, limit, key=partial(bytes_of, start)))
-        yield tuple(names[start:end])
+        yield make(tuple(names[start:end]))
         start = end
 
 

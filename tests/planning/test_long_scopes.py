@@ -34,7 +34,7 @@ def ask(schemas: list[str], tables: list[str]) -> RefreshRequest:
 def test_parts_cover_the_scope_exactly(schemas: list[str], tables: list[str], limit: int) -> None:
     """Each name once and in order, each part within the limit (or one name alone), no part without a scope."""
     whole = ask(schemas, tables)
-    parts = split_request(whole, bytes_of, limit)
+    parts = split_request(whole, INSTANCE, limit)
     assert parts
     if bytes_of(whole) <= limit:
         assert parts == (whole,)
@@ -56,7 +56,7 @@ def test_a_part_keeps_the_schemas_that_its_tables_name(count: int, schema_count:
     """A part has only the schemas that its tables name, and there are as few parts as possible."""
     schemas = [f"schema_{n}" for n in range(schema_count)]
     tables = [f"schema_{n * schema_count // count}.table_{n:05}" for n in range(count)]
-    parts = split_request(ask(schemas, tables), bytes_of, 700)
+    parts = split_request(ask(schemas, tables), INSTANCE, 700)
     for part in parts:
         if len(parts) > 1:
             assert set(part.schemas) == {table.split(".")[0] for table in part.tables}
@@ -74,7 +74,7 @@ def test_a_part_keeps_the_schemas_that_its_tables_name(count: int, schema_count:
 def test_tables_that_name_no_schema_keep_all_of_them() -> None:
     """A table without a schema can be in any of them, so its part keeps all schemas."""
     tables = [f"table_{n:04}" for n in range(1500)]
-    parts = split_request(ask(["one", "two"], tables), bytes_of)
+    parts = split_request(ask(["one", "two"], tables), INSTANCE)
     assert len(parts) > 1
     assert all(part.schemas == ("one", "two") for part in parts)
     assert all(bytes_of(part) <= URL_LIMIT for part in parts)
@@ -83,14 +83,14 @@ def test_tables_that_name_no_schema_keep_all_of_them() -> None:
 def test_qualified_names_find_their_schema() -> None:
     """`catalog.schema.table` belongs to `schema` as well as to `catalog.schema`, in any letter case."""
     tables = [f"Prod.Sales.t{n:03}" for n in range(60)] + [f"prod.hr.t{n:03}" for n in range(60)]
-    parts = split_request(ask(["prod.sales", "HR", "prod.hr", "other"], tables), bytes_of, 600)
+    parts = split_request(ask(["prod.sales", "HR", "prod.hr", "other"], tables), INSTANCE, 600)
     assert {part.schemas for part in parts} <= {("prod.sales",), ("prod.hr",), ("prod.sales", "prod.hr")}
 
 
 def test_a_table_in_many_schemas() -> None:
     """A bare table within more schemas than fit is asked for within some of them, then within the others."""
     schemas = [f"schema_{n:04}" for n in range(1500)]
-    parts = split_request(ask(schemas, ["orders", "schema_0007.items"]), bytes_of)
+    parts = split_request(ask(schemas, ["orders", "schema_0007.items"]), INSTANCE)
     assert all(bytes_of(part) <= URL_LIMIT for part in parts)
     assert [s for part in parts if part.tables == ("orders",) for s in part.schemas] == schemas
     assert [part.schemas for part in parts if part.tables != ("orders",)] == [("schema_0007",)]
@@ -99,17 +99,17 @@ def test_a_table_in_many_schemas() -> None:
 def test_a_refresh_without_a_scope_is_one_call() -> None:
     """A refresh without a scope is never divided."""
     whole = RefreshRequest(model_id=uuid(1), hard=True)
-    assert split_request(whole, bytes_of, 10) == (whole,)
-    assert split_refused((whole,), 0, bytes_of) is None
+    assert split_request(whole, INSTANCE, 10) == (whole,)
+    assert split_refused((whole,), 0, INSTANCE) is None
 
 
 @given(count=st.integers(2, 300), limit=st.integers(200, 2000), data=st.data())
 def test_a_refused_length_is_halved(count: int, limit: int, data: st.DataObject) -> None:
     """After a 414 what was sent stays, the refused call is divided under half its bytes, and no name is lost or doubled."""
     whole = ask(["s"], [f"s.table_{n:05}" for n in range(count)])
-    parts = split_request(whole, bytes_of, limit)
+    parts = split_request(whole, INSTANCE, limit)
     part = data.draw(st.integers(0, len(parts) - 1))
-    again = split_refused(parts, part, bytes_of)
+    again = split_refused(parts, part, INSTANCE)
     if len(parts[part].tables) == 1:
         assert again is None
         return
@@ -124,11 +124,11 @@ def test_a_refused_length_is_halved(count: int, limit: int, data: st.DataObject)
 def test_halving_comes_to_an_end() -> None:
     """A server that refuses everything is asked a few times, with less each time, until one name is left."""
     parts: tuple[RefreshRequest, ...] | None = split_request(
-        ask([], [f"s.table_{n:05}" for n in range(1000)]), bytes_of
+        ask([], [f"s.table_{n:05}" for n in range(1000)]), INSTANCE
     )
     refused = []
     while parts is not None:
         refused.append(bytes_of(parts[0]))
-        parts = split_refused(parts, 0, bytes_of)
+        parts = split_refused(parts, 0, INSTANCE)
     assert refused == sorted(set(refused), reverse=True)
     assert len(refused) <= 10

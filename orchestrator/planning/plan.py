@@ -78,20 +78,16 @@ class Unresolved:
 class Expansion:
     """What replaces an entry with a branch pattern: an entry for each branch that matches, with a name of its own.
 
-    `branch_ids` are in the order of `entries`.
+    `resolved` are these entries, each with the ids of its model and its branch.
     """
 
     pattern: Entry
-    model_id: str
-    entries: tuple[Entry, ...]
-    branch_ids: tuple[str, ...]
+    resolved: tuple[tuple[Entry, str, str], ...]
 
     @property
-    def resolved(self) -> tuple[tuple[Entry, str, str | None], ...]:
-        """Return each entry with the ids of its model and its branch."""
-        return tuple(
-            (entry, self.model_id, branch) for entry, branch in zip(self.entries, self.branch_ids, strict=True)
-        )
+    def entries(self) -> tuple[Entry, ...]:
+        """The entries that replace the pattern."""
+        return tuple(entry for entry, _, _ in self.resolved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,7 +130,7 @@ class BranchExpander:
         self._manifest = manifest
         self._resolvers = resolvers
         self._picks = picks
-        self._taken: set[str] | None = None
+        self._taken = {entry.name for entry in manifest.entries}
         self._on_branches: dict[str, dict[str, list[Entry]]] = {}
 
     def expand(self, entry: Entry) -> Expansion | Skip | tuple[str, str | None]:
@@ -157,20 +157,14 @@ class BranchExpander:
         if len(picked) > entry.max_branches:
             message = f"{len(picked)} branches match {pattern!r}, and `max_branches` is {entry.max_branches}"
             raise UnresolvedError(message, f"write `max_branches: {len(picked)}` or more, or a narrower pattern")
+        numbered = [(replace(one, index=entry.index + n), branch_id) for n, (one, branch_id) in enumerate(picked, 1)]
         return Expansion(
             pattern=entry,
-            model_id=model_id,
-            entries=tuple(
-                self._labelled(replace(one, index=entry.index + n), branch_id)
-                for n, (one, branch_id) in enumerate(picked, start=1)
-            ),
-            branch_ids=tuple(branch_id for _, branch_id in picked),
+            resolved=tuple((self._labelled(one, branch_id), model_id, branch_id) for one, branch_id in numbered),
         )
 
     def _labelled(self, entry: Entry, branch_id: str) -> Entry:
         """Return the entry with a unique name: with the branch's id if another entry has the same name."""
-        if self._taken is None:
-            self._taken = {one.name for one in self._manifest.entries}
         if entry.name in self._taken:
             entry = replace(entry, name=f"{entry.name} ({branch_id})")
         self._taken.add(entry.name)

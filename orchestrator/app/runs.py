@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from orchestrator.app.deliver import (
 from orchestrator.app.overrides import check_modes, override
 from orchestrator.app.read_change import fingerprint, read_change
 from orchestrator.app.requests import EarlierRunRequest, RunOptions, RunRequest, StatedRequest
-from orchestrator.app.state import State, find_state, is_shared, opened_state, postgres_driver, take_root
+from orchestrator.app.state import State, opened_state, take_root
 from orchestrator.engine.events import ManifestChanged, RunContinued, RunWaiting, StateFailed
 from orchestrator.engine.restore import (
     NOTHING,
@@ -48,6 +48,7 @@ from orchestrator.engine.restore import (
 from orchestrator.engine.run_context import Detach, Overlap, RunSettings
 from orchestrator.errors import LockedError, OmniRefreshError, UsageError
 from orchestrator.input_file import read_input
+from orchestrator.journal.database import StoreUnreachable
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.locks import key_lock, run_lock
 from orchestrator.journal.records import NewRun, RootRecord, RunRecord, StoredRequest, StoredTarget, with_branches
@@ -242,25 +243,23 @@ async def _run_state(
 
     What waiting cannot cure fails at once, see `open_state`. Raises `StoppedWhileWaiting`.
     """
-    place = None if simulated else find_state(context, named, manifest)
-    if place is not None and is_shared(place):
-        await _wait_for_store(place, context)
-    async with opened_state(context, named, simulated=simulated, manifest=manifest) as state:
+    began_at, is_told = context.clock.now(), False
+    async with AsyncExitStack() as stack:
+        state: State | None = None
+        while state is None:
+            opening = opened_state(context, named, simulated=simulated, manifest=manifest)
+            try:
+                state = await stack.enter_async_context(opening)
+            except StoreUnreachable as error:
+                if not error.may_pass or context.clock.now() - began_at >= context.state_patience_s:
+                    raise
+                if context.stop.requested:
+                    raise StoppedWhileWaiting(context.stop.signals[0], "the shared state") from None
+                if not is_told:
+                    is_told = True
+                    context.observe(StateFailed(what="state", message=str(error)))
+                await asyncio.sleep(_LOOK_EVERY_S)
         yield state
-
-
-async def _wait_for_store(url: str, context: Context) -> None:
-    """Wait until a shared state can be reached, or for its patience."""
-    postgres, began_at, is_told = postgres_driver(), context.clock.now(), False
-    while (reason := await asyncio.to_thread(postgres.why_away, url)) is not None:
-        if context.stop.requested:
-            raise StoppedWhileWaiting(context.stop.signals[0], "the shared state")
-        if context.clock.now() - began_at >= context.state_patience_s:
-            return
-        if not is_told:
-            is_told = True
-            context.observe(StateFailed(what="state", message=f"{postgres.address_of(url)}: {reason}"))
-        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def _resume(record: RunRecord, since: int, options: RunOptions, context: Context, state: State) -> RunEnd:

@@ -306,8 +306,8 @@ class PostgresDatabase(Database):
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
             if not isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
                 link.close()
-            # a server that was reached before may answer again, whatever it says now
-            may_pass = link.was_connected or _PASSING.search(str(error)) is not None
+            # a server that was used before may answer again, whatever it says now
+            may_pass = link.was_used or _PASSING.search(str(error)) is not None
             raise StoreUnreachable(f"{self.name} cannot be used: {_words(error)}", may_pass=may_pass) from None
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             raise JournalError(f"{self.name} cannot be used: {NO_SCHEMA}", code="uninitialized-state") from None
@@ -320,25 +320,13 @@ class PostgresDatabase(Database):
             raise JournalError(f"{self.name} cannot be used: {_words(error)}", code="unusable-state") from None
 
 
+# libpq gives no SQLSTATE for a connection that was refused, so the words decide
 _PASSING: Final = re.compile(
     r"connection refused|reset by peer|closed the connection|timed out|timeout expired|EOF detected|no route to host"
     r"|network is (unreachable|down)|socket \"[^\"]*\" failed: No such file|starting up|shutting down|in recovery mode"
     r"|too many (clients|connections)|remaining connection slots|not yet accepting connections|cannot connect to server",
     re.IGNORECASE,
 )
-
-
-def why_away(url: str) -> str | None:
-    """Return why a server cannot be used now if that may pass: it restarts, refuses connections or cuts them off. Else None.
-
-    A wrong host name, password, database or certificate does not pass. Takes at most some seconds.
-    """
-    try:
-        with psycopg.connect(conninfo_of(url), autocommit=True) as connection:
-            connection.execute("SELECT 1")
-    except psycopg.OperationalError as error:
-        return _words(error) if _PASSING.search(str(error)) else None
-    return None
 
 
 def password_of(url: str, environ: Mapping[str, str]) -> str | None:

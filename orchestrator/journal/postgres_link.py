@@ -204,7 +204,7 @@ class Link:
     def __init__(self, conninfo: str, clock: StoreClock) -> None:
         self._conninfo = conninfo
         self.clock = clock
-        self.was_connected = False
+        self.was_used = False
         self._connection: LinkConnection | None = None
         self._transaction: LinkTransaction | None = None
         self._begun: _Rows | None = None
@@ -215,7 +215,6 @@ class Link:
         """Return the connection, which is opened if it is needed."""
         if self._connection is None:
             self._connection = LinkConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
-            self.was_connected = True
         return self._connection
 
     def begin(self, *, checks_history: bool = False) -> LinkTransaction:
@@ -256,6 +255,7 @@ class Link:
         begun, kept, self._begun, self._kept = self._begun, self._kept, None, None
         if begun is not None:
             self.history = str(begun.fetchall()[0][0])
+            self.was_used = True
         self.clock.note_contact(store_s, self.history)
         if kept is not None and kept.fetchall() not in ([], [(self.history,)]):
             self._change_history()

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -30,7 +29,6 @@ def test_a_state_that_opens_after_its_run_was_cancelled_is_closed(
         steps.append("closed")
 
     monkeypatch.setattr(state, "open_state", open_slowly)
-    monkeypatch.setattr(runs, "postgres_driver", lambda: SimpleNamespace(why_away=lambda _: None))
     context = make_context(tmp_path, {"OMNI_REFRESH_STATE": "postgresql://db.invalid/omni"})
 
     async def main() -> None:

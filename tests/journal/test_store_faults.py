@@ -116,10 +116,12 @@ def worker_place(postgres_place: PostgresPlace) -> PostgresPlace:
 @pytest.fixture
 def world(worker_place: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An empty store behind a proxy, and an instance."""
+    from orchestrator.app import state
     from orchestrator.journal import postgres, postgres_link
 
     # a server that does not answer is given up soon
     monkeypatch.setattr(postgres_link, "STATEMENT_S", 0.3)
+    monkeypatch.setattr(state, "_BUSY_S", 0.3)
     monkeypatch.setattr(postgres, "_LONGEST_PAUSE_S", 0.4)
     worker_place.empty()
     with ExitStack() as stack:
@@ -408,7 +410,7 @@ def test_a_run_waits_no_longer_than_its_patience(world: World) -> None:
     """Then it ends before it began."""
     refuse(world)
     with pytest.raises(OmniRefreshError, match="cannot be used") as raised:
-        world.run({}, patience="1s")
+        world.run({}, patience="500ms")
     assert raised.value.code == "state-unreachable"
     assert not world.simulator.calls
 
@@ -457,7 +459,7 @@ def test_lanes_that_wait_for_a_lock_end_with_the_run(world: World, monkeypatch: 
         return look(locks, lane, database)
 
     monkeypatch.setattr(StoredConnectionLocks, "_look", look_late)
-    report = world.run({3: stay_away}, patience="1s")
+    report = world.run({3: stay_away}, patience="500ms")
     world.check()
     assert report.outcomes[-1].status.value == "not_started"
     assert report.exit_code == 1
@@ -474,7 +476,7 @@ def end_lease(world: World) -> None:
 def test_a_fault_that_stays_ends_the_run_in_order(fault: Callable[[World], object], world: World) -> None:
     """Nothing is sent beside the store; what was sent is reported, and so is what was not."""
     try:
-        report = world.run({3: fault}, patience="1s")
+        report = world.run({3: fault}, patience="500ms")
     finally:
         if fault is drop:
             world.place.sql("ALTER SCHEMA elsewhere RENAME TO omni_refresh")

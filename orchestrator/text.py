@@ -51,7 +51,10 @@ def plural(noun: str, count: int) -> str:
 def near_words(word: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
     """Return up to `most` known words that are similar to `word`, the nearest first. The case of letters does not count.
 
-    Each comparison takes its time: pass at most some thousand words of a usual length.
+    A word with the same letters comes first, because swapped letters are the most frequent mistake. Each comparison takes its
+    time: pass at most some thousand words of a usual length.
     """
     folded = {one.lower(): one for one in known}
-    return [folded[near] for near in difflib.get_close_matches(word.lower(), folded, n=most, cutoff=cutoff)]
+    near = difflib.get_close_matches(word.lower(), folded, n=max(most, 3), cutoff=cutoff)
+    near.sort(key=lambda one: sorted(one) != sorted(word.lower()))
+    return [folded[one] for one in near[:most]]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.text import clean
+from orchestrator.text import clean, near_words
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=200)
 
@@ -56,3 +56,17 @@ def test_no_text_steers(text: str, keep_newlines: bool) -> None:
 def test_cleaning_again_changes_nothing(text: str) -> None:
     """Cleaned text is clean: text may pass several rooms on its way out."""
     assert clean(clean(text)) == clean(text)
+
+
+@pytest.mark.parametrize(
+    "word,known,near",
+    [
+        ("modle", ["mode", "model", "models"], ["model"]),
+        ("MODLE", ["mode", "Model"], ["Model"]),
+        ("modes", ["mode", "model"], ["mode"]),
+        ("xyz", ["mode", "model"], []),
+    ],
+)
+def test_swapped_letters_are_the_nearest(word: str, known: list[str], near: list[str]) -> None:
+    """A word with the same letters is suggested before one that lacks some."""
+    assert near_words(word, known) == near

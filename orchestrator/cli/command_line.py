@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ import click
 
 from orchestrator.cli.errors import CommandLineErrors
 from orchestrator.errors import UsageError, together
+from orchestrator.text import near_words
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -156,7 +156,7 @@ class CommandGroup(click.Group):
         """Return the command that the arguments name. Raises `CommandLineErrors` if there is none."""
         known = self.list_commands(ctx)
         if args and args[0] not in known and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], known, n=1)
+            near = near_words(args[0], known)
             hint = f"did you mean {near[0]}?" if near else f"there is: {', '.join(known)}"
             raise CommandLineErrors(ctx, [UsageError(f"no command {args[0]!r}", code="unknown-command", hint=hint)])
         return super().resolve_command(ctx, args)

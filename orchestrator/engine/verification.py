@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +29,7 @@ from orchestrator.omni.errors import CallError
 from orchestrator.planning.plan import Refresh, Target
 from orchestrator.quota.choice import Purpose
 from orchestrator.quota.rate_limiter import LimiterClosed
+from orchestrator.text import near_words
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -226,5 +226,5 @@ def _hint(judgement: ScopeJudgement, found: ReadBack) -> str | None:
     views = [*(found.views or ()), *(view for _, within in found.within for view in within)]
     for view in views[:MOST_NEAR]:
         names |= {f"{view.schema}.{view.table}", view.table} if view.schema and view.table else {view.name}
-    near = difflib.get_close_matches(judgement.missing[0], sorted(names), n=3, cutoff=0.7)
+    near = near_words(judgement.missing[0], sorted(names), most=3, cutoff=0.7)
     return f"did you mean {', '.join(map(repr, near))}?" if near else None

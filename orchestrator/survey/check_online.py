@@ -6,7 +6,6 @@ for each scoped connection and branch (its schemas), one for each connection (it
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
@@ -27,6 +26,7 @@ from orchestrator.survey.native_schedules import describe, next_times
 from orchestrator.survey.plan_warnings import some
 from orchestrator.survey.preview import look_up
 from orchestrator.survey.survey import Survey
+from orchestrator.text import near_words
 
 _ROLES_A_CALL = 100
 _SCHEDULES_TOLD = 5
@@ -350,7 +350,7 @@ class _Check:
             return
         for target in targets:
             for what, text in _unmatched(target.entry, schemas):
-                near = difflib.get_close_matches(text.lower(), [s.lower() for s in schemas[:5000]], n=1)
+                near = near_words(text, schemas[:5000])
                 hint = (
                     f"did you mean {near[0]!r}?"
                     if near

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -84,8 +84,7 @@ _TEMPORARY_SIGNS: Final = {"redshift": ("#",), "tsql": ("#", "@")}
 
 def _dialect(name: str, folding: str, *traits: str) -> Dialect:
     flags: dict[str, Any] = dict.fromkeys(traits, True)
-    signs = _TEMPORARY_SIGNS.get(name, ())
-    return replace(Dialect(name=name, folding=Folding(folding), temporary_signs=signs), **flags)
+    return Dialect(name=name, folding=Folding(folding), temporary_signs=_TEMPORARY_SIGNS.get(name, ()), **flags)
 
 
 DIALECTS: Final[dict[str, Dialect]] = {name: _dialect(name, *traits.split()) for name, traits in _TRAITS.items()}

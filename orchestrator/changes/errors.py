@@ -37,10 +37,10 @@ class TemplatedError(ChangesError):
         inner = PLACEHOLDER.search(shown)
         simple = re.fullmatch(r"[^\w\s]+\s*([^\W\d][\w.\-]*)\s*(?:[^\w\s]*|\)[sd])", inner[0] if inner else shown)
         name = simple[1] if simple else "'" + shown + "'"
-        advice = f"fill it with --set {name}=VALUE, or give the SQL as it is run"
-        if placeholder.startswith(("{{", "{%", "{#", "<%")):
-            compiled = "give the compiled SQL (dbt: target/run), or --dbt-target for what dbt built"
-            advice = f"fill it with --set {name}=VALUE, or {compiled}" if simple else compiled
+        is_template = placeholder.startswith(("{{", "{%", "{#", "<%"))
+        compiled = "give the compiled SQL (dbt: target/run), or --dbt-target for what dbt built"
+        instead = compiled if is_template else "give the SQL as it is run"
+        advice = instead if is_template and not simple else f"fill it with --set {name}=VALUE, or {instead}"
         message = f"a placeholder ({shown}) has no known value; {advice}"
         super().__init__(message, source=source, line=line, code="unfilled-placeholder")
 

@@ -20,6 +20,8 @@ _DATA: Final = words("INSERT UPDATE DELETE MERGE")
 """Data statements after WITH: their INTO names an existing table."""
 _OF_THE_SESSION: Final = words("CURRENT_ROLE CURRENT_USER SESSION_USER USER")
 """Users whose name is known only at run time."""
+_OR: Final = {"REPLACE": "replaces", "ALTER": "creates or alters", "REFRESH": "creates or refreshes"}
+"""What the words after CREATE OR do to an existing object."""
 _ARRIVALS: Final[dict[str, tuple[tuple[str, ...], frozenset[str], Effect, str]]] = {
     # SQL Server also restores logs, keys and lists of files; the other three are of Databricks.
     "RESTORE": ((), words("DATABASE TABLE"), Effect.DESTRUCTIVE, "restores an earlier version"),
@@ -88,12 +90,9 @@ def skip_options(cursor: Cursor) -> str:
     """Skip OR REPLACE and MySQL's options. Return what happens to an existing object; empty for nothing."""
     replaces = ""
     while True:
-        if cursor.take("OR", "REPLACE"):
-            replaces = "replaces"
-        elif cursor.take("OR", "ALTER"):
-            replaces = "creates or alters"
-        elif cursor.take("OR", "REFRESH"):
-            replaces = "creates or refreshes"
+        if cursor.word == "OR" and (what := _OR.get(cursor.peek(1).upper)):
+            replaces = what
+            cursor.at += 2
         elif cursor.take("SQL", "SECURITY"):
             cursor.next()
         elif cursor.take("DEFINER", "=") or cursor.take("ALGORITHM", "="):

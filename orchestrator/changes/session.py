@@ -193,8 +193,8 @@ class Session:
 
     def schema_name(self, parts: SqlName) -> ObjectName:
         """Return the full name of a schema."""
-        stored = [self.stored(part) for part in parts[-2:]]
-        return ObjectName(stored[0], stored[1], None) if len(stored) == 2 else ObjectName(self.catalog, stored[0], None)
+        catalog, schema = [self.catalog, *(self.stored(part) for part in parts[-2:])][-2:]
+        return ObjectName(catalog, schema, None)
 
     def beside(self, name: ObjectName, parts: SqlName) -> ObjectName:
         """Return the full name of what `parts` say, if a name without a schema means one beside `name`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from orchestrator.manifest.diagnostics import InvalidValueError
@@ -21,19 +21,14 @@ class VariableError(InvalidValueError):
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
     """Return `text` with its placeholders replaced. Their values are not expanded. Raises VariableError."""
-    return _replace(text, lambda name, default: _value(name, default, environ)) if "$" in text else text
+    if "$" not in text:
+        return text
+    return _PIECE.sub(lambda match: "$" if match[0] == "$$" else _value(*_parse(match), environ), text)
 
 
 def placeholders(text: str) -> tuple[tuple[str, str | None], ...]:
     """Return the variables in `text`, each with its default. Raises VariableError for a malformed placeholder."""
-    found: list[tuple[str, str | None]] = []
-
-    def note(name: str, default: str | None) -> str:
-        found.append((name, default))
-        return ""
-
-    _replace(text, note)
-    return tuple(found)
+    return tuple(_parse(match) for match in _PIECE.finditer(text) if match[0] != "$$")
 
 
 def only_placeholders(text: str) -> bool:
@@ -45,33 +40,26 @@ def only_placeholders(text: str) -> bool:
     return _ONLY_PLACEHOLDERS.fullmatch(text) is not None and not any(default for _, default in named)
 
 
-def _replace(text: str, value_of: Callable[[str, str | None], str]) -> str:
-    def one(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$"
-        inner, closed = match.groups()
-        if not closed:
-            message, hint = "`${` is never closed", "write `${NAME}`, or `$$` for a dollar"
-            raise VariableError(message, code="invalid-placeholder", hint=hint)
-        name, dash, default = inner.partition(":-")
-        if not _NAME.fullmatch(name):
-            raise VariableError(
-                "`${...}` does not contain a variable's name",
-                code="invalid-placeholder",
-                hint="write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar",
-            )
-        if "${" in default:
-            message = f"the default of ${{{name}}} contains another `${{`"
-            raise VariableError(message, code="invalid-placeholder", hint="write a plain text as the default")
-        return value_of(name, default.replace("$$", "$") if dash else None)
-
-    return _PIECE.sub(one, text)
+def _parse(match: re.Match[str]) -> tuple[str, str | None]:
+    inner, closed = match.groups()
+    if not closed:
+        message, hint = "`${` is never closed", "write `${NAME}`, or `$$` for a dollar"
+        raise VariableError(message, code="invalid-placeholder", hint=hint)
+    name, dash, default = inner.partition(":-")
+    if not _NAME.fullmatch(name):
+        message = "`${...}` does not contain a variable's name"
+        hint = "write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar"
+        raise VariableError(message, code="invalid-placeholder", hint=hint)
+    if "${" in default:
+        message = f"the default of ${{{name}}} contains another `${{`"
+        raise VariableError(message, code="invalid-placeholder", hint="write a plain text as the default")
+    return name, default.replace("$$", "$") if dash else None
 
 
 def _value(name: str, default: str | None, environ: Mapping[str, str]) -> str:
     value = environ.get(name)
     if default is not None:
-        return value or default
+        value = value or default
     if value is None:
         hint = f"set it, or write ${{{name}:-default}}"
         raise VariableError(f"the variable {name} is not set", code="unset-variable", hint=hint)

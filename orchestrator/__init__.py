@@ -40,22 +40,8 @@ if TYPE_CHECKING:
     from orchestrator.manifest.manifest import Manifest
     from orchestrator.report.report import Report
 
-_HOMES = {
-    "check": "orchestrator.api",
-    "discover": "orchestrator.api",
-    "doctor": "orchestrator.api",
-    "history": "orchestrator.api",
-    "load_manifest": "orchestrator.api",
-    "load_report": "orchestrator.api",
-    "ls": "orchestrator.api",
-    "override_manifest": "orchestrator.api",
-    "plan": "orchestrator.api",
-    "read_changes": "orchestrator.api",
-    "resume": "orchestrator.api",
-    "retry": "orchestrator.api",
-    "run": "orchestrator.api",
-    "run_sync": "orchestrator.api",
-    "write_report": "orchestrator.api",
+_API = "orchestrator.api"
+_OTHER_HOMES = {
     "ChangeSet": "orchestrator.changes.change_set",
     "CheckResult": "orchestrator.app.check",
     "Discovery": "orchestrator.app.discover",
@@ -108,9 +94,9 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(_HOMES[name]), name)
+    value: object = getattr(importlib.import_module(_OTHER_HOMES.get(name, _API)), name)
     globals()[name] = value
     return value
 

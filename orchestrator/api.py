@@ -26,7 +26,7 @@ from orchestrator.app.doctor import examine, make_doctor_document
 from orchestrator.app.history import make_history
 from orchestrator.app.overrides import Overrides, override
 from orchestrator.app.plan import Plan, plan_run
-from orchestrator.app.read_change import read_change
+from orchestrator.app.read_request import read_change
 from orchestrator.app.requests import ChangeRequest, EarlierRunRequest, RunOptions, RunRequest
 from orchestrator.app.runs import NothingToDo, RunEnd, resume_run, retry_run, start_run
 from orchestrator.app.state import open_state
@@ -151,16 +151,16 @@ async def run(
         select=tuple(select),
         exclude=tuple(exclude),
         allow_empty=allow_empty,
-        change=_change(
-            ddl=ddl,
-            ddl_list=ddl_list,
-            set_values=set_values,
+        change=ChangeRequest(
+            ddl=tuple(ddl),
+            ddl_list=tuple(ddl_list),
+            values=set_values or {},
             dialect=dialect,
             default_schema=default_schema,
             strict=strict,
             dbt_target=dbt_target,
             dbt_state=dbt_state,
-            changed=changed,
+            changed=tuple(changed),
         ),
         options=_options(
             no_wait=no_wait,
@@ -178,7 +178,7 @@ async def run(
         resume=resume,
         key=key,
         simulate=simulate,
-        scenario=None if scenario is None else os.fspath(scenario),
+        scenario=_path(scenario),
         state=_path(state),
     )
     return await _finish(start_run(request, context), context)
@@ -311,20 +311,20 @@ async def plan(
         select=tuple(select),
         exclude=tuple(exclude),
         allow_empty=allow_empty,
-        change=_change(
-            ddl=ddl,
-            ddl_list=ddl_list,
-            set_values=set_values,
+        change=ChangeRequest(
+            ddl=tuple(ddl),
+            ddl_list=tuple(ddl_list),
+            values=set_values or {},
             dialect=dialect,
             default_schema=default_schema,
             strict=strict,
             dbt_target=dbt_target,
             dbt_state=dbt_state,
-            changed=changed,
+            changed=tuple(changed),
         ),
         options=RunOptions(rate=rate),
         simulate=simulate,
-        scenario=None if scenario is None else os.fspath(scenario),
+        scenario=_path(scenario),
         state=_path(state),
     )
     return await plan_run(request, context, online=online)
@@ -405,16 +405,16 @@ def read_changes(
     changed: Sequence[str] = (),
 ) -> ChangeSet:
     """Return what migrations, a dbt invocation or a list of names changed; needs no manifest. Raises `UsageError`."""
-    request = _change(
-        ddl=ddl,
-        ddl_list=ddl_list,
-        set_values=set_values,
+    request = ChangeRequest(
+        ddl=tuple(ddl),
+        ddl_list=tuple(ddl_list),
+        values=set_values or {},
         dialect=dialect,
         default_schema=default_schema,
         strict=strict,
         dbt_target=dbt_target,
         dbt_state=dbt_state,
-        changed=changed,
+        changed=tuple(changed),
     )
     followed = read_change(request, _context(None, None))
     return ChangeSet() if followed is None else followed.changes
@@ -492,31 +492,6 @@ def _context(
         redactor=Redactor(proxy_secrets(variables)),
     )
     return context if patience_s is None else replace(context, state_patience_s=patience_s)
-
-
-def _change(
-    *,
-    ddl: Sequence[str],
-    ddl_list: Sequence[str],
-    set_values: Mapping[str, str] | None,
-    dialect: str | None,
-    default_schema: str | None,
-    strict: bool,
-    dbt_target: str | None,
-    dbt_state: str | None,
-    changed: Sequence[str],
-) -> ChangeRequest:
-    return ChangeRequest(
-        ddl=tuple(ddl),
-        ddl_list=tuple(ddl_list),
-        values=set_values or {},
-        dialect=dialect,
-        default_schema=default_schema,
-        strict=strict,
-        dbt_target=dbt_target,
-        dbt_state=dbt_state,
-        changed=tuple(changed),
-    )
 
 
 def _load(manifest: Manifest | PathLike, context: Context, *, with_keys: bool) -> Manifest:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from orchestrator.app.choose_run import working_directory
 from orchestrator.app.context import USER_AGENT, Context
+from orchestrator.app.deliver import try_write
 from orchestrator.app.overrides import ONE_OFF
 from orchestrator.app.requests import AS_THE_MANIFEST_SAYS, StatedRequest
 from orchestrator.app.state import HERE, StateOption
-from orchestrator.engine.events import NotificationFailed, Observer, ReportFailed, ReportWritten
+from orchestrator.engine.events import NotificationFailed, Observer
 from orchestrator.engine.failure import is_misconfigured
 from orchestrator.engine.outcome import Outcome
 from orchestrator.engine.restore import is_open
@@ -24,7 +26,7 @@ from orchestrator.journal.records import NewRun
 from orchestrator.manifest.manifest import Manifest, Notice, absolute_path
 from orchestrator.manifest.notices import notice_secrets, notice_url_again
 from orchestrator.report.as_prometheus import EARLIER_BYTES, RunMetrics, render_metrics
-from orchestrator.report.files import ReportError, check_writable, write_report
+from orchestrator.report.files import check_writable, write_report
 from orchestrator.report.report import Report
 
 # a container is killed ten seconds after it is asked to stop
@@ -48,13 +50,7 @@ def write_metrics(path: str, report: Report, observe: Observer, *, manifest: Man
         models={(entry.instance, entry.name) for entry in manifest.entries},
         unfollowed={(e.instance, e.name) for e in manifest.entries if not (e.enabled and e.wait)},
     )
-    try:
-        write_report(path, render_metrics(metrics, earlier=_earlier(path)))
-    except ReportError as error:
-        observe(ReportFailed(path=path, message=str(error)))
-        return False
-    observe(ReportWritten(path=path))
-    return True
+    return try_write(partial(write_report, path, render_metrics(metrics, earlier=_earlier(path))), path, observe)
 
 
 def _earlier(path: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.app.context import Context
-from orchestrator.app.instances import make_access, state_for_reading
+from orchestrator.app.instances import open_survey
 from orchestrator.errors import OmniRefreshError
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.omni.answers import WhoAmI
@@ -15,7 +15,6 @@ from orchestrator.omni.errors import CallError
 from orchestrator.quota.rate_limiter import LimiterClosed
 from orchestrator.survey.check_online import check_online
 from orchestrator.survey.finding import Finding, InstanceFacts, found_in_manifest, make_check_document
-from orchestrator.survey.survey import Survey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +48,12 @@ class CheckResult:
 
 async def check(manifest: Manifest, context: Context, *, online: bool = False, state: str | None = None) -> CheckResult:
     """Return the findings about a manifest; with `online` also what its instances say, in the order of its lines."""
-    for secret in manifest.secrets:
-        context.redactor.add(secret)
+    context.hide_secrets(manifest)
     findings: Sequence[Finding] = found_in_manifest(manifest)
     if not online:
         return CheckResult(manifest=manifest, findings=findings, redact=context.redactor.redact)
-    async with state_for_reading(context, state, manifest=manifest) as opened:
-        access = make_access(context, manifest.instances, opened)
-        async with Survey(manifest.instances, access) as survey:
-            asked = await check_online(manifest, survey)
+    async with open_survey(context, manifest, state) as survey:
+        asked = await check_online(manifest, survey)
         return CheckResult(
             manifest=manifest,
             findings=sorted((*findings, *asked.findings), key=lambda finding: finding.place),
@@ -70,16 +66,12 @@ async def check(manifest: Manifest, context: Context, *, online: bool = False, s
 
 async def check_key(manifest: Manifest, instance: str, context: Context, *, state: str | None = None) -> WhoAmI:
     """Return the user that a key acts as, by one small read within the key's budget. Raises `OmniRefreshError`."""
-    for secret in manifest.secrets:
-        context.redactor.add(secret)
-    async with state_for_reading(context, state, manifest=manifest) as opened:
-        access = make_access(context, manifest.instances, opened)
-        async with Survey(manifest.instances, access) as survey:
-            calls = await survey.calls(instance)
-            reader = await survey.look_up(instance)
-            try:
-                return await reader.read(lambda key: calls.client.whoami((), key))
-            except LimiterClosed as error:
-                raise OmniRefreshError(survey.why(error)) from None
-            except CallError as error:
-                raise OmniRefreshError(str(error)) from None
+    async with open_survey(context, manifest, state) as survey:
+        calls = await survey.calls(instance)
+        reader = await survey.look_up(instance)
+        try:
+            return await reader.read(lambda key: calls.client.whoami((), key))
+        except LimiterClosed as error:
+            raise OmniRefreshError(survey.why(error)) from None
+        except CallError as error:
+            raise OmniRefreshError(str(error)) from None

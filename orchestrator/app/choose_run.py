@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.app.context import Context
 from orchestrator.app.state import State
 from orchestrator.engine.outcome import known_status
 from orchestrator.errors import UsageError
@@ -20,6 +19,7 @@ from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.manifest import Manifest, absolute_path
 from orchestrator.report.document import parse_document
 from orchestrator.report.report import Report
+from orchestrator.text import and_more
 from orchestrator.values import format_stamp
 
 _LISTED: Final = 5
@@ -104,21 +104,20 @@ def choose_runs(journal: Journal, wanted: str | None, *, command: str, environ: 
     if wanted is None:
         return _of_directory(journal, command)
     if journal.find(wanted):
-        record = find_run(journal, wanted)
-        return Choice(runs=(record,), by_id=True)
+        return Choice(runs=(find_run(journal, wanted),), by_id=True)
     found = runs_of_manifest(journal, wanted, environ)
     if not found and not Path(wanted).is_file():
         find_run(journal, wanted)
     return Choice(runs=found, whose=f" of {wanted}")
 
 
-def named_manifest(wanted: str | None, context: Context) -> Manifest | None:
+def named_manifest(wanted: str | None, environ: Mapping[str, str]) -> Manifest | None:
     """Return the manifest that a command names instead of a run; it may say where the state is. None if it names none."""
     if wanted is None or not Path(wanted).is_file():
         return None
     # a manifest that is wrong by now is still known by its path
     with suppress(ManifestError):
-        return load_manifest(wanted, environ=context.environ, with_keys=False)
+        return load_manifest(wanted, environ=environ, with_keys=False)
     return None
 
 
@@ -169,11 +168,8 @@ def _of_directory(journal: Journal, command: str) -> Choice:
 def runs_of_manifest(journal: Journal, wanted: str, environ: Mapping[str, str]) -> tuple[RunRecord, ...]:
     """Return the runs of a manifest, the latest first, by its path or its `name:`, whatever it contains now."""
     path = absolute_path(wanted)
-    identities = {wanted, path}
-    if Path(wanted).is_file():
-        # a manifest that is wrong by now is still known by its path
-        with suppress(ManifestError):
-            identities.add(load_manifest(wanted, environ=environ, with_keys=False).identity)
+    manifest = named_manifest(wanted, environ)
+    identities = {wanted, path} if manifest is None else {wanted, path, manifest.identity}
     return tuple(r for r in journal.runs() if r.manifest_identity in identities or r.manifest_file == path)
 
 
@@ -193,9 +189,8 @@ def _elsewhere(journal: Journal, runs: Sequence[RunRecord], here: str | None, co
 def _what_failed(journal: Journal, record: RunRecord) -> str:
     """Which targets of a run did not succeed, the first few by name."""
     bad = [t.name for t in journal.targets(record.root) if not _is_good(t.outcome)]
-    more = f" and {len(bad) - _NAMES_LISTED} more" if len(bad) > _NAMES_LISTED else ""
     cut = "cut off; " if record.unfinished else ""
-    return cut + (f"not done: {', '.join(bad[:_NAMES_LISTED])}{more}" if bad else "all succeeded")
+    return cut + (f"not done: {and_more(bad[:_NAMES_LISTED], len(bad))}" if bad else "all succeeded")
 
 
 def _is_good(outcome: Mapping[str, object] | None) -> bool:

@@ -18,6 +18,7 @@ from orchestrator.log.redaction import Redactor
 
 if TYPE_CHECKING:
     from orchestrator.engine.run import Run
+    from orchestrator.manifest.manifest import Manifest
 
 USER_AGENT: Final = f"omni-refresh/{__version__}"
 """Sent with every call and every notification."""
@@ -81,3 +82,8 @@ class Context:
     state: str | None = None
     state_patience_s: float = STORE_PATIENCE_S
     around: Callable[[Run], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
+
+    def hide_secrets(self, manifest: Manifest) -> None:
+        """Remove the manifest's secrets from every text from now on."""
+        for secret in manifest.secrets:
+            self.redactor.add(secret)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -161,10 +162,8 @@ def open_growing(
     found = []
     for path in paths:
         if format_of(path) is Format.JSONL:
-            try:
+            with _failure_as_warning(path, observe):
                 found.append(JsonLines(path, earlier, simulated=simulated))
-            except ReportError as error:
-                observe(ReportFailed(path=path, message=str(error), fatal=False))
     return found
 
 
@@ -173,10 +172,8 @@ def grow(growing: Sequence[JsonLines], observe: Observer) -> Callable[[Outcome],
 
     def append(outcome: Outcome) -> None:
         for lines in growing:
-            try:
+            with _failure_as_warning(lines.path, observe):
                 lines.append(outcome)
-            except ReportError as error:
-                observe(ReportFailed(path=str(lines.path), message=str(error), fatal=False))
 
     return append
 
@@ -184,10 +181,8 @@ def grow(growing: Sequence[JsonLines], observe: Observer) -> Callable[[Outcome],
 def close_growing(growing: Sequence[JsonLines], observe: Observer) -> None:
     """Close the growing reports of a run that leaves the rest to another one."""
     for lines in growing:
-        try:
+        with _failure_as_warning(lines.path, observe):
             lines.close()
-        except ReportError as error:
-            observe(ReportFailed(path=str(lines.path), message=str(error), fatal=False))
 
 
 def write_reports(
@@ -198,10 +193,11 @@ def write_reports(
     written = []
     for path in paths:
         lines = grown.get(path)
-        write = (
-            partial(_write, report, path, format_of(path)) if lines is None else partial(lines.close, report.outcomes)
-        )
-        if _try(write, path, observe):
+        if lines is not None:
+            write = partial(lines.close, report.outcomes)
+        else:
+            write = partial(write_report, path, render(report, format_of(path)))
+        if try_write(write, path, observe):
             written.append(path)
     return tuple(written)
 
@@ -210,18 +206,24 @@ def append_job_summary(report: Report, environ: Mapping[str, str], observe: Obse
     """Add the report to the job summary of a CI system that asks for one."""
     path = environ.get("GITHUB_STEP_SUMMARY")
     if path:
-        _try(partial(append_step_summary, path, render(report, Format.MARKDOWN)), path, observe)
+        try_write(partial(append_step_summary, path, render(report, Format.MARKDOWN)), path, observe)
 
 
-def _write(report: Report, path: str, wanted: Format) -> None:
-    write_report(path, render(report, wanted))
-
-
-def _try(write: Callable[[], None], path: str | Path, observe: Observer) -> bool:
+def try_write(write: Callable[[], None], path: str, observe: Observer) -> bool:
+    """Write a file, report whether that succeeded, and return it."""
     try:
         write()
     except ReportError as error:
-        observe(ReportFailed(path=str(path), message=str(error)))
+        observe(ReportFailed(path=path, message=str(error)))
         return False
-    observe(ReportWritten(path=str(path)))
+    observe(ReportWritten(path=path))
     return True
+
+
+@contextmanager
+def _failure_as_warning(path: str | Path, observe: Observer) -> Iterator[None]:
+    """Report a failure to write a growing report; the run continues."""
+    try:
+        yield
+    except ReportError as error:
+        observe(ReportFailed(path=str(path), message=str(error), fatal=False))

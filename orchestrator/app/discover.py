@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from orchestrator.app.context import Context
-from orchestrator.app.instances import make_access, state_for_reading
+from orchestrator.app.instances import open_survey
 from orchestrator.errors import UsageError
 from orchestrator.manifest.diagnostics import ManifestError
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Instance, Manifest
 from orchestrator.survey.manifest_text import render_manifest
 from orchestrator.survey.model_listing import Difference, ModelFilter, ModelListing, find_difference, list_models
-from orchestrator.survey.survey import Survey
 
 # the smallest manifest that takes its instance from the environment
 _ENVIRONMENT = "the environment"
@@ -36,7 +35,7 @@ class Discovery:
 
     def to_yaml(self) -> str:
         """Return a manifest of the models, which may be saved in any folder. There is at least one model."""
-        return self.redact(render_manifest(self.listing, _from_anywhere(self.instance), at=self.at))
+        return self.redact(render_manifest(self.listing, self.instance.with_absolute_files(), at=self.at))
 
 
 def environment_manifest(context: Context, base_url: str | None = None) -> Manifest:
@@ -87,13 +86,9 @@ async def discover(
     Raises `CannotTell` if the instance does not say, `UsageError` for an instance that does not exist.
     """
     own = pick_instance(manifest, instance)
-    for secret in manifest.secrets:
-        context.redactor.add(secret)
-    async with state_for_reading(context, state, manifest=manifest) as opened:
-        access = make_access(context, manifest.instances, opened)
-        async with Survey(manifest.instances, access) as survey:
-            listing = await list_models(survey, own.name, wanted)
-            difference = await find_difference(survey, manifest, own.name, listing) if compare else None
+    async with open_survey(context, manifest, state) as survey:
+        listing = await list_models(survey, own.name, wanted)
+        difference = await find_difference(survey, manifest, own.name, listing) if compare else None
     named = replace(own, name="omni") if manifest.path == _ENVIRONMENT else own
     return Discovery(
         instance=named,
@@ -102,12 +97,3 @@ async def discover(
         at=context.clock.utcnow(),
         redact=context.redactor.redact,
     )
-
-
-def _from_anywhere(instance: Instance) -> Instance:
-    """Return the instance with its files' whole paths: the manifest may be written to another folder."""
-    keys = tuple(
-        key if key.source.file is None else replace(key, source=replace(key.source, file=key.source.file.absolute()))
-        for key in instance.keys
-    )
-    return replace(instance, keys=keys, ca_file=instance.ca_file and instance.ca_file.absolute())

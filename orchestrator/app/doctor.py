@@ -52,8 +52,7 @@ async def examine(
 
     `with_models`: also the key's role on the models that the manifest names by id.
     """
-    for secret in manifest.secrets:
-        context.redactor.add(secret)
+    context.hide_secrets(manifest)
     found: list[Examined] = []
     place = find_state(context, state, manifest)
     shared = place is not None and is_shared(place)

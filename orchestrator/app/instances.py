@@ -20,6 +20,7 @@ from orchestrator.manifest.manifest import ApiKey, Entry, Instance, Manifest, Ra
 from orchestrator.omni.answers import RefreshRequest
 from orchestrator.omni.client import OmniClient
 from orchestrator.quota.window import CallWindow, MemoryWindow
+from orchestrator.survey.survey import Survey
 
 
 @asynccontextmanager
@@ -41,6 +42,17 @@ async def state_for_reading(
             context.observe(StateFailed(what="journal", message=str(error)))
             state = None
         yield state
+
+
+@asynccontextmanager
+async def open_survey(context: Context, manifest: Manifest, named: str | None) -> AsyncIterator[Survey]:
+    """Open the state and the instances of a manifest for a use case that refreshes nothing; hide the manifest's secrets."""
+    context.hide_secrets(manifest)
+    async with (
+        state_for_reading(context, named, manifest=manifest) as state,
+        Survey(manifest.instances, make_access(context, manifest.instances, state)) as survey,
+    ):
+        yield survey
 
 
 def make_access(

@@ -10,12 +10,10 @@ from typing import Any
 
 from orchestrator.app.context import Context
 from orchestrator.app.instances import earlier_durations, make_access, state_for_reading, with_rate
-from orchestrator.app.overrides import check_modes, override
-from orchestrator.app.read_change import read_change
+from orchestrator.app.read_request import read_request
 from orchestrator.app.requests import RunRequest
 from orchestrator.app.simulation import enter_simulation
 from orchestrator.errors import UsageError
-from orchestrator.planning.selection import Selector
 from orchestrator.survey.plan_document import make_plan_document
 from orchestrator.survey.preview import (
     NOTHING_LOOKED_UP,
@@ -59,19 +57,14 @@ async def plan_run(request: RunRequest, context: Context, *, online: bool = Fals
     A manifest that says every id and connection needs no look-up, no key and no network. With `online` the plan also reads what
     uses the things that the change takes away. Raises `UsageError`.
     """
-    manifest = override(request.manifest, request.overrides)
-    for secret in manifest.secrets:
-        context.redactor.add(secret)
-    followed = read_change(request.change, context)
+    read = read_request(request, context)
+    manifest, selected, followed = read.manifest, read.selected, read.followed
     if online and followed is None:
         raise UsageError(
             "--online reads what uses the things that a change takes away, and no change is given",
             code="missing-option",
             hint="use --ddl FILE, --dbt-target DIR or --changed NAME",
         )
-    selector = Selector(manifest, request.select, request.exclude)
-    selected = selector.select(allow_empty=request.allow_empty)
-    check_modes(selected)
     key_refused, reached = False, manifest
     rate = request.options.rate
     async with AsyncExitStack() as stack:
@@ -85,7 +78,7 @@ async def plan_run(request: RunRequest, context: Context, *, online: bool = Fals
             with_rate(manifest, rate),
             selected,
             followed=followed,
-            picks=selector.picks_branch,
+            picks=read.selector.picks_branch,
             history=history,
         )
         if not online and not needs_look_ups(selected, followed):
@@ -96,10 +89,10 @@ async def plan_run(request: RunRequest, context: Context, *, online: bool = Fals
             access = make_access(context, reached.instances, state, direct=request.simulate)
             survey = await stack.enter_async_context(Survey(with_rate(reached, rate).instances, access))
             if followed is None:
-                preview = preview_of(await look_up(survey, selected))
+                found = await look_up(survey, selected)
             else:
-                found = await look_up_affected(survey, manifest, selected, followed, selector.picks_branch)
-                preview = preview_of(found)
+                found = await look_up_affected(survey, manifest, selected, followed, read.selector.picks_branch)
+            preview = preview_of(found)
             if online:
                 preview = replace(preview, usage=await find_usage(survey, preview.plan))
             key_refused = bool(survey.refused)
@@ -110,6 +103,5 @@ def needs_keys(request: RunRequest, context: Context, *, online: bool = False) -
     """Return whether planning a request needs calls, so that its manifest must be loaded with its keys."""
     if request.simulate or online:
         return not request.simulate
-    selector = Selector(request.manifest, request.select, request.exclude)
-    selected = selector.select(allow_empty=request.allow_empty)
-    return needs_look_ups(selected, read_change(request.change, context))
+    read = read_request(request, context)
+    return needs_look_ups(read.selected, read.followed)

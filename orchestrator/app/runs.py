@@ -32,8 +32,7 @@ from orchestrator.app.deliver import (
     manifest_files,
     report_files,
 )
-from orchestrator.app.overrides import check_modes, override
-from orchestrator.app.read_change import fingerprint, read_change
+from orchestrator.app.read_request import fingerprint, read_request
 from orchestrator.app.requests import EarlierRunRequest, RunOptions, RunRequest, StatedRequest
 from orchestrator.app.state import State, opened_state, take_root
 from orchestrator.engine.events import ManifestChanged, RunContinued, RunWaiting, StateFailed
@@ -60,11 +59,12 @@ from orchestrator.omni.network import make_tls_context, route_to
 from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
 from orchestrator.planning.selection import Selector, nothing_selected
 from orchestrator.report.report import Report, Trigger
+from orchestrator.text import and_more
 from orchestrator.values import as_data, from_data
 
 _NAMES_SHOWN = 5
 _LOOK_EVERY_S = 0.5
-_TELL_EVERY_S = 30.0
+_REPORT_EVERY_S = 30.0
 _NOTHING_RECALLED = Restored(prior=NOTHING, calls={})
 
 
@@ -131,21 +131,15 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
     Raises `UsageError` if anything is wrong before the first call, `LockedError` if another run works on the same manifest
     and selection.
     """
-    manifest = override(request.manifest, request.overrides)
     if request.simulate and request.options.metrics_file:
         raise UsageError(
             "--metrics-file (or OMNI_REFRESH_METRICS_FILE) with --simulate: a simulated run has no metrics",
             code="option-conflict",
             hint="remove one of them",
         )
-    for secret in manifest.secrets:
-        context.redactor.add(secret)
-    followed = read_change(request.change, context)
-    selector = Selector(manifest, request.select, request.exclude)
-    selected = selector.select(allow_empty=request.allow_empty)
-    check_modes(selected)
-    selection = selection_of(request, followed)
-    lock = run_lock(manifest.identity, selection)
+    read = read_request(request, context)
+    manifest, followed = read.manifest, read.followed
+    lock = run_lock(manifest.identity, selection_of(request, followed))
     default = SIMULATED_REPORT if request.simulate else DEFAULT_REPORT
     async with _run_state(context, request.state, manifest, simulated=request.simulate) as state:
         since = await state.call(state.journal.latest_number)
@@ -178,8 +172,8 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
             record=record,
             since=since,
             manifest=manifest,
-            selected=selected,
-            selector=selector,
+            selected=read.selected,
+            selector=read.selector,
             settings=from_data(RunSettings, request.options.settings),
             reports=report_paths(request.options.report, default=default),
             named=bool(request.options.report),
@@ -205,7 +199,7 @@ async def start_run(request: RunRequest, context: Context) -> RunEnd:
 
 async def resume_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     """Continue a run that was cut off. Raises `NothingToDo` if there is none, and what `start_run` raises."""
-    async with _run_state(context, request.state, named_manifest(request.run, context)) as state:
+    async with _run_state(context, request.state, named_manifest(request.run, context.environ)) as state:
         since, choice = await _choose(request, "resume", context, state)
         record = await state.call(lambda: choice.unfinished(state))
         if record is None:
@@ -220,7 +214,7 @@ async def retry_run(request: EarlierRunRequest, context: Context) -> RunEnd:
     all of them succeeded. If only the selection leaves nothing: `UsageError`, or with `allow_empty` `NothingToDo`. Raises
     what `start_run` raises.
     """
-    async with _run_state(context, request.state, named_manifest(request.run, context)) as state:
+    async with _run_state(context, request.state, named_manifest(request.run, context.environ)) as state:
         since, choice = await _choose(request, "retry", context, state)
         record = await state.call(lambda: choice.to_retry(state.journal))
         if record is None:
@@ -363,7 +357,7 @@ async def _take_lock(name: str, overlap: Overlap, context: Context, state: State
             )
         if context.stop.requested:
             raise StoppedWhileWaiting(context.stop.signals[0])
-        if state.clock.now() - told_at >= _TELL_EVERY_S:
+        if state.clock.now() - told_at >= _REPORT_EVERY_S:
             told_at = state.clock.now()
             context.observe(RunWaiting(holder=str(holder)))
         await asyncio.sleep(_LOOK_EVERY_S)
@@ -507,9 +501,8 @@ def _wanted(
     selected = {e.index for e in Selector(manifest, request.select, request.exclude).select()}
     wanted = frozenset(t.position for t in left if t.position in selected)
     if not wanted:
-        names = ", ".join(t.name for t in left[:_NAMES_SHOWN])
-        more = f" and {len(left) - _NAMES_SHOWN} more" if len(left) > _NAMES_SHOWN else ""
-        words = f"the selection leaves nothing to retry in run {record.id}; what did not succeed: {names}{more}"
+        names = and_more([t.name for t in left[:_NAMES_SHOWN]], len(left))
+        words = f"the selection leaves nothing to retry in run {record.id}; what did not succeed: {names}"
         if request.allow_empty:
             raise NothingToDo("retry", words)
         raise nothing_selected(f"{words}. Nothing was sent")
@@ -568,17 +561,6 @@ def _new_run(record: RunRecord, state: State, trigger: Trigger, *, root: str) ->
 
 
 def _with_absolute_files(manifest: Manifest) -> Manifest:
-    """Keys and certificates are found again from another working directory."""
-
-    def absolute(path: Path | None) -> Path | None:
-        return None if path is None else path.absolute()
-
-    instances = {
-        name: replace(
-            i,
-            ca_file=absolute(i.ca_file),
-            keys=tuple(replace(k, source=replace(k.source, file=absolute(k.source.file))) for k in i.keys),
-        )
-        for name, i in manifest.instances.items()
-    }
+    """Return the manifest with files of keys and certificates that another working directory finds."""
+    instances = {name: instance.with_absolute_files() for name, instance in manifest.instances.items()}
     return replace(manifest, instances=instances)

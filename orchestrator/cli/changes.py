@@ -20,7 +20,7 @@ def changes(*, as_json: bool, **options: Any) -> int:
 
     Each change is additive (+) or destructive (-). The command needs no manifest, no key and no network.
     """
-    from orchestrator.app.read_change import read_change
+    from orchestrator.app.read_request import read_change
     from orchestrator.cli.command_setup import quiet_context, read_change_request
     from orchestrator.cli.errors import say
     from orchestrator.errors import UsageError

@@ -116,7 +116,7 @@ def find_errors(ctx: click.Context, *, beside: UsageError | None = None) -> list
     complete, and are not returned again. Reads neither keys nor standard input.
     """
     from orchestrator.app.deliver import check_reports
-    from orchestrator.app.read_change import read_change
+    from orchestrator.app.read_request import read_change
     from orchestrator.app.runs import report_paths
     from orchestrator.manifest.diagnostics import ManifestError
     from orchestrator.manifest.load import load_manifest

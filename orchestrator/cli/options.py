@@ -287,11 +287,11 @@ def run_options(command: F) -> F:
         ),
         # before the options below are given sections of their own
         partial(in_section, "Run"),
-        going_on_options,
+        continue_options,
     )
 
 
-def going_on_options(command: F) -> F:
+def continue_options(command: F) -> F:
     """The options that `run`, `resume` and `retry` share. A continued run keeps its own value for each that is not given."""
     return _add(
         "Run",

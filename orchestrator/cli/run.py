@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator.cli.command_line import program_command
 from orchestrator.cli.options import (
     change_options,
-    going_on_options,
+    continue_options,
     log_options,
     override_options,
     run_options,
@@ -80,7 +80,7 @@ def run(
 
 @program_command("resume", "omni-refresh resume", "omni-refresh resume nightly.yaml")
 @run_or_manifest_argument
-@going_on_options
+@continue_options
 @log_options
 def resume(*, run: str | None, **options: Any) -> int:
     """Continue a run that was cut off.
@@ -105,7 +105,7 @@ def resume(*, run: str | None, **options: Any) -> int:
 @program_command("retry", "omni-refresh retry", "omni-refresh retry nightly.yaml -s tag:finance")
 @run_or_manifest_argument
 @selection_options
-@going_on_options
+@continue_options
 @log_options
 def retry(
     *, run: str | None, select: tuple[str, ...], exclude: tuple[str, ...], allow_empty: bool, **options: Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -133,6 +133,15 @@ class Instance:
         """The host, and where the address is written, for a message."""
         host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         return f"{host} ({self.base_url_place})" if self.base_url_place else host
+
+    def with_absolute_files(self) -> Instance:
+        """Return the instance with files of keys and certificates that any working directory finds."""
+
+        def absolute(path: Path | None) -> Path | None:
+            return None if path is None else path.absolute()
+
+        keys = tuple(replace(key, source=replace(key.source, file=absolute(key.source.file))) for key in self.keys)
+        return replace(self, keys=keys, ca_file=absolute(self.ca_file))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

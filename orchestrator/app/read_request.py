@@ -1,20 +1,44 @@
-"""Reads the change that a run follows: migrations, a dbt invocation, lists of names."""
+"""Reads what a request names: the targets that it selects, and the change that the run follows."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from orchestrator.app.context import Context
-from orchestrator.app.requests import ChangeRequest
+from orchestrator.app.overrides import check_modes, override
+from orchestrator.app.requests import ChangeRequest, RunRequest
 from orchestrator.changes.change_set import ChangeSet
 from orchestrator.changes.dbt import read_dbt
 from orchestrator.changes.files import read_ddl, read_names
 from orchestrator.errors import UsageError
+from orchestrator.manifest.manifest import Entry, Manifest
 from orchestrator.planning.followed_change import FollowedChange, change_as_data, make_followed_change
+from orchestrator.planning.selection import Selector
 
 NO_DIALECT = "no --dialect is given: the migrations were read as PostgreSQL's; letters' case and quotes may mean other names elsewhere"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRequest:
+    """What a request to run or to plan means: the manifest with its overrides, its selected targets, the change to follow."""
+
+    manifest: Manifest
+    followed: FollowedChange | None
+    selector: Selector
+    selected: tuple[Entry, ...]
+
+
+def read_request(request: RunRequest, context: Context) -> ReadRequest:
+    """Read a request and hide the secrets of its manifest. Raises `UsageError` for whatever is wrong with it."""
+    manifest = override(request.manifest, request.overrides)
+    context.hide_secrets(manifest)
+    followed = read_change(request.change, context)
+    selector = Selector(manifest, request.select, request.exclude)
+    selected = selector.select(allow_empty=request.allow_empty)
+    check_modes(selected)
+    return ReadRequest(manifest=manifest, followed=followed, selector=selector, selected=selected)
 
 
 def read_change(request: ChangeRequest, context: Context) -> FollowedChange | None:

@@ -1,7 +1,7 @@
 """The Python API, as `import orchestrator` gives it.
 
 Keyword arguments have the names of the command line's options. Durations are texts such as `30s` and `1h30m`, or seconds.
-Nothing here prints, exits, sets up logging or handles signals, and several runs may go on in one event loop.
+Nothing here prints, exits, sets up logging or handles signals, and several runs can share one event loop.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from orchestrator.app.after_run import send_notifications
 from orchestrator.app.check import CheckResult
 from orchestrator.app.check import check as check_manifest
 from orchestrator.app.choose_run import read_earlier_report
-from orchestrator.app.context import Context
+from orchestrator.app.context import Context, make_context
 from orchestrator.app.discover import Discovery, environment_manifest
 from orchestrator.app.discover import discover as discover_models
 from orchestrator.app.doctor import examine, make_doctor_document
@@ -35,9 +35,7 @@ from orchestrator.changes.change_set import ChangeSet
 from orchestrator.durations import parse_duration
 from orchestrator.engine.events import Observer
 from orchestrator.errors import UsageError
-from orchestrator.log.redaction import Redactor
 from orchestrator.manifest import load as manifests
-from orchestrator.manifest.addresses import proxy_secrets
 from orchestrator.manifest.manifest import Manifest
 from orchestrator.planning.selection import Selector
 from orchestrator.report.files import format_of, render
@@ -132,7 +130,7 @@ async def run(
 
     `key` names the run for a scheduler that may start it again: an unfinished run with this key is continued, a finished one
     with failures is retried, else a new run starts. `state` is a folder or a `postgresql://` address
-    (default: what the environment or the manifest says), `state_patience` how long the run goes on if it cannot be reached.
+    (default: what the environment or the manifest says), `state_patience` how long the run continues if it cannot be reached.
     `on_event` receives each event (`orchestrator.engine.events`) at once and must not block. Reports are written only to the
     paths in `report`.
 
@@ -486,11 +484,7 @@ def _context(
 ) -> Context:
     variables = os.environ if environ is None else environ
     patience_s = _seconds("state_patience", state_patience)
-    context = Context(
-        observe=(lambda _: None) if on_event is None else on_event,
-        environ=variables,
-        redactor=Redactor(proxy_secrets(variables)),
-    )
+    context = make_context(variables) if on_event is None else make_context(variables, on_event)
     return context if patience_s is None else replace(context, state_patience_s=patience_s)
 
 

@@ -1,4 +1,4 @@
-"""The two clocks of a run as one value: durations are taken from `now`, stamps from `utcnow`; nothing else tells time."""
+"""The two clocks of a run as one value: durations come from `now`, timestamps from `utcnow`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Clock:
     utcnow: Callable[[], datetime]
 
     def stamp(self, at: float) -> datetime:
-        """The time of day that belongs to a recent moment of `now`."""
+        """Return the time of day of a recent moment of `now`."""
         return self.utcnow() - timedelta(seconds=self.now() - at)
 
 
 def real_clock() -> Clock:
-    """The machine's monotonic clock and its time of day."""
+    """Return the machine's monotonic clock and its time of day."""
     return Clock(time.monotonic, lambda: datetime.now(UTC))

@@ -7,12 +7,12 @@ import re
 from typing import Final
 
 LONGEST_S: Final = 30 * 86_400.0
-"""Nothing in this program may last longer: a larger number is a slip of the pen."""
+"""Nothing in this program may last longer: a larger number is a mistake."""
 
 DURATION_PATTERN: Final = (
     r"^(?=.)([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?([0-9.]+ms)?$|^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 )
-"""The same in the JSON Schema's dialect, a little wider, for editors."""
+"""A regular expression for the JSON Schema. It accepts slightly more than `parse_duration`."""
 
 _UNITS_S: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PART: Final = r"(?:([0-9]+(?:\.[0-9]+)?){})?"
@@ -22,7 +22,7 @@ _LONGEST_TEXT: Final = 64
 
 
 def parse_duration(text: str) -> float:
-    """The seconds that `text` says, above 0 and at most `LONGEST_S`.
+    """Return the seconds that `text` says, above 0 and at most `LONGEST_S`.
 
     Units stand from the largest to the smallest, each once. Raises ValueError, whose text says what is wrong and
     what to write, and does not repeat `text`.
@@ -46,7 +46,7 @@ def parse_duration(text: str) -> float:
 
 
 def render_duration(seconds: float) -> str:
-    """`seconds` (finite, 0 or more) as `parse_duration` reads it, to the millisecond: `1h30m`, `2.5s`, `0s`."""
+    """Return `seconds` (finite, 0 or more) as `parse_duration` reads it, to the millisecond: `1h30m`, `2.5s`, `0s`."""
     rest_ms = round(seconds * 1000)
     parts = []
     for unit, unit_ms in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):

@@ -28,10 +28,10 @@ _KINDS: Final = (
 
 
 def read_input(path: str | Path, limit: int) -> bytes:
-    """The content of a regular file, or of a pipe that this process inherited; `limit` is in bytes.
+    """Return the content of a regular file, or of a pipe that this process inherited; `limit` is in bytes.
 
     Raises OSError, whose `strerror` says why it cannot be read: a folder, a named pipe, a device, a socket, larger than
-    `limit`; and ValueError for a path that can be none.
+    `limit`; and ValueError for a text that cannot be a path.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -58,12 +58,12 @@ def read_input(path: str | Path, limit: int) -> bytes:
 
 
 def read_small_file(path: Path) -> bytes:
-    """The content of a key's or certificate's file, up to `MAX_SMALL_FILE`. Raises what `read_input` raises."""
+    """Return the content of a key's or certificate's file, up to `MAX_SMALL_FILE`. Raises what `read_input` raises."""
     return read_input(path, MAX_SMALL_FILE)
 
 
 def reason(error: OSError | ValueError) -> str:
-    """Why a file cannot be read, in few words that do not repeat its path."""
+    """Return why a file cannot be read, in few words that do not repeat its path."""
     if not isinstance(error, OSError):
         return "this text cannot be a path"
     words = error.strerror or "no reason given"

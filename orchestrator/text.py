@@ -1,4 +1,4 @@
-"""Foreign text made fit for people's eyes: whatever a server or a file says, it steers no terminal and no CI system."""
+"""Cleans text from servers and files, so that it cannot control a terminal or a CI system; joins and compares words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMMAND: Final = re.compile(r"^(?=[^\S\n]*::)|##(?=\[|vso\[)", re.MULTILINE)
 
 
 def clean(text: str, *, keep_newlines: bool = False) -> str:
-    r"""The text without anything that steers: what cannot be shown is spelled out, for example `\x1b`, and nothing is lost.
+    r"""Return the text with each control character spelled out, for example as `\x1b`, so that nothing is lost.
 
     Line breaks and tabs become spaces; with `keep_newlines` a line break stays one (`\n`). Text that a CI system would take
     for a workflow command (`::error`, `##vso[`, `##[`) is marked so that it does not.

@@ -60,14 +60,12 @@ def state_url(
 
 
 async def whoami(environ: Mapping[str, str]) -> str:
-    """Return, in words, the user that the key of these variables belongs to. Raises `OmniRefreshError`."""
+    """Return a text about the user that the key of these variables belongs to. Raises `OmniRefreshError`."""
     from orchestrator.api import load_manifest
     from orchestrator.app.check import check_key
-    from orchestrator.app.context import Context
-    from orchestrator.log.redaction import Redactor
+    from orchestrator.app.context import make_context
 
     manifest = load_manifest("connection", text="models: [{model: any}]", environ=environ)
     (instance,) = manifest.instances
-    context = Context(observe=lambda _: None, environ=environ, redactor=Redactor(()))
-    who = await check_key(manifest, instance, context)
+    who = await check_key(manifest, instance, make_context(environ))
     return f"the key is valid ({who.key_scope or 'unknown scope'}, {who.org_role or 'no organization role'})"

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 Texts = str | Sequence[str] | None
 
 _LATER_S = 300.0
-"""How long after the deadline Airflow itself gives a trigger up, in seconds."""
+"""How long after the deadline Airflow itself ends a trigger, in seconds."""
 _LEASE_PATIENCE_S = 60.0
 _LOOK_EVERY_S = 5.0
-"""A try that was killed keeps its locks on shared state until its lease has ended: the next one waits for that."""
+"""A killed try keeps its locks on shared state until its lease ends: the next try waits for that."""
 
 
 class OmniRefreshFailed(AirflowException):
@@ -213,7 +213,7 @@ class OmniRefreshOperator(BaseOperator):
     def execute_complete(self, context: Any, event: Any = None) -> dict[str, Any]:
         """End the task after its trigger. How the run ended is read from the state, whatever the event says.
 
-        Airflow also calls this for a task that was cleared between its trigger's event and its end: it starts anew.
+        Airflow also calls this for a task that was cleared between its trigger's event and its end: it starts a new run.
         """
         from orchestrator import api
         from orchestrator.airflow.task_run import newest_outcomes
@@ -231,14 +231,12 @@ class OmniRefreshOperator(BaseOperator):
             return self._end(context, report, newest_outcomes(history.reports), _texts(self.report))
 
     def _history(self, task: Any, environ: Any, state: str | None) -> KeyHistory:
-        """Return what the tries of this task came to so far."""
+        """Return the runs of this task's earlier tries, and their reports."""
         from orchestrator.airflow.task_run import run_key
-        from orchestrator.app.context import Context
+        from orchestrator.app.context import make_context
         from orchestrator.app.history import history_of_key
-        from orchestrator.log.redaction import Redactor
 
-        context = Context(observe=lambda _: None, environ=environ, redactor=Redactor(()))
-        return history_of_key(run_key(task), context, state)
+        return history_of_key(run_key(task), make_context(environ), state)
 
     def _follow(self, run: BackgroundRun[Report], task: Any) -> tuple[Report, list[str]]:
         """Write the run's events to the log until it has ended; return its report and the files that it wrote."""
@@ -271,7 +269,7 @@ class OmniRefreshOperator(BaseOperator):
             raise
         if self._killed.is_set():
             raise OmniRefreshStopped(
-                "the task was stopped. Jobs that were started go on in Omni, which cannot cancel them;"
+                "the task was stopped. Jobs that were started keep running in Omni, which cannot cancel them;"
                 " the next try checks them and sends the rest"
             )
         return report, paths
@@ -299,7 +297,7 @@ class OmniRefreshOperator(BaseOperator):
                     context["outlet_events"][alias].add(Asset(uri=uri), extra=details)
         if report.exit_code == 0 or self.on_failed == "ignore":
             return result
-        # a task that raises returns nothing, and what did not succeed is what others want to read
+        # a task that raises returns nothing, and other tasks want to read what did not succeed
         context["ti"].xcom_push(key="return_value", value=result)
         text = failure_text(report)
         if self.on_failed == "skip":
@@ -329,7 +327,7 @@ class OmniRefreshOperator(BaseOperator):
 
 @contextmanager
 def _errors_of_airflow() -> Iterator[None]:
-    """Raise what goes wrong as an error that Airflow retries, or does not: waiting cures no wrong manifest."""
+    """Raise errors as Airflow's: those that a later try can cure are retried, a wrong manifest is not."""
     from orchestrator.airflow.task_run import short_text
     from orchestrator.errors import OmniRefreshError, UsageError
     from orchestrator.journal.database import JournalError

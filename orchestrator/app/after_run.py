@@ -61,7 +61,7 @@ def _earlier(path: str) -> str:
 
 
 async def send_notifications(report: Report, manifest: Manifest, context: Context, *, reports: Sequence[str]) -> None:
-    """Send the notifications that the manifest asks for. A simulated run sends none. Never raises for a failed one."""
+    """Send the notifications that the manifest names. A simulated run sends none. Never raises for a failed one."""
     if not manifest.notify or report.run.simulated:
         return
     from orchestrator.notify.send import PATIENCE_S, send_notices
@@ -136,10 +136,10 @@ def _quoted(words: Sequence[str]) -> str:
 
 
 def _narrowed(rest: Sequence[str], wrong: Sequence[str]) -> str:
-    """Options that leave `rest` of what did not succeed, as few as possible."""
+    """Return as few options as possible that select `rest` from what did not succeed."""
     return _options("exclude", wrong) if len(wrong) < len(rest) > _NAMES_LISTED else _options("select", rest)
 
 
 def _options(kind: str, names: Sequence[str]) -> str:
-    """One option for each name, quoted for a shell where that is needed."""
+    """Return one option for each name, quoted for a shell if needed."""
     return "".join(f" --{kind}{'=' if name.startswith('-') else ' '}{shlex.quote(name)}" for name in names)

@@ -1,4 +1,4 @@
-"""Which earlier run a command means: a run id, a manifest, or the latest run that was started from this directory."""
+"""Chooses the earlier run that a command means: by run id, by manifest, or the latest one started from this directory."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Choice:
 
     @property
     def no_runs(self) -> str:
-        """The words if there is none."""
+        """The message if there is none."""
         return f"there is no run{self.whose} yet"
 
     @property
     def nothing_unfinished(self) -> str:
-        """The words if `unfinished` finds none."""
+        """The message if `unfinished` finds none."""
         if not self.runs:
             return self.no_runs
         return f"run {self.runs[0].id} has ended" if self.by_id else f"no run{self.whose} was cut off"
@@ -52,7 +52,7 @@ class Choice:
         return self.runs[0] if self.runs else None
 
     def to_retry(self, journal: Journal) -> RunRecord | None:
-        """The run to retry: the one that was named, or the first of the latest one's chain of retries.
+        """Return the run to retry: the named one, or the first run in the latest one's chain of retries.
 
         A retry holds only some of the targets; the newest result of each target of the first run decides what is left.
         """
@@ -61,9 +61,9 @@ class Choice:
         return journal.run(journal.chain(self.latest.root)[0].root)
 
     def unfinished(self, state: State) -> RunRecord | None:
-        """The latest of them that was cut off and that no process works on now. A run that was named is that run.
+        """Return the latest run that was cut off and that no process works on. If a run was named, only that run counts.
 
-        If processes work on all that are unfinished, it is the latest of those: to continue it is then refused as locked.
+        If processes work on all unfinished runs, return the latest of them: continuing it then fails as locked.
         """
         unfinished = [r for r in self.runs if r.unfinished]
         if self.by_id:
@@ -88,7 +88,7 @@ def read_earlier_report(journal: Journal, run: str | None, *, environ: Mapping[s
 
 
 def working_directory() -> str | None:
-    """The working directory; None if it no longer exists."""
+    """Return the working directory; None if it no longer exists."""
     try:
         return str(Path.cwd())
     except OSError:
@@ -96,9 +96,9 @@ def working_directory() -> str | None:
 
 
 def choose_runs(journal: Journal, wanted: str | None, *, command: str, environ: Mapping[str, str]) -> Choice:
-    """The runs that `wanted` means: the beginning of a run id, a manifest's path or name, or None for this directory's.
+    """Return the runs that `wanted` means: the start of a run id, a manifest's path or name, or None for this directory.
 
-    Raises UsageError if `wanted` is no run and no manifest, and for None if all known runs were started from elsewhere:
+    Raises `UsageError` if `wanted` is no run and no manifest. Also for None if all known runs were started from elsewhere:
     no command picks another directory's run by itself.
     """
     if wanted is None:
@@ -122,7 +122,7 @@ def named_manifest(wanted: str | None, environ: Mapping[str, str]) -> Manifest |
 
 
 def find_run(journal: Journal, prefix: str) -> RunRecord:
-    """The run whose id begins with `prefix`. Raises UsageError that names near ids if it is not exactly one."""
+    """Return the run whose id begins with `prefix`. Raises `UsageError`, with similar ids, if not exactly one does."""
     found = journal.find(prefix)
     if len(found) == 1:
         return found[0]
@@ -143,18 +143,18 @@ def find_run(journal: Journal, prefix: str) -> RunRecord:
 
 
 def unfinished_run(state: State, *, lock: str) -> RunRecord | None:
-    """The latest run under a lock if it was cut off and no process works on it."""
+    """Return the latest run under a lock if it was cut off and no process works on it."""
     latest = next((r for r in state.journal.runs() if r.lock == lock), None)
     return latest if latest is not None and is_resumable(latest, state) else None
 
 
 def is_resumable(record: RunRecord, state: State) -> bool:
-    """Whether a run was cut off and no process works on it now."""
+    """Return whether a run was cut off and no process works on it now."""
     return record.unfinished and bool(record.targets) and state.is_at_work(record.root) is None
 
 
 def _of_directory(journal: Journal, command: str) -> Choice:
-    """The runs that were started from the working directory, and those that resumed or retried one of them."""
+    """Return the runs that were started from the working directory, and those that resumed or retried one of them."""
     here, runs = working_directory(), journal.runs()
     found: set[str] = set()
     for record in reversed(runs):
@@ -187,7 +187,7 @@ def _elsewhere(journal: Journal, runs: Sequence[RunRecord], here: str | None, co
 
 
 def _what_failed(journal: Journal, record: RunRecord) -> str:
-    """Which targets of a run did not succeed, the first few by name."""
+    """Return which targets of a run did not succeed, the first few by name."""
     bad = [t.name for t in journal.targets(record.root) if not _is_good(t.outcome)]
     cut = "cut off; " if record.unfinished else ""
     return cut + (f"not done: {and_more(bad[:_NAMES_LISTED], len(bad))}" if bad else "all succeeded")

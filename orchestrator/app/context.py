@@ -15,6 +15,7 @@ from orchestrator.engine.events import Observer
 from orchestrator.errors import UsageError
 from orchestrator.journal.database import STORE_PATIENCE_S
 from orchestrator.log.redaction import Redactor
+from orchestrator.manifest.addresses import proxy_secrets
 
 if TYPE_CHECKING:
     from orchestrator.engine.run import Run
@@ -68,7 +69,7 @@ class Context:
     `observe` receives every event. `environ` are the environment's variables, `redactor` takes secrets out of texts,
     `read_stdin` reads what `-` stands for. `log_file` is where the log is written, if it is. `around` is entered for as long
     as a run works, for a live display. `state` is where the command line says that the state is kept (None: not said), and
-    `state_patience_s` how long a run goes on without a shared state that cannot be reached.
+    `state_patience_s` how long a run continues if a shared state cannot be reached.
     """
 
     observe: Observer
@@ -87,3 +88,8 @@ class Context:
         """Remove the manifest's secrets from every text from now on."""
         for secret in manifest.secrets:
             self.redactor.add(secret)
+
+
+def make_context(environ: Mapping[str, str], observe: Observer = lambda _: None) -> Context:
+    """Return a context for a process without standard input. It hides the passwords of proxies."""
+    return Context(observe=observe, environ=environ, redactor=Redactor(proxy_secrets(environ)))

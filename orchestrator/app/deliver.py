@@ -39,9 +39,7 @@ class NamedFile:
 def check_destinations(
     outputs: Sequence[NamedFile], *, inputs: Iterable[NamedFile] = (), state: Path | None = None
 ) -> None:
-    """Raise UsageError for an output that is also an input or another output, by whatever spelling or link, or that lies
-    in the state folder `state`.
-    """
+    """Raise `UsageError` for an output that is an input or another output, also through links, or lies in folder `state`."""
     taken = {key: (given, "replace") for given in inputs for key in _identities(given.path)}
     for output in outputs:
         keys = _identities(output.path)
@@ -64,12 +62,12 @@ def check_destinations(
 
 
 def report_files(paths: Iterable[str]) -> tuple[NamedFile, ...]:
-    """The reports of a run as outputs."""
+    """Return the reports of a run as outputs."""
     return tuple(NamedFile("the report", path) for path in paths)
 
 
 def manifest_files(manifest: Manifest) -> Iterator[NamedFile]:
-    """The files that a manifest consists of: its own, keys, certificates."""
+    """Yield the files that a manifest consists of: its own, keys, certificates."""
     yield NamedFile("the manifest", manifest.path)
     for instance in manifest.instances.values():
         for key in instance.keys:
@@ -80,7 +78,7 @@ def manifest_files(manifest: Manifest) -> Iterator[NamedFile]:
 
 
 def change_files(change: ChangeRequest, scenario: str | None) -> Iterator[NamedFile]:
-    """The files that a change and a scenario are read from."""
+    """Yield the files that a change and a scenario are read from."""
     for name in change.ddl:
         if name.startswith("@"):
             yield NamedFile("the list of migrations", name[1:])
@@ -100,7 +98,7 @@ def change_files(change: ChangeRequest, scenario: str | None) -> Iterator[NamedF
 
 
 def _identities(path: str) -> tuple[object, ...]:
-    """What two paths of the same file have in common: the path without links, and the file's number if it exists."""
+    """Return what all paths of one file share: the path without links, and the file's number if it exists."""
     real = os.path.realpath(path)
     try:
         found = Path(real).stat()
@@ -120,8 +118,8 @@ _MARK_WITHIN_BYTES = 1 << 16
 def check_reports(paths: Sequence[str], observe: Observer, *, named: bool, simulated: bool = False) -> tuple[str, ...]:
     """Return those report paths that can be written.
 
-    Raises `UsageError` for one that was asked for and cannot; the default one is a warning. A simulated run replaces no
-    file but another simulated run's report.
+    Raises `UsageError` for a path that cannot; if it is not `named`, only warns. A simulated run replaces only the report of
+    another simulated run.
     """
     good = []
     for path in paths:

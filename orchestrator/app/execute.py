@@ -1,6 +1,4 @@
-"""Executes one run: from what was decided to its reports and its exit code. `run`, `resume` and `retry` differ in what they
-prepare.
-"""
+"""Executes a prepared run, up to its reports and its exit code. `run`, `resume` and `retry` only prepare it differently."""
 
 from __future__ import annotations
 
@@ -171,8 +169,9 @@ def _is_left(settings: RunSettings, result: RunResult) -> bool:
 
 
 class _Progress:
-    """Counts outcomes on their way to the observer; `append` adds each to the reports that grow. If `simulated`, they give
-    the advice that fits a rehearsal.
+    """Counts outcomes, passes events on, and adds each outcome to the growing reports with `append`.
+
+    If `simulated`, the outcomes get the advice of a simulated run.
     """
 
     def __init__(self, observe: Observer, append: Callable[[Outcome], None], *, simulated: bool) -> None:

@@ -1,4 +1,4 @@
-"""One-off changes of a manifest for one run, and a manifest that is a command line."""
+"""Changes of a manifest for one run, and manifests made from a command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.manifest.manifest import Entry, Instance, Manifest, Mode, Refr
 from orchestrator.text import and_more
 
 ONE_OFF: Final = "--model "
-"""How the path of a manifest begins that is no file but the options of a command line."""
+"""The start of the path of a manifest that was made from a command line: its path is those options."""
 
 _MOST_WORKERS: Final = 1000
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -97,12 +97,8 @@ def one_off_manifest(
 
     Its path is the options that it stands for. Raises `ManifestError`.
     """
-    shared = {
-        **({"schemas": list(schemas)} if schemas else {}),
-        **({"tables": list(tables)} if tables else {}),
-        **({"branch": branch} if branch is not None else {}),
-        **({"mode": mode} if mode is not None else {}),
-    }
+    given = {"schemas": list(schemas) or None, "tables": list(tables) or None, "branch": branch, "mode": mode}
+    shared = {key: value for key, value in given.items() if value is not None}
     entries = [{"id" if _ID.fullmatch(model) else "model": model, **shared} for model in models]
     words = [
         *(word for model in models for word in ("--model", model)),

@@ -89,9 +89,8 @@ class PreparedRun:
     """Everything that is decided about a run before it works.
 
     `since` is the number of the latest run when that was decided. `restored` is what it continues from. `reports` are the
-    paths of its reports, `named` tells whether they were asked for. `selector` picks branches
-    of branch patterns. `stated` is what decides, beside the manifest, what is sent.
-    `warnings` go into the report. `followed` is the change that it follows. `inputs` are files that the request names beside
+    paths of its reports, `named` is whether the user named them. `selector` picks branches of branch patterns. `stated` is
+    what decides, beside the manifest, what is sent. `warnings` go into the report. `followed` is the change that it follows. `inputs` are files that the request names beside
     the manifest.
     """
 
@@ -364,7 +363,7 @@ async def _take_lock(name: str, overlap: Overlap, context: Context, state: State
 
 
 def _begin(prepared: PreparedRun, state: State, *, instead_of: Sequence[str] = ()) -> Steps:
-    """Keep that a run with a plan of its own begins."""
+    """Write to the journal that a run with a plan of its own begins."""
     orders = StoredRequest(
         manifest=_with_absolute_files(prepared.manifest),
         selected=tuple(entry.index for entry in prepared.selected),
@@ -423,7 +422,7 @@ def _prepare_again(
         manifest=manifest,
         selected=tuple(entries[index] for index in orders.selected),
         selector=Selector(manifest, orders.select, orders.exclude, lenient=True),
-        # a run that was detached is followed to its end, unless this process is asked to detach, too
+        # a run that was detached is followed to its end, unless this process must detach, too
         settings=from_data(RunSettings, {**orders.settings, "detach": Detach.NEVER.value, **options.settings}),
         reports=orders.reports if options.report is None else report_paths(options.report, default=""),
         named=bool(options.report) or orders.named,
@@ -452,8 +451,8 @@ def _announce(prepared: PreparedRun, record: RunRecord, context: Context) -> Non
     before = prepared.restored.prior
     to_check = {
         target.entry.index
-        for active_refreshes in before.active_refreshes
-        for target in (active_refreshes.refresh.sender, *active_refreshes.refresh.covered)
+        for active in before.active_refreshes
+        for target in (active.refresh.sender, *active.refresh.covered)
     }
     to_send = [e for e in prepared.selected if e.index not in before.outcomes and e.index not in to_check]
     context.observe(
@@ -483,7 +482,7 @@ def _with_keys(manifest: Manifest, context: Context) -> Manifest:
 
 
 def _take_chain(state: State, root: str) -> None:
-    """Lock a run and every run that retries it: each of them relies on what the others did last."""
+    """Lock a run and the first run of its chain of retries: each relies on the last results of the others."""
     for one in dict.fromkeys((state.journal.chain(root)[0].root, root)):
         take_root(state, one)
 

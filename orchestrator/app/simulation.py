@@ -37,7 +37,7 @@ async def enter_simulation(stack: AsyncExitStack, scenario: str | None, manifest
 
 
 def stage(manifest: Manifest, scenario: str | None = None) -> dict[str, Scenario]:
-    """The scenario of each instance of a manifest: its models, extended by what the scenario file says.
+    """Return the scenario of each instance of a manifest: its models, extended by the scenario file.
 
     `scenario` is the file's path; None means `NAME.scenario.yaml` beside the manifest `NAME.yaml`, if it exists. Raises
     UsageError if the scenario is wrong.
@@ -62,7 +62,7 @@ def _scenario_beside(manifest_path: str) -> str | None:
 
 
 def read_scenario(path: str) -> Scenario:
-    """The scenario in a file; raises UsageError with every fault."""
+    """Return the scenario in a file. Raises `UsageError` with every fault."""
     try:
         return load_scenario(Path(path))
     except (OSError, ValueError) as error:

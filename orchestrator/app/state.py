@@ -65,7 +65,7 @@ class State:
     option: StateOption = HERE
 
     async def call(self, act: Callable[[], T]) -> T:
-        """Return what `act` returns. A shared store may be slow: then a thread waits for it, and the event loop goes on."""
+        """Return what `act` returns. A thread waits for a shared store, which may be slow, so the event loop continues."""
         return act() if self.folder is not None else await asyncio.to_thread(act)
 
     def prune(self, *, keep_runs: int = KEPT_RUNS, keep_days: int | None = None) -> int:
@@ -202,12 +202,12 @@ def _open_store(stack: ExitStack, url: str, run: str, context: Context, patience
 def _has_lost_calls(folder: Path, journal: Journal) -> bool:
     """Return whether there were runs, but the file that counts their calls is gone."""
     calls = folder / SHARED_FILE
-    # looked for twice: a process that began its first run in between has created the file before
+    # checked twice: another process may begin its first run in between, and creates the file before the run
     return not calls.exists() and bool(journal.runs(limit=1)) and not calls.exists()
 
 
 def take_root(state: State, root: str) -> None:
-    """Be the only one who works on a run's plan. Raises `LockedError` that names who else is."""
+    """Lock a run's plan for this process. Raises `LockedError` that names the holder."""
     holder = state.locks.take(root_lock(root), since=state.clock.utcnow())
     if holder is not None:
         raise LockedError(f"{holder} still works on this run; nothing was sent", code="run-locked")

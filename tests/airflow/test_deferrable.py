@@ -122,7 +122,7 @@ def test_a_failed_job_fails_the_task_and_only_it_is_sent_again(operator: Any, tm
     with instance(result=["FAILED", "COMPLETED"], duration=1.5) as server:
         task, first = make_task(operator, tmp_path), TaskInstance()
         event = asyncio.run(event_of(defer(task, first).trigger))
-        with pytest.raises(operator.OmniRefreshFailed, match="failed: Sales: the job ended FAILED"):
+        with pytest.raises(operator.OmniRefreshFailed, match="failed: Sales"):
             task.execute_complete(make_context(first), event)
         second = TaskInstance(try_number=2)
         event = asyncio.run(event_of(defer(task, second).trigger))
@@ -168,7 +168,7 @@ def test_a_trigger_that_is_stopped_leaves_the_jobs_to_the_next_one(operator: Any
         trigger = defer(task, try_).trigger
         asyncio.run(stop(trigger))
         for event in (None, {"error": "a cause"}, "of another version"):
-            with pytest.raises(AirflowException, match="the run has not ended") as failed:
+            with pytest.raises(AirflowException, match="not ended") as failed:
                 task.execute_complete(make_context(try_), event)
             assert not isinstance(failed.value, AirflowFailException)
         asyncio.run(event_of(trigger))
@@ -252,7 +252,7 @@ def test_a_try_waits_for_the_lease_of_a_killed_one(
         assert posts(server) == 2
         monkeypatch.setattr(operator, "_LEASE_PATIENCE_S", 0.02)
         locked = 100
-        with pytest.raises(AirflowException, match="works on the same manifest"):
+        with pytest.raises(AirflowException, match="pid 1"):
             make_task(operator, tmp_path).execute(make_context(TaskInstance(run_id="another")))
         assert locked == 97
 

@@ -194,8 +194,9 @@ def test_two_processes_with_one_key_start_one_run(tmp_path: Path, monkeypatch: p
         async with serving({1: {"duration": 0.02}}) as simulator:
             manifest = load_manifest(text=make_text(simulator, 1), environ=ENVIRON)
             monkeypatch.setattr(Journal, "latest_with_key", look_and_be_overtaken)
-            with pytest.raises(LockedError, match="run quicker with the key k has begun meanwhile; nothing was sent"):
+            with pytest.raises(LockedError, match="quicker") as locked:
                 await run(manifest, state=tmp_path, key="k", on_overlap="proceed", environ=ENVIRON)
+            assert locked.value.code == "run-locked"
             return posts(simulator)
 
     assert asyncio.run(main()) == 0

@@ -61,6 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "input_file",
             "log",
             "manifest",
+            "text",
             "values",
             "changes",
             "omni",
@@ -72,13 +73,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("survey", "report", "notify", "simulator"),
     },
     # The public functions: arguments to requests. An adapter like the command line.
-    "api": {"durations", "errors", "log", "manifest", "changes", "planning", "engine", "survey", "report", "app"},
+    "api": {"durations", "errors", "manifest", "changes", "planning", "engine", "survey", "report", "app"},
     # Airflow's operator: a task to a request, a report to what tasks read. An adapter like the command line.
     "airflow": {
         "clock",
         "durations",
         "errors",
-        "log",
         "manifest",
         "quota",
         "journal",

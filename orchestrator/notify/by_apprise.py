@@ -1,4 +1,4 @@
-"""Notifications through `apprise`, an extra: Slack, Teams, mail and whatever else it knows. Imported when one is sent."""
+"""Notifications through `apprise` (an extra): Slack, Teams, mail and others. It is imported when a notification is sent."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _SECRET_PIECE: Final = 6
 
 
 class MessengerError(OmniRefreshError):
-    """A notification was not sent; the text says why, and what to do."""
+    """A notification was not sent. The text has the reason and what to do."""
 
 
 async def send_by_apprise(url: str, *, title: str, body: str, timeout_s: float) -> None:
-    """Send a text to one address. Takes `timeout_s` at most; raises `MessengerError`, which does not show the address.
+    """Send a text to one address within `timeout_s`. Raises `MessengerError`, which does not show the address.
 
-    apprise blocks, and its services have their own time limits. It works in a thread, which is abandoned after `timeout_s` and
-    does not keep the program from ending.
+    apprise blocks, and its services have their own time limits. It runs in a daemon thread, which is abandoned after
+    `timeout_s`.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[str | None] = loop.create_future()
 
-    def tell(problem: str | None) -> None:
+    def finish(problem: str | None) -> None:
         if not done.done():
             done.set_result(problem)
 
     def work() -> None:
         problem = _send(url, title, body)
         try:
-            loop.call_soon_threadsafe(tell, problem)
+            loop.call_soon_threadsafe(finish, problem)
         except RuntimeError:
-            # the program is over, and the answer is not needed
+            # the program has ended and needs no answer
             return
 
     threading.Thread(target=work, name="apprise", daemon=True).start()
@@ -53,7 +53,7 @@ async def send_by_apprise(url: str, *, title: str, body: str, timeout_s: float) 
 
 
 def _send(url: str, title: str, body: str) -> str | None:
-    """Send it, blocking; what went wrong, or None."""
+    """Send it, blocking. Return what went wrong, or None."""
     try:
         apprise: Any = import_module("apprise")
     except ImportError:
@@ -63,22 +63,22 @@ def _send(url: str, title: str, body: str) -> str | None:
     logger.addHandler(heard)
     # its complaint becomes part of our own warning, without the address
     logger.propagate = False
-    problem: str | None = "apprise broke"
+    problem: str | None = "apprise failed"
     with suppress(Exception):
         # the code of a service may raise anything
         messenger = apprise.Apprise(asset=apprise.AppriseAsset(app_id="omni-refresh", async_mode=False))
         if not messenger.add(url):
-            problem = "the address is none that apprise knows"
+            problem = "apprise does not know this kind of address"
         elif messenger.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT):
             problem = None
         else:
-            problem = "the service did not take it"
+            problem = "the service did not accept it"
     logger.removeHandler(heard)
     return problem and _explain(problem, heard.last, url)
 
 
 class _Heard(logging.Handler):
-    """Keeps the last complaint of apprise in this thread."""
+    """Keeps the last message that apprise logs in this thread."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -92,7 +92,7 @@ class _Heard(logging.Handler):
 
 
 def _explain(problem: str, words: str, url: str) -> str:
-    """The problem with apprise's own words, without any longer piece of the address."""
+    """Return the problem with apprise's own words, without any longer piece of the address."""
     words = words[:_WORDS_KEPT]
     for piece in sorted(re.split(r"[^\w.-]+", url.partition("://")[2]), key=len, reverse=True):
         if len(piece) >= _SECRET_PIECE:

@@ -1,4 +1,4 @@
-"""What a notification says: the summary as JSON data for a webhook, and a short text for people. Pure."""
+"""The content of a notification: JSON data for a webhook, and a short text for people. Pure."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from orchestrator.engine.outcome import Outcome, Status
+from orchestrator.engine.outcome import Outcome
 from orchestrator.manifest.manifest import NotifyOn
-from orchestrator.report.causes import causes_of, short
+from orchestrator.report.causes import Cause, causes_of, short
 from orchestrator.report.document import make_head
 from orchestrator.report.findings import (
     SIMULATED,
     bad_outcomes,
     count_statuses,
+    has_run_before,
+    headline,
+    is_bad,
     is_new_failure,
     is_recovered,
     issue_outcomes,
+    news_of,
 )
-from orchestrator.report.issues import brought, issues_of
+from orchestrator.report.issues import issues_of
 from orchestrator.report.links import document_link
 from orchestrator.report.report import Report
 from orchestrator.report.wording import took
+from orchestrator.text import and_more
 from orchestrator.values import format_stamp
 
 FAILURES_SENT: Final = 50
@@ -37,9 +42,9 @@ _NAME: Final = 60
 _WORDS: Final = 200
 _MESSAGE: Final = 500
 
-# What chat services obey in a text: mentions of people and channels, links behind other words.
-_OBEYED: Final = (("<", "‹"), (">", "›"), ("@", "@\u2060"), ("](", "] ("))
-_DRESSED: Final = re.compile(r"[*_`~|]{2,}|`")
+# What chat services interpret in a text: mentions of people and channels, links with other words.
+_INTERPRETED: Final = (("<", "‹"), (">", "›"), ("@", "@\u2060"), ("](", "] ("))
+_FORMATTED: Final = re.compile(r"[*_`~|]{2,}|`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +126,9 @@ def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command:
     service would obey.
     """
     outcomes = report.outcomes
-    bad = sum(not outcome.status.is_good for outcome in outcomes)
     causes = causes_of(report)
-    title = f"omni-refresh{f' {SIMULATED}' if report.run.simulated else ''}: {_headline(report, bad)}"
-    lines = [
-        line for cause in causes[:_CAUSES_TOLD] for line in _cause(cause.outcomes, cause.words, cause.failure.hint)
-    ]
+    has_news = has_run_before(outcomes)
+    lines = [line for cause in causes[:_CAUSES_TOLD] for line in _cause(cause, has_news=has_news)]
     more = sum(len(cause.outcomes) for cause in causes[_CAUSES_TOLD:])
     if more:
         lines.append(f"and {more} more")
@@ -143,49 +145,36 @@ def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command:
     after += [f"Report: {_plain(path, _WORDS)}" for path in report_paths[:2]]
     if next_command and len(next_command) <= _WORDS:
         after.append(f"Next: {_plain(next_command, _WORDS)}")
-    return MessageText(title=title, body=_fit(lines, after))
+    return MessageText(title=_title(report), body=_fit(lines, after))
 
 
-def _headline(report: Report, bad: int) -> str:
-    total = len(report.outcomes)
-    manifest = _plain(report.run.manifest_path.rpartition("/")[2], _NAME)
-    issues = issue_outcomes(report)
+def _title(report: Report) -> str:
     new = sum(map(is_new_failure, report.outcomes))
     recovered = sum(map(is_recovered, report.outcomes))
-    changes = [f"{new} newly"] * bool(new and new != bad) + [f"{recovered} recovered"] * bool(recovered)
-    if bad:
-        words = f"{bad} of {total} failed" + (f", {len(issues)} {brought(issues)}" if issues else "")
-    elif issues:
-        words = f"{len(issues)} of {total} {brought(issues)}"
-    elif report.exit_code:
-        words = f"exit code {report.exit_code}, though no target failed"
-    elif all(outcome.status is Status.SKIPPED for outcome in report.outcomes):
-        words = f"nothing to do, all {total} skipped" if total else "nothing to do"
-    else:
-        words = f"all {total} are good"
+    bad = len(bad_outcomes(report.outcomes))
+    facts = [
+        f"{new} newly" * (0 < new < bad),
+        f"{recovered} recovered" * bool(recovered),
+        # for example a report that could not be written
+        f"exit code {report.exit_code}" * (report.exit_code != 0 and not is_bad(report)),
+    ]
+    told = ", ".join(filter(None, facts))
+    mark = f" {SIMULATED}" if report.run.simulated else ""
     stopped = "stopped by a signal, " if report.run.signal is not None else ""
-    changed = f" ({', '.join(changes)})" if changes else ""
-    return f"{stopped}{words}{changed}, {manifest}"
+    manifest = _plain(report.run.manifest_path.rpartition("/")[2], _NAME)
+    return f"omni-refresh{mark}: {stopped}{headline(report)}{f' ({told})' if told else ''}, {manifest}"
 
 
-def _cause(outcomes: Sequence[Outcome], words: str, hint: str) -> list[str]:
-    status = outcomes[0].status.words
-    lines = [f"{status}{_mark(outcomes)}: {_names(outcomes)}: {_plain(words, _WORDS)}"]
-    return [*lines, f"-> {_plain(hint, _WORDS)}"] if hint else lines
-
-
-def _mark(outcomes: Sequence[Outcome]) -> str:
-    """Whether targets fail for the first time or again; empty if that is not known, or not the same for all."""
-    new = sum(map(is_new_failure, outcomes))
-    if all(outcome.previous_status is None for outcome in outcomes) or 0 < new < len(outcomes):
-        return ""
-    since = [outcome.failing_since for outcome in outcomes if outcome.failing_since is not None]
-    return " (new)" if new else f" (since {min(since):%Y-%m-%d})" if since else " (again)"
+def _cause(cause: Cause, *, has_news: bool) -> list[str]:
+    news = news_of(cause.outcomes) if has_news else None
+    mark = f" ({news})" if news is not None else ""
+    line = f"{cause.status.words}{mark}: {_names(cause.outcomes)}: {_plain(cause.words, _WORDS)}"
+    hint = cause.failure.hint
+    return [line, f"-> {_plain(hint, _WORDS)}"] if hint else [line]
 
 
 def _names(outcomes: Sequence[Outcome]) -> str:
-    names = ", ".join(_plain(outcome.name, _NAME) for outcome in outcomes[:_NAMES_TOLD])
-    return names if len(outcomes) <= _NAMES_TOLD else f"{names} and {len(outcomes) - _NAMES_TOLD} more"
+    return and_more([_plain(outcome.name, _NAME) for outcome in outcomes[:_NAMES_TOLD]], len(outcomes))
 
 
 def _fit(lines: Sequence[str], after: Sequence[str]) -> str:
@@ -204,6 +193,6 @@ def _fit(lines: Sequence[str], after: Sequence[str]) -> str:
 def _plain(text: str, limit: int) -> str:
     """Return foreign text on one line, without mentions and links."""
     shown = short(text, limit)
-    for obeyed, instead in _OBEYED:
-        shown = shown.replace(obeyed, instead)
-    return _DRESSED.sub("'", shown)
+    for sign, instead in _INTERPRETED:
+        shown = shown.replace(sign, instead)
+    return _FORMATTED.sub("'", shown)

@@ -10,7 +10,7 @@ from orchestrator.errors import OmniRefreshError
 from orchestrator.log.redaction import Redactor
 from orchestrator.manifest.manifest import Channel, Notice
 from orchestrator.notify.by_apprise import send_by_apprise
-from orchestrator.notify.message import is_due, make_message, make_text
+from orchestrator.notify.message import is_due, make_message
 from orchestrator.omni.post_json import post_json
 from orchestrator.report.report import Report
 
@@ -29,16 +29,14 @@ async def send_notices(
     user_agent: str = "omni-refresh",
     patience_s: float = PATIENCE_S,
 ) -> int:
-    """Send the notifications whose condition the run meets; return how many were sent.
+    """Send the notifications whose condition the run meets. Return how many were sent.
 
-    Never raises for a notification that fails. Each may take `patience_s`. `redactor` takes secrets out of what is sent.
+    A notification that fails raises nothing. Each may take `patience_s`. `redactor` removes secrets from what is sent.
     """
     due = [notice for notice in notices if is_due(notice.on, report)]
     if not due:
         return 0
     document = redactor.redact(make_message(report, report_paths=report_paths, next_command=next_command))
-    text = make_text(report, report_paths=report_paths, next_command=next_command)
-    title, body = redactor.redact(text.title), redactor.redact(text.body)
 
     async def send(notice: Notice) -> bool:
         url = "" if notice.url is None else notice.url.reveal()
@@ -46,7 +44,7 @@ async def send_notices(
             if notice.channel is Channel.WEBHOOK:
                 await post_json(url, document, timeout_s=patience_s, user_agent=user_agent)
             else:
-                await send_by_apprise(url, title=title, body=body, timeout_s=patience_s)
+                await send_by_apprise(url, title=document["title"], body=document["text"], timeout_s=patience_s)
         except OmniRefreshError as error:
             observe(NotificationFailed(channel=notice.channel.value, condition=notice.on.value, message=str(error)))
             return False

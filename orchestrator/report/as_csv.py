@@ -1,4 +1,4 @@
-"""CSV for spreadsheets (RFC 4180): one row a target, numbers as numbers, and no text that a spreadsheet would run."""
+"""CSV for spreadsheets (RFC 4180): one row per target, numbers as numbers, and no text that a spreadsheet would run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INSTEAD: Final[dict[str, tuple[str, ...]]] = {
     "recent": (),
     "content": ("broken_documents",),
 }
-"""Columns in the place of a field: it has parts, stands elsewhere, or is of no use in a spreadsheet."""
+"""The columns that replace a field which has parts, has another place, or is of no use in a spreadsheet."""
 
 COLUMNS: Final = (
     *(column for field in fields(Outcome) for column in _INSTEAD.get(field.name, (field.name,))),
@@ -29,17 +29,16 @@ COLUMNS: Final = (
 )
 """The fields of an outcome in their order, and what the run adds."""
 
-# A spreadsheet takes a cell that begins so for a formula; the wide forms are what East Asian input methods type.
+# Spreadsheets treat a cell with such a start as a formula. East Asian input methods type the wide forms.
 _FORMULA_STARTS: Final = tuple("=+-@＝＋－＠")
 _LIST_LIMIT: Final = 30_000
 
 
 def render_csv(outcomes: Iterable[Outcome], *, simulated: bool = False, new_issues_fail: bool = False) -> str:
-    """Return a header and one row for each outcome. Lists are joined by commas, warnings and documents by ` | `; unknown values are
-    empty.
+    """Return a header and one row for each outcome.
 
-    The column `counts_as_failed` is true for a target that makes the run's exit code 1: with `new_issues_fail` also one with
-    new issues.
+    Lists are joined by commas, warnings and documents by ` | `. Unknown values are empty. `counts_as_failed` is true for a
+    target that makes the run's exit code 1; with `new_issues_fail` this includes targets with new issues.
     """
     out = io.StringIO()
     rows = csv.writer(out)
@@ -72,7 +71,7 @@ def _is_list(value: object) -> bool:
 
 
 def _cell(value: str | float | bool | None) -> str | float:
-    """Return a cell: a number, or text on one line that no spreadsheet takes for a formula."""
+    """Return a cell: a number, or text on one line that no spreadsheet treats as a formula."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):

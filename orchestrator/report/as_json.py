@@ -24,14 +24,14 @@ _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def render_json(report: Report, *, ascii_only: bool = False) -> str:
-    """The report document, indented, with a final newline. `ascii_only` is for a stdout that cannot hold more."""
+    """Return the report document, indented, with a final newline. `ascii_only` is for a stdout that can encode only ASCII."""
     return dump(make_document(report), ascii_only=ascii_only, indent=2) + "\n"
 
 
 def dump(value: Any, *, ascii_only: bool = False, indent: int | None = None) -> str:
-    """JSON text of a value; characters that could steer a terminal are written as escapes and read back as they were.
+    """Return the JSON text of a value. Characters that could steer a terminal are written as JSON escapes.
 
-    A lone surrogate, which UTF-8 cannot hold, becomes the six characters of its escape.
+    A lone surrogate, which UTF-8 cannot encode, becomes the six characters of its escape.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, check_circular=False)
     text = _LONE_SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", text)
@@ -44,16 +44,16 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def render_jsonl(outcomes: Iterable[Outcome], *, simulated: bool = False) -> str:
-    """One line of JSON for each outcome, in the order given; a rehearsal's lines say `"simulated": true`."""
+    """Return one line of JSON for each outcome, in the order given. A rehearsal's lines have `"simulated": true`."""
     mark = {"simulated": True} if simulated else {}
     return "".join(dump({**make_row(outcome), **mark}) + "\n" for outcome in outcomes)
 
 
 class JsonLines:
-    """A `.jsonl` report that grows: `append` each outcome as its target ends, `close` when the run is over.
+    """A `.jsonl` report that grows: `append` each outcome when its target ends, `close` at the end of the run.
 
-    Opening replaces the file whole: it then holds the outcomes that are known already (`earlier`, of a resumed run). Each
-    line leaves in one write; where the disk is full, what was written of a line is taken back. Raises ReportError.
+    Opening replaces the file. It then has the outcomes that are already known (`earlier`, of a resumed run). Each line is
+    one write; if the disk is full, a part of a line is removed again. Raises ReportError.
     """
 
     def __init__(self, path: str | Path, earlier: Iterable[Outcome] = (), *, simulated: bool = False) -> None:
@@ -68,7 +68,7 @@ class JsonLines:
             raise self._error(error) from None
 
     def append(self, outcome: Outcome) -> None:
-        """Write one outcome's line; a target that has its line already is passed over."""
+        """Write one outcome's line, unless its target already has one."""
         if outcome.name in self._written:
             return
         line = render_jsonl([outcome], simulated=self._simulated).encode()
@@ -82,7 +82,7 @@ class JsonLines:
         self._written.add(outcome.name)
 
     def close(self, outcomes: Iterable[Outcome] = ()) -> None:
-        """Write the lines of those `outcomes` that have none yet (targets that never began) and close the file."""
+        """Write the lines of those `outcomes` that have none yet (targets that did not start) and close the file."""
         try:
             for outcome in outcomes:
                 self.append(outcome)

@@ -1,7 +1,7 @@
 """JUnit XML for CI systems: one suite per connection, one case per target, valid XML 1.0 whatever the text is.
 
-`failure`: the refresh was sent and did not succeed. `error`: it could not be sent, or its result is not known. `skipped`: left
-out on purpose.
+`failure`: the refresh was sent and did not succeed. `error`: it could not be sent, or its result is unknown. `skipped`: omitted
+on purpose.
 """
 
 from __future__ import annotations
@@ -137,8 +137,7 @@ def _add_case(suite: ET.Element, outcome: Outcome, element: str | None, name: st
     if outcome.covered_by is not None:
         facts.append(f"covered by: {outcome.covered_by}")
     facts += issue_lines(outcome, address)[:_WARNINGS_SHOWN]
-    if outcome.warnings:
-        facts += [f"warning: {text}" for text in outcome.warnings[:_WARNINGS_SHOWN]]
+    facts += [f"warning: {text}" for text in outcome.warnings[:_WARNINGS_SHOWN]]
     ET.SubElement(case, "system-out").text = _lines(facts)
 
 

@@ -1,6 +1,6 @@
 """A run as metrics in Prometheus' text format, for the node exporter's textfile collector.
 
-A file describes the latest run of one manifest. What it says of a model's last success is kept from one file to the next.
+A file describes the latest run of one manifest. The times of each model's last success are kept from the earlier file.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator import __version__
-from orchestrator.engine.outcome import Outcome, Status
+from orchestrator.engine.outcome import Status
 from orchestrator.report.findings import count_statuses, has_run_before, is_new_failure, is_recovered
 from orchestrator.report.report import Report
 from orchestrator.text import clean
 
 EARLIER_BYTES: Final = 32 << 20
-"""Of an earlier file so much is read."""
+"""The most bytes of an earlier file that are read."""
 
 LAST_SUCCESS: Final = "omni_refresh_model_last_success_timestamp_seconds"
 
@@ -53,10 +53,10 @@ ModelKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMetrics:
-    """What a run's metrics are made of. `calls` counts by purpose and end, `holds` by instance.
+    """The data of a run's metrics. `calls` counts by purpose and end, `holds` by instance.
 
-    `models` are all targets of the manifest, selected or not: their last success is kept, any other model's is dropped.
-    `unfollowed` are those of which no run sees a success: disabled ones, and those with `wait: false`.
+    `models` are all targets of the manifest, selected or not. Their last successes are kept, those of other models are
+    dropped. `unfollowed` are the targets whose success no run sees: disabled ones, and those with `wait: false`.
     """
 
     report: Report
@@ -67,10 +67,10 @@ class RunMetrics:
 
 
 def render_metrics(metrics: RunMetrics, *, earlier: str = "") -> str:
-    """The metrics' text; `earlier` is what the file held before."""
+    """Return the metrics as text. `earlier` is the file's previous content."""
     series = dict.fromkeys(METRICS, "")
     manifest = metrics.report.run.manifest_identity or metrics.report.run.manifest_path
-    # a name that stands twice would make the whole file unreadable
+    # a duplicate would make the whole file unreadable
     seen: set[tuple[str, str]] = set()
     for name, labels, value in _samples(metrics, earlier):
         written = ",".join(f'{label}="{_escape(text)}"' for label, text in (("manifest", manifest), *labels))
@@ -109,41 +109,39 @@ def _samples(metrics: RunMetrics, earlier: str) -> Iterator[tuple[str, Labels, f
 def _of_models(metrics: RunMetrics, earlier: str) -> Iterator[tuple[str, Labels, float]]:
     report = metrics.report
     last = _last_successes(earlier)
-    named = {(_label(instance), _label(name)) for instance, name in metrics.models}
+    named = set(map(_model, metrics.models))
     kept = {model: at for model, at in last.items() if model in named}
     for outcome in report.outcomes:
-        model = (_label(outcome.instance), _label(outcome.name))
+        model = _model((outcome.instance, outcome.name))
         labels = _labels(model)
         if outcome.status is not Status.SKIPPED:
             yield "omni_refresh_model_success", labels, outcome.status.is_good
         if outcome.duration_s is not None:
             yield "omni_refresh_model_duration_seconds", labels, outcome.duration_s
-        at = _succeeded_at(outcome, report)
-        if at is not None:
-            kept[model] = at
+        if outcome.status is Status.SUCCEEDED:
+            kept[model] = (outcome.finished_at or report.run.finished_at).timestamp()
         elif model in last:
             kept[model] = last[model]
-    unfollowed = {(_label(instance), _label(name)) for instance, name in metrics.unfollowed}
-    unfollowed |= {(_label(o.instance), _label(o.name)) for o in report.outcomes if o.status is Status.ACCEPTED}
+    accepted = [(o.instance, o.name) for o in report.outcomes if o.status is Status.ACCEPTED]
+    unfollowed = set(map(_model, (*metrics.unfollowed, *accepted)))
     for model in named - unfollowed:
         kept.setdefault(model, 0.0)
     for model, at in sorted(kept.items()):
         yield LAST_SUCCESS, _labels(model), at
 
 
-def _succeeded_at(outcome: Outcome, report: Report) -> float | None:
-    if outcome.status is not Status.SUCCEEDED:
-        return None
-    return (outcome.finished_at or report.run.finished_at).timestamp()
+def _model(key: ModelKey) -> ModelKey:
+    """Return the instance and name as labels have them."""
+    return _label(key[0]), _label(key[1])
 
 
 def _labels(model: ModelKey) -> Labels:
-    # a label `instance` would clash with the one that Prometheus gives each host
+    # Prometheus gives each host a label `instance`
     return (("omni_instance", model[0]), ("model", model[1]))
 
 
 def _last_successes(text: str) -> dict[ModelKey, float]:
-    """When each model last succeeded, as an earlier file says; whatever is no such line is passed over."""
+    """Return when each model last succeeded, from an earlier file. Other lines are ignored."""
     found = {}
     for line in text.split("\n"):
         match = _SERIES.fullmatch(line)
@@ -155,7 +153,7 @@ def _last_successes(text: str) -> dict[ModelKey, float]:
 
 
 def _label(text: str) -> str:
-    """A text as a label holds it: what could not be shown, or is no UTF-8, is spelled out."""
+    """Return a text for a label. Characters that cannot be shown, or are not UTF-8, are spelled out."""
     return clean(text[:_NAME_LIMIT])
 
 

@@ -70,7 +70,7 @@ def render(report: Report, wanted: Format) -> str:
         case Format.CSV | Format.EXCEL_CSV:
             from orchestrator.report.as_csv import render_csv
 
-            # Excel takes a file without the mark for the system's own encoding
+            # without the mark, Excel reads the file in the system's own encoding
             mark = "\ufeff" if wanted is Format.EXCEL_CSV else ""
             return mark + render_csv(
                 report.outcomes, simulated=report.run.simulated, new_issues_fail=report.run.new_issues_fail
@@ -93,19 +93,13 @@ class ReportError(OmniRefreshError):
 
 
 def check_writable(path: str | Path) -> None:
-    """Check, before anything is sent, that a report can be written to `path`. Leaves no trace.
-
-    Raises UsageError with the reason and what to do.
-    """
+    """Check that a report can be written to `path`, and leave no trace. Raises UsageError with the reason and what to do."""
     try:
-        target = _target(path)
-        _try_folder(target.parent)
+        trial = _temporary_beside(_target(path).parent)
+        os.close(_create(trial))
+        trial.unlink()
     except (OSError, ValueError) as error:
-        raise UsageError(
-            f"a report cannot be written to {path}: {_reason(error)}",
-            code="unwritable-output",
-            hint="choose another path",
-        ) from None
+        raise _unwritable(path, _reason(error)) from None
 
 
 def write_report(path: str | Path, content: str | bytes) -> None:
@@ -122,10 +116,10 @@ def write_report(path: str | Path, content: str | bytes) -> None:
 
 
 def append_step_summary(path: str | Path, text: str) -> None:
-    """Append Markdown to a job summary (`GITHUB_STEP_SUMMARY`), which a CI system drops when it is above 1 MiB.
+    """Append Markdown to a job summary (`GITHUB_STEP_SUMMARY`). A CI system drops a summary of more than 1 MiB.
 
-    What does not fit is cut at the end of a line, with a note, and no tag stays open. A pipe or a folder is refused. Raises ReportError with the
-    reason.
+    A text that does not fit is cut at the end of a line, with a note, and no tag stays open. A pipe or a folder is refused.
+    Raises ReportError with the reason.
     """
     try:
         with os.fdopen(_open_summary(path), "ab") as file:
@@ -141,7 +135,7 @@ def append_step_summary(path: str | Path, text: str) -> None:
 
 
 def close_tags(markdown: str) -> str:
-    """Return Markdown of this program with its folded section closed, if it was cut inside it."""
+    """Return Markdown of this program. If it was cut inside its folded section, close the section."""
     return markdown + "\n</details>\n" if _is_open(markdown) else markdown
 
 
@@ -167,42 +161,23 @@ def _target(path: str | Path) -> Path:
         mode = Path(path).stat().st_mode
     except FileNotFoundError:
         if not target.parent.exists():
-            raise UsageError(
-                f"a report cannot be written to {path}: there is no folder {target.parent}",
-                code="unwritable-output",
-                hint="create it or choose another path",
-            ) from None
+            why = f"there is no folder {target.parent}"
+            raise _unwritable(path, why, "create it or choose another path") from None
         return target
     except NotADirectoryError:
-        raise UsageError(
-            f"a report cannot be written to {path}: {target.parent} is a file, not a folder",
-            code="unwritable-output",
-            hint="choose another path",
-        ) from None
+        raise _unwritable(path, f"{target.parent} is a file, not a folder") from None
     if stat.S_ISDIR(mode):
-        raise UsageError(
-            f"a report cannot be written to {path}: it is a folder", code="unwritable-output", hint="name a file in it"
-        )
+        raise _unwritable(path, "it is a folder", "name a file in it")
     if not stat.S_ISREG(mode):
-        # A pipe or a device cannot be replaced whole, and could block the end of a run for ever.
-        raise UsageError(
-            f"a report cannot be written to {path}: it is a pipe or a device",
-            code="unwritable-output",
-            hint="name a file, or print the report with --json",
-        )
+        # a pipe or a device cannot be replaced, and could block the end of a run forever
+        raise _unwritable(path, "it is a pipe or a device", "name a file, or print the report with --json")
     if not mode & 0o222 or not os.access(path, os.W_OK):
-        raise UsageError(
-            f"a report cannot be written to {path}: the file is read-only",
-            code="unwritable-output",
-            hint="make it writable or choose another path",
-        )
+        raise _unwritable(path, "the file is read-only", "make it writable or choose another path")
     return target
 
 
-def _try_folder(folder: Path) -> None:
-    trial = _temporary_beside(folder)
-    os.close(_create(trial))
-    trial.unlink()
+def _unwritable(path: str | Path, why: str, hint: str = "choose another path") -> UsageError:
+    return UsageError(f"a report cannot be written to {path}: {why}", code="unwritable-output", hint=hint)
 
 
 def _replace(target: Path, data: bytes) -> None:

@@ -9,6 +9,8 @@ from hypothesis import given
 from orchestrator.engine.outcome import Failure, Status
 from orchestrator.manifest.manifest import NotifyOn
 from orchestrator.notify.message import FAILURES_SENT, TEXT_LIMIT, is_due, make_message, make_text
+from orchestrator.report.causes import causes_of
+from orchestrator.report.findings import headline
 from orchestrator.report.report import Report
 from orchestrator.text import clean
 from tests.report.reports import ANY_REPORT, EVIL, HALF, START, make_evil_report, make_facts, make_outcome, make_report
@@ -89,34 +91,37 @@ def test_the_text_for_people() -> None:
         *[(Status.REJECTED, Status.SUCCEEDED)] * 4, (Status.FAILED, Status.FAILED), (Status.SUCCEEDED, Status.ERROR)
     )
     text = make_text(report, report_paths=("/r/nightly.html",), next_command="omni-refresh retry x")
-    assert text.title == "omni-refresh: 5 of 6 failed (4 newly, 1 recovered), nightly.yaml"
+    for fact in (headline(report), "4 newly", "1 recovered", "nightly.yaml"):
+        assert fact in text.title
+    failed, rejected = causes_of(report)
     lines = text.body.splitlines()
-    assert lines[0].startswith("failed (again): model_0004: The job ended FAILED.")
-    assert lines[1].startswith("-> Omni gives no reason")
-    assert lines[2].startswith("rejected (new): model_0000, model_0001, model_0002 and 1 more: 403 You do not have")
-    assert lines[3].startswith("-> The key's user needs Connection Admin")
+    assert lines[0] == f"failed (STILL): model_0004: {failed.words}"
+    assert lines[1] == f"-> {failed.failure.hint}"
+    assert lines[2] == f"rejected (NEW): model_0000, model_0001, model_0002 and 1 more: {rejected.words}"
+    assert lines[3] == f"-> {rejected.failure.hint}"
     assert lines[4] == "Recovered: model_0005"
-    assert lines[5] == "1 failed, 4 rejected, 1 succeeded; took 10m12s; exit code 1"
+    assert lines[5].split("; ") == ["1 failed, 4 rejected, 1 succeeded", "took 10m12s", "exit code 1"]
     assert lines[6:] == ["Report: /r/nightly.html", "Next: omni-refresh retry x"]
 
 
 def test_how_long_it_has_failed() -> None:
-    """What fails again says since when, in the text and in the data; what is new for some and not for others says nothing."""
+    """What fails again says since when, in the text and in the data. If it is new for some, the text says for how many."""
     failed = replace(make_outcome(0, Status.FAILED), previous_status=Status.FAILED, failing_since=START)
     report = Report(run=make_facts(), outcomes=(failed,), exit_code=1)
-    assert make_text(report).body.startswith("failed (since 2026-11-25): model_0000: ")
+    assert make_text(report).body.startswith("failed (STILL since 2026-11-25): model_0000: ")
     assert make_message(report)["failures"][0]["failing_since"] == "2026-11-25T02:00:00.123Z"
     mixed = report_of((Status.FAILED, Status.SUCCEEDED), (Status.FAILED, Status.FAILED))
-    assert make_text(mixed).body.startswith("failed: model_0000, model_0001: ")
+    assert make_text(mixed).body.startswith("failed (1 NEW): model_0000, model_0001: ")
+    assert make_text(report_of(Status.FAILED)).body.startswith("failed: model_0000: ")
 
 
 def test_titles() -> None:
     """A good run, a run that a signal stopped, and one whose report could not be written have titles of their own."""
-    assert make_text(GOOD).title == "omni-refresh: all 2 are good, nightly.yaml"
-    assert make_text(RECOVERED).title == "omni-refresh: all 1 are good (1 recovered), nightly.yaml"
-    assert make_text(replace(GOOD, exit_code=5)).title.startswith("omni-refresh: exit code 5, ")
+    assert make_text(GOOD).title == f"omni-refresh: {headline(GOOD)}, nightly.yaml"
+    assert make_text(RECOVERED).title == f"omni-refresh: {headline(RECOVERED)} (1 recovered), nightly.yaml"
+    assert "exit code 5" in make_text(replace(GOOD, exit_code=5)).title
     stopped = replace(report_of(Status.NOT_STARTED, exit_code=143), run=replace(make_facts(), signal=15))
-    assert make_text(stopped).title.endswith(", 1 of 1 failed, nightly.yaml")
+    assert make_text(stopped).title.endswith(f"{headline(stopped)}, nightly.yaml")
     assert "stopped" in make_text(stopped).title
     assert make_text(Report(run=make_facts(), outcomes=(), exit_code=0)).body.startswith("no targets; took")
 

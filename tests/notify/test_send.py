@@ -15,6 +15,7 @@ from orchestrator.engine.outcome import Failure, Status
 from orchestrator.log import LogOutput, Redactor, render_json, set_up_logging
 from orchestrator.manifest.manifest import Channel, Notice, NotifyOn, Secret
 from orchestrator.notify.by_apprise import MessengerError, send_by_apprise
+from orchestrator.notify.message import make_text
 from orchestrator.notify.send import send_notices
 from orchestrator.report.report import Report
 from orchestrator.simulator import virtual
@@ -91,7 +92,7 @@ def test_due_notifications_are_sent(log: StringIO) -> None:
     told, receiver, _ = send(GOOD, ("/a", always), ("/b", failure))
     assert told == 1
     (body,) = receiver.bodies
-    assert json.loads(body)["title"] == "omni-refresh: all 2 are good, nightly.yaml"
+    assert json.loads(body)["title"] == make_text(GOOD).title
     assert [line["event"] for line in lines(log)] == ["notification_sent"]
     assert send(GOOD, ("/b", failure))[0] == 0
 
@@ -185,7 +186,7 @@ def test_apprise_is_not_waited_for_longer() -> None:
 def test_what_apprise_does_not_know(url: str) -> None:
     """An address that is none of its own is told without being shown, and nothing of it reaches the log."""
     pytest.importorskip("apprise")
-    with pytest.raises(MessengerError, match="none that apprise knows") as caught:
+    with pytest.raises(MessengerError, match="kind of address") as caught:
         by_apprise(url)
     assert "secret-token" not in str(caught.value)
     assert not [one for one in logging.getLogger("apprise").handlers if "apprise" in type(one).__module__]
@@ -199,5 +200,5 @@ def test_apprise_may_break(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("secret-token")
 
     monkeypatch.setattr(apprise.Apprise, "notify", explode)
-    with pytest.raises(MessengerError, match=r"^apprise broke$"):
+    with pytest.raises(MessengerError, match=r"^apprise failed$"):
         by_apprise("json://127.0.0.1:1/secret-token")

@@ -43,6 +43,11 @@ def and_more(words: Sequence[str], total: int, *, separator: str = ", ") -> str:
     return f"{shown} and {total - len(words)} more" if total > len(words) else shown
 
 
+def some(words: Sequence[str], *, at_most: int = 5) -> str:
+    """Return `a, b and 3 more`: the first words of a list, and how many more it has."""
+    return and_more(words[:at_most], len(words))
+
+
 def plural(noun: str, count: int) -> str:
     """Return the noun for this count: `target` or `targets`."""
     return noun if count == 1 else f"{noun}s"

@@ -30,7 +30,7 @@ class CheckResult:
     instances: Sequence[InstanceFacts] = ()
     calls: int = 0
     key_refused: bool = False
-    redact: Callable[[str], str] = field(repr=False)
+    redact: Callable[[Any], Any] = field(repr=False)
 
     @property
     def exit_code(self) -> int:

@@ -37,7 +37,7 @@ class Plan:
 
     preview: Preview
     key_refused: bool
-    redact: Callable[[str], str] = field(repr=False)
+    redact: Callable[[Any], Any] = field(repr=False)
 
     @property
     def exit_code(self) -> int:

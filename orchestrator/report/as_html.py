@@ -38,7 +38,7 @@ from orchestrator.report.links import instance_link, model_link
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import budget_words, make_budget_chart, make_timeline
 from orchestrator.report.wording import took
-from orchestrator.text import and_more, clean
+from orchestrator.text import clean, some
 from orchestrator.values import format_stamp
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _call(call: CallMade, today: date) -> str:
 
 def _joined(texts: Iterable[str]) -> str:
     listed = tuple(texts)
-    return and_more(listed[:_LIST_LIMIT], len(listed))
+    return some(listed, at_most=_LIST_LIMIT)
 
 
 def _moment(moment: datetime | None, today: date) -> str:

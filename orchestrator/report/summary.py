@@ -31,7 +31,7 @@ from orchestrator.report.issues import issues_of
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import budget_words
 from orchestrator.report.wording import STATUS_STYLES, text_console, took
-from orchestrator.text import and_more, clean, plural
+from orchestrator.text import clean, plural, some
 
 _NAMES_SHOWN: Final = 6
 _BAD_ROWS: Final = 50
@@ -236,4 +236,4 @@ def _name(outcome: Outcome) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     told = list(names)
-    return and_more(told[:_NAMES_SHOWN], len(told))
+    return some(told, at_most=_NAMES_SHOWN)

@@ -1,7 +1,8 @@
-"""What a check finds: each thing with its place in the manifest."""
+"""The findings of a check, each with its place in the manifest, and the documents that show them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +22,7 @@ SCHEMA_VERSION = 1
 
 
 class Severity(StrEnum):
-    """An error will keep a target from its refresh, or already says something that is not so; a warning may. A note only informs."""
+    """An error keeps a target from its refresh or contradicts the instance, a warning may. A note only informs."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -30,7 +31,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was found. `entry` is the name of the entry that it is about, or of the first one of several."""
+    """One finding. `entry` is the name of the entry that it is about, or of the first of several."""
 
     severity: Severity
     place: Place
@@ -42,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSchedule:
-    """A native schedule of a connection, the next moments at which it runs, and the entries on the connection by name."""
+    """A native schedule of a connection, the next times at which it runs, and the names of the entries on the connection."""
 
     connection_id: str
     schedule: RefreshSchedule
@@ -52,7 +53,7 @@ class ConnectionSchedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceFacts:
-    """What an instance says of itself. `api_document` is None if it could not be read."""
+    """Facts that an instance reports. `api_document` is None if it could not be read."""
 
     name: str
     api_document: ApiDocument | None
@@ -61,19 +62,19 @@ class InstanceFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineCheck:
-    """What a check against the instances found, in the file's order, and what they said of themselves."""
+    """What a check against the instances found, in the file's order, and facts about the instances."""
 
     findings: tuple[Finding, ...]
     instances: tuple[InstanceFacts, ...]
 
 
 def found_in(entry: Entry, severity: Severity, message: str, hint: str = "", *, code: str) -> Finding:
-    """A finding about one entry."""
+    """Return a finding about one entry."""
     return Finding(severity=severity, place=entry.place, code=code, message=message, entry=entry.name, hint=hint)
 
 
 def found_in_manifest(manifest: Manifest) -> tuple[Finding, ...]:
-    """What is odd in a manifest without asking anybody."""
+    """Return the warnings of a manifest as findings."""
     return tuple(
         Finding(severity=Severity.WARNING, place=w.place, code=w.code, message=w.message, entry=w.entry, hint=w.hint)
         for w in manifest.warnings
@@ -81,7 +82,7 @@ def found_in_manifest(manifest: Manifest) -> tuple[Finding, ...]:
 
 
 def found_by_reader(error: ManifestError) -> tuple[Finding, ...]:
-    """The errors of a manifest that could not be loaded, as findings."""
+    """Return the errors of a manifest that could not be loaded as findings."""
     return tuple(
         Finding(severity=Severity.ERROR, place=d.place, code=d.code, message=d.message, hint=d.hint)
         for d in error.diagnostics
@@ -93,15 +94,16 @@ def make_check_document(
     findings: Sequence[Finding],
     *,
     calls: int,
-    redact: Callable[[str], str],
+    redact: Callable[[Any], Any],
     instances: Sequence[InstanceFacts] = (),
 ) -> Mapping[str, Any]:
-    """What `check --json` prints. Its `schema_version` grows when a field changes or goes.
+    """Return what `check --json` prints. Its `schema_version` grows when a field changes or is removed.
 
-    `manifest` is the path of one that could not be loaded; its checksum and counts are null. `instances` is what they said of
-    themselves, with `--online`.
+    If the manifest could not be loaded, `manifest` is its path, and its checksum and counts are null. `instances` are the
+    facts of `--online`.
     """
     loaded = None if isinstance(manifest, str) else manifest
+    counts = Counter(finding.severity for finding in findings)
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "omni-refresh", "version": __version__},
@@ -112,9 +114,7 @@ def make_check_document(
         "summary": {
             "models": loaded and len(loaded.entries),
             "instances": loaded and len(loaded.instances),
-            "errors": sum(f.severity is Severity.ERROR for f in findings),
-            "warnings": sum(f.severity is Severity.WARNING for f in findings),
-            "notes": sum(f.severity is Severity.NOTE for f in findings),
+            **{f"{severity}s": counts[severity] for severity in Severity},
             "calls": calls,
         },
         "findings": [
@@ -124,8 +124,7 @@ def make_check_document(
                 "line": f.place.line,
                 "column": f.place.column,
                 "name": f.entry,
-                "message": redact(f.message),
-                "hint": redact(f.hint),
+                **redact({"message": f.message, "hint": f.hint}),
             }
             for f in findings
         ],
@@ -133,17 +132,16 @@ def make_check_document(
     }
 
 
-def _instance(facts: InstanceFacts, redact: Callable[[str], str]) -> dict[str, object]:
+def _instance(facts: InstanceFacts, redact: Callable[[Any], Any]) -> dict[str, object]:
     document = facts.api_document
     return {
         "name": facts.name,
-        "refresh_parameters": document and [redact(name) for name in document.refresh_parameters],
+        "refresh_parameters": document and redact(list(document.refresh_parameters)),
         "knows_dbt_sync": document and document.knows_dbt_sync,
         "schedules": [
             {
                 "connection_id": redact(one.connection_id),
-                "schedule": one.schedule.cron and redact(one.schedule.cron),
-                "timezone": one.schedule.timezone and redact(one.schedule.timezone),
+                **redact({"schedule": one.schedule.cron, "timezone": one.schedule.timezone}),
                 "hard": one.schedule.hard,
                 "disabled": one.schedule.disabled,
                 "next": [format_stamp(moment) for moment in one.next_at],
@@ -155,7 +153,7 @@ def _instance(facts: InstanceFacts, redact: Callable[[str], str]) -> dict[str, o
 
 
 def make_sarif(path: str, findings: Sequence[Finding], *, redact: Callable[[str], str]) -> Mapping[str, Any]:
-    """The findings as SARIF 2.1.0, for code-scanning tools. `path` is the manifest's, as it was given."""
+    """Return the findings as SARIF 2.1.0, for code-scanning tools. `path` is the manifest's path as it was given."""
     location = {"uri": quote(path)} if not path.startswith("/") else {"uri": f"file://{quote(path)}"}
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",

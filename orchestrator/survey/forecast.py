@@ -1,4 +1,4 @@
-"""What a plan will cost: calls by what they are for, and the time, from earlier runs and the budget. Pure."""
+"""What a plan will cost: calls by purpose, and the time, estimated from earlier runs and the budget. Pure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from orchestrator.quota.time_left import Budget, LaneLeft, estimate_time_left
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One refresh: its place in the plan and in its lane, both counted from 1. The first of a lane goes as soon as the
-    budget allows; each other one when the one before it has ended.
+    """One refresh: its place in the plan and in its lane, both counted from 1.
+
+    The first refresh of a lane is sent as soon as the budget allows, each other one when the previous one has ended.
     """
 
     number: int
@@ -28,8 +29,9 @@ class Step:
 
 
 def make_steps(plan: RefreshPlan, *, known_s: Callable[[str, str], float | None]) -> tuple[Step, ...]:
-    """All refreshes of a plan. Those that may go at once stand first: the longest first, where `known_s` (instance,
-    model id) knows earlier durations, else in the manifest's order; then the second ones of the lanes, and so on.
+    """Return all refreshes of a plan: the first ones of all lanes, then the second ones, and so on.
+
+    Those with the longest earlier durations (`known_s` by instance and model id) come first, then the manifest's order.
     """
     found = [
         (turn, -(known_s(lane.instance, refresh.sender.model_id) or 0.0), refresh.sender.entry.index, lane, refresh)
@@ -43,14 +45,15 @@ def make_steps(plan: RefreshPlan, *, known_s: Callable[[str, str], float | None]
     )
 
 
-# Measured in virtual time over workloads of 60 to 1,000 models: 2.2 calls a model with no history, of which one submits.
+# Measured in virtual time with 60 to 1,000 models without history: 2.2 calls per model, one of which submits.
 POLLS_A_JOB = 1.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """Calls by what they are for, retries left out, and the time in seconds (None: nothing is sent). `known` is of how
-    many refreshes earlier runs tell the duration.
+    """Calls by purpose, without retries, and the time in seconds (None: nothing is sent).
+
+    `known` is the number of refreshes whose duration earlier runs show.
     """
 
     look_ups: int
@@ -62,7 +65,7 @@ class Forecast:
 
     @property
     def calls(self) -> int:
-        """All of them."""
+        """The number of all calls."""
         return self.look_ups + self.submits + self.polls + self.proofs
 
 
@@ -73,7 +76,7 @@ def make_forecast(
     look_ups: Mapping[str, int],
     durations: Mapping[str, DurationModel],
 ) -> Forecast:
-    """The forecast for a plan's steps. `look_ups` are the calls that were made for it, by instance: a run makes them again."""
+    """Return the forecast for a plan's steps. `look_ups` are the plan's own calls by instance: a run makes them again."""
     lanes: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     followed = known = 0
     last = {(step.lane.instance, step.lane.key): step.turn for step in steps}
@@ -97,7 +100,7 @@ def make_forecast(
         submits=sum(len(step.refresh.requests) for step in steps),
         polls=math.ceil(POLLS_A_JOB * followed),
         proofs=sum(_proofs(step.refresh) for step in steps),
-        # instances are worked on side by side: the slowest decides
+        # instances are refreshed in parallel
         time_s=max(times, default=None),
         known=known,
     )
@@ -110,8 +113,10 @@ def _budget(instance: Instance, used: int) -> Budget:
 
 
 def _proofs(refresh: Refresh) -> int:
-    """How many reads verify the targets of a refresh, which share what they can: a model's issues before and after, its views,
-    or its schemas if the scope has no tables.
+    """Return how many reads verify the targets of a refresh.
+
+    A read is shared by all its targets: a model's issues before and after, its views, or its schemas if the scope has no
+    tables.
     """
     reads = set()
     for target in refresh.served:

@@ -10,7 +10,7 @@ from orchestrator.durations import render_duration
 from orchestrator.manifest.manifest import Instance, RateLimit, is_id
 from orchestrator.omni.answers import ModelRecord
 from orchestrator.survey.model_listing import ModelListing
-from orchestrator.text import clean
+from orchestrator.text import clean, plural
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_/-]*(?: [A-Za-z0-9_/-]+)*")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none"})
@@ -29,7 +29,7 @@ def render_manifest(listing: ModelListing, instance: Instance, *, at: datetime) 
 
 
 def quote(text: str) -> str:
-    """A text as a YAML scalar that a manifest reads back exactly."""
+    """Return a text as a YAML scalar that a manifest reads back exactly."""
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return text
     return '"' + "".join(_escape(char) for char in text) + '"'
@@ -117,11 +117,7 @@ def _environments(listing: ModelListing, base: str | None) -> Iterator[str]:
 def _connection(listing: ModelListing, connection_id: str | None) -> str:
     record = listing.connections.get(connection_id or "")
     if record is None:
-        return (
-            f"Connection {_comment(connection_id)}"
-            if connection_id
-            else "On a connection that the instance does not tell"
-        )
+        return f"Connection {_comment(connection_id)}" if connection_id else "On an unknown connection"
     about = ", ".join(_comment(word) for word in (record.dialect, record.database, record.id) if word)
     return f"{_comment(record.name or 'Connection')} ({about})"
 
@@ -151,5 +147,5 @@ def _comment(text: str) -> str:
     return clean(text)[:_COMMENT]
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {plural(noun, number)}"

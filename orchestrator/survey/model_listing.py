@@ -25,7 +25,7 @@ _MOST_ENVIRONMENTS = 50
 
 
 class CannotTell(OmniRefreshError):
-    """An instance did not tell what it has; `refused` is whether it refused its keys."""
+    """An instance's models could not be read. `refused`: it refused its keys."""
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
         super().__init__(message)
@@ -34,8 +34,8 @@ class CannotTell(OmniRefreshError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFilter:
-    """Which models are of interest: of any of these kinds; on any of these connections (ids or names), and with a name that
-    any of the globs fits, where there are any.
+    """Selects models: of any of these kinds, on any of these connections (ids or names), and with a name that matches any of
+    these globs. No connections or no globs select all.
     """
 
     kinds: tuple[str, ...] = ("SHARED",)
@@ -45,10 +45,10 @@ class ModelFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelListing:
-    """What an instance has: `models` that are wanted, sorted by connection and name; all that was read; the connections by
-    id, as far as the key may list them.
+    """What an instance has: the wanted `models` by connection and name, all models that were read, and the connections by id,
+    as far as the key may list them.
 
-    `environments` holds, by a base connection's id, the connections that stand in for it, each with its schema model.
+    `environments` has the connections that can replace a base connection, by its id, each with its schema model.
     """
 
     models: tuple[ModelRecord, ...]
@@ -64,11 +64,11 @@ class ModelListing:
         return record.name if sum(c.name == record.name for c in self.connections.values()) == 1 else None
 
     def branches(self, model_id: str) -> tuple[str, ...]:
-        """The names of a model's active branches."""
+        """Return the names of a model's active branches."""
         return tuple(name for _, name in self.inventory.branches.get(model_id, ()))
 
     def by_connection(self) -> Mapping[str | None, Sequence[ModelRecord]]:
-        """The wanted models of each connection."""
+        """Return the wanted models of each connection."""
         found: dict[str | None, list[ModelRecord]] = defaultdict(list)
         for model in self.models:
             found[model.connection_id].append(model)
@@ -83,12 +83,12 @@ async def list_models(survey: Survey, instance: str, wanted: ModelFilter) -> Mod
         try:
             connections = {c.id: c for c in await reader.read(calls.client.connections) if not c.deleted}
         except CallError:
-            # the list is for administrators; the models are known without it
+            # only administrators may list connections; the models are known without the list
             connections = {}
         environments = await _environments(reader, calls)
     except LimiterClosed as closed:
         raise CannotTell(
-            f"the instance {instance} could not be asked: {survey.why(closed)}", refused=bool(survey.refused)
+            f"the instance {instance} could not be read: {survey.why(closed)}", refused=bool(survey.refused)
         ) from None
     if inventory.failure:
         raise CannotTell(f"the models of {instance} could not be read: {inventory.failure}")
@@ -139,7 +139,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """`new` are models that the manifest does not name, `gone` its entries whose model is not there any more."""
+    """`new` are models that the manifest does not name, `gone` its entries whose model no longer exists."""
 
     new: tuple[ModelRecord, ...]
     gone: tuple[Entry, ...]
@@ -149,8 +149,9 @@ class Difference:
 
 
 async def find_difference(survey: Survey, manifest: Manifest, instance: str, listing: ModelListing) -> Difference:
-    """Compare the manifest's entries of one instance, disabled ones too, with the listing. Models of other kinds are looked
-    up one by one. Raises `CannotTell`.
+    """Compare the manifest's entries of one instance, including disabled ones, with the listing. Raises `CannotTell`.
+
+    Models of other kinds are looked up one by one.
     """
     entries = [entry for entry in manifest.entries if entry.instance == instance]
     names = by_name(listing.inventory.records.values())
@@ -166,7 +167,7 @@ async def find_difference(survey: Survey, manifest: Manifest, instance: str, lis
         try:
             rest = await reader.find(needs)
         except LimiterClosed as closed:
-            raise CannotTell(f"the instance {instance} could not be asked: {survey.why(closed)}") from None
+            raise CannotTell(f"the instance {instance} could not be read: {survey.why(closed)}") from None
         if rest.failure or rest.refused:
             raise CannotTell(f"some models of the manifest could not be looked up{rest.why(*needs.ids, *needs.names)}")
     records = {**listing.inventory.records, **rest.records}
@@ -194,7 +195,7 @@ def _models(
 
 
 def make_difference_document(difference: Difference, manifest: Manifest, listing: ModelListing) -> Mapping[str, Any]:
-    """What `discover --diff --json` prints. Its `schema_version` grows when a field changes or goes."""
+    """Return what `discover --diff --json` prints. Its `schema_version` grows when a field changes or is removed."""
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "omni-refresh", "version": __version__},

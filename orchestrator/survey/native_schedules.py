@@ -34,7 +34,7 @@ def describe(schedule: RefreshSchedule) -> str:
                 return f"{days} at {int(hour):02d}:{int(minute):02d} ({zone})"
             if hour == "*" and days == "every day":
                 return f"every hour at minute {int(minute)}"
-    return f"at {' '.join(fields) or 'times that it does not tell'} ({zone})"
+    return f"at {' '.join(fields) or 'unknown times'} ({zone})"
 
 
 def next_times(schedule: RefreshSchedule, now: datetime, count: int) -> tuple[datetime, ...]:

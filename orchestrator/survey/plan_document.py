@@ -1,4 +1,4 @@
-"""A preview as JSON data: what `plan --json` prints. Its `schema_version` grows when a field changes or goes."""
+"""A preview as JSON data: what `plan --json` prints. Its `schema_version` grows when a field changes or is removed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.survey.usage import Usage
 SCHEMA_VERSION = 2
 
 
-def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Mapping[str, Any]:
+def make_plan_document(preview: Preview, *, redact: Callable[[Any], Any]) -> Mapping[str, Any]:
     """Return the document. `redact` removes secrets from what a server said."""
     plan, forecast = preview.plan, preview.forecast
     return {
@@ -54,22 +54,20 @@ def make_plan_document(preview: Preview, *, redact: Callable[[str], str]) -> Map
             for one in plan.expansions
         ],
         "skipped": [{**_who(skip.entry), "reason": skip.reason} for skip in plan.skips],
-        "unresolved": [
-            {**_who(u.entry), "message": redact(u.message), "hint": redact(u.hint)} for u in plan.unresolved
-        ],
+        "unresolved": [{**_who(u.entry), **redact({"message": u.message, "hint": u.hint})} for u in plan.unresolved],
         "warnings": [
-            *({"message": redact(remark), "names": []} for remark in plan.remarks),
-            *(
-                {"message": redact(warning.message), "names": [entry.name for entry in warning.entries]}
-                for warning in preview.warnings
-            ),
+            {"message": redact(message), "names": [entry.name for entry in entries]}
+            for message, entries in (
+                *((remark, ()) for remark in plan.remarks),
+                *((warning.message, warning.entries) for warning in preview.warnings),
+            )
         ],
         **({} if preview.followed is None else _change(preview, preview.followed, redact)),
     }
 
 
-def _change(preview: Preview, followed: FollowedChange, redact: Callable[[str], str]) -> dict[str, object]:
-    """The change that the plan follows, and what it means to each entry."""
+def _change(preview: Preview, followed: FollowedChange, redact: Callable[[Any], Any]) -> dict[str, object]:
+    """Return the change that the plan follows, and its impact on each entry."""
     return {
         "change": followed.changes.to_dict(),
         "concerns": [
@@ -85,8 +83,8 @@ def _change(preview: Preview, followed: FollowedChange, redact: Callable[[str], 
     }
 
 
-def _usage(usage: Usage, redact: Callable[[str], str]) -> dict[str, object]:
-    """What uses the tables and columns that the change drops or renames."""
+def _usage(usage: Usage, redact: Callable[[Any], Any]) -> dict[str, object]:
+    """Return what uses the tables and columns that the change drops or renames."""
     return {
         "reads": usage.reads,
         "uses": [
@@ -98,18 +96,17 @@ def _usage(usage: Usage, redact: Callable[[str], str]) -> dict[str, object]:
                     "line": use.change.line,
                     "columns": list(use.change.columns),
                 },
-                "views": list(map(redact, use.views)),
-                "fields": list(map(redact, use.fields)),
-                "documents": [
+                **redact(
                     {
-                        "name": document.name and redact(document.name),
-                        "identifier": document.identifier and redact(document.identifier),
-                        "folder": document.folder and redact(document.folder),
-                        "type": document.kind and redact(document.kind),
+                        "views": list(use.views),
+                        "fields": list(use.fields),
+                        "documents": [
+                            {"name": one.name, "identifier": one.identifier, "folder": one.folder, "type": one.kind}
+                            for one in use.documents
+                        ],
+                        "problem": use.problem or None,
                     }
-                    for document in use.documents
-                ],
-                "problem": redact(use.problem) or None,
+                ),
             }
             for use in usage.uses
         ],

@@ -1,4 +1,4 @@
-"""What a person should know before a plan is run: each warning once, with its entries. Pure."""
+"""The warnings of a plan, each once and with its entries. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from orchestrator.planning.inventory import KINDS, Inventory
 from orchestrator.planning.make_plan import coverage_warnings
 from orchestrator.planning.plan import RefreshPlan
 from orchestrator.survey.forecast import Step
+from orchestrator.text import some
 
 _REMOVES = (
     "a hard refresh removes what is gone from the warehouse, and what it makes anew is live at once (hard is the API's "
@@ -54,7 +55,7 @@ def make_plan_warnings(
 
 
 def _outsiders(plan: RefreshPlan, steps: Sequence[Step], inventories: Mapping[str, Inventory]) -> Iterator[PlanWarning]:
-    """Hard refreshes of connections that models outside the manifest share, as far as look-ups showed them anyway."""
+    """Yield hard refreshes of connections with models outside the manifest, as far as the plan's look-ups showed them."""
     mine = {(t.entry.instance, t.model_id) for lane in plan.lanes for t in lane.targets}
     mine |= {(e.instance, e.model_id or e.model_name or e.name) for e in plan.manifest.entries}
     others: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -71,9 +72,3 @@ def _outsiders(plan: RefreshPlan, steps: Sequence[Step], inventories: Mapping[st
                 message=f"this hard refresh is of the whole connection, and rebuilds models outside the manifest: {some(names)}",
                 entries=(target.entry,),
             )
-
-
-def some(names: Sequence[str], *, at_most: int = 5) -> str:
-    """A list of names, cut."""
-    shown = ", ".join(names[:at_most])
-    return shown if len(names) <= at_most else f"{shown} and {len(names) - at_most} more"

@@ -134,7 +134,7 @@ def make_preview(
         impacts = (*find_unaffected(selected, followed), *find_impacts(targets, followed, schemas=found.schemas))
         plan = restrict_plan(plan, impacts, followed)
     unasked = tuple(
-        Unresolved(entry=e, message=f"{e.instance} could not be asked: {found.silent[e.instance]}", hint="")
+        Unresolved(entry=e, message=f"{e.instance} could not be read: {found.silent[e.instance]}", hint="")
         for e in entries
         if e.enabled and e.instance in found.silent
     )

@@ -1,4 +1,4 @@
-"""Instances opened for reading: each with its rate limiter, so that reads count in the same budget as a run's calls."""
+"""Opens instances for reading. Each has its rate limiter, so reads count in the same budget as a run's calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.quota.duration_model import DurationModel
 from orchestrator.quota.rate_limiter import ConcurrencyLimit, LimiterClosed, StopReason
 
 PATIENCE_S = 300.0
-"""A person waits for the answer: keys that get nothing but 429 for so long are given up."""
+"""How long a key may get only 429 until it is given up: a person waits for the answer."""
 
 _AT_ONCE = 16
 
@@ -52,11 +52,11 @@ class Survey:
         await self._stack.__aexit__(kind, error, traceback)
 
     async def look_up(self, name: str) -> LookUp:
-        """Who reads on an instance. Raises `UsageError` where certificates or proxies cannot be used."""
+        """Return the reader of an instance. Raises `UsageError` if certificates or proxies cannot be used."""
         return LookUp(await self.calls(name), self._access.rng)
 
     async def calls(self, name: str) -> Calls:
-        """An instance's calls."""
+        """Return the calls of an instance."""
         if name not in self._calls:
             instance, access = self._instances[name], self._access
             client = await self._stack.enter_async_context(access.open_client(instance))
@@ -78,11 +78,11 @@ class Survey:
 
     @staticmethod
     def why(error: LimiterClosed) -> str:
-        """Why an instance gives no turn any more, in words."""
+        """Return in words why an instance accepts no more calls."""
         words = _CLOSED_WORDS.get(error.reason, error.reason.value)
         return f"{words}: {error.detail}" if error.detail else words
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """The instances that accepted none of their keys."""
+        """The instances that refused all their keys."""
         return refused_instances(self._calls)

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from orchestrator.changes.change_set import Change, ChangeSet, Effect
 from orchestrator.planning.impact import source_of
-from orchestrator.survey.plan_warnings import some
-from orchestrator.text import clean
+from orchestrator.text import clean, some
 
 _WIDEST = 48
 _SIGNS = {Effect.ADDITIVE: "+", Effect.DESTRUCTIVE: "-"}

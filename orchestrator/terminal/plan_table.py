@@ -12,12 +12,11 @@ from orchestrator.planning.plan import RefreshPlan, how_refreshed
 from orchestrator.report.links import document_link
 from orchestrator.report.wording import text_console, took
 from orchestrator.survey.forecast import Forecast, Step
-from orchestrator.survey.plan_warnings import some
 from orchestrator.survey.preview import Preview
 from orchestrator.survey.usage import Use
 from orchestrator.terminal.changes_table import concern_lines, other_lines
 from orchestrator.terminal.console import Console
-from orchestrator.text import clean
+from orchestrator.text import clean, some
 
 if TYPE_CHECKING:
     from rich.table import Table

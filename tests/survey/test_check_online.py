@@ -5,6 +5,7 @@ from datetime import UTC, timedelta, timezone
 
 import pytest
 
+from orchestrator.log.redaction import Redactor
 from orchestrator.simulator.calls import Call
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.scenario import Scenario
@@ -194,7 +195,9 @@ def test_schedules_are_facts_of_the_instance() -> None:
     told = [f.message for f in found.findings if f.code == "native-schedule"]
     assert "07:45 +05:30" in told[0]
     assert "refreshes it (soft) for" in told[0]
-    (facts,) = make_check_document(loaded, found.findings, calls=0, redact=str, instances=found.instances)["instances"]
+    (facts,) = make_check_document(
+        loaded, found.findings, calls=0, redact=Redactor().redact, instances=found.instances
+    )["instances"]
     assert (facts["name"], facts["knows_dbt_sync"]) == ("sim", True)
     assert facts["refresh_parameters"] == ["branch_id", "hard_refresh", "schemas", "tables"]
     by_cron = {one["schedule"]: one for one in facts["schedules"]}

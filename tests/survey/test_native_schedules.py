@@ -28,8 +28,8 @@ def schedule(cron: str | None, zone: str | None = None, *, disabled: bool = Fals
         ("0 6 1 * ? *", "UTC", "at 0 6 1 * ? * (UTC)"),
         ("0 6,18 * * ? *", "UTC", "at 0 6,18 * * ? * (UTC)"),
         ("every day", "UTC", "at every day (UTC)"),
-        ("", "UTC", "at times that it does not tell (UTC)"),
-        (None, None, "at times that it does not tell (UTC)"),
+        ("", "UTC", "at unknown times (UTC)"),
+        (None, None, "at unknown times (UTC)"),
     ],
 )
 def test_what_a_schedule_says(cron: str | None, zone: str | None, words: str) -> None:

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.log.redaction import Redactor
+from orchestrator.manifest.manifest import Secret
 from orchestrator.simulator.reading import make_scenario
 from orchestrator.simulator.staging import connection_id, model_id
 from orchestrator.survey.plan_document import make_plan_document
@@ -59,7 +61,7 @@ def test_the_plan_is_what_a_run_does() -> None:
     run = rehearse(text, staged)
     reads = sorted((call.path, sorted(call.query.items())) for call in run.reads)
     assert sorted((call.path, sorted(call.query.items())) for call in calls) == reads
-    document = make_plan_document(made, redact=str)
+    document = make_plan_document(made, redact=Redactor().redact)
     targets = [call["target"] for row in document["refreshes"] for call in row["calls"]]
     assert len(targets) == len(run.posts) == made.forecast.submits
     for call in run.posts:
@@ -227,7 +229,7 @@ def test_any_plan_is_what_its_run_does(
 def test_a_document_holds_what_was_said(name: str) -> None:
     """Names come back exactly as they are, and what a server said goes through the redaction."""
     made, _ = preview(manifest_text(model(1, name=name.replace("$", "$$"))))
-    assert make_plan_document(made, redact=str)["refreshes"][0]["serves"] == [name]
+    assert make_plan_document(made, redact=Redactor().redact)["refreshes"][0]["serves"] == [name]
     refused, _ = preview(manifest_text({"model": "secret", "connection": CONNECTIONS[0]}), make_scenario())
-    document = make_plan_document(refused, redact=lambda text: text.replace("secret", "…"))
+    document = make_plan_document(refused, redact=Redactor([Secret("secret")]).redact)
     assert "secret" not in document["unresolved"][0]["message"]

@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Outcomes to text. It reads values, and sends nothing.
     "report": {"errors", "text", "values", "engine"},
     # Messages about a report. It sends to any service except an Omni instance.
-    "notify": {"errors", "log", "manifest", "values", "omni", "engine", "report"},
+    "notify": {"errors", "text", "log", "manifest", "values", "omni", "engine", "report"},
     # The simulated instance must not share the client's idea of the API: it would make the same mistakes.
     "simulator": {"errors", "input_file", "manifest"},
     # The use cases: one request in, one value out. It connects the rooms, prints nothing, and knows no command line.

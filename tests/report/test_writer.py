@@ -88,7 +88,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, full_disk: None) -> Non
     """Where the disk is full, the old report is still whole, no temporary file is left, and the reason is told."""
     path = tmp_path / "r.json"
     path.write_text("old")
-    with pytest.raises(ReportError, match=r"r\.json was not written: No space left on device") as caught:
+    with pytest.raises(ReportError, match=rf"r\.json .*{os.strerror(errno.ENOSPC)}") as caught:
         write_report(path, "new")
     assert caught.value.exit_code == 5
     assert path.read_text() == "old"
@@ -168,7 +168,7 @@ def test_a_full_folder_is_found_before(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(UsageError, match="Read-only file system; choose another path"):
+    with pytest.raises(UsageError, match=os.strerror(errno.EROFS)):
         check_writable(tmp_path / "r.json")
 
 
@@ -182,7 +182,7 @@ def test_the_format_follows_the_suffix(wanted: Format) -> None:
 @pytest.mark.parametrize("path", ["report", "report.yaml", ".json", "r.json.gz", "r.json/x", ""])
 def test_another_suffix_is_refused(path: str) -> None:
     """A path without a known suffix is a usage error that names those there are."""
-    with pytest.raises(UsageError, match=r"one of \.json, \.jsonl, \.xml, \.md, .*\.csv"):
+    with pytest.raises(UsageError, match=", ".join(Format).replace(".", r"\.")):
         format_of(path)
 
 
@@ -204,12 +204,12 @@ def test_the_step_summary_stays_under_its_limit(tmp_path: Path, there: int) -> N
     assert text[:there] == "x" * there
     assert len(text.encode()) < max(STEP_SUMMARY_LIMIT, there + 1)
     added = text[there:].strip().splitlines()
-    assert not added or added[-1] == "… cut: the job summary is full."
+    assert not added or added[-1].startswith("… cut")
     assert set(added[:-1]) <= {"| é | row |", ""}
     assert added or there > STEP_SUMMARY_LIMIT - 60
 
 
 def test_a_step_summary_that_fails_is_reported(tmp_path: Path) -> None:
     """A job summary that cannot be written is a report that could not be written, with the reason."""
-    with pytest.raises(ReportError, match=r"summary\.md was not written: No such file or directory"):
+    with pytest.raises(ReportError, match=rf"summary\.md .*{os.strerror(errno.ENOENT)}"):
         append_step_summary(tmp_path / "no" / "summary.md", "text")

@@ -350,8 +350,8 @@ def test_a_branch_pattern_is_one_entry() -> None:
     assert [f.entry for f in findings if f.code == "branch-mode"] == ["Sales@pr-*"]
     (empty, taken) = [f for f in findings if f.code == "no-branch"]
     assert (empty.severity, empty.entry) == (Severity.WARNING, "HR@hotfix-*")
-    assert empty.message == "no branch matches 'hotfix-*'; the model has 1 branch"
-    assert taken.message == "every branch that matches '*' belongs to another entry"
+    assert "'hotfix-*'" in empty.message
+    assert (taken.entry, "'*'" in taken.message) == ("all", True)
 
 
 def test_a_dbt_sync_that_the_instance_does_not_know() -> None:
@@ -363,4 +363,4 @@ def test_a_dbt_sync_that_the_instance_does_not_know() -> None:
     assert "dbt sync" in unknown
     findings, _ = check(entry)
     assert [f for f in findings if f.code == "api-unknown"] == []
-    assert any("refreshes it (dbt sync) for" in f.message for f in findings)
+    assert any("(dbt sync)" in f.message for f in findings)

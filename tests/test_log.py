@@ -1,6 +1,5 @@
 """The log: outputs, one redaction, lines that steer no terminal and no CI system; silent until it is set up."""
 
-import asyncio
 import io
 import json
 import logging
@@ -19,11 +18,10 @@ from hypothesis import strategies as st
 
 from orchestrator.log import (
     Event,
+    Logger,
     LogOutput,
     LogRecordValues,
     Redactor,
-    bound,
-    get_logger,
     render_json,
     set_up_logging,
 )
@@ -63,19 +61,17 @@ def _lines(stream: io.StringIO) -> list[dict[str, object]]:
 
 def test_silent_until_set_up(capfd: pytest.CaptureFixture[str]) -> None:
     """Before the set-up nothing is written anywhere, least of all to stdout."""
-    with bound(target="sales"):
-        get_logger().error(Event.RUN_STARTED, a=1)
+    Logger().error(Event.RUN_STARTED, a=1)
     assert capfd.readouterr() == ("", "")
 
 
 def test_one_line_an_event() -> None:
-    """An event is one JSON object: when, how loud, what, then its values and what is bound."""
+    """An event is one JSON object: when, how loud, what, then its values."""
     stream = _set_up()
-    with bound(target="sales"):
-        get_logger().info(Event.TARGET_SETTLED, duration_s=1.5, status="succeeded")
-    get_logger().warning(Event.KEY_HELD)
-    get_logger().error(Event.RUN_STOPPED)
-    get_logger().debug(Event.CALL_ENDED)
+    Logger().info(Event.TARGET_SETTLED, duration_s=1.5, status="succeeded", target="sales")
+    Logger().warning(Event.KEY_HELD)
+    Logger().error(Event.RUN_STOPPED)
+    Logger().debug(Event.CALL_ENDED)
     first, second, third = _lines(stream)
     assert first == {
         "timestamp": "2026-11-25T02:00:00.123Z",
@@ -90,28 +86,11 @@ def test_one_line_an_event() -> None:
     assert third["event"] == "run_stopped"
 
 
-def test_bound_values_follow_tasks() -> None:
-    """What is bound goes along into tasks that are started there, and no farther."""
-    stream = _set_up()
-
-    async def work() -> None:
-        get_logger().info(Event.TARGET_SETTLED)
-
-    async def main() -> None:
-        with bound(target="a"):
-            task = asyncio.create_task(work())
-        await task
-        await work()
-
-    asyncio.run(main())
-    assert [line.get("target") for line in _lines(stream)] == ["a", None]
-
-
 @pytest.mark.parametrize("render", FORMATS)
 def test_text_steers_no_terminal(render: Render) -> None:
     """Whatever a value holds: one line, no control character, no workflow command, no secret."""
     stream = _set_up(render)
-    get_logger().error(Event.JOURNAL_BROKE, error=HOSTILE, deep={"x": [HOSTILE]}, why=ValueError(HOSTILE))
+    Logger().error(Event.JOURNAL_BROKE, error=HOSTILE, deep={"x": [HOSTILE]}, why=ValueError(HOSTILE))
     (line,) = stream.getvalue().removesuffix("\n").split("\n")
     assert line.isprintable()
     assert not any(word in line for word in ("##", "SECRETKEY123"))
@@ -125,7 +104,7 @@ def test_a_traceback_keeps_its_lines(render: Render) -> None:
     try:
         raise RuntimeError(HOSTILE)
     except RuntimeError as error:
-        get_logger().error(Event.LANE_BROKE, instance="i", lane="l", exc_info=error)
+        Logger().error(Event.LANE_BROKE, instance="i", lane="l", exc_info=error)
     text = stream.getvalue()
     assert "RuntimeError: a" in text
     assert "SECRETKEY123" not in text
@@ -137,7 +116,7 @@ def test_values_that_json_does_not_know() -> None:
     """Not a number, the infinities, lone surrogates and any object become text: each line parses strictly."""
     stream = _set_up()
     odd = float("nan")
-    get_logger().info(Event.KEY_HELD, a=odd, b=[float("inf"), {"c": odd}], d="\ud800", e=AT, f=(1, 2))
+    Logger().info(Event.KEY_HELD, a=odd, b=[float("inf"), {"c": odd}], d="\ud800", e=AT, f=(1, 2))
     text = stream.getvalue()
 
     def refuse(constant: str) -> None:
@@ -154,10 +133,10 @@ def test_several_outputs() -> None:
     set_up_logging(
         [shown, LogOutput(machine, render_json, level=logging.DEBUG)], utcnow=lambda: AT, redactor=Redactor()
     )
-    get_logger().debug(Event.CALL_ENDED, instance="i", purpose="poll", end="2xx", took_s=0.1)
-    get_logger().error(Event.JOURNAL_BROKE, error="full")
+    Logger().debug(Event.CALL_ENDED, instance="i", purpose="poll", end="2xx", took_s=0.1)
+    Logger().error(Event.JOURNAL_BROKE, error="full")
     with shown.borrowed(borrowed.append):
-        get_logger().error(Event.JOURNAL_BROKE, error="again")
+        Logger().error(Event.JOURNAL_BROKE, error="again")
     assert [line["event"] for line in _lines(machine)] == ["call_ended", "journal_broke", "journal_broke"]
     assert people.getvalue().endswith("the journal cannot be used: full\n")
     assert [line.endswith("again") for line in borrowed] == [True]
@@ -187,7 +166,7 @@ def test_a_second_set_up_replaces_the_first() -> None:
     """Setting up again leaves one way out, not two."""
     first = _set_up()
     second = _set_up(level=logging.DEBUG)
-    get_logger().debug(Event.CALL_ENDED)
+    Logger().debug(Event.CALL_ENDED)
     logging.getLogger("aiohttp").info("from a library")
     assert first.getvalue() == ""
     assert [line["event"] for line in _lines(second)] == ["call_ended", "from a library"]
@@ -198,7 +177,7 @@ def test_a_stream_that_cannot_say_it() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii", newline="\n")
     set_up_logging([LogOutput(stream, LogLines())], utcnow=lambda: AT, redactor=Redactor())
-    get_logger().warning(Event.CHANGE_NOTED, remark="Ünï")
+    Logger().warning(Event.CHANGE_NOTED, remark="Ünï")
     assert b"warn   \\xdcn\\xef" in raw.getvalue()
 
 
@@ -213,7 +192,7 @@ def test_a_broken_stream_is_no_error() -> None:
     closed.close()
     for stream in (Broken(), closed):
         set_up_logging([LogOutput(stream, render_json)], utcnow=lambda: AT, redactor=Redactor())
-        get_logger().info(Event.RUN_STARTED)
+        Logger().info(Event.RUN_STARTED)
         logging.getLogger("x").error("y")
 
 
@@ -224,7 +203,7 @@ def test_a_closed_pipe_in_earnest() -> None:
         "r, w = os.pipe(); os.dup2(w, 2); os.close(r); os.close(w)\n"
         "log = LogOutput(sys.stderr, render_json)\n"
         "set_up_logging([log], utcnow=lambda: datetime(2026, 1, 1, tzinfo=UTC), redactor=Redactor())\n"
-        "for _ in range(3): get_logger().info(Event.RUN_STARTED)\n"
+        "for _ in range(3): Logger().info(Event.RUN_STARTED)\n"
         "print('done')"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20)
@@ -242,6 +221,6 @@ def test_events_have_one_form() -> None:
 def test_any_text_is_one_line(text: str, render: Render) -> None:
     """No text breaks a line in two or brings a control character or half a character along."""
     stream = _set_up(render)
-    get_logger().warning(Event.CHANGE_NOTED, remark=text)
+    Logger().warning(Event.CHANGE_NOTED, remark=text)
     (line,) = stream.getvalue().removesuffix("\n").split("\n")
     assert not {unicodedata.category(character) for character in line} & {"Cc", "Cs", "Zl", "Zp"}

@@ -4,7 +4,7 @@ The command line sets it up. Until then nothing is logged: a program that uses t
 structlog is loaded with the set-up, not with this package.
 """
 
-from orchestrator.log.events import Event, Logger, bound, get_logger
+from orchestrator.log.events import Event, Logger
 from orchestrator.log.redaction import REDACTED, Redactor, Revealing
 from orchestrator.log.setup import LogOutput, LogRecordValues, level_of, render_json, set_up_logging
 
@@ -16,8 +16,6 @@ __all__ = [
     "Logger",
     "Redactor",
     "Revealing",
-    "bound",
-    "get_logger",
     "level_of",
     "render_json",
     "set_up_logging",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 
 
@@ -61,26 +60,8 @@ class Logger:
         _emit("error", event, values)
 
 
-def get_logger() -> Logger:
-    """The program's logger; there is one."""
-    return Logger()
-
-
-def bound(**values: object) -> AbstractContextManager[None]:
-    """Within the block, and in tasks started there, every log line carries `values` as well."""
-    if not _is_set_up():
-        return nullcontext()
-    from structlog.contextvars import bound_contextvars
-
-    return bound_contextvars(**values)
-
-
-def _is_set_up() -> bool:
-    return "structlog" in sys.modules and sys.modules["structlog"].is_configured()
-
-
 def _emit(level: str, event: Event, values: dict[str, object]) -> None:
-    if _is_set_up():
-        import structlog
-
+    # a process that never loaded structlog did not set the log up
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and structlog.is_configured():
         getattr(structlog.get_logger(), level)(event.value, **values)

@@ -81,7 +81,7 @@ def set_up_logging(outputs: Sequence[LogOutput], *, utcnow: Callable[[], datetim
     level = min((output.level for output in outputs), default=logging.CRITICAL)
     pipeline = _Pipeline(outputs, utcnow, redactor)
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, pipeline.prepare],
+        processors=[pipeline.prepare],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: pipeline,
         cache_logger_on_first_use=False,

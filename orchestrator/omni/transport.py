@@ -18,7 +18,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
-from orchestrator.log import Event, get_logger
+from orchestrator.log import Event, Logger
 from orchestrator.manifest.manifest import Instance, Secret
 from orchestrator.omni.breakdown import explain_cut, explain_unsent
 from orchestrator.omni.error_text import READ_BYTES
@@ -385,7 +385,7 @@ def _told_route(base_url: str) -> Route:
     """The way to an instance; warns of what was not understood."""
     route = route_to(base_url)
     if route.not_understood:
-        get_logger().warning(Event.PROXY_EXCEPTION_IGNORED, entries=list(route.not_understood))
+        Logger().warning(Event.PROXY_EXCEPTION_IGNORED, entries=list(route.not_understood))
     return route
 
 

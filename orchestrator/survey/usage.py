@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -63,17 +63,10 @@ class Usage:
     reads: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    change: Change
-    entry: Entry
-    model: _Model
-
-
 async def find_usage(survey: Survey, plan: RefreshPlan) -> Usage:
     """Read what uses the things that the plan's change drops or renames. A read that fails is the problem of its use."""
     wanted = _wanted(plan)
-    models = list(dict.fromkeys(one.model for one in wanted))
+    models = list(dict.fromkeys(model for _, model in wanted))
     readers = {name: await survey.look_up(name) for name in dict.fromkeys(name for name, _ in models)}
     views: dict[_Model, tuple[View, ...] | str] = {}
     documents: dict[tuple[_Model, _Element], tuple[ContentDocument, ...] | str] = {}
@@ -91,29 +84,29 @@ async def find_usage(survey: Survey, plan: RefreshPlan) -> Usage:
         documents[model, element] = await _answer(readers[name].read(call))
 
     await together(*map(read_views, models))
-    uses = [_use(one, views[one.model]) for one in wanted]
-    elements = dict.fromkeys((one.model, e) for one, use in zip(wanted, uses, strict=True) for e in _elements(use))
+    uses = [(_with_views(use, views[model]), model) for use, model in wanted]
+    elements = dict.fromkeys((model, element) for use, model in uses for element in _elements(use))
     await together(*(read_documents(*one) for one in list(elements)[:MOST_CALLS]))
     return Usage(
         uses=tuple(
-            _with_documents(use, [documents.get((one.model, e), NOT_LOOKED_UP) for e in _elements(use)])
-            for one, use in zip(wanted, uses, strict=True)
+            _with_documents(use, [documents.get((model, element), NOT_LOOKED_UP) for element in _elements(use)])
+            for use, model in uses
         ),
         reads=sum(reader.reads for reader in readers.values()),
     )
 
 
-def _wanted(plan: RefreshPlan) -> list[_Wanted]:
+def _wanted(plan: RefreshPlan) -> list[tuple[Use, _Model]]:
     """Return the destructive changes of tables, each with the models that it affects: one entry for a model and branch."""
     targets = {target.entry.index: target for lane in plan.lanes for target in lane.targets}
-    found: dict[tuple[Change, _Model], _Wanted] = {}
+    found: dict[tuple[Change, _Model], Use] = {}
     for impact in plan.impacts:
         target = targets.get(impact.entry.index)
         for change in impact.changes if target is not None and not impact.is_skipped else ():
             if target is not None and change.effect is Effect.DESTRUCTIVE:
                 model = (target.entry.instance, (target.model_id, target.branch_id))
-                found.setdefault((change, model), _Wanted(change=change, entry=target.entry, model=model))
-    return list(found.values())
+                found.setdefault((change, model), Use(change=change, entry=target.entry))
+    return [(use, model) for (_, model), use in found.items()]
 
 
 async def _answer(read: Awaitable[T]) -> T | str:
@@ -126,16 +119,16 @@ async def _answer(read: Awaitable[T]) -> T | str:
         return Survey.why(closed)
 
 
-def _use(wanted: _Wanted, views: tuple[View, ...] | str) -> Use:
-    """Return the views and fields of a model that use what a change takes away."""
-    change, entry = wanted.change, wanted.entry
+def _with_views(use: Use, views: tuple[View, ...] | str) -> Use:
+    """Return the use with the views and fields of the model that use what the change takes away."""
+    change = use.change
     if isinstance(views, str):
-        return Use(change=change, entry=entry, problem=f"its views could not be read: {views}")
+        return replace(use, problem=f"its views could not be read: {views}")
     pattern = Pattern(change.name.catalog, change.name.schema, change.name.table, str(change.name))
     mine = [view for view in views if _is_on(view, pattern)]
     names = tuple(dict.fromkeys(view.name for view in mine))
     fields = fields_using(change.columns, mine, views) if change.columns else ()
-    return Use(change=change, entry=entry, views=names, fields=fields)
+    return replace(use, views=names, fields=fields)
 
 
 def _is_on(view: View, pattern: Pattern) -> bool:
@@ -157,9 +150,7 @@ def _with_documents(use: Use, answers: Sequence[tuple[ContentDocument, ...] | st
     found = {(document.id, document.kind): document for answer in read for document in answer}
     documents = tuple(sorted(found.values(), key=lambda document: (document.name or document.id).lower()))
     problem = use.problem if missing is None else f"documents could not be read: {missing}"
-    return Use(
-        change=use.change, entry=use.entry, views=use.views, fields=use.fields, documents=documents, problem=problem
-    )
+    return replace(use, documents=documents, problem=problem)
 
 
 def fields_using(columns: Sequence[str], mine: Iterable[View], views: Sequence[View]) -> tuple[str, ...]:

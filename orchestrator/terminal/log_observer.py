@@ -10,7 +10,7 @@ from typing import Any, Final
 from orchestrator import __version__
 from orchestrator.engine import events as e
 from orchestrator.engine.outcome import Outcome, Status
-from orchestrator.log import Event, get_logger
+from orchestrator.log import Event, Logger
 from orchestrator.quota.rate_limiter import KeyHeld, KeySetAside, LimitChanged
 from orchestrator.report.causes import skip_reason
 from orchestrator.report.findings import SIMULATED
@@ -23,7 +23,7 @@ class LogObserver:
     """An observer that logs. It also counts outcomes, and keeps the names of those that are not good, for the live display."""
 
     def __init__(self) -> None:
-        self._log = get_logger()
+        self._log = Logger()
         self._bound: LogValues = {}
         self.statuses: Counter[Status] = Counter()
         self.failed: list[str] = []

@@ -1,7 +1,7 @@
-"""The log: events with stable names, written to one or more outputs; and the one place where secrets are removed from text.
+"""The log: events with stable names, written to one or more outputs, and the one place that removes secrets from text.
 
-The command line sets it up. Until then nothing is logged: a program that uses the package as a library decides for itself.
-structlog is loaded with the set-up, not with this package.
+The command line sets it up. Until then nothing is logged: a program that uses this package as a library configures its own
+logging. structlog is loaded with the set-up, not with this package.
 """
 
 from orchestrator.log.events import Event, Logger

@@ -1,4 +1,4 @@
-"""What is logged, and how rooms log it: an event's stable name and its values."""
+"""The log events: stable names, and the logger that writes them with their values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Event(StrEnum):
-    """The names of log events: past tense, stable, the only ones there are."""
+    """The names of all log events, in the past tense. They do not change."""
 
     RUN_CONTINUED = "run_continued"
     RUN_STARTED = "run_started"
@@ -41,22 +41,22 @@ class Event(StrEnum):
 
 
 class Logger:
-    """Logs events by name, with their values. Logs nothing until the log has been set up."""
+    """Logs events by name, with their values. It logs nothing until the log is set up."""
 
     def debug(self, event: Event, **values: object) -> None:
         """Log details for debugging: each call, each decision."""
         _emit("debug", event, values)
 
     def info(self, event: Event, **values: object) -> None:
-        """What a run did."""
+        """Log what a run did."""
         _emit("info", event, values)
 
     def warning(self, event: Event, **values: object) -> None:
-        """What a person should know, though the run goes on."""
+        """Log what a person should know although the run continues."""
         _emit("warning", event, values)
 
     def error(self, event: Event, **values: object) -> None:
-        """What ended a target or the run."""
+        """Log what ended a target or the run."""
         _emit("error", event, values)
 
 

@@ -1,4 +1,4 @@
-"""Sets the log up: outputs with their own format and level, one redaction, for our events and other libraries' alike."""
+"""Sets up the log: outputs with their own format and level, and one redaction for all events and other libraries' lines."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 
 class LogOutput:
-    """One stream of the log: `render` turns an event into its lines, `level` is the lowest level that it receives.
+    """One stream of the log: `render` turns an event into its lines, `level` is the lowest level that it writes.
 
-    A stream that breaks is no error: a run is worth more than its log. What the stream cannot encode is spelled out.
+    A broken stream is not an error, since a run is worth more than its log. Characters that the stream cannot encode are
+    spelled out.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class LogOutput:
                 self.write_line(line)
 
     def write_line(self, line: str) -> None:
-        """Write one line, without its end, as a whole."""
+        """Write one line, given without its end, in one write."""
         try:
             if self._borrower is not None:
                 self._borrower(line)
@@ -57,12 +58,12 @@ class LogOutput:
                 self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
             self._stream.flush()
         except (OSError, ValueError):
-            # a closed pipe or terminal, a full disk: no reader is left
+            # a closed pipe or terminal, or a full disk
             return
 
     @contextmanager
     def borrowed(self, write: Callable[[str], None]) -> Iterator[None]:
-        """Within the block each line (without its end) goes to `write`."""
+        """Within the block, pass each line (without its end) to `write`."""
         self._borrower = write
         try:
             yield
@@ -71,10 +72,10 @@ class LogOutput:
 
 
 def set_up_logging(outputs: Sequence[LogOutput], *, utcnow: Callable[[], datetime], redactor: Redactor) -> None:
-    """Log to `outputs` from now on; calling it again replaces what was set up before.
+    """Log to `outputs` from now on. Another call replaces the earlier set-up.
 
-    What other libraries log goes the same way, from WARNING (INFO if an output writes DEBUG), and so do Python's own
-    warnings. Each value is redacted.
+    Log lines of other libraries from WARNING (INFO if an output writes DEBUG) and Python's warnings are written, too. Each
+    value is redacted.
     """
     import structlog
 
@@ -100,7 +101,7 @@ def level_of(event: LogRecordValues) -> int:
 
 
 def render_json(event: LogRecordValues) -> Iterator[str]:
-    """Yield one line of ASCII; `##[` and `##vso[`, which CI systems obey anywhere in a line, are written differently."""
+    """Yield one line of ASCII. `##[` and `##vso[`, which CI systems interpret anywhere in a line, are escaped."""
     try:
         text = json.dumps(event, default=str, allow_nan=False)
     except ValueError:
@@ -109,7 +110,7 @@ def render_json(event: LogRecordValues) -> Iterator[str]:
 
 
 class _Pipeline:
-    """What happens to each event: a head, a traceback as text, no secrets; then every output gets it."""
+    """Processes each event: adds a head, turns a traceback into text, removes secrets, and writes it to every output."""
 
     def __init__(self, outputs: Sequence[LogOutput], utcnow: Callable[[], datetime], redactor: Redactor) -> None:
         self._outputs = tuple(outputs)
@@ -119,13 +120,13 @@ class _Pipeline:
     def prepare(
         self, _: Any, level: str, event: MutableMapping[str, Any]
     ) -> tuple[tuple[LogRecordValues], dict[str, Any]]:
-        """Return the event as every output gets it, as the arguments of `write`."""
+        """Return the processed event as the arguments of `write`."""
         at = self._utcnow().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         values = _with_traceback({"timestamp": at, "level": level, "event": event.pop("event", ""), **event})
         return (self._redactor.redact(values),), {}
 
     def write(self, event: LogRecordValues) -> None:
-        """Hand an event to each output."""
+        """Write an event to each output."""
         for output in self._outputs:
             output.write(event)
 
@@ -133,14 +134,14 @@ class _Pipeline:
 
 
 class _Bridge(logging.Handler):
-    """Sends the standard library's log records the way of our own events."""
+    """Passes the standard library's log records through the same pipeline."""
 
     def __init__(self, pipeline: _Pipeline) -> None:
         super().__init__()
         self._pipeline = pipeline
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record; one that cannot be formatted is logged by its raw text."""
+        """Log one record. If it cannot be formatted, log its raw text."""
         try:
             message = record.getMessage()
         except (TypeError, ValueError, KeyError):
@@ -151,7 +152,7 @@ class _Bridge(logging.Handler):
 
 
 def _with_traceback(event: LogRecordValues) -> LogRecordValues:
-    """An exception under `exc_info` becomes text: no values of variables, no contexts that were suppressed."""
+    """Replace an exception under `exc_info` by its text, without values of variables and suppressed contexts."""
     error: BaseException | tuple[type[BaseException], BaseException, TracebackType | None] | None
     error = event.pop("exc_info", None)
     if isinstance(error, tuple):
@@ -162,7 +163,7 @@ def _with_traceback(event: LogRecordValues) -> LogRecordValues:
 
 
 def _finite(value: Any) -> Any:
-    """The value with numbers that JSON does not know, NaN and the infinities, as text wherever they stand."""
+    """Return the value with NaN and the infinities as text, since JSON has no such numbers."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):

@@ -61,7 +61,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """One warning and how many targets have it. `where` is the first of them, or None for the run itself."""
+    """One warning and how many targets have it. `where` is the first target, or None for the run itself."""
 
     text: str
     where: str | None

@@ -15,7 +15,7 @@ def instance_link(address: str | None) -> str:
 def model_link(address: str | None, model_id: str | None) -> str:
     """Return the address of the model's page in Omni, its IDE; empty if the instance's address or the model is not known.
 
-    Omni's documentation shows this address where it says how to find a model's id. It shows none of a connection's page.
+    Source: Omni's documentation of how to find a model's id. It has no address for a connection's page.
     """
     root = instance_link(address)
     return f"{root}/models/{_segment(model_id)}/ide" if root and model_id else ""

@@ -1,1 +1,1 @@
-"""Reads instances and refreshes nothing: what a plan will cost, whether a manifest is true, what an instance has."""
+"""Reads instances and refreshes nothing: what a plan will cost, whether a manifest is right, which models exist."""

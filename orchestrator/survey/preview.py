@@ -23,8 +23,10 @@ from orchestrator.survey.usage import Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A plan, its refreshes in order, their cost, and warnings. `followed` is the change that it follows, if any, and `usage` what
-    uses the things that the change takes away, if that was read.
+    """A plan, its refreshes in order, their cost, and warnings.
+
+    `followed` is the change that the plan follows, if any. `usage` is what uses the things that the change takes away, if
+    that was read.
     """
 
     plan: RefreshPlan

@@ -36,15 +36,15 @@ _Model = tuple[str, ModelBranch]
 """An instance, and the ids of a model and its branch."""
 
 _Element = tuple[str, str]
-"""What the content validator looks for: `VIEW` or `FIELD`, and its name."""
+"""An object for the content validator to find: `VIEW` or `FIELD`, and its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """What of one model uses what one change takes away.
+    """What uses the things that one change takes away, in one model.
 
-    `views` are on the changed table. `fields` (`view.field`) use the columns that the change drops or renames; there are none if the
-    change names no column. `documents` use these fields, or these views. `problem` says what is not known; else it is empty.
+    `views` are on the changed table. `fields` (`view.field`) use the columns that the change drops or renames, if it names
+    columns. `documents` use these fields, or these views. `problem` says what is unknown; otherwise it is empty.
     """
 
     change: Change

@@ -364,8 +364,10 @@ async def _take_lock(name: str, overlap: Overlap, context: Context, state: State
 
 def _begin(prepared: PreparedRun, state: State, *, instead_of: Sequence[str] = ()) -> Steps:
     """Write to the journal that a run with a plan of its own begins."""
+    # another working directory finds the files of keys and certificates, too
+    instances = {name: instance.with_absolute_files() for name, instance in prepared.manifest.instances.items()}
     orders = StoredRequest(
-        manifest=_with_absolute_files(prepared.manifest),
+        manifest=replace(prepared.manifest, instances=instances),
         selected=tuple(entry.index for entry in prepared.selected),
         settings=as_data(prepared.settings),
         reports=prepared.reports,
@@ -417,7 +419,20 @@ def _prepare_again(
     manifest = _with_keys(orders.manifest, context)
     entries: dict[int, Entry] = {entry.index: entry for entry in manifest.entries}
     return PreparedRun(
-        record=_new_run(record, state, trigger, root=record.root if trigger is Trigger.RESUME else state.run),
+        record=NewRun(
+            id=state.run,
+            root=record.root if trigger is Trigger.RESUME else state.run,
+            origin=record.id,
+            trigger=trigger.value,
+            manifest_path=record.manifest_path,
+            manifest_file=record.manifest_file,
+            manifest_identity=record.manifest_identity,
+            manifest_sha256=record.manifest_sha256,
+            lock=record.lock,
+            began_at=state.clock.utcnow(),
+            directory=working_directory(),
+            key=record.key,
+        ),
         since=since,
         manifest=manifest,
         selected=tuple(entries[index] for index in orders.selected),
@@ -540,26 +555,3 @@ def _with_found_branches(
         for one in chain
     )
     return with_branches(orders, found), tuple(joined)
-
-
-def _new_run(record: RunRecord, state: State, trigger: Trigger, *, root: str) -> NewRun:
-    return NewRun(
-        id=state.run,
-        root=root,
-        origin=record.id,
-        trigger=trigger.value,
-        manifest_path=record.manifest_path,
-        manifest_file=record.manifest_file,
-        manifest_identity=record.manifest_identity,
-        manifest_sha256=record.manifest_sha256,
-        lock=record.lock,
-        began_at=state.clock.utcnow(),
-        directory=working_directory(),
-        key=record.key,
-    )
-
-
-def _with_absolute_files(manifest: Manifest) -> Manifest:
-    """Return the manifest with files of keys and certificates that another working directory finds."""
-    instances = {name: instance.with_absolute_files() for name, instance in manifest.instances.items()}
-    return replace(manifest, instances=instances)

@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestrator.app.context import Context
 from orchestrator.app.instances import make_access
-from orchestrator.app.state import State, find_state, is_shared, opened_state
+from orchestrator.app.state import State, find_state, is_shared, open_state_async
 from orchestrator.errors import OmniRefreshError, UsageError
 from orchestrator.manifest.manifest import Instance, Manifest
 from orchestrator.omni.answers import WhoAmI
@@ -59,7 +59,7 @@ async def examine(
     async with AsyncExitStack() as stack:
         opened: State | None = None
         try:
-            opened = await stack.enter_async_context(opened_state(context, state, manifest=manifest))
+            opened = await stack.enter_async_context(open_state_async(context, state, manifest=manifest))
         except OmniRefreshError as error:
             if shared:
                 # calls that the other machines do not know of would break their budget

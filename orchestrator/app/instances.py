@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from orchestrator.app.context import USER_AGENT, Context
-from orchestrator.app.state import State, find_state, is_shared, opened_state
+from orchestrator.app.state import State, find_state, is_shared, open_state_async
 from orchestrator.engine.events import StateFailed
 from orchestrator.engine.recorder import kind_of_refresh
 from orchestrator.engine.run_context import Access
@@ -35,7 +35,7 @@ async def state_for_reading(
     place = find_state(context, named, manifest)
     async with AsyncExitStack() as stack:
         try:
-            state: State | None = await stack.enter_async_context(opened_state(context, named, manifest=manifest))
+            state: State | None = await stack.enter_async_context(open_state_async(context, named, manifest=manifest))
         except JournalError as error:
             if place is not None and is_shared(place):
                 raise

@@ -34,7 +34,7 @@ from orchestrator.app.deliver import (
 )
 from orchestrator.app.read_request import fingerprint, read_request
 from orchestrator.app.requests import EarlierRunRequest, RunOptions, RunRequest, StatedRequest
-from orchestrator.app.state import State, opened_state, take_root
+from orchestrator.app.state import State, open_state_async, take_root
 from orchestrator.engine.events import ManifestChanged, RunContinued, RunWaiting, StateFailed
 from orchestrator.engine.restore import (
     NOTHING,
@@ -240,7 +240,7 @@ async def _run_state(
     async with AsyncExitStack() as stack:
         state: State | None = None
         while state is None:
-            opening = opened_state(context, named, simulated=simulated, manifest=manifest)
+            opening = open_state_async(context, named, simulated=simulated, manifest=manifest)
             try:
                 state = await stack.enter_async_context(opening)
             except StoreUnreachable as error:

@@ -144,7 +144,7 @@ def open_state(
 
 
 @asynccontextmanager
-async def opened_state(
+async def open_state_async(
     context: Context, named: str | None = None, *, simulated: bool = False, manifest: Manifest | None = None
 ) -> AsyncIterator[State]:
     """Open the state as `open_state` does, for a coroutine: a thread opens and closes a shared store, which may be slow."""

@@ -246,8 +246,3 @@ def insert_sql(table: str, columns: Sequence[str]) -> str:
     """Return the statement that inserts a row with these columns."""
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     return " ".join(("INSERT INTO", table, f"({names}) VALUES ({marks})"))
-
-
-def fields_of(record: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
-    """Return the fields of a data class by name."""
-    return {name: getattr(record, name) for name in record.__dataclass_fields__ if name not in without}

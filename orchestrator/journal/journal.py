@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
@@ -19,7 +20,7 @@ from orchestrator.journal.database import (
     Patience,
     Row,
     Transaction,
-    fields_of,
+    Values,
     fit,
     insert_sql,
 )
@@ -52,6 +53,7 @@ _RUN: Final = (
     *("id", "root", "origin", "trigger", "manifest_path", "manifest_file", "manifest_identity", "manifest_sha256"),
     *("directory", "key", "lock", "began_at", "ended_at", "unfinished", "exit_code", "counts", "targets"),
 )
+_RECORDS: Final = "SELECT * FROM run_records WHERE {where} ORDER BY number DESC LIMIT ?"
 _TARGET: Final = ("root", "place", "name", "model_id", "branch_id", "connection", "lane", "warnings", "narrowed")
 # so many calls can a run have before their numbers reach those of the next run
 _CALLS_OF_RUN_BITS: Final = 24
@@ -95,7 +97,7 @@ class Journal:
         same key or root has begun since then: the decision and the begin are one transaction.
         """
         row = {
-            **{name: fit(value) if isinstance(value, str) else value for name, value in fields_of(run).items()},
+            **{name: fit(value) if isinstance(value, str) else value for name, value in asdict(run).items()},
             "began_at": run.began_at.isoformat(),
             "orders": None if request is None or run.root != run.id else pack_request(request),
         }
@@ -115,7 +117,7 @@ class Journal:
                 ],
             )
             transaction.executemany("UPDATE runs SET unfinished = 0 WHERE root = ?", [(root,) for root in instead_of])
-        return self._steps(run.root, run.id, request)
+        return self.steps(run, request)
 
     def finish(
         self,
@@ -143,30 +145,29 @@ class Journal:
 
     def runs(self, *, limit: int = 1_000_000) -> tuple[RunRecord, ...]:
         """Return the runs, the latest first."""
-        rows = self._database.read("SELECT * FROM run_records ORDER BY number DESC LIMIT ?", (limit,))
-        return tuple(map(_record, rows))
+        return self._records("number > 0", (), limit)
 
     def run(self, run: str) -> RunRecord:
         """Return one run by its whole id."""
-        (row,) = self._database.read("SELECT * FROM run_records WHERE id = ?", (run,))
-        return _record(row)
+        (record,) = self._records("id = ?", (run,))
+        return record
 
     def find(self, prefix: str) -> tuple[RunRecord, ...]:
         """Return the runs with ids that begin with `prefix`, the latest first; only one run if `prefix` is its whole id."""
-        found = self._database.read(
-            "SELECT * FROM run_records WHERE substr(id, 1, ?) = ? ORDER BY number DESC", (len(prefix), prefix)
-        )
-        runs = tuple(map(_record, found))
+        runs = self._records("substr(id, 1, ?) = ?", (len(prefix), prefix))
         return tuple(r for r in runs if r.id == prefix) or runs
 
     def runs_with_key(self, key: str) -> tuple[RunRecord, ...]:
         """Return the runs that have this key, the latest first."""
-        rows = self._database.read("SELECT * FROM run_records WHERE key = ? ORDER BY number DESC", (fit(key),))
-        return tuple(map(_record, rows))
+        return self._records("key = ?", (fit(key),))
 
     def latest_with_key(self, key: str) -> RunRecord | None:
         """Return the latest run that has this key."""
         return next(iter(self.runs_with_key(key)), None)
+
+    def _records(self, where: str, values: Values, limit: int = 1_000_000) -> tuple[RunRecord, ...]:
+        rows = self._database.read(_RECORDS.format(where=where), (*values, limit))
+        return tuple(map(_record, rows))
 
     def latest_number(self) -> int:
         """Return the number of the latest run, 0 if there is none. A run that begins later has a higher number."""
@@ -214,21 +215,15 @@ class Journal:
         )
         return tuple(map(_target, rows))
 
-    def steps(self, run: RunRecord) -> Steps:
-        """Return what stores the steps of a run that began before."""
-        return self._steps(run.root, run.id)
-
-    def _steps(self, root: str, run: str, request: StoredRequest | None = None) -> Steps:
-        """Number the calls of a run after those of the runs before it, so that their order is the order of their numbers."""
+    def steps(self, run: NewRun, request: StoredRequest | None = None) -> Steps:
+        """Return what stores the steps of a run. Its calls are numbered after those of the runs before it."""
         ((number, latest),) = self._database.read(
             "SELECT number, (SELECT max(calls.id) FROM calls WHERE calls.root = runs.root) FROM runs WHERE id = ?",
-            (run,),
+            (run.id,),
         )
         first = max(number << _CALLS_OF_RUN_BITS, (latest or 0) + 1)
-        self._database.follow(run)
-        return Steps(
-            self._database, root=root, run=run, ages=self._ages, clock=self._clock, first_call=first, request=request
-        )
+        self._database.follow(run.id)
+        return Steps(self._database, run=run, ages=self._ages, clock=self._clock, first_call=first, request=request)
 
     def earlier(
         self,

@@ -12,14 +12,9 @@ from typing import Final
 from orchestrator.journal.database import Database, Reader, Row, Transaction
 from orchestrator.journal.processes import Holder, ProcessRecord
 
-_HOLDER: Final = (
-    "SELECT owners.host, owners.pid, locks.since, owners.run, owners.token FROM locks"
-    " JOIN owners ON owners.token = locks.owner WHERE locks.name = ?"
-)
-
-_OTHERS: Final = (
-    "SELECT owners.host, owners.pid, locks.since, owners.run, locks.name FROM locks"
-    " JOIN owners ON owners.token = locks.owner WHERE locks.name IN (SELECT value FROM json_each(?)) AND locks.owner != ?"
+_HOLDERS: Final = (
+    "SELECT locks.name, owners.token, owners.host, owners.pid, locks.since, owners.run FROM locks"
+    " JOIN owners ON owners.token = locks.owner WHERE locks.name IN (SELECT value FROM json_each(?))"
 )
 
 _TAKE: Final = (
@@ -92,11 +87,10 @@ class Locks:
 
     def holder_of_names(self, reader: Reader, prefix: str, names: Iterable[str], meets: Meets) -> Holder | None:
         """Return which other process holds the lock of one of `names` that `meets` ours, dead or alive."""
-        wanted = json.dumps([prefix + name for name in sorted(names)])
-        rows = reader.read(_OTHERS, (wanted, self.process.token))
-        holders = {row[4].removeprefix(prefix): row for row in rows}
+        rows = _read_holders(reader, [prefix + name for name in sorted(names)])
+        holders = {row[0].removeprefix(prefix): row for row in rows if row[1] != self.process.token}
         found = meets(holders.keys()) if holders else ()
-        return _holder((*holders[min(found)][:4], None)) if found else None
+        return _holder(holders[min(found)]) if found else None
 
     def give_back_names(self, database: Database, names: Collection[str]) -> None:
         """Release the locks of `names`, each with its prefix."""
@@ -130,10 +124,10 @@ class Locks:
 
     def holder(self, name: str) -> Holder | None:
         """Return which other process holds a lock now; the dead hold none."""
-        row = self._read(name)
-        if row is not None and self.process.reap_dead(every_s=0.2):
-            row = self._read(name)
-        return None if row is None else _holder(row)
+        holder = self._read(name)
+        if holder is not None and self.process.reap_dead(every_s=0.2):
+            holder = self._read(name)
+        return holder
 
     def locked_roots(self) -> frozenset[str]:
         """Return the runs whose plans a process works on now, this one included."""
@@ -142,21 +136,24 @@ class Locks:
         rows = self.process.database.read("SELECT name FROM locks WHERE name LIKE ?", (f"{prefix}%",))
         return frozenset(name.removeprefix(prefix) for (name,) in rows)
 
-    def _read(self, name: str) -> Row | None:
-        rows = self.process.database.read(_HOLDER, (name,))
-        return rows[0] if rows and rows[0][4] != self.process.token else None
+    def _read(self, name: str) -> Holder | None:
+        return self.holder_of_names(self.process.database, "", [name], meets=lambda names: names)
 
     def _try(self, name: str, since: datetime) -> Holder | None:
-        with self.process.database.write() as connection:
-            row = connection.execute(_HOLDER, (name,)).fetchone()
-            if row is None:
-                connection.execute(_TAKE, (name, self.process.token, since.isoformat()))
-        if row is not None and row[4] != self.process.token:
-            return _holder(row)
+        with self.process.database.write() as transaction:
+            rows = _read_holders(transaction, [name])
+            if not rows:
+                transaction.execute(_TAKE, (name, self.process.token, since.isoformat()))
+        if rows and rows[0][1] != self.process.token:
+            return _holder(rows[0])
         self._held[name] = since
         return None
 
 
+def _read_holders(reader: Reader, names: Sequence[str]) -> list[Row]:
+    return reader.read(_HOLDERS, (json.dumps(names),))
+
+
 def _holder(row: Row) -> Holder:
-    host, pid, since, run, _ = row
+    _, _, host, pid, since, run = row
     return Holder(host=host, pid=pid, since=datetime.fromisoformat(since), run=run)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -63,9 +63,7 @@ class StoreMoment:
 
     def before(self, seconds: float) -> StoreMoment:
         """Return the moment so many seconds earlier."""
-        return StoreMoment(
-            at_s=self.at_s - seconds, wall_s=self.wall_s - seconds, up_s=self.up_s - seconds, boot=self.boot
-        )
+        return replace(self, at_s=self.at_s - seconds, wall_s=self.wall_s - seconds, up_s=self.up_s - seconds)
 
     def age_s(self, at_s: float, mark: str) -> float | None:
         """Return the age: by the monotonic clock if it is this machine's moment; else if two times of day agree on it.

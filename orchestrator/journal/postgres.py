@@ -74,14 +74,13 @@ class PostgresDatabase(Database):
     """
 
     def __init__(self, url: str, layout: Layout, patience: Patience, clock: StoreClock) -> None:
-        self._url = url
         self._layout = layout
         self._clock = clock
         self._patience = patience
-        self._conninfo = conninfo_of(url)
+        conninfo = _conninfo(url)
         self.name = address_of(url)
-        self.link = Link(self._conninfo, clock)
-        self._writer = Link(self._conninfo, clock)
+        self.link = Link(conninfo, clock)
+        self._writer = Link(conninfo, clock)
         self._group = GroupCommit(lambda: self._write_posted(self._patience.store_s))
         self._posted: list[Sequence[SqlBatch]] = []
         self._queue = threading.Lock()
@@ -355,7 +354,7 @@ def _parts(url: str) -> Mapping[str, Any]:
         ) from None
 
 
-def conninfo_of(url: str) -> str:
+def _conninfo(url: str) -> str:
     """Return an address with limits for each wait."""
     given = _parts(url)
     defaults = {

@@ -15,7 +15,7 @@ from typing import Final
 from orchestrator.journal.database import STORE_PATIENCE_S, Database, JournalError, Transaction
 from orchestrator.journal.layout import close_keys
 from orchestrator.journal.processes import OwnerLost
-from orchestrator.journal.slots import BUSY_S, KeyRow, KeyState, News, OwnSlots, SlotRow
+from orchestrator.journal.slots import BUSY_S, KeyState, News, OwnSlots, SlotRow, ask_key
 from orchestrator.quota.limit_estimate import LimitEstimate
 from orchestrator.quota.window import GRAIN_S, LedgerLost
 
@@ -120,6 +120,10 @@ class SharedWindow:
         self._retry_at = float("-inf")
         self._retry_s = _FIRST_RETRY_S
         self._is_reported = False
+        self._short_look_s, self._longest_look_s = _LOOK_AGAIN_S, _LONGEST_LOOK_S
+        if not self._owner.shares_clock:
+            self._short_look_s = min(_LONGEST_LOOK_S, max(_LOOK_AGAIN_S, _LOOK_AGAIN_WINDOWS * own.counts_s))
+            self._longest_look_s = max(self._short_look_s, _LONGEST_LOOK_WINDOWS * own.counts_s)
         own.freed.append(self._freed)
 
     def when(self, now: float, limit: int) -> float | None:
@@ -263,8 +267,8 @@ class SharedWindow:
         """
         own, token, at_s = self._own, self._owner.token, self._owner.moment().at_s
         alive = transaction.execute(f"{_ALIVE} FOR KEY SHARE" if lock else _ALIVE, (token,))
-        key = KeyRow(transaction, own.key, lock=lock)
-        news = own.write_news(transaction, key, now)
+        read_key = ask_key(transaction, own.key, lock=lock)
+        news = own.write_news(transaction, read_key, now)
         slots = transaction.execute(_SLOTS, (own.key, token, own.key, token))
         # a mark far ahead is one that a clock's step left
         waiting = transaction.execute(_WAITING, (own.key, token, at_s, at_s + _LONGEST_MARK_S))
@@ -274,7 +278,7 @@ class SharedWindow:
             return _Seen(
                 news=news,
                 is_alive=bool(alive.fetchall()),
-                state=key.state(),
+                state=read_key(),
                 mine=mine,
                 others=[SlotRow(*row) for row in others],
                 waiting=frozenset(owner for (owner,) in waiting.fetchall()),
@@ -318,8 +322,10 @@ class SharedWindow:
             sure_at = at
             if ends:
                 # calls of others may end sooner than is known here, or turn out not to have left
+                # what ends is in the rows if the processes share a clock
                 has_part = mine >= whole // (1 + len(seen.waiting))
-                at = min(at, now + self._look_again_s(is_known=at < float("inf"), has_part=has_part))
+                is_patient = at < float("inf") if self._owner.shares_clock else has_part
+                at = min(at, now + (self._longest_look_s if is_patient else self._short_look_s))
             look_at = None if at == float("inf") else max(at, now + GRAIN_S)
             return _Look(look_at=look_at, ends=ends, over=over, full=True, sure_at=sure_at)
         has = Counter(row.owner for row in seen.others)
@@ -328,23 +334,6 @@ class SharedWindow:
             return _Look(look_at=now + wait_s, ends=ends, over=over)
         sure_at = now if count + 1 < whole else float("inf")
         return _Look(has_room=True, look_at=float("-inf"), ends=ends, over=over, sure_at=sure_at)
-
-    @property
-    def _short_look_s(self) -> float:
-        if self._owner.shares_clock:
-            return _LOOK_AGAIN_S
-        return min(_LONGEST_LOOK_S, max(_LOOK_AGAIN_S, _LOOK_AGAIN_WINDOWS * self._own.counts_s))
-
-    @property
-    def _longest_look_s(self) -> float:
-        if self._owner.shares_clock:
-            return _LONGEST_LOOK_S
-        return max(self._short_look_s, _LONGEST_LOOK_WINDOWS * self._own.counts_s)
-
-    def _look_again_s(self, *, is_known: bool, has_part: bool) -> float:
-        """Return when to look again, in seconds. What ends is in the rows if the processes share a clock."""
-        is_patient = is_known if self._owner.shares_clock else has_part
-        return self._longest_look_s if is_patient else self._short_look_s
 
     def _mark_waiting(self, transaction: Transaction, until: float) -> None:
         """Store that this process waits until a moment: then others take no more than their part."""

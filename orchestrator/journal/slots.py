@@ -14,9 +14,10 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Final, NamedTuple
 
-from orchestrator.journal.database import Database, JournalError, Rows, Transaction
+from orchestrator.journal.database import Database, JournalError, Transaction
 from orchestrator.journal.processes import OwnerLost, ProcessRecord
 from orchestrator.quota.limit_estimate import LimitEstimate
 from orchestrator.quota.window import MemoryWindow, span_s
@@ -64,22 +65,22 @@ class SlotRow(NamedTuple):
     ended_mark: str | None
 
 
-class KeyRow:
-    """A key's row, which a transaction reads and, with `lock`, locks. It is sent with the first result that is needed."""
+def ask_key(transaction: Transaction, key: str, *, lock: bool = True) -> Callable[[], KeyState]:
+    """Ask for a key's row, and lock it with `lock`; what is returned gives the row.
 
-    def __init__(self, transaction: Transaction, key: str, *, lock: bool = True) -> None:
-        sql = "SELECT hold_s, held_s, held_mark, learned, taught FROM keys WHERE key = ?"
-        self._rows: Rows = transaction.execute(f"{sql} FOR UPDATE" if lock else sql, (key,))
-        self._state: KeyState | None = None
+    It raises `OwnerLost` if the row is gone: the store was emptied.
+    """
+    sql = "SELECT hold_s, held_s, held_mark, learned, taught FROM keys WHERE key = ?"
+    rows = transaction.execute(f"{sql} FOR UPDATE" if lock else sql, (key,))
 
-    def state(self) -> KeyState:
-        """Return the row. Raises `OwnerLost` if it is gone: the store was emptied."""
-        if self._state is None:
-            row = self._rows.fetchone()
-            if row is None:
-                raise OwnerLost("the state store was emptied while it was in use")
-            self._state = KeyState(*row)
-        return self._state
+    @cache
+    def state() -> KeyState:
+        row = rows.fetchone()
+        if row is None:
+            raise OwnerLost("the state store was emptied while it was in use")
+        return KeyState(*row)
+
+    return state
 
 
 class OwnSlots:
@@ -167,7 +168,7 @@ class OwnSlots:
         try:
             self.register(database)
             with database.write(shared=True, soon=True, busy_s=BUSY_S) as transaction:
-                written = self.write_news(transaction, KeyRow(transaction, self.key), self.owner.now())
+                written = self.write_news(transaction, ask_key(transaction, self.key), self.owner.now())
             self.was_written(written)
         except JournalError:
             return
@@ -179,7 +180,7 @@ class OwnSlots:
             is_over = self._over or (self._ends and self._ends[0][0] <= now)
             return bool(is_over or self._answered or self._hold_until is not None or self._teaching is not None)
 
-    def write_news(self, transaction: Transaction, key: KeyRow, now: float) -> News:
+    def write_news(self, transaction: Transaction, read_key: Callable[[], KeyState], now: float) -> News:
         """Write what others should know, in a transaction that reads the key's row."""
         with self.guard:
             while self._ends and self._ends[0][0] <= now:
@@ -198,7 +199,7 @@ class OwnSlots:
                 "UPDATE slots SET ended_s = ?, ended_mark = ? WHERE id = ?",
                 [(moment.before(now - at).at_s, moment.mark, slot) for slot, at in news.answered.items()],
             )
-        if news.hold is not None and news.hold - now > self.hold_left_s(key.state(), now):
+        if news.hold is not None and news.hold - now > self.hold_left_s(read_key(), now):
             transaction.execute(
                 "UPDATE keys SET hold_s = ?, held_s = ?, held_mark = ? WHERE key = ?",
                 (news.hold - now, moment.at_s, moment.mark, self.key),

@@ -28,17 +28,12 @@ def find_state_folder(environ: Mapping[str, str]) -> Path:
     if named:
         try:
             return Path(named).expanduser().absolute()
-        except RuntimeError:
+        except (RuntimeError, OSError) as error:
+            why = "names a user without a home folder"
+            if isinstance(error, OSError):
+                why = f"is relative to a working directory that cannot be read ({error.strerror})"
             raise UsageError(
-                f"{VARIABLE}: {named!r} names a user without a home folder",
-                code="no-state-folder",
-                hint="write the whole path",
-            ) from None
-        except OSError as error:
-            raise UsageError(
-                f"{VARIABLE}: {named!r} is relative to a working directory that cannot be read ({error.strerror})",
-                code="no-state-folder",
-                hint="write the whole path",
+                f"{VARIABLE}: {named!r} {why}", code="no-state-folder", hint="write the whole path"
             ) from None
     from platformdirs import user_state_path
 

@@ -7,15 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from orchestrator.clock import Clock
-from orchestrator.journal.calls import Ages, read_calls, read_left
+from orchestrator.journal.calls import Ages, read_left
 from orchestrator.journal.connections import learn, names_of
 from orchestrator.journal.database import Database, Reader, Values, fit, insert_sql
 from orchestrator.journal.records import (
     CallStatus,
+    NewRun,
     OrphanedRefresh,
     RestrictedEntry,
     Scope,
-    StoredCall,
     StoredRequest,
     pack_request,
     read_request,
@@ -40,8 +40,7 @@ class Steps:
         self,
         database: Database,
         *,
-        root: str,
-        run: str,
+        run: NewRun,
         ages: Ages,
         clock: Clock,
         first_call: int,
@@ -52,8 +51,8 @@ class Steps:
         self._ages = ages
         self._next_call = first_call
         self._request = request
-        self.root = root
-        self.run = run
+        self.root = run.root
+        self.run = run.id
 
     async def kept(self) -> None:
         """Wait until all steps so far are on the disk. Raises `JournalError`."""
@@ -198,10 +197,6 @@ class Steps:
                 (forget, [(*key, *key, KEPT_DURATIONS)]),
             ]
         )
-
-    def calls(self) -> tuple[StoredCall, ...]:
-        """Return every refresh call of the run's plan, oldest first."""
-        return read_calls(self._database, self._ages, (self.root,))
 
     def flush(self) -> None:
         """Commit the steps so far. Raises `JournalError`."""

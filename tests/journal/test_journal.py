@@ -201,7 +201,7 @@ def test_the_steps_of_a_call(desk: Desk) -> None:
     steps.refused(second, "forbidden: \udfff")
     third = intend(steps, 2)
     desk.now_s += 8
-    one, two, three = desk.journal.steps(desk.journal.run("r1")).calls()
+    one, two, three = desk.journal.chain("r1")[0].calls
     assert (one.fate, one.job_id, one.age_s, one.queued_s, one.served) == (
         CallStatus.ACCEPTED,
         "job-\\ud800",
@@ -212,7 +212,7 @@ def test_the_steps_of_a_call(desk: Desk) -> None:
     assert (two.fate, three.fate, three.age_s) == (CallStatus.REFUSED, CallStatus.INTENDED, 8)
     steps.polled(first, word="COMPLETED", fate=CallStatus.SUCCEEDED)
     steps.settled([(0, {"status": "succeeded", "name": "\ud800"})])
-    assert steps.calls()[0].fate is CallStatus.SUCCEEDED
+    assert desk.journal.chain("r1")[0].calls[0].fate is CallStatus.SUCCEEDED
     assert desk.journal.targets("r1")[0].outcome == {"status": "succeeded", "name": "\ud800"}
     assert third > second > first
 
@@ -224,15 +224,15 @@ def test_ages_follow_the_monotonic_clock(desk: Desk) -> None:
     steps.answered(call, job_id="j", word=None, fate=CallStatus.ACCEPTED)
     desk.now_s += 10
     desk.at += timedelta(days=400)
-    assert steps.calls()[0].age_s == 10
+    assert desk.journal.chain("r1")[0].calls[0].age_s == 10
     other = desk.open(boot="b2")
-    assert other.steps(other.run("r1")).calls()[0].age_s == 400 * 86400
+    assert other.chain("r1")[0].calls[0].age_s == 400 * 86400
     desk.at -= timedelta(days=800)
-    assert other.steps(other.run("r1")).calls()[0].age_s == 0
+    assert other.chain("r1")[0].calls[0].age_s == 0
     other.close()
     unknown = desk.open(boot="")
     desk.at = START + timedelta(seconds=7)
-    assert unknown.steps(unknown.run("r1")).calls()[0].age_s == 7
+    assert unknown.chain("r1")[0].calls[0].age_s == 7
     unknown.close()
 
 
@@ -298,7 +298,7 @@ def test_a_job_out_of_sight_is_not_polled_again(desk: Desk) -> None:
     steps.answered(open_call, job_id="j1", word=None, fate=CallStatus.ACCEPTED)
     steps.answered(ended, job_id="j2", word="COMPLETED", fate=CallStatus.SUCCEEDED)
     steps.settled([(0, {"status": "unknown"})], lost=[open_call, ended])
-    assert [call.fate for call in steps.calls()] == [CallStatus.LOST, CallStatus.SUCCEEDED]
+    assert [call.fate for call in desk.journal.chain("r1")[0].calls] == [CallStatus.LOST, CallStatus.SUCCEEDED]
 
 
 def test_durations_are_the_last_few_of_each_kind(desk: Desk) -> None:

@@ -16,13 +16,12 @@ from typing import Any, TypeVar
 
 from orchestrator.clock import Clock
 from orchestrator.engine.run_context import Overlap
-from orchestrator.journal.calls import JOB_LISTED_S
 from orchestrator.journal.connections import Connections, LaneNames, instance_address
 from orchestrator.journal.database import Database, Reader, StoreUnreachable
 from orchestrator.journal.locks import Locks, lane_prefix, parts_of
 from orchestrator.journal.processes import Holder
 from orchestrator.journal.records import CallStatus, OrphanedRefresh
-from orchestrator.journal.steps import Steps
+from orchestrator.journal.steps import JOB_LISTED_S, Steps
 from orchestrator.planning.plan import Lane
 
 ANOTHER_LANE = "another lane of this run"

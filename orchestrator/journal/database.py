@@ -1,8 +1,8 @@
 """What the journal needs of a database, so that one set of statements works on SQLite and on PostgreSQL.
 
 Statements are written once, in the SQL that both understand: `?` stands for a value, `ON CONFLICT` for an upsert,
-`IN (SELECT value FROM json_each(?))` for a list that is passed as JSON. What differs is the drivers' business
-(`orchestrator.journal.sqlite`, `orchestrator.journal.postgres`): types in table definitions, locks of rows, how a
+`IN (SELECT value FROM json_each(?))` for a list that is passed as JSON. The drivers differ
+(`orchestrator.journal.sqlite`, `orchestrator.journal.postgres`) in: types in table definitions, locks of rows, how a
 transaction begins.
 """
 
@@ -44,9 +44,9 @@ class StoreUnreachable(JournalError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The tables of one part of the state. `migrations[n]` leads from version n to n + 1; `name` tells the parts apart.
+    """The tables of one part of the state. `migrations[n]` leads from version n to n + 1. `name` is the part's name.
 
-    `application_id` tells a SQLite file from others. `durable` makes every commit wait for the disk; without it a commit
+    `application_id` marks a SQLite file as this part's. `durable` makes every commit wait for the disk; without it a commit
     outlives its process, but in SQLite not a power cut. `new_store` is the version that a new PostgreSQL store begins with
     and its script, if that is shorter than all migrations from the first.
     """
@@ -79,7 +79,7 @@ NO_PATIENCE: Final = Patience(busy_s=0.0)
 class Retries:
     """Retries what fails because of another process or the network, with pauses from `pause_s` to `longest_pause_s` seconds.
 
-    `is_passing` says of an error whether it may pass. `now` measures how long attempts themselves take, in seconds.
+    `is_passing` returns whether an error may pass. `now` measures how long attempts themselves take, in seconds.
     """
 
     patience: Patience

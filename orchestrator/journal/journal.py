@@ -12,7 +12,6 @@ from typing import Any, Final, Self
 
 from orchestrator.clock import Clock
 from orchestrator.errors import LockedError
-from orchestrator.journal.calls import Ages, read_calls, read_left
 from orchestrator.journal.database import (
     NO_PATIENCE,
     Database,
@@ -25,7 +24,7 @@ from orchestrator.journal.database import (
     insert_sql,
 )
 from orchestrator.journal.layout import JOURNAL
-from orchestrator.journal.moments import LocalMoment, Moments
+from orchestrator.journal.moments import Ages, LocalMoment, Moments
 from orchestrator.journal.records import (
     Earlier,
     NewRun,
@@ -41,7 +40,7 @@ from orchestrator.journal.records import (
     unpack,
 )
 from orchestrator.journal.sqlite import SqliteDatabase
-from orchestrator.journal.steps import Steps
+from orchestrator.journal.steps import Steps, read_calls, read_left
 from orchestrator.values import as_data, from_data
 
 FILE: Final = "journal.db"

@@ -166,7 +166,6 @@ class LeasedProcess(ProcessRecord):
         self._close()
 
     def _close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
         for database in (self._main, *self._opened):
             database.close()
 

@@ -208,7 +208,7 @@ class PostgresDatabase(Database):
             return
         if not self._writing.acquire(timeout=max(longest_s, 0.001)):
             if longest_s >= self._patience.store_s:
-                # another thread has tried in vain all the time
+                # another thread has tried all the time
                 self._give_up()
             raise StoreUnreachable(f"{self.name} cannot be used: what was posted is not written yet")
         try:
@@ -281,7 +281,7 @@ class PostgresDatabase(Database):
                     raise
 
         if self._is_away and longest_s <= self._patience.busy_s:
-            # it was waited for in vain a moment ago
+            # a wait for it has just failed
             longest_s = 0.0
         try:
             done = self._retries.call(attempt, longest_s)
@@ -308,15 +308,13 @@ class PostgresDatabase(Database):
             # a server that was used before may answer again, whatever it says now
             may_pass = link.was_used or _PASSING.search(str(error)) is not None
             raise StoreUnreachable(f"{self.name} cannot be used: {_words(error)}", may_pass=may_pass) from None
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            raise JournalError(f"{self.name} cannot be used: {NO_SCHEMA}", code="uninitialized-state") from None
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise JournalError(
-                f"{self.name} cannot be used: {_words(error)}; `omni-refresh state check` says which rights are missing",
-                code="state-permission",
-            ) from None
         except psycopg.Error as error:
-            raise JournalError(f"{self.name} cannot be used: {_words(error)}", code="unusable-state") from None
+            words, code = _words(error), "unusable-state"
+            if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
+                words, code = NO_SCHEMA, "uninitialized-state"
+            elif isinstance(error, psycopg.errors.InsufficientPrivilege):
+                words, code = f"{words}; `omni-refresh state check` lists the missing rights", "state-permission"
+            raise JournalError(f"{self.name} cannot be used: {words}", code=code) from None
 
 
 # libpq gives no SQLSTATE for a connection that was refused, so the words decide

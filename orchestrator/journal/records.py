@@ -63,7 +63,7 @@ class NewRun:
     """A run that begins. `root` is the run whose plan it works on: its own id, or that of the first run that it continues.
 
     `origin` is the run that it resumes or retries. `lock` is the name under which no other process may run the same.
-    `manifest_path` is as it was given, `manifest_file` absolute, `manifest_identity` what tells the manifest from others.
+    `manifest_path` is as it was given, `manifest_file` absolute, `manifest_identity` is the manifest's `name`, or its path.
     `directory` is the working directory the run was started from; None if it is unknown. `key` is the name that a scheduler
     gave the run.
     """

@@ -65,7 +65,7 @@ class _Transaction:
 class SqliteDatabase(Database):
     """An open database. Every method is short and synchronous, and raises `JournalError` if the file cannot be used.
 
-    A method waits for a lock of another process with `patience`. After a wait in vain the next ones do not wait until one
+    A method waits for a lock of another process with `patience`. After a wait that failed, methods do not wait until one
     succeeds.
     """
 
@@ -251,7 +251,7 @@ def _create(path: Path, layout: Layout) -> None:
     if left and not path.exists():
         raise JournalError(f"{path} is missing, but {left[0].name} is there", code="damaged-state", hint=_RESET)
     own = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    os.close(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    own.touch(0o600, exist_ok=False)
     try:
         connection = sqlite3.connect(own, isolation_level=None)
         try:

@@ -50,11 +50,11 @@ def find_state_folder(environ: Mapping[str, str]) -> Path:
 def open_state_folder(folder: Path) -> Path:
     """Make sure that `folder` is there and can be written; one that is made here is its user's alone.
 
-    Raises `JournalError` that says what is in the way.
+    Raises `JournalError` with the reason.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # the parents' mode is the umask's business; a folder that was there before keeps its own
+        # the umask decides about the parents' mode; a folder that was there before keeps its own
         _new_file(folder, "trial", b"trial").unlink()
     except OSError as error:
         raise JournalError(

@@ -32,8 +32,9 @@ def test_a_folder_that_cannot_be_named_is_an_error(tmp_path: Path, monkeypatch: 
     monkeypatch.delenv("HOME")
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setattr("os.getuid", lambda: 54_321)
-    with pytest.raises(UsageError, match="name a folder with OMNI_REFRESH_STATE_DIR"):
+    with pytest.raises(UsageError, match="OMNI_REFRESH_STATE_DIR") as raised:
         find_state_folder({})
+    assert raised.value.code == "no-state-folder"
 
 
 def test_a_new_folder_is_private_and_left_empty(tmp_path: Path) -> None:

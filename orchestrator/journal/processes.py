@@ -232,11 +232,8 @@ def live_owners(folder: Path) -> tuple[str, ...]:
 def record_gap(folder: Path, *, now: float, boot: str) -> None:
     """Close each key for one window, because it is not known what was sent before `now`. Raises `JournalError`."""
     database = SqliteDatabase.open(folder / FILE, SHARED)
-    try:
-        with database.write() as transaction:
-            close_keys(transaction, LocalMoment(now, boot))
-    finally:
-        database.close()
+    with contextlib.closing(database), database.write() as transaction:
+        close_keys(transaction, LocalMoment(now, boot))
 
 
 def give_back(transaction: Transaction, token: str, moment: Moment, *, beats: int | None = None) -> None:

@@ -209,7 +209,7 @@ class SqliteDatabase(Database):
                 self._connection.execute(f"PRAGMA user_version = {newest}")
 
     def _look(self) -> tuple[tuple[int, int], ...]:
-        """The identities of the database, its log and the log's index; raises `OSError` if one is missing."""
+        """Return the identities of the database, its log and the log's index. Raises `OSError` if one is missing."""
         found = (_beside(self.path, suffix).stat() for suffix in _SUFFIXES)
         return tuple((one.st_dev, one.st_ino) for one in found)
 
@@ -253,16 +253,13 @@ def _create(path: Path, layout: Layout) -> None:
     own = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     own.touch(0o600, exist_ok=False)
     try:
-        connection = sqlite3.connect(own, isolation_level=None)
-        try:
+        with contextlib.closing(sqlite3.connect(own, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             for migration in layout.migrations:
                 _run_script(connection, migration)
             connection.execute(f"PRAGMA application_id = {layout.application_id}")
             connection.execute(f"PRAGMA user_version = {len(layout.migrations)}")
             connection.execute("COMMIT")
-        finally:
-            connection.close()
         # the first process to link it has made it; the other one's is the same
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(own)

@@ -127,7 +127,9 @@ class Journal:
         unfinished: bool,
         counts: Mapping[str, int],
     ) -> None:
-        """Store how a run ended, with its report's document. What is left after a later run of the same root is that run's."""
+        """Store how a run ended, with its report's document. If a later run has the same root, that run has
+        what is left.
+        """
         now = self._clock.utcnow().isoformat()
         packed = pack(document)
         with self._database.write() as connection:

@@ -93,15 +93,15 @@ class LeasedProcess(ProcessRecord):
 
     @property
     def losses(self) -> int:
-        """Rows may be lost if the server has another history."""
+        """Count changes of the server's history, too: rows may be lost then."""
         return self.lost_rows + self._clock.changes
 
     def moment(self) -> StoreMoment:
-        """The store's clock at the last contact, and the time since then."""
+        """Return the present moment: the store's clock at the last contact, and the time since then."""
         return self._clock.moment()
 
     async def ask(self, question: Callable[[Database], T]) -> T:
-        """In a thread: the store may be slow."""
+        """Answer in a thread: the store may be slow."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, question)
 
     def _answer(self, question: Callable[[Database], T]) -> T:
@@ -121,7 +121,7 @@ class LeasedProcess(ProcessRecord):
         return answer
 
     def soon(self, act: Callable[[Database], None]) -> None:
-        """In the background."""
+        """Do `act` in a thread."""
 
         def do() -> None:
             with contextlib.suppress(JournalError):

@@ -82,7 +82,7 @@ class Locks:
         transaction.executemany(_TAKE, [(prefix + name, self.process.token, since.isoformat()) for name in names])
 
     def hold_names(self, prefix: str, names: Iterable[str], *, since: datetime) -> None:
-        """The transaction of `take_names` was committed: the locks are held."""
+        """Keep that the locks are held: the transaction of `take_names` was committed."""
         self._held.update({prefix + name: since for name in names})
 
     def holder_of_names(self, reader: Reader, prefix: str, names: Iterable[str], meets: Meets) -> Holder | None:

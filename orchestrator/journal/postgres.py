@@ -141,7 +141,7 @@ class PostgresDatabase(Database):
             yield transaction
 
     def reader_in(self, transaction: Reader) -> Reader:
-        """All parts are in one schema."""
+        """Return the transaction itself: all parts are in one schema."""
         return transaction
 
     def flush(self) -> None:
@@ -292,7 +292,7 @@ class PostgresDatabase(Database):
         return done
 
     def _give_up(self) -> None:
-        """The store was away for too long: from now on there is an error that ends the run."""
+        """Keep an error that ends the run: the store was away for too long."""
         self._failure = self._failure or JournalError(
             f"{self.name} could not be used for {self._patience.store_s:g} s", code="state-unreachable"
         )

@@ -194,7 +194,7 @@ class LocalProcess(ProcessRecord):
         return self
 
     def moment(self) -> LocalMoment:
-        """The monotonic clock, and the machine's start."""
+        """Return the monotonic clock's moment, with the machine's start."""
         return LocalMoment(self.now(), self.boot)
 
     def leave(self) -> None:
@@ -213,7 +213,7 @@ class LocalProcess(ProcessRecord):
         return [(token, beats) for token, beats in rows if not _is_locked(_file(self._folder, token))]
 
     def _settle_boot(self) -> None:
-        """Take moments of another start of the machine, or of a clock that was ahead of this one, for now."""
+        """Replace moments of another start of the machine, and moments that lie ahead, by the present moment."""
         now = self.moment()
         with self.database.write() as transaction:
             for sql in (

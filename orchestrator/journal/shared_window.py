@@ -210,7 +210,7 @@ class SharedWindow:
             own.register(database)
             with database.write(shared=True, soon=True, busy_s=BUSY_S) as transaction:
                 answer = self._ask(transaction, now, lock=False)
-                # to look is to wait: others then take no more than their part
+                # a look counts as waiting: others then take no more than their part
                 self._mark_waiting(transaction, now + self._longest_look_s)
             seen = answer()
             if not seen.is_alive or seen.mine != own.expected_count(seen.news):

@@ -126,7 +126,7 @@ class OwnSlots:
             self._is_registered = True
 
     def took(self, slot: int) -> int:
-        """A call leaves with a slot; return its number."""
+        """Count a call that leaves with a slot; return the call's number."""
         call = self.window.add()
         self._slots[call] = slot
         return call
@@ -230,7 +230,7 @@ class OwnSlots:
             return self._known - news.over
 
     def is_known(self, slot: int) -> None:
-        """A slot was inserted for this process."""
+        """Keep that a slot was inserted for this process."""
         with self.guard:
             self._known.add(slot)
 
@@ -289,7 +289,7 @@ class OwnSlots:
         return self._seen[slot, at_s]
 
     def _surrender(self, transaction: Transaction) -> None:
-        """The process ends: its slots count on, each from its answer."""
+        """End the process: its slots still count for one window after their answers."""
         now, moment = self.owner.now(), self.owner.moment()
         with self.guard:
             over = [*self._over, *(slot for at, slot in self._ends if at == float("-inf"))]

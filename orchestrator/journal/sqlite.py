@@ -268,7 +268,7 @@ def _create(path: Path, layout: Layout) -> None:
 
 
 def _run_script(connection: sqlite3.Connection, script: str) -> None:
-    """Each statement by itself: `executescript` would commit first. Comments stand on lines of their own."""
+    """Run each statement by itself: `executescript` would commit first. Comments stand on lines of their own."""
     bare = "\n".join(line for line in script.splitlines() if not line.startswith("--"))
     for statement in bare.split(";"):
         if statement.strip():
@@ -276,7 +276,7 @@ def _run_script(connection: sqlite3.Connection, script: str) -> None:
 
 
 def _check_kind(path: Path) -> None:
-    """Refuse a path that SQLite would take for a new database, or would not explain."""
+    """Raise `JournalError` for a folder, and for a file that SQLite would take for a new database."""
     if path.is_dir():
         raise JournalError(f"{path} cannot be used: Is a directory", code="unusable-state")
     size = path.stat().st_size

@@ -80,7 +80,7 @@ def _new_file(folder: Path, name: str, content: bytes) -> Path:
 
 
 def read_salt(folder: Path) -> bytes:
-    """This folder's own salt for keys' hashes, made at the first call. Raises `JournalError`."""
+    """Return this folder's salt for keys' hashes; the first call makes it. Raises `JournalError`."""
     path = folder / "salt"
     try:
         if not path.exists():

@@ -123,7 +123,7 @@ class Steps:
         wait: bool,
         queued_s: float,
     ) -> int:
-        """A refresh call is about to leave; return its number."""
+        """Store that a refresh call is about to leave; return its number."""
         sender = served[0]
         refresh = {"served": [t.entry.index for t in served], "scopes": list(scopes), "wait": wait}
         call, now = self._next_call, self._ages.now()
@@ -150,7 +150,7 @@ class Steps:
         return call
 
     def answered(self, call: int, *, job_id: str | None, word: str | None, fate: CallStatus) -> None:
-        """The server accepted the call; its answer may be final already."""
+        """Store that the server accepted the call; its answer may be final already."""
         now = self._ages.now()
         sql = (
             "UPDATE calls SET fate = ?, may_run = ?, accepted_at = ?, accepted_s = ?, boot = ?, job_id = ?, word = ?"
@@ -159,12 +159,12 @@ class Steps:
         self._set(sql, fate, self._clock.utcnow().isoformat(), now.at_s, now.mark, fit(job_id), fit(word), call)
 
     def refused(self, call: int, failure: str) -> None:
-        """The call is known to have started nothing."""
+        """Store that the call started nothing."""
         sql = "UPDATE calls SET fate = ?, may_run = ?, failure = ? WHERE id = ?"
         self._set(sql, CallStatus.REFUSED, fit(failure), call)
 
     def polled(self, call: int, *, word: str, fate: CallStatus) -> None:
-        """The call's job was polled."""
+        """Store what a poll of the call's job returned."""
         sql = "UPDATE calls SET fate = ?, may_run = ?, word = ?, polled_at = ? WHERE id = ?"
         self._set(sql, fate, fit(word), self._clock.utcnow().isoformat(), call)
 

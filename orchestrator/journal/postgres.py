@@ -308,13 +308,15 @@ class PostgresDatabase(Database):
             # a server that was used before may answer again, whatever it says now
             may_pass = link.was_used or _PASSING.search(str(error)) is not None
             raise StoreUnreachable(f"{self.name} cannot be used: {_words(error)}", may_pass=may_pass) from None
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            raise JournalError(f"{self.name} cannot be used: {NO_SCHEMA}", code="uninitialized-state") from None
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise JournalError(
+                f"{self.name} cannot be used: {_words(error)}; `omni-refresh state check` lists the missing rights",
+                code="state-permission",
+            ) from None
         except psycopg.Error as error:
-            words, code = _words(error), "unusable-state"
-            if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
-                words, code = NO_SCHEMA, "uninitialized-state"
-            elif isinstance(error, psycopg.errors.InsufficientPrivilege):
-                words, code = f"{words}; `omni-refresh state check` lists the missing rights", "state-permission"
-            raise JournalError(f"{self.name} cannot be used: {words}", code=code) from None
+            raise JournalError(f"{self.name} cannot be used: {_words(error)}", code="unusable-state") from None
 
 
 # libpq gives no SQLSTATE for a connection that was refused, so the words decide

@@ -67,8 +67,8 @@ def is_due(on: NotifyOn, report: Report) -> bool:
 def make_message(
     report: Report, *, report_paths: Sequence[str] = (), next_command: str | None = None
 ) -> dict[str, Any]:
-    """The data for a webhook: the report's `run` and `summary`, the failed targets (the first 50), the recovered ones, a
-    text for people, where the reports are, and the commands that come next.
+    """Return the data for a webhook: the report's `run` and `summary`, the first 50 failed targets, the recovered ones, a
+    text for people, the reports' paths, and the next commands.
     """
     document = make_head(report)
     bad = bad_outcomes(report.outcomes)
@@ -122,9 +122,7 @@ def _issues(outcome: Outcome, report: Report) -> dict[str, Any]:
 
 
 def make_text(report: Report, *, report_paths: Sequence[str] = (), next_command: str | None = None) -> MessageText:
-    """The run in a few lines: which targets failed, why, what to do, what has recovered. It contains nothing that a chat
-    service would obey.
-    """
+    """Return the run in a few lines: which targets failed, why, what to do, and what recovered. It has no markup."""
     outcomes = report.outcomes
     causes = causes_of(report)
     has_news = has_run_before(outcomes)
@@ -178,7 +176,7 @@ def _names(outcomes: Sequence[Outcome]) -> str:
 
 
 def _fit(lines: Sequence[str], after: Sequence[str]) -> str:
-    """As many lines as fit, then those that must not be missing."""
+    """Return as many lines as fit, then the required ones."""
     room = TEXT_LIMIT - sum(len(line) + 1 for line in after)
     kept: list[str] = []
     for line in lines:

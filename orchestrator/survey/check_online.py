@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import partial
 
-from orchestrator.engine.look_up import together
+from orchestrator.engine.calls import Calls
+from orchestrator.engine.look_up import LookUp, together
 from orchestrator.manifest.manifest import Entry, Manifest, RefreshKind, is_id
 from orchestrator.omni.answers import ApiDocument, ConnectionRecord, ModelRecord, ModelsQuery
 from orchestrator.omni.errors import CallError
@@ -70,6 +71,8 @@ async def check_online(manifest: Manifest, survey: Survey, *, zone: tzinfo | Non
             tuple(t for lane in plan.lanes if lane.instance == name for t in lane.targets),
             inventory,
             findings,
+            calls=await survey.calls(name),
+            reader=await survey.look_up(name),
             patterns=patterns,
             zone=zone,
         )
@@ -100,9 +103,13 @@ class _Check:
         inventory: Inventory,
         findings: list[Finding],
         *,
+        calls: Calls,
+        reader: LookUp,
         patterns: Mapping[int, Entry],
         zone: tzinfo | None,
     ) -> None:
+        self._client = calls.client
+        self._reader = reader
         self._name = name
         self._entries = entries
         self._inventory = inventory
@@ -122,8 +129,6 @@ class _Check:
 
     async def run(self, survey: Survey) -> None:
         """Read the rest, in parallel."""
-        self._client = (await survey.calls(self._name)).client
-        self._reader = await survey.look_up(self._name)
         self._branch_mode()
         try:
             await together(

@@ -74,10 +74,16 @@ def accepted(n: int, **more: object) -> Answer:
 
 
 class Place:
-    """A place of the server's answers. `extra` are settings of each model, `answer` what the server says to a request."""
+    """A place of the server's answers. `extra` are settings of each model, `answer` what the server says to a request.
 
-    def __init__(self, answer: Callable[[str, int, str], Answer | None], **extra: object) -> None:
+    `deadline` is that of the run: long enough for each model's answer.
+    """
+
+    def __init__(
+        self, answer: Callable[[str, int, str], Answer | None], *, deadline: str = "8s", **extra: object
+    ) -> None:
         self.answer = answer
+        self.deadline = deadline
         self.extra = extra
 
 
@@ -117,7 +123,9 @@ PLACES = {
     "the first status": Place(_posts(lambda n, shown: accepted(n, status=f"running {shown}"))),
     "the last status": Place(_polls(lambda shown: (200, {}, {"status": f"busy {shown}"})), timeout="300ms"),
     "a long status": Place(_polls(lambda shown: (200, {}, {"status": f"{'b' * 70}{shown}"})), timeout="300ms"),
-    "the words of a poll": Place(_polls(lambda shown: (404, {}, {"detail": shown})), timeout="300ms", retries=0),
+    "the words of a poll": Place(
+        _polls(lambda shown: (404, {}, {"detail": shown})), deadline="3s", timeout="300ms", retries=0
+    ),
     "names of models": Place(_models, model="wanted", id=None),
     "names of branches": Place(_models, branch="b", connection=None),
     "connections": Place(_models, connection=None),
@@ -203,7 +211,9 @@ def test_no_output_shows_the_key(
             notify=[{"webhook": f"{url}/hook", "on": "always"}],
         )
         formats = [word for s in ("json", "jsonl", "xml", "md", "html", "csv") for word in ("--report", f"r.{s}")]
-        done = call(capfd, "run", manifest, "-v", "--json", "--metrics-file", "m.prom", *formats, "--deadline", "8s")
+        done = call(
+            capfd, "run", manifest, "-v", "--json", "--metrics-file", "m.prom", *formats, "--deadline", place.deadline
+        )
     assert len(told) == 1, done.err
     assert done.document["summary"]["total"] == len(SHOWN)
     texts = {"stdout": done.out, "stderr": done.err, "webhook": told[0].decode()}

@@ -98,6 +98,18 @@ def find_state(context: Context, named: str | None = None, manifest: Manifest | 
     return named or context.state or context.environ.get(VARIABLE, "").strip() or said
 
 
+def find_folder(context: Context) -> Path:
+    """Return the folder that a command without a manifest keeps its state in. Raises `UsageError` for a shared store."""
+    place = find_state(context)
+    if place is not None and is_shared(place):
+        raise UsageError("only a state folder can be moved aside, and the state is in PostgreSQL", code="invalid-state")
+    return _folder(place, context)
+
+
+def _folder(place: str | None, context: Context) -> Path:
+    return find_state_folder(context.environ) if place is None else Path(place).expanduser().absolute()
+
+
 @contextmanager
 def open_state(
     context: Context, named: str | None = None, *, simulated: bool = False, manifest: Manifest | None = None
@@ -119,10 +131,8 @@ def open_state(
             return
         if simulated:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="omni-refresh-")))
-        elif place is not None:
-            folder = Path(place).expanduser().absolute()
         else:
-            folder = find_state_folder(context.environ)
+            folder = _folder(place, context)
         open_state_folder(folder)
         boot = boot_id()
         journal = Journal.open(folder, clock=clock, boot=boot, patience=patience)

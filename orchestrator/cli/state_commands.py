@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
@@ -84,10 +83,12 @@ def reset() -> int:
     import time
     from datetime import UTC, datetime
 
+    from orchestrator.app.state import find_folder
+    from orchestrator.cli.command_setup import quiet_context
     from orchestrator.journal.moments import boot_id
-    from orchestrator.journal.state_folder import find_state_folder, reset_state
+    from orchestrator.journal.state_folder import reset_state
 
-    folder = find_state_folder(os.environ)
+    folder = find_folder(quiet_context())
     aside = reset_state(folder, at=datetime.now(UTC), now=time.monotonic(), boot=boot_id())
     if aside is None:
         say(f"omni-refresh: nothing to reset: there is no state in {folder}")

@@ -66,6 +66,27 @@ def test_damaged_state_is_moved_aside(omni: Callable[..., Omni], tmp_path: Path,
     assert len(runs(capfd)) == 1
 
 
+def test_the_state_that_the_environment_names_is_moved(
+    omni: Callable[..., Omni], tmp_path: Path, capfd: Any, monkeypatch: Any
+) -> None:
+    """`OMNI_REFRESH_STATE` decides, as for every command: the folder of its own stays whole. A shared store is refused."""
+    manifest = manifest_for(omni(default_model={"duration": 0.05}), tmp_path, models=1)
+    assert call(capfd, "run", manifest).code == 0
+    whole = {path.name for path in (tmp_path / "state").iterdir()}
+    monkeypatch.setenv("OMNI_REFRESH_STATE", str(tmp_path / "named"))
+    assert call(capfd, "run", manifest).code == 0
+    (tmp_path / "named" / "journal.db").write_bytes(b"damaged" * 1000)
+    assert call(capfd, "history").code == 2
+    assert call(capfd, "state", "reset").code == 0
+    assert list((tmp_path / "named").glob("reset-*"))
+    assert runs(capfd) == []
+    monkeypatch.setenv("OMNI_REFRESH_STATE", "postgresql://db.invalid/omni")
+    assert call(capfd, "state", "reset").code == 2
+    monkeypatch.delenv("OMNI_REFRESH_STATE")
+    assert {path.name for path in (tmp_path / "state").iterdir()} == whole
+    assert len(runs(capfd)) == 1
+
+
 def test_state_is_not_moved_from_under_a_run(omni: Callable[..., Omni], tmp_path: Path, capfd: Any) -> None:
     """Exit code 4 while a run is active, and its journal is not pruned; afterwards the state can be moved."""
     instance = omni(default_model={"duration": 30})

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import threading
 import time
 from urllib.parse import quote, quote_plus
 
@@ -118,6 +119,23 @@ def test_added_later() -> None:
     assert redactor.redact("a9b8c7d6") == "a9b8c7d6"
     redactor.add(Secret("a9b8c7d6"))
     assert redactor.redact("a9b8c7d6") == REDACTED
+
+
+def test_added_by_a_thread() -> None:
+    """A secret may become known while another thread writes a line: no line fails, and each hides what is known by then."""
+    redactor = Redactor()
+    secrets = [f"key-{number:04}-{number * 7919:x}" for number in range(400)]
+
+    def add() -> None:
+        for secret in secrets:
+            redactor.add(Secret(secret))
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    while thread.is_alive():
+        redactor.redact({"event": "call_sent", "target": secrets[0], "path": "key-0 /api/v1/models"})
+    thread.join()
+    assert [redactor.redact(secret) for secret in secrets] == [REDACTED] * len(secrets)
 
 
 def test_any_depth() -> None:

@@ -6,6 +6,7 @@ import base64
 import html
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,6 +77,8 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[Revealing] = ()) -> None:
+        # a thread may add a secret while another one redacts
+        self._lock = threading.Lock()
         self._known: dict[str, _Forms] = {}
         self._secrets: dict[bytes, list[str]] = {}
         self._any_start: re.Pattern[bytes] | None = None
@@ -89,14 +92,16 @@ class Redactor:
         text = secret.reveal()
         if not text.strip() or text in REDACTED or text in self._known:
             return
-        if len(text) == 1:
-            self._wholes.add(text)
-        elif len(text) < _ANYWHERE:
-            self._words.append(re.compile(rf"(?<!\w){re.escape(text)}(?!\w)"))
-        forms = self._known[text] = _Forms.of(text)
-        for sign in forms.signs:
-            self._secrets.setdefault(sign, []).append(text)
-        self._any_start = None
+        forms = _Forms.of(text)
+        with self._lock:
+            if len(text) == 1:
+                self._wholes.add(text)
+            elif len(text) < _ANYWHERE:
+                self._words.append(re.compile(rf"(?<!\w){re.escape(text)}(?!\w)"))
+            self._known[text] = forms
+            for sign in forms.signs:
+                self._secrets.setdefault(sign, []).append(text)
+            self._any_start = None
 
     def redact(self, value: Any) -> Any:
         """Return `value` without secrets in texts and bytes, also inside lists, tuples and dictionaries.
@@ -116,10 +121,9 @@ class Redactor:
 
     def without_known(self, text: str) -> str:
         """Return the text without the known secrets. What only looks like a secret stays."""
-        signs = self._signs_of(text)
-        if signs:
-            secrets = {secret for sign in signs for secret in self._secrets[sign]}
-            text = _replace(text, [self._known[secret] for secret in secrets])
+        known = self._forms_in(text)
+        if known:
+            text = _replace(text, known)
         for word in self._words:
             text = word.sub(REDACTED, text)
         return text
@@ -130,7 +134,7 @@ class Redactor:
         lowered = joined.lower()
         return (
             any(hint in lowered and pattern.search(joined) for hint, pattern, _ in _PATTERNS)
-            or bool(self._signs_of(joined))
+            or bool(self._forms_in(joined))
             or any(word.search(joined) for word in self._words)
             or not self._wholes.isdisjoint(texts)
         )
@@ -143,14 +147,16 @@ class Redactor:
                 text = pattern.sub(replacement, text)
         return REDACTED if text in self._wholes else text
 
-    def _signs_of(self, text: str) -> set[bytes]:
-        """Return the signs that a text contains."""
-        found: set[bytes] = set()
-        self._any_start = self._any_start or _any_of({sign[:_START] for sign in self._secrets})
-        for layer in map(_squeeze, _layers(text)):
-            if len(layer) > _LONG * len(self._secrets) or self._any_start.search(layer):
-                found.update(sign for sign in self._secrets if sign in layer)
-        return found
+    def _forms_in(self, text: str) -> list[_Forms]:
+        """Return the forms of the known secrets whose signs a text contains."""
+        layers = [_squeeze(layer) for layer in _layers(text)]
+        with self._lock:
+            signs: set[bytes] = set()
+            self._any_start = self._any_start or _any_of({sign[:_START] for sign in self._secrets})
+            for layer in layers:
+                if len(layer) > _LONG * len(self._secrets) or self._any_start.search(layer):
+                    signs.update(sign for sign in self._secrets if sign in layer)
+            return [self._known[secret] for secret in {secret for sign in signs for secret in self._secrets[sign]}]
 
 
 def _any_of(words: Iterable[bytes]) -> re.Pattern[bytes]:

@@ -98,12 +98,10 @@ def find_state(context: Context, named: str | None = None, manifest: Manifest | 
     return named or context.state or context.environ.get(VARIABLE, "").strip() or said
 
 
-def find_folder(context: Context) -> Path:
-    """Return the folder that a command without a manifest keeps its state in. Raises `UsageError` for a shared store."""
+def find_folder(context: Context) -> Path | None:
+    """Return the folder that a command without a manifest keeps its state in; None if it is in a shared store."""
     place = find_state(context)
-    if place is not None and is_shared(place):
-        raise UsageError("only a state folder can be moved aside, and the state is in PostgreSQL", code="invalid-state")
-    return _folder(place, context)
+    return None if place is not None and is_shared(place) else _folder(place, context)
 
 
 def _folder(place: str | None, context: Context) -> Path:

@@ -85,10 +85,13 @@ def reset() -> int:
 
     from orchestrator.app.state import find_folder
     from orchestrator.cli.command_setup import quiet_context
+    from orchestrator.errors import UsageError
     from orchestrator.journal.moments import boot_id
     from orchestrator.journal.state_folder import reset_state
 
     folder = find_folder(quiet_context())
+    if folder is None:
+        raise UsageError("only a state folder can be moved aside, and the state is in PostgreSQL", code="invalid-state")
     aside = reset_state(folder, at=datetime.now(UTC), now=time.monotonic(), boot=boot_id())
     if aside is None:
         say(f"omni-refresh: nothing to reset: there is no state in {folder}")

@@ -73,15 +73,16 @@ def _manifest(path: str | None) -> Manifest | None:
 
 def _run_ids() -> list[str]:
     from orchestrator.app.history import make_history
-    from orchestrator.app.state import open_state
+    from orchestrator.app.state import find_folder, open_state
     from orchestrator.cli.command_setup import quiet_context
-    from orchestrator.journal.state_folder import find_state_folder
 
+    context = quiet_context()
     try:
-        if not find_state_folder(os.environ).is_dir():
+        folder = find_folder(context)
+        if folder is not None and not folder.is_dir():
             # a suggestion makes no folder
             return []
-        with open_state(quiet_context()) as state:
+        with open_state(context) as state:
             return [str(run["id"]) for run in make_history(state, model=None, limit=_MOST_RUNS)["runs"]]
     except OmniRefreshError:
         return []

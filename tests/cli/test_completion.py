@@ -5,6 +5,7 @@ import pty
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from orchestrator.cli.main import COMMANDS, SECTIONS, cli, run
 from orchestrator.cli.suggestions import DIALECTS
 from tests.cli.commands import call, write_manifest
+from tests.cli.live import Omni, manifest_for
 from tests.rehearsal import uuid
 
 MODELS = (
@@ -78,6 +80,16 @@ def test_runs_are_suggested(manifest: Path, capfd: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr("orchestrator.cli.suggestions._run_ids", lambda: ["20261130T182405-633493"])
     runs = suggested("bash", "omni-refresh retry 2026", capfd, monkeypatch)
     assert runs == ["plain,20261130T182405-633493", "file,2026"]
+
+
+def test_runs_of_a_state_that_the_environment_names(
+    omni: Callable[..., Omni], tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`OMNI_REFRESH_STATE` decides which runs those are, as for every command."""
+    monkeypatch.setenv("OMNI_REFRESH_STATE", str(tmp_path / "named"))
+    assert call(capfd, "run", manifest_for(omni(default_model={"duration": 0.05}), tmp_path, models=1)).code == 0
+    (record,) = call(capfd, "history", "--json").document["runs"]
+    assert suggested("bash", "omni-refresh retry ", capfd, monkeypatch) == [f"plain,{record['id']}", "file,"]
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ from typing import Any
 
 from orchestrator.app.context import Context
 from orchestrator.app.instances import earlier_durations, make_access, state_for_reading, with_rate
+from orchestrator.app.overrides import override
 from orchestrator.app.read_request import read_request
 from orchestrator.app.requests import RunRequest
 from orchestrator.app.simulation import enter_simulation
 from orchestrator.errors import UsageError
+from orchestrator.manifest.manifest import Manifest
 from orchestrator.survey.plan_document import make_plan_document
 from orchestrator.survey.preview import (
     NOTHING_LOOKED_UP,
@@ -51,11 +53,14 @@ class Plan:
         return make_plan_document(self.preview, redact=self.redact)
 
 
-async def plan_run(request: RunRequest, context: Context, *, online: bool = False) -> Plan:
+async def plan_run(
+    request: RunRequest, context: Context, *, online: bool = False, load_with_keys: Callable[[], Manifest] | None = None
+) -> Plan:
     """Plan what `start_run` would do with the same request: the same look-ups, and no refresh.
 
-    A manifest that says every id and connection needs no look-up, no key and no network. With `online` the plan also reads what
-    uses the things that the change takes away. Raises `UsageError`.
+    A manifest that says every id and connection needs no look-up, no key and no network. If the request's manifest was loaded
+    without keys, `load_with_keys` loads it again when they are needed. With `online` the plan also reads what uses the things
+    that the change takes away. Raises `UsageError`.
     """
     read = read_request(request, context)
     manifest, selected, followed = read.manifest, read.selected, read.followed
@@ -65,6 +70,10 @@ async def plan_run(request: RunRequest, context: Context, *, online: bool = Fals
             code="missing-option",
             hint="use --ddl FILE, --dbt-target DIR or --changed NAME",
         )
+    needs_calls = online or needs_look_ups(selected, followed)
+    if needs_calls and not request.simulate and load_with_keys is not None:
+        manifest = override(load_with_keys(), request.overrides)
+        context.hide_secrets(manifest)
     key_refused, reached = False, manifest
     rate = request.options.rate
     async with AsyncExitStack() as stack:
@@ -81,7 +90,7 @@ async def plan_run(request: RunRequest, context: Context, *, online: bool = Fals
             picks=read.selector.picks_branch,
             history=history,
         )
-        if not online and not needs_look_ups(selected, followed):
+        if not needs_calls:
             preview = preview_of(NOTHING_LOOKED_UP)
         else:
             if request.simulate:
@@ -97,11 +106,3 @@ async def plan_run(request: RunRequest, context: Context, *, online: bool = Fals
                 preview = replace(preview, usage=await find_usage(survey, preview.plan))
             key_refused = bool(survey.refused)
     return Plan(preview=preview, key_refused=key_refused, redact=context.redactor.redact)
-
-
-def needs_keys(request: RunRequest, context: Context, *, online: bool = False) -> bool:
-    """Return whether planning a request needs calls, so that its manifest must be loaded with its keys."""
-    if request.simulate or online:
-        return not request.simulate
-    read = read_request(request, context)
-    return needs_look_ups(read.selected, read.followed)

@@ -60,9 +60,9 @@ def plan(
     Exit code 1 if something cannot be planned, 0 if there are only warnings.
     """
     import asyncio
-    from dataclasses import replace
+    from functools import partial
 
-    from orchestrator.app.plan import needs_keys, plan_run
+    from orchestrator.app.plan import plan_run
     from orchestrator.app.requests import RunOptions, RunRequest
     from orchestrator.cli.command_setup import read_change_request, read_manifest, read_overrides, set_up
     from orchestrator.terminal.console import print_json, print_result
@@ -81,9 +81,8 @@ def plan(
         simulate=simulate,
         scenario=scenario,
     )
-    if needs_keys(request, setup.context, online=online):
-        request = replace(request, manifest=read_manifest(options))
-    result = asyncio.run(plan_run(request, setup.context, online=online))
+    load_with_keys = partial(read_manifest, options)
+    result = asyncio.run(plan_run(request, setup.context, online=online, load_with_keys=load_with_keys))
     redact = setup.context.redactor.redact
     if as_json:
         print_json(result.to_dict())

@@ -1,5 +1,6 @@
 """`run` and `plan` after a change, as people use them: options, streams, exit codes."""
 
+import io
 import json
 from collections.abc import Callable
 from functools import partial
@@ -239,3 +240,16 @@ def test_made_up_instances_hold_what_a_scope_names(here: Here, tmp_path: Path) -
     assert dict(warehouse.schemas) == {
         "finx": ("invoices", "led_x"), "w.sales": ("invoices",), "public": ("orders",), "hr": (), "a": (), "b": (),
     }  # fmt: skip
+
+
+def test_plan_reads_a_migration_on_standard_input(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be read only once, and is: the plan is that of the same migration in a file."""
+    manifest = write_manifest(tmp_path, *MODELS[:2])
+    (tmp_path / "V1__x.sql").write_text(SQL, encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(SQL.encode())))
+    plans = [
+        here("plan", manifest, "--ddl", source, "--dialect", "postgres", "--json").document
+        for source in ("-", "V1__x.sql")
+    ]
+    assert [[one["name"] for one in plan["skipped"]] for plan in plans] == [["hr"], ["hr"]]
+    assert [len(plan["refreshes"]) for plan in plans] == [1, 1]

@@ -53,6 +53,11 @@ def plural(noun: str, count: int) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
+def counted(count: int, noun: str, suffix: str = "s") -> str:
+    """Return the count with its noun: `1 target` or `1,200 targets`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{suffix}"
+
+
 def near_words(word: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
     """Return up to `most` known words that are similar to `word`, the nearest first. The case of letters does not count.
 

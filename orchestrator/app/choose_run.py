@@ -19,7 +19,7 @@ from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.manifest import Manifest, absolute_path
 from orchestrator.report.document import parse_document
 from orchestrator.report.report import Report
-from orchestrator.text import and_more
+from orchestrator.text import some
 from orchestrator.values import format_stamp
 
 _LISTED: Final = 5
@@ -190,7 +190,7 @@ def _what_failed(journal: Journal, record: RunRecord) -> str:
     """Return which targets of a run did not succeed, the first few by name."""
     bad = [t.name for t in journal.targets(record.root) if not _is_good(t.outcome)]
     cut = "cut off; " if record.unfinished else ""
-    return cut + (f"not done: {and_more(bad[:_NAMES_LISTED], len(bad))}" if bad else "all succeeded")
+    return cut + (f"not done: {some(bad, at_most=_NAMES_LISTED)}" if bad else "all succeeded")
 
 
 def _is_good(outcome: Mapping[str, object] | None) -> bool:

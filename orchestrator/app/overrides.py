@@ -14,7 +14,7 @@ from orchestrator.errors import UsageError
 from orchestrator.manifest.addresses import normalize_base_url
 from orchestrator.manifest.load import make_manifest
 from orchestrator.manifest.manifest import Entry, Instance, Manifest, Mode, RefreshKind
-from orchestrator.text import and_more
+from orchestrator.text import some
 
 ONE_OFF: Final = "--model "
 """The start of the path of a manifest that was made from a command line: its path is those options."""
@@ -74,7 +74,7 @@ def check_modes(entries: Sequence[Entry]) -> None:
         f"{entry.name} (line {entry.place.line})" for entry in entries if entry.mode is Mode.HARD and _has_scope(entry)
     ]
     if wrong:
-        names = and_more(wrong[:5], len(wrong))
+        names = some(wrong)
         raise UsageError(
             f"--mode hard: a hard refresh takes no schemas or tables, and these models have some: {names}. Nothing was sent",
             code="hard-with-scope",

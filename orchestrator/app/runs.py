@@ -59,7 +59,7 @@ from orchestrator.omni.network import make_tls_context, route_to
 from orchestrator.planning.followed_change import FollowedChange, change_as_data, change_from_data
 from orchestrator.planning.selection import Selector, nothing_selected
 from orchestrator.report.report import Report, Trigger
-from orchestrator.text import and_more
+from orchestrator.text import some
 from orchestrator.values import as_data, from_data
 
 _NAMES_SHOWN = 5
@@ -515,7 +515,7 @@ def _wanted(
     selected = {e.index for e in Selector(manifest, request.select, request.exclude).select()}
     wanted = frozenset(t.position for t in left if t.position in selected)
     if not wanted:
-        names = and_more([t.name for t in left[:_NAMES_SHOWN]], len(left))
+        names = some([t.name for t in left], at_most=_NAMES_SHOWN)
         words = f"the selection leaves nothing to retry in run {record.id}; what did not succeed: {names}"
         if request.allow_empty:
             raise NothingToDo("retry", words)

@@ -21,7 +21,7 @@ from orchestrator.manifest.manifest import Entry, Mode, RefreshKind
 from orchestrator.planning.followed_change import FollowedChange
 from orchestrator.planning.plan import Impact, Lane, RefreshPlan, Skip, Target
 from orchestrator.planning.scopes import Index, SoftScope, make_soft_scope, reach_of, reads_everything
-from orchestrator.text import and_more
+from orchestrator.text import and_more, some
 
 SCHEMAS_UNKNOWN = "the schemas that it reads could not be looked up, so it counts as affected; name them under `reads:`"
 KEEPS_WHAT_IS_GONE = "stays soft, as its entry says, and keeps what was removed"
@@ -137,7 +137,7 @@ def _why_unaffected(entry: Entry, followed: FollowedChange) -> str:
     if reads_everything(entry):
         return "not affected: the change is in no schema of its connection"
     names = entry.reads if entry.reads is not None else (*entry.schemas, *entry.tables)
-    return f"not affected: it reads only {and_more(names[:_SHOWN], len(names))}"
+    return f"not affected: it reads only {some(names, at_most=_SHOWN)}"
 
 
 def source_of(item: Change | NotUnderstood) -> str:
@@ -199,7 +199,7 @@ def _remarks(plan: RefreshPlan, followed: FollowedChange) -> tuple[str, ...]:
     if len(changes.not_understood) > _SHOWN:
         said.append(f"{len(changes.not_understood) - _SHOWN} more statements were not understood")
     if changes.not_refreshed:
-        nodes = and_more([n.node for n in changes.not_refreshed[:_SHOWN]], len(changes.not_refreshed))
+        nodes = some([n.node for n in changes.not_refreshed], at_most=_SHOWN)
         said.append(f"dbt did not build {nodes}: no model is refreshed for them")
     said += changes.warnings
     said += _on_several_connections(plan, followed)
@@ -234,7 +234,7 @@ def _on_several_connections(plan: RefreshPlan, followed: FollowedChange) -> list
     else:
         what += " fits"
     names = [str(t.entry.connection or t.connection) for t in connections.values()]
-    shown = and_more(names[:_SHOWN], len(names))
+    shown = some(names, at_most=_SHOWN)
     how = (
         f"--select connection:{labels[0]} narrows it to one"
         if labels

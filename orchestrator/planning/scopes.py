@@ -17,7 +17,7 @@ from orchestrator.planning.names import (
     patterns_of_tables,
     split_name,
 )
-from orchestrator.text import and_more
+from orchestrator.text import some
 
 TABLES_ALONE = "the schema of {names} is not known: the server scans every schema of the connection for it"
 ANY = Pattern(None, None, None, "*")
@@ -150,7 +150,7 @@ def make_soft_scope(entry: Entry, changes: Iterable[Change], listed: tuple[str, 
     if not schemas and not tables:
         return SoftScope(schemas=entry.schemas, tables=entry.tables)
     homeless = _distinct(name for piece in pieces if piece.schemas is None for name in piece.tables or ())
-    warnings = (TABLES_ALONE.format(names=and_more(homeless[:3], len(homeless))),) if not schemas and homeless else ()
+    warnings = (TABLES_ALONE.format(names=some(homeless, at_most=3)),) if not schemas and homeless else ()
     return SoftScope(schemas=schemas, tables=tables, warnings=warnings)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from orchestrator.errors import UsageError, together
 from orchestrator.manifest.manifest import Entry, Manifest, is_id
 from orchestrator.planning.resolve import label_prefix, matches
-from orchestrator.text import and_more, near_words
+from orchestrator.text import near_words, some
 
 _WORDS: Mapping[str, Callable[[Entry], tuple[str | None, ...]]] = {
     "tag": lambda entry: entry.tags,
@@ -164,7 +164,7 @@ def _by_field(manifest: Manifest, field: str, value: str) -> Condition:
     if field == "branch" and (meant is not None or any(_is_on_branch(value, e) is None for e in manifest.entries)):
         return partial(_is_on_branch, meant or value)
     if meant is None:
-        what = f"there is: {and_more(known[:_SHOWN], len(known))}" if known else f"no model has a {field}"
+        what = f"there is: {some(known, at_most=_SHOWN)}" if known else f"no model has a {field}"
         raise UsageError(
             f"no {field} {value!r} in this manifest{_near(value, known[:_MOST_NEAR])}; {what}", code="unknown-selection"
         )

@@ -12,6 +12,7 @@ from typing import Final
 from orchestrator.engine.outcome import Outcome, Status
 from orchestrator.report.issues import brought
 from orchestrator.report.report import Report
+from orchestrator.text import counted, plural
 
 
 def count_statuses(outcomes: Sequence[Outcome]) -> dict[Status, int]:
@@ -64,7 +65,7 @@ SIMULATED_NOTE: Final = f"{SIMULATED}: a rehearsal against the simulator; nothin
 def headline(report: Report) -> str:
     """Return the result as a phrase that begins in lower case, for example `2 of 3 targets did not succeed`."""
     total = len(report.outcomes)
-    targets = "target" if total == 1 else "targets"
+    targets = plural("target", total)
     counts = count_statuses(report.outcomes)
     bad = len(bad_outcomes(report.outcomes))
     if not total:
@@ -84,9 +85,9 @@ def _good(refreshed: int, accepted: int, skipped: int) -> str:
     """Return the result of a run in which every target is good."""
     if not accepted and not skipped:
         return "1 model refreshed" if refreshed == 1 else f"all {refreshed:,} models refreshed"
-    told = [f"{refreshed:,} {'model' if refreshed == 1 else 'models'} refreshed"] if refreshed else []
+    told = [f"{counted(refreshed, 'model')} refreshed"] if refreshed else []
     if accepted:
-        told.append(f"{accepted:,} {'refresh' if accepted == 1 else 'refreshes'} accepted and not followed")
+        told.append(f"{counted(accepted, 'refresh', 'es')} accepted and not followed")
     return ", ".join(told + ([f"{skipped:,} skipped"] if skipped else []))
 
 

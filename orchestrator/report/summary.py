@@ -31,7 +31,7 @@ from orchestrator.report.issues import issues_of
 from orchestrator.report.report import Report
 from orchestrator.report.timeline import budget_words
 from orchestrator.report.wording import STATUS_STYLES, text_console, took
-from orchestrator.text import clean, plural, some
+from orchestrator.text import clean, counted, plural, some
 
 _NAMES_SHOWN: Final = 6
 _BAD_ROWS: Final = 50
@@ -205,8 +205,8 @@ def _warnings(report: Report) -> Text | None:
 def _numbers(report: Report) -> Text:
     run, outcomes = report.run, report.outcomes
     text = Text(f"{len(outcomes)} {plural('target', len(outcomes))}: " if outcomes else "No targets")
-    counted = [(status, count) for status, count in count_statuses(outcomes).items() if count]
-    text += Text(", ").join(Text(f"{count} {status.words}", style=STATUS_STYLES[status]) for status, count in counted)
+    found = [(status, count) for status, count in count_statuses(outcomes).items() if count]
+    text += Text(", ").join(Text(f"{count} {status.words}", style=STATUS_STYLES[status]) for status, count in found)
     against = against_before(outcomes)
     if against is not None:
         text.append(f"\nAgainst the run before: {against.words}")
@@ -216,10 +216,8 @@ def _numbers(report: Report) -> Text:
     if slow:
         told = (f"{_name(o)} instead of {took(o.usual_s or 0.0)}" for o in slow)
         text.append(f"\nSlower than usual: {_listed(told)}", style="yellow")
-    calls = f"{run.requests:,} {plural('call', run.requests)}"
-    text.append(
-        f"\nTook {took(run.duration_s)} and {calls}: {run.polls:,} {plural('poll', run.polls)}, {run.throttled:,} throttled"
-    )
+    calls = counted(run.requests, "call")
+    text.append(f"\nTook {took(run.duration_s)} and {calls}: {counted(run.polls, 'poll')}, {run.throttled:,} throttled")
     if run.budget and run.requests:
         text.append(f"\nAPI budget: {budget_words(run.budget)}")
     text.append(f"\nRun {clean(run.id)}", style="dim")

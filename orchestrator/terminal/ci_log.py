@@ -13,7 +13,7 @@ from orchestrator.manifest.manifest import Manifest
 from orchestrator.report.causes import causes_of, short
 from orchestrator.report.report import Report
 from orchestrator.terminal.console import Console
-from orchestrator.text import clean
+from orchestrator.text import clean, some
 
 MOST_ANNOTATIONS: Final = 10
 """How many annotations of a step GitHub shows."""
@@ -61,8 +61,7 @@ class CiLog:
         causes = causes_of(report)
         for cause in causes[: MOST_ANNOTATIONS if len(causes) <= MOST_ANNOTATIONS else MOST_ANNOTATIONS - 1]:
             names = [short(outcome.name, 80) for outcome in cause.outcomes]
-            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-            title = f"{cause.status.words}: {', '.join(names[:_NAMES_SHOWN])}{more}"
+            title = f"{cause.status.words}: {some(names, at_most=_NAMES_SHOWN)}"
             words = [
                 short(cause.words, _TEXT),
                 *([f"-> {short(cause.failure.hint, _TEXT)}"] if cause.failure.hint else []),

@@ -11,7 +11,7 @@ from orchestrator.engine.outcome import Status
 from orchestrator.log import Event, LogRecordValues, level_of
 from orchestrator.report.causes import short
 from orchestrator.report.wording import took
-from orchestrator.text import clean
+from orchestrator.text import clean, counted
 
 Words = tuple[str, str]
 """A line's word and its text."""
@@ -125,11 +125,6 @@ def _about(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
 
 
-def plural(count: int, noun: str, suffix: str = "s") -> str:
-    """Return a count with its noun."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{suffix}"
-
-
 def _cause(event: LogRecordValues) -> tuple[object, ...] | None:
     """What targets that share a line have in common; None for an event that has a line of its own."""
     if event["event"] != Event.TARGET_SETTLED or event["status"] not in _IN_GROUPS:
@@ -170,24 +165,24 @@ def _target(event: LogRecordValues) -> Words:
 
 def _started(event: LogRecordValues) -> Words:
     note = f", {event['note']}" if event.get("note") else ""
-    models, instances = plural(event["targets"], "model"), plural(event["instances"], "instance")
+    models, instances = counted(event["targets"], "model"), counted(event["instances"], "instance")
     return "start", f"{event['manifest']}: {models} on {instances}, run {event['run_id']}{note}"
 
 
 def _continued(event: LogRecordValues) -> Words:
-    first = f", {plural(event['to_check'], 'running job')} to check first" if event["to_check"] else ""
-    to_send = f"{event['to_send']:,} of {plural(event['targets'], 'target')} to send"
+    first = f", {counted(event['to_check'], 'running job')} to check first" if event["to_check"] else ""
+    to_send = f"{event['to_send']:,} of {counted(event['targets'], 'target')} to send"
     return str(event["trigger"]), f"{event['manifest']}: continues run {event['of_run']}: {to_send}{first}"
 
 
 def _planned(event: LogRecordValues) -> Words:
-    lanes = plural(event["lanes"], "lane")
+    lanes = counted(event["lanes"], "lane")
     rest = "".join(
         f", {event[name]:,} {word}"
         for name, word in (("skipped", "skipped"), ("unresolved", "not found"))
         if event[name]
     )
-    return "plan", f"look-ups are done: {plural(event['targets'], 'target')} in {lanes}{rest}"
+    return "plan", f"look-ups are done: {counted(event['targets'], 'target')} in {lanes}{rest}"
 
 
 def _progressed(event: LogRecordValues) -> Words:
@@ -204,7 +199,7 @@ def _stopped(event: LogRecordValues) -> Words:
         return "stop", "second request: the run stops at once"
     by_keyboard = event.get("signal") == "SIGINT"
     cause = "Ctrl-C" if by_keyboard else event.get("signal") or "a stop was requested"
-    running = plural(event["running"], "running refresh", "es") + (" is" if event["running"] == 1 else " are")
+    running = counted(event["running"], "running refresh", "es") + (" is" if event["running"] == 1 else " are")
     follow = f"{running} followed for {took(event['grace_s'])}, then " if event["running"] else ""
     second = "press Ctrl-C again to stop at once" if by_keyboard else "a second signal stops at once"
     return "stop", f"{cause}: nothing more is sent; {follow}the report is written; {second}"
@@ -231,7 +226,7 @@ def _held(event: LogRecordValues) -> Words | None:
 
 def _key_refused(event: LogRecordValues) -> Words:
     left = event["keys_left"]
-    rest = f"{plural(left, 'other key')} continue{'s' if left == 1 else ''}" if left else "no other key is left"
+    rest = f"{counted(left, 'other key')} continue{'s' if left == 1 else ''}" if left else "no other key is left"
     return "warn" if left else "error", f"{event['instance']}: the server refused {event['key']}; {rest}"
 
 

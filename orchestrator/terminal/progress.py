@@ -10,8 +10,8 @@ from orchestrator.engine.events import ActiveLane
 from orchestrator.engine.outcome import Status
 from orchestrator.quota.rate_limiter import StopReason
 from orchestrator.report.wording import STATUS_STYLES, took
-from orchestrator.terminal.log_lines import plural, say_left
-from orchestrator.text import clean
+from orchestrator.terminal.log_lines import say_left
+from orchestrator.text import clean, counted
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -123,7 +123,7 @@ def _bar(moment: Progress, width: int, *, ascii_only: bool) -> Text:
     from rich.text import Text
 
     if not moment.total:
-        return Text(f"looking up {plural(moment.selected, 'target')}{_awaited(moment.budgets)}", style=_QUIET)
+        return Text(f"looking up {counted(moment.selected, 'target')}{_awaited(moment.budgets)}", style=_QUIET)
     words = f" {moment.done:,} of {moment.total:,}"
     columns = max(4, min(width - 1 - len(words), 100))
     good = sum(count for status, count in moment.settled.items() if status.is_good)
@@ -148,7 +148,7 @@ def _awaited(budgets: Sequence[BudgetUse]) -> str:
         if budget.held_s is not None:
             return f": {name} asked for a pause of {_whole(budget.held_s + 1)}"
         if budget.queued and budget.used >= budget.calls:
-            return f": {plural(budget.queued, 'call')} to {name} must wait for the budget"
+            return f": {counted(budget.queued, 'call')} to {name} must wait for the budget"
     names = ", ".join(_cut(budget.instance, _NAME_MOST) for budget in budgets[:_BUDGETS_SHOWN])
     return f": waiting for {names} to answer" if names else ""
 
